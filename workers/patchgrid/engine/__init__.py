@@ -1,0 +1,24 @@
+"""Attribution and exact activation patching on Hugging Face models, through nnsight."""
+
+from typing import TYPE_CHECKING, Any
+
+from patchgrid.engine.types import Component, JobSpec, Pair, TokenText
+
+if TYPE_CHECKING:
+    from patchgrid.engine.engine import Engine as Engine
+    from patchgrid.engine.results import PairResult as PairResult
+
+__all__ = ["Component", "Engine", "JobSpec", "Pair", "PairResult", "TokenText"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when the engine itself is asked for."""
+    if name == "Engine":
+        from patchgrid.engine.engine import Engine
+
+        return Engine
+    if name == "PairResult":
+        from patchgrid.engine.results import PairResult
+
+        return PairResult
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

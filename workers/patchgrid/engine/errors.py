@@ -1,0 +1,24 @@
+"""What can go wrong, each error with a message a person can act on."""
+
+
+class PatchgridError(Exception):
+    """Something the user can put right; the command line prints it as one line and exits with `exit_code`."""
+
+    #: Exit code of a command that ends with this error (2: bad usage or bad input).
+    exit_code = 2
+
+
+class SpecError(PatchgridError):
+    """A site, method, metric, direction or other setting that does not exist or does not fit."""
+
+
+class ModelError(PatchgridError):
+    """A model that cannot be loaded, is not understood, or fails its self-check."""
+
+
+class PairError(PatchgridError):
+    """A prompt pair that this model cannot measure, with the reason."""
+
+
+class ComponentError(PatchgridError):
+    """A component that the model or the pair does not have."""

@@ -1,0 +1,26 @@
+"""What the engine returns for a pair."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class PairResult:
+    """One pair's scores and metrics, or the reason why it has none."""
+
+    #: Site to float32 array `[layer, position]`, for `z` `[layer, position, head]`; metric units.
+    scores: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    #: Metric of the unpatched clean run; NaN where the pair failed.
+    clean_metric: float = float("nan")
+    #: Metric of the unpatched corrupted run; NaN where the pair failed.
+    corrupted_metric: float = float("nan")
+    #: The clean prompt's tokens as text, one a position.
+    tokens: tuple[str, ...] = ()
+    #: The corrupted prompt's tokens as text, one a position.
+    corrupted_tokens: tuple[str, ...] = ()
+    #: Why the pair could not be measured, else None.
+    error: str | None = None
+    #: What the user should know though the pair was measured (an answer without its leading space).
+    warning: str | None = None
