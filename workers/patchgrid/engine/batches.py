@@ -1,0 +1,75 @@
+"""Batches: pairs sorted by length, filled by tokens, left-padded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from patchgrid.engine.metrics import Answers
+from patchgrid.engine.tokens import TokenPair
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pairs of one batch as tensors; `position` is padded, each row's last token at the end."""
+
+    pairs: tuple[TokenPair, ...]
+    #: int64 `[pair, position]`.
+    clean: Tensor
+    corrupted: Tensor
+    #: int64 `[pair, position]`, 1 for a token, 0 for padding.
+    attention_mask: Tensor
+    #: int64 `[pair, position]`, counted from each row's first token.
+    position_ids: Tensor
+    #: bool `[pair, position]`, true from the first token at which the prompts differ.
+    differs: Tensor
+    answers: Answers
+
+    @property
+    def width(self) -> int:
+        """Padded number of positions."""
+        return self.clean.shape[1]
+
+    def padding(self, row: int) -> int:
+        """Number of padding positions before a row's first token."""
+        return self.width - self.pairs[row].length
+
+
+def fill(pairs: Sequence[TokenPair], batch_tokens: int) -> Iterator[tuple[TokenPair, ...]]:
+    """Group pairs by length into batches of at most `batch_tokens` padded tokens, at least one pair each."""
+    group: list[TokenPair] = []
+    for pair in sorted(pairs, key=lambda pair: pair.length):
+        if group and pair.length * (len(group) + 1) > batch_tokens:
+            yield tuple(group)
+            group = []
+        group.append(pair)
+    if group:
+        yield tuple(group)
+
+
+def make_batch(pairs: Sequence[TokenPair], pad: int, device: torch.device) -> Batch:
+    """Left-pad pairs to one width.
+
+    Parameters
+    ----------
+    pairs
+        At least one.
+    pad
+        Token id that fills the padding; it is masked, so any id in the vocabulary will do.
+    """
+    width = max(pair.length for pair in pairs)
+    shape = (len(pairs), width)
+    clean, corrupted = torch.full(shape, pad), torch.full(shape, pad)
+    mask = torch.zeros(shape, dtype=torch.int64)
+    differs = torch.zeros(shape, dtype=torch.bool)
+    for row, pair in enumerate(pairs):
+        start = width - pair.length
+        clean[row, start:] = torch.tensor(pair.clean)
+        corrupted[row, start:] = torch.tensor(pair.corrupted)
+        mask[row, start:] = 1
+        differs[row, start + pair.first_difference :] = True
+    position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
+    answers = Answers.of([pair.correct for pair in pairs], [pair.incorrect for pair in pairs], device)
+    tensors = (tensor.to(device) for tensor in (clean, corrupted, mask, position_ids, differs))
+    return Batch(tuple(pairs), *tensors, answers)

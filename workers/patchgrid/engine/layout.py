@@ -1,0 +1,128 @@
+"""A loaded model seen as blocks: the nnsight handles of its parts, its sizes, the sites it has."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from patchgrid.engine import names
+from patchgrid.engine.errors import ComponentError, ModelError, SpecError
+from patchgrid.engine.families import Family, find_family
+from patchgrid.engine.types import Component
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """nnsight handles of one block's parts."""
+
+    #: The whole block: its input is `resid_pre`, its output `resid_post`.
+    layer: Any
+    #: The output projection: its input is `z`.
+    projection: Any
+    #: Its output, or the first of its outputs, is `attn_out`.
+    attn_out: Any
+    #: Its output is `mlp_out`.
+    mlp_out: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the engine needs to know of a model's architecture."""
+
+    blocks: tuple[Block, ...]
+    n_heads: int
+    head_dim: int
+    d_model: int
+    #: Attention and MLP read the same input.
+    parallel: bool
+    #: Longest prompt in tokens, or None where the model sets no bound.
+    context: int | None
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites this model has."""
+        return tuple(site for site in names.SITES if not (self.parallel and site == "resid_mid"))
+
+    def check_sites(self, sites: tuple[str, ...]) -> None:
+        """Raise `SpecError` for a site that is unknown or that this model does not have."""
+        for site in sites:
+            names.check_name("site", site, names.SITES)
+            if site not in self.sites:
+                raise SpecError(
+                    f"this model has no site {site!r}: its attention and MLP read the same input, "
+                    f"so nothing lies between them. It has: {', '.join(self.sites)}"
+                )
+
+    def check_component(self, component: Component) -> None:
+        """Raise `ComponentError` for a layer or head beyond this model's."""
+        self.check_sites((component.site,))
+        if not 0 <= component.layer < self.n_layers:
+            raise ComponentError(
+                f"{component.name}: layer {component.layer} is not there, "
+                f"the model has layers 0 to {self.n_layers - 1}"
+            )
+        if component.head is not None and not 0 <= component.head < self.n_heads:
+            raise ComponentError(
+                f"{component.name}: head {component.head} is not there, "
+                f"the model has heads 0 to {self.n_heads - 1}"
+            )
+
+
+def read_layout(envoy: Any, model: Any) -> Layout:
+    """Find a model's blocks and sizes.
+
+    Parameters
+    ----------
+    envoy
+        The model wrapped by nnsight.
+    model
+        The same Hugging Face model.
+    """
+    family = find_family(model)
+    config = model.config.get_text_config()
+    blocks = tuple(_block(layer, family) for layer in _follow(envoy, family.layers))
+    n_heads = config.num_attention_heads
+    return Layout(
+        blocks=blocks,
+        n_heads=n_heads,
+        head_dim=_projection_width(model, family) // n_heads,
+        d_model=config.hidden_size,
+        parallel=_is_parallel(family, config),
+        context=getattr(config, "max_position_embeddings", None),
+    )
+
+
+def _block(layer: Any, family: Family) -> Block:
+    return Block(
+        layer=layer,
+        projection=_follow(layer, family.projection),
+        attn_out=_follow(layer, family.attn_out),
+        mlp_out=_follow(layer, family.mlp_out),
+    )
+
+
+def _is_parallel(family: Family, config: Any) -> bool:
+    if isinstance(family.parallel, str):
+        return bool(getattr(config, family.parallel))
+    return family.parallel
+
+
+def _projection_width(model: Any, family: Family) -> int:
+    projection = model.get_submodule(family.layers)[0].get_submodule(family.projection)
+    width = getattr(projection, "in_features", None)
+    if width is None and hasattr(projection, "nf"):  # GPT-2's Conv1D keeps its weight as [in, out]
+        width = projection.weight.shape[0]
+    if width is None:
+        raise ModelError(
+            f"the width of {family.projection}'s input is not known: cannot tell the heads apart"
+        )
+    return int(width)
+
+
+def _follow(root: Any, path: str) -> Any:
+    for name in path.split("."):
+        root = getattr(root, name)
+    return root

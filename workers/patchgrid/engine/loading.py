@@ -1,0 +1,148 @@
+"""Loading a Hugging Face model: safetensors only, no code from the hub, weights frozen."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnsight import TransformersModel
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from patchgrid.engine import names
+from patchgrid.engine.errors import ModelError, SpecError
+from patchgrid.engine.layout import Layout, read_layout
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to be measured."""
+
+    #: The id or folder it was asked for by.
+    name: str
+    #: The model wrapped by nnsight.
+    envoy: Any
+    tokenizer: Any
+    layout: Layout
+    device: torch.device
+    dtype: torch.dtype
+    #: Number of token ids the model knows.
+    vocabulary: int
+
+    @property
+    def pad(self) -> int:
+        """A token id to fill padding with."""
+        pad = self.tokenizer.pad_token_id
+        return pad if pad is not None and 0 <= pad < self.vocabulary else 0
+
+
+def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> tuple[LoadedModel, Any]:
+    """Load a model from the hub or a local folder; give it ready to measure, and as transformers has it.
+
+    Raises
+    ------
+    ModelError
+        The folder or repository lacks something, or the architecture is not understood.
+    SpecError
+        The device or number type does not exist.
+    """
+    names.check_name("dtype", dtype, names.DTYPES)
+    where = pick_device(device)
+    _check_folder(name)
+    tokenizer = _load_tokenizer(name, revision)
+    model = _load_weights(name, revision, dtype)
+    model.eval()
+    model.requires_grad_(requires_grad=False)
+    model.to(where)
+    envoy = TransformersModel(model, tokenizer=tokenizer, task="text-generation")
+    layout = read_layout(envoy, model)
+    vocabulary = model.get_input_embeddings().num_embeddings
+    return LoadedModel(name, envoy, tokenizer, layout, where, model.dtype, vocabulary), model
+
+
+def pick_device(device: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        where = torch.device(device)
+        torch.empty(1, device=where)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SpecError(f"device {device!r} cannot be used: {reason}") from error
+    return where
+
+
+def _check_folder(name: str) -> None:
+    """Refuse a local folder that cannot be loaded, naming what it lacks."""
+    folder = Path(name)
+    if not folder.is_dir():
+        if folder.is_absolute() or name.startswith((".", "~")):
+            raise ModelError(f"no model folder at {name}")
+        return
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{name} is not a model folder: it has no config.json")
+    try:
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{name}/config.json is not valid JSON: {error}") from error
+    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        raise ModelError(f"{name} has no tokenizer: put the model's tokenizer.json beside its weights")
+    if not list(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for path in folder.glob("*.bin")) + sorted(
+            path.name for path in folder.glob("*.pt")
+        )
+        if pickles:
+            raise ModelError(
+                f"{name} has pickle weights only ({pickles[0]}), which can run code when read: "
+                "convert them to safetensors with model.save_pretrained(folder)"
+            )
+        raise ModelError(f"{name} has no weights: no *.safetensors file in it")
+
+
+#: What transformers and safetensors raise for files that are absent, broken or do not fit together.
+_LOADING_ERRORS = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
+
+
+def _load_tokenizer(name: str, revision: str | None) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except _LOADING_ERRORS as error:
+        raise ModelError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from error
+
+
+def _load_weights(name: str, revision: str | None, dtype: str) -> Any:
+    number_type = "auto" if dtype == "auto" else getattr(torch, dtype)
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision,
+            dtype=number_type,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except _LOADING_ERRORS as error:
+        raise ModelError(f"cannot load {name}: {_first_line(error)}") from error
+    absent = sorted(info["missing_keys"])
+    if absent:
+        raise ModelError(f"{name} lacks {len(absent)} of the model's weights, {absent[0]} among them")
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

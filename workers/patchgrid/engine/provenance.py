@@ -1,0 +1,83 @@
+"""What made a number: model, revision, hashes of configuration and weights, versions, device."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import cached_file
+
+_PACKAGES = ("patchgrid", "torch", "transformers", "nnsight")
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProvenance:
+    """Where a model's numbers come from."""
+
+    #: Hub id or local folder.
+    model: str
+    #: The commit that was loaded from the hub, or None for a local folder.
+    revision: str | None
+    #: SHA-256 of the configuration, as canonical JSON.
+    config_hash: str
+    #: SHA-256 over the names and hashes of the safetensors files.
+    weights_hash: str
+    #: Package to version.
+    versions: dict[str, str]
+    #: Number type the model ran in.
+    dtype: str
+    #: Device it ran on, with the GPU's name.
+    device: str
+
+
+def model_provenance(name: str, model: Any, device: torch.device, revision: str | None) -> ModelProvenance:
+    """Describe a loaded Hugging Face model."""
+    config = {key: value for key, value in model.config.to_dict().items() if not key.startswith("_")}
+    config.pop("transformers_version", None)
+    text = json.dumps(config, sort_keys=True, default=str)
+    return ModelProvenance(
+        model=name,
+        revision=getattr(model.config, "_commit_hash", None),
+        config_hash=hashlib.sha256(text.encode()).hexdigest(),
+        weights_hash=_weights_hash(weight_files(name, revision)),
+        versions={package: version(package) for package in _PACKAGES},
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=_device_name(device),
+    )
+
+
+def weight_files(name: str, revision: str | None) -> list[Path]:
+    """The safetensors files of a local folder or of a hub model already in the cache."""
+    if Path(name).is_dir():
+        return sorted(Path(name).glob("*.safetensors"))
+    config = cached_file(name, "config.json", revision=revision, local_files_only=True)
+    return sorted(Path(str(config)).parent.glob("*.safetensors"))
+
+
+def _weights_hash(files: list[Path]) -> str:
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.name}:{_file_hash(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    """SHA-256 of a file; the hub's cache already names its blobs by it."""
+    blob = path.resolve()
+    if path.is_symlink() and len(blob.name) == 64:
+        return blob.name
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)

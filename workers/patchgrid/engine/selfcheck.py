@@ -1,0 +1,72 @@
+"""The check that every model passes on load: its parts add up to the residual stream."""
+
+from dataclasses import dataclass
+
+import torch
+
+from patchgrid.engine.activations import Activations, run
+from patchgrid.engine.batches import make_batch
+from patchgrid.engine.errors import ModelError
+from patchgrid.engine.loading import LoadedModel
+from patchgrid.engine.tokens import TokenPair
+
+#: Largest error allowed, as a share of the stream's largest value: rounding of the number type times this.
+_ROUNDINGS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheck:
+    """What the self-check measured."""
+
+    #: Largest difference between a block's output and the sum of its parts, over the stream's largest value.
+    error: float
+    #: The largest that is let through in the model's number type.
+    allowed: float
+
+
+def check_parts(model: LoadedModel) -> SelfCheck:
+    """Check that input + attention + MLP gives each block's output, and z the width of the heads.
+
+    Raises
+    ------
+    ModelError
+        Naming the first block where they do not.
+    """
+    ids = _some_tokens(model)
+    pairs = [TokenPair(row, ids[row:], tuple(reversed(ids[row:])), (ids[0],), (ids[1],)) for row in (0, 1)]
+    batch = make_batch(pairs, ids[0], model.device)
+    with torch.no_grad():
+        activations = run(model, batch, batch.clean, ("z", "attn_out", "mlp_out"), grad=False)
+    allowed = _ROUNDINGS * torch.finfo(model.dtype).eps
+    worst = 0.0
+    for layer in range(model.layout.n_layers):
+        _check_width(model, activations, layer)
+        error = _block_error(activations, layer, batch.attention_mask.bool())
+        if not error <= allowed:
+            raise ModelError(
+                f"{model.name}: block {layer}'s input, attention and MLP do not add up to its output "
+                f"(off by {error:.2g} of its size): this architecture is not understood"
+            )
+        worst = max(worst, error)
+    return SelfCheck(worst, allowed)
+
+
+def _some_tokens(model: LoadedModel) -> tuple[int, ...]:
+    """A few different token ids within the vocabulary and the context."""
+    length = min(6, model.layout.context or 6)
+    step = max(1, model.vocabulary // (length + 1))
+    return tuple(step * (place + 1) % model.vocabulary for place in range(length))
+
+
+def _check_width(model: LoadedModel, activations: Activations, layer: int) -> None:
+    width, expected = activations.z[layer].shape[-1], model.layout.n_heads * model.layout.head_dim
+    if width != expected:
+        raise ModelError(
+            f"{model.name}: block {layer}'s z has width {width}, not heads * head_dim = {expected}"
+        )
+
+
+def _block_error(activations: Activations, layer: int, real: torch.Tensor) -> float:
+    output = activations.stream[layer + 1][real].float()
+    total = (activations.at("resid_mid", layer) + activations.mlp_out[layer])[real].float()
+    return float((total - output).abs().max() / output.abs().max().clamp(min=1e-30))
