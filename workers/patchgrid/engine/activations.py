@@ -6,6 +6,7 @@ from typing import Any
 
 import nnsight
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from patchgrid.engine.batches import Batch
@@ -109,9 +110,10 @@ def _keep_block(kept: Activations, block: Block, parts: Collection[str], shape: 
 
 def first_output(output: Any) -> Tensor:
     """Attention modules give a tuple, norms a tensor: the activation itself."""
-    return output[0] if isinstance(output, tuple) else output
+    tensor: Tensor = output[0] if isinstance(output, tuple) else output
+    return tensor
 
 
 def head_view(z: Tensor, layout: Layout) -> Tensor:
     """Split `[..., head * head_dim]` into `[..., head, head_dim]`."""
-    return z.unflatten(-1, (layout.n_heads, layout.head_dim))
+    return rearrange(z, "... (head dim) -> ... head dim", head=layout.n_heads)

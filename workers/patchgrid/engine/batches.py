@@ -71,5 +71,12 @@ def make_batch(pairs: Sequence[TokenPair], pad: int, device: torch.device) -> Ba
         differs[row, start + pair.first_difference :] = True
     position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
     answers = Answers.of([pair.correct for pair in pairs], [pair.incorrect for pair in pairs], device)
-    tensors = (tensor.to(device) for tensor in (clean, corrupted, mask, position_ids, differs))
-    return Batch(tuple(pairs), *tensors, answers)
+    return Batch(
+        tuple(pairs),
+        clean.to(device),
+        corrupted.to(device),
+        mask.to(device),
+        position_ids.to(device),
+        differs.to(device),
+        answers,
+    )

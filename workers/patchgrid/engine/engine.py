@@ -233,7 +233,7 @@ class Engine:
         work: Callable[[Sequence[TokenPair]], None],
         fail: Callable[[int, str], None],
     ) -> None:
-        """Run `work` on batches, halved where memory runs out; `fail` takes a pair that does not fit alone."""
+        """Run `work` on batches, halved where memory runs out; `fail` takes a pair too large alone."""
 
         def guarded(group: Sequence[TokenPair]) -> None:
             try:

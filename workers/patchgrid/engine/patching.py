@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import nnsight
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from patchgrid.engine.activations import Activations, first_output, head_view, parts_for, run
@@ -122,7 +123,7 @@ def _padded(position: int, padding: int, width: int, component: Component) -> in
 
 
 def _start_stream(copies: Sequence[Copy], start: int, rows: Tensor, where: Tensor, runs: _Runs) -> Tensor:
-    """The residual stream `[copy, position, d_model]` that enters block `start`, patches before it applied."""
+    """The stream `[copy, position, d_model]` that enters block `start`, earlier patches applied."""
     stream = runs.base.stream[start][rows]
     for site in ("resid_pre", "resid_post", "mlp_out"):
         chosen = _of_site(copies, site)
@@ -164,7 +165,8 @@ def _run_from(
         if start < len(blocks):
             _patch_within(model, blocks[start], copies, start, rows, where, runs)
         logits = nnsight.save(model.envoy.output.logits)
-    return logits[:, -1].float()
+    last: Tensor = logits[:, -1].float()
+    return last
 
 
 def _patch_within(
@@ -182,7 +184,8 @@ def _patch_within(
         mask = _head_mask(copies, heads, where[heads], model.layout.n_heads)
         z = block.projection.input.clone()
         own, new = (head_view(t, model.layout) for t in (z[heads], runs.source.z[layer][rows[heads]]))
-        z[heads] = torch.where(mask[..., None], new, own).flatten(-2)
+        patched = torch.where(mask[..., None], new, own)
+        z[heads] = rearrange(patched, "copy position head dim -> copy position (head dim)")
         block.projection.input = z
     mids, outs = _of_site(copies, "resid_mid"), _of_site(copies, "attn_out")
     if mids.numel() or outs.numel():

@@ -140,5 +140,8 @@ class PairTokenizer:
             if isinstance(answer, str) and answer[:1].isalpha():
                 spaced = self._prompt(f"{pair.clean} {answer}")
                 if len(spaced) == len(clean) + 1 and spaced[:-1] == clean:
-                    return f"answer {answer!r} has no leading space: ' {answer}' is the token that follows a word"
+                    return (
+                        f"answer {answer!r} has no leading space, which this tokenizer marks words with: "
+                        f"did you mean {' ' + answer!r}?"
+                    )
         return None
