@@ -25,6 +25,12 @@ _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
 
 #: A cell: place of the pair in the caller's list, and the component patched.
 Cell = tuple[int, Component]
+#: Takes the number of pairs that a batch finished.
+OnBatch = Callable[[int], None]
+
+
+def _ignore(_finished: int) -> None:
+    pass
 
 
 class Engine:
@@ -79,6 +85,7 @@ class Engine:
         metric: str = "logit_diff",
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
+        on_batch: OnBatch = _ignore,
     ) -> list[PairResult]:
         """Score every component of the sites for every pair.
 
@@ -90,6 +97,8 @@ class Engine:
             Put a BOS before each prompt; None: as the tokenizer does by itself.
         batch_tokens
             Padded tokens of one batch; None chooses by device.
+        on_batch
+            Called after each batch with the number of pairs it finished; what it raises ends the call.
 
         Returns
         -------
@@ -112,6 +121,7 @@ class Engine:
             scores = METHODS[method](self._model, batch, question)
             for pair, result in zip(group, self._unpack(group, batch.width, scores), strict=True):
                 results[pair.index] = result
+            on_batch(len(group))
 
         self._in_batches(self._tokenize(pairs, prepend_bos, fail), batch_tokens, score, fail)
         return results
@@ -162,8 +172,12 @@ class Engine:
         metric: str = "logit_diff",
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
+        on_batch: OnBatch = _ignore,
     ) -> tuple[NDArray[np.float32], dict[int, str]]:
         """Patch chosen (pair, component) cells exactly.
+
+        `on_batch` is called after each forward pass with the number of pairs it finished, often 0; what it
+        raises ends the call.
 
         Returns
         -------
@@ -185,8 +199,9 @@ class Engine:
             batch = make_batch(group, self._model.pad, self._model.device)
             chosen = [(row, place) for row, pair in enumerate(group) for place in places[pair.index]]
             copies = [Copy(row, cells[place][1]) for row, place in chosen]
-            found = effects(self._model, batch, copies, question, budget)
+            found = effects(self._model, batch, copies, question, budget, lambda: on_batch(0))
             values[[place for _, place in chosen]] = found.numpy()
+            on_batch(len(group))
 
         wanted = [pair for pair in good if pair.index in places]
         self._in_batches(wanted, batch_tokens, measure, errors.__setitem__)

@@ -5,7 +5,7 @@ base run's residual stream at L stands in for their output.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import nnsight
@@ -50,9 +50,17 @@ class _Runs:
 
 
 def effects(
-    model: LoadedModel, batch: Batch, copies: Sequence[Copy], question: Question, batch_tokens: int
+    model: LoadedModel,
+    batch: Batch,
+    copies: Sequence[Copy],
+    question: Question,
+    batch_tokens: int,
+    on_forward: Callable[[], None],
 ) -> Tensor:
     """Measure each copy's effect: metric(patched run) - metric(base run).
+
+    A patch that lies before the first position at which its pair differs changes nothing: its effect is 0
+    and costs nothing. `on_forward` is called after each forward pass of patched copies.
 
     Returns
     -------
@@ -60,10 +68,13 @@ def effects(
     """
     with torch.no_grad():
         runs = _unpatched(model, batch, question)
+        where = _positions(batch, copies)
+        result = torch.zeros(len(copies))
         by_start = defaultdict(list)
+        differs = batch.differs.cpu()
         for place, copy in enumerate(copies):
-            by_start[copy.start].append(place)
-        result = torch.empty(len(copies))
+            if bool((where[place] & differs[copy.row]).any()):
+                by_start[copy.start].append(place)
         size = max(1, batch_tokens // batch.width)
         for start in sorted(by_start):
             places = by_start[start]
@@ -75,6 +86,7 @@ def effects(
                         [copies[place] for place in chosen],
                     )
                 )
+                on_forward()
     return result
 
 

@@ -1,0 +1,59 @@
+"""From a pair's scores by position to the components that its job compares across pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchgrid.engine.types import Pair
+
+#: Name of the positions that lie in no span.
+REST = "(rest)"
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How positions of pairs of different length are put side by side."""
+
+    #: The job's span names; empty: positions are counted from the end.
+    spans: tuple[str, ...] = ()
+
+    def columns(self, pair: Pair, length: int) -> list[tuple[int, ...]]:
+        """Give the pair's own positions in each aligned column; an empty column is one it does not have."""
+        if not self.spans:
+            return [(length - 1 - column,) for column in range(length)]
+        ranges = pair.spans or {}
+        columns = [tuple(range(*ranges[name])) if name in ranges else () for name in self.spans]
+        covered = {position for column in columns for position in column}
+        return [*columns, tuple(position for position in range(length) if position not in covered)]
+
+    def label(self, column: int) -> str | None:
+        """Give a column's span name, or None where columns count from the end."""
+        return (*self.spans, REST)[column] if self.spans else None
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedScores:
+    """One pair's scores at one site, by aligned column."""
+
+    #: float32 `[layer, column(, head)]`.
+    values: Floats
+    #: bool of the same shape, true where the pair has the column.
+    present: Mask
+
+
+def whole(scores: Floats) -> Floats:
+    """Sum `[layer, position(, head)]` over positions."""
+    return scores.sum(axis=1, dtype=np.float64).astype(np.float32)
+
+
+def align(scores: Floats, columns: Sequence[tuple[int, ...]]) -> AlignedScores:
+    """Sum `[layer, position(, head)]` over the positions of each column."""
+    values = np.stack([scores[:, list(column)].sum(axis=1) for column in columns], axis=1)
+    has = np.array([bool(column) for column in columns])
+    shape = (1, -1) + (1,) * (values.ndim - 2)
+    return AlignedScores(values.astype(np.float32), np.broadcast_to(has.reshape(shape), values.shape))

@@ -1,0 +1,151 @@
+"""Working one job off in this process: claim, measure and finish chunks until none is left."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from patchgrid.engine import Engine
+from patchgrid.storage import jobs, leases, provenance
+from patchgrid.storage.database import Database
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.leases import Lease
+from patchgrid.workers.errors import LeaseLostError, ModelChangedError, StopRequestedError
+from patchgrid.workers.heartbeat import Heartbeat
+from patchgrid.workers.identity import may_be_alive, worker_name
+from patchgrid.workers.measuring import measure_chunk
+
+_log = logging.getLogger(__name__)
+
+#: Longest wait, in seconds, before asking again for a chunk that another process holds.
+_LONGEST_WAIT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """How far a job is."""
+
+    #: Pairs measured so far.
+    done: int
+    #: Pairs that could not be measured.
+    failed: int
+    #: Pairs of the running chunk measured so far, as a fraction.
+    in_flight: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended."""
+
+    #: It was asked to stop before the job was done.
+    stopped: bool
+
+
+def run_job(
+    database: Database,
+    engine: Engine,
+    job: JobRecord,
+    *,
+    batch_tokens: int | None = None,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[RunProgress], None] = lambda _progress: None,
+    lease_seconds: float = 60,
+) -> RunEnd:
+    """Work a job off in this process.
+
+    A chunk that another living process holds is waited for; one whose process on this host is dead is taken
+    over at once, so the same command goes on after a crash.
+
+    Parameters
+    ----------
+    stop
+        Set it to stop after the running batch; the chunk is handed back.
+
+    Raises
+    ------
+    ModelChangedError
+        The job was begun with other weights.
+    """
+    run = _Run(database, engine, job, batch_tokens, stop or threading.Event(), on_progress, lease_seconds)
+    run.begin()
+    while not run.stop.is_set():
+        lease = run.claim()
+        if lease is None:
+            with database.read() as session:
+                wait = leases.next_claim_in(session, job.id)
+            if wait is None:
+                return RunEnd(stopped=False)
+            run.stop.wait(min(max(wait, 0.05), _LONGEST_WAIT))
+            continue
+        run.work(lease)
+    return RunEnd(stopped=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the steps of one run share."""
+
+    database: Database
+    engine: Engine
+    job: JobRecord
+    batch_tokens: int | None
+    stop: threading.Event
+    on_progress: Callable[[RunProgress], None]
+    lease_seconds: float
+
+    def begin(self) -> None:
+        """Free what dead processes held, and refuse to mix the numbers of two models."""
+        with self.database.write() as session:
+            known = provenance.weights_hashes(session, self.job.id)
+            if known and self.engine.provenance.weights_hash not in known:
+                raise ModelChangedError(
+                    f"job {self.job.id} was begun with other weights of {self.job.spec.model}: put them back, "
+                    f"or delete the job (patchgrid job delete {self.job.id}) to measure this model anew"
+                )
+            leases.release_dead(session, may_be_alive, self.job.id)
+            jobs.reopen(session, self.job.id)
+
+    def claim(self) -> Lease | None:
+        """Take the job's next chunk."""
+        with self.database.write() as session:
+            return leases.claim(session, worker_name(), job_id=self.job.id, lease_seconds=self.lease_seconds)
+
+    def work(self, lease: Lease) -> None:
+        """Measure one chunk and commit it, or hand it back."""
+        try:
+            with Heartbeat(self.database, lease, self.lease_seconds) as heartbeat:
+                self._measure_and_finish(lease, heartbeat)
+        except LeaseLostError:
+            _log.warning("the lease of chunk %s was lost: its results are dropped", lease.chunk_id)
+        except BaseException as error:
+            with self.database.write() as session:
+                leases.release(session, lease)
+            if not isinstance(error, StopRequestedError):
+                raise
+
+    def _measure_and_finish(self, lease: Lease, heartbeat: Heartbeat) -> None:
+        with self.database.read() as session:
+            pairs = leases.chunk_pairs(session, lease)
+            progress = jobs.progress(session, self.job.id)
+
+        def on_share(share: float) -> None:
+            self.on_progress(RunProgress(progress.done, progress.failed, share * len(pairs)))
+            if heartbeat.lost.is_set():
+                raise LeaseLostError
+            if self.stop.is_set() and share < 1:
+                raise StopRequestedError
+
+        result = measure_chunk(
+            self.engine,
+            self.job,
+            lease.first,
+            pairs,
+            batch_tokens=self.batch_tokens,
+            on_share=on_share,
+        )
+        with self.database.write() as session:
+            if not leases.finish(session, lease, result):
+                raise LeaseLostError
+        failed = sum(outcome.state == "failed" for outcome in result.outcomes)
+        done = len(result.outcomes) - failed
+        self.on_progress(RunProgress(progress.done + done, progress.failed + failed, 0.0))
