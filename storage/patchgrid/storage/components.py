@@ -60,10 +60,11 @@ def components(
     kind: str | None = None,
     population: bool = False,
 ) -> list[ComponentRow]:
-    """Give every component the job measures: by site, layer, head and position (from the start of the prompt on).
+    """Give every component the job measures: by site, layer, head and position (from the start of the prompt
+    on).
 
-    `kind` None is the job's own: `whole`, or `aligned` when positions are kept. `population` widens the intervals to
-    speak of the pairs' source and not of this job's pairs alone.
+    `kind` None is the job's own: `whole`, or `aligned` when positions are kept. `population` widens the
+    intervals to speak of the pairs' source and not of this job's pairs alone.
     """
     raise NotImplementedError
 

@@ -7,36 +7,57 @@ from typing import Self
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from patchgrid.storage import _connection, schema
+from patchgrid.storage._translate import translated
+
 
 class Database:
     """An open database at the current version; threads may share it, forked processes may not."""
 
-    def __init__(self, url: str, engine: Engine) -> None:
+    def __init__(self, url: str, engine: Engine, label: str) -> None:
+        #: The URL it was opened by.
         self.url = url
-        self._engine = engine
+        #: The file, or the URL without its password: for messages.
+        self.label = label
+        self.engine = engine
+        self._writing = _connection.for_writing(engine)
+        self._reading = _connection.for_reading(engine)
 
     @classmethod
     def open(cls, url: str, create: bool = True, *, timeout: float = 30) -> Self:
         """Open `sqlite:///file.db` or `postgresql+psycopg://…`, making a new or empty one ready if `create`.
 
-        `timeout` is how many seconds to wait for another process's lock. Raises `StorageError`s: a wrong URL, a
-        missing folder, another version's database, another program's file, a lock that is not let go.
+        `timeout` is how many seconds to wait for another process's lock. Raises `StorageError`s: a wrong URL,
+        a missing folder, another version's database, another program's file, a lock that is not let go.
         """
-        raise NotImplementedError
+        parsed = _connection.read_url(url)
+        if _connection.is_sqlite(parsed):
+            _connection.check_file(parsed, create=create)
+        engine = _connection.make_engine(parsed, timeout=timeout)
+        label = _connection.label(parsed)
+        try:
+            with translated(label):
+                schema.ensure_current(engine, create=create, timeout=timeout)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(url, engine, label)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Give a session that sees one state of the database throughout and is never blocked by a writer."""
-        raise NotImplementedError
+        with translated(self.label), Session(self._reading) as session:
+            yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Give a session for one transaction: committed at the end, rolled back on any error."""
-        raise NotImplementedError
+        with translated(self.label), Session(self._writing) as session, session.begin():
+            yield session
 
     def close(self) -> None:
         """Close all connections."""
-        raise NotImplementedError
+        self.engine.dispose()
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """What can go wrong with a database, each error with a message a person can act on."""
 
-# Conditions are named for what happened, as users will read them: # ruff: noqa: N818
+# Each is named for what happened, not "...Error".
+# ruff: noqa: N818
 
 from patchgrid.engine.errors import PatchgridError
 
@@ -14,11 +15,11 @@ class DatabaseURLError(StorageError):
 
 
 class DatabaseMissing(StorageError):
-    """There is no database where one was expected, or its folder does not exist or may not be written."""
+    """There is no database where one was expected, or no folder to make it in."""
 
 
 class DatabaseUnavailable(StorageError):
-    """The database is there but cannot be reached, read or written."""
+    """The database cannot be reached, read or written."""
 
 
 class NotADatabase(StorageError):
@@ -42,7 +43,7 @@ class DatabaseFull(StorageError):
 
 
 class CorruptData(StorageError):
-    """Stored bytes are not what was written: a checksum, a size or the file's own structure is wrong."""
+    """Stored bytes are not what was written."""
 
 
 class JobNotFound(StorageError):
@@ -53,12 +54,12 @@ class PairNotFound(StorageError):
     """The job has no pair of this id or row number."""
 
 
-class PairsChanged(StorageError):
-    """The pairs that were read are not the pairs that were announced."""
+class PairsRefused(StorageError):
+    """The pairs that came are not those that were announced, or hold text that cannot be stored."""
 
 
 class NothingKept(StorageError):
-    """The job kept nothing of the kind that was asked for."""
+    """The job has nothing of the kind that was asked for."""
 
 
 class QueryError(StorageError):

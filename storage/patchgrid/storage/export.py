@@ -22,7 +22,8 @@ FIELDS = {
 def export_rows(session: Session, job: JobRecord, what: str) -> Iterator[dict[str, Any]]:
     """Give rows with the fields of `FIELDS[what]`, in an order that depends on nothing but the job.
 
-    Rows come by pair, then site (as in `names.SITES`), layer, head and position; memory stays bounded. `pair` is the
-    given id, else the row number. A missing value is None. Raises `NothingKept` at once for what the job did not keep.
+    Rows come by pair, then site (as in `names.SITES`), layer, head and position; memory stays bounded. `pair`
+    is the given id, else the row number. A missing value is None. Raises `NothingKept` at once for what the
+    job did not keep.
     """
     raise NotImplementedError

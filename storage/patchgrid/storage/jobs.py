@@ -85,8 +85,8 @@ def submit(
 ) -> JobRecord:
     """Write a job, its pairs and its chunks, or give the job that has this key already.
 
-    All of it belongs to the session's one transaction, so a killed submit leaves nothing. `pairs` is read once, in
-    batches; `PairsChanged` if it does not give `count` pairs.
+    All of it belongs to the session's one transaction, so a killed submit leaves nothing. `pairs` is read
+    once, in batches; `PairsRefused` if it does not give `count` pairs.
     """
     raise NotImplementedError
 
@@ -124,8 +124,8 @@ def warnings(session: Session, job_id: int) -> list[tuple[str, int]]:
 def reopen(session: Session, job_id: int) -> int:
     """Give the chunks that were given up a fresh start; return how many.
 
-    Their error rows are removed and the job is `running` again. Pairs that failed by themselves (an answer of several
-    tokens) stay as they are.
+    Their error rows are removed and the job is `running` again. Pairs that failed by themselves (an answer of
+    several tokens) stay as they are.
     """
     raise NotImplementedError
 

@@ -1,7 +1,7 @@
 """Leases: how a worker gets a chunk, keeps it, and hands in its results exactly once.
 
-A claim raises the chunk's `epoch`; everything a worker does later names that epoch, so a worker that lost its lease
-cannot change anything. Times are the database's.
+A claim raises the chunk's `epoch`; everything a worker does later names that epoch, so a worker that lost its
+lease cannot change anything. Times are the database's.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,8 @@ def claim(
 ) -> Lease | None:
     """Take the next chunk: by priority, then job, then chunk. None: there is nothing to take *now*.
 
-    Chunks whose lease ran out are taken too; one that lost its workers `MAX_ATTEMPTS` times is given up instead.
+    Chunks whose lease ran out are taken too; one that lost its workers `MAX_ATTEMPTS` times is given up
+    instead.
     """
     raise NotImplementedError
 
@@ -72,7 +73,8 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
 
 
 def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> bool:
-    """Hand in a failed attempt, to be tried again in `retry_in` seconds; False if the lease is no longer held.
+    """Hand in a failed attempt, to be tried again in `retry_in` seconds; False if the lease is no longer
+    held.
 
     After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
     """

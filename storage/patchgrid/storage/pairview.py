@@ -57,7 +57,8 @@ class PairView:
     clean_metric: float | None
     #: Metric of the unpatched corrupted run, or None.
     corrupted_metric: float | None
-    #: Site to float32 `[layer(, head)]` (detail `pairs`) or `[layer, position(, head)]` (`positions`); empty: not kept.
+    #: Site to float32 `[layer(, head)]` (detail `pairs`) or `[layer, position(, head)]` (`positions`); empty:
+    #: not kept.
     scores: Mapping[str, NDArray[np.float32]]
     #: The components of largest |score|, the largest first.
     top: tuple[TopComponent, ...]

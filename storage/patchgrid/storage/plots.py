@@ -19,8 +19,8 @@ class Heatmap:
     measure: str
     #: float64 `[layer, column]`, metric units; NaN where no pair has the component.
     values: NDArray[np.float64]
-    #: What the columns are: heads from 0, positions from the end (-1 last) or span names; one empty label for a site
-    #: without heads.
+    #: What the columns are: heads from 0, positions from the end (-1 last) or span names; one empty label for
+    #: a site without heads.
     columns: tuple[int | str, ...]
 
 

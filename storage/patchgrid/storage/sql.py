@@ -11,7 +11,8 @@ def query_readonly(
 ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
     """Run one statement on a read-only connection; give the column names and the rows as they come.
 
-    `timeout` bounds the seconds the database spends; the reader's own time does not count. Raises `QueryError` in one
-    line for a statement that is wrong, writes, or takes too long (the last also while the rows are read).
+    `timeout` bounds the seconds the database spends; the reader's own time does not count. Raises
+    `QueryError` in one line for a statement that is wrong, writes, or takes too long (the last also while the
+    rows are read).
     """
     raise NotImplementedError

@@ -42,18 +42,21 @@ class AlignedScores:
 
     #: float32 `[layer, column(, head)]`.
     values: Floats
-    #: bool of the same shape, true where the pair has the column.
-    present: Mask
+    #: bool of the same shape, true where the pair has the column; None: it has them all.
+    present: Mask | None
 
 
 def whole(scores: Floats) -> Floats:
     """Sum `[layer, position(, head)]` over positions."""
-    return scores.sum(axis=1, dtype=np.float64).astype(np.float32)
+    total: Floats = scores.sum(axis=1, dtype=np.float64).astype(np.float32)
+    return total
 
 
-def align(scores: Floats, columns: Sequence[tuple[int, ...]]) -> AlignedScores:
-    """Sum `[layer, position(, head)]` over the positions of each column."""
+def align(scores: Floats, alignment: Alignment, columns: Sequence[tuple[int, ...]]) -> AlignedScores:
+    """Put `[layer, position(, head)]` into the alignment's columns, summed over each column's positions."""
+    if not alignment.spans:
+        return AlignedScores(scores[:, ::-1], None)
     values = np.stack([scores[:, list(column)].sum(axis=1) for column in columns], axis=1)
     has = np.array([bool(column) for column in columns])
     shape = (1, -1) + (1,) * (values.ndim - 2)
-    return AlignedScores(values.astype(np.float32), np.broadcast_to(has.reshape(shape), values.shape))
+    return AlignedScores(values, np.broadcast_to(has.reshape(shape), values.shape))

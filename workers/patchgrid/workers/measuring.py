@@ -113,7 +113,7 @@ def _arrange(index: int, pair: Pair, result: PairResult, alignment: Alignment) -
     if result.error is None:
         one.columns = alignment.columns(pair, len(result.tokens))
         one.whole = {site: whole(scores) for site, scores in result.scores.items()}
-        one.aligned = {site: align(scores, one.columns) for site, scores in result.scores.items()}
+        one.aligned = {site: align(scores, alignment, one.columns) for site, scores in result.scores.items()}
     return one
 
 

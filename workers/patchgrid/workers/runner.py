@@ -99,8 +99,8 @@ class _Run:
             known = provenance.weights_hashes(session, self.job.id)
             if known and self.engine.provenance.weights_hash not in known:
                 raise ModelChangedError(
-                    f"job {self.job.id} was begun with other weights of {self.job.spec.model}: put them back, "
-                    f"or delete the job (patchgrid job delete {self.job.id}) to measure this model anew"
+                    f"job {self.job.id} was begun with other weights of {self.job.spec.model}: put them "
+                    f"back, or measure anew after patchgrid job delete {self.job.id}"
                 )
             leases.release_dead(session, may_be_alive, self.job.id)
             jobs.reopen(session, self.job.id)
