@@ -1,0 +1,55 @@
+"""What can be wrong with a pair file, collected line by line and raised once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from patchgrid.engine.errors import PatchgridError
+
+#: Bad lines that are told in full; the rest are counted.
+SHOWN = 20
+
+
+class PairFileError(PatchgridError):
+    """A pair file that cannot be used: one line of message for the file, or one for each bad line."""
+
+
+class BadLines:
+    """The bad lines of one file: the first `SHOWN` in full and a count, however many there are."""
+
+    def __init__(self, name: str, unit: str = "line") -> None:
+        self._name = name
+        self._unit = unit
+        self._shown: list[str] = []
+        self.count = 0
+
+    def add(self, number: int | None, problems: Sequence[str]) -> None:
+        """Note what is wrong with line `number` (None: with the file as a whole)."""
+        self.count += 1
+        if len(self._shown) < SHOWN:
+            self._shown.append(f"{self._place(number)}: {'; '.join(problems)}")
+
+    def raise_if_any(self) -> None:
+        """Raise `PairFileError` with all bad lines, if there were any."""
+        if not self.count:
+            return
+        more = self.count - len(self._shown)
+        tail = [f"and {more} more bad {self._unit}{'' if more == 1 else 's'}"] if more else []
+        raise PairFileError("\n".join(self._shown + tail))
+
+    def _place(self, number: int | None) -> str:
+        if number is None:
+            return self._name
+        return f"{self._name}:{number}" if self._unit == "line" else f"{self._name}: {self._unit} {number}"
+
+
+@contextmanager
+def os_errors_named(name: str) -> Iterator[None]:
+    """Turn the system's errors into a `PairFileError` about the file called `name`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise PairFileError(f"{name}: no such file") from None
+    except PermissionError:
+        raise PairFileError(f"{name}: no permission to read it") from None
+    except OSError as error:
+        raise PairFileError(f"{name}: cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,157 @@
+"""A file of prompt pairs: opened, checked as a whole, then read pair by pair."""
+
+import os
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from patchgrid.engine.types import Pair
+from patchgrid.pairs.digest import Digest
+from patchgrid.pairs.errors import BadLines, PairFileError, os_errors_named
+from patchgrid.pairs.formats import find_format
+from patchgrid.pairs.ids import Ids
+from patchgrid.pairs.reading import Note, Row
+from patchgrid.pairs.source import Source, Stamp, find_source
+
+#: Most different span names in a file: each is a component of its own.
+SPAN_LIMIT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class PairSummary:
+    """What a pair file holds, all of it found good."""
+
+    #: Number of pairs.
+    count: int
+    #: SHA-256 over the pairs in order, the same for the same pairs in another file format.
+    digest: str
+    #: Names of the spans that pairs give, in the order they are met.
+    spans: tuple[str, ...]
+    #: What a user should know about how the file was read.
+    notes: tuple[str, ...]
+
+
+class PairFile:
+    """A pair file: `check` reads it whole and refuses it with every bad line, iterating gives its pairs.
+
+    Memory stays bounded however long the file is, but for the ids it gives (no two may be the same).
+    Close it, or use it in a `with` statement, to delete what was kept of standard input.
+    """
+
+    def __init__(self, source: Source, limit: int | None = None) -> None:
+        #: What the file is called in messages.
+        self.name = source.name
+        self._source = source
+        self._limit = limit
+        self._checked: tuple[PairSummary, Stamp] | None = None
+        discard = weakref.finalize(self, source.path.unlink, missing_ok=True) if source.temporary else None
+        self._discard = discard
+        self._format = find_format(source.path, source.name)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, limit: int | None = None) -> Self:
+        """Open a pair file (`-`: standard input), of which the first `limit` pairs are read.
+
+        The format is told by the content, and by the name where that leaves it open. Raises `PairFileError`
+        for a file that is missing, cannot be read, is empty, or is in no format known here.
+        """
+        if limit is not None and limit < 1:
+            raise PairFileError(f"limit must be at least 1, not {limit}")
+        name = "standard input" if os.fspath(path) == "-" else os.fspath(path)
+        with os_errors_named(name):
+            return cls(find_source(path, name), limit)
+
+    @property
+    def format(self) -> str:
+        """The name of the file's format."""
+        return self._format.name
+
+    def check(self) -> PairSummary:
+        """Read the whole file (or its first `limit` pairs) and say what it holds.
+
+        Raises one `PairFileError` with all bad lines: the first 20 in full, the rest counted.
+        """
+        with os_errors_named(self.name):
+            stamp = self._source.stamp()
+            summary = self._read_all()
+            self._refuse_change(stamp)
+        self._checked = summary, stamp
+        return summary
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Give the pairs in order, after a check.
+
+        Raises `PairFileError`, at the end if not before, when they are not the pairs that were checked: a
+        caller must not keep what it got until the last pair is out.
+        """
+        if self._checked is None:
+            self.check()
+        assert self._checked is not None
+        summary, stamp = self._checked
+        digest = Digest()
+        with os_errors_named(self.name):
+            self._refuse_change(stamp)
+            for _, outcome in self._rows(lambda _: None):
+                if isinstance(outcome, list):
+                    raise self._changed()
+                digest.add(outcome)
+                yield outcome
+            self._refuse_change(stamp)
+        if digest.value != summary.digest:
+            raise self._changed()
+
+    def close(self) -> None:
+        """Delete the temporary copy, where there is one."""
+        if self._discard is not None:
+            self._discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _rows(self, note: Note) -> Iterator[Row]:
+        return islice(self._format.read(self._source.path, note), self._limit)
+
+    def _read_all(self) -> PairSummary:
+        unit = self._format.unit
+        bad, ids, digest = BadLines(self.name, unit), Ids(unit), Digest()
+        notes: dict[str, None] = {}
+        spans: dict[str, None] = {}
+        row = -1
+        for row, (place, outcome) in enumerate(self._rows(lambda text: notes.setdefault(text))):
+            if isinstance(outcome, list):
+                bad.add(place, outcome)
+                continue
+            digest.add(outcome)
+            if problem := ids.add(row, place, outcome.id) or _add_spans(spans, outcome):
+                bad.add(place, [problem])
+        bad.raise_if_any()
+        if row < 0:
+            raise PairFileError(f"{self.name}: has no pairs")
+        return PairSummary(row + 1, digest.value, tuple(spans), tuple(notes))
+
+    def _refuse_change(self, stamp: Stamp) -> None:
+        if self._source.stamp() != stamp:
+            raise self._changed()
+
+    def _changed(self) -> PairFileError:
+        return PairFileError(f"{self.name}: was changed while it was being read; start again")
+
+
+def _add_spans(spans: dict[str, None], pair: Pair) -> str | None:
+    """Take in the pair's span names; say so when the file has too many."""
+    if pair.spans is None:
+        return None
+    for name in pair.spans:
+        if name not in spans:
+            if len(spans) >= SPAN_LIMIT:
+                return f"more than {SPAN_LIMIT} different names in 'spans'"
+            spans[name] = None
+    return None

@@ -1,0 +1,51 @@
+"""How values and names are put into error messages: short, and safe to print."""
+
+import difflib
+from collections.abc import Collection, Iterable
+
+# Names that other tools give to the same things; too far from ours for a spelling match.
+_SYNONYMS = {
+    "corrupt": "corrupted",
+    "corrupted_prompt": "corrupted",
+    "clean_prompt": "clean",
+    "prompt": "clean",
+    "answer": "correct",
+    "answers": "correct",
+    "label": "correct",
+    "wrong_answer": "incorrect",
+    "wrong_answers": "incorrect",
+    "name": "id",
+}
+
+
+def shown(text: str, length: int = 60) -> str:
+    """Quote `text`, cut to `length` characters, with control characters escaped."""
+    return repr(text) if len(text) <= length else f"{text[:length]!r}..."
+
+
+def kind(value: object) -> str:
+    """Say what a JSON value is: `a number (3)`, `null`, `a list`."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"text ({shown(value)})"
+    if isinstance(value, int):
+        return f"a number ({value if abs(value) < 10**20 else 'very large'})"
+    if isinstance(value, float):
+        return f"a decimal number ({value})"
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, dict) else f"a {type(value).__name__}"
+
+
+def unknown(names: Iterable[str], known: Collection[str], what: str = "field") -> list[str]:
+    """Name each of `names` that is not in `known`, with the nearest right name."""
+    return [f"unknown {what} {shown(name)}{_hint(name, known)}" for name in names if name not in known]
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    synonym = _SYNONYMS.get(name.strip().lower())
+    nearest = [synonym] if synonym in known else difflib.get_close_matches(name[:60], known, n=1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
