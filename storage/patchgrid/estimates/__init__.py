@@ -1,0 +1,21 @@
+"""Estimates from sampled exact patching: which cells to patch, what to sum, what follows from the sums.
+
+Arrays in, arrays out: no models and no SQL.
+"""
+
+from patchgrid.estimates.agreement import Agreement, agreement, site_agreement, top_overlap
+from patchgrid.estimates.estimator import Estimates, estimate
+from patchgrid.estimates.sampling import expected_share, sample
+from patchgrid.estimates.sums import Sums
+
+__all__ = [
+    "Agreement",
+    "Estimates",
+    "Sums",
+    "agreement",
+    "estimate",
+    "expected_share",
+    "sample",
+    "site_agreement",
+    "top_overlap",
+]

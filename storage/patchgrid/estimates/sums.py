@@ -1,0 +1,174 @@
+"""The sums over pairs that chunks commit and that every estimate is made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: Sums over all pairs that have the component, a the score: number of pairs, a, |a|, a².
+SCORE_SUMS = ("n", "a", "abs_a", "aa")
+#: Sums over the sampled cells, e the effect, w = 1 / inclusion, r = e - a, v = (1 - inclusion) w²: number
+#: of cells, w, w², w r, v, v r, v r², w a, w e, w a², w a e, w e², w where e is not 0, w where e is not 0
+#: and has the sign of a.
+CELL_SUMS = ("m", "w", "ww", "wr", "v", "vr", "vrr", "wa", "we", "waa", "wae", "wee", "w_signed", "w_agree")
+
+#: Scores converted to float64 at a time; bounds the memory that adding many pairs takes.
+_BLOCK = 1 << 16
+#: Axis of `Sums.values` that holds aligned positions.
+_ALIGNED = 2
+
+
+@dataclass(slots=True, eq=False)
+class Sums:
+    """Named float64 sums over pairs, one of each for every component of a site.
+
+    The component axes are `[layer(, position)(, head)]`. With `aligned`, the second of them counts
+    positions from the end (index 0 is the last) and grows as longer pairs come; a shorter pair lacks the
+    positions beyond its own.
+    """
+
+    #: float64 `[sum, *axes]`, the sums in the order of `names`.
+    values: NDArray[np.float64]
+    #: Whether the second component axis is aligned positions, padded when sizes differ.
+    aligned: bool = False
+
+    @classmethod
+    def zeros(cls, axes: Sequence[int], *, sampled: bool, aligned: bool = False) -> Self:
+        """Start empty sums for components of these axes; `sampled` makes room for the cells' sums."""
+        assert not aligned or len(axes) > 1, "aligned sums have a position axis"
+        count = len(SCORE_SUMS) + len(CELL_SUMS) * sampled
+        return cls(np.zeros((count, *axes)), aligned)
+
+    @classmethod
+    def from_array(cls, array: ArrayLike, names: Sequence[str], *, aligned: bool = False) -> Self:
+        """Read back what `to_array` and `names` gave, in whatever order the names are."""
+        wanted = SCORE_SUMS + CELL_SUMS * ("m" in names)
+        order = [list(names).index(name) for name in wanted]
+        return cls(np.asarray(array, np.float64)[order], aligned)
+
+    def to_array(self) -> NDArray[np.float64]:
+        """Give the sums as one contiguous float64 array `[sum, *axes]`, in the order of `names`."""
+        return np.ascontiguousarray(self.values)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the sums, in order."""
+        return SCORE_SUMS + CELL_SUMS * self.sampled
+
+    @property
+    def sampled(self) -> bool:
+        """Whether there are sums over sampled cells."""
+        return len(self.values) > len(SCORE_SUMS)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Sizes of the component axes."""
+        return self.values.shape[1:]
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        row: NDArray[np.float64] = self.values[self.names.index(name)]
+        return row
+
+    def add_pair(self, scores: NDArray[Any], present: NDArray[np.bool_] | None = None) -> None:
+        """Add one pair's scores `[*axes]`; `present` as for `add_pairs`, without its pair axis."""
+        self.add_pairs(scores[None], None if present is None else present[None])
+
+    def add_pairs(self, scores: NDArray[Any], present: NDArray[np.bool_] | None = None) -> None:
+        """Add the scores `[pair, *axes]` of several pairs at once.
+
+        `present` is true for the components that a pair has and broadcasts against `scores`; what stands in
+        `scores` elsewhere is ignored. With aligned sums the position axis may have any size.
+        """
+        values = self._window(scores.shape[1:])[: len(SCORE_SUMS)]
+        step = max(1, _BLOCK // max(1, scores[0].size)) if len(scores) else 1
+        for start in range(0, len(scores), step):
+            block = np.asarray(scores[start : start + step], np.float64)
+            here: NDArray[np.bool_] | None = None
+            if present is not None:
+                here = np.broadcast_to(present, scores.shape)[start : start + step]
+                block = np.where(here, block, 0.0)
+            values[0] += len(block) if here is None else here.sum(axis=0)
+            values[1] += block.sum(axis=0)
+            values[2] += np.abs(block).sum(axis=0)
+            values[3] += np.einsum("p...,p...->...", block, block)
+        assert np.isfinite(values).all(), "a score is not finite: such a pair must fail before it is added"
+
+    def add_cells(
+        self,
+        index: tuple[NDArray[np.integer[Any]], ...],
+        scores: NDArray[Any],
+        effects: NDArray[Any],
+        inclusion: NDArray[Any],
+    ) -> None:
+        """Add sampled cells: four arrays with an entry a cell.
+
+        `index` holds one array for each component axis, as `np.nonzero` gives; the same component may come
+        many times (once a pair). Scores and effects in metric units, inclusion probabilities above 0 and up
+        to 1.
+        """
+        assert self.sampled, "these sums have no room for cells"
+        if not len(scores):
+            return
+        if self.aligned:
+            self._window((self.axes[0], int(index[1].max()) + 1, *self.axes[2:]))
+        rows = _cell_rows(*(np.asarray(x, np.float64) for x in (scores, effects, inclusion)))
+        flat = np.ravel_multi_index(index, self.axes)
+        size = int(np.prod(self.axes))
+        totals = np.stack([np.bincount(flat, row, minlength=size) for row in rows])
+        self.values[len(SCORE_SUMS) :] += totals.reshape(-1, *self.axes)
+
+    def __iadd__(self, other: "Sums") -> Self:
+        assert self.aligned == other.aligned, "aligned sums add to aligned sums only"
+        assert self.names == other.names, "sums with sampled cells add to their like only"
+        self._window(other.axes)[...] += other.values
+        return self
+
+    def __add__(self, other: "Sums") -> "Sums":
+        result = Sums(self.values.copy(), self.aligned)
+        result += other
+        return result
+
+    def _window(self, axes: tuple[int, ...]) -> NDArray[np.float64]:
+        """Give a view of the sums for components of these axes, growing aligned sums where needed."""
+        if self.aligned and axes[1] > self.axes[1]:
+            grown = list(self.values.shape)
+            grown[_ALIGNED] = axes[1]
+            values = np.zeros(grown)
+            values[:, :, : self.axes[1]] = self.values
+            self.values = values
+        window = self.values[:, :, : axes[1]] if self.aligned else self.values
+        assert window.shape[1:] == axes, f"components of shape {axes} do not fit sums of shape {self.axes}"
+        return window
+
+
+def _cell_rows(
+    a: NDArray[np.float64], e: NDArray[np.float64], inclusion: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Give each cell's part in each of `CELL_SUMS`, in their order."""
+    assert ((inclusion > 0) & (inclusion <= 1)).all(), "an inclusion probability is not in (0, 1]"
+    assert np.isfinite(a).all(), "a sampled score is not finite"
+    assert np.isfinite(e).all(), "an effect is not finite: such a pair must fail before it is added"
+    w = 1 / inclusion
+    r = e - a
+    v = (1 - inclusion) * w * w
+    signed = e != 0
+    agree = signed & (np.sign(a) == np.sign(e))
+    wa, we = w * a, w * e
+    return (
+        np.ones_like(w),
+        w,
+        w * w,
+        w * r,
+        v,
+        v * r,
+        v * r * r,
+        wa,
+        we,
+        wa * a,
+        wa * e,
+        we * e,
+        w * signed,
+        w * agree,
+    )

@@ -1,0 +1,232 @@
+"""Mean effects and their intervals, against brute force over populations whose every effect is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from patchgrid.estimates import Estimates, Sums, estimate
+from patchgrid.estimates.sampling import draw, inclusion
+
+#: Samples taken of one population.
+SEEDS = 300
+
+
+@dataclass(frozen=True)
+class Population:
+    """Scores and effects of every cell, `[pair, component]`."""
+
+    scores: NDArray[np.float64]
+    effects: NDArray[np.float64]
+
+
+def heavy_tailed(pairs: int, components: int = 45, seed: int = 0) -> Population:
+    """Make scores of very different size, each component's wrong by a slope, a bias and Student-t noise."""
+    rng = np.random.default_rng(seed)
+    scale = 0.1 * np.exp(rng.normal(0, 1.5, components))
+    scores = scale * (rng.standard_t(3, (pairs, components)) + rng.normal(0, 1, components))
+    bias = scale * rng.normal(0, 0.5, components)
+    noise = 0.3 * scale * rng.standard_t(3, (pairs, components))
+    return Population(scores, scores * rng.normal(1, 0.3, components) + bias + noise)
+
+
+def probabilities(population: Population, *, rate: float, floor: float = 30) -> NDArray[np.float64]:
+    """Give every cell's inclusion probability."""
+    pairs = len(population.scores)
+    return np.stack([inclusion(row, rate=rate, pairs=pairs, floor=floor) for row in population.scores])
+
+
+def patch_some(population: Population, seed: int, pi: NDArray[np.float64]) -> Sums:
+    """Sum a population's scores and the effects of the cells that this seed's sample holds."""
+    scores, effects = population.scores, population.effects
+    mask = draw(seed, "z", 0, scores.shape) < pi
+    sums = Sums.zeros(scores.shape[1:], sampled=True)
+    sums.add_pairs(scores)
+    sums.add_cells(np.nonzero(mask)[1:], scores[mask], effects[mask], pi[mask])
+    return sums
+
+
+def in_turn(population: Population, *, rate: float, floor: float = 30) -> list[Sums]:
+    """Take many samples of one population."""
+    pi = probabilities(population, rate=rate, floor=floor)
+    return [patch_some(population, seed, pi) for seed in range(SEEDS)]
+
+
+def covered(estimates: Estimates, truth: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each interval holds the truth."""
+    return (estimates.ci_low <= truth) & (truth <= estimates.ci_high)
+
+
+@pytest.fixture(scope="module")
+def population() -> Population:
+    """400 pairs, 45 components."""
+    return heavy_tailed(400)
+
+
+@pytest.fixture(scope="module")
+def samples(population: Population) -> list[Sums]:
+    """300 samples of the population, of 30 uniform draws a component and 2.5 % by size."""
+    return in_turn(population, rate=0.05)
+
+
+def test_the_estimate_is_unbiased(population: Population, samples: list[Sums]) -> None:
+    """Over all samples the mean is the true mean effect within Monte Carlo error; the scores are far off."""
+    estimates = np.stack([estimate(sums).estimate for sums in samples])
+    error = estimates.std(axis=0, ddof=1) / np.sqrt(SEEDS)
+    distance = (estimates.mean(axis=0) - population.effects.mean(axis=0)) / error
+    assert np.abs(distance).max() < 4.5
+    assert (distance**2).mean() < 1.8
+    biases = (population.scores - population.effects).mean(axis=0) / error
+    assert np.median(np.abs(biases)) > 20
+
+
+def test_the_intervals_cover_the_truth_as_often_as_they_say(
+    population: Population, samples: list[Sums]
+) -> None:
+    """95 % intervals cover 0.90 to 0.99 of the true means on average, no component below 0.8."""
+    truth = population.effects.mean(axis=0)
+    coverage = np.stack([covered(estimate(sums), truth) for sums in samples])
+    assert 0.93 < coverage.mean() < 0.97
+    assert coverage.mean(axis=0).min() > 0.8
+    narrow = np.stack([covered(estimate(sums, level=0.5), truth) for sums in samples])
+    assert 0.46 < narrow.mean() < 0.54
+
+
+def test_the_two_together_beat_scores_alone_and_patching_alone(
+    population: Population, samples: list[Sums]
+) -> None:
+    """Root mean square error is below half of either part's, on the same patched cells."""
+    truth = population.effects.mean(axis=0)
+    together = np.stack([estimate(sums).estimate for sums in samples]) - truth
+    patching = np.stack([sums["we"] / sums["w"] for sums in samples]) - truth
+    scores = population.scores.mean(axis=0) - truth
+    size = np.abs(population.scores).mean(axis=0)
+
+    def rmse(error: NDArray[np.float64]) -> float:
+        return float(np.sqrt(((error / size) ** 2).mean()))
+
+    assert rmse(together) < rmse(patching) / 2
+    assert rmse(together) < rmse(scores) / 2
+
+
+def test_with_few_cells_the_variance_is_right_on_average() -> None:
+    """At an effective sample of about 7 it matches the true mean square error, not 0.8 of it."""
+    population = heavy_tailed(100, seed=7)
+    truth = population.effects.mean(axis=0)
+    errors, variances, hits = [], [], []
+    for sums in in_turn(population, rate=0.1, floor=5):
+        known, size = estimate(sums), sums["w"] ** 2 / np.where(sums["m"] > 0, sums["ww"], np.nan)
+        enough = size > 1.5
+        half = (known.ci_high - known.ci_low) / 2
+        with np.errstate(invalid="ignore"):
+            variances.append(np.where(enough, (half / stats.t.ppf(0.975, size - 1)) ** 2, np.nan))
+        errors.append(np.where(enough, known.estimate - truth, np.nan))
+        hits.append(np.where(enough, covered(known, truth), np.nan))
+    ratio = np.nanmean(variances, axis=0) / np.nanmean(np.square(errors), axis=0)
+    assert 0.9 < np.median(ratio) < 1.1
+    assert 0.93 < np.nanmean(hits) < 0.98
+
+
+def test_population_intervals_cover_the_mean_of_the_source() -> None:
+    """Over fresh pairs each time, they cover the mean effect of the source; the plain ones do not."""
+    source = heavy_tailed(40_000, components=20, seed=3)
+    truth = source.effects.mean(axis=0)
+    plain, wide = [], []
+    for seed in range(100):
+        rows = np.random.default_rng(seed).integers(0, 40_000, 150)
+        part = Population(source.scores[rows], source.effects[rows])
+        sums = patch_some(part, seed, probabilities(part, rate=0.1))
+        plain.append(covered(estimate(sums), truth))
+        wide.append(covered(estimate(sums, population=True), truth))
+    assert 0.92 < np.mean(wide) < 0.98
+    assert np.mean(plain) < 0.75
+
+
+def test_a_census_gives_the_mean_effect_as_a_point(population: Population) -> None:
+    """With every cell patched nothing is left to estimate."""
+    known = estimate(patch_some(population, 0, probabilities(population, rate=1)))
+    assert known.estimate == pytest.approx(population.effects.mean(axis=0), abs=1e-12)
+    assert (known.ci_low == known.estimate).all()
+    assert (known.ci_high == known.estimate).all()
+    assert (known.exact_n == 400).all()
+
+
+def test_a_census_of_one_pair_is_a_point_too() -> None:
+    """One pair, patched, is known; of its source it tells nothing."""
+    sums = Sums.zeros((1,), sampled=True)
+    sums.add_pair(np.array([2.0]))
+    sums.add_cells((np.array([0]),), np.array([2.0]), np.array([3.0]), np.array([1.0]))
+    known = estimate(sums)
+    assert [known.estimate[0], known.ci_low[0], known.ci_high[0]] == [3, 3, 3]
+    assert np.isnan(estimate(sums, population=True).ci_low)
+
+
+def test_a_population_census_is_students_interval(population: Population) -> None:
+    """With every cell patched, the interval for the source is the textbook one."""
+    known = estimate(patch_some(population, 0, probabilities(population, rate=1)), population=True, level=0.9)
+    textbook = stats.ttest_1samp(population.effects, 0).confidence_interval(0.9)
+    np.testing.assert_allclose(known.ci_low, textbook.low)
+    np.testing.assert_allclose(known.ci_high, textbook.high)
+
+
+def test_the_interval_is_the_written_formula() -> None:
+    """Worked out by hand for three sampled cells of ten."""
+    a, e, pi = np.array([1.0, 2.0, -1.0]), np.array([1.5, 1.0, -3.0]), np.array([0.5, 0.25, 1.0])
+    sums = Sums.zeros((1,), sampled=True)
+    sums.add_pairs(np.concatenate([a, np.full(7, 0.5)])[:, None])
+    sums.add_cells((np.zeros(3, np.int64),), a, e, pi)
+    mean_r = (2 * 0.5 + 4 * -1 + 1 * -2) / 7
+    kish = 49 / 21
+    variance = (0.5 * 4 * (0.5 - mean_r) ** 2 + 0.75 * 16 * (-1 - mean_r) ** 2) / 49 * kish / (kish - 1)
+    known = estimate(sums)
+    assert known.estimate[0] == pytest.approx(0.55 + mean_r)
+    half = stats.t.ppf(0.975, kish - 1) * np.sqrt(variance)
+    assert known.ci_high[0] - known.estimate[0] == pytest.approx(half)
+    mean_e = (2 * 1.5 + 4 * 1 + 1 * -3) / 7
+    spread = (2 * (1.5 - mean_e) ** 2 + 4 * (1 - mean_e) ** 2 + (-3 - mean_e) ** 2) / 7 * kish / (kish - 1)
+    wide = estimate(sums, population=True)
+    half = stats.t.ppf(0.975, kish - 1) * np.sqrt(variance + spread / 10)
+    assert wide.ci_high[0] - wide.estimate[0] == pytest.approx(half)
+
+
+def test_a_sample_that_says_nothing_of_the_rest_gives_no_interval() -> None:
+    """One cell alone, or certain cells alone with others unsampled: an estimate without an interval."""
+    sums = Sums.zeros((3,), sampled=True)
+    sums.add_pairs(np.ones((5, 3)))
+    index, inclusion = np.array([0, 1, 1]), np.array([0.3, 1.0, 1.0])
+    sums.add_cells((index,), np.ones(3), np.full(3, 2.0), inclusion)
+    for known in (estimate(sums), estimate(sums, population=True)):
+        assert known.estimate[:2] == pytest.approx([2, 2])
+        assert np.isnan(known.ci_low).all()
+        assert np.isnan(known.ci_high).all()
+        assert known.exact_n.tolist() == [1, 2, 0]
+        assert np.isnan(known.estimate[2])
+
+
+def test_scores_alone_give_means_and_no_estimates() -> None:
+    """Mean, mean of the absolute value and standard deviation are the textbook ones."""
+    scores = np.random.default_rng(0).normal(5, 2, (50, 2, 3))
+    sums = Sums.zeros((2, 3), sampled=False)
+    sums.add_pairs(scores)
+    known = estimate(sums)
+    np.testing.assert_allclose(known.mean, scores.mean(axis=0))
+    np.testing.assert_allclose(known.mean_abs, np.abs(scores).mean(axis=0))
+    np.testing.assert_allclose(known.std, scores.std(axis=0, ddof=1))
+    assert known.n.dtype == np.int64
+    assert (known.exact_n == 0).all()
+    assert np.isnan(known.estimate).all()
+    assert np.isnan(known.ci_low).all()
+
+
+def test_components_without_pairs_or_with_one_are_unknown_without_a_warning() -> None:
+    """No pair: no mean. One pair: no spread."""
+    sums = Sums.zeros((2,), sampled=True)
+    sums.add_pair(np.array([3.0, 0.0]), np.array([True, False]))
+    known = estimate(sums, population=True)
+    assert known.n.tolist() == [1, 0]
+    assert known.mean[0] == 3
+    assert np.isnan(known.mean[1])
+    assert np.isnan(known.std).all()
+    assert np.isnan(known.estimate).all()

@@ -1,0 +1,145 @@
+"""Which cells are patched exactly, and with what probability."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from patchgrid.estimates import expected_share, sample
+from patchgrid.estimates.sampling import draw, inclusion
+
+SCORES = hnp.arrays(
+    np.float32, hnp.array_shapes(min_dims=1, max_dims=3, max_side=8), elements=st.floats(-1e6, 1e6, width=32)
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(scores=SCORES, rate=st.floats(0.001, 1), pairs=st.integers(1, 100_000))
+def test_probabilities_sum_to_the_budget(scores: NDArray[np.float32], rate: float, pairs: int) -> None:
+    """Whatever exceeds 1 goes to other cells, so the expected size is what was asked for."""
+    probability = inclusion(scores, rate=rate, pairs=pairs)
+    budget = expected_share(rate, pairs=pairs) * scores.size
+    assert probability.sum() == pytest.approx(budget, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=200)
+@given(scores=SCORES, rate=st.floats(0.001, 1), pairs=st.integers(1, 100_000))
+def test_no_probability_is_above_one_or_below_the_floor(
+    scores: NDArray[np.float32], rate: float, pairs: int
+) -> None:
+    """Every cell can be drawn, and a component expects 30 draws where the job has the pairs."""
+    probability = inclusion(scores, rate=rate, pairs=pairs)
+    assert probability.max() <= 1
+    assert (probability * pairs).min() >= min(30, pairs) * (1 - 1e-9)
+    assert probability.min() >= rate / 2 * (1 - 1e-9)
+
+
+def test_larger_scores_have_larger_probabilities_whatever_their_sign() -> None:
+    """Half of the budget goes in proportion to |score| until a cell is certain."""
+    probability = inclusion(np.array([0.0, 1.0, -2.0, 3.0, -4.0]), rate=0.2, pairs=10_000)
+    assert probability == pytest.approx(0.1 + 0.1 * 5 * np.array([0, 1, 2, 3, 4]) / 10)
+
+
+def test_excess_over_one_goes_to_the_others_in_proportion() -> None:
+    """A cell that dominates is certain; its excess makes another certain, whose excess goes on."""
+    probability = inclusion(np.array([1000.0, 1.0, 3.0, 0.0]), rate=0.8, pairs=10_000)
+    assert probability == pytest.approx([1, 0.8, 1, 0.4])
+
+
+def test_scores_that_are_all_zero_share_the_budget_evenly() -> None:
+    """Without any size to go by, the whole budget is uniform."""
+    assert inclusion(np.zeros((2, 3)), rate=0.3, pairs=10_000) == pytest.approx(np.full((2, 3), 0.3))
+
+
+def test_one_score_that_is_not_zero_leaves_the_budget_whole() -> None:
+    """What the only sized cell cannot take goes to the cells of size zero."""
+    probability = inclusion(np.array([0.0, 5.0, 0.0, 0.0]), rate=0.9, pairs=10_000)
+    assert probability == pytest.approx([2.6 / 3, 1, 2.6 / 3, 2.6 / 3])
+
+
+def test_rate_zero_samples_nothing_and_rate_one_everything() -> None:
+    """The ends of the scale are exact: a census has probability 1, not nearly 1."""
+    scores = np.random.default_rng(0).standard_t(3, (4, 7))
+    assert not inclusion(scores, rate=0, pairs=100).any()
+    assert expected_share(0, pairs=100) == 0
+    assert (inclusion(scores, rate=1, pairs=10_000) == 1).all()
+    assert (inclusion(scores, rate=0.01, pairs=30) == 1).all()
+
+
+def test_absent_cells_are_never_sampled_and_cost_nothing() -> None:
+    """A pair without a component spends its budget on those that it has."""
+    scores = np.array([[1.0, np.nan], [3.0, 2.0]])
+    present = np.array([[True, False], [True, True]])
+    mask, probability = sample(scores, rate=0.4, pairs=10_000, seed=0, site="z", pair=0, present=present)
+    assert probability[~present] == 0
+    assert not mask[~present].any()
+    assert probability.sum() == pytest.approx(0.4 * 3)
+    by_column = inclusion(np.ones((3, 2)), rate=0.4, pairs=10_000, present=np.array([True, False]))
+    assert by_column == pytest.approx(np.array([[0.4, 0]] * 3))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_is_a_callers_mistake(bad: float) -> None:
+    """A pair with such a score must have failed before."""
+    with pytest.raises(AssertionError, match="not finite"):
+        inclusion(np.array([1.0, bad]), rate=0.1, pairs=100)
+
+
+def test_draws_are_those_of_the_first_release() -> None:
+    """Frozen: a change here would change the sample of every job that is half done."""
+    expected = [0.8414903333525207, 0.5702830001744316, 0.7102870359263683, 0.1134403779354366]
+    assert draw(7, "mlp_out", 3, (4,)).tolist() == expected
+
+
+def test_draws_follow_philox_as_published() -> None:
+    """An independent Philox4x64-10, in plain integers, gives the same numbers."""
+    name = int.from_bytes(hashlib.blake2b(b"z", digest_size=8).digest(), "little")
+    words = [word for block in range(3) for word in _philox([block + 1, 41, 0, 0], [2**63 - 1, name])]
+    assert draw(2**63 - 1, "z", 41, (3, 4)).ravel().tolist() == [(word >> 11) / 2**53 for word in words]
+
+
+def _philox(counter: list[int], key: list[int]) -> list[int]:
+    """Run ten rounds of Philox4x64 (Salmon et al. 2011, figure 2)."""
+    full = 2**64
+    for _ in range(10):
+        first, second = 0xD2E7470EE14C6C93 * counter[0], 0xCA5A826395121157 * counter[2]
+        counter = [
+            (second // full) ^ counter[1] ^ key[0],
+            second % full,
+            (first // full) ^ counter[3] ^ key[1],
+            first % full,
+        ]
+        key = [(key[0] + 0x9E3779B97F4A7C15) % full, (key[1] + 0xBB67AE8584CAA73B) % full]
+    return counter
+
+
+def test_a_draw_depends_on_its_own_cell_alone() -> None:
+    """Seed, site, pair and flat index decide; how many cells follow does not."""
+    base = draw(1, "z", 2, (6,))
+    assert (draw(1, "z", 2, (3, 4)).ravel()[:6] == base).all()
+    for other in (draw(2, "z", 2, (6,)), draw(1, "k", 2, (6,)), draw(1, "z", 3, (6,))):
+        assert not np.isin(other, base).any()
+
+
+def test_draws_are_uniform_and_unrelated_between_pairs() -> None:
+    """Over 2,000 pairs each component's draws spread evenly and neighbours do not correlate."""
+    draws = np.stack([draw(0, "resid_post", pair, (20,)) for pair in range(2000)])
+    counts = np.histogram(draws, bins=20, range=(0, 1))[0]
+    assert ((counts - 2000) ** 2 / 2000).sum() < 45  # chi-squared, 19 degrees of freedom, p < 0.001
+    assert abs(np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]) < 0.08
+    assert abs(np.corrcoef(draws[:, 0], draws[:, 1])[0, 1]) < 0.08
+
+
+def test_cells_are_drawn_as_often_as_their_probability_says() -> None:
+    """Over 4,000 seeds every cell's frequency is within 4.5 standard errors."""
+    scores = np.random.default_rng(3).standard_t(3, (3, 5)).astype(np.float32)
+    counts = np.zeros(scores.shape)
+    for seed in range(4000):
+        mask, probability = sample(scores, rate=0.2, pairs=500, seed=seed, site="z", pair=9)
+        counts += mask
+    error = np.sqrt(probability * (1 - probability) / 4000)
+    assert (np.abs(counts / 4000 - probability) <= 4.5 * error).all()
