@@ -1,11 +1,25 @@
 """Jobs: submitting, finding, following and deleting them."""
 
+import hashlib
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sqlalchemy import RowMapping, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import JobSpec, Pair
+from patchgrid.storage import tables
+from patchgrid.storage._dialects import insert_new, now
+from patchgrid.storage.errors import JobNotFound, PairsRefused
+from patchgrid.storage.inputs import pair_row
+from patchgrid.storage.provenance import canonical_json, delete_unused, used_ids
+from patchgrid.storage.tables import job as table
+
+#: Pairs inserted at a time: bounds a submit's memory.
+_BATCH = 2000
+#: Largest id that the databases can look for.
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,9 @@ class Progress:
 
 def job_key(spec: JobSpec, pairs_digest: str) -> str:
     """Hash the pairs' digest and the spec: the same pairs under the same spec are the same job."""
-    raise NotImplementedError
+    return hashlib.sha256(
+        canonical_json({"pairs": pairs_digest, "spec": spec.as_dict()}).encode()
+    ).hexdigest()
 
 
 def submit(
@@ -88,48 +104,170 @@ def submit(
     All of it belongs to the session's one transaction, so a killed submit leaves nothing. `pairs` is read
     once, in batches; `PairsRefused` if it does not give `count` pairs.
     """
-    raise NotImplementedError
+    row = {
+        "key": key,
+        "name": name,
+        "spec": spec.as_dict(),
+        "state": "pending",
+        "spans": list(spans),
+        "pairs": count,
+        "chunk_size": chunk_size,
+        "priority": priority,
+        "created_at": session.scalar(select(now())),
+    }
+    is_new = insert_new(session, table, row)
+    record = find_by_key(session, key)
+    assert record is not None, "a job that was just written cannot be read"
+    if is_new:
+        _insert_pairs(session, record, pairs)
+        _insert_chunks(session, record)
+    return record
 
 
 def find_by_key(session: Session, key: str) -> JobRecord | None:
     """Give the job of this key, or None."""
-    raise NotImplementedError
+    row = session.execute(select(table).where(table.c.key == key)).mappings().first()
+    return None if row is None else _record(row)
 
 
 def get(session: Session, job: int | str) -> JobRecord:
-    """Give a job by its id (a number, or its digits) or its name; `JobNotFound` if none or several have it."""
-    raise NotImplementedError
+    """Give a job by its id (a number, or its digits) or its name.
+
+    `JobNotFound` if none has it, or if several have the name.
+    """
+    if isinstance(job, int) or (job.isascii() and job.isdigit()):
+        by_id = select(table).where(table.c.id == min(int(job), _LARGEST))
+        row = session.execute(by_id).mappings().first()
+        if row is not None:
+            return _record(row)
+    by_name = select(table).where(table.c.name == str(job)).order_by(table.c.id)
+    rows = session.execute(by_name).mappings().all()
+    if not rows:
+        raise JobNotFound(f"there is no job {job!r}: `patchgrid job list` shows them")
+    if len(rows) > 1:
+        ids = ", ".join(str(row["id"]) for row in rows)
+        raise JobNotFound(f"{len(rows)} jobs are named {job!r}: give an id ({ids})")
+    return _record(rows[0])
 
 
 def list_jobs(session: Session) -> list[JobRecord]:
     """Give all jobs, the oldest first."""
-    raise NotImplementedError
+    return [_record(row) for row in session.execute(select(table).order_by(table.c.id)).mappings()]
 
 
 def progress(session: Session, job_id: int) -> Progress:
     """Count a job's pairs and chunks by what became of them; cheap at any size."""
-    raise NotImplementedError
+    chunk = tables.chunk
+    counts = select(
+        func.coalesce(func.sum(chunk.c.last - chunk.c.first), 0).label("total"),
+        func.coalesce(func.sum(chunk.c.done), 0).label("done"),
+        func.coalesce(func.sum(chunk.c.failed), 0).label("failed"),
+        func.count().label("chunks_total"),
+        func.count(case((chunk.c.state == "done", 1))).label("chunks_done"),
+        func.count(case((chunk.c.state == "failed", 1))).label("chunks_failed"),
+    ).where(chunk.c.job_id == job_id)
+    row = session.execute(counts).mappings().one()
+    return Progress(**{name: int(value) for name, value in row.items()})
 
 
 def errors(session: Session, job_id: int) -> list[tuple[int | str, str]]:
     """Give the failed pairs, by name (the given id, else the row number) in order, each with its reason."""
-    raise NotImplementedError
+    pair, outcome = tables.pair, tables.outcome
+    failed = (
+        select(outcome.c.pair_index, pair.c.name, outcome.c.error)
+        .join(pair, (pair.c.job_id == outcome.c.job_id) & (pair.c.pair_index == outcome.c.pair_index))
+        .where(outcome.c.job_id == job_id, outcome.c.state == "failed")
+        .order_by(outcome.c.pair_index)
+    )
+    return [(pair_name(row.pair_index, row.name), row.error or "") for row in session.execute(failed)]
 
 
 def warnings(session: Session, job_id: int) -> list[tuple[str, int]]:
     """Give each distinct warning of the job's pairs with the number of pairs it was given for."""
-    raise NotImplementedError
+    outcome = tables.outcome
+    given = (
+        select(outcome.c.warning, func.count())
+        .where(outcome.c.job_id == job_id, outcome.c.warning.is_not(None))
+        .group_by(outcome.c.warning)
+        .order_by(func.min(outcome.c.pair_index))
+    )
+    return [(warning, count) for warning, count in session.execute(given)]
 
 
 def reopen(session: Session, job_id: int) -> int:
     """Give the chunks that were given up a fresh start; return how many.
 
     Their error rows are removed and the job is `running` again. Pairs that failed by themselves (an answer of
-    several tokens) stay as they are.
+    several tokens) stay as they are. Chunks still to do get all their attempts back.
     """
-    raise NotImplementedError
+    chunk, outcome = tables.chunk, tables.outcome
+    of_job = chunk.c.job_id == job_id
+    given_up = session.execute(
+        select(chunk.c.id, chunk.c.first, chunk.c.last)
+        .where(of_job, chunk.c.state == "failed")
+        .order_by(chunk.c.id)
+    ).all()
+    for row in given_up:
+        inside = outcome.c.pair_index.between(row.first, row.last - 1)
+        session.execute(outcome.delete().where(outcome.c.job_id == job_id, inside))
+    session.execute(
+        chunk.update()
+        .where(of_job, chunk.c.state.in_(["failed", "pending"]))
+        .values(state="pending", attempts=0, not_before=0, failed=0, error=None, finished_at=None)
+    )
+    if given_up:
+        session.execute(tables.total.delete().where(tables.total.c.job_id == job_id))
+        session.execute(
+            table.update().where(table.c.id == job_id).values(state="running", finished_at=None, error=None)
+        )
+    return len(given_up)
 
 
 def delete(session: Session, job_id: int) -> None:
     """Remove a job and everything of it; its workers' late results will be turned away."""
-    raise NotImplementedError
+    used = used_ids(session, job_id)
+    # Chunks are locked first, as `finish` does: otherwise each could wait for the other.
+    session.execute(select(tables.chunk.c.id).where(tables.chunk.c.job_id == job_id).with_for_update()).all()
+    for each in (
+        *(tables.top_component, tables.exact, tables.outcome, tables.total, tables.scores, tables.sums),
+        *(tables.chunk, tables.pair),
+    ):
+        session.execute(each.delete().where(each.c.job_id == job_id))
+    session.execute(table.delete().where(table.c.id == job_id))
+    delete_unused(session, used)
+
+
+def pair_name(index: int, given: str | None) -> int | str:
+    """Give the name a pair is shown by: its given id, else its row number."""
+    return index if given is None else given
+
+
+def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> None:
+    rows = (pair_row(job.id, index, pair) for index, pair in enumerate(pairs))
+    found = 0
+    while batch := list(itertools.islice(rows, _BATCH)):
+        try:
+            session.execute(tables.pair.insert(), batch)
+        except UnicodeEncodeError as error:
+            raise PairsRefused(
+                f"a prompt or answer holds a character that is not valid Unicode: {error}"
+            ) from error
+        found += len(batch)
+    if found != job.pairs or not found:
+        raise PairsRefused(
+            f"{job.pairs} pairs were announced, {found} came: did the pair file change meanwhile?"
+        )
+
+
+def _insert_chunks(session: Session, job: JobRecord) -> None:
+    fresh = {"job_id": job.id, "state": "pending", "priority": job.priority, "epoch": 0, "attempts": 0}
+    fresh |= {"not_before": 0.0, "done": 0, "failed": 0}
+    rows = [
+        fresh | {"first": first, "last": min(first + job.chunk_size, job.pairs)}
+        for first in range(0, job.pairs, job.chunk_size)
+    ]
+    session.execute(tables.chunk.insert(), rows)
+
+
+def _record(row: RowMapping) -> JobRecord:
+    return JobRecord(**{**row, "spec": JobSpec.from_dict(row["spec"]), "spans": tuple(row["spans"])})

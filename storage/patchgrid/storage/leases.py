@@ -6,14 +6,24 @@ lease cannot change anything. Times are the database's.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import ColumnElement, Row, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
-from patchgrid.storage.writing import ChunkResult
+from patchgrid.storage import tables
+from patchgrid.storage._closing import close_if_complete
+from patchgrid.storage._dialects import now
+from patchgrid.storage.inputs import read_pair
+from patchgrid.storage.provenance import provenance_id
+from patchgrid.storage.tables import chunk, job
+from patchgrid.storage.writing import ChunkResult, write_failed, write_result
 
 #: A chunk is given up when this many attempts have failed, or have lost their worker.
 MAX_ATTEMPTS = 3
+
+_FREE = {"state": "pending", "lease_until": None, "worker": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +54,79 @@ def claim(
     Chunks whose lease ran out are taken too; one that lost its workers `MAX_ATTEMPTS` times is given up
     instead.
     """
-    raise NotImplementedError
+    while (row := _next_chunk(session, job_id)) is not None:
+        if row.attempts >= MAX_ATTEMPTS:
+            # Here a chunk of several pairs could be split, to find the pair that kills its workers.
+            _give_up(session, row, f"its last worker, {row.worker}, was lost")
+            continue
+        session.execute(
+            chunk.update()
+            .where(chunk.c.id == row.id)
+            .values(
+                state="leased",
+                epoch=row.epoch + 1,
+                attempts=row.attempts + 1,
+                lease_until=now() + lease_seconds,
+                worker=worker,
+            )
+        )
+        started = job.update().where(job.c.id == row.job_id, job.c.state == "pending")
+        session.execute(started.values(state="running", started_at=now()))
+        return Lease(row.id, row.job_id, row.epoch + 1, row.attempts + 1, row.first, row.last, worker)
+    return None
 
 
 def next_claim_in(session: Session, job_id: int | None = None) -> float | None:
     """Give the seconds until a chunk may be claimed (0: now), or None if none is left to claim or leased."""
-    raise NotImplementedError
+    pending, leased = chunk.c.state == "pending", chunk.c.state == "leased"
+    when = select(func.min(case((pending, chunk.c.not_before), else_=chunk.c.lease_until)), now())
+    at, clock = session.execute(when.where(pending | leased, *_of(job_id))).one()
+    return None if at is None else max(0.0, at - clock)
 
 
 def chunk_pairs(session: Session, lease: Lease) -> list[Pair]:
     """Give the chunk's pairs, in order: pair `lease.first + i` is entry i."""
-    raise NotImplementedError
+    pair = tables.pair
+    inside = pair.c.pair_index.between(lease.first, lease.last - 1)
+    rows = session.execute(
+        select(pair).where(pair.c.job_id == lease.job_id, inside).order_by(pair.c.pair_index)
+    )
+    return [read_pair(row) for row in rows]
 
 
 def extend(session: Session, lease: Lease, seconds: float = 60) -> bool:
     """Make the lease run out `seconds` from now; False if it is no longer held."""
-    raise NotImplementedError
+    return _update_held(session, lease, lease_until=now() + seconds)
 
 
 def release(session: Session, lease: Lease) -> bool:
     """Hand the chunk back undone, the attempt not counted; False if the lease is no longer held."""
-    raise NotImplementedError
+    return _update_held(session, lease, **_FREE, attempts=lease.attempts - 1)
 
 
 def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
-    """Write a chunk's results and close it, and its job if it was the last; False, nothing written, if fenced off."""
-    raise NotImplementedError
+    """Write a chunk's results and close it, and its job if it was the last.
+
+    False, and nothing is written, if the lease is no longer held.
+    """
+    held = select(chunk.c.id).where(*_held(lease)).with_for_update()
+    if session.scalar(held) is None:
+        return False
+    write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
+    failed = sum(outcome.state == "failed" for outcome in result.outcomes)
+    _update_held(
+        session,
+        lease,
+        **_FREE | {"state": "done"},
+        done=len(result.outcomes) - failed,
+        failed=failed,
+        error=None,
+        seconds=result.seconds,
+        finished_at=now(),
+        provenance_id=provenance_id(session, result.provenance),
+    )
+    close_if_complete(session, lease.job_id)
+    return True
 
 
 def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> bool:
@@ -78,9 +135,66 @@ def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> 
 
     After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
     """
-    raise NotImplementedError
+    row = session.execute(select(chunk).where(*_held(lease)).with_for_update()).first()
+    if row is None:
+        return False
+    if lease.attempts >= MAX_ATTEMPTS:
+        _give_up(session, row, error)
+        return True
+    return _update_held(session, lease, **_FREE, not_before=now() + retry_in, error=error)
 
 
 def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | None = None) -> int:
-    """Free the chunks leased to workers that are not `alive`, without counting the attempt; give their number."""
-    raise NotImplementedError
+    """Free the chunks leased to workers that are not `alive`; give their number.
+
+    The attempts do not count: whoever asks this knows that the workers ended, not that a chunk ended them.
+    """
+    leased = (
+        select(chunk).where(chunk.c.state == "leased", *_of(job_id)).order_by(chunk.c.id).with_for_update()
+    )
+    dead = [row for row in session.execute(leased).all() if not alive(row.worker)]
+    for row in dead:
+        values = _FREE | {"attempts": row.attempts - 1}
+        session.execute(chunk.update().where(chunk.c.id == row.id).values(values))
+    return len(dead)
+
+
+def _next_chunk(session: Session, job_id: int | None) -> Row[Any] | None:
+    """Give the chunk that is next in turn, locked for this transaction."""
+    waiting = (chunk.c.state == "pending", chunk.c.not_before <= now())
+    expired = (chunk.c.state == "leased", chunk.c.lease_until <= now())
+    # Two statements: with OR in one, no index would give the first row without reading them all.
+    found = [
+        session.execute(
+            select(chunk)
+            .where(*which, *_of(job_id))
+            .order_by(chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        ).first()
+        for which in (waiting, expired)
+    ]
+    return min(filter(None, found), key=lambda row: (-row.priority, row.job_id, row.id), default=None)
+
+
+def _of(job_id: int | None) -> tuple[ColumnElement[bool], ...]:
+    return () if job_id is None else (chunk.c.job_id == job_id,)
+
+
+def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
+    return (chunk.c.id == lease.chunk_id, chunk.c.epoch == lease.epoch, chunk.c.state == "leased")
+
+
+def _update_held(session: Session, lease: Lease, **values: Any) -> bool:
+    """Change the chunk if the lease is still held; tell whether it was."""
+    changed = session.execute(chunk.update().where(*_held(lease)).values(values).returning(chunk.c.id))
+    return changed.first() is not None
+
+
+def _give_up(session: Session, row: Row[Any], error: str) -> None:
+    """Turn a chunk's pairs into error rows."""
+    reason = f"given up after {row.attempts} attempts: {error}"
+    write_failed(session, row.job_id, range(row.first, row.last), reason)
+    values = _FREE | {"state": "failed", "failed": row.last - row.first, "error": error, "finished_at": now()}
+    session.execute(chunk.update().where(chunk.c.id == row.id).values(values))
+    close_if_complete(session, row.job_id)

@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Row, Select, Table, func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.engine.names import SITES
 from patchgrid.engine.types import Pair, short_name
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage import tables
+from patchgrid.storage.blobs import unpack
+from patchgrid.storage.errors import PairNotFound
+from patchgrid.storage.inputs import read_pair
+from patchgrid.storage.jobs import JobRecord, pair_name
 from patchgrid.storage.writing import ExactCell
 
 
@@ -73,4 +80,91 @@ class PairView:
 
 def pair(session: Session, job: JobRecord, name: int | str) -> PairView:
     """Give one pair by its id, else by its row number; `PairNotFound` if the job has none such."""
-    raise NotImplementedError
+    row = _find(session, job, name)
+    index = row.pair_index
+    done = session.execute(_of_pair(tables.outcome, job, index)).first()
+    return PairView(
+        index=index,
+        name=pair_name(index, row.name),
+        pair=read_pair(row),
+        state="pending" if done is None else done.state,
+        error=None if done is None else done.error,
+        warning=None if done is None else done.warning,
+        tokens=() if done is None else tuple(done.tokens),
+        corrupted_tokens=() if done is None else tuple(done.corrupted_tokens),
+        clean_metric=None if done is None else done.clean_metric,
+        corrupted_metric=None if done is None else done.corrupted_metric,
+        scores=_scores(session, job, index),
+        top=_top(session, job, index),
+        exact=_exact(session, job, index),
+    )
+
+
+def _find(session: Session, job: JobRecord, name: int | str) -> Row[Any]:
+    table = tables.pair
+    of_job = select(table).where(table.c.job_id == job.id)
+    row = session.execute(of_job.where(table.c.name == str(name))).first()
+    if (
+        row is None
+        and (isinstance(name, int) or (name.isascii() and name.isdigit()))
+        and int(name) < job.pairs
+    ):
+        row = session.execute(of_job.where(table.c.pair_index == int(name))).first()
+    if row is None:
+        raise PairNotFound(
+            f"job {job.id} has no pair {name!r}: give an id from its file, or a row from 0 to {job.pairs - 1}"
+        )
+    return row
+
+
+def _of_pair(table: Table, job: JobRecord, index: int) -> Select[Any]:
+    return select(table).where(table.c.job_id == job.id, table.c.pair_index == index)
+
+
+def _scores(session: Session, job: JobRecord, index: int) -> dict[str, NDArray[np.float32]]:
+    chunk = tables.chunk
+    first = (
+        select(func.max(chunk.c.first))
+        .where(chunk.c.job_id == job.id, chunk.c.first <= index)
+        .scalar_subquery()
+    )
+    chunk_id = session.scalar(select(chunk.c.id).where(chunk.c.job_id == job.id, chunk.c.first == first))
+    found = {
+        site: by_pair[index] for site, by_pair in chunk_scores(session, chunk_id).items() if index in by_pair
+    }
+    return {site: found[site] for site in SITES if site in found}
+
+
+def chunk_scores(session: Session, chunk_id: int | None) -> dict[str, dict[int, NDArray[np.float32]]]:
+    """Give the scores kept of a chunk: site to pair index to array."""
+    table = tables.scores
+    rows = session.execute(select(table.c.site, table.c.data).where(table.c.chunk_id == chunk_id))
+    result = {}
+    for site, data in rows:
+        blob = unpack(data, f"the stored scores of chunk {chunk_id}, {site},")
+        result[site] = dict(zip(blob.meta["pairs"], blob.arrays, strict=True))
+    return result
+
+
+def _top(session: Session, job: JobRecord, index: int) -> tuple[TopComponent, ...]:
+    rows = session.execute(_of_pair(tables.top_component, job, index).order_by(tables.top_component.c.rank))
+    return tuple(TopComponent(row.site, row.layer, row.head, row.neuron, row.score) for row in rows)
+
+
+def _exact(session: Session, job: JobRecord, index: int) -> tuple[ExactCell, ...]:
+    rows = session.execute(_of_pair(tables.exact, job, index).order_by(tables.exact.c.cell))
+    return tuple(
+        ExactCell(
+            index=row.pair_index,
+            site=row.site,
+            layer=row.layer,
+            head=row.head,
+            neuron=row.neuron,
+            position=row.position,
+            span=row.span,
+            score=row.score,
+            effect=row.effect,
+            inclusion=row.inclusion,
+        )
+        for row in rows
+    )

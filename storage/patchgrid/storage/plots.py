@@ -4,9 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from patchgrid.engine.names import HEAD_SITES, check_name
+from patchgrid.estimates import estimate
+from patchgrid.storage.components import aligned_labels, job_sums
+from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.sums import KINDS
+from patchgrid.storage.tables import exact
+
+#: Rows read at a time.
+_BATCH = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +47,42 @@ class Cells:
 
 
 def heatmap(session: Session, job: JobRecord, site: str, kind: str) -> Heatmap:
-    """Give a site's heatmap: kind `whole` is layer by head, `aligned` layer by position, summed over heads."""
-    raise NotImplementedError
+    """Give a site's heatmap: kind `whole` is layer by head, `aligned` layer by position.
+
+    The latter is summed over heads, its columns in the order of the prompt. `NothingKept` while no chunk is
+    done.
+    """
+    check_name("site of this job", site, job.spec.sites)
+    check_name("kind", kind, KINDS)
+    sums = job_sums(session, job.id, site, kind)
+    if sums is None:
+        raise NothingKept(f"job {job.id} has no results for {site} yet")
+    estimates = estimate(sums)
+    complete = bool(np.isfinite(estimates.estimate)[estimates.n > 0].all())
+    values = estimates.estimate if complete else estimates.mean
+    columns: list[int | str] = [""]
+    if sums.aligned:
+        columns = aligned_labels(job.spans, sums.axes[1])
+        values = values.sum(axis=2) if site in HEAD_SITES else values
+        if not job.spans:
+            columns, values = columns[::-1], values[:, ::-1]
+    elif site in HEAD_SITES:
+        columns = list(range(sums.axes[1]))
+    else:
+        values = values[:, None]
+    return Heatmap(site, "estimate" if complete else "mean", values, tuple(columns))
 
 
-def cells(session: Session, job: JobRecord, site: str) -> Cells:
-    """Give a site's exactly patched cells."""
-    raise NotImplementedError
+def cells(session: Session, job: JobRecord, site: str, *, limit: int | None = None) -> Cells:
+    """Give a site's exactly patched cells, in order of pair; the first `limit` of them, if given."""
+    check_name("site of this job", site, job.spec.sites)
+    query = (
+        select(exact.c.score, exact.c.effect, exact.c.inclusion)
+        .where(exact.c.job_id == job.id, exact.c.site == site)
+        .order_by(exact.c.pair_index, exact.c.cell)
+        .limit(limit)
+        .execution_options(yield_per=_BATCH)
+    )
+    parts = [np.array(part, np.float64) for part in session.execute(query).partitions()]
+    columns = np.concatenate([np.empty((0, 3)), *parts])
+    return Cells(*np.ascontiguousarray(columns.T))

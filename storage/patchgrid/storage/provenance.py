@@ -1,12 +1,17 @@
 """Which model, under which versions, made a chunk's numbers."""
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
+
+from patchgrid.storage import tables
+from patchgrid.storage._dialects import insert_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,26 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def provenance_id(session: Session, used: Provenance) -> int:
+    """Give the id of the row for this provenance, writing it if it is new."""
+    table = tables.provenance
+    # The lock keeps a concurrent deletion of the last job that used it from removing it before we refer to
+    # it.
+    find = select(table.c.id).where(table.c.hash == used.hash).with_for_update(read=True, key_share=True)
+    found = session.scalar(find)
+    if found is None:
+        insert_new(session, table, used.as_dict() | {"hash": used.hash})
+        found = session.scalar(find)
+    assert found is not None, "a provenance row was removed as it was written"
+    return int(found)
+
+
 def provenances(session: Session, job_id: int) -> list[Provenance]:
     """Give what made the job's numbers so far, in order of first use; more than one is worth a remark."""
-    raise NotImplementedError
+    table = tables.provenance
+    rows = session.execute(select(table).where(table.c.id.in_(_used(job_id))).order_by(table.c.id)).mappings()
+    fields = [field.name for field in dataclasses.fields(Provenance)]
+    return [Provenance(**{name: row[name] for name in fields}) for row in rows]
 
 
 def weights_hashes(session: Session, job_id: int) -> set[str]:
@@ -56,4 +78,26 @@ def weights_hashes(session: Session, job_id: int) -> set[str]:
 
     A runner whose own hash is not among a non-empty set must not go on: the job would mix two models.
     """
-    raise NotImplementedError
+    table = tables.provenance
+    return set(session.scalars(select(table.c.weights_hash).where(table.c.id.in_(_used(job_id)))))
+
+
+def delete_unused(session: Session, ids: Collection[int]) -> None:
+    """Remove those of these provenance rows that no chunk refers to any more."""
+    table = tables.provenance
+    used = select(tables.chunk.c.id).where(tables.chunk.c.provenance_id == table.c.id).exists()
+    session.execute(table.delete().where(table.c.id.in_(ids), ~used))
+
+
+def used_ids(session: Session, job_id: int) -> list[int]:
+    """Give the ids of the provenance rows that the job's chunks refer to."""
+    return list(session.scalars(_used(job_id)))
+
+
+def _used(job_id: int) -> Select[tuple[int]]:
+    chunk = tables.chunk
+    return (
+        select(chunk.c.provenance_id)
+        .where(chunk.c.job_id == job_id, chunk.c.provenance_id.is_not(None))
+        .distinct()
+    )

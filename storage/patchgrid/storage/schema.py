@@ -25,7 +25,7 @@ VERSION_TABLE = "patchgrid_version"
 
 
 def revision(connection: Connection) -> str | None:
-    """Give the database's revision, or None if it is empty; `NotADatabase` if another program's tables are in it."""
+    """Give the database's revision, or None if it is empty; `NotADatabase` if another program uses it."""
     present = set(inspect(connection).get_table_names())
     if VERSION_TABLE in present:
         found: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
@@ -35,7 +35,9 @@ def revision(connection: Connection) -> str | None:
     others = present if connection.dialect.name == "sqlite" else present & set(tables.metadata.tables)
     if others:
         name = _connection.label(connection.engine.url)
-        raise NotADatabase(f"database {name}: it holds another program's tables ({min(others)}): name another with --db")
+        raise NotADatabase(
+            f"database {name}: it holds another program's tables ({min(others)}): name another with --db"
+        )
     return None
 
 
@@ -46,7 +48,9 @@ def ensure_current(engine: Engine, *, create: bool, timeout: float) -> None:
     name = _connection.label(engine.url)
     if found is None:
         if not create:
-            raise DatabaseMissing(f"database {name}: it is empty: name another with --db, or fill it with `patchgrid run`")
+            raise DatabaseMissing(
+                f"database {name}: it is empty: name another with --db, or fill it with `patchgrid run`"
+            )
         if engine.dialect.name == "sqlite":
             _connection.prepare_file(engine, timeout=timeout)
         with _connection.for_writing(engine).begin() as connection:
@@ -57,8 +61,8 @@ def ensure_current(engine: Engine, *, create: bool, timeout: float) -> None:
         raise _newer(name, found)
     elif found != REVISIONS[-1]:
         raise DatabaseOlder(
-            f"database {name}: an older patchgrid wrote it (version {found}, this one needs {REVISIONS[-1]}): "
-            "make a copy and run `patchgrid db upgrade`"
+            f"database {name}: an older patchgrid wrote it (version {found}, not {REVISIONS[-1]}): "
+            "make a copy of it and run `patchgrid db upgrade`"
         )
 
 
@@ -104,8 +108,8 @@ def _position(name: str | None) -> int:
 
 def _newer(name: str, found: str) -> DatabaseNewer:
     return DatabaseNewer(
-        f"database {name}: a newer patchgrid wrote it (version {found}; this one knows up to {REVISIONS[-1]}): "
-        "install that version, or name another database with --db"
+        f"database {name}: a newer patchgrid wrote it (version {found}, not {REVISIONS[-1]}): "
+        "install the newer one, or name another database with --db"
     )
 
 
@@ -127,4 +131,6 @@ def _check_foreign_keys(connection: Connection, name: str) -> None:
         return
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
     if broken is not None:
-        raise CorruptData(f"database {name}: rows of table {broken[0]} refer to rows of {broken[2]} that are missing")
+        raise CorruptData(
+            f"database {name}: rows of table {broken[0]} refer to rows of {broken[2]} that are missing"
+        )

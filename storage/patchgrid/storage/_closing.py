@@ -1,0 +1,40 @@
+"""The end of a job: what happens when its last chunk is through."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from patchgrid.storage._dialects import now
+from patchgrid.storage.sums import add_up, pack_sums
+from patchgrid.storage.tables import chunk, job, outcome, sums, total
+
+#: States of a chunk that is still to be finished.
+_LEFT = ("pending", "leased")
+
+
+def close_if_complete(session: Session, job_id: int) -> None:
+    """Close the job if no chunk of it is left, and store the totals of its chunks' sums."""
+    # Of two workers that finish the last two chunks at once, the second must see the first's: they take turns
+    # here. The weaker lock (NO KEY UPDATE) lets others go on inserting rows that refer to the job.
+    session.execute(select(job.c.id).where(job.c.id == job_id).with_for_update(key_share=True))
+    left = select(chunk.c.id).where(chunk.c.job_id == job_id, chunk.c.state.in_(_LEFT)).limit(1)
+    if session.scalar(left) is not None:
+        return
+    done = session.scalar(select(func.sum(chunk.c.done)).where(chunk.c.job_id == job_id))
+    values: dict[str, Any] = {"state": "done"}
+    if not done:
+        first = (
+            select(outcome.c.error).where(outcome.c.job_id == job_id).order_by(outcome.c.pair_index).limit(1)
+        )
+        values = {"state": "failed", "error": f"every pair failed, the first with: {session.scalar(first)}"}
+    session.execute(job.update().where(job.c.id == job_id).values(values | {"finished_at": now()}))
+    _store_totals(session, job_id)
+
+
+def _store_totals(session: Session, job_id: int) -> None:
+    kinds = select(sums.c.site, sums.c.kind).where(sums.c.job_id == job_id).distinct()
+    for site, kind in session.execute(kinds).all():
+        added = add_up(session, job_id, site, kind)
+        assert added is not None, "sums that were just found cannot be read"
+        session.execute(total.insert().values(job_id=job_id, site=site, kind=kind, data=pack_sums(added)))

@@ -1,0 +1,136 @@
+"""From a URL to an engine that begins, waits and forgets the way patchgrid needs."""
+
+import importlib.util
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from patchgrid.storage.errors import DatabaseMissing, DatabaseURLError, NotADatabase
+
+#: Bytes a page of a new SQLite file: blobs are written and read twice as fast as with the default of 4096.
+PAGE_SIZE = 16384
+#: Execution option that names the statement a transaction begins with, on SQLite.
+_BEGIN = "patchgrid_begin"
+_EXAMPLES = "write sqlite:///patchgrid.db, or postgresql+psycopg://user:password@host/name"
+
+
+def read_url(text: str) -> URL:
+    """Read a database URL, or raise `DatabaseURLError`."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise DatabaseURLError(f"cannot read the database URL {text!r}: {_EXAMPLES}") from None
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _checked_sqlite_url(url, text)
+    if url.drivername in ("postgresql", "postgresql+psycopg"):
+        if importlib.util.find_spec("psycopg") is None:
+            raise DatabaseURLError("PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'")
+        return url.set(drivername="postgresql+psycopg")
+    raise DatabaseURLError(f"databases of kind {url.drivername!r} are not supported: {_EXAMPLES}")
+
+
+def _checked_sqlite_url(url: URL, text: str) -> URL:
+    if url.host or url.username or url.password or url.port:
+        raise DatabaseURLError(
+            f"{text!r} names a host, a file has none: {_EXAMPLES} (an absolute path has four slashes)"
+        )
+    if url.query:
+        raise DatabaseURLError(f"options behind the file's name in {text!r} are not supported: {_EXAMPLES}")
+    if not url.database or url.database == ":memory:":
+        raise DatabaseURLError(f"{text!r} names no file, and memory alone keeps no results: {_EXAMPLES}")
+    return url.set(drivername="sqlite")
+
+
+def label(url: URL) -> str:
+    """Name the database in a message: the file, or the URL without its password."""
+    return str(url.database) if is_sqlite(url) else url.render_as_string(hide_password=True)
+
+
+def is_sqlite(url: URL) -> bool:
+    """Tell whether the URL is for a file."""
+    return url.drivername == "sqlite"
+
+
+def check_file(url: URL, *, create: bool) -> None:
+    """Raise unless the file is there, or may be made."""
+    path = Path(str(url.database))
+    if path.is_dir():
+        raise NotADatabase(f"database {path}: this is a folder, name a file in it")
+    if path.exists():
+        return
+    if not path.parent.is_dir():
+        raise DatabaseMissing(
+            f"database {path}: there is no folder {path.parent}: make it, or name another with --db"
+        )
+    if not create:
+        raise DatabaseMissing(
+            f"there is no database {path}: name another with --db, or make one with `patchgrid run`"
+        )
+
+
+def make_engine(url: URL, *, timeout: float) -> Engine:
+    """Make an engine whose connections wait `timeout` seconds for another's lock."""
+    if not is_sqlite(url):
+        options = f"-c lock_timeout={round(timeout * 1000)}"
+        return create_engine(
+            url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 10}
+        )
+    engine = create_engine(url, connect_args={"timeout": timeout})
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def for_writing(engine: Engine) -> Engine:
+    """Give the same engine with transactions that may write."""
+    if engine.dialect.name != "sqlite":
+        return engine
+    # A transaction that reads first and writes later fails at once, whatever the timeout, when another has
+    # written in between: so it takes the lock before it reads.
+    return engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+
+
+def for_reading(engine: Engine) -> Engine:
+    """Give the same engine with transactions that see one state of the database and wait for no writer."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def prepare_file(engine: Engine, *, timeout: float) -> None:
+    """Make a new SQLite file ready for readers beside a writer (WAL); the file remembers."""
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                driver.execute("PRAGMA journal_mode = WAL").fetchall()
+            except sqlite3.OperationalError:
+                # Changing the mode does not wait for another process's lock, whatever the busy timeout.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    # The driver begins transactions by itself, and not before reads: `_begin_sqlite` does it instead.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    # With WAL, a process that dies loses nothing it had committed. A machine that loses power may lose its
+    # last commits, never a part of one: those chunks are then computed again.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA cache_size = -32768")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options: Any = connection.get_execution_options()
+    connection.exec_driver_sql(options.get(_BEGIN, "BEGIN"))

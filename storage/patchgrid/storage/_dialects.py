@@ -1,0 +1,38 @@
+"""The few expressions that SQLite and PostgreSQL write differently."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Double, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class now(FunctionElement[float]):  # noqa: N801
+    """The database's clock: seconds since 1970, UTC."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _sqlite_now(*_: object, **__: object) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _postgresql_now(*_: object, **__: object) -> str:
+    # Not now(), which stands still for the whole transaction.
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+def insert_new(session: Session, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless a unique constraint says it is there already; tell whether it was inserted.
+
+    Two processes that insert the same row at once both succeed, one of them with False.
+    """
+    make = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    statement = make(table).values(row).on_conflict_do_nothing().returning(table.c[0])
+    return session.execute(statement).first() is not None

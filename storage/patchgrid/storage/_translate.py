@@ -1,0 +1,76 @@
+"""The drivers' errors, turned into ours."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError
+
+from patchgrid.storage import errors
+from patchgrid.storage.errors import StorageError
+
+_LOCKED = (
+    errors.DatabaseLocked,
+    "another process has locked it: wait until that has finished, or end it, and run the command again",
+)
+_FULL = (
+    errors.DatabaseFull,
+    "the disk is full: free some space and run the command again; nothing stored is lost",
+)
+_CORRUPT = (errors.CorruptData, "the file is damaged: run `patchgrid db check`, and restore it from a copy")
+_READ_ONLY = (
+    errors.DatabaseUnavailable,
+    "it may not be written: check the permissions of the file and its folder",
+)
+_CANNOT_OPEN = (
+    errors.DatabaseUnavailable,
+    "it cannot be opened: check the permissions of the file and its folder",
+)
+_NOT_SQLITE = (errors.NotADatabase, "this file is not an SQLite database: name another with --db")
+_IO = (errors.DatabaseUnavailable, "the disk failed to read or write it: check the disk and its free space")
+
+#: Primary result codes (the low byte) of SQLite.
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_CORRUPT: _CORRUPT,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: _CANNOT_OPEN,
+    sqlite3.SQLITE_PERM: _CANNOT_OPEN,
+    sqlite3.SQLITE_NOTADB: _NOT_SQLITE,
+    sqlite3.SQLITE_IOERR: _IO,
+}
+#: SQLSTATEs of PostgreSQL: lock not available, deadlock, disk full, read-only transaction.
+_POSTGRESQL = {"55P03": _LOCKED, "40P01": _LOCKED, "53100": _FULL, "25006": _READ_ONLY}
+
+
+@contextmanager
+def translated(label: str) -> Iterator[None]:
+    """Raise drivers' errors of the body as `StorageError`s that name the database as `label`.
+
+    Errors that can only be our own mistakes (a wrong statement, a broken constraint) pass unchanged.
+    """
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        ours = translate(error, label)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def translate(error: Exception, label: str) -> StorageError | None:
+    """Give our error for a driver's, or None if it has none."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    known: tuple[type[StorageError], str] | None = None
+    if isinstance(original, sqlite3.Error):
+        known = _SQLITE.get(getattr(original, "sqlite_errorcode", 0) & 0xFF)
+    elif (state := getattr(original, "sqlstate", None)) is not None:
+        known = _POSTGRESQL.get(state)
+    if known is not None:
+        return known[0](f"database {label}: {known[1]}")
+    if isinstance(error, DBAPIError) and type(original).__name__ == "OperationalError":
+        reason = str(original).strip().splitlines()[0] if str(original).strip() else "no reason given"
+        return errors.DatabaseUnavailable(f"database {label}: {reason}")
+    return None

@@ -1,0 +1,45 @@
+"""Sums over pairs as blobs: one a chunk, site and kind, and one for a whole finished job."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from patchgrid.estimates import Sums
+from patchgrid.storage import tables
+from patchgrid.storage.blobs import pack, unpack
+
+#: The two kinds of sums: over all positions at once (axes `[layer(, head)]`), and by aligned position (axes
+#: `[layer, position(, head)]`).
+KINDS = ("whole", "aligned")
+
+#: Blobs read at a time: bounds the memory that adding up a large job takes.
+_BATCH = 64
+
+
+def pack_sums(sums: Sums) -> bytes:
+    """Give the blob of some sums."""
+    return pack([sums.to_array()], {"names": list(sums.names), "aligned": sums.aligned})
+
+
+def read_sums(data: bytes, what: str) -> Sums:
+    """Read sums from their blob; `CorruptData`, which calls them `what`, if it is damaged."""
+    blob = unpack(data, what)
+    return Sums.from_array(blob.arrays[0], blob.meta["names"], aligned=blob.meta["aligned"])
+
+
+def add_up(session: Session, job_id: int, site: str, kind: str) -> Sums | None:
+    """Add up what the job's chunks have committed, in the order of the chunks; None if there is nothing."""
+    table = tables.sums
+    query = (
+        select(table.c.chunk_id, table.c.data)
+        .where(table.c.job_id == job_id, table.c.site == site, table.c.kind == kind)
+        .order_by(table.c.chunk_id)
+        .execution_options(yield_per=_BATCH)
+    )
+    result: Sums | None = None
+    for chunk_id, data in session.execute(query):
+        part = read_sums(data, f"the stored sums of job {job_id}, chunk {chunk_id}, {site}")
+        if result is None:
+            result = part
+        else:
+            result += part
+    return result

@@ -1,0 +1,206 @@
+"""The tables. Types and constraints are those that SQLite and PostgreSQL share.
+
+A pair is known by (`job_id`, `pair_index`), its row number in the job. Tables that hold rows for each pair
+are kept in that order on disk, so that a pair's rows, and a chunk's, lie together. Those rows refer to the
+job alone: checking a foreign key to the pair for each of them would cost more than writing it.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_Json = JSON(none_as_null=True)
+
+
+def _job_id(*, primary_key: bool = False) -> Column[int]:
+    return Column("job_id", ForeignKey("job.id"), primary_key=primary_key, nullable=False)
+
+
+def _component() -> tuple[Column[str], Column[int], Column[int | None], Column[int | None]]:
+    return (
+        Column("site", String(32), nullable=False),
+        Column("layer", Integer, nullable=False),
+        Column("head", Integer),
+        Column("neuron", Integer),
+    )
+
+
+# An id is never given twice (sqlite_autoincrement): a worker that outlived its deleted job must not be able
+# to finish a later job's chunk.
+job = Table(
+    "job",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("name", Text),
+    Column("spec", _Json, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("spans", _Json, nullable=False),
+    Column("pairs", Integer, nullable=False),
+    Column("chunk_size", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("error", Text),
+    sqlite_autoincrement=True,
+)
+
+pair = Table(
+    "pair",
+    metadata,
+    _job_id(primary_key=True),
+    Column("pair_index", Integer, primary_key=True),
+    Column("name", Text),
+    Column("clean", Text, nullable=False),
+    Column("corrupted", Text, nullable=False),
+    Column("correct", _Json, nullable=False),
+    Column("incorrect", _Json, nullable=False),
+    Column("spans", _Json),
+    sqlite_with_rowid=False,
+)
+Index(
+    "uq_pair_name",
+    pair.c.job_id,
+    pair.c.name,
+    unique=True,
+    sqlite_where=pair.c.name.is_not(None),
+    postgresql_where=pair.c.name.is_not(None),
+)
+
+provenance = Table(
+    "provenance",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("model", Text, nullable=False),
+    Column("revision", Text),
+    Column("config_hash", Text, nullable=False),
+    Column("weights_hash", Text, nullable=False),
+    Column("versions", _Json, nullable=False),
+    Column("dtype", String(16), nullable=False),
+    Column("device", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+)
+
+# state: pending, leased, done or failed. Whether a chunk may be claimed is told by its own row alone.
+chunk = Table(
+    "chunk",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _job_id(),
+    Column("first", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("lease_until", Double),
+    Column("worker", Text),
+    Column("done", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("seconds", Double),
+    Column("finished_at", Double),
+    Column("error", Text),
+    Column("provenance_id", ForeignKey("provenance.id"), index=True),
+    sqlite_autoincrement=True,
+)
+Index("ix_chunk_claim", chunk.c.state, chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
+Index("ix_chunk_job_state", chunk.c.job_id, chunk.c.state, chunk.c.id)
+Index("uq_chunk_job_first", chunk.c.job_id, chunk.c.first, unique=True)
+
+outcome = Table(
+    "outcome",
+    metadata,
+    _job_id(primary_key=True),
+    Column("pair_index", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("error", Text),
+    Column("warning", Text),
+    Column("tokens", _Json, nullable=False),
+    Column("corrupted_tokens", _Json, nullable=False),
+    Column("clean_metric", Double),
+    Column("corrupted_metric", Double),
+    sqlite_with_rowid=False,
+)
+
+#: One blob a chunk, site and kind: the sums over the chunk's pairs.
+sums = Table(
+    "sums",
+    metadata,
+    Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
+    Column("site", String(32), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    _job_id(),
+    Column("data", LargeBinary, nullable=False),
+)
+Index("ix_sums_job", sums.c.job_id, sums.c.site, sums.c.kind, sums.c.chunk_id)
+
+#: One blob a finished job, site and kind: its chunks' sums added up, once.
+total = Table(
+    "total",
+    metadata,
+    _job_id(primary_key=True),
+    Column("site", String(32), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+#: One blob a chunk and site: the scores of the chunk's pairs.
+scores = Table(
+    "scores",
+    metadata,
+    Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
+    Column("site", String(32), primary_key=True),
+    _job_id(),
+    Column("data", LargeBinary, nullable=False),
+    Index("ix_scores_job_id", "job_id"),
+)
+
+# `cell` numbers a pair's cells in the order of an export.
+exact = Table(
+    "exact",
+    metadata,
+    _job_id(primary_key=True),
+    Column("pair_index", Integer, primary_key=True),
+    Column("cell", Integer, primary_key=True),
+    *_component(),
+    Column("position", Integer),
+    Column("span", Text),
+    Column("score", Double, nullable=False),
+    Column("effect", Double, nullable=False),
+    Column("inclusion", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+top_component = Table(
+    "top_component",
+    metadata,
+    _job_id(primary_key=True),
+    Column("pair_index", Integer, primary_key=True),
+    Column("rank", Integer, primary_key=True),
+    *_component(),
+    Column("score", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
