@@ -6,20 +6,21 @@ from typing import Any
 from sqlalchemy import Row
 
 from patchgrid.engine.types import Answer, Pair, TokenText
+from patchgrid.storage._bulk import as_json
 
 
-def pair_row(job_id: int, index: int, pair: Pair) -> dict[str, Any]:
-    """Give the row that stores a pair."""
-    return {
-        "job_id": job_id,
-        "pair_index": index,
-        "name": pair.id,
-        "clean": pair.clean,
-        "corrupted": pair.corrupted,
-        "correct": [_write_answer(answer) for answer in pair.correct],
-        "incorrect": [_write_answer(answer) for answer in pair.incorrect],
-        "spans": None if pair.spans is None else {name: list(span) for name, span in pair.spans.items()},
-    }
+def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
+    """Give the row that stores a pair, its columns in the table's order."""
+    return (
+        job_id,
+        index,
+        pair.id,
+        pair.clean,
+        pair.corrupted,
+        as_json([_write_answer(answer) for answer in pair.correct]),
+        as_json([_write_answer(answer) for answer in pair.incorrect]),
+        as_json(None if pair.spans is None else {name: list(span) for name, span in pair.spans.items()}),
+    )
 
 
 def read_pair(row: Row[Any]) -> Pair:

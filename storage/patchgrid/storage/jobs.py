@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.storage import tables
+from patchgrid.storage._bulk import insert_rows
 from patchgrid.storage._dialects import insert_new, now
 from patchgrid.storage.errors import JobNotFound, PairsRefused
 from patchgrid.storage.inputs import pair_row
@@ -247,7 +248,7 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> No
     found = 0
     while batch := list(itertools.islice(rows, _BATCH)):
         try:
-            session.execute(tables.pair.insert(), batch)
+            insert_rows(session, tables.pair, batch)
         except UnicodeEncodeError as error:
             raise PairsRefused(
                 f"a prompt or answer holds a character that is not valid Unicode: {error}"
