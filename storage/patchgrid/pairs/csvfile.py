@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from patchgrid.engine.types import Pair, TokenText
 from patchgrid.pairs import jsonio
@@ -89,11 +89,10 @@ class _Lines(Iterator[str]):
     def __next__(self) -> str:
         self._number, line = next(self._lines)
         if isinstance(line, LongLine):
-            self.problems.append(line.problem)
-            raise csv.Error(line.problem)
+            self._give_up(line.problem)
         self._size += len(line)
         if self._size > LIMIT:
-            raise csv.Error(f"the row is longer than {LIMIT:,} bytes")
+            self._give_up(f"the row is longer than {LIMIT:,} bytes")
         try:
             return line.decode()
         except UnicodeDecodeError as error:
@@ -101,13 +100,16 @@ class _Lines(Iterator[str]):
             self.problems.append(undecodable(error))
             return line.decode(errors="replace")
 
+    def _give_up(self, problem: str) -> NoReturn:
+        """Leave the row: the reader begins the next one on the next line."""
+        self.problems.append(problem)
+        raise csv.Error(problem)
+
 
 def _csv_problem(message: str) -> str:
     if "field limit" in message:
         limit = csv.field_size_limit()
-        return (
-            f"a cell of more than {limit:,} characters: close its quote, or use JSON Lines for long prompts"
-        )
+        return f"a cell of more than {limit:,} characters: close its quote, or use JSON Lines"
     if "unexpected end of data" in message:
         return "a quote is opened and never closed"
     if "new-line character" in message:

@@ -33,7 +33,7 @@ class BadLines:
         if not self.count:
             return
         more = self.count - len(self._shown)
-        tail = [f"and {more} more bad {self._unit}{'' if more == 1 else 's'}"] if more else []
+        tail = [f"and {more:,} more bad {self._unit}{'' if more == 1 else 's'}"] if more else []
         raise PairFileError("\n".join(self._shown + tail))
 
     def _place(self, number: int | None) -> str:

@@ -49,7 +49,11 @@ class PairFile:
         self._checked: tuple[PairSummary, Stamp] | None = None
         discard = weakref.finalize(self, source.path.unlink, missing_ok=True) if source.temporary else None
         self._discard = discard
-        self._format = find_format(source.path, source.name)
+        try:
+            self._format = find_format(source.path, source.name)
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, limit: int | None = None) -> Self:

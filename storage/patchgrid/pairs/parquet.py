@@ -30,7 +30,8 @@ def read(path: Path, note: Note) -> Iterator[Row]:  # noqa: ARG001 (the readers 
                 for record in _records(batch):
                     yield number, record if isinstance(record, list) else _pair(record)
                     number += 1
-    except (pyarrow.lib.ArrowException, OSError) as error:
+    # A damaged file can also break what turns its names and values into Python.
+    except (pyarrow.lib.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         yield None, [f"damaged or cut short as a Parquet file, at row {number}: {shown(reason, 120)}"]
 
