@@ -1,0 +1,44 @@
+# Each target sets up what it needs: a virtual environment in .venv with every dependency pinned.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# One thread a process: the tests run in two processes, and numbers do not depend on the machine's size.
+THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into demo-out
+	$(BIN)/patchgrid demo --out demo-out
+
+test: lint ## Lint, then run every test
+	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## Ruff, mypy and the import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## Format and sort imports
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY) ## Run the benchmarks (about ten minutes on two cores)
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/storage.py
+
+setup: $(READY) ## Make the virtual environment
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $(READY)
+
+clean: ## Remove the virtual environment and what the tools left behind
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache demo-out
