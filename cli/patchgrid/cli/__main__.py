@@ -1,0 +1,5 @@
+"""`python -m patchgrid.cli`."""
+
+from patchgrid.cli.root import main
+
+main()

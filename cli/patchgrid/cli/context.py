@@ -1,0 +1,88 @@
+"""What every command takes: the database and the form of its output."""
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from patchgrid.storage import Database
+
+#: Names the database where no `--db` does.
+DATABASE_VARIABLE = "PATCHGRID_DB"
+DEFAULT_DATABASE = "sqlite:///patchgrid.db"
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for the whole command."""
+
+    #: Database URL.
+    url: str
+    #: JSON on stdout instead of tables.
+    json: bool
+
+    def open(self, *, create: bool = False) -> "Database":
+        """Open the database."""
+        from patchgrid.storage import Database
+
+        return Database.open(self.url, create)
+
+    @contextmanager
+    def reading(self) -> Iterator["Session"]:
+        """Open the database for questions."""
+        with self.open() as database, database.read() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator["Session"]:
+        """Open the database for one change."""
+        with self.open() as database, database.write() as session:
+            yield session
+
+
+def with_settings(
+    function: Callable[Concatenate[Settings, Arguments], Result],
+) -> Callable[Arguments, Result]:
+    """Give a command `--db` and `--json`, and hand them to it as `Settings`."""
+
+    @db_option
+    @json_option
+    @click.pass_context
+    @functools.wraps(function)
+    def command(ctx: click.Context, /, *args: Any, db: str | None, as_json: bool, **values: Any) -> Result:
+        group = ctx.find_root().params
+        chosen = db or group.get("db") or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE
+        settings = Settings(database_url(chosen), as_json or bool(group.get("as_json")))
+        return function(settings, *args, **values)
+
+    return command
+
+
+def db_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--db`."""
+    return click.option(
+        "--db",
+        metavar="URL",
+        help="Database: sqlite:///FILE, the file's path, or postgresql+psycopg://…  "
+        f"[env var: {DATABASE_VARIABLE}; default: {DEFAULT_DATABASE}]",
+    )(function)
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(function)
+
+
+def database_url(text: str) -> str:
+    """Take a plain path for the SQLite file there."""
+    return text if "://" in text else f"sqlite:///{text}"

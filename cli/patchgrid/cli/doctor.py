@@ -1,0 +1,26 @@
+"""`patchgrid doctor`: is everything here that a run needs?"""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import DONE, FAILED
+from patchgrid.cli.health import FAIL, examine
+from patchgrid.cli.screen import Column, say, show_json, show_table
+
+
+@click.command()
+@with_settings
+def doctor(settings: Settings, /) -> int:
+    """Check this machine: packages, device, memory, threads, database, disk.
+
+    Each line is ok, warn (it works, but look) or fail, with what to do. Exit code 1 if any line is fail.
+    """
+    findings = examine(settings.url)
+    failed = any(finding.status == FAIL for finding in findings)
+    if settings.json:
+        show_json(findings)
+    else:
+        columns = [Column("status"), Column("what"), Column("found"), Column("what to do")]
+        show_table(columns, [(one.status, one.what, one.found, one.advice) for one in findings])
+        say("Something is wrong: see the lines marked fail" if failed else "Ready")
+    return FAILED if failed else DONE

@@ -1,0 +1,79 @@
+"""What the command line refuses by itself, and how every error becomes one line and an exit code."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import click
+
+from patchgrid.engine.errors import PatchgridError
+
+#: Exit codes, as DESIGN.md fixes them, and the shell's own for a reader that closed the pipe.
+DONE, FAILED, REFUSED, SOME_FAILED, PIPE_CLOSED = 0, 1, 2, 3, 141
+#: Set to 1, it shows the traceback of a defect.
+DEBUG = "PATCHGRID_DEBUG"
+
+
+class MissingExtraError(PatchgridError):
+    """A command needs packages that the base install leaves out."""
+
+
+class OutputError(PatchgridError):
+    """Results cannot be written where they should go."""
+
+
+class UsageError(PatchgridError):
+    """Options or arguments that do not fit together."""
+
+
+class _Shown(click.ClickException):
+    """An error as click prints it: `Error: ...` on stderr."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]
+
+
+@contextmanager
+def shown_in_one_line() -> Iterator[None]:
+    """Turn whatever a command raises into a message and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (click.exceptions.Exit, click.ClickException, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        raise _Shown("stopped by Ctrl-C; the same command can be run again", FAILED) from None
+    except PatchgridError as error:
+        raise _Shown(str(error), error.exit_code) from error
+    except BrokenPipeError:
+        _drop_output()
+        raise click.exceptions.Exit(PIPE_CLOSED) from None
+    except OSError as error:
+        if os.environ.get(DEBUG) == "1":
+            raise
+        raise _Shown(_system_error(error), REFUSED) from error
+    except Exception as error:
+        if os.environ.get(DEBUG) == "1":
+            raise
+        raise _Shown(_defect(error), FAILED) from error
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere: the reader of stdout is gone."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _system_error(error: OSError) -> str:
+    where = "standard output" if error.filename is None and error.errno == errno.ENOSPC else error.filename
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{where}: {reason}" if where is not None else reason
+
+
+def _defect(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    what = type(error).__name__ + (f": {lines[0]}" if lines else "")
+    return f"a defect in patchgrid ({what}); set {DEBUG}=1 and run again to see where, and please report it"

@@ -1,0 +1,60 @@
+"""Working a job off in this process, and showing what it came to."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from patchgrid.cli.context import Settings
+from patchgrid.cli.engines import load_engine, quietly
+from patchgrid.cli.progress import shown_progress
+from patchgrid.cli.screen import say, show_json
+from patchgrid.cli.stopping import GOES_ON, stop_on_signals
+from patchgrid.cli.summary import FINISHED, show_summary, summarize, summary_json
+from patchgrid.engine.types import JobSpec
+from patchgrid.storage import Database, jobs
+from patchgrid.storage.jobs import JobRecord
+
+if TYPE_CHECKING:
+    from patchgrid.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a job runs on: this changes how fast it is, not what it is."""
+
+    #: `auto`, `cpu`, `cuda`, `cuda:1`.
+    device: str = "auto"
+    #: Padded tokens of a batch, or None: chosen by the device.
+    batch_tokens: int | None = None
+
+
+def engine_for(spec: JobSpec, machine: Machine) -> "Engine":
+    """Load the model that a spec asks for."""
+    return load_engine(spec.model, revision=spec.revision, device=machine.device, dtype=spec.dtype)
+
+
+def work_off(database: Database, engine: "Engine", job: JobRecord, machine: Machine) -> float:
+    """Measure what a job still lacks, until it is done or someone stops it; give the seconds it took."""
+    from patchgrid.workers.runner import run_job
+
+    with database.read() as session:
+        begun = jobs.progress(session, job.id)
+    if begun.done + begun.failed:
+        say(f"Job {job.id} goes on: {begun.done + begun.failed:,} of {begun.total:,} pairs are done")
+    start = time.monotonic()
+    with quietly(), stop_on_signals() as stop, shown_progress(begun, stop) as report:
+        run_job(database, engine, job, batch_tokens=machine.batch_tokens, stop=stop, on_progress=report)
+    return time.monotonic() - start
+
+
+def show_outcome(settings: Settings, database: Database, job_id: int, elapsed: float | None) -> int:
+    """Print a job's results, finished or not; give the exit code."""
+    with database.read() as session:
+        summary = summarize(session, job_id)
+    if settings.json:
+        show_json(summary_json(summary, elapsed or 0.0))
+    else:
+        show_summary(summary, elapsed)
+    if summary.job.state not in FINISHED:
+        say(GOES_ON)
+    return summary.exit_code

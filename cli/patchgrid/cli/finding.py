@@ -1,0 +1,23 @@
+"""Finding a job by what a person types."""
+
+import click
+from sqlalchemy.orm import Session
+
+from patchgrid.storage import jobs
+from patchgrid.storage.errors import JobNotFound
+from patchgrid.storage.jobs import JobRecord
+
+#: Stands for the job submitted last.
+LAST = "last"
+
+job_argument = click.argument("name", metavar="JOB")
+
+
+def find_job(session: Session, name: str) -> JobRecord:
+    """Give a job by id, by name if only one has it, or the newest for `last`."""
+    if name != LAST:
+        return jobs.get(session, name)
+    known = jobs.list_jobs(session)
+    if not known:
+        raise JobNotFound("the database has no jobs yet: start one with patchgrid run PAIRS -m MODEL")
+    return max(known, key=lambda job: job.id)

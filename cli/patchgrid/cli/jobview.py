@@ -1,0 +1,116 @@
+"""Jobs on the screen: a line each, or one in full."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.figures import seconds
+from patchgrid.cli.screen import Column, plain, say, show_json, show_table
+from patchgrid.storage import jobs, provenance, verification
+from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.provenance import Provenance
+
+
+def show_jobs(found: Sequence[tuple[JobRecord, Progress]]) -> None:
+    """Print a line a job."""
+    columns = [Column("id", number=True), Column("name"), Column("state"), Column("model")]
+    columns += [Column("pairs done", number=True), Column("failed", number=True), Column("created")]
+    rows = [
+        (
+            *(record.id, record.name, record.state, short_model(record.spec.model)),
+            *(f"{progress.done:,}/{progress.total:,}", f"{progress.failed:,}", moment(record.created_at)),
+        )
+        for record, progress in found
+    ]
+    show_table(columns, rows)
+
+
+def short_model(name: str) -> str:
+    """Give a folder's last part, a hub id as it is."""
+    return PurePath(name).name if PurePath(name).is_absolute() else name
+
+
+def moment(stamp: float | None) -> str | None:
+    """Write a time in this machine's time zone, to the minute."""
+    if stamp is None:
+        return None
+    return datetime.fromtimestamp(stamp, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
+    """Give a job as JSON."""
+    return {
+        "job": record.id,
+        "name": record.name,
+        "state": record.state,
+        "key": record.key,
+        "spec": record.spec.as_dict(),
+        "spans": list(record.spans),
+        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "created_at": record.created_at,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "error": record.error,
+    }
+
+
+def show_job(session: Session, record: JobRecord, *, as_json: bool) -> None:
+    """Print all that is known of a job but its components."""
+    progress = jobs.progress(session, record.id)
+    made_by = provenance.provenances(session, record.id)
+    agreement = verification.verification(session, record)
+    warned = jobs.warnings(session, record.id)
+    if as_json:
+        more = {"provenance": plain(made_by), "verification": plain(agreement)}
+        more["warnings"] = [{"warning": text, "pairs": count} for text, count in warned]
+        show_json(job_json(record, progress) | more)
+        return
+    facts = [*_facts(record, progress), *_spec_facts(record)]
+    for made in made_by:
+        facts += _provenance_facts(made)
+    facts += [("warning", f"{text} (pairs: {count:,})") for text, count in warned]
+    show_table([Column(f"job {record.id}"), Column("")], facts)
+    if len(made_by) > 1:
+        say("Note: parts of this job were made by different versions or devices")
+    if agreement:
+        show_agreement(agreement, "Scores against exact patching")
+    if progress.failed:
+        say(f"Failed pairs: patchgrid job errors {record.id}")
+
+
+def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:
+    facts: list[tuple[str, object]] = [
+        ("name", record.name),
+        ("state", record.state if record.error is None else f"{record.state}: {record.error}"),
+        (
+            "pairs",
+            f"{progress.total:,}: {progress.done:,} done, {progress.failed:,} failed, {progress.left:,} left",
+        ),
+        ("created", moment(record.created_at)),
+        ("started", moment(record.started_at)),
+        ("finished", moment(record.finished_at)),
+    ]
+    if record.started_at is not None and record.finished_at is not None:
+        facts.append(("took", seconds(record.finished_at - record.started_at)))
+    return [*facts, ("key", record.key)]
+
+
+def _spec_facts(record: JobRecord) -> list[tuple[str, object]]:
+    values = record.spec.as_dict() | {"sites": ", ".join(record.spec.sites)}
+    facts = list(values.items())
+    return [*facts, ("spans", ", ".join(record.spans))] if record.spans else facts
+
+
+def _provenance_facts(made: Provenance) -> list[tuple[str, object]]:
+    versions = ", ".join(f"{package} {version}" for package, version in made.versions.items())
+    return [
+        ("made on", f"{made.device}, {made.dtype}"),
+        ("made with", versions),
+        ("commit", made.revision),
+        ("weights", made.weights_hash),
+        ("config", made.config_hash),
+    ]

@@ -1,0 +1,137 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from patchgrid.cli.errors import UsageError
+from patchgrid.engine import names
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def model_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `-m`, which is needed."""
+    return click.option(
+        "-m",
+        "--model",
+        required=True,
+        metavar="MODEL",
+        help="Hub id (openai-community/gpt2) or local folder.",
+    )(function)
+
+
+def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what changes the speed and not the result."""
+    for option in reversed(_MACHINE):
+        function = option(function)
+    return function
+
+
+def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what is measured: the job's spec but for its model."""
+    for option in reversed(_SPEC):
+        function = option(function)
+    return function
+
+
+def one_of(known: Sequence[str]) -> str:
+    """Write the values an option takes; a wrong one is refused with the nearest by the spec itself."""
+    return f"[{'|'.join(known)}]"
+
+
+def site_list(text: str) -> tuple[str, ...]:
+    """Read `z,mlp_out`."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def job_name(_ctx: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """Refuse a job name that would be taken for something else."""
+    if name is not None and (not name.strip() or name == "last" or name.isdigit()):
+        raise UsageError(f"a job cannot be named {name!r}: that would not find it again")
+    return name
+
+
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU where there is one), cpu, cuda, cuda:1."
+)
+revision_option = click.option("--revision", help="Branch, tag or commit on the hub.")
+dtype_option = click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    metavar=one_of(names.DTYPES),
+    help="Number type of the model; auto is the checkpoint's own.",
+)
+_MACHINE: tuple[Decorator, ...] = (
+    device_option,
+    click.option(
+        "--batch-tokens",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Padded tokens of a batch; chosen by the device if not given. Halved when memory runs out.",
+    ),
+)
+_SPEC: tuple[Decorator, ...] = (
+    revision_option,
+    click.option(
+        "--sites",
+        default="z,mlp_out",
+        show_default=True,
+        metavar="SITE,…",
+        help=f"Activations to score: {', '.join(names.SITES)}.",
+    ),
+    click.option(
+        "--positions",
+        default="sum",
+        show_default=True,
+        metavar=one_of(names.POSITIONS),
+        help="sum: a component is all positions at once; keep: each position (counted from the end, or by "
+        "the pairs' spans) is one of its own.",
+    ),
+    click.option(
+        "--method",
+        default="atp",
+        show_default=True,
+        metavar=one_of(names.METHODS),
+        help="How scores are made: atp is attribution patching.",
+    ),
+    click.option(
+        "--metric",
+        default="logit_diff",
+        show_default=True,
+        metavar=one_of(names.METRICS),
+        help="Scalar of the last position's logits.",
+    ),
+    click.option(
+        "--direction",
+        default="denoise",
+        show_default=True,
+        metavar=one_of(names.DIRECTIONS),
+        help="denoise: clean activations into the corrupted run; noise: corrupted into the clean run.",
+    ),
+    click.option(
+        "--exact",
+        type=float,
+        default=0.05,
+        show_default=True,
+        metavar="SHARE",
+        help="Share of all (pair, component) cells that is patched exactly, 0 to 1: what the estimates and "
+        "the verification come from.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample."),
+    dtype_option,
+    click.option(
+        "--detail",
+        default="pairs",
+        show_default=True,
+        metavar=one_of(names.DETAILS),
+        help="What is kept of each pair: nothing, scores summed over positions, or every position.",
+    ),
+    click.option(
+        "--prepend-bos/--no-prepend-bos",
+        default=None,
+        help="Put a BOS token before each prompt, or none; as the tokenizer does by itself if not given.",
+    ),
+)

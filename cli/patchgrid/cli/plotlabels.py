@@ -1,0 +1,81 @@
+"""Text on pictures: tokens made visible, cut, and written with the fonts at hand."""
+
+import functools
+import textwrap
+from collections.abc import Sequence
+
+#: Longest token label, in characters.
+LONGEST = 16
+#: Fonts that have what the default one lacks, tried where they are installed.
+_FALLBACKS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK KR",
+    "Source Han Sans",
+    "WenQuanYi Micro Hei",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+    "Noto Sans Symbols2",
+    "Noto Emoji",
+)
+_DEFAULT = "DejaVu Sans"
+_VISIBLE = {" ": "\N{OPEN BOX}", "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\N{RIGHTWARDS ARROW TO BAR}"}
+
+
+def token_label(token: str) -> str:
+    """Write a token so that all of it can be seen: ` Mary` as `␣Mary`, an empty one as `∅`."""
+    if not token:
+        return "\N{EMPTY SET}"
+    return elide("".join(_VISIBLE.get(character, character) for character in token), LONGEST)
+
+
+def elide(text: str, length: int) -> str:
+    """Cut the middle out of a text longer than `length`."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 3
+    return f"{text[: length - 1 - tail]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - tail :]}"
+
+
+def drawable(text: str) -> str:
+    """Replace what no font at hand can draw by its code point, as `\\u6771`."""
+    return "".join(character if _has_glyph(character) else _code(character) for character in text)
+
+
+def wrapped(text: str, inches: float, points: float) -> str:
+    """Break a title into lines that fit a width."""
+    return textwrap.fill(drawable(text), max(20, int(inches * 72 / (points * 0.55))))
+
+
+def every(count: int, most: int) -> int:
+    """Give the step (1, 2, 4, 5, 8, 10, 16, ...) with which at most `most` of `count` ticks are labelled."""
+    steps: Sequence[int] = (1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100)
+    return next((step for step in steps if count <= step * most), -(-count // most))
+
+
+@functools.cache
+def families() -> tuple[str, ...]:
+    """Give the default font and the fallbacks that are installed."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {entry.name for entry in fontManager.ttflist}
+    return (_DEFAULT, *(name for name in _FALLBACKS if name in installed))
+
+
+@functools.cache
+def _has_glyph(character: str) -> bool:
+    from matplotlib.font_manager import findfont, get_font
+
+    return character == "\n" or any(
+        get_font(findfont(name, fallback_to_default=False)).get_char_index(ord(character))
+        for name in families()
+    )
+
+
+def _code(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

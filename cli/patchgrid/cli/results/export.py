@@ -1,0 +1,61 @@
+"""`patchgrid results export`."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import UsageError
+from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.options import one_of
+from patchgrid.cli.output import open_output
+from patchgrid.cli.screen import counted, say
+from patchgrid.cli.writers import FORMATS, write_rows
+from patchgrid.engine.names import check_name
+from patchgrid.storage.export import FIELDS, export_rows
+
+
+@click.command()
+@job_argument
+@click.option(
+    "--what",
+    default="components",
+    show_default=True,
+    metavar=one_of(tuple(FIELDS)),
+    help="scores: one a pair and component; exact: the cells patched exactly; components: means and "
+    "estimates over all pairs; pairs: tokens and metrics.",
+)
+@click.option(
+    "--format",
+    "form",
+    default="jsonl",
+    show_default=True,
+    metavar=one_of(FORMATS),
+    help="Parquet needs -o and pip install 'patchgrid[parquet]'.",
+)
+@click.option(
+    "-o", "--output", metavar="FILE", help="File to write, whole or not at all; stdout if not given."
+)
+@with_settings
+def export(settings: Settings, /, name: str, what: str, form: str, output: str | None) -> None:
+    """Write a job's results as rows, in an order that depends on nothing but the job.
+
+    \b
+    scores       pair, site, layer, head, neuron, position, score
+    exact        the same, and effect, inclusion (probability of having been drawn)
+    components   site, layer, head, neuron, position, n, mean, mean_abs, std,
+                 estimate, ci_low, ci_high, exact_n
+    pairs        pair, state, error, tokens, clean_metric, corrupted_metric
+
+    A position is the index into the pair's own tokens from 0, in `components` the place counted from the end
+    (-1 is the last), or a span's name. An empty value means: not applicable, or all at once.
+    """
+    check_name("export", what, tuple(FIELDS))
+    check_name("format", form, FORMATS)
+    if form == "parquet" and output is None:
+        raise UsageError("Parquet cannot go to stdout: name a file with -o")
+    with settings.reading() as session:
+        job = find_job(session, name)
+        rows = export_rows(session, job, what)
+        with open_output(output) as file:
+            written = write_rows(file, form, FIELDS[what], rows, text_positions=bool(job.spans))
+    if output is not None:
+        say(f"Wrote {counted(written, 'row')} to {output}")

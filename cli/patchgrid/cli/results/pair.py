@@ -1,0 +1,31 @@
+"""`patchgrid results pair`."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.pairview import pair_json, show_pair
+from patchgrid.cli.screen import show_json
+from patchgrid.storage import pairview
+
+
+@click.command()
+@job_argument
+@click.argument("name_of_pair", metavar="PAIR")
+@click.option(
+    "-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many components."
+)
+@with_settings
+def pair(settings: Settings, /, name: str, name_of_pair: str, count: int) -> None:
+    """Show one pair: its tokens, both metrics, its strongest components, its exact effects.
+
+    PAIR is the id given in the pair file, else its row number from 0. Where a token differs in the corrupted
+    prompt, that one is shown beside it. Positions need a job run with --detail positions.
+    """
+    with settings.reading() as session:
+        job = find_job(session, name)
+        view = pairview.pair(session, job, name_of_pair)
+    if settings.json:
+        show_json(pair_json(job, view))
+    else:
+        show_pair(job, view, count)

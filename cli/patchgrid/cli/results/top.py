@@ -1,0 +1,72 @@
+"""`patchgrid results top`."""
+
+import dataclasses
+import sys
+
+import click
+from sqlalchemy.orm import Session
+
+from patchgrid.cli.componenttable import component_json, show_components
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.options import one_of
+from patchgrid.cli.screen import say, show_json
+from patchgrid.cli.summary import say_unfinished
+from patchgrid.engine.names import check_name
+from patchgrid.storage import components, jobs
+from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.jobs import JobRecord
+
+ORDERS = ("estimate", "mean", "mean_abs")
+
+
+@click.command()
+@job_argument
+@click.option("-k", "count", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option(
+    "--by",
+    default="estimate",
+    show_default=True,
+    metavar=one_of(ORDERS),
+    help="Size by which they are ordered: of the estimate, of the mean score, or the mean of |score|.",
+)
+@click.option("--site", help="Only this site.")
+@click.option(
+    "--population",
+    is_flag=True,
+    help="Intervals for where the pairs came from, not for this job's pairs alone: wider.",
+)
+@with_settings
+def top(settings: Settings, /, name: str, count: int, by: str, site: str | None, population: bool) -> None:
+    """Show a job's strongest components.
+
+    `mean score` is attribution's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
+    cells that were patched exactly, with its 95 % interval. Both are in units of the job's metric.
+    """
+    with settings.reading() as session:
+        job = find_job(session, name)
+        rows = strongest(session, job, count, by, site, population=population)
+        progress = jobs.progress(session, job.id)
+    if settings.json:
+        show_json([component_json(row) for row in rows])
+        return
+    if rows:
+        show_components(rows, absolute=by == "mean_abs")
+    if rows and not any(row.exact_n for row in rows):
+        say("Nothing was patched exactly (--exact 0): these are attribution's means, unverified")
+    say_unfinished(job, progress)
+
+
+def strongest(
+    session: Session, job: JobRecord, count: int, by: str, site: str | None, *, population: bool
+) -> list[ComponentRow]:
+    """Give the components of largest size, of one site or all."""
+    if site is not None:
+        check_name("site of this job", site, job.spec.sites)
+    rows = components.top(session, job, sys.maxsize, by)
+    chosen = [row for row in rows if site in (None, row.site)][:count]
+    if not population:
+        return chosen
+    sites = tuple(dict.fromkeys(row.site for row in chosen))
+    wide = {row.name: row for row in components.components(session, job, sites=sites, population=True)}
+    return [dataclasses.replace(wide[row.name]) for row in chosen]

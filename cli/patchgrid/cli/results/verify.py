@@ -1,0 +1,42 @@
+"""`patchgrid results verify`."""
+
+import click
+
+from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.screen import say, show_json
+from patchgrid.cli.summary import say_unfinished
+from patchgrid.storage import jobs, verification
+
+
+@click.command()
+@job_argument
+@click.option(
+    "-k",
+    "count",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Size of the top lists compared.",
+)
+@with_settings
+def verify(settings: Settings, /, name: str, count: int) -> None:
+    """Show how well a job's scores agree with exact patching, site by site.
+
+    Over the cells that were patched exactly, weighted so that they stand for all: correlation, slope of
+    effect on score, share with the same sign. The last column counts how many of the k components with the
+    largest estimate are also among the k with the largest mean score, and out of how many components.
+    """
+    with settings.reading() as session:
+        job = find_job(session, name)
+        found = verification.verification(session, job, top_k=count)
+        progress = jobs.progress(session, job.id)
+    if settings.json:
+        show_json(found)
+        return
+    if found:
+        show_agreement(found)
+    elif job.spec.exact == 0:
+        say("Nothing was patched exactly: run the pairs with --exact above 0")
+    say_unfinished(job, progress)

@@ -1,0 +1,61 @@
+"""The `patchgrid` group: its commands, and the one place where errors become messages."""
+
+import sys
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from patchgrid.cli.context import db_option, json_option
+from patchgrid.cli.errors import shown_in_one_line
+from patchgrid.cli.lazy import LazyGroup
+
+_COMMANDS = {
+    "run": ("patchgrid.cli.run:run", "Measure which components carry a behaviour, over a file of pairs."),
+    "demo": ("patchgrid.cli.demo:demo", "Run the demo model's indirect-object pairs, end to end."),
+    "job": ("patchgrid.cli.job:job", "List, show, resume and delete jobs."),
+    "results": ("patchgrid.cli.results:results", "Look at what was measured, draw it and export it."),
+    "model": ("patchgrid.cli.model:model", "Check that a model is understood."),
+    "db": ("patchgrid.cli.db:db", "Upgrade and check the database."),
+    "doctor": ("patchgrid.cli.doctor:doctor", "Check this machine: packages, device, database, disk."),
+}
+
+
+class _Root(LazyGroup):
+    """The outermost group: a command's return value is its exit code, its errors are one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        _replace_what_cannot_be_printed()
+        with shown_in_one_line():
+            code = super().invoke(ctx)
+        ctx.exit(code or 0)
+
+
+@click.group(
+    "patchgrid",
+    cls=_Root,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@db_option
+@json_option
+@click.version_option(package_name="patchgrid", message="patchgrid %(version)s")
+def main(db: str | None, as_json: bool) -> None:
+    """Find which parts of a language model carry a behaviour: attribution patching over all your prompt
+    pairs, every estimate checked against exact patching.
+
+    \b
+    patchgrid demo                                 a first look, on a model that comes with it
+    patchgrid run pairs.jsonl -m openai-community/gpt2
+    patchgrid results top last
+
+    Data goes to stdout, words to stderr. Exit codes: 0 done, 1 a job failed or was stopped, 2 bad usage or
+    bad input, 3 done with some pairs failed.
+    """
+
+
+def _replace_what_cannot_be_printed() -> None:
+    """A terminal that cannot show a character gets a stand-in, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]

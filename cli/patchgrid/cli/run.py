@@ -1,0 +1,91 @@
+"""`patchgrid run`: from a pair file to stored, verified results in one command."""
+
+from typing import Any
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.engines import model_name
+from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
+from patchgrid.cli.options import job_name, machine_options, model_option, site_list, spec_options
+from patchgrid.cli.screen import say
+from patchgrid.cli.summary import FINISHED
+from patchgrid.engine import JobSpec
+from patchgrid.pairs import PairFile, PairSummary
+from patchgrid.storage import Database, jobs
+from patchgrid.storage.jobs import JobRecord
+
+
+@click.command()
+@click.argument("pairs", metavar="PAIRS")
+@model_option
+@spec_options
+@machine_options
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pairs of the file.")
+@click.option("--name", callback=job_name, help="A name to find the job by.")
+@with_settings
+def run(
+    settings: Settings,
+    /,
+    pairs: str,
+    device: str,
+    batch_tokens: int | None,
+    limit: int | None,
+    name: str | None,
+    **spec: Any,
+) -> int:
+    """Measure which components of MODEL carry the behaviour that the prompt pairs in PAIRS show.
+
+    PAIRS is a file of clean and corrupted prompts with their answers: JSONL, CSV, EAP-IG's CSV,
+    auto-circuit's JSON or Parquet; `-` reads standard input. Every pair is scored by attribution patching, a
+    sample of (pair, component) cells is patched exactly, and both go to the database.
+
+    Ctrl-C stops after the running batch. The same command goes on where it stopped; once the job is done, it
+    shows the results again.
+
+    \b
+    patchgrid run pairs.jsonl -m openai-community/gpt2
+    patchgrid run pairs.csv -m ./model --sites z,mlp_out,resid_post --metric prob_diff --exact 0.1
+    """
+    measured = make_spec(**spec)
+    with PairFile.open(pairs, limit=limit) as file:
+        summary = file.check()
+        for note in summary.notes:
+            say(f"Note: {note}")
+        with settings.open(create=True) as database:
+            return run_pairs(settings, database, measured, file, summary, Machine(device, batch_tokens), name)
+
+
+def make_spec(*, model: str, sites: str, **values: Any) -> JobSpec:
+    """Put the options of a command together as a job's spec."""
+    return JobSpec(model=model_name(model), sites=site_list(sites), **values)
+
+
+def run_pairs(
+    settings: Settings,
+    database: Database,
+    spec: JobSpec,
+    file: PairFile,
+    summary: PairSummary,
+    machine: Machine,
+    name: str | None = None,
+) -> int:
+    """Submit the pairs, or find their job, work it off and show its results."""
+    key = jobs.job_key(spec, summary.digest)
+    with database.read() as session:
+        known = jobs.find_by_key(session, key)
+    if known is not None and known.state in FINISHED:
+        say(f"Job {known.id} measured these pairs this way already; these are its results")
+        return show_outcome(settings, database, known.id, None)
+    engine = engine_for(spec, machine)
+    engine.layout.check_sites(spec.sites)
+    job = known or _submit(database, spec, file, summary, key, name)
+    elapsed = work_off(database, engine, job, machine)
+    return show_outcome(settings, database, job.id, elapsed)
+
+
+def _submit(
+    database: Database, spec: JobSpec, file: PairFile, summary: PairSummary, key: str, name: str | None
+) -> JobRecord:
+    with database.write() as session:
+        return jobs.submit(session, spec, file, key=key, count=summary.count, spans=summary.spans, name=name)

@@ -1,0 +1,46 @@
+"""Ctrl-C and SIGTERM: the first asks to stop after the running batch, the second stops at once."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from patchgrid.cli.errors import FAILED
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ASKED = "stopping after the running batch (once more: at once)"
+GOES_ON = "stopped; the same command goes on where it stopped"
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Give an event that is set when the user asks to stop; the second time, the process ends there and then.
+
+    Nothing is lost by that: the chunk that was being measured is measured again by the next run.
+    """
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        terminal = sys.stderr.isatty()
+        if stop.is_set():
+            _write(f"{_SHOW_CURSOR}\n{GOES_ON}\n" if terminal else f"{GOES_ON}\n")
+            os._exit(FAILED)
+        stop.set()
+        if not terminal:  # on a terminal the progress bar says so
+            _write(f"{ASKED}\n")
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write(text: str) -> None:
+    """Write past Python's buffers, which the interrupted code may be in the middle of."""
+    os.write(2, text.encode())

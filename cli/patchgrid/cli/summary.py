@@ -1,0 +1,120 @@
+"""What a job came to: the end of a run, on the screen or as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.componenttable import component_json, show_components
+from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
+from patchgrid.cli.figures import seconds
+from patchgrid.cli.screen import counted, plain, say, visible
+from patchgrid.storage import components, jobs, verification
+from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.verification import SiteAgreement
+
+#: States in which nothing is left to measure.
+FINISHED = ("done", "failed")
+#: Components and failed pairs shown at the end of a run.
+SHOWN_COMPONENTS, SHOWN_ERRORS = 10, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A job's state and its main results."""
+
+    job: JobRecord
+    progress: Progress
+    top: Sequence[ComponentRow]
+    verification: Sequence[SiteAgreement]
+    #: Each warning with the number of pairs it was given for.
+    warnings: Sequence[tuple[str, int]]
+    #: Failed pairs with their reasons.
+    errors: Sequence[tuple[int | str, str]]
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 failed or not finished, 3 done with some pairs failed."""
+        if self.job.state != "done":
+            return FAILED
+        return SOME_FAILED if self.progress.failed else DONE
+
+
+def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Summary:
+    """Read a job's results."""
+    job = jobs.get(session, job_id)
+    return Summary(
+        job=job,
+        progress=jobs.progress(session, job_id),
+        top=components.top(session, job, k),
+        verification=verification.verification(session, job),
+        warnings=jobs.warnings(session, job_id),
+        errors=jobs.errors(session, job_id),
+    )
+
+
+def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
+    """Give the document that `run --json` prints."""
+    job, progress = summary.job, summary.progress
+    return {
+        "job": job.id,
+        "state": job.state,
+        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "name": job.name,
+        "key": job.key,
+        "seconds": round(elapsed, 3),
+        "top": [component_json(row) for row in summary.top],
+        "verification": plain(summary.verification),
+        "warnings": [{"warning": text, "pairs": count} for text, count in summary.warnings],
+        "errors": [{"pair": pair, "error": error} for pair, error in summary.errors[:SHOWN_ERRORS]],
+    }
+
+
+def show_summary(summary: Summary, elapsed: float | None) -> None:
+    """Print a job's results and where to see more."""
+    say(_headline(summary, elapsed))
+    for text, count in summary.warnings:
+        say(f"Note ({counted(count, 'pair')}): {text}")
+    say_errors(summary)
+    if summary.top:
+        show_components(summary.top, title=_title(summary.job))
+    if summary.verification:
+        show_agreement(summary.verification, "Scores against exact patching")
+    if summary.job.state == "done":
+        say(f"More: patchgrid results top {summary.job.id} (also pair, verify, plot, export, sql)")
+
+
+def _title(job: JobRecord) -> str:
+    spec = job.spec
+    return f"Top components: {spec.method}, {spec.metric}, {spec.direction}"
+
+
+def _headline(summary: Summary, elapsed: float | None) -> str:
+    job, progress = summary.job, summary.progress
+    name = f" ({visible(job.name)})" if job.name else ""
+    took = f" in {seconds(elapsed)}" if elapsed is not None else ""
+    failed = f", {progress.failed:,} failed" if progress.failed else ""
+    return f"Job {job.id}{name} {job.state}: {counted(progress.done, 'pair')} measured{took}{failed}"
+
+
+def say_errors(summary: Summary) -> None:
+    """Name the first failed pairs, and the command that shows them all."""
+    if not summary.errors:
+        return
+    for pair, error in summary.errors[:SHOWN_ERRORS]:
+        say(f"  pair {visible(pair)}: {visible(error)}")
+    more = len(summary.errors) - SHOWN_ERRORS
+    if more > 0:
+        say(f"  and {more:,} more: patchgrid job errors {summary.job.id}")
+
+
+def say_unfinished(job: JobRecord, progress: Progress) -> None:
+    """Say so when the results are not yet of all pairs, or there are none."""
+    if job.state not in FINISHED:
+        reached = progress.done + progress.failed
+        say(f"Job {job.id} is not done: {reached:,} of {counted(progress.total, 'pair')} so far")
+    elif not progress.done:
+        say(f"All pairs of job {job.id} failed: patchgrid job errors {job.id}")
