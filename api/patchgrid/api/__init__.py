@@ -1,0 +1,1 @@
+"""The HTTP service and its page: not part of this version yet."""
