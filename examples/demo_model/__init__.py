@@ -1,0 +1,1 @@
+"""The demo model: its prompts, tokenizer, training and evaluation."""

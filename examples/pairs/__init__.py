@@ -1,0 +1,1 @@
+"""Prompt pairs for the demo model and for GPT-2."""
