@@ -36,11 +36,18 @@ class Batch:
         return self.width - self.pairs[row].length
 
 
-def fill(pairs: Sequence[TokenPair], batch_tokens: int) -> Iterator[tuple[TokenPair, ...]]:
-    """Group pairs by length into batches of at most `batch_tokens` padded tokens, at least one pair each."""
+def fill(
+    pairs: Sequence[TokenPair], batch_tokens: int, boundary: int | None = None
+) -> Iterator[tuple[TokenPair, ...]]:
+    """Group pairs by length into batches of at most `batch_tokens` padded tokens, at least one pair each.
+
+    Pairs of up to `boundary` tokens and longer ones never share a batch.
+    """
     group: list[TokenPair] = []
     for pair in sorted(pairs, key=lambda pair: pair.length):
-        if group and pair.length * (len(group) + 1) > batch_tokens:
+        full = pair.length * (len(group) + 1) > batch_tokens
+        crosses = boundary is not None and bool(group) and group[-1].length <= boundary < pair.length
+        if group and (full or crosses):
             yield tuple(group)
             group = []
         group.append(pair)

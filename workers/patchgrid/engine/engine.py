@@ -258,7 +258,7 @@ class Engine:
                     raise
                 fail(group[0].index, f"out of memory with this pair alone ({group[0].length} tokens)")
 
-        for group in fill(pairs, self._budget(batch_tokens)):
+        for group in fill(pairs, self._budget(batch_tokens), self.layout.short_context):
             in_halves(guarded, group)
 
     def _unpack(self, group: Sequence[TokenPair], width: int, batch: BatchScores) -> list[PairResult]:

@@ -35,6 +35,8 @@ class Layout:
     parallel: bool
     #: Longest prompt in tokens, or None where the model sets no bound.
     context: int | None
+    #: Prompts longer than this are embedded otherwise (LongRoPE), for a whole batch at once; None: all alike.
+    short_context: int | None
 
     @property
     def n_layers(self) -> int:
@@ -92,6 +94,7 @@ def read_layout(envoy: Any, model: Any) -> Layout:
         d_model=config.hidden_size,
         parallel=_is_parallel(family, config),
         context=getattr(config, "max_position_embeddings", None),
+        short_context=_short_context(config),
     )
 
 
@@ -108,6 +111,15 @@ def _is_parallel(family: Family, config: Any) -> bool:
     if isinstance(family.parallel, str):
         return bool(getattr(config, family.parallel))
     return family.parallel
+
+
+def _short_context(config: Any) -> int | None:
+    """The length up to which a LongRoPE model uses its short factors."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "longrope":
+        return None
+    bound = rope.get("original_max_position_embeddings", config.max_position_embeddings)
+    return int(bound)
 
 
 def _projection_width(model: Any, family: Family) -> int:

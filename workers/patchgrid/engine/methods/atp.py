@@ -26,11 +26,12 @@ def score(model: LoadedModel, batch: Batch, question: Question) -> BatchScores:
     parts = parts_for(question.sites)
     with torch.no_grad():
         source = run(model, batch, source_tokens, parts, grad=False)
-    base = run(model, batch, base_tokens, parts, grad=True)
-    clean_logits = question.clean_of(base.logits, source.logits)
-    base_metric = question.measure(base.logits, batch.answers, clean_logits)
+    with torch.enable_grad():  # whatever the caller's own mode is
+        base = run(model, batch, base_tokens, parts, grad=True)
+        clean_logits = question.clean_of(base.logits, source.logits)
+        base_metric = question.measure(base.logits, batch.answers, clean_logits)
+        gradients = _gradients(base_metric, base)
     source_metric = question.measure(source.logits, batch.answers, clean_logits).detach()
-    gradients = _gradients(base_metric, base)
     scores = {
         site: _site_scores(site, source, base, gradients, batch, model.layout) for site in question.sites
     }
