@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,13 @@ class Settings:
     url: str
     #: JSON on stdout instead of tables.
     json: bool
+    #: The database as the command named it, or None: by environment or default.
+    given: str | None = None
+
+    def command(self, words: str) -> str:
+        """Write a command that asks the same database, to be shown; a password is not."""
+        secret = self.given is None or "@" in self.given
+        return f"patchgrid {words}" if secret else f"patchgrid {words} --db {shlex.quote(str(self.given))}"
 
     def open(self, *, create: bool = False) -> "Database":
         """Open the database."""
@@ -61,8 +69,12 @@ def with_settings(
     @functools.wraps(function)
     def command(ctx: click.Context, /, *args: Any, db: str | None, as_json: bool, **values: Any) -> Result:
         group = ctx.find_root().params
-        chosen = db or group.get("db") or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE
-        settings = Settings(database_url(chosen), as_json or bool(group.get("as_json")))
+        given = db or group.get("db")
+        settings = Settings(
+            url=database_url(given or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE),
+            json=as_json or bool(group.get("as_json")),
+            given=given,
+        )
         return function(settings, *args, **values)
 
     return command

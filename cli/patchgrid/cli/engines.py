@@ -81,7 +81,7 @@ def quietly() -> Iterator[None]:
         from huggingface_hub.utils import logging as hub_logging
         from transformers.utils import logging
 
-        hub_logging.set_verbosity_error()
+        hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         yield

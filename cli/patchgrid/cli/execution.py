@@ -54,7 +54,7 @@ def show_outcome(settings: Settings, database: Database, job_id: int, elapsed: f
     if settings.json:
         show_json(summary_json(summary, elapsed or 0.0))
     else:
-        show_summary(summary, elapsed)
+        show_summary(settings, summary, elapsed)
     if summary.job.state not in FINISHED:
         say(GOES_ON)
     return summary.exit_code

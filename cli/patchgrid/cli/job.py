@@ -37,7 +37,7 @@ def list_(settings: Settings, /) -> None:
 def show(settings: Settings, /, name: str) -> None:
     """Show a job: what it measures, what made its numbers, how far it is, how well it verifies."""
     with settings.reading() as session:
-        show_job(session, find_job(session, name), as_json=settings.json)
+        show_job(settings, session, find_job(session, name))
 
 
 @job.command()

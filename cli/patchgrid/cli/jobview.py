@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import seconds
 from patchgrid.cli.screen import Column, plain, say, show_json, show_table
 from patchgrid.storage import jobs, provenance, verification
@@ -58,13 +59,13 @@ def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
     }
 
 
-def show_job(session: Session, record: JobRecord, *, as_json: bool) -> None:
+def show_job(settings: Settings, session: Session, record: JobRecord) -> None:
     """Print all that is known of a job but its components."""
     progress = jobs.progress(session, record.id)
     made_by = provenance.provenances(session, record.id)
     agreement = verification.verification(session, record)
     warned = jobs.warnings(session, record.id)
-    if as_json:
+    if settings.json:
         more = {"provenance": plain(made_by), "verification": plain(agreement)}
         more["warnings"] = [{"warning": text, "pairs": count} for text, count in warned]
         show_json(job_json(record, progress) | more)
@@ -79,7 +80,7 @@ def show_job(session: Session, record: JobRecord, *, as_json: bool) -> None:
     if agreement:
         show_agreement(agreement, "Scores against exact patching")
     if progress.failed:
-        say(f"Failed pairs: patchgrid job errors {record.id}")
+        say(f"Failed pairs: {settings.command(f'job errors {record.id}')}")
 
 
 def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:

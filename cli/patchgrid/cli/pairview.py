@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import Scale
+from patchgrid.cli.pairscores import has_positions, whole_scores
 from patchgrid.cli.screen import Column, plain, say, show_table
-from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.types import TokenText, short_name
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairview import PairView
@@ -37,7 +38,7 @@ class Scored:
         return short_name(self.site, self.layer, self.head, self.position)
 
 
-def show_pair(job: JobRecord, view: PairView, count: int) -> None:
+def show_pair(settings: Settings, job: JobRecord, view: PairView, count: int) -> None:
     """Print a pair: facts, tokens, strongest components, exact effects."""
     show_table([Column(f"pair {view.name}"), Column("")], _facts(job, view))
     if view.tokens:
@@ -51,7 +52,7 @@ def show_pair(job: JobRecord, view: PairView, count: int) -> None:
             "Strongest components",
         )
     if view.exact:
-        _show_exact(job, view.exact)
+        _show_exact(settings, job, view.exact)
     if view.state == "pending":
         say("This pair has not been measured yet")
 
@@ -92,7 +93,7 @@ def _show_tokens(view: PairView) -> None:
     show_table(columns, rows, "Tokens")
 
 
-def _show_exact(job: JobRecord, cells: Sequence[ExactCell]) -> None:
+def _show_exact(settings: Settings, job: JobRecord, cells: Sequence[ExactCell]) -> None:
     largest = sorted(cells, key=lambda cell: abs(cell.effect), reverse=True)[:SHOWN_EXACT]
     scale = Scale(value for cell in largest for value in (cell.score, cell.effect))
     rows = []
@@ -105,7 +106,8 @@ def _show_exact(job: JobRecord, cells: Sequence[ExactCell]) -> None:
     columns += [Column(title, number=True) for title in ("score", "exact effect", "inclusion")]
     show_table(columns, rows, "Patched exactly")
     if len(cells) > SHOWN_EXACT:
-        say(f"{len(cells) - SHOWN_EXACT:,} smaller ones: patchgrid results export {job.id} --what exact")
+        command = settings.command(f"results export {job.id} --what exact")
+        say(f"{len(cells) - SHOWN_EXACT:,} smaller ones: {command}")
 
 
 def whole_components(view: PairView) -> list[Scored]:
@@ -113,9 +115,8 @@ def whole_components(view: PairView) -> list[Scored]:
     if not view.scores:
         return [Scored(one.site, one.layer, one.head, None, one.score) for one in view.top]
     found = []
-    for site, scores in view.scores.items():
-        whole = scores.sum(axis=1, dtype=np.float64) if _has_positions(view, site) else scores
-        for (layer, *head), score in np.ndenumerate(whole):
+    for site in view.scores:
+        for (layer, *head), score in np.ndenumerate(whole_scores(view, site)):
             found.append(Scored(site, layer, head[0] if head else None, None, float(score)))
     return sorted(found, key=lambda component: abs(component.score), reverse=True)
 
@@ -124,7 +125,7 @@ def strongest_by_position(view: PairView) -> list[Scored]:
     """Give each position's strongest component; nothing where positions were not kept."""
     best: dict[int, Scored] = {}
     for site, scores in view.scores.items():
-        if not _has_positions(view, site):
+        if not has_positions(view, site):
             continue
         for position in range(scores.shape[1]):
             part = scores[:, position]
@@ -134,10 +135,6 @@ def strongest_by_position(view: PairView) -> list[Scored]:
                 place = int(head[0]) if head else None
                 best[position] = Scored(site, int(layer), place, position, score)
     return [best[position] for position in sorted(best)]
-
-
-def _has_positions(view: PairView, site: str) -> bool:
-    return view.scores[site].ndim == (3 if site in HEAD_SITES else 2)
 
 
 def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Pace:
         """The part after the count."""
         parts = []
         if self.rate:
-            parts.append(f"{self.rate:.3g} pairs/s" if self.rate < 1000 else f"{self.rate:.0f} pairs/s")
+            parts.append(f"{self.rate:,.{2 if self.rate < 10 else 1}f} pairs/s")
             parts.append(f"{seconds((self.total - self.reached) / self.rate)} left")
         if self.failed:
             parts.append(f"{self.failed:,} failed")

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.componenttable import component_json, show_components
+from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.figures import seconds
 from patchgrid.cli.screen import counted, plain, say, visible
@@ -73,18 +74,19 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
     }
 
 
-def show_summary(summary: Summary, elapsed: float | None) -> None:
+def show_summary(settings: Settings, summary: Summary, elapsed: float | None) -> None:
     """Print a job's results and where to see more."""
     say(_headline(summary, elapsed))
     for text, count in summary.warnings:
         say(f"Note ({counted(count, 'pair')}): {text}")
-    say_errors(summary)
+    _say_errors(settings, summary)
     if summary.top:
         show_components(summary.top, title=_title(summary.job))
     if summary.verification:
         show_agreement(summary.verification, "Scores against exact patching")
     if summary.job.state == "done":
-        say(f"More: patchgrid results top {summary.job.id} (also pair, verify, plot, export, sql)")
+        command = settings.command(f"results top {summary.job.id}")
+        say(f"More: {command} (also pair, verify, plot, export, sql)")
 
 
 def _title(job: JobRecord) -> str:
@@ -100,7 +102,7 @@ def _headline(summary: Summary, elapsed: float | None) -> str:
     return f"Job {job.id}{name} {job.state}: {counted(progress.done, 'pair')} measured{took}{failed}"
 
 
-def say_errors(summary: Summary) -> None:
+def _say_errors(settings: Settings, summary: Summary) -> None:
     """Name the first failed pairs, and the command that shows them all."""
     if not summary.errors:
         return
@@ -108,13 +110,13 @@ def say_errors(summary: Summary) -> None:
         say(f"  pair {visible(pair)}: {visible(error)}")
     more = len(summary.errors) - SHOWN_ERRORS
     if more > 0:
-        say(f"  and {more:,} more: patchgrid job errors {summary.job.id}")
+        say(f"  and {more:,} more: {settings.command(f'job errors {summary.job.id}')}")
 
 
-def say_unfinished(job: JobRecord, progress: Progress) -> None:
+def say_unfinished(settings: Settings, job: JobRecord, progress: Progress) -> None:
     """Say so when the results are not yet of all pairs, or there are none."""
     if job.state not in FINISHED:
         reached = progress.done + progress.failed
         say(f"Job {job.id} is not done: {reached:,} of {counted(progress.total, 'pair')} so far")
     elif not progress.done:
-        say(f"All pairs of job {job.id} failed: patchgrid job errors {job.id}")
+        say(f"All pairs of job {job.id} failed: {settings.command(f'job errors {job.id}')}")

@@ -28,4 +28,4 @@ def pair(settings: Settings, /, name: str, name_of_pair: str, count: int) -> Non
     if settings.json:
         show_json(pair_json(job, view))
     else:
-        show_pair(job, view, count)
+        show_pair(settings, job, view, count)

@@ -54,7 +54,7 @@ def top(settings: Settings, /, name: str, count: int, by: str, site: str | None,
         show_components(rows, absolute=by == "mean_abs")
     if rows and not any(row.exact_n for row in rows):
         say("Nothing was patched exactly (--exact 0): these are attribution's means, unverified")
-    say_unfinished(job, progress)
+    say_unfinished(settings, job, progress)
 
 
 def strongest(

@@ -39,4 +39,4 @@ def verify(settings: Settings, /, name: str, count: int) -> None:
         show_agreement(found)
     elif job.spec.exact == 0:
         say("Nothing was patched exactly: run the pairs with --exact above 0")
-    say_unfinished(job, progress)
+    say_unfinished(settings, job, progress)

@@ -1,0 +1,83 @@
+"""`patchgrid demo`: the whole way, on a model that comes with patchgrid."""
+
+from pathlib import Path
+
+import click
+
+from patchgrid.cli import plots
+from patchgrid.cli.context import Settings, database_url, with_settings
+from patchgrid.cli.drawings import draw_heads, draw_scatter
+from patchgrid.cli.errors import FAILED, OutputError
+from patchgrid.cli.execution import Machine
+from patchgrid.cli.options import machine_options
+from patchgrid.cli.run import run_pairs
+from patchgrid.cli.screen import say
+from patchgrid.engine import JobSpec
+from patchgrid.engine.errors import PatchgridError
+from patchgrid.pairs import PairFile
+from patchgrid.storage import Database, jobs
+
+#: Where the demo's files are: beside this module in a wheel, under examples/ in a checkout.
+PLACES = (Path(__file__).parent / "demo_data", Path(__file__).parents[3] / "examples")
+#: The model's folder and the pair file there.
+MODEL, PAIRS = "demo_model", "pairs/ioi.jsonl"
+
+
+class DemoMissingError(PatchgridError):
+    """The demo's model or pairs are not where they should be."""
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="patchgrid-demo",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the database and the pictures.",
+)
+@machine_options
+@with_settings
+def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None) -> int:
+    """Find the heads with which a small trained model tells who gets the gift.
+
+    The model was trained on sentences such as "When Mary and John went to the shop, John gave a ball to",
+    which it completes with " Mary". The demo measures which heads and MLPs do that, over 300 pairs of
+    sentences; checks it against exact patching; and draws two pictures. It takes its database and pictures
+    to a folder of its own; --db puts the job into another database.
+    """
+    place = find_demo()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from error
+    file_name = str(out / "demo.db")
+    chosen = settings if settings.given else Settings(database_url(file_name), settings.json, file_name)
+    spec = JobSpec(model=str(place / MODEL), exact=0.2)
+    with PairFile.open(place / PAIRS) as file, chosen.open(create=True) as database:
+        summary = file.check()
+        code = run_pairs(chosen, database, spec, file, summary, Machine(device, batch_tokens), "demo")
+        if code != FAILED:
+            draw(database, jobs.job_key(spec, summary.digest), out)
+    return code
+
+
+def find_demo() -> Path:
+    """Give the folder that holds the demo's model and pairs."""
+    for place in PLACES:
+        if (place / MODEL / "config.json").is_file() and (place / PAIRS).is_file():
+            return place.resolve()
+    raise DemoMissingError(
+        "the demo's model and pairs are not there: they come with patchgrid's repository, under examples/"
+    )
+
+
+def draw(database: Database, key: str, out: Path) -> None:
+    """Draw the two pictures."""
+    heads, scatter = out / "heads.png", out / "score-against-exact.png"
+    with database.read() as session:
+        job = jobs.find_by_key(session, key)
+        assert job is not None, "the demo's job was just done"
+        plots.save(draw_heads(session, job, "z"), heads)
+        plots.save(draw_scatter(session, job, "z"), scatter)
+    say(f"Wrote {heads}")
+    say(f"Wrote {scatter}")
