@@ -46,7 +46,7 @@ def tokenizer() -> Any:
 def accuracy() -> Accuracy:
     """What `evaluate.py` measures when run without options."""
     model = GPT2LMHeadModel.from_pretrained(MODEL).eval()
-    return evaluate(model, demo_tokenizer.load(MODEL), count=2000, seed=1)
+    return evaluate(model, demo_tokenizer.load(MODEL), count=1000, seed=1)
 
 
 def read_jsonl(name: str) -> list[dict[str, Any]]:
@@ -123,19 +123,24 @@ def test_spans_name_the_tokens_of_both_people(tokenizer: Any) -> None:
         assert row["spans"]["end"] == [len(ids) - 1, len(ids)]
 
 
-def test_no_example_prompt_was_trained_on() -> None:
-    """Training and held-out combinations share nothing, and together are all there are."""
+def test_example_prompts_are_held_out_from_training() -> None:
+    """Training and held-out combinations share nothing, and the pair files' people are held-out pairs."""
     trained, held_out = split()
     for field in ("name_pairs", "ioi_templates", "start_years", "year_templates"):
         seen, unseen = set(getattr(trained, field)), set(getattr(held_out, field))
         assert not seen & unseen
         assert 0.14 < len(unseen) / len(seen | unseen) < 0.16
+    for row in read_jsonl("ioi.jsonl"):
+        assert tuple(sorted((row["correct"].strip(), row["incorrect"].strip()))) in held_out.name_pairs
 
 
 def test_the_tokenizer_gives_text_back(tokenizer: Any) -> None:
     """A word is one token with its leading space, a year is two, and decoding gives the text back."""
-    text = "When Mary and John went to the store, John gave a drink to Mary. The war lasted until 1743."
-    assert tokenizer.decode(tokenizer(text).input_ids) == text
+    for text in (
+        "When Mary and John went to the store, John gave a drink to Mary.<|endoftext|>",
+        "The war lasted from the year 1743 to the year 1756.",
+    ):
+        assert tokenizer.decode(tokenizer(text).input_ids) == text
     assert tokenizer.convert_ids_to_tokens(tokenizer(" 1743").input_ids) == ["Ġ17", "43"]
     assert all(len(tokenizer(f" {name}").input_ids) == 1 for name in words.NAMES)
     assert tokenizer.pad_token_id is not None
@@ -145,7 +150,7 @@ def test_the_tokenizer_gives_text_back(tokenizer: Any) -> None:
 
 def test_the_tokenizer_file_is_what_its_script_builds() -> None:
     """The committed tokenizer has the words that the prompts are made of."""
-    assert demo_tokenizer.load(MODEL).to_str() == demo_tokenizer.build().to_str()
+    assert demo_tokenizer.load(MODEL).get_vocab() == demo_tokenizer.build().get_vocab()
 
 
 def test_the_model_is_right_on_what_it_never_saw(accuracy: Accuracy) -> None:

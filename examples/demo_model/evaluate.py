@@ -102,7 +102,7 @@ def main() -> None:
     """Print the accuracy as one line of JSON; exit 1 when a behaviour is right on less than 98 %."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=FOLDER, type=Path, help="model folder (default: this one)")
-    parser.add_argument("--count", default=2000, type=int, help="prompts of each behaviour (default: 2000)")
+    parser.add_argument("--count", default=1000, type=int, help="prompts of each behaviour (default: 1000)")
     parser.add_argument("--seed", default=1, type=int, help="seed of the prompts (default: 1)")
     options = parser.parse_args()
     model = GPT2LMHeadModel.from_pretrained(options.model).eval()

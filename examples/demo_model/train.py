@@ -193,7 +193,7 @@ def main() -> None:
     tokenizer = demo_tokenizer.build()
     model = train(recipe, tokenizer)
     save(model, tokenizer, out)
-    print(json.dumps(asdict(evaluate(model, tokenizer, 2000, seed=1))))
+    print(json.dumps(asdict(evaluate(model, tokenizer, 1000, seed=1))))
 
 
 if __name__ == "__main__":
