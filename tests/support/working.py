@@ -2,16 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.storage import Database, jobs
 from patchgrid.storage.export import FIELDS, export_rows
 from patchgrid.storage.jobs import JobRecord
 from support.vocabulary import NAMES
-
-if TYPE_CHECKING:
-    from patchgrid.engine import Engine
 
 _TEMPLATES = (
     "When {a} and {b} went to the shop, {x} gave a {thing} to",

@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from patchgrid.engine import Component, Engine, JobSpec, Pair
 from patchgrid.engine.names import HEAD_SITES
@@ -63,7 +63,7 @@ def component_of(cell: ExactCell, pair: Pair, length: int) -> Component:
 def test_a_cell_s_effect_is_exact_patching_of_its_component(
     engine: Engine, positions: str, spans: tuple[str, ...], direction: str
 ) -> None:
-    """Every cell against `Engine.patch` of that component in that pair alone; its score against `attribute`."""
+    """Every cell against `Engine.patch` of its component in its pair alone, its score against `attribute`."""
     pairs = spanned(6) if spans else make_pairs(6)
     spec = spec_of(positions=positions, direction=direction, exact=0.05 if positions == "keep" else 0.2)
     chunk = measured(engine, spec, pairs, spans)
@@ -96,9 +96,8 @@ def test_cells_are_those_that_sampling_gives(engine: Engine, positions: str, spa
             values, present = scores.sum(axis=1), None
             if positions == "keep":
                 values = np.stack([scores[:, list(column)].sum(axis=1) for column in columns], axis=1)
-                present = np.array([bool(column) for column in columns]).reshape(
-                    1, -1, *[1] * (values.ndim - 2)
-                )
+                has = [bool(column) for column in columns]
+                present = np.reshape(has, (1, -1, *[1] * (values.ndim - 2)))
             mask, inclusion = sample(
                 values, rate=0.2, pairs=JOB_PAIRS, seed=11, site=site, pair=index, present=present
             )
@@ -110,7 +109,7 @@ def test_cells_are_those_that_sampling_gives(engine: Engine, positions: str, spa
                     position = columns[place[1]][0] if span is None else None
                 expected[index, site, int(place[0]), head, position, span] = float(inclusion[place])
     assert drawn.keys() == expected.keys()
-    assert 0 < sum(inclusion < 1 for inclusion in expected.values())
+    assert any(inclusion < 1 for inclusion in expected.values())
     for cell, inclusion in expected.items():
         assert drawn[cell] == pytest.approx(inclusion, rel=1e-4)
 
@@ -119,14 +118,14 @@ def test_cells_are_those_that_sampling_gives(engine: Engine, positions: str, spa
 def test_cells_are_summed_at_their_own_component(
     engine: Engine, positions: str, spans: tuple[str, ...]
 ) -> None:
-    """Number, Σw and Σw(effect - score) of every component, from the cells one by one; the other kind has none."""
+    """Number, Σw and Σw(effect - score) of every component, cell by cell; the other kind has none."""
     pairs = spanned(8) if spans else make_pairs(8)
     chunk = measured(engine, spec_of(positions=positions), pairs, spans)
     kind, other = ("whole", "aligned") if positions == "sum" else ("aligned", "whole")
     for site in SITES:
         sums = chunk.sums[site, kind]
         assert not chunk.sums[site, other].sampled
-        expected: dict[tuple[int, ...], NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
+        expected: dict[tuple[int, ...], Any] = defaultdict(lambda: np.zeros(3))
         for cell in (cell for cell in chunk.exact if cell.site == site):
             w = 1 / cell.inclusion
             at = _place(cell, len(chunk.outcomes[cell.index].tokens), kind)

@@ -69,7 +69,7 @@ def test_sums_are_those_of_every_pair_s_scores(engine: Engine, direction: str) -
 
 
 def test_positions_are_counted_from_the_end(engine: Engine) -> None:
-    """Pairs of 9 to 18 tokens: index 0 is every pair's last position, and only the long ones have the 18th."""
+    """Index 0 is every pair's last position, and only pairs of 18 tokens have the 18th."""
     pairs = make_pairs(11)
     chunk = measure_chunk(engine, job_of(spec_of(), len(pairs)), 0, pairs)
     results = engine.attribute(pairs, sites=SITES)
@@ -92,7 +92,7 @@ def test_the_longest_pair_need_not_come_first(engine: Engine) -> None:
 
 
 def test_positions_are_put_together_by_spans(engine: Engine) -> None:
-    """Positions add up within a span, what is in none goes to the rest, and a span a pair lacks does not count."""
+    """Positions add up within a span, those in none are the rest; a span that a pair lacks does not count."""
     bare = make_pairs(5)
     spans: list[dict[str, tuple[int, int]] | None] = [
         {"names": (1, 4), "end": (7, 9)},
@@ -119,7 +119,7 @@ def test_positions_are_put_together_by_spans(engine: Engine) -> None:
 
 
 def test_failed_pairs_never_enter_sums(engine: Engine) -> None:
-    """A pair that cannot be tokenized as it must leaves the sums, scores and cells of the others as they were."""
+    """A pair that cannot be measured leaves the sums, scores and cells of the others as they were."""
     good = make_pairs(6)
     mixed: list[Pair] = [MISMATCHED, *good[:3], LONG_ANSWER, *good[3:]]
     spec = spec_of(exact=0.5)
