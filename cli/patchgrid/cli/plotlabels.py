@@ -2,7 +2,6 @@
 
 import functools
 import textwrap
-from collections.abc import Sequence
 
 #: Longest token label, in characters.
 LONGEST = 16
@@ -24,7 +23,12 @@ _FALLBACKS = (
     "Noto Emoji",
 )
 _DEFAULT = "DejaVu Sans"
-_VISIBLE = {" ": "\N{OPEN BOX}", "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\N{RIGHTWARDS ARROW TO BAR}"}
+_STEPS = (1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100)
+_VISIBLE = {
+    " ": "\N{OPEN BOX}",
+    "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}",
+    "\t": "\N{RIGHTWARDS ARROW TO BAR}",
+}
 
 
 def token_label(token: str) -> str:
@@ -54,8 +58,7 @@ def wrapped(text: str, inches: float, points: float) -> str:
 
 def every(count: int, most: int) -> int:
     """Give the step (1, 2, 4, 5, 8, 10, 16, ...) with which at most `most` of `count` ticks are labelled."""
-    steps: Sequence[int] = (1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100)
-    return next((step for step in steps if count <= step * most), -(-count // most))
+    return next((step for step in _STEPS if count <= step * most), -(-count // most))
 
 
 @functools.cache

@@ -1,0 +1,333 @@
+"""Pictures: what they hold, how they read, where they are written."""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+
+from patchgrid.cli.errors import MissingExtraError, OutputError
+from patchgrid.cli.plotlabels import LONGEST, drawable, elide, every, token_label
+from patchgrid.cli.plots import layer_head_heatmap, layer_position_heatmap, save, score_effect_scatter
+from patchgrid.engine.errors import PatchgridError
+from patchgrid.estimates.agreement import agreement
+
+UNIT = "logit difference"
+PNG = b"\x89PNG"
+
+
+def _values(layers: int, columns: int) -> NDArray[np.float64]:
+    return np.random.default_rng(0).normal(size=(layers, columns))
+
+
+def _parts(figure: Figure) -> tuple[Axes, AxesImage]:
+    axes = figure.axes[0]
+    (image,) = axes.images
+    return axes, image
+
+
+def _ticks(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+def _overlap(figure: Figure, texts: Sequence[str]) -> int:
+    """Count neighbouring tick labels that run into each other, as drawn."""
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert len(boxes) == len(texts)
+    return sum(left.overlaps(right) for left, right in pairwise(boxes))
+
+
+def test_a_heatmap_holds_the_values_with_layer_0_on_top() -> None:
+    """Colours centred at 0, the colour bar in the metric's unit."""
+    values = _values(3, 5)
+    figure = layer_head_heatmap(values, title="z of a job", unit=UNIT, quantity="estimate")
+    axes, image = _parts(figure)
+    np.testing.assert_array_equal(np.asarray(image.get_array()), values)
+    assert image.get_clim() == (-np.abs(values).max(), np.abs(values).max())
+    assert axes.get_ylim() == (2.5, -0.5)
+    assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("z of a job", "head", "layer")
+    assert figure.axes[1].get_ylabel() == f"estimate ({UNIT})"
+
+
+def test_cells_without_a_value_are_grey_and_said_to_be() -> None:
+    """NaN where nothing was sampled; infinity is no value either."""
+    values = _values(3, 3)
+    values[1, 1], values[2, 2] = np.nan, np.inf
+    figure = layer_head_heatmap(values, title="t", unit=UNIT)
+    _, image = _parts(figure)
+    array = image.get_array()
+    assert array is not None
+    assert np.argwhere(np.ma.getmaskarray(array)).tolist() == [[1, 1], [2, 2]]
+    assert image.to_rgba(array)[1, 1, :3].tolist() == [0.75] * 3
+    assert figure.axes[1].get_ylabel().endswith("grey: no value")
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_heatmap_without_any_effect_is_drawn(tmp_path: Path, value: float) -> None:
+    """All zero, or nothing known."""
+    save(layer_head_heatmap(np.full((4, 4), value), title="t", unit=UNIT), tmp_path / "t.png")
+    assert (tmp_path / "t.png").read_bytes().startswith(PNG)
+
+
+def test_small_tables_show_their_numbers_and_large_ones_do_not() -> None:
+    """With a real minus sign, and none before zero; not where the numbers would be too long."""
+    small = layer_head_heatmap([[0.5, -0.25], [-0.001, np.nan]], title="t", unit=UNIT)
+    assert [text.get_text() for text in small.axes[0].texts] == ["0.50", "\N{MINUS SIGN}0.25", "0.00"]
+    assert not layer_head_heatmap(_values(12, 12), title="t", unit=UNIT).axes[0].texts
+    assert not layer_head_heatmap([[1e-7, 2e-7]], title="t", unit=UNIT).axes[0].texts
+
+
+@pytest.mark.parametrize(("layers", "heads"), [(1, 1), (4, 4), (12, 12), (32, 64), (80, 64), (96, 96)])
+def test_heads_and_layers_are_labelled_without_crowding(layers: int, heads: int) -> None:
+    """From one head to thousands: labels do not touch, and the picture stays of a size to be looked at."""
+    figure = layer_head_heatmap(_values(layers, heads), title="t", unit=UNIT)
+    axes, image = _parts(figure)
+    assert image.get_array() is not None
+    shown = _ticks(axes)
+    assert shown[0] == "0"
+    assert len(axes.get_yticks()) <= 16
+    assert _overlap(figure, shown) == 0
+    assert max(figure.get_size_inches()) <= 20
+
+
+@pytest.mark.parametrize("positions", [1, 5, 12, 18, 40, 100])
+def test_every_token_is_labelled_up_to_a_hundred(positions: int) -> None:
+    """Turned upright where they would run into each other."""
+    tokens = [("<|endoftext|>", " Mary", "The", ",")[position % 4] for position in range(positions)]
+    figure = layer_position_heatmap(_values(12, positions), tokens, title="t", unit=UNIT)
+    axes, image = _parts(figure)
+    assert np.asarray(image.get_array()).shape == (12, positions)
+    assert _ticks(axes) == [token_label(token) for token in tokens]
+    assert _overlap(figure, tokens) == 0
+    assert figure.get_size_inches()[0] <= 20
+
+
+def test_of_very_many_positions_some_are_labelled() -> None:
+    """At regular steps from the first."""
+    tokens = [f"t{position}" for position in range(600)]
+    figure = layer_position_heatmap(_values(4, 600), tokens, title="t", unit=UNIT, axis="position")
+    shown = _ticks(figure.axes[0])
+    assert shown[:3] == ["t0", "t5", "t10"]
+    assert _overlap(figure, shown) == 0
+    assert figure.axes[0].get_xlabel() == "position"
+
+
+@pytest.mark.parametrize(
+    ("token", "label"),
+    [
+        (" Mary", "␣Mary"),
+        ("Mary", "Mary"),
+        ("  ", "␣␣"),
+        ("\n", "↵"),
+        ("\t", "⇥"),
+        ("", "∅"),
+        ("-3", "-3"),
+        (" internationalisation", "␣internati…ation"),
+    ],
+)
+def test_white_space_in_tokens_is_visible_and_long_ones_are_cut(token: str, label: str) -> None:
+    """So that ` Mary` and `Mary` can be told apart."""
+    assert token_label(token) == label
+    assert len(label) <= LONGEST
+
+
+def test_what_no_font_can_draw_is_written_as_its_code_point(tmp_path: Path) -> None:
+    """Without a warning about missing glyphs, whatever is in a token or a title."""
+    unassigned = "\u0378"
+    assert drawable(f"a{unassigned}é") == r"a\u0378é"
+    figure = layer_position_heatmap(
+        [[1.0, 2.0]], [unassigned, "\x07"], title=f"{unassigned} \ud800", unit=UNIT
+    )
+    save(figure, tmp_path / "odd.png")
+    assert figure.axes[0].get_title() == r"\u0378 \ud800"
+
+
+def test_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    """matplotlib would read them as mathematics, and fail on these."""
+    figure = layer_position_heatmap(
+        _values(2, 2), ["$x^$", r"$\frac$"], title=r"$\frac$", unit=r"$\frac$", axis="span"
+    )
+    save(figure, tmp_path / "money.svg")
+    save(score_effect_scatter([1, 2], [1, 2], title=r"$\frac$", unit=r"$\frac$"), tmp_path / "more.svg")
+    assert _ticks(figure.axes[0]) == ["$x^$", r"$\frac$"]
+
+
+def test_long_titles_are_wrapped() -> None:
+    """To the picture's width."""
+    figure = layer_head_heatmap(_values(4, 4), title="a title of many words " * 8, unit=UNIT)
+    figure.draw_without_rendering()
+    box = figure.axes[0].title.get_window_extent()
+    assert "\n" in figure.axes[0].get_title()
+    assert box.width <= figure.bbox.width
+
+
+def test_a_scatter_holds_the_points_the_line_of_equality_and_the_weighted_fit() -> None:
+    """Fit and r are those of the agreement shown elsewhere; a point's area goes by its weight."""
+    random = np.random.default_rng(1)
+    scores = random.normal(size=300)
+    effects = 0.5 * scores + 0.1 * random.normal(size=300) - 0.2
+    inclusion = random.uniform(0.2, 1, size=300)
+    figure = score_effect_scatter(scores, effects, inclusion, title="z", unit=UNIT)
+    (axes,) = figure.axes
+    (points,) = axes.collections
+    found = agreement(scores, effects, inclusion)
+    line = f"{found.slope:.3g} score \N{MINUS SIGN} {-found.intercept:.3g}"
+    np.testing.assert_array_equal(points.get_offsets(), np.column_stack([scores, effects]))
+    assert isinstance(points, PathCollection)
+    sizes = points.get_sizes()
+    assert np.all(np.diff(sizes[np.argsort(inclusion)]) <= 0)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "300 exact effects (area: weight)",
+        "effect = score",
+        f"weighted fit: effect = {line}, r = {found.pearson:.3f}",
+    ]
+    slopes = [drawn.get_slope() for drawn in axes.lines if hasattr(drawn, "get_slope")]
+    assert slopes == [1, pytest.approx(found.slope)]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (f"score ({UNIT})", f"exact effect ({UNIT})")
+
+
+def test_a_scatter_without_weights_is_a_plain_fit() -> None:
+    """All cells patched; points that are not finite are left out."""
+    figure = score_effect_scatter([0, 1, 2, np.nan, 5], [1, 3, 5, 1, np.inf], title="t", unit=UNIT)
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "3 exact effects",
+        "effect = score",
+        "fit: effect = 2 score + 1, r = 1.000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "effects"), [([], []), ([0.1], [0.2]), ([1, 1], [2, 3]), ([0, 0], [0, 0])]
+)
+def test_a_scatter_of_too_few_points_for_a_fit_is_drawn(
+    tmp_path: Path, scores: list[float], effects: list[float]
+) -> None:
+    """None, one, or no spread."""
+    figure = score_effect_scatter(scores, effects, title="t", unit=UNIT)
+    save(figure, tmp_path / "few.png")
+    assert (tmp_path / "few.png").stat().st_size > 1000
+    assert not any("fit" in str(line.get_label()) for line in figure.axes[0].lines)
+
+
+def test_very_many_points_make_a_small_svg(tmp_path: Path) -> None:
+    """They are drawn as a picture within it."""
+    points = np.random.default_rng(0).normal(size=(2, 50_000))
+    save(score_effect_scatter(*points, title="t", unit=UNIT), tmp_path / "many.svg")
+    assert (tmp_path / "many.svg").stat().st_size < 500_000
+
+
+def test_colours_are_told_apart_with_every_kind_of_colour_blindness() -> None:
+    """Positive and negative differ in blue against red, and size in lightness, on both sides of white."""
+    _, image = _parts(layer_head_heatmap([[-1.0, 0.0, 1.0]], title="t", unit=UNIT))
+    assert isinstance(image.norm, Normalize)
+    negative, none, positive = image.to_rgba(np.array([-0.7, 0.0, 0.7]))[:, :3]
+    assert negative[2] - negative[0] > 0.3
+    assert positive[0] - positive[2] > 0.3
+    assert none.min() > 0.9
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.png", PNG), ("a.PNG", PNG), ("a.svg", b"<?xml")])
+def test_the_ending_chooses_the_file_type(tmp_path: Path, name: str, start: bytes) -> None:
+    """Written whole, readable as new files are, with nothing left beside it."""
+    save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(start)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    (tmp_path / "other").touch()
+    assert (tmp_path / name).stat().st_mode == (tmp_path / "other").stat().st_mode
+    if name.endswith("svg"):
+        assert ET.parse(tmp_path / name).getroot().tag.endswith("svg")
+
+
+def test_the_same_picture_is_written_over_an_old_one(tmp_path: Path) -> None:
+    """Without asking, as the other exports are."""
+    (tmp_path / "a.png").write_bytes(b"old")
+    save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", ".png"])
+def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
+    """And nothing written."""
+    with pytest.raises(OutputError, match=r"a picture's name must end in \.png or \.svg"):
+        save(Figure(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """No such folder; a folder by that name; a file where a folder should be."""
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    for place, message in [
+        (tmp_path / "none" / "a.png", "there is no folder"),
+        (tmp_path / "folder.png", "is a folder, not a file name"),
+        (tmp_path / "file" / "a.png", "cannot be written: Not a directory"),
+    ]:
+        with pytest.raises(PatchgridError, match=message) as caught:
+            save(Figure(), place)
+        assert str(caught.value).startswith(f"{place}: ")
+        assert caught.value.exit_code == 2
+
+
+def test_a_full_disk_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new one is written beside it first."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    (tmp_path / "a.png").write_bytes(b"old")
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+        save(Figure(), tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"old"
+
+
+def test_without_matplotlib_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'patchgrid\[plot\]'"):
+        layer_head_heatmap(_values(2, 2), title="t", unit=UNIT)
+
+
+def test_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
+    """In a process of its own: pyplot is not even imported, and no setting is changed."""
+    code = f"""
+import sys, matplotlib
+before = matplotlib.rcParams.copy()
+from patchgrid.cli.plots import layer_head_heatmap, save
+save(layer_head_heatmap([[1.0]], title="t", unit="u"), {str(tmp_path / "a.png")!r})
+assert "matplotlib.pyplot" not in sys.modules
+assert matplotlib.rcParams.copy() == before
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "step"), [(4, 16, 1), (16, 16, 1), (17, 16, 2), (64, 16, 4), (80, 16, 5)]
+)
+def test_ticks_come_at_round_steps(count: int, most: int, step: int) -> None:
+    """The smallest step that leaves few enough."""
+    assert every(count, most) == step
+    assert len(range(0, count, step)) <= most
+
+
+def test_the_middle_of_a_long_text_is_cut() -> None:
+    """Beginning and end tell most."""
+    assert elide("abcdefghij", 10) == "abcdefghij"
+    assert elide("abcdefghijk", 10) == "abcdef…ijk"
