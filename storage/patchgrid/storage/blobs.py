@@ -47,7 +47,7 @@ class _Header:
 def pack(arrays: Sequence[NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
     """Pack arrays of one dtype and one number of axes, of which at most one may differ in size."""
     dtype = arrays[0].dtype.newbyteorder("<") if arrays else np.dtype("<f4")
-    if any(array.dtype != dtype for array in arrays):
+    if any(array.dtype != arrays[0].dtype for array in arrays):
         raise ValueError("the arrays of a blob must be of one dtype")
     shape, sizes = _common_shape([array.shape for array in arrays])
     header = {"dtype": dtype.str, "shape": shape, "sizes": sizes, "count": len(arrays), "meta": dict(meta)}

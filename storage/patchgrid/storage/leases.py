@@ -163,12 +163,13 @@ def _next_chunk(session: Session, job_id: int | None) -> Row[Any] | None:
     """Give the chunk that is next in turn, locked for this transaction."""
     waiting = (chunk.c.state == "pending", chunk.c.not_before <= now())
     expired = (chunk.c.state == "leased", chunk.c.lease_until <= now())
+    turn = (chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id) if job_id is None else (chunk.c.id,)
     # Two statements: with OR in one, no index would give the first row without reading them all.
     found = [
         session.execute(
             select(chunk)
             .where(*which, *_of(job_id))
-            .order_by(chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
+            .order_by(*turn)
             .limit(1)
             .with_for_update(skip_locked=True)
         ).first()

@@ -40,7 +40,7 @@ class TopComponent:
         return short_name(self.site, self.layer, self.head)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PairView:
     """One pair: its input, what became of it, and its scores."""
 

@@ -73,7 +73,7 @@ class ExactCell:
     inclusion: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ChunkResult:
     """All that is stored of a chunk."""
 

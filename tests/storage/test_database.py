@@ -1,0 +1,222 @@
+"""Opening a database, and what is said when it cannot be used."""
+
+import dataclasses
+import importlib.util
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from patchgrid.storage import Database, StorageError, errors, jobs, leases
+from support.chunk_results import chunk_result
+from support.storage_backends import run_job, submit_job
+
+
+def open_error(url: str, *, create: bool = True, timeout: float = 0.1) -> StorageError:
+    """Give the error that opening ends with; it must be one line."""
+    with pytest.raises(StorageError) as caught:
+        Database.open(url, create=create, timeout=timeout)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_new_database_is_ready_and_opens_again(url: str) -> None:
+    """What was written is there the next time."""
+    with Database.open(url) as database:
+        job = submit_job(database)
+    with Database.open(url, create=False) as database, database.read() as session:
+        assert jobs.get(session, job.id) == job
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    """As a new one does."""
+    path = tmp_path / "empty.db"
+    path.touch()
+    with Database.open(f"sqlite:///{path}") as database, database.read() as session:
+        assert jobs.list_jobs(session) == []
+
+
+def test_sqlite_is_set_up_for_readers_beside_a_writer(tmp_path: Path) -> None:
+    """WAL, foreign keys, a page that suits blobs."""
+    with Database.open(f"sqlite:///{tmp_path}/a.db") as database, database.read() as session:
+        wanted = {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1, "page_size": 16384}
+        assert {name: session.scalar(text(f"PRAGMA {name}")) for name in wanted} == wanted
+
+
+def test_a_missing_database_is_not_made_when_only_read(tmp_path: Path) -> None:
+    """No empty file is left behind either."""
+    error = open_error(f"sqlite:///{tmp_path}/no.db", create=False)
+    assert isinstance(error, errors.DatabaseMissing)
+    assert "no.db" in str(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_database_is_missing_when_only_read(tmp_path: Path) -> None:
+    """It holds nothing to read."""
+    (tmp_path / "empty.db").touch()
+    assert isinstance(open_error(f"sqlite:///{tmp_path}/empty.db", create=False), errors.DatabaseMissing)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """It is not made."""
+    error = open_error(f"sqlite:///{tmp_path}/no/such/a.db")
+    assert isinstance(error, errors.DatabaseMissing)
+    assert f"no folder {tmp_path}/no/such" in str(error)
+
+
+def test_a_folder_is_not_a_database(tmp_path: Path) -> None:
+    """A file in it would be."""
+    assert "folder" in str(open_error(f"sqlite:///{tmp_path}"))
+
+
+def test_a_folder_that_takes_no_files_is_reported() -> None:
+    """One that even root cannot write to."""
+    error = open_error("sqlite:////proc/a.db")
+    assert isinstance(error, errors.DatabaseUnavailable)
+    assert "permissions" in str(error)
+
+
+def test_a_file_of_another_kind_is_not_a_database(tmp_path: Path) -> None:
+    """It is left as it is."""
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to be mistaken for one\n" * 40)
+    before = path.read_bytes()
+    error = open_error(f"sqlite:///{path}")
+    assert isinstance(error, errors.NotADatabase)
+    assert "notes.txt" in str(error)
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    """Its tables are not ours."""
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE songs (name TEXT)")
+    other.close()
+    error = open_error(f"sqlite:///{path}")
+    assert isinstance(error, errors.NotADatabase)
+    assert "songs" in str(error)
+
+
+def test_a_damaged_file_is_reported(database: Database, tmp_path: Path) -> None:
+    """Pages overwritten behind the header."""
+    run_job(database, submit_job(database, 40, chunk_size=40))
+    database.close()
+    path = tmp_path / "test.db"
+    data = bytearray(path.read_bytes())
+    data[16384:] = b"\x00\xff" * ((len(data) - 16384) // 2)
+    path.write_bytes(data)
+    error = open_error(f"sqlite:///{path}")
+    assert isinstance(error, errors.CorruptData)
+    assert "damaged" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("patchgrid.db", "cannot read the database URL"),
+        ("mysql://host/name", "'mysql' are not supported"),
+        ("postgresql+asyncpg://host/name", "'postgresql+asyncpg' are not supported"),
+        ("sqlite://patchgrid.db", "names a host"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:///a.db?mode=ro", "options behind the file's name"),
+    ],
+)
+def test_a_wrong_url_is_explained(url: str, said: str) -> None:
+    """Each with the right way to write one."""
+    error = open_error(url)
+    assert isinstance(error, errors.DatabaseURLError)
+    assert said in str(error)
+    assert "sqlite:///patchgrid.db" in str(error)
+
+
+def test_postgresql_without_its_driver_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And how to install it; the password is not repeated."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    error = open_error("postgresql://user:secret@host/name")
+    assert "pip install 'psycopg[binary]'" in str(error)
+    assert "secret" not in str(error)
+
+
+def test_a_writer_that_waits_too_long_is_told(url: str) -> None:
+    """Another holds the lock; afterwards writing works again."""
+    with Database.open(url) as holder, Database.open(url, timeout=0.1) as database:
+        with holder.write() as session:
+            leases.claim(session, "worker")
+            with pytest.raises(errors.DatabaseLocked, match="another process has locked it"):
+                submit_job(database)
+        submit_job(database)
+
+
+def test_a_new_file_locked_by_another_process_is_reported(tmp_path: Path) -> None:
+    """Already while it is made ready."""
+    path = tmp_path / "a.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    assert isinstance(open_error(f"sqlite:///{path}"), errors.DatabaseLocked)
+    other.close()
+
+
+def test_readers_are_not_blocked_by_a_writer(url: str) -> None:
+    """They see what was there before it began, throughout."""
+    with Database.open(url) as writer, Database.open(url, timeout=0.1) as reader:
+        job = submit_job(writer)
+        with writer.write() as session:
+            leases.claim(session, "worker")
+            with reader.read() as other:
+                assert jobs.get(other, job.id).state == "pending"
+        with reader.read() as other:
+            assert jobs.get(other, job.id).state == "running"
+
+
+def test_a_reader_sees_one_state_throughout(url: str) -> None:
+    """Whatever is committed meanwhile."""
+    with Database.open(url) as writer, Database.open(url) as reader:
+        job = submit_job(writer)
+        with reader.read() as session:
+            before = jobs.progress(session, job.id)
+            run_job(writer, job)
+            assert jobs.progress(session, job.id) == before
+
+
+def test_an_error_in_a_write_rolls_everything_back(database: Database) -> None:
+    """A job that was half submitted is not there."""
+
+    def submit_and_stumble() -> None:
+        with database.write() as session:
+            jobs.submit(session, submit.spec, [], key="other", count=0)
+
+    submit = submit_job(database)
+    with pytest.raises(errors.PairsRefused):
+        submit_and_stumble()
+    with database.read() as session:
+        assert [job.id for job in jobs.list_jobs(session)] == [submit.id]
+
+
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
+    """The chunk that did not fit is written when there is room again."""
+    with Database.open(f"sqlite:///{tmp_path}/a.db") as database:
+        job = submit_job(database, 8)
+        with database.write() as session:
+            lease = leases.claim(session, "worker")
+        assert lease is not None
+        result = chunk_result(job, lease)
+        long = [dataclasses.replace(outcome, tokens=("x" * 100_000,)) for outcome in result.outcomes]
+        result = dataclasses.replace(result, outcomes=long)
+
+        def finish(pages: int) -> None:
+            with database.write() as session:
+                # SQLite takes a limit below the file's size to mean that size.
+                session.execute(text(f"PRAGMA max_page_count = {pages}"))
+                assert leases.finish(session, lease, result)
+
+        with pytest.raises(errors.DatabaseFull, match="the disk is full"):
+            finish(pages=1)
+        with database.read() as session:
+            assert jobs.progress(session, job.id).done == 0
+        finish(pages=1_000_000)
+        with database.read() as session:
+            assert jobs.progress(session, job.id).done == 4
+        assert run_job(database, job).state == "done"

@@ -1,0 +1,267 @@
+"""Chunks are computed once, whatever becomes of the workers."""
+
+import time
+
+import pytest
+from sqlalchemy import select
+
+from patchgrid.storage import Database, checking, jobs, leases, tables
+from patchgrid.storage.export import FIELDS, export_rows
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.leases import Lease
+from support.chunk_results import chunk_result
+from support.storage_backends import run_chunk, run_job, submit_job
+
+
+def claim(
+    database: Database, worker: str = "worker", *, seconds: float = 60, job_id: int | None = None
+) -> Lease:
+    """Claim a chunk that must be there."""
+    with database.write() as session:
+        lease = leases.claim(session, worker, lease_seconds=seconds, job_id=job_id)
+    assert lease is not None
+    return lease
+
+
+def nothing_to_claim(database: Database) -> bool:
+    """Tell whether there is no chunk to claim now."""
+    with database.write() as session:
+        return leases.claim(session, "worker") is None
+
+
+def finish(database: Database, job: JobRecord, lease: Lease) -> bool:
+    """Hand in a lease's results."""
+    with database.write() as session:
+        return leases.finish(session, lease, chunk_result(job, lease))
+
+
+def fail(database: Database, lease: Lease, *, retry_in: float = 0) -> bool:
+    """Hand in a failed attempt."""
+    with database.write() as session:
+        return leases.fail(session, lease, "out of memory", retry_in=retry_in)
+
+
+def everything(database: Database, job: JobRecord) -> dict[str, list[dict[str, object]]]:
+    """Give all that can be exported of a job."""
+    with database.read() as session:
+        return {what: list(export_rows(session, job, what)) for what in FIELDS}
+
+
+def test_chunks_are_claimed_in_order_each_once(database: Database) -> None:
+    """Together they are all of the job's pairs."""
+    job = submit_job(database, 10)
+    found = [claim(database, f"worker {n}") for n in range(3)]
+    assert [(lease.first, lease.last) for lease in found] == [(0, 4), (4, 8), (8, 10)]
+    assert [lease.worker for lease in found] == ["worker 0", "worker 1", "worker 2"]
+    assert {(lease.job_id, lease.epoch, lease.attempts) for lease in found} == {(job.id, 1, 1)}
+    assert nothing_to_claim(database)
+
+
+def test_jobs_of_higher_priority_go_first_then_older_ones(database: Database) -> None:
+    """A worker for one job takes that job's chunks only."""
+    first, second = submit_job(database, 2), submit_job(database, 3)
+    urgent = submit_job(database, 4, priority=1)
+    assert claim(database, job_id=second.id).job_id == second.id
+    assert claim(database).job_id == urgent.id
+    assert claim(database).job_id == first.id
+    assert nothing_to_claim(database)
+
+
+def test_a_lease_that_ran_out_is_taken_by_another_worker(database: Database) -> None:
+    """With a higher epoch; one that is extended is not."""
+    job = submit_job(database, 8)
+    lost, kept = claim(database, "lost", seconds=0.2), claim(database, "kept", seconds=0.2)
+    with database.write() as session:
+        assert leases.extend(session, kept, 60)
+    assert nothing_to_claim(database)
+    time.sleep(0.25)
+    again = claim(database, "other")
+    assert (again.chunk_id, again.epoch, again.attempts) == (lost.chunk_id, 2, 2)
+    assert nothing_to_claim(database)
+    assert finish(database, job, kept)
+
+
+def test_a_late_worker_is_fenced_off(database: Database) -> None:
+    """It can neither extend, release, fail nor finish what another holds or has finished; nothing changes."""
+    job = submit_job(database, 4)
+    late = claim(database, "late", seconds=0)
+    holder = claim(database, "holder")
+
+    def try_everything() -> list[bool]:
+        with database.write() as session:
+            return [
+                leases.extend(session, late),
+                leases.release(session, late),
+                leases.fail(session, late, "late"),
+                leases.finish(session, late, chunk_result(job, late, failed={0})),
+            ]
+
+    assert try_everything() == [False] * 4
+    assert finish(database, job, holder)
+    before = everything(database, job)
+    assert try_everything() == [False] * 4
+    assert not finish(database, job, holder)
+    assert everything(database, job) == before
+
+
+def test_a_lease_that_ran_out_still_counts_until_it_is_taken(database: Database) -> None:
+    """Work that is done is not thrown away for being late alone."""
+    job = submit_job(database, 4)
+    assert finish(database, job, claim(database, seconds=0))
+    assert run_job(database, job).state == "done"
+
+
+def test_a_result_that_does_not_fit_its_chunk_is_not_written(database: Database) -> None:
+    """A worker's mistake must not become stored results."""
+    job = submit_job(database, 8)
+    first, second = claim(database), claim(database)
+    with pytest.raises(ValueError, match="must have their outcomes"), database.write() as session:
+        leases.finish(session, first, chunk_result(job, second))
+    with database.read() as session:
+        assert jobs.progress(session, job.id).done == 0
+    assert finish(database, job, first)
+
+
+def test_a_released_chunk_is_free_at_once_and_the_attempt_not_counted(database: Database) -> None:
+    """A run that is stopped, however often, uses up nothing."""
+    job = submit_job(database, 4)
+    for _ in range(leases.MAX_ATTEMPTS + 2):
+        lease = claim(database)
+        assert lease.attempts == 1
+        with database.write() as session:
+            assert leases.release(session, lease)
+    assert run_job(database, job).state == "done"
+
+
+def test_a_failed_attempt_is_repeated_after_its_pause(database: Database) -> None:
+    """Another chunk may go first."""
+    submit_job(database, 8)
+    first = claim(database)
+    assert fail(database, first, retry_in=0.3)
+    assert claim(database).first == 4
+    assert nothing_to_claim(database)
+    with database.read() as session:
+        wait = leases.next_claim_in(session)
+    assert wait is not None
+    assert 0 < wait <= 0.3
+    time.sleep(wait + 0.01)
+    again = claim(database)
+    assert (again.chunk_id, again.attempts) == (first.chunk_id, 2)
+
+
+def test_a_chunk_that_fails_too_often_is_given_up_and_the_rest_completes(database: Database) -> None:
+    """Its pairs say why."""
+    job = submit_job(database, 10)
+    for attempt in range(1, leases.MAX_ATTEMPTS + 1):
+        lease = claim(database)
+        assert (lease.first, lease.attempts) == (0, attempt)
+        assert fail(database, lease)
+    done = run_job(database, job)
+    assert done.state == "done"
+    with database.read() as session:
+        assert jobs.progress(session, job.id) == jobs.Progress(10, 6, 4, 3, 2, 1)
+        reason = "given up after 3 attempts: out of memory"
+        assert jobs.errors(session, job.id) == [(index, reason) for index in range(4)]
+
+
+def test_a_chunk_that_loses_its_workers_is_given_up(database: Database, url: str) -> None:
+    """Whoever looks for work next finds that out; a job of nothing else has failed."""
+    job = submit_job(database, 4)
+    for _ in range(leases.MAX_ATTEMPTS):
+        claim(database, "fragile", seconds=0)
+    assert nothing_to_claim(database)
+    with database.read() as session:
+        job = jobs.get(session, job.id)
+        assert jobs.progress(session, job.id) == jobs.Progress(4, 0, 4, 1, 0, 1)
+    assert job.state == "failed"
+    assert "its last worker, fragile, was lost" in str(job.error)
+    assert checking.check(url).problems == ()
+
+
+def test_a_chunk_that_was_given_up_gets_a_fresh_start(database: Database, url: str) -> None:
+    """Afterwards all is as if nothing had happened; pairs that failed by themselves stay failed."""
+    calm, troubled = submit_job(database, 10, key="calm"), submit_job(database, 10, key="troubled")
+    for _ in range(leases.MAX_ATTEMPTS):
+        fail(database, claim(database, job_id=troubled.id))
+    run_job(database, troubled, failed={5})
+    with database.write() as session:
+        assert leases.next_claim_in(session, troubled.id) is None
+        assert jobs.reopen(session, troubled.id) == 1
+        assert jobs.reopen(session, troubled.id) == 0
+        assert jobs.get(session, troubled.id).state == "running"
+    assert run_job(database, troubled, failed={5}).state == "done"
+    run_job(database, calm, failed={5})
+    assert everything(database, troubled) == everything(database, calm)
+    assert checking.check(url).problems == ()
+
+
+def test_reopening_gives_chunks_still_to_do_their_attempts_back(database: Database) -> None:
+    """A job is resumed with all its chances."""
+    job = submit_job(database, 4)
+    fail(database, claim(database), retry_in=3600)
+    with database.write() as session:
+        assert jobs.reopen(session, job.id) == 0
+    assert claim(database).attempts == 1
+
+
+def test_chunks_of_dead_workers_are_freed_without_counting(database: Database) -> None:
+    """Whoever restarts a killed run need not wait, and can be killed as often as they like."""
+    job, other = submit_job(database, 8), submit_job(database, 3)
+    for _ in range(leases.MAX_ATTEMPTS + 2):
+        dead, alive = claim(database, "dead", seconds=3600), claim(database, "alive", seconds=3600)
+        claim(database, "dead", seconds=3600, job_id=other.id)
+        assert (dead.attempts, alive.attempts) == (1, 1)
+        with database.write() as session:
+            assert leases.release_dead(session, lambda worker: worker == "alive", job.id) == 1
+            assert not leases.extend(session, dead)
+            assert leases.release(session, alive)
+            assert leases.release_dead(session, lambda worker: False) == 1
+    assert run_job(database, job).state == "done"
+
+
+def test_the_wait_for_a_chunk_is_known(database: Database) -> None:
+    """0 when one is free, the time a lease or pause still lasts, None when there is none."""
+    job = submit_job(database, 4)
+    with database.write() as session:
+        assert leases.next_claim_in(session) == 0
+        lease = leases.claim(session, "worker", lease_seconds=50)
+        assert lease is not None
+        wait = leases.next_claim_in(session, job.id)
+        assert wait is not None
+        assert 49 < wait <= 50
+    finish(database, job, lease)
+    with database.read() as session:
+        assert leases.next_claim_in(session) is None
+
+
+def test_results_do_not_depend_on_the_order_of_the_chunks(database: Database) -> None:
+    """Nor on how often they were tried."""
+    straight, crooked = submit_job(database, 12, key="straight"), submit_job(database, 12, key="crooked")
+    run_job(database, straight, failed={3})
+    first, second = claim(database), claim(database)
+    run_chunk(database, crooked)
+    assert finish(database, crooked, second)
+    fail(database, first)
+    run_job(database, crooked, failed={3})
+    assert everything(database, crooked) == everything(database, straight)
+
+
+def test_claiming_takes_no_longer_in_a_large_job(database: Database) -> None:
+    """An index leads to the next chunk: no statement reads them all."""
+    small, large = submit_job(database, 20, chunk_size=2), submit_job(database, 20_000, chunk_size=1)
+    with database.write() as session:
+        first = select(tables.chunk.c.id).where(tables.chunk.c.job_id == large.id).limit(10_000)
+        session.execute(tables.chunk.update().where(tables.chunk.c.id.in_(first)).values(state="done"))
+
+    def fastest(job: JobRecord) -> float:
+        times = []
+        for _ in range(8):
+            start = time.perf_counter()
+            claim(database, job_id=job.id)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert fastest(large) < 3 * fastest(small)
+    start = time.perf_counter()
+    claim(database)
+    assert time.perf_counter() - start < 1

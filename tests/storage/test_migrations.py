@@ -1,0 +1,162 @@
+"""The migrations make exactly the tables that the code speaks of."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, inspect, text
+
+from patchgrid.storage import Database, errors, schema, tables
+from patchgrid.storage._connection import for_writing
+from support.storage_backends import run_job, submit_job
+
+MIGRATIONS = Path(schema.__file__).parent / "migrations"
+
+
+def table_names(connection: Connection) -> set[str]:
+    """Give the names of the tables there are."""
+    return set(inspect(connection).get_table_names())
+
+
+def set_revision(url: str, revision: str) -> None:
+    """Pretend that another version wrote the database."""
+    with Database.open(url) as database, database.write() as session:
+        session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'"))
+
+
+def test_the_migrated_schema_is_the_one_in_the_code(database: Database) -> None:
+    """Nothing that Alembic can see differs."""
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": schema.VERSION_TABLE})
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_sqlite_statements_are_those_of_the_code(tmp_path: Path) -> None:
+    """To the letter, so also what Alembic does not compare: WITHOUT ROWID, AUTOINCREMENT, partial indexes."""
+    statements = text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE :version")
+    created = create_engine(f"sqlite:///{tmp_path}/created.db")
+    tables.metadata.create_all(created)
+    with (
+        created.connect() as wanted,
+        Database.open(f"sqlite:///{tmp_path}/migrated.db") as database,
+        database.read() as found,
+    ):
+        query = {"version": f"%{schema.VERSION_TABLE}%"}
+        assert dict(found.execute(statements, query).all()) == dict(wanted.execute(statements, query).all())
+    created.dispose()
+
+
+def test_the_revisions_the_code_knows_are_the_migrations_there_are() -> None:
+    """In order, in one line."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+    assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == schema.REVISIONS
+
+
+def test_migrations_do_not_import_the_code_they_migrate() -> None:
+    """A table that changes later must not change what an old migration does."""
+    for path in MIGRATIONS.rglob("*.py"):
+        assert "patchgrid" not in path.read_text(), path
+
+
+def test_downgrading_takes_everything_away_and_upgrading_brings_it_back(database: Database) -> None:
+    """On a database that was in use."""
+    run_job(database, submit_job(database))
+    with for_writing(database.engine).begin() as connection:
+        schema.migrate(connection, "base")
+        assert table_names(connection) == {schema.VERSION_TABLE}
+    with for_writing(database.engine).begin() as connection:
+        schema.migrate(connection)
+        assert table_names(connection) == {*tables.metadata.tables, schema.VERSION_TABLE}
+    run_job(database, submit_job(database))
+
+
+def test_an_older_database_has_to_be_upgraded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how."""
+    Database.open(url).close()
+    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+    with pytest.raises(errors.DatabaseOlder, match="patchgrid db upgrade"):
+        Database.open(url)
+
+
+def test_a_newer_database_is_refused(url: str) -> None:
+    """By opening it and by upgrading it; it is left as it is."""
+    set_revision(url, "9999")
+    with pytest.raises(errors.DatabaseNewer, match="a newer patchgrid wrote it"):
+        Database.open(url)
+    with pytest.raises(errors.DatabaseNewer):
+        schema.upgrade(url)
+
+
+def test_upgrading_a_current_database_changes_nothing(url: str) -> None:
+    """It tells both versions."""
+    with Database.open(url) as database:
+        job = submit_job(database)
+        assert schema.upgrade(url) == (schema.REVISIONS[-1], schema.REVISIONS[-1])
+        run_job(database, job)
+
+
+def test_upgrading_a_missing_database_makes_none(tmp_path: Path) -> None:
+    """A wrong path must not end in an empty database."""
+    with pytest.raises(errors.DatabaseMissing):
+        schema.upgrade(f"sqlite:///{tmp_path}/no.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything of it is one transaction."""
+    with Database.open(url) as database:
+        job = submit_job(database)
+
+    def stumble(connection: Connection) -> None:
+        connection.execute(text("DROP TABLE exact"))
+        connection.execute(text("UPDATE job SET name = 'changed'"))
+        raise RuntimeError
+
+    monkeypatch.setattr(schema, "migrate", stumble)
+    with pytest.raises(RuntimeError):
+        schema.upgrade(url)
+    monkeypatch.undo()
+    with Database.open(url) as database:
+        assert run_job(database, job).name is None
+
+
+def test_a_migration_may_rebuild_a_table_that_others_refer_to(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite alters tables by copying them: nothing that refers to the old one may be lost with it."""
+    with Database.open(url) as database:
+        job = submit_job(database)
+
+    def rebuild(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE copy AS SELECT * FROM job"))
+        connection.execute(text("DROP TABLE job"))
+        tables.job.create(connection)
+        connection.execute(text("INSERT INTO job SELECT * FROM copy"))
+        connection.execute(text("DROP TABLE copy"))
+
+    monkeypatch.setattr(schema, "migrate", rebuild)
+    schema.upgrade(url)
+    monkeypatch.undo()
+    with Database.open(url) as database:
+        assert run_job(database, job).state == "done"
+
+
+def test_a_migration_that_leaves_rows_without_their_job_is_undone(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Foreign keys are checked before it is committed."""
+    with Database.open(url) as database:
+        job = submit_job(database)
+    monkeypatch.setattr(schema, "migrate", lambda connection: connection.execute(text("DELETE FROM job")))
+    with pytest.raises(errors.CorruptData, match="refer to rows of job"):
+        schema.upgrade(url)
+    monkeypatch.undo()
+    with Database.open(url) as database:
+        assert run_job(database, job).state == "done"
