@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from patchgrid.cli.figures import ratio
-from patchgrid.cli.screen import Column, show_table
+from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.verification import SiteAgreement
 
 

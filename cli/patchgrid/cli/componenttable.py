@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from patchgrid.cli.figures import Scale
-from patchgrid.cli.screen import Column, plain, show_table
+from patchgrid.cli.screen import plain
+from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.components import ComponentRow
 
 
@@ -13,7 +14,7 @@ def show_components(
     """Print components with their means and, if any was sampled, estimates; `absolute` adds mean |score|."""
     sampled = any(row.exact_n for row in rows)
     scale = Scale(value for row in rows for value in (row.mean, row.estimate, row.ci_low, row.ci_high))
-    columns = [Column("component"), Column("site"), Column("mean score", number=True)]
+    columns = [Column("component"), Column("mean score", number=True)]
     if absolute:
         columns.append(Column("mean |score|", number=True))
     if sampled:
@@ -21,7 +22,7 @@ def show_components(
     columns.append(Column("pairs", number=True))
     cells = []
     for row in rows:
-        cell = [row.name, row.site, scale.write(row.mean)]
+        cell = [row.name, scale.write(row.mean)]
         if absolute:
             cell.append(scale.write(row.mean_abs, sign=False))
         if sampled:

@@ -5,7 +5,8 @@ import click
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import DONE, FAILED
 from patchgrid.cli.health import FAIL, examine
-from patchgrid.cli.screen import Column, say, show_json, show_table
+from patchgrid.cli.screen import say, show_json
+from patchgrid.cli.tables import Column, show_table
 
 
 @click.command()

@@ -45,6 +45,8 @@ def shown_in_one_line() -> Iterator[None]:
     except (click.exceptions.Exit, click.ClickException, click.Abort):
         raise
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            click.echo(err=True)  # ends the terminal's ^C
         raise _Shown("stopped by Ctrl-C; the same command can be run again", FAILED) from None
     except PatchgridError as error:
         raise _Shown(str(error), error.exit_code) from error

@@ -7,8 +7,9 @@ from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
 from patchgrid.cli.finding import find_job, job_argument
 from patchgrid.cli.jobview import job_json, show_job, show_jobs
 from patchgrid.cli.options import machine_options
-from patchgrid.cli.screen import Column, counted, say, show_json, show_table, visible
+from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.cli.summary import FINISHED
+from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage import jobs
 
 

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import seconds
-from patchgrid.cli.screen import Column, plain, say, show_json, show_table
+from patchgrid.cli.screen import plain, say, show_json
+from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage import jobs, provenance, verification
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.provenance import Provenance

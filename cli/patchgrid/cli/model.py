@@ -8,7 +8,8 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.engines import load_engine, model_name, quietly
 from patchgrid.cli.errors import DONE, REFUSED
 from patchgrid.cli.options import device_option, dtype_option, revision_option
-from patchgrid.cli.screen import Column, say, show_json, show_table
+from patchgrid.cli.screen import say, show_json
+from patchgrid.cli.tables import Column, show_table
 from patchgrid.engine.errors import PairError
 from patchgrid.engine.types import Component, Pair
 

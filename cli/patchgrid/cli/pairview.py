@@ -10,7 +10,8 @@ import numpy as np
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import Scale
 from patchgrid.cli.pairscores import has_positions, whole_scores
-from patchgrid.cli.screen import Column, plain, say, show_table
+from patchgrid.cli.screen import plain, say
+from patchgrid.cli.tables import Column, show_table
 from patchgrid.engine.types import TokenText, short_name
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairview import PairView
@@ -47,8 +48,8 @@ def show_pair(settings: Settings, job: JobRecord, view: PairView, count: int) ->
     if strongest:
         scale = Scale(component.score for component in strongest)
         show_table(
-            [Column("component"), Column("site"), Column("score", number=True)],
-            [(component.name, component.site, scale.write(component.score)) for component in strongest],
+            [Column("component"), Column("score", number=True)],
+            [(component.name, scale.write(component.score)) for component in strongest],
             "Strongest components",
         )
     if view.exact:
@@ -101,8 +102,8 @@ def _show_exact(settings: Settings, job: JobRecord, cells: Sequence[ExactCell]) 
         where = cell.position if cell.span is None else cell.span
         name = short_name(cell.site, cell.layer, cell.head, where)
         drawn = f"{cell.inclusion:.3f}"
-        rows.append((name, cell.site, scale.write(cell.score), scale.write(cell.effect), drawn))
-    columns = [Column("component"), Column("site")]
+        rows.append((name, scale.write(cell.score), scale.write(cell.effect), drawn))
+    columns = [Column("component")]
     columns += [Column(title, number=True) for title in ("score", "exact effect", "inclusion")]
     show_table(columns, rows, "Patched exactly")
     if len(cells) > SHOWN_EXACT:

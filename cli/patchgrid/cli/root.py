@@ -45,7 +45,7 @@ def main(db: str | None, as_json: bool) -> None:
     pairs, every estimate checked against exact patching.
 
     \b
-    patchgrid demo                                 a first look, on a model that comes with it
+    patchgrid demo          a first look, on a model that comes with patchgrid
     patchgrid run pairs.jsonl -m openai-community/gpt2
     patchgrid results top last
 

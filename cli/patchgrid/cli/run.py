@@ -45,7 +45,7 @@ def run(
 
     \b
     patchgrid run pairs.jsonl -m openai-community/gpt2
-    patchgrid run pairs.csv -m ./model --sites z,mlp_out,resid_post --metric prob_diff --exact 0.1
+    patchgrid run pairs.csv -m ./model --sites z,resid_post --exact 0.1
     """
     measured = make_spec(**spec)
     with PairFile.open(pairs, limit=limit) as file:

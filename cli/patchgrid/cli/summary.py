@@ -99,6 +99,8 @@ def _headline(summary: Summary, elapsed: float | None) -> str:
     name = f" ({visible(job.name)})" if job.name else ""
     took = f" in {seconds(elapsed)}" if elapsed is not None else ""
     failed = f", {progress.failed:,} failed" if progress.failed else ""
+    if job.state not in FINISHED:
+        return f"Job {job.id}{name}: {progress.done:,} of {counted(progress.total, 'pair')} measured{failed}"
     return f"Job {job.id}{name} {job.state}: {counted(progress.done, 'pair')} measured{took}{failed}"
 
 

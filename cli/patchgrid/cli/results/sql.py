@@ -1,15 +1,19 @@
 """`patchgrid results sql`."""
 
 import sys
+from itertools import islice
 
 import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.output import open_output
-from patchgrid.cli.screen import Column, counted, say, show_table
+from patchgrid.cli.screen import counted, say
+from patchgrid.cli.tables import Column, show_table
 from patchgrid.cli.writers import write_rows
 from patchgrid.storage.sql import query_readonly
 
+#: Rows shown as a table.
+SHOWN = 1000
 FORMATS = ("table", "csv", "jsonl")
 
 
@@ -47,10 +51,15 @@ def sql(settings: Settings, /, query: str, form: str, timeout: float) -> None:
                     (dict(zip(names, row, strict=True)) for row in rows),
                 )
             return
-        found = [[_cell(value) for value in row] for row in rows]
-    show_table([Column(name) for name in names], found)
-    say(counted(len(found), "row"))
+        found = [[_cell(value) for value in row] for row in islice(rows, SHOWN + 1)]
+    show_table([Column(name) for name in names], found[:SHOWN])
+    if len(found) > SHOWN:
+        say(f"The first {counted(SHOWN, 'row')}; --format csv or jsonl writes them all")
+    else:
+        say(counted(len(found), "row"))
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return f"<{len(value):,} bytes>" if isinstance(value, bytes) else value
