@@ -1,5 +1,10 @@
 """Sums over pairs as blobs: one a chunk, site and kind, and one for a whole finished job."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -23,7 +28,7 @@ def pack_sums(sums: Sums) -> bytes:
 def read_sums(data: bytes, what: str) -> Sums:
     """Read sums from their blob; `CorruptData`, which calls them `what`, if it is damaged."""
     blob = unpack(data, what)
-    return Sums.from_array(blob.arrays[0], blob.meta["names"], aligned=blob.meta["aligned"])
+    return _as_sums(blob.arrays[0], blob.meta)
 
 
 def add_up(session: Session, job_id: int, site: str, kind: str) -> Sums | None:
@@ -36,10 +41,25 @@ def add_up(session: Session, job_id: int, site: str, kind: str) -> Sums | None:
         .execution_options(yield_per=_BATCH)
     )
     result: Sums | None = None
+    run: tuple[NDArray[np.float64], Mapping[str, Any]] | None = None
     for chunk_id, data in session.execute(query):
-        part = read_sums(data, f"the stored sums of job {job_id}, chunk {chunk_id}, {site}")
-        if result is None:
-            result = part
+        blob = unpack(data, f"the stored sums of job {job_id}, chunk {chunk_id}, {site}")
+        array = blob.arrays[0]
+        # Nearly all chunks have the same sums of the same shape: those are added as plain arrays.
+        if run is not None and (run[1] == blob.meta and run[0].shape == array.shape):
+            np.add(run[0], array, out=run[0])
         else:
-            result += part
-    return result
+            result = _joined(result, run)
+            run = (array.copy(), blob.meta)
+    return _joined(result, run)
+
+
+def _joined(result: Sums | None, run: tuple[NDArray[np.float64], Mapping[str, Any]] | None) -> Sums | None:
+    if run is None:
+        return result
+    part = _as_sums(*run)
+    return part if result is None else result + part
+
+
+def _as_sums(array: NDArray[np.float64], meta: Mapping[str, Any]) -> Sums:
+    return Sums.from_array(array, meta["names"], aligned=meta["aligned"])
