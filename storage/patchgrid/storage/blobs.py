@@ -52,9 +52,15 @@ def pack(arrays: Sequence[NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
     shape, sizes = _common_shape([array.shape for array in arrays])
     header = {"dtype": dtype.str, "shape": shape, "sizes": sizes, "count": len(arrays), "meta": dict(meta)}
     text = json.dumps(header, separators=(",", ":")).encode()
-    body = b"".join([text, *(np.ascontiguousarray(array, dtype).tobytes() for array in arrays)])
-    checksum = zlib.crc32(body, zlib.crc32(_length(text)))
-    return _PREFIX.pack(_MAGIC, checksum, len(text)) + body
+    # Empty arrays have no memory to view.
+    parts: list[Any] = [
+        text,
+        *(np.ascontiguousarray(array, dtype).data.cast("B") for array in arrays if array.size),
+    ]
+    checksum = zlib.crc32(struct.pack("<I", len(text)))
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return b"".join([_PREFIX.pack(_MAGIC, checksum, len(text)), *parts])
 
 
 def unpack(data: bytes, what: str) -> Blob:
@@ -71,10 +77,6 @@ def unpack(data: bytes, what: str) -> Blob:
     numbers = np.frombuffer(data, header.dtype, offset=start)
     ends = zip(header.offsets, header.offsets[1:], header.shapes, strict=False)
     return Blob(tuple(numbers[first:last].reshape(shape) for first, last, shape in ends), header.meta)
-
-
-def _length(text: bytes) -> bytes:
-    return struct.pack("<I", len(text))
 
 
 def _corrupt(what: str, reason: str) -> CorruptData:

@@ -6,9 +6,10 @@ lease cannot change anything. Times are the database's.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, func, select
+from sqlalchemy import ColumnElement, Row, Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
@@ -130,8 +131,7 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
 
 
 def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> bool:
-    """Hand in a failed attempt, to be tried again in `retry_in` seconds; False if the lease is no longer
-    held.
+    """Hand in a failed attempt, to be tried again in `retry_in` seconds; False if fenced off.
 
     After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
     """
@@ -161,21 +161,23 @@ def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | N
 
 def _next_chunk(session: Session, job_id: int | None) -> Row[Any] | None:
     """Give the chunk that is next in turn, locked for this transaction."""
-    waiting = (chunk.c.state == "pending", chunk.c.not_before <= now())
-    expired = (chunk.c.state == "leased", chunk.c.lease_until <= now())
-    turn = (chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id) if job_id is None else (chunk.c.id,)
     # Two statements: with OR in one, no index would give the first row without reading them all.
-    found = [
-        session.execute(
-            select(chunk)
-            .where(*which, *_of(job_id))
-            .order_by(*turn)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        ).first()
-        for which in (waiting, expired)
-    ]
+    one_job = job_id is not None
+    statements = [_first_in_turn(state, one_job=one_job) for state in ("pending", "leased")]
+    found = [session.execute(each, {"job": job_id} if one_job else {}).first() for each in statements]
     return min(filter(None, found), key=lambda row: (-row.priority, row.job_id, row.id), default=None)
+
+
+@cache
+def _first_in_turn(state: str, *, one_job: bool) -> Select[Any]:
+    """Give the query for the first chunk in this state whose time has come."""
+    when = chunk.c.not_before if state == "pending" else chunk.c.lease_until
+    query = select(chunk).where(chunk.c.state == state, when <= now())
+    if one_job:
+        query = query.where(chunk.c.job_id == bindparam("job")).order_by(chunk.c.id)
+    else:
+        query = query.order_by(chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
+    return query.limit(1).with_for_update(skip_locked=True)
 
 
 def _of(job_id: int | None) -> tuple[ColumnElement[bool], ...]:

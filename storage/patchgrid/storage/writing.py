@@ -108,8 +108,10 @@ def write_result(session: Session, job_id: int, chunk_id: int, indices: range, r
         blobs = [(site, pack(arrays, {"pairs": done})) for site, arrays in result.scores.items()]
         insert_rows(session, tables.scores, [(chunk_id, site, job_id, data) for site, data in blobs])
         insert_rows(session, tables.top_component, _top_rows(job_id, done, result.scores))
-    spans = session.scalar(select(tables.job.c.spans).where(tables.job.c.id == job_id))
-    insert_rows(session, tables.exact, _exact_rows(job_id, result.exact, spans or []))
+    spans: Sequence[str] = ()
+    if any(cell.span is not None for cell in result.exact):
+        spans = session.scalar(select(tables.job.c.spans).where(tables.job.c.id == job_id)) or ()
+    insert_rows(session, tables.exact, _exact_rows(job_id, result.exact, spans))
 
 
 def write_failed(session: Session, job_id: int, indices: range, error: str) -> None:
