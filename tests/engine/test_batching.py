@@ -115,3 +115,7 @@ def test_rotary_scaling_by_length_is_each_pair_s_own(tmp_path: Path) -> None:
     for index, (result, reference) in enumerate(zip(results, case.references("denoise"), strict=True)):
         for site, scores in reference.scores("logit_diff").items():
             assert_close(result.scores[site], scores, 1e-4, f"pair {index}, {site}")
+    components = [Component("z", 0, 1), Component("mlp_out", 1), Component("resid_mid", 2, position=-1)]
+    effects = case.engine.patch(case.pairs, components, batch_tokens=100_000)
+    for row, reference in zip(effects, case.references("denoise"), strict=True):
+        assert_close(row, reference.effects(components, ["logit_diff"])["logit_diff"], 1e-4, "effects")

@@ -19,8 +19,8 @@ from support.vocabulary import token_id
 if TYPE_CHECKING:
     from patchgrid.engine import Engine
 
-#: How far an engine's float32 value may be from the reference's where both should be zero.
-FLOOR = 2e-6
+#: What float32 rounding of a metric of a few units leaves where a value is near zero.
+ROUNDING = 2e-6
 #: The demo model's own pairs.
 DEMO_PAIRS = DEMO_MODEL.parent / "pairs" / "ioi.jsonl"
 
@@ -107,9 +107,9 @@ def _tokenize_with_answers(model: TestModel, pair: Pair) -> TokenPair:
 
 
 def assert_close(
-    found: ArrayLike, expected: ArrayLike, tolerance: float, what: str, floor: float = FLOOR
+    found: ArrayLike, expected: ArrayLike, tolerance: float, what: str, floor: float = ROUNDING
 ) -> None:
-    """Compare arrays relative to the largest expected value."""
+    """Compare arrays relative to the largest expected value, `floor` apart at most where that is nothing."""
     left, right = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     assert left.shape == right.shape, f"{what}: shape {left.shape}, not {right.shape}"
     error, scale = float(np.abs(left - right).max()), float(np.abs(right).max())
