@@ -1,13 +1,15 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from patchgrid.engine import names
 from patchgrid.engine.batches import fill, make_batch
-from patchgrid.engine.errors import PairError
+from patchgrid.engine.errors import ComponentError, PairError, SpecError
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
 from patchgrid.engine.memory import in_halves, is_out_of_memory
@@ -34,10 +36,15 @@ def _ignore(_finished: int) -> None:
 
 
 class Engine:
-    """A loaded model that scores and patches; `Engine.load` makes one."""
+    """A loaded model that scores and patches; `Engine.load` makes one.
+
+    One call at a time: nnsight's traces of one model cannot run in several threads at once, so calls from
+    other threads wait.
+    """
 
     def __init__(self, model: LoadedModel, provenance: ModelProvenance) -> None:
         self._model = model
+        self._one_at_a_time = threading.Lock()
         #: Where this engine's numbers come from.
         self.provenance = provenance
         #: What the check on load measured.
@@ -183,8 +190,12 @@ class Engine:
         -------
         float32 `[cell]` effects, NaN in pairs that could not be measured, and those pairs' reasons.
         """
-        for component in dict.fromkeys(component for _, component in cells):
+        for index, component in dict.fromkeys(cells):
             self.layout.check_component(component)
+            if not 0 <= index < len(pairs):
+                raise ComponentError(f"cell of pair {index}: there are pairs 0 to {len(pairs) - 1}")
+        if not cells:
+            return np.empty(0, dtype=np.float32), {}
         sites = tuple(dict.fromkeys(component.site for _, component in cells))
         question = self._question(sites, metric, direction)
         values = np.full(len(cells), np.nan, dtype=np.float32)
@@ -211,13 +222,20 @@ class Engine:
         return values, errors
 
     def _question(self, sites: Sequence[str], metric: str, direction: str) -> Question:
-        self.layout.check_sites(tuple(sites))
+        sites = (sites,) if isinstance(sites, str) else tuple(sites)
+        if not sites:
+            raise SpecError(f"no site given: this model has {', '.join(self.layout.sites)}")
+        self.layout.check_sites(sites)
         names.check_name("metric", metric, names.METRICS)
         names.check_name("direction", direction, names.DIRECTIONS)
-        return Question(tuple(sites), metric, direction)
+        return Question(sites, metric, direction)
 
     def _budget(self, batch_tokens: int | None) -> int:
-        return batch_tokens or _BATCH_TOKENS.get(self._model.device.type, _BATCH_TOKENS["cpu"])
+        if batch_tokens is None:
+            return _BATCH_TOKENS.get(self._model.device.type, _BATCH_TOKENS["cpu"])
+        if batch_tokens < 1:
+            raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
+        return batch_tokens
 
     def _tokenizer(self, prepend_bos: bool | None) -> PairTokenizer:
         model = self._model
@@ -258,8 +276,9 @@ class Engine:
                     raise
                 fail(group[0].index, f"out of memory with this pair alone ({group[0].length} tokens)")
 
-        for group in fill(pairs, self._budget(batch_tokens), self.layout.short_context):
-            in_halves(guarded, group)
+        with self._one_at_a_time, torch.inference_mode(mode=False):
+            for group in fill(pairs, self._budget(batch_tokens), self.layout.short_context):
+                in_halves(guarded, group)
 
     def _unpack(self, group: Sequence[TokenPair], width: int, batch: BatchScores) -> list[PairResult]:
         """Cut each pair's own positions out of the padded batch."""

@@ -1,13 +1,14 @@
 """The plain types that cross patchgrid's parts: no torch here."""
 
 import dataclasses
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 from patchgrid.engine import names
-from patchgrid.engine.errors import ComponentError, SpecError
+from patchgrid.engine.errors import ComponentError, PairError, PatchgridError, SpecError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,30 @@ class Pair:
     spans: Mapping[str, tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("clean", "corrupted"):
+            if not isinstance(getattr(self, name), str):
+                raise PairError(f"{name} must be text, not {getattr(self, name)!r}")
         for name in ("correct", "incorrect"):
-            value = getattr(self, name)
-            if isinstance(value, (int, str, TokenText)):
-                object.__setattr__(self, name, (value,))
-            else:
-                object.__setattr__(self, name, tuple(value))
+            object.__setattr__(self, name, _answers(name, getattr(self, name)))
+
+
+def _answers(name: str, value: object) -> tuple[Answer, ...]:
+    """Make one answer or several a tuple; numpy's whole numbers are token ids too."""
+    several = value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    answers = tuple(
+        answer if isinstance(answer, str | TokenText) else _whole(answer, PairError, f"{name} answer")
+        for answer in several
+    )
+    if not answers:
+        raise PairError(f"no {name} answer given")
+    return answers
+
+
+def _whole(value: object, error: type[PatchgridError], what: str) -> int:
+    """Read a whole number, numpy's included; True and 1.0 are none."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise error(f"{what} {value!r} is not a whole number")
+    return operator.index(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +91,25 @@ class Component:
             raise ComponentError(f"site {self.site!r} has no heads: leave head out, or use site 'z'")
         if self.neuron is not None:
             raise ComponentError(f"site {self.site!r} has no neurons: leave neuron out")
+        object.__setattr__(self, "layer", _whole(self.layer, ComponentError, "layer"))
+        if self.head is not None:
+            object.__setattr__(self, "head", _whole(self.head, ComponentError, "head"))
+        if self.position is not None:
+            object.__setattr__(self, "position", _positions(self.position))
 
     @property
     def name(self) -> str:
         """The short name the field writes: `a9.h6`, `m5`, `resid_post3`, with `@position` behind it."""
         return short_name(self.site, self.layer, self.head, self.position)
+
+
+def _positions(value: object) -> int | tuple[int, ...]:
+    if not isinstance(value, Iterable):
+        return _whole(value, ComponentError, "position")
+    positions = tuple(_whole(one, ComponentError, "position") for one in value)
+    if not positions:
+        raise ComponentError("no position given: leave it out to patch all of them at once")
+    return positions
 
 
 def short_name(site: str, layer: int, head: int | None = None, position: object = None) -> str:
