@@ -205,7 +205,7 @@ def _draw_bar(axes: "Axes", image: "AxesImage", label: str, width: float, height
 
 
 def _note_values(axes: "Axes", array: NDArray[Any], limit: float) -> None:
-    digits = max(0, 1 - math.floor(math.log10(limit)))
+    digits = max(1 if limit < 1000 else 0, 1 - math.floor(math.log10(limit)))
     if digits > 4 or limit >= 1e5:
         return  # numbers too long for a cell
     for (row, column), value in np.ndenumerate(array):
