@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import seconds
+from patchgrid.cli.pairnotes import warnings_by_kind
 from patchgrid.cli.screen import plain, say, show_json
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage import jobs, provenance, verification
@@ -65,7 +66,7 @@ def show_job(settings: Settings, session: Session, record: JobRecord) -> None:
     progress = jobs.progress(session, record.id)
     made_by = provenance.provenances(session, record.id)
     agreement = verification.verification(session, record)
-    warned = jobs.warnings(session, record.id)
+    warned = warnings_by_kind(session, record.id)
     if settings.json:
         more = {"provenance": plain(made_by), "verification": plain(agreement)}
         more["warnings"] = [{"warning": text, "pairs": count} for text, count in warned]

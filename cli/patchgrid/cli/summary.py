@@ -11,6 +11,7 @@ from patchgrid.cli.componenttable import component_json, show_components
 from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.figures import seconds
+from patchgrid.cli.pairnotes import warnings_by_kind
 from patchgrid.cli.screen import counted, plain, say, visible
 from patchgrid.storage import components, jobs, verification
 from patchgrid.storage.components import ComponentRow
@@ -31,7 +32,7 @@ class Summary:
     progress: Progress
     top: Sequence[ComponentRow]
     verification: Sequence[SiteAgreement]
-    #: Each warning with the number of pairs it was given for.
+    #: Each kind of warning with the number of pairs it was given for.
     warnings: Sequence[tuple[str, int]]
     #: Failed pairs with their reasons.
     errors: Sequence[tuple[int | str, str]]
@@ -52,7 +53,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
         progress=jobs.progress(session, job_id),
         top=components.top(session, job, k),
         verification=verification.verification(session, job),
-        warnings=jobs.warnings(session, job_id),
+        warnings=warnings_by_kind(session, job_id),
         errors=jobs.errors(session, job_id),
     )
 
@@ -78,7 +79,7 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
     """Print a job's results and where to see more."""
     say(_headline(summary, elapsed))
     for text, count in summary.warnings:
-        say(f"Note ({counted(count, 'pair')}): {text}")
+        say(f"Note ({counted(count, 'pair')}): {visible(text)}")
     _say_errors(settings, summary)
     if summary.top:
         show_components(summary.top, title=_title(summary.job))

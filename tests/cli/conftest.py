@@ -1,0 +1,29 @@
+"""A tiny model, pair files and a finished job, made once and shared by the command line's tests."""
+
+from pathlib import Path
+
+import pytest
+
+from support.commands import DETAILED, FinishedJob, patchgrid, write_pairs
+from support.models import save_model
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a tiny random GPT-2."""
+    return save_model("gpt2", tmp_path_factory.mktemp("models")).folder
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedJob:
+    """Give a database with a finished job of 12 pairs, of which two failed."""
+    folder = tmp_path_factory.mktemp("finished")
+    pairs = write_pairs(folder / "pairs.jsonl", 10, failing=2)
+    command = ("run", pairs, "-m", tiny_model, "--db", folder / "jobs.db", *DETAILED)
+    return FinishedJob(folder / "jobs.db", pairs, tiny_model, command, patchgrid(*command))
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Give a file of four good pairs."""
+    return write_pairs(tmp_path / "pairs.jsonl", 4)

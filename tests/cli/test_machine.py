@@ -1,0 +1,135 @@
+"""The model, the database and the machine: `model check`, `db`, `doctor`, `demo`."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from patchgrid.cli import demo, health
+from support.commands import FinishedJob, patchgrid, refused, write_pairs
+
+
+def test_model_check_tells_what_was_found(tiny_model: Path) -> None:
+    """Sizes, sites, number type, and both checks."""
+    result = patchgrid("model", "check", tiny_model, "--json")
+    assert result.exit_code == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert (facts["model_type"], facts["layers"], facts["heads"]) == ("gpt2", 3, 4)
+    assert facts["dtype"] == "float32"
+    assert "resid_mid" in facts["sites"]
+    assert facts["self-check_error"] <= facts["self-check_allowed"]
+    assert facts["patching_identity_error"] < 1e-4
+    assert facts["ok"] is True
+
+
+def test_model_check_fails_where_patching_the_input_is_not_the_clean_run(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model whose parts are not what they are taken for."""
+    monkeypatch.setattr("patchgrid.cli.model.patching_identity", lambda _engine: 0.5)
+    result = patchgrid("model", "check", tiny_model)
+    assert result.exit_code == 2
+    assert "this model is not understood" in result.stderr
+
+
+def test_upgrade_and_check_of_a_sound_database(finished: FinishedJob) -> None:
+    """Nothing to do, nothing wrong."""
+    assert "already" in finished.ask("db", "upgrade").stderr
+    result = finished.ask("db", "check")
+    assert result.exit_code == 0
+    assert "1 job, 1 chunk" in result.stderr
+    assert "0 problems found" in result.stderr
+    assert finished.ask_json("db", "check")["problems"] == []
+
+
+def test_check_names_what_is_damaged(finished: FinishedJob, tmp_path: Path) -> None:
+    """Exit code 1, a line a problem."""
+    path = tmp_path / "damaged.db"
+    shutil.copy(finished.database, path)
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "UPDATE scores SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB)"
+        )
+    connection.close()
+    result = patchgrid("db", "check", "--db", path)
+    assert result.exit_code == 1
+    assert "scores" in result.stdout
+    assert "Traceback" not in result.output
+
+
+def test_the_doctor_finds_this_machine_able(finished: FinishedJob) -> None:
+    """All that the tests need is here."""
+    lines = finished.ask_json("doctor")
+    found = {line["what"]: line for line in lines}
+    assert {"patchgrid", "torch", "nnsight", "sqlalchemy", "memory", "threads", "database"} <= set(found)
+    assert found["torch"]["status"] == found["database"]["status"] == "ok"
+    text = finished.ask("doctor").stdout
+    assert text.splitlines()[0].split() == ["status", "what", "found", "what", "to", "do"]
+
+
+def test_the_doctor_says_what_to_do_about_what_is_wrong(tmp_path: Path) -> None:
+    """Exit code 1."""
+    result = patchgrid("doctor", "--db", tmp_path / "no" / "folder" / "a.db")
+    assert result.exit_code == 1
+    line = next(line for line in result.stdout.splitlines() if line.startswith("fail"))
+    assert "make the folder" in line
+
+
+def test_the_doctor_takes_a_database_yet_to_be_made_for_well(tmp_path: Path) -> None:
+    """And does not make it."""
+    result = patchgrid("doctor", "--db", tmp_path / "a.db")
+    assert result.exit_code == 0
+    assert "not there yet" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_misses_packages_and_wrong_versions() -> None:
+    """An extra's absence is a warning, a version that does not fit a failure."""
+    absent = health._package("a-package-nobody-has", "a-package-nobody-has>=1; extra == 'worker'", "worker")
+    assert (absent.status, absent.advice) == ("warn", "pip install 'patchgrid[worker]'")
+    assert health._package("a-package-nobody-has", "a-package-nobody-has>=1", None).status == "fail"
+    old = health._package("click", "click>=1000", None)
+    assert old.status == "fail"
+    assert "click>=1000 is needed" in old.found
+
+
+@pytest.fixture
+def small_demo(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a tiny model and a few pairs where the demo looks."""
+    place = tmp_path / "examples"
+    shutil.copytree(tiny_model, place / demo.MODEL)
+    (place / "pairs").mkdir()
+    write_pairs(place / demo.PAIRS, 4)
+    monkeypatch.setattr(demo, "PLACES", (tmp_path / "nothing", place))
+    monkeypatch.chdir(tmp_path)
+    return place
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_the_demo_ends_with_tables_and_two_pictures(tmp_path: Path) -> None:
+    """In a folder of its own; a second time it only shows them."""
+    result = patchgrid("demo", "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    assert "Top components" in result.stdout
+    assert "Scores against exact patching" in result.stdout
+    pictures = [tmp_path / "out" / name for name in ("heads.png", "score-against-exact.png")]
+    assert all(f"Wrote {Path('out') / picture.name}" in result.stderr for picture in pictures)
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    assert "results top 1 --db out/demo.db" in result.stderr
+    again = patchgrid("demo", "--out", "out")
+    assert (again.exit_code, again.stdout) == (0, result.stdout)
+
+
+def test_the_demo_says_where_its_files_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When an installation lacks them."""
+    monkeypatch.setattr(demo, "PLACES", (tmp_path,))
+    assert "under examples/" in refused(patchgrid("demo", "--out", tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demos_own_files_are_there() -> None:
+    """A checkout has them."""
+    place = demo.find_demo()
+    assert (place / demo.MODEL / "model.safetensors").is_file()
