@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from transformers.utils import cached_file
 
+from patchgrid.engine.weights import weights_hash
+
 _PACKAGES = ("patchgrid", "torch", "transformers", "nnsight")
-_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def model_provenance(name: str, model: Any, device: torch.device, revision: str 
         model=name,
         revision=getattr(model.config, "_commit_hash", None),
         config_hash=hashlib.sha256(text.encode()).hexdigest(),
-        weights_hash=_weights_hash(weight_files(name, revision)),
+        weights_hash=weights_hash(weight_files(name, revision)),
         versions={package: version(package) for package in _PACKAGES},
         dtype=str(model.dtype).removeprefix("torch."),
         device=_device_name(device),
@@ -56,25 +57,6 @@ def weight_files(name: str, revision: str | None) -> list[Path]:
         return sorted(Path(name).glob("*.safetensors"))
     config = cached_file(name, "config.json", revision=revision, local_files_only=True)
     return sorted(Path(str(config)).parent.glob("*.safetensors"))
-
-
-def _weights_hash(files: list[Path]) -> str:
-    total = hashlib.sha256()
-    for path in files:
-        total.update(f"{path.name}:{_file_hash(path)}\n".encode())
-    return total.hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    """SHA-256 of a file; the hub's cache already names its blobs by it."""
-    blob = path.resolve()
-    if path.is_symlink() and len(blob.name) == 64:
-        return blob.name
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _device_name(device: torch.device) -> str:
