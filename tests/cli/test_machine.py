@@ -19,7 +19,7 @@ def test_model_check_tells_what_was_found(tiny_model: Path) -> None:
     assert (facts["model_type"], facts["layers"], facts["heads"]) == ("gpt2", 3, 4)
     assert facts["dtype"] == "float32"
     assert "resid_mid" in facts["sites"]
-    assert facts["self-check_error"] <= facts["self-check_allowed"]
+    assert facts["self_check_error"] <= facts["self_check_allowed"]
     assert facts["patching_identity_error"] < 1e-4
     assert facts["ok"] is True
 

@@ -261,6 +261,11 @@ def test_a_missing_database_is_not_made_by_asking(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_path_that_a_url_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """Rather than cut off."""
+    assert "question mark" in refused(patchgrid("job", "list", "--db", tmp_path / "what?.db"))
+
+
 def test_a_defect_is_one_line_unless_asked_for_more(
     finished: FinishedJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

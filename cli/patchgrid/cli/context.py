@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
+from patchgrid.cli.errors import UsageError
+
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
@@ -97,4 +99,8 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def database_url(text: str) -> str:
     """Take a plain path for the SQLite file there."""
-    return text if "://" in text else f"sqlite:///{text}"
+    if "://" in text:
+        return text
+    if "?" in text:
+        raise UsageError(f"the path of a database cannot have a question mark: {text}")
+    return f"sqlite:///{text}"

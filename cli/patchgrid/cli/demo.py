@@ -42,8 +42,8 @@ def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None
 
     The model was trained on sentences such as "When Mary and John went to the shop, John gave a ball to",
     which it completes with " Mary". The demo measures which heads and MLPs do that, over 300 pairs of
-    sentences; checks it against exact patching; and draws two pictures. It takes its database and pictures
-    to a folder of its own; --db puts the job into another database.
+    sentences; checks it against exact patching; and draws two pictures. The database and the pictures go to
+    a folder of their own; --db puts the job into another database.
     """
     place = find_demo()
     try:

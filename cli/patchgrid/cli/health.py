@@ -137,7 +137,8 @@ def _memory() -> Finding:
 
 def _database(url: str, folder: Path | None) -> Finding:
     try:
-        Database.open(url, create=False).close()
+        with Database.open(url, create=False) as database:
+            return Finding(OK, "database", f"{database.label}, up to date")
     except DatabaseMissing as error:
         if folder is None or not folder.is_dir():
             return Finding(
@@ -148,7 +149,6 @@ def _database(url: str, folder: Path | None) -> Finding:
         return Finding(OK, "database", "not there yet: the first run makes it")
     except StorageError as error:
         return Finding(FAIL, "database", str(error), "as it says")
-    return Finding(OK, "database", f"{url}, up to date")
 
 
 def _database_folder(url: str) -> Path | None:

@@ -36,7 +36,10 @@ def list_(settings: Settings, /) -> None:
 @job_argument
 @with_settings
 def show(settings: Settings, /, name: str) -> None:
-    """Show a job: what it measures, what made its numbers, how far it is, how well it verifies."""
+    """Show what a job measures, how far it is, what made it.
+
+    And, once something was patched exactly, how well its scores agree with that.
+    """
     with settings.reading() as session:
         show_job(settings, session, find_job(session, name))
 
@@ -45,7 +48,7 @@ def show(settings: Settings, /, name: str) -> None:
 @job_argument
 @with_settings
 def errors(settings: Settings, /, name: str) -> None:
-    """List the pairs that could not be measured, each with its reason."""
+    """List the pairs that could not be measured, with reasons."""
     with settings.reading() as session:
         record = find_job(session, name)
         found = jobs.errors(session, record.id)
@@ -62,7 +65,7 @@ def errors(settings: Settings, /, name: str) -> None:
 @machine_options
 @with_settings
 def resume(settings: Settings, /, name: str, device: str, batch_tokens: int | None) -> int:
-    """Go on with a job where it stopped, as running its command again would.
+    """Go on with a job where it stopped.
 
     Pairs that were given up after their process died repeatedly are tried again; pairs that failed by
     themselves (an answer of several tokens) are not.

@@ -51,7 +51,7 @@ def check(settings: Settings, /, name: str, revision: str | None, device: str, d
     facts = _facts(engine, identity)
     wrong = identity is not None and identity > _ALLOWED.get(engine.provenance.dtype, 1e-3)
     if settings.json:
-        show_json({name.replace(" ", "_"): value for name, value in facts} | {"ok": not wrong})
+        show_json({_key(name): value for name, value in facts} | {"ok": not wrong})
     else:
         show_table([Column("model"), Column(str(engine.provenance.model))], [(n, _text(v)) for n, v in facts])
     if wrong:
@@ -95,6 +95,10 @@ def _facts(engine: "Engine", identity: float | None) -> list[tuple[str, Any]]:
         ("self-check allowed", engine.self_check.allowed),
         ("patching identity error", identity),
     ]
+
+
+def _key(name: str) -> str:
+    return name.replace(" ", "_").replace("-", "_")
 
 
 def _model_type(name: str, revision: str | None) -> str:

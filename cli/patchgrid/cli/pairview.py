@@ -90,7 +90,8 @@ def _show_tokens(view: PairView) -> None:
         columns += [Column("strongest here"), Column("score", number=True)]
         scale = Scale(component.score for component in strongest)
         for row, component in zip(rows, strongest, strict=True):
-            row += [short_name(component.site, component.layer, component.head), scale.write(component.score)]
+            name = short_name(component.site, component.layer, component.head)
+            row += [name, scale.write(component.score)] if component.score else [None, None]
     show_table(columns, rows, "Tokens")
 
 

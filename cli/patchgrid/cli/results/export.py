@@ -40,7 +40,7 @@ def export(settings: Settings, /, name: str, what: str, form: str, output: str |
 
     \b
     scores       pair, site, layer, head, neuron, position, score
-    exact        the same, and effect, inclusion (probability of having been drawn)
+    exact        the same, and effect, inclusion (probability of being drawn)
     components   site, layer, head, neuron, position, n, mean, mean_abs, std,
                  estimate, ci_low, ci_high, exact_n
     pairs        pair, state, error, tokens, clean_metric, corrupted_metric

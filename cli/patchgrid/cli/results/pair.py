@@ -13,7 +13,13 @@ from patchgrid.storage import pairview
 @job_argument
 @click.argument("name_of_pair", metavar="PAIR")
 @click.option(
-    "-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many components."
+    "-k",
+    "count",
+    type=click.IntRange(min=1),
+    metavar="K",
+    default=10,
+    show_default=True,
+    help="How many components.",
 )
 @with_settings
 def pair(settings: Settings, /, name: str, name_of_pair: str, count: int) -> None:

@@ -23,7 +23,7 @@ PICTURES = ("heads", "positions", "scatter")
     metavar=one_of(PICTURES),
     help="heads: layer by head; positions: layer by position; scatter: score against exact effect.",
 )
-@click.option("--site", help="Site to draw; z if not given, where the job has it.")
+@click.option("--site", metavar="SITE", help="Site to draw; z if not given, where the job has it.")
 @click.option(
     "--pair", metavar="ID", help="One pair instead of the mean: heads, or positions with its tokens."
 )

@@ -36,8 +36,9 @@ def sql(settings: Settings, /, query: str, form: str, timeout: float) -> None:
 
     \b
     patchgrid results sql "SELECT name FROM sqlite_schema WHERE type = 'table'"
-    patchgrid results sql "SELECT site, layer, head, count(*) AS pairs FROM top_component
-        WHERE job_id = 1 AND rank = 0 GROUP BY 1, 2, 3 ORDER BY pairs DESC"
+    patchgrid results sql "SELECT site, layer, head, count(*) AS pairs
+        FROM top_component WHERE job_id = 1 AND rank = 0
+        GROUP BY site, layer, head ORDER BY pairs DESC"
     """
     text = sys.stdin.read() if query == "-" else query
     with settings.open() as database:

@@ -22,7 +22,9 @@ ORDERS = ("estimate", "mean", "mean_abs")
 
 @click.command()
 @job_argument
-@click.option("-k", "count", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option(
+    "-k", "count", type=click.IntRange(min=1), metavar="K", default=20, show_default=True, help="How many."
+)
 @click.option(
     "--by",
     default="estimate",
@@ -30,7 +32,7 @@ ORDERS = ("estimate", "mean", "mean_abs")
     metavar=one_of(ORDERS),
     help="Size by which they are ordered: of the estimate, of the mean score, or the mean of |score|.",
 )
-@click.option("--site", help="Only this site.")
+@click.option("--site", metavar="SITE", help="Only this site.")
 @click.option(
     "--population",
     is_flag=True,
@@ -41,7 +43,8 @@ def top(settings: Settings, /, name: str, count: int, by: str, site: str | None,
     """Show a job's strongest components.
 
     `mean score` is attribution's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
-    cells that were patched exactly, with its 95 % interval. Both are in units of the job's metric.
+    cells that were patched exactly, with its 95 % interval (`-` where the sample does not give one).
+    Both are in units of the job's metric.
     """
     with settings.reading() as session:
         job = find_job(session, name)

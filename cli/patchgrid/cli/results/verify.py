@@ -16,6 +16,7 @@ from patchgrid.storage import jobs, verification
     "-k",
     "count",
     type=click.IntRange(min=1),
+    metavar="K",
     default=10,
     show_default=True,
     help="Size of the top lists compared.",
