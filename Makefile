@@ -13,7 +13,7 @@ help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into demo-out
-	$(BIN)/patchgrid demo --out demo-out
+	$(THREADS) $(BIN)/patchgrid demo --out demo-out
 
 test: lint ## Lint, then run every test
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,13 +1,15 @@
 """From a pair file to stored results with one command."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from patchgrid.cli import progress
 from patchgrid.storage.export import FIELDS
-from support.commands import FinishedJob, patchgrid, write_pairs
+from support.commands import FinishedJob, patchgrid, refused, write_pairs
+from support.models import save_model
 
 
 def test_a_run_ends_with_the_top_components_and_the_verification(finished: FinishedJob) -> None:
@@ -64,6 +66,18 @@ def test_a_finished_job_shows_its_results_without_measuring_again(
     assert result.exit_code == 3
     assert "Job 1 measured these pairs this way already" in result.stderr
     assert result.stdout == finished.result.stdout
+
+
+def test_a_finished_job_is_not_shown_for_a_model_folder_whose_weights_changed(
+    pairs: Path, tmp_path: Path
+) -> None:
+    """A checkpoint that was written over is another model, whatever its folder is called."""
+    folder = save_model("gpt2", tmp_path / "first", seed=1).folder
+    command = ("run", pairs, "-m", folder, "--db", tmp_path / "jobs.db", "--exact", 0)
+    assert patchgrid(*command).exit_code == 0
+    other = save_model("gpt2", tmp_path / "second", seed=2).folder
+    shutil.copy(other / "model.safetensors", folder / "model.safetensors")
+    assert "job 1 was begun with other weights" in refused(patchgrid(*command))
 
 
 def test_another_spec_is_another_job(finished: FinishedJob, tmp_path: Path) -> None:

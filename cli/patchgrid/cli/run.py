@@ -1,5 +1,6 @@
 """`patchgrid run`: from a pair file to stored, verified results in one command."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,9 +12,11 @@ from patchgrid.cli.options import job_name, machine_options, model_option, site_
 from patchgrid.cli.screen import say
 from patchgrid.cli.summary import FINISHED
 from patchgrid.engine import JobSpec
+from patchgrid.engine.weights import folder_hash
 from patchgrid.pairs import PairFile, PairSummary
-from patchgrid.storage import Database, jobs
+from patchgrid.storage import Database, jobs, provenance
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.workers.errors import ModelChangedError
 
 
 @click.command()
@@ -74,7 +77,9 @@ def run_pairs(
     key = jobs.job_key(spec, summary.digest)
     with database.read() as session:
         known = jobs.find_by_key(session, key)
+        measured = set() if known is None else provenance.weights_hashes(session, known.id)
     if known is not None and known.state in FINISHED:
+        check_unchanged(known, measured)
         say(f"Job {known.id} measured these pairs this way already; these are its results")
         return show_outcome(settings, database, known.id, None)
     engine = engine_for(spec, machine)
@@ -82,6 +87,13 @@ def run_pairs(
     job = known or _submit(database, spec, file, summary, key, name)
     elapsed = work_off(database, engine, job, machine)
     return show_outcome(settings, database, job.id, elapsed)
+
+
+def check_unchanged(job: JobRecord, measured: set[str]) -> None:
+    """Refuse to show a finished job's results for a model folder whose weights are others by now."""
+    folder = Path(job.spec.model)
+    if measured and folder.is_dir() and folder_hash(folder) not in measured:
+        raise ModelChangedError(job.id, job.spec.model)
 
 
 def _submit(

@@ -98,10 +98,7 @@ class _Run:
         with self.database.write() as session:
             known = provenance.weights_hashes(session, self.job.id)
             if known and self.engine.provenance.weights_hash not in known:
-                raise ModelChangedError(
-                    f"job {self.job.id} was begun with other weights of {self.job.spec.model}: put them "
-                    f"back, or measure anew after patchgrid job delete {self.job.id}"
-                )
+                raise ModelChangedError(self.job.id, self.job.spec.model)
             leases.release_dead(session, may_be_alive, self.job.id)
             jobs.reopen(session, self.job.id)
 
