@@ -25,6 +25,12 @@ def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def sqlite(tmp_path: Path, empty_file: Path) -> Path:
+    """The file of an empty SQLite database, for what only SQLite has."""
+    return Path(shutil.copy(empty_file, tmp_path / "sqlite.db"))
+
+
+@pytest.fixture
 def database(url: str, tmp_path: Path, empty_file: Path) -> Iterator[Database]:
     """An empty database."""
     shutil.copy(empty_file, tmp_path / "test.db")

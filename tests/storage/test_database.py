@@ -99,15 +99,12 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     assert "songs" in str(error)
 
 
-def test_a_damaged_file_is_reported(database: Database, tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(sqlite: Path) -> None:
     """Pages overwritten behind the header."""
-    run_job(database, submit_job(database, 40, chunk_size=40))
-    database.close()
-    path = tmp_path / "test.db"
-    data = bytearray(path.read_bytes())
+    data = bytearray(sqlite.read_bytes())
     data[16384:] = b"\x00\xff" * ((len(data) - 16384) // 2)
-    path.write_bytes(data)
-    error = open_error(f"sqlite:///{path}")
+    sqlite.write_bytes(data)
+    error = open_error(f"sqlite:///{sqlite}")
     assert isinstance(error, errors.CorruptData)
     assert "damaged" in str(error)
 
@@ -140,8 +137,9 @@ def test_postgresql_without_its_driver_is_explained(monkeypatch: pytest.MonkeyPa
     assert "secret" not in str(error)
 
 
-def test_a_writer_that_waits_too_long_is_told(url: str) -> None:
+def test_a_writer_that_waits_too_long_is_told(sqlite: Path) -> None:
     """Another holds the lock; afterwards writing works again."""
+    url = f"sqlite:///{sqlite}"
     with Database.open(url) as holder, Database.open(url, timeout=0.1) as database:
         with holder.write() as session:
             leases.claim(session, "worker")
@@ -195,9 +193,9 @@ def test_an_error_in_a_write_rolls_everything_back(database: Database) -> None:
         assert [job.id for job in jobs.list_jobs(session)] == [submit.id]
 
 
-def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(sqlite: Path) -> None:
     """The chunk that did not fit is written when there is room again."""
-    with Database.open(f"sqlite:///{tmp_path}/a.db") as database:
+    with Database.open(f"sqlite:///{sqlite}") as database:
         job = submit_job(database, 8)
         with database.write() as session:
             lease = leases.claim(session, "worker")

@@ -97,7 +97,10 @@ def test_pairs_other_than_announced_are_refused(database: Database, come: int) -
 def test_text_that_is_not_unicode_is_refused(database: Database) -> None:
     """JSON can hold half a surrogate pair; a database cannot."""
     pair = Pair("\ud800", "b", ("c",), ("d",))
-    with pytest.raises(errors.PairsRefused, match="not valid Unicode"), database.write() as session:
+    with (
+        pytest.raises(errors.PairsRefused, match="text that a database cannot store"),
+        database.write() as session,
+    ):
         jobs.submit(session, make_spec(), [pair], key="key", count=1)
     assert_empty(database)
 

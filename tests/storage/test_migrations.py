@@ -100,6 +100,15 @@ def test_upgrading_a_current_database_changes_nothing(url: str) -> None:
         run_job(database, job)
 
 
+def test_upgrading_an_empty_file_makes_it_ready(tmp_path: Path) -> None:
+    """As opening it does."""
+    (tmp_path / "empty.db").touch()
+    url = f"sqlite:///{tmp_path}/empty.db"
+    assert schema.upgrade(url) == (None, schema.REVISIONS[-1])
+    with Database.open(url, create=False) as database, database.read() as session:
+        assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+
+
 def test_upgrading_a_missing_database_makes_none(tmp_path: Path) -> None:
     """A wrong path must not end in an empty database."""
     with pytest.raises(errors.DatabaseMissing):
@@ -128,9 +137,10 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
 
 
 def test_a_migration_may_rebuild_a_table_that_others_refer_to(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    sqlite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite alters tables by copying them: nothing that refers to the old one may be lost with it."""
+    url = f"sqlite:///{sqlite}"
     with Database.open(url) as database:
         job = submit_job(database)
 
@@ -149,9 +159,10 @@ def test_a_migration_may_rebuild_a_table_that_others_refer_to(
 
 
 def test_a_migration_that_leaves_rows_without_their_job_is_undone(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    sqlite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Foreign keys are checked before it is committed."""
+    """Foreign keys are off while SQLite migrates, so they are checked before it is committed."""
+    url = f"sqlite:///{sqlite}"
     with Database.open(url) as database:
         job = submit_job(database)
     monkeypatch.setattr(schema, "migrate", lambda connection: connection.execute(text("DELETE FROM job")))

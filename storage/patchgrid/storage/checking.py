@@ -109,11 +109,12 @@ def _blobs(session: Session) -> Iterator[str]:
     """Compute every checksum."""
     for table in (tables.sums, tables.scores):
         query = select(table.c.job_id, table.c.chunk_id, table.c.site, table.c.data)
-        for job_id, chunk_id, site, data in session.execute(query.execution_options(yield_per=_BATCH)):
-            try:
-                unpack(data, f"the {table.name} of chunk {chunk_id}, {site}, job {job_id}")
-            except CorruptData as error:
-                yield str(error)
+        with session.execute(query.execution_options(yield_per=_BATCH)) as rows:
+            for job_id, chunk_id, site, data in rows:
+                try:
+                    unpack(data, f"the {table.name} of chunk {chunk_id}, {site}, job {job_id}")
+                except CorruptData as error:
+                    yield str(error)
 
 
 def _totals(session: Session) -> Iterator[str]:

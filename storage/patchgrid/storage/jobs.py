@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, case, func, select
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import JobSpec, Pair
@@ -114,7 +115,7 @@ def submit(
         "pairs": count,
         "chunk_size": chunk_size,
         "priority": priority,
-        "created_at": session.scalar(select(now())),
+        "created_at": now(),
     }
     is_new = insert_new(session, table, row)
     record = find_by_key(session, key)
@@ -249,10 +250,9 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> No
     while batch := list(itertools.islice(rows, _BATCH)):
         try:
             insert_rows(session, tables.pair, batch)
-        except UnicodeEncodeError as error:
-            raise PairsRefused(
-                f"a prompt or answer holds a character that is not valid Unicode: {error}"
-            ) from error
+        except (UnicodeEncodeError, DataError) as error:
+            reason = str(error).splitlines()[0]
+            raise PairsRefused(f"a pair holds text that a database cannot store: {reason}") from error
         found += len(batch)
     if found != job.pairs or not found:
         raise PairsRefused(

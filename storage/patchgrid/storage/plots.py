@@ -85,9 +85,10 @@ def cells(session: Session, job: JobRecord, site: str, *, limit: int | None = No
         .execution_options(yield_per=_BATCH)
     )
     # Rows of SQLAlchemy's are slow to turn into an array, their numbers are not.
-    parts = [
-        np.fromiter(itertools.chain.from_iterable(part), np.float64).reshape(-1, 3)
-        for part in session.execute(query).partitions()
-    ]
+    with session.execute(query) as rows:
+        parts = [
+            np.fromiter(itertools.chain.from_iterable(part), np.float64).reshape(-1, 3)
+            for part in rows.partitions()
+        ]
     columns = np.concatenate([np.empty((0, 3)), *parts])
     return Cells(*np.ascontiguousarray(columns.T))

@@ -51,12 +51,7 @@ def ensure_current(engine: Engine, *, create: bool, timeout: float) -> None:
             raise DatabaseMissing(
                 f"database {name}: it is empty: name another with --db, or fill it with `patchgrid run`"
             )
-        if engine.dialect.name == "sqlite":
-            _connection.prepare_file(engine, timeout=timeout)
-        with _connection.for_writing(engine).begin() as connection:
-            _lock_schema(connection)
-            if revision(connection) is None:
-                migrate(connection)
+        _make_ready(engine, timeout=timeout)
     elif found not in REVISIONS:
         raise _newer(name, found)
     elif found != REVISIONS[-1]:
@@ -74,15 +69,15 @@ def upgrade(url: str, *, timeout: float = 30) -> tuple[str | None, str]:
     engine = _connection.make_engine(parsed, timeout=timeout)
     name = _connection.label(parsed)
     try:
-        with translated(name), _connection.for_writing(engine).connect() as connection:
-            _ignore_foreign_keys(connection)
-            with connection.begin():
-                _lock_schema(connection)
+        with translated(name):
+            with engine.connect() as connection:
                 old = revision(connection)
-                if old is not None and old not in REVISIONS:
-                    raise _newer(name, old)
-                migrate(connection)
-                _check_foreign_keys(connection, name)
+            if old is None:
+                _make_ready(engine, timeout=timeout)
+            elif old not in REVISIONS:
+                raise _newer(name, old)
+            else:
+                _upgrade(engine, name)
     finally:
         engine.dispose()
     return old, REVISIONS[-1]
@@ -100,6 +95,25 @@ def migrate(connection: Connection, target: str = "head") -> None:
     config.attributes["version_table"] = VERSION_TABLE
     down = target == "base" or (target != "head" and _position(target) < _position(revision(connection)))
     (command.downgrade if down else command.upgrade)(config, target)
+
+
+def _make_ready(engine: Engine, *, timeout: float) -> None:
+    """Turn an empty database into one of this version, unless another process does meanwhile."""
+    if engine.dialect.name == "sqlite":
+        _connection.prepare_file(engine, timeout=timeout)
+    with _connection.for_writing(engine).begin() as connection:
+        _lock_schema(connection)
+        if revision(connection) is None:
+            migrate(connection)
+
+
+def _upgrade(engine: Engine, name: str) -> None:
+    with _connection.for_writing(engine).connect() as connection:
+        _ignore_foreign_keys(connection)
+        with connection.begin():
+            _lock_schema(connection)
+            migrate(connection)
+            _check_foreign_keys(connection, name)
 
 
 def _position(name: str | None) -> int:

@@ -42,15 +42,16 @@ def add_up(session: Session, job_id: int, site: str, kind: str) -> Sums | None:
     )
     result: Sums | None = None
     run: tuple[NDArray[np.float64], Mapping[str, Any]] | None = None
-    for chunk_id, data in session.execute(query):
-        blob = unpack(data, f"the stored sums of job {job_id}, chunk {chunk_id}, {site}")
-        array = blob.arrays[0]
-        # Nearly all chunks have the same sums of the same shape: those are added as plain arrays.
-        if run is not None and (run[1] == blob.meta and run[0].shape == array.shape):
-            np.add(run[0], array, out=run[0])
-        else:
-            result = _joined(result, run)
-            run = (array.copy(), blob.meta)
+    with session.execute(query) as rows:
+        for chunk_id, data in rows:
+            blob = unpack(data, f"the stored sums of job {job_id}, chunk {chunk_id}, {site}")
+            array = blob.arrays[0]
+            # Nearly all chunks have the same sums of the same shape: those are added as plain arrays.
+            if run is not None and (run[1] == blob.meta and run[0].shape == array.shape):
+                np.add(run[0], array, out=run[0])
+            else:
+                result = _joined(result, run)
+                run = (array.copy(), blob.meta)
     return _joined(result, run)
 
 
