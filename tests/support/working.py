@@ -19,6 +19,8 @@ _TEMPLATES = (
 )
 _THINGS = ("ball", "book", "cat", "dog")
 _PLACES = tuple(itertools.product(_TEMPLATES, _THINGS, itertools.permutations(NAMES, 2)))
+#: What is exported to its rows.
+Exported = dict[str, list[dict[str, Any]]]
 #: What no tokenizer can make a pair of: the prompts differ in length.
 MISMATCHED = Pair("Mary took the book", "John took the red book", " and", " to", id="mismatched")
 #: A pair whose correct answer is two tokens.
@@ -52,7 +54,7 @@ def submit(
         )
 
 
-def exported(database: Database, job: JobRecord) -> dict[str, list[dict[str, Any]]]:
+def exported(database: Database, job: JobRecord) -> Exported:
     """Give every row that the job exports."""
     kept = [what for what in FIELDS if not (what == "scores" and job.spec.detail == "summary")]
     kept = [what for what in kept if not (what == "exact" and job.spec.exact == 0)]

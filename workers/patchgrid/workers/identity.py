@@ -5,9 +5,12 @@ import socket
 
 import psutil
 
+#: Seconds by which two readings of when a process began may differ: clocks drift and are set.
+_CLOCK = 5
+
 
 def worker_name() -> str:
-    """Name this process: host, process id and the second it began, which no later process shares."""
+    """Name this process: host, process id and the second it began, which tells it from later processes."""
     return f"{socket.gethostname()}/{os.getpid()}/{int(psutil.Process().create_time())}"
 
 
@@ -18,6 +21,8 @@ def may_be_alive(worker: str) -> bool:
     if host != socket.gethostname() or not (pid.isdigit() and began.isdigit()):
         return True
     try:
-        return int(psutil.Process(int(pid)).create_time()) == int(began)
+        process = psutil.Process(int(pid))
+        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return not ended and abs(int(process.create_time()) - int(began)) <= _CLOCK
     except psutil.NoSuchProcess:
         return False

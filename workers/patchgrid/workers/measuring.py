@@ -109,12 +109,20 @@ class _Share:
 
 
 def _arrange(index: int, pair: Pair, result: PairResult, alignment: Alignment) -> _Measured:
-    one = _Measured(index, pair, result, result.error)
-    if result.error is None:
+    one = _Measured(index, pair, result, result.error or _not_finite(result))
+    if one.error is None:
         one.columns = alignment.columns(pair, len(result.tokens))
         one.whole = {site: whole(scores) for site, scores in result.scores.items()}
         one.aligned = {site: align(scores, alignment, one.columns) for site, scores in result.scores.items()}
     return one
+
+
+def _not_finite(result: PairResult) -> str | None:
+    """Say which scores are not numbers, though the metrics are; None where all are."""
+    for site, scores in result.scores.items():
+        if not np.isfinite(scores).all():
+            return f"the scores of {site} are not finite: the metric's gradient is NaN or infinite"
+    return None
 
 
 def _patch_drawn(
