@@ -2,24 +2,27 @@
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from patchgrid.storage._dialects import now
 from patchgrid.storage.sums import add_up, pack_sums
 from patchgrid.storage.tables import chunk, job, outcome, sums, total
 
-#: States of a chunk that is still to be finished.
-_LEFT = ("pending", "leased")
+_LOCK = select(job.c.id).where(job.c.id == bindparam("job")).with_for_update(key_share=True)
+_FIND_LEFT = (
+    select(chunk.c.id)
+    .where(chunk.c.job_id == bindparam("job"), or_(chunk.c.state == "pending", chunk.c.state == "leased"))
+    .limit(1)
+)
 
 
 def close_if_complete(session: Session, job_id: int) -> None:
     """Close the job if no chunk of it is left, and store the totals of its chunks' sums."""
     # Of two workers that finish the last two chunks at once, the second must see the first's: they take turns
     # here. The weaker lock (NO KEY UPDATE) lets others go on inserting rows that refer to the job.
-    session.execute(select(job.c.id).where(job.c.id == job_id).with_for_update(key_share=True))
-    left = select(chunk.c.id).where(chunk.c.job_id == job_id, chunk.c.state.in_(_LEFT)).limit(1)
-    if session.scalar(left) is not None:
+    session.execute(_LOCK, {"job": job_id})
+    if session.scalar(_FIND_LEFT, {"job": job_id}) is not None:
         return
     done = session.scalar(select(func.sum(chunk.c.done)).where(chunk.c.job_id == job_id))
     values: dict[str, Any] = {"state": "done"}

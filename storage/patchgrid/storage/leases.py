@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, case, func, select
+from sqlalchemy import ColumnElement, Double, Row, Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
@@ -25,6 +25,30 @@ from patchgrid.storage.writing import ChunkResult, write_failed, write_result
 MAX_ATTEMPTS = 3
 
 _FREE = {"state": "pending", "lease_until": None, "worker": None}
+
+# What runs once or more for each chunk is built once: building a statement takes longer than running it.
+_HELD = (
+    chunk.c.id == bindparam("held_chunk"),
+    chunk.c.epoch == bindparam("held_epoch"),
+    chunk.c.state == "leased",
+)
+_FIND_HELD = select(chunk).where(*_HELD).with_for_update()
+_TAKE = (
+    chunk.update()
+    .where(chunk.c.id == bindparam("taken"))
+    .values(
+        state="leased",
+        epoch=chunk.c.epoch + 1,
+        attempts=chunk.c.attempts + 1,
+        lease_until=now() + bindparam("lease_seconds", type_=Double),
+        worker=bindparam("taker"),
+    )
+)
+_START = (
+    job.update()
+    .where(job.c.id == bindparam("started"), job.c.state == "pending")
+    .values(state="running", started_at=now())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +84,8 @@ def claim(
             # Here a chunk of several pairs could be split, to find the pair that kills its workers.
             _give_up(session, row, f"its last worker, {row.worker}, was lost")
             continue
-        session.execute(
-            chunk.update()
-            .where(chunk.c.id == row.id)
-            .values(
-                state="leased",
-                epoch=row.epoch + 1,
-                attempts=row.attempts + 1,
-                lease_until=now() + lease_seconds,
-                worker=worker,
-            )
-        )
-        started = job.update().where(job.c.id == row.job_id, job.c.state == "pending")
-        session.execute(started.values(state="running", started_at=now()))
+        session.execute(_TAKE, {"taken": row.id, "taker": worker, "lease_seconds": lease_seconds})
+        session.execute(_START, {"started": row.job_id})
         return Lease(row.id, row.job_id, row.epoch + 1, row.attempts + 1, row.first, row.last, worker)
     return None
 
@@ -110,8 +123,7 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
 
     False, and nothing is written, if the lease is no longer held.
     """
-    held = select(chunk.c.id).where(*_held(lease)).with_for_update()
-    if session.scalar(held) is None:
+    if session.execute(_FIND_HELD, _key(lease)).first() is None:
         return False
     write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
     failed = sum(outcome.state == "failed" for outcome in result.outcomes)
@@ -135,7 +147,7 @@ def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> 
 
     After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
     """
-    row = session.execute(select(chunk).where(*_held(lease)).with_for_update()).first()
+    row = session.execute(_FIND_HELD, _key(lease)).first()
     if row is None:
         return False
     if lease.attempts >= MAX_ATTEMPTS:
@@ -184,14 +196,14 @@ def _of(job_id: int | None) -> tuple[ColumnElement[bool], ...]:
     return () if job_id is None else (chunk.c.job_id == job_id,)
 
 
-def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
-    return (chunk.c.id == lease.chunk_id, chunk.c.epoch == lease.epoch, chunk.c.state == "leased")
+def _key(lease: Lease) -> dict[str, int]:
+    return {"held_chunk": lease.chunk_id, "held_epoch": lease.epoch}
 
 
 def _update_held(session: Session, lease: Lease, **values: Any) -> bool:
     """Change the chunk if the lease is still held; tell whether it was."""
-    changed = session.execute(chunk.update().where(*_held(lease)).values(values).returning(chunk.c.id))
-    return changed.first() is not None
+    update = chunk.update().where(*_HELD).values(values).returning(chunk.c.id)
+    return session.execute(update, _key(lease)).first() is not None
 
 
 def _give_up(session: Session, row: Row[Any], error: str) -> None:

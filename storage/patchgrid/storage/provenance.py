@@ -7,11 +7,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from patchgrid.storage import tables
 from patchgrid.storage._dialects import insert_new
+
+# The lock keeps a concurrent deletion of the last job that used a row from removing it before we refer to it.
+_FIND = (
+    select(tables.provenance.c.id)
+    .where(tables.provenance.c.hash == bindparam("hash"))
+    .with_for_update(read=True, key_share=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +60,11 @@ def canonical_json(value: object) -> str:
 
 def provenance_id(session: Session, used: Provenance) -> int:
     """Give the id of the row for this provenance, writing it if it is new."""
-    table = tables.provenance
-    # The lock keeps a concurrent deletion of the last job that used it from removing it before we refer to
-    # it.
-    find = select(table.c.id).where(table.c.hash == used.hash).with_for_update(read=True, key_share=True)
-    found = session.scalar(find)
+    key = {"hash": used.hash}
+    found = session.scalar(_FIND, key)
     if found is None:
-        insert_new(session, table, used.as_dict() | {"hash": used.hash})
-        found = session.scalar(find)
+        insert_new(session, tables.provenance, used.as_dict() | key)
+        found = session.scalar(_FIND, key)
     assert found is not None, "a provenance row was removed as it was written"
     return int(found)
 
