@@ -7,6 +7,7 @@ top components come from.
 """
 
 import dataclasses
+import itertools
 import json
 import statistics
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Column, Double, Integer, MetaData, Table, create_engine, select
 
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.estimates import Sums
@@ -144,6 +145,25 @@ def store_totals(database: Database, job: JobRecord) -> None:
             session.execute(tables.total.insert().values(row))
 
 
+def store_rows(folder: str, pairs: int = CHUNK) -> float:
+    """Store scores the other way, a row each, in commits of 64 pairs; give the pairs stored in a second."""
+    engine = create_engine(f"sqlite:///{folder}/rows.db")
+    metadata = MetaData()
+    keys = [Column(name, Integer, primary_key=True) for name in ("pair", "layer", "position", "head")]
+    table = Table("score", metadata, *keys, Column("score", Double))
+    metadata.create_all(engine)
+    rows = [
+        dict(zip(("pair", "layer", "position", "head", "score"), (*place, 0.5), strict=True))
+        for place in itertools.product(range(pairs), range(LAYERS), range(POSITIONS), range(HEADS))
+    ]
+    start = time.perf_counter()
+    with engine.begin() as connection:
+        connection.execute(table.insert(), rows)
+    spent = time.perf_counter() - start
+    engine.dispose()
+    return pairs / spent
+
+
 def seconds(question: Callable[[], object], times: int = 5) -> float:
     """Give the median time of some tries, after one that is not counted."""
     question()
@@ -162,6 +182,10 @@ def measure_full(folder: str, pairs: int, exact: float) -> dict[str, float]:
         for detail in ("pairs", "positions"):
             job = submit(database, JobSpec("gpt2", sites=("z",), detail=detail, exact=exact), pairs)
             figures[f"stored, detail {detail} (pairs/s)"] = store(database, job)
+        figures["stored as a row a score (pairs/s)"] = rows = store_rows(folder)
+        figures["ratio, detail positions to a row a score"] = (
+            figures["stored, detail positions (pairs/s)"] / rows
+        )
         with database.read() as session:
             figures["one pair, all its scores (s)"] = seconds(
                 lambda: pairview.pair(session, job, pairs // 2), 50
