@@ -1,6 +1,7 @@
 """`kill -9` of a run, at every point of a small job and at random moments of a larger one."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -94,14 +95,17 @@ class Command:
             except sqlite3.OperationalError:  # the tables are still to be made
                 return []
 
-    def wait_for_lease(self, process: subprocess.Popen[bytes]) -> tuple[int, int]:
-        """Wait until a run holds a chunk; give the number of chunks still to do, and of all."""
+    def wait_for_lease(
+        self, process: subprocess.Popen[bytes], seconds: float = math.inf
+    ) -> list[tuple[str, str | None]]:
+        """Wait until a run holds a chunk, or so many seconds; give the chunks."""
+        end = time.monotonic() + seconds
         chunks: list[tuple[str, str | None]] = []
-        while not any(f"/{process.pid}/" in (worker or "") for _, worker in chunks):
+        while time.monotonic() < end and not any(f"/{process.pid}/" in (who or "") for _, who in chunks):
             assert process.poll() is None, "the run ended before it held a chunk"
             time.sleep(0.02)
             chunks = self.chunks()
-        return sum(state != "done" for state, _ in chunks), len(chunks)
+        return chunks
 
     def write_ahead_log(self) -> int:
         """Give when the file that a transaction is committed to was last changed, in nanoseconds."""
@@ -133,30 +137,40 @@ def run_undisturbed(command: Command) -> Timing:
     """Run the command from its start to its end."""
     began = time.monotonic()
     process = command.start()
-    _, chunks = command.wait_for_lease(process)
+    chunks = command.wait_for_lease(process)
     startup = time.monotonic() - began
     assert process.wait(timeout=600) == SOME_FAILED
-    return Timing(startup, (time.monotonic() - began - startup) / chunks)
+    return Timing(startup, (time.monotonic() - began - startup) / len(chunks))
 
 
 def kill(command: Command, phase: str, kills_left: int, timing: Timing, rng: random.Random) -> str:
     """Start the command and kill it at a random moment of a phase; say how far it was."""
     process = command.start()
-    where = "before it held a chunk"
     if phase == "starting":
-        time.sleep(rng.uniform(0, timing.startup))
+        chunks = command.wait_for_lease(process, rng.uniform(0, timing.startup))
     else:
-        left, chunks = command.wait_for_lease(process)
-        where = f"from {chunks - left} of {chunks} chunks on"
+        chunks = command.wait_for_lease(process)
         # Some must be left for the kills to come: a run that ends before it is killed shows nothing.
-        reach = min(0.8 * left, 1.5 * left / (kills_left + 1))
+        reach = min(0.8, 1.5 / (kills_left + 1)) * sum(state != "done" for state, _ in chunks)
         if phase == "measuring":
-            time.sleep(rng.uniform(0, reach * timing.chunk))
+            wait_while_measuring(command, rng.uniform(0, reach) * timing.chunk, done(chunks) + reach)
         else:
             wait_for_writes(process, command.write_ahead_log, rng.randint(1, max(1, int(2 * reach))))
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=60) == -signal.SIGKILL, f"the run ended before it was killed while {phase}"
-    return f"{phase}, {where}"
+    return f"{phase}, begun with {done(chunks)} of {len(chunks)} chunks done"
+
+
+def done(chunks: Sequence[tuple[str, str | None]]) -> int:
+    """Count the chunks that are done."""
+    return sum(state == "done" for state, _ in chunks)
+
+
+def wait_while_measuring(command: Command, seconds: float, most: float) -> None:
+    """Wait so many seconds, or until so many chunks are done."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and done(command.chunks()) < most:
+        time.sleep(0.02)
 
 
 def wait_for_writes(process: subprocess.Popen[bytes], changed: Callable[[], int], count: int) -> None:
