@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test faults lint format bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -16,7 +16,10 @@ demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into
 	$(THREADS) $(BIN)/patchgrid demo --out demo-out
 
 test: lint ## Lint, then run every test
-	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+faults: $(READY) ## Kill a 2,000-pair run twenty times and compare what it exports (half an hour)
+	$(THREADS) $(BIN)/python -m pytest -m slow --timeout 3600
 
 lint: $(READY) ## Ruff, mypy and the import contracts
 	$(BIN)/ruff check

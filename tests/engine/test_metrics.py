@@ -80,7 +80,6 @@ BAD_PAIRS: dict[str, dict[str, Any]] = {
         "corrupted": "The dog ",
         "correct": ("and",),
     },
-    "no answer": {"correct": ()},
     "correct equals incorrect": {"correct": (" Mary",), "incorrect": (" Mary",)},
     "correct equals incorrect as token": {"correct": (" Mary",), "incorrect": (token_id(" Mary"),)},
     "an id outside the vocabulary": {"correct": (10**6,)},
