@@ -135,7 +135,11 @@ def _take_over(session: Session, job: JobRecord, *, lease_seconds: float) -> Lea
 
 
 def test_results_of_a_lost_lease_are_dropped(
-    database: Database, engine: Engine, job: JobRecord, undisturbed: Exported
+    database: Database,
+    engine: Engine,
+    job: JobRecord,
+    undisturbed: Exported,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Another worker claims the chunk and finishes it meanwhile: what it wrote stays, and only that."""
     result = measure_chunk(engine, job, 0, PAIRS[:9], batch_tokens=BATCH_TOKENS)
@@ -147,6 +151,7 @@ def test_results_of_a_lost_lease_are_dropped(
             assert leases.finish(session, lease, replace(result, outcomes=outcomes))
 
     run_job(database, engine, job, batch_tokens=BATCH_TOKENS, on_progress=Once(finish_elsewhere))
+    assert "its results are dropped" in caplog.text
     assert chunks(database, job) == [("done", 2, 2), ("done", 1, 1), ("done", 1, 1)]
     with database.read() as session:
         assert jobs.warnings(session, job.id) == [("from elsewhere", 9)]
