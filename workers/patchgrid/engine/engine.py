@@ -27,11 +27,11 @@ _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
 
 #: A cell: place of the pair in the caller's list, and the component patched.
 Cell = tuple[int, Component]
-#: Takes the number of pairs that a batch finished.
-OnBatch = Callable[[int], None]
+#: Takes the number of pairs that a forward pass finished: a fraction where a batch takes several.
+OnBatch = Callable[[float], None]
 
 
-def _ignore(_finished: int) -> None:
+def _ignore(_finished: float) -> None:
     pass
 
 
@@ -183,8 +183,8 @@ class Engine:
     ) -> tuple[NDArray[np.float32], dict[int, str]]:
         """Patch chosen (pair, component) cells exactly.
 
-        `on_batch` is called after each forward pass with the number of pairs it finished, often 0; what it
-        raises ends the call.
+        `on_batch` is called after each forward pass of patched copies with the number of pairs it finished,
+        a fraction of its batch's; what it raises ends the call.
 
         Returns
         -------
@@ -210,9 +210,16 @@ class Engine:
             batch = make_batch(group, self._model.pad, self._model.device)
             chosen = [(row, place) for row, pair in enumerate(group) for place in places[pair.index]]
             copies = [Copy(row, cells[place][1]) for row, place in chosen]
-            found = effects(self._model, batch, copies, question, budget, lambda: on_batch(0))
+            left = float(len(group))
+
+            def on_forward(count: int) -> None:
+                nonlocal left
+                left -= len(group) * count / len(copies)
+                on_batch(len(group) * count / len(copies))
+
+            found = effects(self._model, batch, copies, question, budget, on_forward)
             values[[place for _, place in chosen]] = found.numpy()
-            on_batch(len(group))
+            on_batch(left)
 
         wanted = [pair for pair in good if pair.index in places]
         self._in_batches(wanted, batch_tokens, measure, errors.__setitem__)

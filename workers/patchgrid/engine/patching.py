@@ -55,12 +55,12 @@ def effects(
     copies: Sequence[Copy],
     question: Question,
     batch_tokens: int,
-    on_forward: Callable[[], None],
+    on_forward: Callable[[int], None],
 ) -> Tensor:
     """Measure each copy's effect: metric(patched run) - metric(base run).
 
     A patch that lies before the first position at which its pair differs changes nothing: its effect is 0
-    and costs nothing. `on_forward` is called after each forward pass of patched copies.
+    and costs nothing. `on_forward` is called after each forward pass with its number of copies.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def effects(
                         [copies[place] for place in chosen],
                     )
                 )
-                on_forward()
+                on_forward(len(chosen))
     return result
 
 

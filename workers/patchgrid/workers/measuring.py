@@ -101,9 +101,9 @@ class _Share:
     pairs: int
     sampled: bool
     report: OnShare
-    finished: int = 0
+    finished: float = 0.0
 
-    def add(self, finished: int) -> None:
+    def add(self, finished: float) -> None:
         self.finished += finished
         self.report(min(1.0, self.finished / max(1, self.pairs * (1 + self.sampled))))
 
