@@ -85,6 +85,13 @@ def _child(folder: Path, engine: Engine, model: str, kill_at: int | None, log: P
         work(folder, engine, model, on_point)
 
 
+def warm_up(engine: Engine, model: str, folder: Path) -> None:
+    """Let this process import and set up, once, what every child needs."""
+    with Database.open(f"sqlite:///{folder / 'jobs.db'}") as database:
+        run_job(database, engine, submit(database, JobSpec(model), make_pairs(1)))
+        checking.check(database.url)
+
+
 def some_of(points: list[str]) -> list[int]:
     """Choose, of each kind of point that changes something or reports progress, the one in the middle."""
     kinds: dict[str, list[int]] = {}
@@ -104,6 +111,7 @@ def main(model: str, root: str, which: str) -> None:
         folder.mkdir()
         return folder
 
+    warm_up(engine, model, fresh("warm-up"))
     undisturbed = fresh("undisturbed")
     points = in_child(undisturbed, engine, model, None)
     expected = (undisturbed / "rows.json").read_text(encoding="utf-8")
