@@ -18,7 +18,7 @@ demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into
 test: lint ## Lint, then run every test
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-faults: $(READY) ## Kill a 2,000-pair run twenty times and compare what it exports (half an hour)
+faults: $(READY) ## Kill a 2,000-pair run twenty times and compare what it exports (about ten minutes)
 	$(THREADS) $(BIN)/python -m pytest -m slow --timeout 3600
 
 lint: $(READY) ## Ruff, mypy and the import contracts

@@ -1,5 +1,6 @@
 """The check that every model passes on load: its parts add up to the residual stream."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,11 @@ def check_parts(model: LoadedModel) -> SelfCheck:
     for layer in range(model.layout.n_layers):
         _check_width(model, activations, layer)
         error = _block_error(activations, layer, batch.attention_mask.bool())
-        if not error <= allowed:
+        if math.isnan(error):
+            raise ModelError(
+                f"{model.name}: block {layer} gives values that are not finite: are its weights?"
+            )
+        if error > allowed:
             raise ModelError(
                 f"{model.name}: block {layer}'s input, attention and MLP do not add up to its output "
                 f"(off by {error:.2g} of its size): this architecture is not understood"

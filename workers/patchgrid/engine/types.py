@@ -65,6 +65,8 @@ def _answers(name: str, value: object) -> tuple[Answer, ...]:
 
 def _whole(value: object, error: type[PatchgridError], what: str) -> int:
     """Read a whole number, numpy's included; True and 1.0 are none."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise error(f"{what} {value!r} is not a whole number")
     return operator.index(value)
