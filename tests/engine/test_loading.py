@@ -144,10 +144,10 @@ def test_an_unknown_family_is_refused_with_what_was_not_found(folder: Path) -> N
         Engine.load(str(folder))
 
 
-def test_a_family_laid_out_like_a_known_one_is_found_by_structure(folder: Path) -> None:
-    """Granite without its multipliers is a Llama under another name."""
+def put_in(folder: Path, model_type: str, **changes: object) -> None:
+    """Replace a folder's model by a tiny one of another type."""
     config = AutoConfig.for_model(
-        "smollm3",
+        model_type,
         vocab_size=120,
         hidden_size=32,
         intermediate_size=48,
@@ -157,37 +157,32 @@ def test_a_family_laid_out_like_a_known_one_is_found_by_structure(folder: Path) 
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
+        **changes,
     )
     (folder / "model.safetensors").unlink()
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    assert Engine.load(str(folder)).layout.sites == (
-        "resid_pre",
-        "z",
-        "attn_out",
-        "resid_mid",
-        "mlp_out",
-        "resid_post",
-    )
+
+
+def test_a_family_laid_out_like_a_known_one_is_found_by_structure(folder: Path) -> None:
+    """SmolLM3 has no record of its own and is a Llama in its modules' names."""
+    put_in(folder, "smollm3")
+    every = ("resid_pre", "z", "attn_out", "resid_mid", "mlp_out", "resid_post")
+    assert Engine.load(str(folder)).layout.sites == every
 
 
 def test_a_layout_whose_parts_do_not_add_up_is_refused(folder: Path) -> None:
     """Granite scales what it adds to the stream, so its module outputs are not what is added."""
-    config = AutoConfig.for_model(
-        "granite",
-        vocab_size=120,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        residual_multiplier=0.22,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    (folder / "model.safetensors").unlink()
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    put_in(folder, "granite", residual_multiplier=0.22)
     with pytest.raises(ModelError, match="do not add up"):
+        Engine.load(str(folder))
+
+
+def test_weights_that_are_not_numbers_are_refused_as_such(folder: Path) -> None:
+    """Not as an architecture that is not understood."""
+    weights = load_file(folder / "model.safetensors")
+    weights["transformer.h.1.mlp.c_fc.bias"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="block 1 gives values that are not finite"):
         Engine.load(str(folder))
 
 
