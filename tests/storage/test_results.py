@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from patchgrid.engine.errors import SpecError
+from patchgrid.engine.names import REST
 from patchgrid.estimates import Sums, agreement, estimate, top_overlap
 from patchgrid.storage import Database, components, errors, pairview, plots, sums, tables, verification
-from patchgrid.storage.components import REST, ComponentRow
+from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
 from support.chunk_results import HEADS, LAYERS, chunk_result, make_pairs, make_spec, pair_cells, pair_scores

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.names import HEAD_SITES
+from patchgrid.engine.names import HEAD_SITES, REST
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.estimates import Sums, sample
-from patchgrid.storage.components import REST
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
 from patchgrid.storage.provenance import Provenance

@@ -4,13 +4,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from patchgrid.engine.names import REST
 from patchgrid.engine.types import Answer, Pair, TokenText
 from patchgrid.pairs.wording import kind, shown, unknown
 
 #: Longest id, in characters.
 ID_LIMIT = 200
-#: Name of the positions that no span covers; no span may take it.
-REST = "(rest)"
 # Token ids and positions are kept as 32-bit numbers.
 _INT_LIMIT = 1 << 31
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

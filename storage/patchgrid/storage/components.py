@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.names import HEAD_SITES, check_name
+from patchgrid.engine.names import HEAD_SITES, REST, check_name
 from patchgrid.engine.types import short_name
 from patchgrid.estimates import Estimates, Sums, estimate
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.sums import add_up, read_sums
 from patchgrid.storage.tables import total
-
-#: Name of the positions that lie in none of a job's spans.
-REST = "(rest)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from patchgrid.engine.patching import Copy, effects
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.results import PairResult
 from patchgrid.engine.selfcheck import SelfCheck, check_parts
-from patchgrid.engine.tokens import PairTokenizer, TokenPair
+from patchgrid.engine.tokens import PairTokenizer, TokenPair, token_texts
 from patchgrid.engine.types import Component, Pair
 
 #: Padded tokens of a batch, by device: what was fastest on a CPU, and what fills a GPU.
@@ -244,20 +244,17 @@ class Engine:
             raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
         return batch_tokens
 
-    def _tokenizer(self, prepend_bos: bool | None) -> PairTokenizer:
+    def _tokenize(
+        self, pairs: Iterable[Pair], prepend_bos: bool | None, fail: Callable[[int, str], None]
+    ) -> list[TokenPair]:
+        """Tokenize the pairs that can be; `fail` takes the others."""
         model = self._model
-        return PairTokenizer(
+        tokenizer = PairTokenizer(
             model.tokenizer,
             vocabulary=model.vocabulary,
             context=model.layout.context,
             prepend_bos=prepend_bos,
         )
-
-    def _tokenize(
-        self, pairs: Iterable[Pair], prepend_bos: bool | None, fail: Callable[[int, str], None]
-    ) -> list[TokenPair]:
-        """Tokenize the pairs that can be; `fail` takes the others."""
-        tokenizer = self._tokenizer(prepend_bos)
         good = []
         for index, pair in enumerate(pairs):
             try:
@@ -291,7 +288,6 @@ class Engine:
         """Cut each pair's own positions out of the padded batch."""
         arrays = {site: scores.cpu().numpy() for site, scores in batch.scores.items()}
         clean, corrupted = batch.clean_metric.tolist(), batch.corrupted_metric.tolist()
-        decode = self._tokenizer(prepend_bos=False).text
         results = []
         for row, pair in enumerate(group):
             if not (np.isfinite(clean[row]) and np.isfinite(corrupted[row])):
@@ -301,7 +297,9 @@ class Engine:
                 site: np.ascontiguousarray(array[row, :, width - pair.length :])
                 for site, array in arrays.items()
             }
-            tokens, corrupted_tokens = decode(pair.clean), decode(pair.corrupted)
+            tokens, corrupted_tokens = (
+                token_texts(self._model.tokenizer, ids) for ids in (pair.clean, pair.corrupted)
+            )
             results.append(
                 PairResult(scores, clean[row], corrupted[row], tokens, corrupted_tokens, warning=pair.warning)
             )

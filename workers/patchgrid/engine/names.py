@@ -19,6 +19,8 @@ DIRECTIONS = ("denoise", "noise")
 DETAILS = ("summary", "pairs", "positions")
 #: Whether a component is one position or all positions at once.
 POSITIONS = ("sum", "keep")
+#: Name of the positions that lie in none of a job's spans.
+REST = "(rest)"
 #: Number types a model can be loaded in; `auto` is the checkpoint's own.
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 

@@ -80,12 +80,12 @@ def effects(
             places = by_start[start]
             for first in range(0, len(places), size):
                 chosen = places[first : first + size]
-                result[chosen] = torch.cat(
-                    in_halves(
-                        lambda group, start=start: _patched(model, batch, group, start, runs, question),  # type: ignore[misc]
-                        [copies[place] for place in chosen],
-                    )
-                )
+
+                def patched(group: Sequence[int], start: int = start) -> Tensor:
+                    some = [copies[place] for place in group]
+                    return _patched(model, batch, some, where[list(group)], start, runs, question)
+
+                result[chosen] = torch.cat(in_halves(patched, chosen))
                 on_forward(len(chosen))
     return result
 
@@ -102,11 +102,17 @@ def _unpatched(model: LoadedModel, batch: Batch, question: Question) -> _Runs:
 
 
 def _patched(
-    model: LoadedModel, batch: Batch, copies: Sequence[Copy], start: int, runs: _Runs, question: Question
+    model: LoadedModel,
+    batch: Batch,
+    copies: Sequence[Copy],
+    where: Tensor,
+    start: int,
+    runs: _Runs,
+    question: Question,
 ) -> Tensor:
     """Run copies that start at the same block; float32 `[copy]` effects."""
     rows = torch.tensor([copy.row for copy in copies], device=model.device)
-    where = _positions(batch, copies).to(model.device)
+    where = where.to(model.device)
     stream = _start_stream(copies, start, rows, where, runs)
     logits = _run_from(model, batch, copies, start, rows, where, stream, runs)
     metric = question.measure(logits, batch.answers.rows(rows), runs.clean_logits[rows])

@@ -32,6 +32,11 @@ class TokenPair:
         return next(i for i, (a, b) in enumerate(zip(self.clean, self.corrupted, strict=True)) if a != b)
 
 
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
+    """Decode ids one by one, so that each position has its own text."""
+    return tuple(tokenizer.decode([token]) for token in ids)
+
+
 class PairTokenizer:
     """Turns pairs into token ids with one model's tokenizer."""
 
@@ -66,10 +71,6 @@ class PairTokenizer:
             if stop > len(clean):
                 raise PairError(f"span {name!r} ends at {stop}, but the prompts have {len(clean)} tokens")
         return TokenPair(index, clean, corrupted, correct, incorrect, self._missing_space(pair, clean))
-
-    def text(self, ids: Sequence[int]) -> tuple[str, ...]:
-        """Decode ids one by one, so that each position has its own text."""
-        return tuple(self._tokenizer.decode([token]) for token in ids)
 
     def _choose_bos(self, prepend: bool | None) -> tuple[int, ...]:
         bos = self._tokenizer.bos_token_id

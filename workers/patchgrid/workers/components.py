@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.engine.names import REST
 from patchgrid.engine.types import Pair
-
-#: Name of the positions that lie in no span.
-REST = "(rest)"
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -34,6 +34,8 @@ class _Measured:
     whole: dict[str, Floats] = field(default_factory=dict)
     aligned: dict[str, AlignedScores] = field(default_factory=dict)
     cells: list[ExactCell] = field(default_factory=list)
+    #: Each cell's index in the array of its site.
+    places: list[tuple[int, ...]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class _Draw:
     """A cell that was drawn: what to patch, and where its numbers go."""
 
     component: Component
-    column: int | None
+    #: Index in the array of its site.
+    place: tuple[int, ...]
     score: float
     inclusion: float
 
@@ -154,7 +157,8 @@ def _patch_drawn(
     for place, reason in errors.items():
         measured[place].error = measured[place].error or reason
     for (place, draw), effect in zip(draws, effects.tolist(), strict=True):
-        measured[place].cells.append(_cell(measured[place].index, draw, effect, alignment))
+        measured[place].cells.append(_cell(job, measured[place].index, draw, effect, alignment))
+        measured[place].places.append(draw.place)
 
 
 def _draw_cells(job: JobRecord, one: _Measured) -> list[_Draw]:
@@ -174,24 +178,25 @@ def _draw_cells(job: JobRecord, one: _Measured) -> list[_Draw]:
             present=present,
         )
         for at in zip(*np.nonzero(drawn), strict=True):
-            component, column = _component(job, one, site, [int(axis) for axis in at])
-            draws.append(_Draw(component, column, float(values[at]), float(inclusion[at])))
+            place = tuple(int(axis) for axis in at)
+            component = _component(job, one, site, place)
+            draws.append(_Draw(component, place, float(values[at]), float(inclusion[at])))
     return draws
 
 
-def _component(job: JobRecord, one: _Measured, site: str, at: list[int]) -> tuple[Component, int | None]:
-    """Name the component at an index of a site's array, and its aligned column."""
+def _component(job: JobRecord, one: _Measured, site: str, at: tuple[int, ...]) -> Component:
+    """Name the component at an index of a site's array."""
     head = at[-1] if site in HEAD_SITES else None
     if job.kind == "whole":
-        return Component(site, at[0], head), None
+        return Component(site, at[0], head)
     positions = one.columns[at[1]]
     position = positions[0] if len(positions) == 1 else positions
-    return Component(site, at[0], head, position=position), at[1]
+    return Component(site, at[0], head, position=position)
 
 
-def _cell(index: int, draw: _Draw, effect: float, alignment: Alignment) -> ExactCell:
+def _cell(job: JobRecord, index: int, draw: _Draw, effect: float, alignment: Alignment) -> ExactCell:
     component = draw.component
-    span = None if draw.column is None else alignment.label(draw.column)
+    span = alignment.label(draw.place[1]) if job.kind == "aligned" else None
     return ExactCell(
         index=index,
         site=component.site,
@@ -220,28 +225,23 @@ def _sums(job: JobRecord, done: Sequence[_Measured]) -> dict[tuple[str, str], Su
         )
         for one in done:
             by_column.add_pair(one.aligned[site].values, one.aligned[site].present)
-        _add_cells(totals if job.kind == "whole" else by_column, job, site, done)
+        _add_cells(totals if job.kind == "whole" else by_column, site, done)
         sums[site, "whole"], sums[site, "aligned"] = totals, by_column
     return sums
 
 
-def _add_cells(sums: Sums, job: JobRecord, site: str, done: Sequence[_Measured]) -> None:
-    rows = [(_index(job, one, cell), cell) for one in done for cell in one.cells if cell.site == site]
+def _add_cells(sums: Sums, site: str, done: Sequence[_Measured]) -> None:
+    rows = [
+        (place, cell)
+        for one in done
+        for place, cell in zip(one.places, one.cells, strict=True)
+        if cell.site == site
+    ]
     if not rows:
         return
     index = tuple(np.array(axis) for axis in zip(*(at for at, _ in rows), strict=True))
     numbers = np.array([(cell.score, cell.effect, cell.inclusion) for _, cell in rows])
     sums.add_cells(index, *numbers.T)
-
-
-def _index(job: JobRecord, one: _Measured, cell: ExactCell) -> tuple[int, ...]:
-    """Give a cell's place in its site's sums."""
-    column: tuple[int, ...] = ()
-    if cell.span is not None:
-        column = (([*job.spans, cell.span]).index(cell.span),)
-    elif job.kind == "aligned" and cell.position is not None:
-        column = (len(one.result.tokens) - 1 - cell.position,)
-    return (cell.layer, *column, *(() if cell.head is None else (cell.head,)))
 
 
 def _kept_scores(job: JobRecord, done: Sequence[_Measured]) -> dict[str, list[Floats]]:
