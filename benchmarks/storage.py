@@ -71,9 +71,10 @@ def make_result(lease: Lease, exact: float, detail: str) -> ChunkResult:
 
 def sampled_sums(scores: NDArray[Any], cells: NDArray[Any], exact: float) -> Sums:
     sums = Sums.zeros(scores.shape[1:], sampled=True)
-    sums.add_pairs(scores)
+    sums.add_pairs(scores, total_effects=np.full(len(scores), 4.75))
     drawn = scores[tuple(cells.T)]
-    sums.add_cells(tuple(cells.T[1:]), drawn, 1.1 * drawn + 0.1, np.full(len(drawn), exact or 1.0))
+    inclusion, totals = np.full(len(drawn), exact or 1.0), np.full(len(drawn), 4.75)
+    sums.add_cells(tuple(cells.T[1:]), drawn, 1.1 * drawn + 0.1, inclusion, totals)
     return sums
 
 

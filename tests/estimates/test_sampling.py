@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from patchgrid.estimates import expected_share, sample
+from patchgrid.estimates import Sums, expected_share, pilot_rows, pilot_scales, sample
 from patchgrid.estimates.sampling import draw, inclusion
 
 SCORES = hnp.arrays(
@@ -20,7 +20,7 @@ SCORES = hnp.arrays(
 @settings(deadline=None, max_examples=200)
 @given(scores=SCORES, rate=st.floats(0.001, 1), pairs=st.integers(1, 100_000))
 def test_probabilities_sum_to_the_budget(scores: NDArray[np.float32], rate: float, pairs: int) -> None:
-    """Whatever exceeds 1 goes to other cells, so the expected size is what was asked for."""
+    """Without scales: whatever exceeds 1 goes to other cells, so the expected size is what was asked for."""
     probability = inclusion(scores, rate=rate, pairs=pairs)
     budget = expected_share(rate, pairs=pairs) * scores.size
     assert probability.sum() == pytest.approx(budget, rel=1e-9)
@@ -31,23 +31,87 @@ def test_probabilities_sum_to_the_budget(scores: NDArray[np.float32], rate: floa
 def test_no_probability_is_above_one_or_below_the_floor(
     scores: NDArray[np.float32], rate: float, pairs: int
 ) -> None:
-    """Every cell can be drawn, and a component expects 30 draws where the job has the pairs."""
+    """Every cell can be drawn; the even part alone gives a component 9 draws where the job has the pairs."""
     probability = inclusion(scores, rate=rate, pairs=pairs)
     assert probability.max() <= 1
-    assert (probability * pairs).min() >= min(30, pairs) * (1 - 1e-9)
-    assert probability.min() >= rate / 2 * (1 - 1e-9)
+    assert (probability * pairs).min() >= 0.3 * min(30, pairs) * (1 - 1e-9)
+    assert probability.min() >= 0.3 * rate / 2 * (1 - 1e-9)
+
+
+def test_every_component_gets_its_draws_however_small_its_scores() -> None:
+    """Thirty expected draws each, by its own scores' size, and the large ones more."""
+    rng = np.random.default_rng(0)
+    scores = np.abs(rng.normal(1, 0.3, (1000, 4))) * np.array([0.01, 0.1, 1, 10])
+    scales = pilot_scales(summed(scores[pilot_rows(1000)]), (4,))
+    draws = np.stack([inclusion(row, rate=0.02, pairs=1000, scales=scales) for row in scores]).sum(axis=0)
+    assert (draws[:3] > 27).all()
+    assert draws[3] > 60
+    assert draws.sum() == pytest.approx(4 * (30 + 10), rel=0.05)
+
+
+def test_a_pair_in_which_a_component_is_large_is_drawn_more_often() -> None:
+    """By how large it is for that component, be the component small or large."""
+    scales = np.array([1.0, 100.0])
+    usual = inclusion(np.array([1.0, 100.0]), rate=0.2, pairs=10_000, scales=scales)
+    small = inclusion(np.array([3.0, 100.0]), rate=0.2, pairs=10_000, scales=scales)
+    assert usual == pytest.approx([0.2, 0.3], abs=0.1)
+    assert small[0] > 2 * usual[0]
+    assert small[1] == pytest.approx(usual[1], rel=0.3)
+
+
+def test_a_pair_of_large_scores_is_patched_more_and_one_of_small_ones_less() -> None:
+    """Half of what goes by score follows the pair, up to four times an average one."""
+    scales = np.full(50, 2.0)
+    shares = [
+        inclusion(np.full(50, size), rate=0.1, pairs=10_000, scales=scales).mean()
+        for size in (0, 2.0, 4.0, 8.0, 800.0)
+    ]
+    # A twentieth of the cells is each component's own, 0.3 of that even; the rest goes by score.
+    assert shares == pytest.approx([0.015 + 0.085 * times for times in (0.5, 1, 1.5, 2.5, 2.5)])
+
+
+def test_the_pilot_is_spread_over_the_job() -> None:
+    """A file sorted by anything still gives a fair pilot; a short one is its own."""
+    assert pilot_rows(10) == list(range(10))
+    assert pilot_rows(640) == list(range(0, 640, 10))
+    rows = pilot_rows(1_000_001)
+    assert len(set(rows)) == 64
+    assert max(rows) > 980_000
+
+
+def test_pilot_scales_are_mean_sizes_and_never_nothing() -> None:
+    """A component that the pilot lacks, or that is zero in it, counts as an average one."""
+    sums = Sums.zeros((1, 3), sampled=False, aligned=True)
+    sums.add_pairs(np.array([[[1.0, -4.0, 0.0]], [[-3.0, 0.0, 0.0]]]))
+    assert pilot_scales(sums, (1, 3)).tolist() == [[2, 2, 2]]
+    sums.add_pairs(np.array([[[2.0, -8.0, 0.0]]]))
+    assert pilot_scales(sums, (1, 5)).tolist() == [[2, 4, 3, 3, 3]]
+    assert pilot_scales(sums, (1, 1)).tolist() == [[2]]
+    assert pilot_scales(Sums.zeros((), sampled=False), (2, 2)).tolist() == [[1, 1], [1, 1]]
+    assert pilot_scales(summed(np.zeros((4, 2))), (2,)).tolist() == [1, 1]
+    assert pilot_scales(summed(np.array([[2.0, 1e-9]])), (2,)).tolist() == pytest.approx([2, 1e-3])
+
+
+def summed(scores: NDArray[np.float64]) -> Sums:
+    """Sum scores `[pair, component]`."""
+    sums = Sums.zeros(scores.shape[1:], sampled=False)
+    sums.add_pairs(scores)
+    return sums
 
 
 def test_larger_scores_have_larger_probabilities_whatever_their_sign() -> None:
-    """Half of the budget goes in proportion to |score| until a cell is certain."""
+    """All but the even part goes in proportion to |score| until a cell is certain."""
     probability = inclusion(np.array([0.0, 1.0, -2.0, 3.0, -4.0]), rate=0.2, pairs=10_000)
-    assert probability == pytest.approx(0.1 + 0.1 * 5 * np.array([0, 1, 2, 3, 4]) / 10)
+    assert probability == pytest.approx(0.03 + 0.17 * 5 * np.array([0, 1, 2, 3, 4]) / 10)
 
 
 def test_excess_over_one_goes_to_the_others_in_proportion() -> None:
     """A cell that dominates is certain; its excess makes another certain, whose excess goes on."""
-    probability = inclusion(np.array([1000.0, 1.0, 3.0, 0.0]), rate=0.8, pairs=10_000)
-    assert probability == pytest.approx([1, 0.8, 1, 0.4])
+    probability = inclusion(np.array([1000.0, 1.0, 3.0, 1.0, 0.0]), rate=0.5, pairs=10_000)
+    # The even part is 0.075; what is left of 2.5 in all is 1.2, shared out 1 : 3 : 1 and then 1 : 1.
+    assert probability == pytest.approx([1, 0.315, 0.795, 0.315, 0.075])
+    probability = inclusion(np.array([1000.0, 1.0, 8.0, 1.0, 0.0]), rate=0.5, pairs=10_000)
+    assert probability == pytest.approx([1, 0.2125, 1, 0.2125, 0.075])
 
 
 def test_scores_that_are_all_zero_share_the_budget_evenly() -> None:

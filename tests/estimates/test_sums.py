@@ -1,6 +1,7 @@
 """Sums over pairs: the same however the pairs are grouped, ordered and padded."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,19 @@ Chunk = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64], NDArr
 
 
 def chunk(pairs: int, axes: tuple[int, ...], seed: int = 0) -> Chunk:
-    """Make scores, a sample's mask, effects and inclusion probabilities, all `[pair, *axes]`."""
+    """Make scores, a sample's mask, effects and inclusion probabilities, all `[pair, *axes]`.
+
+    The pairs' total effects are `totals` of the scores.
+    """
     rng = np.random.default_rng(seed)
     scores = rng.standard_t(3, (pairs, *axes)).astype(np.float32)
     inclusion = rng.uniform(0.1, 1, scores.shape)
     return scores, rng.random(scores.shape) < inclusion, scores + rng.normal(size=scores.shape), inclusion
+
+
+def totals(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Give every pair a total effect of its own, `[pair]`, whatever the group it is summed in."""
+    return 3 + scores[(slice(None), *(0,) * (scores.ndim - 1))].astype(np.float64)
 
 
 def summed(
@@ -33,12 +42,14 @@ def summed(
     for pick in [[i] for i in range(len(scores))] if one_by_one else [list(range(len(scores)))]:
         here = None if present is None else np.broadcast_to(present, scores.shape)[pick]
         if one_by_one:
-            result.add_pair(scores[pick[0]], None if here is None else here[0])
+            here = None if here is None else here[0]
+            result.add_pair(scores[pick[0]], here, total_effect=float(totals(scores)[pick[0]]))
         else:
-            result.add_pairs(scores, here)
+            result.add_pairs(scores, here, total_effects=totals(scores))
         kept = mask[pick]
         cells = (scores[pick][kept], effects[pick][kept], inclusion[pick][kept])
-        result.add_cells(np.nonzero(kept)[1:], *cells)
+        index = np.nonzero(kept)
+        result.add_cells(index[1:], *cells, totals(scores)[pick][index[0]])
     return result
 
 
@@ -58,14 +69,18 @@ def test_every_sum_is_what_its_name_says() -> None:
         for pair in range(20):
             cell = (pair, *component)
             a, e, pi = float(scores[cell]), float(effects[cell]), float(inclusion[cell])
-            for name, value in {"n": 1, "a": a, "abs_a": abs(a), "aa": a**2}.items():
+            d = float(totals(scores)[pair])
+            for name, value in {"n": 1, "a": a, "abs_a": abs(a), "aa": a**2, "d": d}.items():
                 expected[name] += value
             if not mask[cell]:
                 continue
             w, r, v = 1 / pi, e - a, (1 - pi) / pi**2
-            terms = {"m": 1, "w": w, "ww": w**2, "wr": w * r, "v": v, "vr": v * r, "vrr": v * r**2}
-            terms |= {"wa": w * a, "we": w * e, "waa": w * a**2, "wae": w * a * e, "wee": w * e**2}
-            terms |= {"w_signed": w * (e != 0), "w_agree": w * (a * e > 0)}
+            terms = {"m": 1, "ww": w**2, "w_signed": w * (e != 0), "w_agree": w * (a * e > 0)}
+            for name, weight in {"w": w, "v": v}.items():
+                terms |= {name: weight, f"{name}a": weight * a, f"{name}d": weight * d}
+                terms |= {f"{name}r": weight * r, f"{name}aa": weight * a * a, f"{name}ad": weight * a * d}
+                terms |= {f"{name}ar": weight * a * r, f"{name}dd": weight * d * d}
+                terms |= {f"{name}dr": weight * d * r, f"{name}rr": weight * r * r}
             for name, value in terms.items():
                 expected[name] += value
         assert {name: sums[name][component] for name in sums.names} == pytest.approx(expected)
@@ -131,8 +146,10 @@ def test_aligned_sums_grow_as_longer_pairs_come() -> None:
     long, short = chunk(1, (2, 5, 3), seed=1), chunk(1, (2, 2, 3), seed=2)
     grown = Sums.zeros((2, 1, 3), sampled=True, aligned=True)
     for scores, mask, effects, inclusion in (short, long, short):
-        grown.add_cells(np.nonzero(mask)[1:], scores[mask], effects[mask], inclusion[mask])
-        grown.add_pair(scores[0])
+        d = totals(scores)[0]
+        cells = (scores[mask], effects[mask], inclusion[mask], np.full(mask.sum(), d))
+        grown.add_cells(np.nonzero(mask)[1:], *cells)
+        grown.add_pair(scores[0], total_effect=d)
     padded = [np.pad(x, ((0, 0), (0, 0), (0, 3), (0, 0)), constant_values=1) for x in short]
     together = tuple(np.concatenate([p, x, p]) for p, x in zip(padded, long, strict=True))
     present = np.array([[1, 1, 0, 0, 0], [1] * 5, [1, 1, 0, 0, 0]], bool)[:, None, :, None]
@@ -188,3 +205,5 @@ def test_a_cell_that_cannot_be_is_a_callers_mistake(score: float, effect: float,
         sums.add_cells((np.array([0]),), np.array([score]), np.array([effect]), np.array([inclusion]))
     with pytest.raises(AssertionError, match="not finite"):
         sums.add_pair(np.array([np.inf]))
+    with pytest.raises(AssertionError, match="not finite"):
+        sums.add_pair(np.array([1.0]), total_effect=np.nan)

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import func, select, text
 
 from patchgrid.engine.types import Pair, TokenText
+from patchgrid.estimates import Sums
 from patchgrid.storage import Database, checking, errors, jobs, leases, tables
+from patchgrid.storage.pilot import keep_first_pilot
 from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
 
@@ -205,6 +207,8 @@ def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Data
     run_job(database, first)
     run_job(database, second)
     with database.write() as session:
+        for job in (first, second):
+            keep_first_pilot(session, job.id, {"z": Sums.zeros((), sampled=False)})
         jobs.delete(session, first.id)
     with database.read() as session:
         assert jobs.progress(session, second.id).done == 6

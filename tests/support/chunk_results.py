@@ -148,11 +148,12 @@ def _sums(job: JobRecord, done: list[int], site: str, kind: str) -> Sums:
     sums = Sums.zeros(shape, sampled=kind == job.kind and job.spec.exact > 0, aligned=kind == "aligned")
     for index in done:
         scores = _components(job, index, site, kind)
-        sums.add_pair(scores)
+        sums.add_pair(scores, total_effect=2.0 * index)
         if sums.sampled:
             scores, chosen, inclusion = _sample(job, index, site)
             a = scores[chosen].astype(np.float64)
-            sums.add_cells(np.nonzero(chosen), a, effect_of(a), inclusion[chosen])
+            totals = np.full(len(a), 2.0 * index)
+            sums.add_cells(np.nonzero(chosen), a, effect_of(a), inclusion[chosen], totals)
     return sums
 
 

@@ -192,12 +192,15 @@ def test_the_sample_is_the_same_whatever_the_chunks(
     cells = [[tuple(row[name] for name in CELL) for row in rows["exact"]] for rows, _ in (small, large)]
     assert cells[0] == cells[1]
     assert len(cells[0]) > 200
+    # Batches differ by rounding, a few 1e-6 of the site's mean score; here components have 1/30 of that mean.
     for left, right in zip(small[0]["exact"], large[0]["exact"], strict=True):
-        assert left["inclusion"] == pytest.approx(right["inclusion"], rel=1e-4)
+        assert left["inclusion"] == pytest.approx(right["inclusion"], rel=5e-4)
     for one, two in zip(small[1], large[1], strict=True):
         assert (one.name, one.n, one.exact_n) == (two.name, two.n, two.exact_n)
         for name in ("mean", "mean_abs", "std", "estimate", "ci_low", "ci_high"):
-            assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-6, abs=1e-6), name
+            left, right = getattr(one, name), getattr(two, name)
+            assert (left is None) == (right is None), name
+            assert left is None or left == pytest.approx(right, rel=1e-6, abs=1e-6), name
 
 
 def test_the_order_of_chunks_does_not_matter(engine: Engine) -> None:

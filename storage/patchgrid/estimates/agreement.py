@@ -61,9 +61,10 @@ def agreement(scores: ArrayLike, effects: ArrayLike, inclusion: ArrayLike) -> Ag
 def site_agreement(sums: Sums) -> Agreement:
     """Compare score and effect over all of a site's components from its sums alone, without Spearman."""
     assert sums.sampled, "these sums have no sampled cells"
-    m, w, wa, we, waa, wae, wee, signed, agree = (
-        float(sums[name].sum()) for name in ("m", "w", "wa", "we", "waa", "wae", "wee", "w_signed", "w_agree")
+    m, w, wa, wr, waa, war, wrr, signed, agree = (
+        float(sums[name].sum()) for name in ("m", "w", "wa", "wr", "waa", "war", "wrr", "w_signed", "w_agree")
     )
+    we, wae, wee = wa + wr, waa + war, waa + 2 * war + wrr
     if m == 0:
         return Agreement(0, math.nan, math.nan, math.nan, math.nan, math.nan)
     saa, see, sae = waa - wa * wa / w, wee - we * we / w, wae - wa * we / w

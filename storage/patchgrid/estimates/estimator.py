@@ -8,6 +8,17 @@ from scipy import special
 
 from patchgrid.estimates.sums import Sums
 
+#: Smallest effective number of sampled cells (Kish's) that a regression is fitted to.
+FIT_FROM = 8.0
+#: Coefficients of the regression: level, slope on the score, slope on the total effect.
+_COEFFICIENTS = 3
+#: A sum of squares about the mean that is a smaller part of the raw sum than this is rounding, not spread.
+_ROUNDING = 1e-9
+#: Keeps the two slopes apart where score and total effect are proportional; far below what a sample tells.
+_RIDGE = 1e-6
+
+_Array = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
@@ -16,38 +27,59 @@ class Estimates:
     #: Pairs that have the component, int64.
     n: NDArray[np.int64]
     #: Mean score over the pairs; NaN without any.
-    mean: NDArray[np.float64]
+    mean: _Array
     #: Mean |score| over the pairs.
-    mean_abs: NDArray[np.float64]
+    mean_abs: _Array
     #: Sample standard deviation of the score over the pairs; NaN with fewer than two.
-    std: NDArray[np.float64]
+    std: _Array
     #: Estimated mean effect: the mean score corrected by the sampled cells; NaN where none was sampled.
-    estimate: NDArray[np.float64]
+    estimate: _Array
     #: Lower end of the interval; NaN where the sample gives none.
-    ci_low: NDArray[np.float64]
+    ci_low: _Array
     #: Upper end of the interval.
-    ci_high: NDArray[np.float64]
+    ci_high: _Array
     #: Sampled cells, patched exactly, int64.
     exact_n: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """The mean effect as the sampled cells and all pairs together give it."""
+
+    #: The estimate.
+    middle: _Array
+    #: Variance of its error, without the pairs' own.
+    variance: _Array
+    #: Degrees of freedom.
+    freedom: _Array
 
 
 def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Estimates:
     """Estimate each component's mean effect, with an interval at confidence `level`.
 
-    With w = 1 / inclusion, r = effect - score, and sums over a component's sampled cells, the estimate is
-    mean score + Σwr / Σw: the difference estimator in Hájek's form (Särndal, Swensson and Wretman 1992,
-    "Model Assisted Survey Sampling", chapters 5 and 6). It stays unbiased however wrong the scores are, but
-    for a term of order 1 / exact_n. Its variance is (1/Σw)² Σ(1 - inclusion) w² (r - r̄)² · k / (k - 1)
-    with r̄ = Σwr / Σw and Kish's effective sample size k = (Σw)² / Σw²; the interval is Student's t, its
-    degrees of freedom k - 1. The factor k / (k - 1), absent from the large-sample formula, makes up for r̄
-    being fitted to the same cells.
+    a is the score and d the pair's total effect (clean - corrupted metric), both known for every pair; e is
+    the effect of a sampled cell, r = e - a, w = 1 / inclusion, k = (Σw)² / Σw² Kish's effective sample size.
+    The estimate is the generalized regression estimator (Särndal, Swensson and Wretman 1992, "Model Assisted
+    Survey Sampling", chapter 6) on (1, a, d): a line fitted to the sampled r by weighted least squares, and
+    its value at the means of a and d over *all* pairs, plus the mean score. With q = 3 coefficients
+    and u the residuals its variance is
+
+        Σ(1 - inclusion) w² u² / (Σw)² · (k / (k - q))² · (1 + δᵀ S⁻¹ δ),
+
+    δ the means of (a, d) over all pairs less those of the sample, S the sample's covariance. The last factor
+    is that of a fitted line away from its centre; k / (k - q) squared is the jackknife's (HC3 of MacKinnon
+    and White 1985) with every cell at the mean leverage. The interval is Student's t with k - q degrees of
+    freedom. The estimate is consistent however wrong the scores are: that costs width.
+
+    A sample with k below 8 is too small for a line: there the slopes are 0, δ too, and q = 1 (the difference
+    estimator in Hájek's form).
 
     The interval is for the mean over *this job's* pairs. Where every cell was patched, with certainty, it
     is a point. With `population` it is for the mean over the source of the pairs, and the pairs' own
-    sampling variance s²/n is added, s² = Σw (effect - ē)² / Σw · k / (k - 1) with ē = Σw effect / Σw. That
-    is the variance of two-phase sampling (Särndal, Swensson and Wretman, chapter 9); prediction-powered
-    inference (Angelopoulos et al. 2023, arXiv 2301.09633) has the like of it for measured cells that are
-    not among the scored ones. It takes the pairs to be independent draws.
+    sampling variance s²/n is added, s² = Σw (e - ē)² / Σw · k / (k - 1) with ē = Σwe / Σw. That is the
+    variance of two-phase sampling (Särndal, Swensson and Wretman, chapter 9); prediction-powered inference
+    (Angelopoulos et al. 2023, arXiv 2301.09633) has the like of it for measured cells that are not among
+    the scored ones. It takes the pairs to be independent draws.
 
     A component has no interval (NaN) where one cell was sampled, or where all sampled cells had inclusion 1
     and others were left out: such a sample says nothing of the rest. With few and uneven weights (k near 1)
@@ -60,8 +92,8 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
     exact_n = sums["m"] if sums.sampled else np.zeros_like(n)
     middle, half = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     if sums.sampled:
-        middle = mean + _ratio(sums["wr"], sums["w"])
-        half = _half_width(sums, population=population, level=level)
+        fit = _fit(sums, mean)
+        middle, half = fit.middle, _half_width(sums, fit, population=population, level=level)
     return Estimates(
         n=n.astype(np.int64),
         mean=mean,
@@ -74,28 +106,81 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
     )
 
 
-def _half_width(sums: Sums, *, population: bool, level: float) -> NDArray[np.float64]:
-    """Give half the interval's length, NaN where there is none."""
+def _fit(sums: Sums, mean: _Array) -> _Fit:
+    """Fit the line, and take its value at the means over all pairs."""
     total = sums["w"]
     size = _ratio(total**2, sums["ww"])
-    bias = _ratio(size, size - 1)
-    r_mean = _ratio(sums["wr"], total)
-    squares = np.maximum(sums["vrr"] - 2 * r_mean * sums["vr"] + r_mean**2 * sums["v"], 0)
-    variance = _ratio(squares, total**2) * bias
+    a, d, r = (_ratio(sums[name], total) for name in ("wa", "wd", "wr"))
+    saa, sdd = _spread(sums["waa"], a, total), _spread(sums["wdd"], d, total)
+    sad, sar, sdr = (
+        _ratio(sums[name], total) - left * right
+        for name, left, right in (("wad", a, d), ("war", a, r), ("wdr", d, r))
+    )
+    fitted = size >= FIT_FROM
+    # A regressor without spread has no slope.
+    sad, sar, sdr = (np.where(ok, s, 0) for s, ok in ((sad, (saa * sdd) > 0), (sar, saa > 0), (sdr, sdd > 0)))
+    saa, sdd = (np.where(s > 0, s * (1 + _RIDGE), 1) for s in (saa, sdd))
+    determinant = saa * sdd - sad**2
+    by_a = np.where(fitted, (sar * sdd - sad * sdr) / determinant, 0)
+    by_d = np.where(fitted, (sdr * saa - sad * sar) / determinant, 0)
+    to_a, to_d = mean - a, _ratio(sums["d"], sums["n"]) - d
+    leverage = (to_a**2 * sdd - 2 * to_a * to_d * sad + to_d**2 * saa) / determinant
+    freedom = size - np.where(fitted, _COEFFICIENTS, 1)
+    inflation = _ratio(size, freedom) ** 2 * (1 + np.where(fitted, leverage, 0))
+    squares = _residual_squares(sums, (a, d, r), by_a, by_d)
+    return _Fit(mean + r + by_a * to_a + by_d * to_d, _ratio(squares, total**2) * inflation, freedom)
+
+
+def _spread(squares: _Array, mean: _Array, total: _Array) -> _Array:
+    """Give the weighted variance from the weighted sum of squares; 0 for what is mere rounding."""
+    raw = _ratio(squares, total)
+    spread = raw - mean**2
+    return np.where(spread > _ROUNDING * raw, spread, 0)
+
+
+def _residual_squares(sums: Sums, means: tuple[_Array, _Array, _Array], by_a: _Array, by_d: _Array) -> _Array:
+    """Give Σv times the squared residuals (r - r̄) - by_a (a - ā) - by_d (d - d̄)."""
+    centre = dict(zip("adr", means, strict=True))
+
+    def about(x: str, y: str) -> _Array:
+        return (
+            sums[f"v{x}{y}"]
+            - centre[x] * sums[f"v{y}"]
+            - centre[y] * sums[f"v{x}"]
+            + centre[x] * centre[y] * sums["v"]
+        )
+
+    squares: _Array = (
+        about("r", "r")
+        - 2 * (by_a * about("a", "r") + by_d * about("d", "r"))
+        + by_a**2 * about("a", "a")
+        + 2 * by_a * by_d * about("a", "d")
+        + by_d**2 * about("d", "d")
+    )
+    return np.maximum(squares, 0)
+
+
+def _half_width(sums: Sums, fit: _Fit, *, population: bool, level: float) -> _Array:
+    """Give half the interval's length, NaN where there is none."""
+    variance = fit.variance
     certain = sums["v"] == 0
     census = certain & (sums["m"] == sums["n"]) & (sums["n"] > 0)
     variance[certain & ~census] = np.nan
     variance[census] = 0
+    freedom = fit.freedom
     if population:
-        e_mean = _ratio(sums["we"], total)
-        spread = np.maximum(_ratio(sums["wee"], total) - e_mean**2, 0)
-        variance += _ratio(spread * bias, sums["n"])
-    half: NDArray[np.float64] = special.stdtrit(size - 1, (1 + level) / 2) * np.sqrt(variance)
+        total = sums["w"]
+        size = _ratio(total**2, sums["ww"])
+        e_mean = _ratio(sums["wa"] + sums["wr"], total)
+        spread = np.maximum(_ratio(sums["waa"] + 2 * sums["war"] + sums["wrr"], total) - e_mean**2, 0)
+        variance = variance + _ratio(spread * _ratio(size, size - 1), sums["n"])
+        freedom = np.where(census, size - 1, freedom)
+    half: _Array = special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
     if not population:
         half[census] = 0
     return half
 
 
-def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ratio(top: _Array, bottom: _Array) -> _Array:
     """Divide, giving NaN wherever the divisor is not above 0."""
     return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)

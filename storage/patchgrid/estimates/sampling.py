@@ -1,27 +1,63 @@
 """Which cells (a pair and a component) are patched exactly: Poisson sampling with known probabilities.
 
-Every cell is drawn by itself, with its own inclusion probability, so nothing about the sample depends on the
-other pairs, on the chunk that a pair falls into, or on the worker that computes it.
+Every cell is drawn by itself, with its own inclusion probability. Of the other pairs nothing matters but the
+job's pilot, fixed once: the sample does not depend on the chunk that a pair falls into, or on the worker that
+computes it.
 """
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Expected uniform draws for each component, where the job has that many pairs.
+from patchgrid.estimates.sums import Sums
+
+#: Expected draws of its own for each component, where the job has that many pairs.
 FLOOR = 30.0
+#: Part of a component's own draws that is spread evenly over its cells; the rest goes by |score|.
+EVEN = 0.3
+#: Part of what goes by |score| that every pair gets alike; the rest follows how large the pair's scores are.
+ALIKE = 0.5
+#: A pair counts as at most this many times as large as an average one: bounds what a job can cost.
+LARGEST = 4.0
+#: Smallest scale, as a part of the mean scale: scores far below that are rounding, which differs by batch.
+SMALLEST = 1e-3
+#: Pairs whose scores tell how large a component's scores are, where the job has that many.
+PILOT = 64
 
 
 def expected_share(rate: float, *, pairs: int, floor: float = FLOOR) -> float:
     """Give the share of all cells that will be patched, on average.
 
-    This is `rate`, and more only where a job is so short that the uniform half of `rate` would give a
-    component fewer than `floor` draws; never more than 1. 0 when `rate` is 0.
+    This is `rate`, and more only where a job is so short that half of `rate` would give a component fewer
+    than `floor` draws; never more than 1. 0 when `rate` is 0.
     """
-    return min(1.0, _uniform(rate, pairs, floor) + rate / 2)
+    return min(1.0, _own(rate, pairs, floor) + rate / 2)
+
+
+def pilot_rows(pairs: int) -> list[int]:
+    """Give the row numbers of the pilot pairs: up to `PILOT`, evenly spaced over the job's pairs."""
+    count = min(PILOT, pairs)
+    return [number * pairs // count for number in range(count)]
+
+
+def pilot_scales(pilot: Sums, axes: Sequence[int]) -> NDArray[np.float64]:
+    """Give each component's mean |score| over the pilot pairs, float64 `[*axes]`.
+
+    A component whose pilot scores are all zero, or that no pilot pair has, gets the mean of the others (1
+    where there are none); none is below `SMALLEST` of that mean. `axes` may have
+    another number of aligned positions than the pilot.
+    """
+    known = _fitted(np.where(pilot["abs_a"] > 0, pilot["abs_a"], np.nan) / np.maximum(pilot["n"], 1), axes)
+    missing = np.isnan(known)
+    if missing.all():
+        return np.ones(known.shape)
+    mean = known[~missing].mean()
+    known[missing] = mean
+    return np.clip(known, SMALLEST * mean, None)
 
 
 def inclusion(
@@ -29,21 +65,31 @@ def inclusion(
     *,
     rate: float,
     pairs: int,
+    scales: NDArray[Any] | None = None,
     floor: float = FLOOR,
     present: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Give the probability with which each cell of one pair and site is patched exactly.
 
-    One part is uniform, max(rate / 2, floor / pairs); the other is in proportion to |score| and carries
-    rate / 2 of the pair's cells. The scale of the scores is this pair's own sum of |score|, so no pair
-    needs to know of another. What exceeds 1 goes to the other cells: the probabilities sum to
-    `expected_share` times the number of cells. With all scores zero they are all equal.
+    Every component has draws of its own, u = max(rate / 2, floor / pairs) of its cells: `EVEN` of them
+    whatever its scores, the rest in proportion to |score| / scale, that is to how large the score is *for
+    this component*. Another rate / 2 of all cells goes to the large components, in proportion to |score|.
+    Probabilities in proportion to the size of what is summed are what makes a sum's variance small
+    (Särndal, Swensson and Wretman 1992, section 3.6.2); the even part bounds the weights where the scores
+    mislead.
+
+    Of what goes by |score|, `ALIKE` is shared out within the pair; the rest grows with the pair's scores, so
+    that pairs with large scores are patched more. The probabilities sum to `expected_share` times the number
+    of cells, on average over the job's pairs if `scales` are right, and for every pair without them. What
+    exceeds 1 goes to the pair's other cells. With all scores zero they are all equal.
 
     Args:
         scores: one pair's scores at one site, any shape; finite.
         rate: share of the job's cells to patch, 0 to 1.
         pairs: pairs in the job.
-        floor: expected uniform draws for each component.
+        scales: mean |score| of each component over the job, above 0, broadcast against `scores`. None: they
+            are not known, and all components count as equally large.
+        floor: expected draws of its own for each component.
         present: cells that the pair has, broadcast against `scores`; the others get 0. None: all.
 
     Returns:
@@ -52,13 +98,17 @@ def inclusion(
     sizes = np.abs(scores, dtype=np.float64)
     if rate == 0:
         return np.zeros(sizes.shape)
-    uniform = _uniform(rate, pairs, floor)
+    own = _own(rate, pairs, floor)
     share = expected_share(rate, pairs=pairs, floor=floor)
-    if present is None:
-        return _fill(sizes.ravel(), uniform, share).reshape(sizes.shape)
+    if scales is not None:
+        sizes *= own * (1 - EVEN) / np.asarray(scales, np.float64) + rate / 2 / np.mean(scales)
+    here = np.broadcast_to(True if present is None else present, sizes.shape)
+    if scales is not None and share < 1 and here.any():
+        by_score = share - EVEN * own
+        times = min(LARGEST, float(sizes[here].mean()) / by_score)
+        share = min(1.0, EVEN * own + by_score * (ALIKE + (1 - ALIKE) * times))
     probability = np.zeros(sizes.shape)
-    here = np.broadcast_to(present, sizes.shape)
-    probability[here] = _fill(sizes[here], uniform, share)
+    probability[here] = _fill(sizes[here], EVEN * own, share)
     return probability
 
 
@@ -85,6 +135,7 @@ def sample(
     seed: int,
     site: str,
     pair: int,
+    scales: NDArray[Any] | None = None,
     floor: float = FLOOR,
     present: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -93,14 +144,24 @@ def sample(
     Arguments as for `inclusion` and `draw`; `pair` is the pair's row number in the job. `scores` must have
     the pair's own shape: padding it with positions that it lacks would move the flat indices of the draws.
     """
-    probability = inclusion(scores, rate=rate, pairs=pairs, floor=floor, present=present)
+    probability = inclusion(scores, rate=rate, pairs=pairs, scales=scales, floor=floor, present=present)
     return draw(seed, site, pair, probability.shape) < probability, probability
 
 
-def _uniform(rate: float, pairs: int, floor: float) -> float:
-    """Give the part of the inclusion probability that is the same for every cell."""
+def _own(rate: float, pairs: int, floor: float) -> float:
+    """Give the share of every component's cells that is drawn for the component's own sake."""
     assert 0 <= rate <= 1, f"rate {rate} is not a share"
     return 0.0 if rate == 0 else min(1.0, max(rate / 2, floor / max(pairs, 1)))
+
+
+def _fitted(values: NDArray[np.float64], axes: Sequence[int]) -> NDArray[np.float64]:
+    """Give values another number of aligned positions, NaN where there are more of them."""
+    wanted = np.full(tuple(axes), np.nan)
+    if not values.ndim:
+        return wanted
+    same = tuple(slice(0, min(have, want)) for have, want in zip(values.shape, axes, strict=True))
+    wanted[same] = values[same]
+    return wanted
 
 
 def _fill(sizes: NDArray[np.float64], uniform: float, share: float) -> NDArray[np.float64]:

@@ -9,10 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 #: Sums over all pairs that have the component, a the score: number of pairs, a, |a|, a².
 SCORE_SUMS = ("n", "a", "abs_a", "aa")
-#: Sums over the sampled cells, e the effect, w = 1 / inclusion, r = e - a, v = (1 - inclusion) w²: number
-#: of cells, w, w², w r, v, v r, v r², w a, w e, w a², w a e, w e², w where e is not 0, w where e is not 0
-#: and has the sign of a.
-CELL_SUMS = ("m", "w", "ww", "wr", "v", "vr", "vrr", "wa", "we", "waa", "wae", "wee", "w_signed", "w_agree")
+#: Kept where cells are sampled. The first, over all pairs that have the component: d, the pair's total effect
+#: (clean metric - corrupted metric). The others over the sampled cells, e the effect, r = e - a, w = 1 /
+#: inclusion, v = (1 - inclusion) w²: number of cells, w², w where e is not 0, w where e is not 0 and has the
+#: sign of a; then Σw and Σv times the products of any two of (1, a, d, r).
+CELL_SUMS = (
+    *("d", "m", "ww", "w_signed", "w_agree"),
+    *("w", "wa", "wd", "wr", "waa", "wad", "war", "wdd", "wdr", "wrr"),
+    *("v", "va", "vd", "vr", "vaa", "vad", "var", "vdd", "vdr", "vrr"),
+)
 
 #: Scores converted to float64 at a time; bounds the memory that adding many pairs takes.
 _BLOCK = 1 << 16
@@ -71,17 +76,34 @@ class Sums:
         row: NDArray[np.float64] = self.values[self.names.index(name)]
         return row
 
-    def add_pair(self, scores: NDArray[Any], present: NDArray[np.bool_] | None = None) -> None:
-        """Add one pair's scores `[*axes]`; `present` as for `add_pairs`, without its pair axis."""
-        self.add_pairs(scores[None], None if present is None else present[None])
+    def add_pair(
+        self, scores: NDArray[Any], present: NDArray[np.bool_] | None = None, *, total_effect: float = 0.0
+    ) -> None:
+        """Add one pair's scores `[*axes]`; the rest as for `add_pairs`, without its pair axis."""
+        self.add_pairs(
+            scores[None],
+            None if present is None else present[None],
+            total_effects=np.array([total_effect]),
+        )
 
-    def add_pairs(self, scores: NDArray[Any], present: NDArray[np.bool_] | None = None) -> None:
+    def add_pairs(
+        self,
+        scores: NDArray[Any],
+        present: NDArray[np.bool_] | None = None,
+        *,
+        total_effects: NDArray[Any] | None = None,
+    ) -> None:
         """Add the scores `[pair, *axes]` of several pairs at once.
 
         `present` is true for the components that a pair has and broadcasts against `scores`; what stands in
         `scores` elsewhere is ignored. With aligned sums the position axis may have any size.
+        `total_effects` `[pair]` are the pairs' clean metrics less their corrupted ones; sums without sampled
+        cells have no use for them, and None counts as 0.
         """
-        values = self._window(scores.shape[1:])[: len(SCORE_SUMS)]
+        window = self._window(scores.shape[1:])
+        if self.sampled and total_effects is not None:
+            window[len(SCORE_SUMS)] += _spread(total_effects, scores.shape, present)
+        values = window[: len(SCORE_SUMS)]
         step = max(1, _BLOCK // max(1, scores[0].size)) if len(scores) else 1
         for start in range(0, len(scores), step):
             block = np.asarray(scores[start : start + step], np.float64)
@@ -101,23 +123,27 @@ class Sums:
         scores: NDArray[Any],
         effects: NDArray[Any],
         inclusion: NDArray[Any],
+        total_effects: NDArray[Any] | None = None,
     ) -> None:
-        """Add sampled cells: four arrays with an entry a cell.
+        """Add sampled cells: arrays with an entry a cell.
 
         `index` holds one array for each component axis, as `np.nonzero` gives; the same component may come
-        many times (once a pair). Scores and effects in metric units, inclusion probabilities above 0 and up
-        to 1.
+        many times (once a pair). Scores, effects and the total effects of the cells' pairs (None: all 0) in
+        metric units, inclusion probabilities above 0 and up to 1.
         """
         assert self.sampled, "these sums have no room for cells"
         if not len(scores):
             return
         if self.aligned:
             self._window((self.axes[0], int(index[1].max()) + 1, *self.axes[2:]))
-        rows = _cell_rows(*(np.asarray(x, np.float64) for x in (scores, effects, inclusion)))
+        if total_effects is None:
+            total_effects = np.zeros(len(scores))
+        numbers = (scores, effects, inclusion, total_effects)
+        rows = _cell_rows(*(np.asarray(x, np.float64) for x in numbers))
         flat = np.ravel_multi_index(index, self.axes)
         size = int(np.prod(self.axes))
         totals = np.stack([np.bincount(flat, row, minlength=size) for row in rows])
-        self.values[len(SCORE_SUMS) :] += totals.reshape(-1, *self.axes)
+        self.values[len(SCORE_SUMS) + 1 :] += totals.reshape(-1, *self.axes)
 
     def __iadd__(self, other: "Sums") -> Self:
         assert self.aligned == other.aligned, "aligned sums add to aligned sums only"
@@ -143,32 +169,33 @@ class Sums:
         return window
 
 
+def _spread(
+    total_effects: NDArray[Any], shape: tuple[int, ...], present: NDArray[np.bool_] | None
+) -> NDArray[np.float64] | float:
+    """Sum total effects `[pair]` over the pairs that have each component."""
+    d = np.asarray(total_effects, np.float64)
+    assert np.isfinite(d).all(), "a metric is not finite: such a pair must fail before it is added"
+    if present is None:
+        return float(d.sum())
+    total: NDArray[np.float64] = np.tensordot(d, np.broadcast_to(present, shape), axes=1)
+    return total
+
+
 def _cell_rows(
-    a: NDArray[np.float64], e: NDArray[np.float64], inclusion: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], ...]:
-    """Give each cell's part in each of `CELL_SUMS`, in their order."""
+    a: NDArray[np.float64], e: NDArray[np.float64], inclusion: NDArray[np.float64], d: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """Give each cell's part in each of `CELL_SUMS` but the first, in their order."""
     assert ((inclusion > 0) & (inclusion <= 1)).all(), "an inclusion probability is not in (0, 1]"
     assert np.isfinite(a).all(), "a sampled score is not finite"
     assert np.isfinite(e).all(), "an effect is not finite: such a pair must fail before it is added"
     w = 1 / inclusion
-    r = e - a
     v = (1 - inclusion) * w * w
     signed = e != 0
     agree = signed & (np.sign(a) == np.sign(e))
-    wa, we = w * a, w * e
-    return (
-        np.ones_like(w),
-        w,
-        w * w,
-        w * r,
-        v,
-        v * r,
-        v * r * r,
-        wa,
-        we,
-        wa * a,
-        wa * e,
-        we * e,
-        w * signed,
-        w * agree,
-    )
+    r = e - a
+    products = (np.ones_like(w), a, d, r, a * a, a * d, a * r, d * d, d * r, r * r)
+    return [
+        *(np.ones_like(w), w * w, w * signed, w * agree),
+        *(w * product for product in products),
+        *(v * product for product in products),
+    ]

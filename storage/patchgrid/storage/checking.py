@@ -16,6 +16,7 @@ from patchgrid.storage.tables import chunk, job, outcome, pair
 
 #: Blobs read at a time.
 _BATCH = 64
+_WITH_BLOBS = (tables.sums, tables.scores, tables.total, tables.pilot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def check(url: str, *, timeout: float = 30) -> CheckReport:
             revision=REVISIONS[-1],
             jobs=_count(session, job),
             chunks=_count(session, chunk),
-            blobs=sum(_count(session, table) for table in (tables.sums, tables.scores, tables.total)),
+            blobs=sum(_count(session, table) for table in _WITH_BLOBS),
             problems=tuple(problems),
         )
 
@@ -115,6 +116,11 @@ def _blobs(session: Session) -> Iterator[str]:
                     unpack(data, f"the {table.name} of chunk {chunk_id}, {site}, job {job_id}")
                 except CorruptData as error:
                     yield str(error)
+    for row in session.execute(select(tables.pilot)).all():
+        try:
+            unpack(row.data, f"the pilot of job {row.job_id}, {row.site}")
+        except CorruptData as error:
+            yield str(error)
 
 
 def _totals(session: Session) -> Iterator[str]:

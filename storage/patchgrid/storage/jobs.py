@@ -232,7 +232,7 @@ def delete(session: Session, job_id: int) -> None:
     session.execute(select(tables.chunk.c.id).where(tables.chunk.c.job_id == job_id).with_for_update()).all()
     for each in (
         *(tables.top_component, tables.exact, tables.outcome, tables.total, tables.scores, tables.sums),
-        *(tables.chunk, tables.pair),
+        *(tables.pilot, tables.chunk, tables.pair),
     ):
         session.execute(each.delete().where(each.c.job_id == job_id))
     session.execute(table.delete().where(table.c.id == job_id))

@@ -9,8 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.estimates import Sums
+from patchgrid.estimates.sums import CELL_SUMS, SCORE_SUMS
 from patchgrid.storage import tables
 from patchgrid.storage.blobs import pack, unpack
+from patchgrid.storage.errors import CorruptData
 
 #: The two kinds of sums: over all positions at once (axes `[layer(, head)]`), and by aligned position (axes
 #: `[layer, position(, head)]`).
@@ -28,6 +30,7 @@ def pack_sums(sums: Sums) -> bytes:
 def read_sums(data: bytes, what: str) -> Sums:
     """Read sums from their blob; `CorruptData`, which calls them `what`, if it is damaged."""
     blob = unpack(data, what)
+    _check_names(blob.meta, what)
     return _as_sums(blob.arrays[0], blob.meta)
 
 
@@ -44,7 +47,9 @@ def add_up(session: Session, job_id: int, site: str, kind: str) -> Sums | None:
     run: tuple[NDArray[np.float64], Mapping[str, Any]] | None = None
     with session.execute(query) as rows:
         for chunk_id, data in rows:
-            blob = unpack(data, f"the stored sums of job {job_id}, chunk {chunk_id}, {site}")
+            what = f"the stored sums of job {job_id}, chunk {chunk_id}, {site}"
+            blob = unpack(data, what)
+            _check_names(blob.meta, what)
             array = blob.arrays[0]
             # Nearly all chunks have the same sums of the same shape: those are added as plain arrays.
             if run is not None and (run[1] == blob.meta and run[0].shape == array.shape):
@@ -60,6 +65,11 @@ def _joined(result: Sums | None, run: tuple[NDArray[np.float64], Mapping[str, An
         return result
     part = _as_sums(*run)
     return part if result is None else result + part
+
+
+def _check_names(meta: Mapping[str, Any], what: str) -> None:
+    if tuple(meta["names"]) not in (SCORE_SUMS, SCORE_SUMS + CELL_SUMS):
+        raise CorruptData(f"{what} were made by another version of patchgrid: delete and repeat the job")
 
 
 def _as_sums(array: NDArray[np.float64], meta: Mapping[str, Any]) -> Sums:

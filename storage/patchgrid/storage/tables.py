@@ -167,6 +167,15 @@ total = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+#: One blob a job and site: the sums over the job's pilot pairs, fixed by the first worker.
+pilot = Table(
+    "pilot",
+    metadata,
+    _job_id(primary_key=True),
+    Column("site", String(32), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
 #: One blob a chunk and site: the scores of the chunk's pairs.
 scores = Table(
     "scores",

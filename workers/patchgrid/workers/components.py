@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.engine.names import REST
+from patchgrid.engine.results import PairResult
 from patchgrid.engine.types import Pair
 
 Floats = NDArray[np.float32]
@@ -36,12 +37,29 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class AlignedScores:
-    """One pair's scores at one site, by aligned column."""
+    """One pair's scores at one site, by the components that are compared across pairs."""
 
-    #: float32 `[layer, column(, head)]`.
+    #: float32 `[layer(, column)(, head)]`.
     values: Floats
-    #: bool of the same shape, true where the pair has the column; None: it has them all.
+    #: bool of the same shape, true where the pair has the component; None: it has them all.
     present: Mask | None
+
+
+def failure(result: PairResult) -> str | None:
+    """Say why a pair has no scores that can be summed, though its metrics may be numbers; None if it has."""
+    if result.error is not None:
+        return result.error
+    for site, scores in result.scores.items():
+        if not np.isfinite(scores).all():
+            return f"the scores of {site} are not finite: the metric's gradient is NaN or infinite"
+    return None
+
+
+def arrange(
+    scores: Floats, alignment: Alignment, columns: Sequence[tuple[int, ...]], kind: str
+) -> AlignedScores:
+    """Give the scores of the components of this kind, `whole` or `aligned`."""
+    return AlignedScores(whole(scores), None) if kind == "whole" else align(scores, alignment, columns)
 
 
 def whole(scores: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """One chunk measured: attribution for every pair, exact patching for the cells drawn, the sums of both."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,11 +10,11 @@ from patchgrid.engine import Engine
 from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.results import PairResult
 from patchgrid.engine.types import Component, Pair
-from patchgrid.estimates import Sums, sample
+from patchgrid.estimates import Sums, pilot_scales, sample
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.writing import ChunkResult, ExactCell, PairOutcome
-from patchgrid.workers.components import AlignedScores, Alignment, Floats, align, whole
+from patchgrid.workers.components import AlignedScores, Alignment, Floats, align, failure, whole
 
 #: Takes the share of the chunk's work that is done, 0 to 1; what it raises ends the measuring.
 OnShare = Callable[[float], None]
@@ -37,6 +37,15 @@ class _Measured:
     #: Each cell's index in the array of its site.
     places: list[tuple[int, ...]] = field(default_factory=list)
 
+    @property
+    def total_effect(self) -> float:
+        """How far the two prompts' metrics are apart."""
+        return self.result.clean_metric - self.result.corrupted_metric
+
+    def of_kind(self, kind: str, site: str) -> AlignedScores:
+        """Give the scores of the components of this kind."""
+        return AlignedScores(self.whole[site], None) if kind == "whole" else self.aligned[site]
+
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
@@ -55,6 +64,7 @@ def measure_chunk(
     first: int,
     pairs: Sequence[Pair],
     *,
+    pilot: Mapping[str, Sums] | None = None,
     batch_tokens: int | None = None,
     on_share: OnShare = lambda _share: None,
 ) -> ChunkResult:
@@ -66,6 +76,8 @@ def measure_chunk(
         Row number of the chunk's first pair in the job.
     pairs
         The chunk's pairs, in order.
+    pilot
+        The job's pilot by site. Without one every component counts as equally large.
     """
     began = time.perf_counter()
     spec = job.spec
@@ -85,7 +97,13 @@ def measure_chunk(
         _arrange(first + place, pair, result, alignment)
         for place, (pair, result) in enumerate(zip(pairs, results, strict=True))
     ]
-    _patch_drawn(engine, job, measured, alignment, batch_tokens, share)
+    draws = [
+        (place, draw)
+        for place, one in enumerate(measured)
+        if one.error is None
+        for draw in _draw_cells(job, one, pilot or {})
+    ]
+    _patch(engine, job, measured, draws, alignment, batch_tokens, share)
     done = [one for one in measured if one.error is None]
     return ChunkResult(
         provenance=_provenance(engine, job),
@@ -112,7 +130,7 @@ class _Share:
 
 
 def _arrange(index: int, pair: Pair, result: PairResult, alignment: Alignment) -> _Measured:
-    one = _Measured(index, pair, result, result.error or _not_finite(result))
+    one = _Measured(index, pair, result, failure(result))
     if one.error is None:
         one.columns = alignment.columns(pair, len(result.tokens))
         one.whole = {site: whole(scores) for site, scores in result.scores.items()}
@@ -120,29 +138,16 @@ def _arrange(index: int, pair: Pair, result: PairResult, alignment: Alignment) -
     return one
 
 
-def _not_finite(result: PairResult) -> str | None:
-    """Say which scores are not numbers, though the metrics are; None where all are."""
-    for site, scores in result.scores.items():
-        if not np.isfinite(scores).all():
-            return f"the scores of {site} are not finite: the metric's gradient is NaN or infinite"
-    return None
-
-
-def _patch_drawn(
+def _patch(
     engine: Engine,
     job: JobRecord,
     measured: Sequence[_Measured],
+    draws: Sequence[tuple[int, _Draw]],
     alignment: Alignment,
     batch_tokens: int | None,
     share: _Share,
 ) -> None:
-    """Draw cells and patch them exactly; a pair with an effect that is not a number becomes a failed one."""
-    draws = [
-        (place, draw)
-        for place, one in enumerate(measured)
-        if one.error is None
-        for draw in _draw_cells(job, one)
-    ]
+    """Patch cells exactly; a pair with an effect that is not a number becomes a failed one."""
     if not draws:
         return
     effects, errors = engine.patch_cells(
@@ -161,26 +166,25 @@ def _patch_drawn(
         measured[place].places.append(draw.place)
 
 
-def _draw_cells(job: JobRecord, one: _Measured) -> list[_Draw]:
+def _draw_cells(job: JobRecord, one: _Measured, pilot: Mapping[str, Sums]) -> list[_Draw]:
     """Draw one pair's cells at every site."""
     draws = []
     for site in job.spec.sites:
-        values, present = one.whole[site], None
-        if job.kind == "aligned":
-            values, present = one.aligned[site].values, one.aligned[site].present
+        scores = one.of_kind(job.kind, site)
         drawn, inclusion = sample(
-            values,
+            scores.values,
             rate=job.spec.exact,
             pairs=job.pairs,
             seed=job.spec.seed,
             site=site,
             pair=one.index,
-            present=present,
+            scales=pilot_scales(pilot[site], scores.values.shape) if site in pilot else None,
+            present=scores.present,
         )
         for at in zip(*np.nonzero(drawn), strict=True):
             place = tuple(int(axis) for axis in at)
             component = _component(job, one, site, place)
-            draws.append(_Draw(component, place, float(values[at]), float(inclusion[at])))
+            draws.append(_Draw(component, place, float(scores.values[at]), float(inclusion[at])))
     return draws
 
 
@@ -219,12 +223,16 @@ def _sums(job: JobRecord, done: Sequence[_Measured]) -> dict[tuple[str, str], Su
     sampled = job.spec.exact > 0
     for site in job.spec.sites:
         totals = Sums.zeros(done[0].whole[site].shape, sampled=sampled and job.kind == "whole")
-        totals.add_pairs(np.stack([one.whole[site] for one in done]))
+        totals.add_pairs(
+            np.stack([one.whole[site] for one in done]),
+            total_effects=np.array([one.total_effect for one in done]),
+        )
         by_column = Sums.zeros(
             done[0].aligned[site].values.shape, sampled=sampled and job.kind == "aligned", aligned=True
         )
         for one in done:
-            by_column.add_pair(one.aligned[site].values, one.aligned[site].present)
+            scores = one.aligned[site]
+            by_column.add_pair(scores.values, scores.present, total_effect=one.total_effect)
         _add_cells(totals if job.kind == "whole" else by_column, site, done)
         sums[site, "whole"], sums[site, "aligned"] = totals, by_column
     return sums
@@ -232,15 +240,15 @@ def _sums(job: JobRecord, done: Sequence[_Measured]) -> dict[tuple[str, str], Su
 
 def _add_cells(sums: Sums, site: str, done: Sequence[_Measured]) -> None:
     rows = [
-        (place, cell)
+        (place, cell, one.total_effect)
         for one in done
         for place, cell in zip(one.places, one.cells, strict=True)
         if cell.site == site
     ]
     if not rows:
         return
-    index = tuple(np.array(axis) for axis in zip(*(at for at, _ in rows), strict=True))
-    numbers = np.array([(cell.score, cell.effect, cell.inclusion) for _, cell in rows])
+    index = tuple(np.array(axis) for axis in zip(*(at for at, *_ in rows), strict=True))
+    numbers = np.array([(cell.score, cell.effect, cell.inclusion, total) for _, cell, total in rows])
     sums.add_cells(index, *numbers.T)
 
 

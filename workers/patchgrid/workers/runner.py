@@ -14,6 +14,7 @@ from patchgrid.workers.errors import LeaseLostError, ModelChangedError, StopRequ
 from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.identity import may_be_alive, worker_name
 from patchgrid.workers.measuring import measure_chunk
+from patchgrid.workers.pilot import job_pilot
 
 _log = logging.getLogger(__name__)
 
@@ -132,11 +133,18 @@ class _Run:
             if self.stop.is_set() and share < 1:
                 raise StopRequestedError
 
+        def on_pilot(_done: float) -> None:
+            on_share(0.0)
+
+        pilot = job_pilot(
+            self.database, self.engine, self.job, batch_tokens=self.batch_tokens, on_batch=on_pilot
+        )
         result = measure_chunk(
             self.engine,
             self.job,
             lease.first,
             pairs,
+            pilot=pilot,
             batch_tokens=self.batch_tokens,
             on_share=on_share,
         )
