@@ -54,6 +54,7 @@ job = Table(
     Column("key", String(64), nullable=False, unique=True),
     Column("name", Text),
     Column("spec", _Json, nullable=False),
+    # state: pending, running, paused, done, failed or cancelled.
     Column("state", String(16), nullable=False),
     Column("spans", _Json, nullable=False),
     Column("pairs", Integer, nullable=False),
@@ -103,7 +104,8 @@ provenance = Table(
     Column("seed", BigInteger, nullable=False),
 )
 
-# state: pending, leased, done or failed. Whether a chunk may be claimed is told by its own row alone.
+# state: pending, leased, held (of a paused job), done, failed or cancelled. Whether a chunk may be claimed is
+# told by its own row alone, and so is the model it needs.
 chunk = Table(
     "chunk",
     metadata,
@@ -113,11 +115,14 @@ chunk = Table(
     Column("last", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("priority", Integer, nullable=False),
+    Column("model", Text, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("not_before", Double, nullable=False),
     Column("lease_until", Double),
     Column("worker", Text),
+    # The pair that a worker measuring pair by pair is at; what it died of, if it dies.
+    Column("at_pair", Integer),
     Column("done", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("seconds", Double),
@@ -127,6 +132,7 @@ chunk = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_chunk_claim", chunk.c.state, chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
+Index("ix_chunk_model", chunk.c.state, chunk.c.model, chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
 Index("ix_chunk_job_state", chunk.c.job_id, chunk.c.state, chunk.c.id)
 Index("uq_chunk_job_first", chunk.c.job_id, chunk.c.first, unique=True)
 
@@ -212,4 +218,46 @@ top_component = Table(
     *_component(),
     Column("score", Double, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# state: starting, idle, working, waiting (for the database's disk or server), draining or stopped. A worker
+# whose `seen_at` is old is lost, whatever its state.
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("models", _Json, nullable=False),
+    Column("loaded", _Json, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("message", Text),
+    Column("job_id", Integer),
+    Column("chunk_id", Integer),
+    Column("memory_used", BigInteger),
+    Column("memory_total", BigInteger),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("drain", Integer, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("pairs", Integer, nullable=False),
+    Column("pairs_per_second", Double),
+    Column("lease_losses", Integer, nullable=False),
+    Column("takeovers", Integer, nullable=False),
+    Column("failures", _Json, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: One row a model that a worker could not load, until it could.
+load_failure = Table(
+    "load_failure",
+    metadata,
+    Column("worker", String(255), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("error", Text, nullable=False),
+    Column("failed_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Index("ix_load_failure_model", "model"),
 )
