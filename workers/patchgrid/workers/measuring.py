@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from patchgrid.engine import Engine
 from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.results import PairResult
 from patchgrid.engine.types import Component, Pair
@@ -15,6 +14,7 @@ from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.writing import ChunkResult, ExactCell, PairOutcome
 from patchgrid.workers.components import AlignedScores, Alignment, Floats, align, failure, whole
+from patchgrid.workers.models import Engine
 
 #: Takes the share of the chunk's work that is done, 0 to 1; what it raises ends the measuring.
 OnShare = Callable[[float], None]

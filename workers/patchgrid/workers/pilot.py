@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from patchgrid.engine import Engine
 from patchgrid.engine.types import Pair
 from patchgrid.estimates import Sums, expected_share, pilot_rows
 from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pilot import keep_first_pilot, pilot_pairs, read_pilot
 from patchgrid.workers.components import Alignment, arrange, failure
+from patchgrid.workers.models import Engine
 
 
 def job_pilot(

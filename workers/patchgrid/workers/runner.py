@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from patchgrid.engine import Engine
 from patchgrid.storage import jobs, leases, provenance
 from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
@@ -14,6 +13,7 @@ from patchgrid.workers.errors import LeaseLostError, ModelChangedError, StopRequ
 from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.identity import may_be_alive, worker_name
 from patchgrid.workers.measuring import measure_chunk
+from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import job_pilot
 
 _log = logging.getLogger(__name__)

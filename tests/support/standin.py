@@ -1,0 +1,174 @@
+"""A cheap engine that stands in for a model: scores come from the pair's text alone, and no torch is needed.
+
+A pair's numbers are the same in any batch, any chunk and any process. Words in a pair's clean prompt make
+trouble: KILL ends the process with SIGKILL, OOM is too large for memory even alone, NAN gives metrics that
+are not numbers, RAISE raises RuntimeError, CUDA raises what a broken GPU does, HANG sleeps without end.
+"""
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchgrid.engine.errors import ModelError
+from patchgrid.engine.names import HEAD_SITES
+from patchgrid.engine.results import PairResult
+from patchgrid.engine.types import Component, Pair
+from patchgrid.storage.provenance import Provenance
+from patchgrid.workers.models import ModelKey
+
+LAYERS, HEADS = 2, 3
+#: Models whose name begins so cannot be loaded.
+UNLOADABLE = "unloadable"
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class StandInLayout:
+    """What is asked of a model's sizes."""
+
+    n_layers: int = LAYERS
+    n_heads: int = HEADS
+
+
+@dataclass(slots=True)
+class StandIn:
+    """An engine whose scores are made from each pair's text."""
+
+    #: Where its numbers come from.
+    provenance: Provenance
+    #: Pairs a batch.
+    batch: int = 8
+    #: Seconds that a batch takes.
+    seconds: float = 0.0
+    #: Called with each batch's pairs before it is computed.
+    on_begin: Callable[[Sequence[Pair]], None] | None = None
+    layout: StandInLayout = field(default_factory=StandInLayout)
+    #: It was told to close.
+    closed: bool = False
+
+    def attribute(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        sites: Sequence[str] = ("z", "mlp_out"),
+        on_batch: Callable[[float], None] = lambda _finished: None,
+        **_options: object,
+    ) -> list[PairResult]:
+        """Score every pair at the sites."""
+        results = []
+        for group in self._batches(pairs):
+            results += [_score(pair, sites) for pair in group]
+            on_batch(len(group))
+        return results
+
+    def patch_cells(
+        self,
+        pairs: Sequence[Pair],
+        cells: Sequence[tuple[int, Component]],
+        *,
+        on_batch: Callable[[float], None] = lambda _finished: None,
+        **_options: object,
+    ) -> tuple[Floats, dict[int, str]]:
+        """Give the effects of cells: a fixed function of their scores."""
+        scores = {
+            (index, site): _site_scores(pairs[index], site)
+            for index, site in {(index, component.site) for index, component in cells}
+        }
+        effects = [_effect(scores[index, component.site], component) for index, component in cells]
+        for group in self._batches(pairs):
+            on_batch(len(group))
+        return np.array(effects, dtype=np.float32), {}
+
+    def close(self) -> None:
+        """Give up the model."""
+        self.closed = True
+
+    def _batches(self, pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
+        for start in range(0, len(pairs), self.batch):
+            group = pairs[start : start + self.batch]
+            if self.on_begin is not None:
+                self.on_begin(group)
+            for pair in group:
+                _make_trouble(pair)
+            if self.seconds:
+                time.sleep(self.seconds)
+            yield group
+
+
+def load(
+    key: ModelKey,
+    *,
+    batch: int = 8,
+    seconds: float = 0.0,
+    on_begin: Callable[[Sequence[Pair]], None] | None = None,
+) -> StandIn:
+    """Give the engine of a model; `ModelError` for one whose name begins with `UNLOADABLE`."""
+    if key.model.startswith(UNLOADABLE):
+        raise ModelError(f"no model folder at {key.model}")
+    weights = hashlib.sha256(key.model.encode()).hexdigest()
+    versions = {"patchgrid": "0.1.0"}
+    provenance = Provenance(key.model, key.revision, "config", weights, versions, "float32", "cpu", seed=0)
+    return StandIn(provenance, batch=batch, seconds=seconds, on_begin=on_begin)
+
+
+def make_pairs(count: int, words: dict[int, str] | None = None) -> list[Pair]:
+    """Give pairs of 3 to 5 tokens that differ from each other; `words` are put into the pairs they name."""
+    return [_pair(index, (words or {}).get(index)) for index in range(count)]
+
+
+def _pair(index: int, word: str | None) -> Pair:
+    end = " ".join(["to"] * (index % 3))
+    clean, corrupted = (f"{side} {index} {word or 'gave'} {end}".strip() for side in ("Mary", "John"))
+    return Pair(clean, corrupted, " a", " b")
+
+
+def _make_trouble(pair: Pair) -> None:
+    words = pair.clean.split()
+    if "KILL" in words:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "RAISE" in words:
+        raise RuntimeError("the pair makes trouble")
+    if "CUDA" in words:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    while "HANG" in words:
+        time.sleep(1)
+
+
+def _score(pair: Pair, sites: Sequence[str]) -> PairResult:
+    words, others = pair.clean.split(), pair.corrupted.split()
+    if len(words) != len(others):
+        return PairResult(error=f"the prompts differ in length: {len(words)} and {len(others)} tokens")
+    if "OOM" in words:
+        return PairResult(error=f"out of memory with this pair alone ({len(words)} tokens)")
+    if "NAN" in words:
+        return PairResult(
+            error="the metric of the clean run is not finite: the model's logits are NaN or infinite"
+        )
+    clean, corrupted = _rng(pair, "metrics").normal(size=2).tolist()
+    scores = {site: _site_scores(pair, site) for site in sites}
+    return PairResult(scores, clean, corrupted, tuple(words), tuple(others))
+
+
+def _site_scores(pair: Pair, site: str) -> Floats:
+    positions = len(pair.clean.split())
+    shape = (LAYERS, positions, HEADS) if site in HEAD_SITES else (LAYERS, positions)
+    return _rng(pair, site).normal(size=shape).astype(np.float32)
+
+
+def _rng(pair: Pair, what: str) -> np.random.Generator:
+    text = f"{pair.clean}\0{pair.corrupted}\0{what}"
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+
+
+def _effect(scores: Floats, component: Component) -> float:
+    cell = scores[component.layer] if component.head is None else scores[component.layer, :, component.head]
+    place = component.position
+    cell = cell if place is None else cell[[place] if isinstance(place, int) else list(place)]
+    return 1.25 * float(cell.sum()) + 0.1
