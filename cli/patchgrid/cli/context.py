@@ -1,4 +1,4 @@
-"""What every command takes: the database and the form of its output."""
+"""What every command takes: the database, the broker and the form of its output."""
 
 import functools
 import os
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 #: Names the database where no `--db` does.
 DATABASE_VARIABLE = "PATCHGRID_DB"
 DEFAULT_DATABASE = "sqlite:///patchgrid.db"
+#: Names the broker where no `--broker` does.
+BROKER_VARIABLE = "PATCHGRID_BROKER"
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Settings:
     json: bool
     #: The database as the command named it, or None: by environment or default.
     given: str | None = None
+    #: Broker URL, or None: workers find their work in the database alone.
+    broker: str | None = None
 
     def command(self, words: str) -> str:
         """Write a command that asks the same database, to be shown; a password is not."""
@@ -63,19 +68,44 @@ class Settings:
 def with_settings(
     function: Callable[Concatenate[Settings, Arguments], Result],
 ) -> Callable[Arguments, Result]:
-    """Give a command `--db` and `--json`, and hand them to it as `Settings`."""
+    """Give a command `--db` and `--json`, and hand them to it as `Settings`.
 
+    It takes `--broker` too, so that one set of options does for all commands, but has no use for it.
+    """
+    return _with_options(function, broker_option(hidden=True))
+
+
+def with_broker(
+    function: Callable[Concatenate[Settings, Arguments], Result],
+) -> Callable[Arguments, Result]:
+    """Give a command that talks to the broker `--db`, `--broker` and `--json`."""
+    return _with_options(function, broker_option())
+
+
+def _with_options(
+    function: Callable[Concatenate[Settings, Arguments], Result], broker_added: Decorator
+) -> Callable[Arguments, Result]:
     @db_option
+    @broker_added
     @json_option
     @click.pass_context
     @functools.wraps(function)
-    def command(ctx: click.Context, /, *args: Any, db: str | None, as_json: bool, **values: Any) -> Result:
+    def command(
+        ctx: click.Context,
+        /,
+        *args: Any,
+        db: str | None,
+        broker: str | None,
+        as_json: bool,
+        **values: Any,
+    ) -> Result:
         group = ctx.find_root().params
         given = db or group.get("db")
         settings = Settings(
             url=database_url(given or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE),
             json=as_json or bool(group.get("as_json")),
             given=given,
+            broker=broker or group.get("broker") or os.environ.get(BROKER_VARIABLE) or None,
         )
         return function(settings, *args, **values)
 
@@ -90,6 +120,17 @@ def db_option(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Database: sqlite:///FILE, the file's path, or postgresql+psycopg://…  "
         f"[env var: {DATABASE_VARIABLE}; default: {DEFAULT_DATABASE}]",
     )(function)
+
+
+def broker_option(*, hidden: bool = False) -> Decorator:
+    """Give the decorator that adds `--broker`."""
+    return click.option(
+        "--broker",
+        metavar="URL",
+        hidden=hidden,
+        help="Redis that wakes idle workers: redis://:password@host:6379/0, rediss://… with TLS. Without "
+        f"one, workers look into the database every few seconds.  [env var: {BROKER_VARIABLE}]",
+    )
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

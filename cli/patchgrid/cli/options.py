@@ -5,10 +5,9 @@ from typing import Any
 
 import click
 
+from patchgrid.cli.context import Decorator
 from patchgrid.cli.errors import UsageError
 from patchgrid.engine import names
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def model_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,6 +31,26 @@ def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what is measured: the job's spec but for its model."""
     for option in reversed(_SPEC):
+        function = option(function)
+    return function
+
+
+def count_option(default: int, what: str) -> Decorator:
+    """Give the decorator that adds `-k`."""
+    return click.option(
+        "-k",
+        "count",
+        type=click.IntRange(min=1),
+        metavar="K",
+        default=default,
+        show_default=True,
+        help=what,
+    )
+
+
+def submit_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what a job is made of besides its spec: how many pairs, and its name."""
+    for option in reversed(_JOB):
         function = option(function)
     return function
 
@@ -134,4 +153,10 @@ _SPEC: tuple[Decorator, ...] = (
         default=None,
         help="Put a BOS token before each prompt, or none; as the tokenizer does by itself if not given.",
     ),
+)
+_JOB: tuple[Decorator, ...] = (
+    click.option(
+        "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pairs of the file."
+    ),
+    click.option("--name", callback=job_name, help="A name to find the job by."),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.context import db_option, json_option
+from patchgrid.cli.context import broker_option, db_option, json_option
 from patchgrid.cli.errors import shown_in_one_line
 from patchgrid.cli.lazy import LazyGroup
 
@@ -38,9 +38,10 @@ class _Root(LazyGroup):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @db_option
+@broker_option()
 @json_option
 @click.version_option(package_name="patchgrid", message="patchgrid %(version)s")
-def main(db: str | None, as_json: bool) -> None:
+def main(db: str | None, broker: str | None, as_json: bool) -> None:
     """Find which parts of a language model carry a behaviour: attribution patching over all your prompt
     pairs, every estimate checked against exact patching.
 

@@ -8,7 +8,7 @@ import click
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.engines import model_name
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
-from patchgrid.cli.options import job_name, machine_options, model_option, site_list, spec_options
+from patchgrid.cli.options import machine_options, model_option, site_list, spec_options, submit_options
 from patchgrid.cli.screen import say
 from patchgrid.cli.summary import FINISHED
 from patchgrid.engine import JobSpec
@@ -24,8 +24,7 @@ from patchgrid.workers.errors import ModelChangedError
 @model_option
 @spec_options
 @machine_options
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pairs of the file.")
-@click.option("--name", callback=job_name, help="A name to find the job by.")
+@submit_options
 @with_settings
 def run(
     settings: Settings,

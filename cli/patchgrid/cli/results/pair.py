@@ -4,6 +4,7 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.options import count_option
 from patchgrid.cli.pairview import pair_json, show_pair
 from patchgrid.cli.screen import show_json
 from patchgrid.storage import pairview
@@ -12,15 +13,7 @@ from patchgrid.storage import pairview
 @click.command()
 @job_argument
 @click.argument("name_of_pair", metavar="PAIR")
-@click.option(
-    "-k",
-    "count",
-    type=click.IntRange(min=1),
-    metavar="K",
-    default=10,
-    show_default=True,
-    help="How many components.",
-)
+@count_option(10, "How many components.")
 @with_settings
 def pair(settings: Settings, /, name: str, name_of_pair: str, count: int) -> None:
     """Show one pair: its tokens, both metrics, its strongest components, its exact effects.

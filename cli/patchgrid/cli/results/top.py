@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from patchgrid.cli.componenttable import component_json, show_components
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
-from patchgrid.cli.options import one_of
+from patchgrid.cli.options import count_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.engine.names import check_name
@@ -22,9 +22,7 @@ ORDERS = ("estimate", "mean", "mean_abs")
 
 @click.command()
 @job_argument
-@click.option(
-    "-k", "count", type=click.IntRange(min=1), metavar="K", default=20, show_default=True, help="How many."
-)
+@count_option(20, "How many.")
 @click.option(
     "--by",
     default="estimate",

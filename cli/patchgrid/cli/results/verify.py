@@ -5,6 +5,7 @@ import click
 from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.options import count_option
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.storage import jobs, verification
@@ -12,15 +13,7 @@ from patchgrid.storage import jobs, verification
 
 @click.command()
 @job_argument
-@click.option(
-    "-k",
-    "count",
-    type=click.IntRange(min=1),
-    metavar="K",
-    default=10,
-    show_default=True,
-    help="Size of the top lists compared.",
-)
+@count_option(10, "Size of the top lists compared.")
 @with_settings
 def verify(settings: Settings, /, name: str, count: int) -> None:
     """Show how well a job's scores agree with exact patching, site by site.
