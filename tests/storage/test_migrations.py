@@ -1,5 +1,7 @@
 """The migrations make exactly the tables that the code speaks of."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,18 @@ def set_revision(url: str, revision: str) -> None:
     """Pretend that another version wrote the database."""
     with Database.open(url) as database, database.write() as session:
         session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'"))
+
+
+@contextmanager
+def migrated(database: Database, target: str) -> Iterator[Connection]:
+    """Migrate up or down to a revision as an upgrade does, then give the connection."""
+    with for_writing(database.engine).connect() as connection:
+        schema._ignore_foreign_keys(connection)
+        with connection.begin():
+            schema.migrate(connection, target)
+            schema._check_foreign_keys(connection, "test")
+            yield connection
+        connection.invalidate()
 
 
 def test_the_migrated_schema_is_the_one_in_the_code(database: Database) -> None:
@@ -66,11 +80,9 @@ def test_migrations_do_not_import_the_code_they_migrate() -> None:
 def test_downgrading_takes_everything_away_and_upgrading_brings_it_back(database: Database) -> None:
     """On a database that was in use."""
     run_job(database, submit_job(database))
-    with for_writing(database.engine).begin() as connection:
-        schema.migrate(connection, "base")
+    with migrated(database, "base") as connection:
         assert table_names(connection) == {schema.VERSION_TABLE}
-    with for_writing(database.engine).begin() as connection:
-        schema.migrate(connection)
+    with migrated(database, "head") as connection:
         assert table_names(connection) == {*tables.metadata.tables, schema.VERSION_TABLE}
     run_job(database, submit_job(database))
 

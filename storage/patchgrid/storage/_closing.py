@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.storage._dialects import now
+from patchgrid.storage._locks import lock_state
 from patchgrid.storage.sums import add_up, pack_sums
 from patchgrid.storage.tables import chunk, job, outcome, sums, total
 
-_LOCK = select(job.c.id).where(job.c.id == bindparam("job")).with_for_update(key_share=True)
 _FIND_LEFT = (
     select(chunk.c.id)
-    .where(chunk.c.job_id == bindparam("job"), or_(chunk.c.state == "pending", chunk.c.state == "leased"))
+    .where(chunk.c.job_id == bindparam("job"), chunk.c.state.in_(["pending", "leased", "held"]))
     .limit(1)
 )
 
@@ -20,8 +20,8 @@ _FIND_LEFT = (
 def close_if_complete(session: Session, job_id: int) -> None:
     """Close the job if no chunk of it is left, and store the totals of its chunks' sums."""
     # Of two workers that finish the last two chunks at once, the second must see the first's: they take turns
-    # here. The weaker lock (NO KEY UPDATE) lets others go on inserting rows that refer to the job.
-    session.execute(_LOCK, {"job": job_id})
+    # here.
+    lock_state(session, job_id)
     if session.scalar(_FIND_LEFT, {"job": job_id}) is not None:
         return
     done = session.scalar(select(func.sum(chunk.c.done)).where(chunk.c.job_id == job_id))

@@ -1,9 +1,9 @@
 """The few expressions that SQLite and PostgreSQL write differently."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Double, Table
+from sqlalchemy import Column, Double, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -33,6 +33,22 @@ def insert_new(session: Session, table: Table, row: Mapping[str, Any]) -> bool:
 
     Two processes that insert the same row at once both succeed, one of them with False.
     """
-    make = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = make(table).values(row).on_conflict_do_nothing().returning(table.c[0])
+    statement = _insert(session, table).values(row).on_conflict_do_nothing().returning(table.c[0])
     return session.execute(statement).first() is not None
+
+
+def insert_or_update(
+    session: Session,
+    table: Table,
+    row: Mapping[str, Any],
+    *,
+    key: Sequence[Column[Any]],
+    update: Mapping[str, Any],
+) -> Any:
+    """Insert a row, or update the one that has its `key` already; give the row's first column."""
+    statement = _insert(session, table).values(row).on_conflict_do_update(index_elements=key, set_=update)
+    return session.execute(statement.returning(table.c[0])).scalar_one()
+
+
+def _insert(session: Session, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return (sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert)(table)

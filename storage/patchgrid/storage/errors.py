@@ -50,6 +50,14 @@ class JobNotFound(StorageError):
     """No job, or more than one, goes by this id or name."""
 
 
+class JobFinished(StorageError):
+    """The job is done, failed or cancelled: it can be paused, resumed or cancelled no more."""
+
+
+class WorkerNotFound(StorageError):
+    """No worker, or more than one, goes by this name."""
+
+
 class PairNotFound(StorageError):
     """The job has no pair of this id or row number."""
 

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import RowMapping, case, func, select
 from sqlalchemy.exc import DataError
@@ -13,6 +14,7 @@ from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.storage import tables
 from patchgrid.storage._bulk import insert_rows
 from patchgrid.storage._dialects import insert_new, now
+from patchgrid.storage._locks import lock_unfinished, lock_whole
 from patchgrid.storage.errors import JobNotFound, PairsRefused
 from patchgrid.storage.inputs import pair_row
 from patchgrid.storage.provenance import canonical_json, delete_unused, used_ids
@@ -36,7 +38,7 @@ class JobRecord:
     name: str | None
     #: What is measured.
     spec: JobSpec
-    #: `pending`, `running`, `done`, `failed` (every pair failed) or `cancelled`.
+    #: `pending`, `running`, `paused`, `done`, `failed` (every pair failed) or `cancelled`.
     state: str
     #: Span names that positions are aligned by; empty: from the end.
     spans: tuple[str, ...]
@@ -75,6 +77,12 @@ class Progress:
     chunks_done: int
     #: Chunks given up after too many attempts (their pairs count as failed).
     chunks_failed: int
+    #: Chunks that wait for a worker.
+    chunks_pending: int
+    #: Chunks that a worker measures.
+    chunks_leased: int
+    #: Chunks that wait for a paused job to go on.
+    chunks_held: int
 
     @property
     def left(self) -> int:
@@ -165,8 +173,10 @@ def progress(session: Session, job_id: int) -> Progress:
         func.coalesce(func.sum(chunk.c.done), 0).label("done"),
         func.coalesce(func.sum(chunk.c.failed), 0).label("failed"),
         func.count().label("chunks_total"),
-        func.count(case((chunk.c.state == "done", 1))).label("chunks_done"),
-        func.count(case((chunk.c.state == "failed", 1))).label("chunks_failed"),
+        *(
+            func.count(case((chunk.c.state == state, 1))).label(f"chunks_{state}")
+            for state in ("done", "failed", "pending", "leased", "held")
+        ),
     ).where(chunk.c.job_id == job_id)
     row = session.execute(counts).mappings().one()
     return Progress(**{name: int(value) for name, value in row.items()})
@@ -197,44 +207,51 @@ def warnings(session: Session, job_id: int) -> list[tuple[str, int]]:
 
 
 def reopen(session: Session, job_id: int) -> int:
-    """Give the chunks that were given up a fresh start; return how many.
+    """Give the chunks that were given up or cancelled a fresh start; return how many.
 
-    Their error rows are removed and the job is `running` again. Pairs that failed by themselves (an answer of
-    several tokens) stay as they are. Chunks still to do get all their attempts back.
+    Their error rows are removed and the job goes on. Pairs that failed by themselves (an answer of several
+    tokens) stay as they are. Chunks still to do get all their attempts back. A paused job stays paused.
     """
     chunk, outcome = tables.chunk, tables.outcome
+    paused = lock_unfinished(session, job_id) == "paused"
     of_job = chunk.c.job_id == job_id
-    given_up = session.execute(
-        select(chunk.c.id, chunk.c.first, chunk.c.last)
-        .where(of_job, chunk.c.state == "failed")
-        .order_by(chunk.c.id)
+    ended = session.execute(
+        select(chunk.c.first, chunk.c.last).where(of_job, chunk.c.state.in_(["failed", "cancelled"]))
     ).all()
-    for row in given_up:
+    for row in ended:
         inside = outcome.c.pair_index.between(row.first, row.last - 1)
         session.execute(outcome.delete().where(outcome.c.job_id == job_id, inside))
+    values: dict[str, Any] = {
+        "state": "held" if paused else "pending",
+        "attempts": 0,
+        "not_before": 0,
+        "failed": 0,
+    }
+    values |= {"error": None, "finished_at": None}
     session.execute(
         chunk.update()
-        .where(of_job, chunk.c.state.in_(["failed", "pending"]))
-        .values(state="pending", attempts=0, not_before=0, failed=0, error=None, finished_at=None)
+        .where(of_job, chunk.c.state.in_(["failed", "pending", "held", "cancelled"]))
+        .values(values)
     )
-    if given_up:
+    if ended and not paused:
         session.execute(tables.total.delete().where(tables.total.c.job_id == job_id))
-        session.execute(
-            table.update().where(table.c.id == job_id).values(state="running", finished_at=None, error=None)
-        )
-    return len(given_up)
+        goes_on = case((table.c.started_at.is_(None), "pending"), else_="running")
+        values = {"state": goes_on, "finished_at": None, "error": None}
+        session.execute(table.update().where(table.c.id == job_id).values(values))
+    return len(ended)
 
 
 def delete(session: Session, job_id: int) -> None:
     """Remove a job and everything of it; its workers' late results will be turned away."""
+    lock_whole(session, job_id)
     used = used_ids(session, job_id)
-    # Chunks are locked first, as `finish` does: otherwise each could wait for the other.
-    session.execute(select(tables.chunk.c.id).where(tables.chunk.c.job_id == job_id).with_for_update()).all()
     for each in (
         *(tables.top_component, tables.exact, tables.outcome, tables.total, tables.scores, tables.sums),
         *(tables.pilot, tables.chunk, tables.pair),
     ):
         session.execute(each.delete().where(each.c.job_id == job_id))
+    at_it = tables.worker.c.job_id == job_id
+    session.execute(tables.worker.update().where(at_it).values(job_id=None, chunk_id=None))
     session.execute(table.delete().where(table.c.id == job_id))
     delete_unused(session, used)
 
@@ -262,7 +279,7 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> No
 
 def _insert_chunks(session: Session, job: JobRecord) -> None:
     fresh = {"job_id": job.id, "state": "pending", "priority": job.priority, "epoch": 0, "attempts": 0}
-    fresh |= {"not_before": 0.0, "done": 0, "failed": 0}
+    fresh |= {"model": job.spec.model, "not_before": 0.0, "done": 0, "failed": 0}
     rows = [
         fresh | {"first": first, "last": min(first + job.chunk_size, job.pairs)}
         for first in range(0, job.pairs, job.chunk_size)

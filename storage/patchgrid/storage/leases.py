@@ -4,35 +4,32 @@ A claim raises the chunk's `epoch`; everything a worker does later names that ep
 lease cannot change anything. Times are the database's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Double, Row, Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
-from patchgrid.storage import tables
+from patchgrid.storage import splitting, tables
 from patchgrid.storage._closing import close_if_complete
 from patchgrid.storage._dialects import now
 from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.provenance import provenance_id
+from patchgrid.storage.splitting import end_attempt, hand_back, may_be_taken_over
 from patchgrid.storage.tables import chunk, job
-from patchgrid.storage.writing import ChunkResult, write_failed, write_result
+from patchgrid.storage.writing import ChunkResult, write_result
 
 #: A chunk is given up when this many attempts have failed, or have lost their worker.
-MAX_ATTEMPTS = 3
-
-_FREE = {"state": "pending", "lease_until": None, "worker": None}
+MAX_ATTEMPTS = splitting.MAX_ATTEMPTS
 
 # What runs once or more for each chunk is built once: building a statement takes longer than running it.
-_HELD = (
-    chunk.c.id == bindparam("held_chunk"),
-    chunk.c.epoch == bindparam("held_epoch"),
-    chunk.c.state == "leased",
-)
+_OF_CLAIM = (chunk.c.id == bindparam("held_chunk"), chunk.c.epoch == bindparam("held_epoch"))
+_HELD = (*_OF_CLAIM, chunk.c.state == "leased")
 _FIND_HELD = select(chunk).where(*_HELD).with_for_update()
+_FIND_DONE = select(chunk.c.id).where(*_OF_CLAIM, chunk.c.state == "done")
 _TAKE = (
     chunk.update()
     .where(chunk.c.id == bindparam("taken"))
@@ -42,6 +39,7 @@ _TAKE = (
         attempts=chunk.c.attempts + 1,
         lease_until=now() + bindparam("lease_seconds", type_=Double),
         worker=bindparam("taker"),
+        at_pair=None,
     )
 )
 _START = (
@@ -69,31 +67,48 @@ class Lease:
     last: int
     #: Who holds it.
     worker: str
+    #: Whether it was taken over from a worker that was lost.
+    takeover: bool = False
+
+    @property
+    def careful(self) -> bool:
+        """Whether to measure pair by pair, noting each: an attempt at these pairs together ended badly."""
+        return self.attempts > 1 and self.last - self.first > 1
 
 
 def claim(
-    session: Session, worker: str, *, job_id: int | None = None, lease_seconds: float = 60
+    session: Session,
+    worker: str,
+    *,
+    job_id: int | None = None,
+    models: Collection[str] | None = None,
+    lease_seconds: float = 60,
 ) -> Lease | None:
     """Take the next chunk: by priority, then job, then chunk. None: there is nothing to take *now*.
 
-    Chunks whose lease ran out are taken too; one that lost its workers `MAX_ATTEMPTS` times is given up
-    instead.
+    Only chunks of these models are taken, and of this job, if they are given. Chunks whose lease ran out are
+    taken over; one that has lost its worker before is split or given up first (see `splitting`).
     """
-    while (row := _next_chunk(session, job_id)) is not None:
-        if row.attempts >= MAX_ATTEMPTS:
-            # Here a chunk of several pairs could be split, to find the pair that kills its workers.
-            _give_up(session, row, f"its last worker, {row.worker}, was lost")
+    while (row := _next_chunk(session, job_id, models)) is not None:
+        lost = row.state == "leased"
+        if lost and not may_be_taken_over(session, row):
             continue
         session.execute(_TAKE, {"taken": row.id, "taker": worker, "lease_seconds": lease_seconds})
         session.execute(_START, {"started": row.job_id})
-        return Lease(row.id, row.job_id, row.epoch + 1, row.attempts + 1, row.first, row.last, worker)
+        return Lease(
+            row.id, row.job_id, row.epoch + 1, row.attempts + 1, row.first, row.last, worker, takeover=lost
+        )
     return None
 
 
-def next_claim_in(session: Session, job_id: int | None = None) -> float | None:
+def next_claim_in(
+    session: Session, job_id: int | None = None, *, models: Collection[str] | None = None
+) -> float | None:
     """Give the seconds until a chunk may be claimed (0: now), or None if none is left to claim or leased."""
     pending, leased = chunk.c.state == "pending", chunk.c.state == "leased"
     when = select(func.min(case((pending, chunk.c.not_before), else_=chunk.c.lease_until)), now())
+    if models is not None:
+        when = when.where(chunk.c.model.in_(models))
     at, clock = session.execute(when.where(pending | leased, *_of(job_id))).one()
     return None if at is None else max(0.0, at - clock)
 
@@ -113,24 +128,38 @@ def extend(session: Session, lease: Lease, seconds: float = 60) -> bool:
     return _update_held(session, lease, lease_until=now() + seconds)
 
 
+def note_pair(session: Session, lease: Lease, index: int) -> bool:
+    """Note, before it is begun, the pair that a careful attempt measures next; False if fenced off."""
+    if not lease.first <= index < lease.last:
+        raise ValueError(f"pair {index} is none of the chunk's {lease.first} to {lease.last - 1}")
+    return _update_held(session, lease, at_pair=index)
+
+
 def release(session: Session, lease: Lease) -> bool:
     """Hand the chunk back undone, the attempt not counted; False if the lease is no longer held."""
-    return _update_held(session, lease, **_FREE, attempts=lease.attempts - 1)
+    row = session.execute(_FIND_HELD, _key(lease)).first()
+    if row is not None:
+        hand_back(session, row, attempts=row.attempts - 1)
+    return row is not None
 
 
 def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     """Write a chunk's results and close it, and its job if it was the last.
 
-    False, and nothing is written, if the lease is no longer held.
+    False, and nothing is written, if the lease is no longer held. When a connection breaks in the middle of a
+    commit nobody knows whether it landed: handing in again gives True, and writes nothing, if it had.
     """
     if session.execute(_FIND_HELD, _key(lease)).first() is None:
-        return False
+        return session.scalar(_FIND_DONE, _key(lease)) is not None
     write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
     failed = sum(outcome.state == "failed" for outcome in result.outcomes)
     _update_held(
         session,
         lease,
-        **_FREE | {"state": "done"},
+        state="done",
+        lease_until=None,
+        worker=None,
+        at_pair=None,
         done=len(result.outcomes) - failed,
         failed=failed,
         error=None,
@@ -146,14 +175,12 @@ def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> 
     """Hand in a failed attempt, to be tried again in `retry_in` seconds; False if fenced off.
 
     After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
+    A careful attempt that fails at a pair splits the chunk there.
     """
     row = session.execute(_FIND_HELD, _key(lease)).first()
-    if row is None:
-        return False
-    if lease.attempts >= MAX_ATTEMPTS:
-        _give_up(session, row, error)
-        return True
-    return _update_held(session, lease, **_FREE, not_before=now() + retry_in, error=error)
+    if row is not None:
+        end_attempt(session, row, error, retry_in=retry_in)
+    return row is not None
 
 
 def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | None = None) -> int:
@@ -166,30 +193,55 @@ def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | N
     )
     dead = [row for row in session.execute(leased).all() if not alive(row.worker)]
     for row in dead:
-        values = _FREE | {"attempts": row.attempts - 1}
-        session.execute(chunk.update().where(chunk.c.id == row.id).values(values))
+        hand_back(session, row, attempts=row.attempts - 1)
     return len(dead)
 
 
-def _next_chunk(session: Session, job_id: int | None) -> Row[Any] | None:
+class _Turn(NamedTuple):
+    """Where to look for a chunk."""
+
+    state: str
+    #: Of one job or model, or of all.
+    scope: str
+    value: int | str | None
+
+    def first(self, session: Session, *, lock: bool) -> Row[Any] | None:
+        """Give the first chunk there whose time has come, past those that others have locked."""
+        query = _first_in_turn(self.state, self.scope, lock=lock)
+        return session.execute(query, {} if self.value is None else {"value": self.value}).first()
+
+
+def _next_chunk(session: Session, job_id: int | None, models: Collection[str] | None) -> Row[Any] | None:
     """Give the chunk that is next in turn, locked for this transaction."""
-    # Two statements: with OR in one, no index would give the first row without reading them all.
-    one_job = job_id is not None
-    statements = [_first_in_turn(state, one_job=one_job) for state in ("pending", "leased")]
-    found = [session.execute(each, {"job": job_id} if one_job else {}).first() for each in statements]
-    return min(filter(None, found), key=lambda row: (-row.priority, row.job_id, row.id), default=None)
+    # A statement for each: with OR or IN in one, no index would give the first row without reading them all.
+    if job_id is not None:
+        scopes: list[tuple[str, int | str | None]] = [("job", job_id)]
+    else:
+        scopes = [("all", None)] if models is None else [("model", name) for name in sorted(set(models))]
+    turns = [_Turn(state, *scope) for scope in scopes for state in ("leased", "pending")]
+    found = [(turn, row) for turn in turns if (row := turn.first(session, lock=False)) is not None]
+    if job_id is not None and models is not None:
+        found = [(turn, row) for turn, row in found if row.model in models]
+    # Only the best is locked: another worker must not be kept from a chunk that is not taken after all.
+    for turn, _ in sorted(found, key=lambda each: (-each[1].priority, each[1].job_id, each[1].id)):
+        row = turn.first(session, lock=True)
+        if row is not None:
+            return row
+    return None
 
 
 @cache
-def _first_in_turn(state: str, *, one_job: bool) -> Select[Any]:
-    """Give the query for the first chunk in this state whose time has come."""
+def _first_in_turn(state: str, scope: str, *, lock: bool) -> Select[Any]:
+    """Give the query for the first chunk in this state and scope whose time has come."""
     when = chunk.c.not_before if state == "pending" else chunk.c.lease_until
     query = select(chunk).where(chunk.c.state == state, when <= now())
-    if one_job:
-        query = query.where(chunk.c.job_id == bindparam("job")).order_by(chunk.c.id)
+    if scope == "job":
+        query = query.where(chunk.c.job_id == bindparam("value")).order_by(chunk.c.id)
     else:
+        if scope == "model":
+            query = query.where(chunk.c.model == bindparam("value"))
         query = query.order_by(chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
-    return query.limit(1).with_for_update(skip_locked=True)
+    return query.limit(1).with_for_update(skip_locked=True) if lock else query.limit(1)
 
 
 def _of(job_id: int | None) -> tuple[ColumnElement[bool], ...]:
@@ -204,12 +256,3 @@ def _update_held(session: Session, lease: Lease, **values: Any) -> bool:
     """Change the chunk if the lease is still held; tell whether it was."""
     update = chunk.update().where(*_HELD).values(values).returning(chunk.c.id)
     return session.execute(update, _key(lease)).first() is not None
-
-
-def _give_up(session: Session, row: Row[Any], error: str) -> None:
-    """Turn a chunk's pairs into error rows."""
-    reason = f"given up after {row.attempts} attempts: {error}"
-    write_failed(session, row.job_id, range(row.first, row.last), reason)
-    values = _FREE | {"state": "failed", "failed": row.last - row.first, "error": error, "finished_at": now()}
-    session.execute(chunk.update().where(chunk.c.id == row.id).values(values))
-    close_if_complete(session, row.job_id)

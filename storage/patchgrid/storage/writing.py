@@ -92,6 +92,27 @@ class ChunkResult:
     seconds: float = 0.0
 
 
+def join_results(results: Sequence[ChunkResult]) -> ChunkResult:
+    """Give the result of a chunk from those of its parts, which lie in order and are of one provenance."""
+    if len({result.provenance.hash for result in results}) != 1:
+        raise ValueError("results of one provenance, and at least one, can be joined")
+    sums: dict[tuple[str, str], Sums] = {}
+    scores: dict[str, list[NDArray[np.float32]]] = {}
+    for result in results:
+        for key, part in result.sums.items():
+            sums[key] = sums[key] + part if key in sums else part
+        for site, arrays in result.scores.items():
+            scores.setdefault(site, []).extend(arrays)
+    return ChunkResult(
+        provenance=results[0].provenance,
+        outcomes=[outcome for result in results for outcome in result.outcomes],
+        sums=sums,
+        scores=scores,
+        exact=[cell for result in results for cell in result.exact],
+        seconds=math.fsum(result.seconds for result in results),
+    )
+
+
 def write_result(session: Session, job_id: int, chunk_id: int, indices: range, result: ChunkResult) -> None:
     """Write all of a chunk's results; `indices` are the chunk's pairs."""
     if [outcome.index for outcome in result.outcomes] != list(indices):

@@ -1,0 +1,38 @@
+"""The order in which rows are locked, so that no two transactions wait for each other.
+
+Chunks first, in the order of their ids, then the job. One who has a chunk's lock may ask for the job's state:
+it stays what it is, for whoever changes it locks the chunks before. SQLite has one lock for all.
+"""
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
+
+from patchgrid.storage.tables import chunk, job
+
+_UNFINISHED = (
+    select(chunk.c.id)
+    .where(chunk.c.job_id == bindparam("job"), chunk.c.state != "done")
+    .order_by(chunk.c.id)
+    .with_for_update()
+)
+_ALL = select(chunk.c.id).where(chunk.c.job_id == bindparam("job")).order_by(chunk.c.id).with_for_update()
+# The weaker lock (NO KEY UPDATE) lets others go on inserting rows that refer to the job.
+_STATE = select(job.c.state).where(job.c.id == bindparam("job")).with_for_update(key_share=True)
+_WHOLE = select(job.c.state).where(job.c.id == bindparam("job")).with_for_update()
+
+
+def lock_unfinished(session: Session, job_id: int) -> str | None:
+    """Lock the job's chunks that are not done, then the job; give its state, None if it is gone."""
+    session.execute(_UNFINISHED, {"job": job_id}).all()
+    return lock_state(session, job_id)
+
+
+def lock_whole(session: Session, job_id: int) -> None:
+    """Lock all chunks of the job, then the job against anything that refers to it."""
+    session.execute(_ALL, {"job": job_id}).all()
+    session.execute(_WHOLE, {"job": job_id})
+
+
+def lock_state(session: Session, job_id: int) -> str | None:
+    """Lock the job's state and give it."""
+    return session.scalar(_STATE, {"job": job_id})
