@@ -13,9 +13,30 @@ class ModelChangedError(PatchgridError):
         )
 
 
+class JobCancelledError(PatchgridError):
+    """The job was cancelled: nothing of it is measured until it is brought back."""
+
+    exit_code = 1
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"job {job_id} was cancelled: bring it back with patchgrid job retry {job_id}")
+
+
+class BrokerURLError(PatchgridError):
+    """A broker URL that cannot be read, or of a kind that patchgrid does not use."""
+
+
+class BrokerUnavailable(PatchgridError):  # noqa: N818 (named for what happened)
+    """The broker cannot be reached: workers find the work all the same, a little later."""
+
+
 class LeaseLostError(Exception):
     """The chunk's lease ran out or went to another worker: what was computed is dropped."""
 
 
 class StopRequestedError(Exception):
     """Someone asked the worker to stop after the running batch."""
+
+
+class DeviceBrokenError(Exception):
+    """The GPU's context is lost: nothing can be computed in this process any more."""

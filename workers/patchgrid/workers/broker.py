@@ -1,0 +1,139 @@
+"""The broker: its URL, and the Celery application that sends and hears bells through it."""
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
+
+from celery import Celery
+from kombu import Exchange
+from kombu.common import Broadcast
+
+from patchgrid.workers.errors import BrokerURLError
+
+#: The exchange whose messages go to every worker that listens.
+CHANNEL = "patchgrid.bells"
+#: The only task there is.
+TASK = "patchgrid.ring"
+EXCHANGE = Exchange(CHANNEL, type="fanout")
+
+_CERTIFICATES = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
+_EXAMPLES = "write redis://:password@host:6379/0, or rediss://… for TLS"
+#: Options behind a rediss:// URL that name files.
+_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+#: Seconds after which a connection that cannot be made, or an answer that does not come, is given up.
+PATIENCE = 2
+
+
+class App(Celery):  # type: ignore[misc]
+    """A Celery application whose broker is the one it was given, whatever the environment names."""
+
+    #: Its URL.
+    broker: str
+    #: How messages are received: a class of kombu's, or None for the usual one.
+    reader: type | None = None
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
+        """Give a connection to consume from."""
+        options.setdefault("transport", self.reader)
+        return super().connection_for_read(url or self.broker, **options)
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
+        """Give a connection to publish by."""
+        return super().connection_for_write(url or self.broker, **options)
+
+
+def make_app(broker: str, on_bell: Callable[..., None] = lambda *_args, **_kwargs: None) -> App:
+    """Make the application of a broker; `on_bell` takes what a bell was sent with.
+
+    `BrokerURLError` for a URL that cannot be used.
+    """
+    url, tls = _read(broker)
+    app = App("patchgrid", set_as_current=False, fixups=[], changes=_SETTINGS | {"broker_use_ssl": tls})
+    app.broker = url
+    # A queue name that all share: Redis keeps one entry of it, not one for each worker that ever was.
+    app.conf.task_queues = (
+        Broadcast(CHANNEL, queue=CHANNEL, exchange=EXCHANGE, routing_key=CHANNEL, no_ack=True),
+    )
+
+    @app.task(name=TASK, typing=False, shared=False)  # type: ignore[untyped-decorator]
+    def ring(*args: Any, **kwargs: Any) -> None:
+        on_bell(*args, **kwargs)
+
+    app.finalize()
+    return app
+
+
+def label(broker: str) -> str:
+    """Name a broker in a message: its URL without the password and options."""
+    try:
+        parts = urlsplit(broker)
+        address = f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
+    except ValueError:
+        return "the broker"
+    return f"{parts.scheme}://{address}{parts.path}"
+
+
+_SETTINGS = {
+    "accept_content": ["json"],
+    "task_serializer": "json",
+    "task_ignore_result": True,
+    "task_acks_late": False,
+    "task_create_missing_queues": False,
+    "task_default_queue": CHANNEL,
+    "result_backend": "disabled://",
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_send_task_events": False,
+    # Nothing is retracted when the connection is lost, as nothing is waiting for an acknowledgement.
+    "worker_cancel_long_running_tasks_on_connection_loss": True,
+    "worker_enable_prefetch_count_reduction": False,
+    "broker_connection_retry": True,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": PATIENCE,
+    "broker_transport_options": {
+        "socket_connect_timeout": PATIENCE,
+        "socket_timeout": PATIENCE,
+        "socket_keepalive": True,
+        # A connection that died without a word is noticed by a few of these unanswered.
+        "health_check_interval": PATIENCE,
+        "retry_on_timeout": False,
+    },
+}
+
+
+def _read(broker: str) -> tuple[str, dict[str, Any] | None]:
+    """Split a broker's URL into the URL without options, and the options of TLS."""
+    try:
+        parts = urlsplit(broker)
+        _ = parts.port
+    except ValueError:
+        raise BrokerURLError(f"cannot read the broker's URL: {_EXAMPLES}") from None
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise BrokerURLError(f"{label(broker)} is not a broker that patchgrid can use: {_EXAMPLES}")
+    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
+        raise BrokerURLError(f"{label(broker)}: a Redis database is a number, as in /0")
+    options = dict(parse_qsl(parts.query))
+    url = urlunsplit(SplitResult("redis", parts.netloc, parts.path, "", ""))
+    return url, _tls(parts.scheme, options)
+
+
+def _tls(scheme: str, options: dict[str, str]) -> dict[str, Any] | None:
+    unknown = set(options) - {"ssl_cert_reqs", "ssl_check_hostname", *_TLS_FILES}
+    if unknown or (options and scheme == "redis"):
+        raise BrokerURLError(
+            f"broker option {min(unknown or options)} is not known here: "
+            f"rediss:// takes ssl_cert_reqs, ssl_check_hostname, {', '.join(_TLS_FILES)}"
+        )
+    if scheme == "redis":
+        return None
+    wanted = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
+    if wanted not in _CERTIFICATES:
+        raise BrokerURLError(f"ssl_cert_reqs is required, optional or none, not {wanted!r}")
+    checked = options.get("ssl_check_hostname", "true").lower() != "false"
+    return {
+        "ssl_cert_reqs": _CERTIFICATES[wanted],
+        "ssl_check_hostname": checked and wanted != "none",
+        **{name: options[name] for name in _TLS_FILES if name in options},
+    }
