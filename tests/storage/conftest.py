@@ -7,20 +7,62 @@ from pathlib import Path
 import pytest
 
 from patchgrid.storage import Database
-from support.storage_backends import BACKENDS, new_url
+from support.storage_backends import BACKENDS, PostgresDatabases, postgres_databases, sqlite_url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresDatabases]:
+    """A PostgreSQL server, started when the first test needs it."""
+    with postgres_databases() as databases:
+        yield databases
 
 
 @pytest.fixture(params=BACKENDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a database that does not exist yet."""
-    return new_url(request.param, tmp_path)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kind of database."""
+    return str(request.param)
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Iterator[str]:
+    """URL of a database that does not exist yet, or is empty."""
+    if "database" in request.fixturenames:
+        # That fixture makes the database of this URL ready.
+        yield request.getfixturevalue("ready_url")
+    elif backend == "sqlite":
+        yield sqlite_url(tmp_path)
+    else:
+        databases: PostgresDatabases = request.getfixturevalue("postgres")
+        url = databases.new_url()
+        yield url
+        databases.drop(url)
+
+
+@pytest.fixture
+def ready_url(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Iterator[str]:
+    """URL of a database that is ready and holds nothing."""
+    if backend == "sqlite":
+        shutil.copy(request.getfixturevalue("empty_file"), tmp_path / "test.db")
+        yield sqlite_url(tmp_path)
+    else:
+        databases: PostgresDatabases = request.getfixturevalue("postgres")
+        url = databases.new_migrated_url()
+        yield url
+        databases.drop(url)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """An empty database."""
+    with Database.open(url) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
 def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite database, to be copied: migrating takes longer than most tests."""
     folder = tmp_path_factory.mktemp("empty")
-    Database.open(new_url("sqlite", folder)).close()
+    Database.open(sqlite_url(folder)).close()
     return folder / "test.db"
 
 
@@ -28,11 +70,3 @@ def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sqlite(tmp_path: Path, empty_file: Path) -> Path:
     """The file of an empty SQLite database, for what only SQLite has."""
     return Path(shutil.copy(empty_file, tmp_path / "sqlite.db"))
-
-
-@pytest.fixture
-def database(url: str, tmp_path: Path, empty_file: Path) -> Iterator[Database]:
-    """An empty database."""
-    shutil.copy(empty_file, tmp_path / "test.db")
-    with Database.open(url) as opened:
-        yield opened

@@ -1,21 +1,90 @@
 """The databases that the storage contract is held on, and what tests do with one."""
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+import psycopg
+from sqlalchemy import URL, make_url
 
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.storage import Database, jobs, leases
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import chunk_result, make_pairs, make_spec
+from support.servers import postgres_server
 
 #: Each runs the whole contract.
-BACKENDS = ("sqlite",)
+BACKENDS = ("sqlite", "postgresql")
+#: Names a PostgreSQL server to test on, whose user may make databases, instead of one of our own.
+POSTGRES_VARIABLE = "PATCHGRID_TEST_POSTGRES"
 
 
-def new_url(backend: str, folder: Path) -> str:
-    """Give the URL of a database that does not exist yet."""
-    assert backend == "sqlite"
+class PostgresDatabases:
+    """Databases of this process on one server."""
+
+    def __init__(self, server: URL) -> None:
+        self._server = server
+        self._numbers = count()
+        self._template: str | None = None
+
+    def new_url(self) -> str:
+        """Give the URL of an empty database."""
+        return self._url(self._create("template1"))
+
+    def new_migrated_url(self) -> str:
+        """Give the URL of a database that is ready: a copy, for migrating takes longer than most tests."""
+        if self._template is None:
+            name = self._create("template1")
+            Database.open(self._url(name)).close()
+            self._template = name
+        return self._url(self._create(self._template))
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.execute(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
+
+    def execute(self, statement: str, url: str | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement by itself, in the server's own database or that of a URL; give its rows."""
+        target = self._server if url is None else make_url(url)
+        address = target.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(address, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def _create(self, template: str) -> str:
+        name = f"patchgrid_test_{os.getpid()}_{next(self._numbers)}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return name
+
+    def _url(self, name: str) -> str:
+        return self._server.set(database=name).render_as_string(hide_password=False)
+
+    def close(self) -> None:
+        """Remove what is left."""
+        if self._template is not None:
+            self.drop(self._url(self._template))
+
+
+@contextmanager
+def postgres_databases() -> Iterator[PostgresDatabases]:
+    """Give databases on the server that the environment names, else on one of our own."""
+    given = os.environ.get(POSTGRES_VARIABLE)
+    if given:
+        databases = PostgresDatabases(make_url(given).set(drivername="postgresql+psycopg"))
+        try:
+            yield databases
+        finally:
+            databases.close()
+    else:
+        with postgres_server() as server:
+            yield PostgresDatabases(make_url(server.url("postgres")))
+
+
+def sqlite_url(folder: Path) -> str:
+    """Give the URL of a file in a folder."""
     return f"sqlite:///{folder}/test.db"
 
 
