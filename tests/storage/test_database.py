@@ -1,7 +1,6 @@
 """Opening a database, and what is said when it cannot be used."""
 
 import dataclasses
-import importlib.util
 import sqlite3
 from pathlib import Path
 
@@ -127,14 +126,6 @@ def test_a_wrong_url_is_explained(url: str, said: str) -> None:
     assert isinstance(error, errors.DatabaseURLError)
     assert said in str(error)
     assert "sqlite:///patchgrid.db" in str(error)
-
-
-def test_postgresql_without_its_driver_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And how to install it; the password is not repeated."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    error = open_error("postgresql://user:secret@host/name")
-    assert "pip install 'psycopg[binary]'" in str(error)
-    assert "secret" not in str(error)
 
 
 def test_a_writer_that_waits_too_long_is_told(sqlite: Path) -> None:

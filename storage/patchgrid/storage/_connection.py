@@ -1,6 +1,6 @@
 """From a URL to an engine that begins, waits and forgets the way patchgrid needs."""
 
-import importlib.util
+import importlib
 import sqlite3
 import time
 from pathlib import Path
@@ -15,6 +15,10 @@ from patchgrid.storage.errors import DatabaseMissing, DatabaseURLError, NotAData
 PAGE_SIZE = 16384
 #: Execution option that names the statement a transaction begins with, on SQLite.
 _BEGIN = "patchgrid_begin"
+#: How long PostgreSQL's machine may say nothing at all: seconds on connecting and between statements,
+#: milliseconds on what was sent.
+_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_PATIENCE |= {"tcp_user_timeout": 60_000}
 _EXAMPLES = "write sqlite:///patchgrid.db, or postgresql+psycopg://user:password@host/name"
 
 
@@ -26,11 +30,20 @@ def read_url(text: str) -> URL:
         raise DatabaseURLError(f"cannot read the database URL {text!r}: {_EXAMPLES}") from None
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _checked_sqlite_url(url, text)
-    if url.drivername in ("postgresql", "postgresql+psycopg"):
-        if importlib.util.find_spec("psycopg") is None:
-            raise DatabaseURLError("PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'")
+    if url.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        _check_driver()
         return url.set(drivername="postgresql+psycopg")
     raise DatabaseURLError(f"databases of kind {url.drivername!r} are not supported: {_EXAMPLES}")
+
+
+def _check_driver() -> None:
+    try:
+        importlib.import_module("psycopg")
+    except ImportError as error:  # also raised by psycopg itself, where libpq is missing
+        reason = str(error).strip().splitlines()[0]
+        raise DatabaseURLError(
+            f"PostgreSQL needs the package psycopg: pip install 'patchgrid[postgres]' ({reason})"
+        ) from error
 
 
 def _checked_sqlite_url(url: URL, text: str) -> URL:
@@ -46,8 +59,8 @@ def _checked_sqlite_url(url: URL, text: str) -> URL:
 
 
 def label(url: URL) -> str:
-    """Name the database in a message: the file, or the URL without its password."""
-    return str(url.database) if is_sqlite(url) else url.render_as_string(hide_password=True)
+    """Name the database in a message: the file, or the URL without its password and options."""
+    return str(url.database) if is_sqlite(url) else url.set(query={}).render_as_string(hide_password=True)
 
 
 def is_sqlite(url: URL) -> bool:
@@ -75,10 +88,8 @@ def check_file(url: URL, *, create: bool) -> None:
 def make_engine(url: URL, *, timeout: float) -> Engine:
     """Make an engine whose connections wait `timeout` seconds for another's lock."""
     if not is_sqlite(url):
-        options = f"-c lock_timeout={round(timeout * 1000)}"
-        return create_engine(
-            url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 10}
-        )
+        arguments = {"options": f"-c lock_timeout={round(timeout * 1000)}"}
+        return create_engine(url, pool_pre_ping=True, connect_args=arguments | _PATIENCE)
     engine = create_engine(url, connect_args={"timeout": timeout})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from patchgrid.storage import errors
 from patchgrid.storage.errors import StorageError
@@ -20,7 +20,7 @@ _FULL = (
 _CORRUPT = (errors.CorruptData, "the file is damaged: run `patchgrid db check`, and restore it from a copy")
 _READ_ONLY = (
     errors.DatabaseUnavailable,
-    "it may not be written: check the permissions of the file and its folder",
+    "it may not be written: check the permissions of the file and its folder, or of the user",
 )
 _CANNOT_OPEN = (
     errors.DatabaseUnavailable,
@@ -41,8 +41,35 @@ _SQLITE = {
     sqlite3.SQLITE_NOTADB: _NOT_SQLITE,
     sqlite3.SQLITE_IOERR: _IO,
 }
-#: SQLSTATEs of PostgreSQL: lock not available, deadlock, disk full, read-only transaction.
-_POSTGRESQL = {"55P03": _LOCKED, "40P01": _LOCKED, "53100": _FULL, "25006": _READ_ONLY}
+_STOPPED = (
+    errors.DatabaseUnavailable,
+    "the server is starting, stopping, or has ended the connection: run the command again when it is up",
+)
+_BUSY = (
+    errors.DatabaseUnavailable,
+    "the server takes no more connections: raise its max_connections, or let fewer processes use it",
+)
+_DAMAGED = (
+    errors.CorruptData,
+    "the server finds its files damaged: see its log, and restore it from a copy",
+)
+#: SQLSTATEs of PostgreSQL.
+_POSTGRESQL = {
+    "55P03": _LOCKED,  # lock not available
+    "40P01": _LOCKED,  # deadlock
+    "40001": _LOCKED,  # serialization failure
+    "53100": _FULL,
+    "25006": _READ_ONLY,  # a standby, or a user who may only read
+    "42501": _READ_ONLY,  # insufficient privilege
+    "53300": _BUSY,
+    "57P01": _STOPPED,  # admin shutdown, or pg_terminate_backend
+    "57P02": _STOPPED,  # crash shutdown
+    "57P03": _STOPPED,  # cannot connect now
+    "57P05": _STOPPED,  # idle session timeout
+    "25P03": _STOPPED,  # idle in transaction timeout
+    "XX001": _DAMAGED,
+    "XX002": _DAMAGED,
+}
 
 
 @contextmanager
@@ -70,7 +97,18 @@ def translate(error: Exception, label: str) -> StorageError | None:
         known = _POSTGRESQL.get(state)
     if known is not None:
         return known[0](f"database {label}: {known[1]}")
-    if isinstance(error, DBAPIError) and type(original).__name__ == "OperationalError":
-        reason = str(original).strip().splitlines()[0] if str(original).strip() else "no reason given"
-        return errors.DatabaseUnavailable(f"database {label}: {reason}")
+    if isinstance(error, OperationalError):
+        return errors.DatabaseUnavailable(f"database {label}: {_reason(error)}")
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return errors.DatabaseUnavailable(f"database {label}: the connection was lost: {_reason(error)}")
     return None
+
+
+def _reason(error: DBAPIError) -> str:
+    """Give the driver's words in one line."""
+    lines = str(error.orig).strip().splitlines() or ["no reason given"]
+    # With several addresses, psycopg's first line says no more than that each of them failed.
+    reason = lines[-1].removeprefix("- ") if lines[0].endswith(":") else lines[0]
+    if "refused" in reason or "failed to resolve" in reason:
+        return f"{reason}: check that the server runs and that the URL is right"
+    return reason

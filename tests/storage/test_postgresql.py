@@ -1,0 +1,139 @@
+"""What is said when a PostgreSQL server is not there, goes away, or fails."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from patchgrid.storage import Database, StorageError, errors, jobs, leases
+from support.chunk_results import chunk_result
+from support.servers import free_port
+from support.storage_backends import PostgresDatabases, run_job, submit_job
+
+
+@pytest.fixture
+def server(postgres: PostgresDatabases) -> Iterator[Database]:
+    """An empty database on a server."""
+    url = postgres.new_migrated_url()
+    with Database.open(url) as database:
+        yield database
+    postgres.drop(url)
+
+
+def cut(postgres: PostgresDatabases, session: Session) -> None:
+    """End the session's connection, as a server that stops does."""
+    postgres.execute(f"SELECT pg_terminate_backend({session.scalar(text('SELECT pg_backend_pid()'))})")
+
+
+def error_of(work: Callable[[], object]) -> StorageError:
+    """Give the error that this ends with; it must be one line."""
+    with pytest.raises(StorageError) as caught:
+        work()
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-host.invalid"])
+def test_a_server_that_is_not_there_is_named(host: str) -> None:
+    """With what to check; the password is not repeated."""
+    url = f"postgresql://user:secret@{host}:{free_port()}/name?sslpassword=secret"
+    error = error_of(lambda: Database.open(url))
+    assert isinstance(error, errors.DatabaseUnavailable)
+    assert f"user:***@{host}" in str(error)
+    assert "check that the server runs" in str(error)
+    assert "secret" not in str(error)
+
+
+def test_a_database_that_does_not_exist_is_named(postgres: PostgresDatabases) -> None:
+    """The server is there, and says so."""
+    url = postgres.new_url()
+    postgres.drop(url)
+    error = error_of(lambda: Database.open(url))
+    assert isinstance(error, errors.DatabaseUnavailable)
+    assert "does not exist" in str(error)
+
+
+def test_a_connection_cut_within_a_transaction_leaves_nothing_of_it(
+    postgres: PostgresDatabases, server: Database
+) -> None:
+    """Whether the cut shows at the next statement or at the commit; the next transaction connects again."""
+    job = submit_job(server)
+
+    def work(*, say_more: bool) -> None:
+        with server.write() as session:
+            assert leases.claim(session, "worker") is not None
+            cut(postgres, session)
+            if say_more:
+                session.scalar(text("SELECT 1"))
+
+    for say_more in (True, False):
+        error = error_of(lambda say_more=say_more: work(say_more=say_more))  # type: ignore[misc]
+        assert isinstance(error, errors.DatabaseUnavailable)
+        with server.read() as session:
+            assert jobs.progress(session, job.id).chunks_leased == 0
+    assert run_job(server, job).state == "done"
+
+
+def test_idle_connections_that_were_cut_are_replaced(postgres: PostgresDatabases, server: Database) -> None:
+    """Nobody notices a server's restart between two transactions."""
+    with server.read() as session:
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
+    postgres.execute(f"SELECT pg_terminate_backend({pid})")
+    assert run_job(server, submit_job(server)).state == "done"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("53100", errors.DatabaseFull, "the disk is full"),
+        ("55P03", errors.DatabaseLocked, "another process has locked it"),
+        ("40001", errors.DatabaseLocked, "another process has locked it"),
+        ("57P01", errors.DatabaseUnavailable, "has ended the connection"),
+        ("57P03", errors.DatabaseUnavailable, "starting, stopping"),
+        ("53300", errors.DatabaseUnavailable, "no more connections"),
+        ("58030", errors.DatabaseUnavailable, "the server's words"),
+        ("25006", errors.DatabaseUnavailable, "may not be written"),
+        ("XX001", errors.CorruptData, "damaged"),
+    ],
+)
+def test_what_a_server_fails_of_is_explained(
+    server: Database, code: str, kind: type[StorageError], said: str
+) -> None:
+    """And the transaction that it failed in has written nothing."""
+    job = submit_job(server)
+
+    def work() -> None:
+        with server.write() as session:
+            lease = leases.claim(session, "worker")
+            assert lease is not None
+            assert leases.finish(session, lease, chunk_result(job, lease))
+            failing = f"BEGIN RAISE EXCEPTION 'the server''s words' USING ERRCODE = '{code}'; END"
+            session.execute(text(f"DO $$ {failing} $$"))
+
+    error = error_of(work)
+    assert type(error) is kind
+    assert said in str(error)
+    with server.read() as session:
+        assert jobs.progress(session, job.id).left == 10
+    assert run_job(server, job).state == "done"
+
+
+def test_a_row_locked_too_long_is_reported(server: Database, postgres: PostgresDatabases) -> None:
+    """After the time that opening was told."""
+    job = submit_job(server)
+    with Database.open(server.url, timeout=0.1) as other, server.write() as session:
+        jobs.delete(session, job.id)
+        error = error_of(lambda: submit_job(other))
+        assert isinstance(error, errors.DatabaseLocked)
+    submit_job(server)
+
+
+def test_without_its_driver_the_way_to_get_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password is not repeated."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    error = error_of(lambda: Database.open("postgresql://user:secret@host/name"))
+    assert isinstance(error, errors.DatabaseURLError)
+    assert "pip install 'patchgrid[postgres]'" in str(error)
+    assert "secret" not in str(error)
