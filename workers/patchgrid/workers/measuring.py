@@ -106,7 +106,7 @@ def measure_chunk(
     _patch(engine, job, measured, draws, alignment, batch_tokens, share)
     done = [one for one in measured if one.error is None]
     return ChunkResult(
-        provenance=_provenance(engine, job),
+        provenance=provenance_of(engine, job),
         outcomes=[_outcome(one) for one in measured],
         sums=_sums(job, done),
         scores=_kept_scores(job, done),
@@ -275,7 +275,8 @@ def _outcome(one: _Measured) -> PairOutcome:
     )
 
 
-def _provenance(engine: Engine, job: JobRecord) -> Provenance:
+def provenance_of(engine: Engine, job: JobRecord) -> Provenance:
+    """Say what a job's numbers come from when this engine makes them."""
     source = engine.provenance
     return Provenance(
         model=source.model,

@@ -1,5 +1,8 @@
 """The models of a worker: loaded once, kept warm, the least recently used given up when memory is short."""
 
+import logging
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +12,9 @@ from numpy.typing import NDArray
 
 from patchgrid.engine.results import PairResult
 from patchgrid.engine.types import Component, JobSpec, Pair
+from patchgrid.workers.causes import reason_of
+
+_log = logging.getLogger(__name__)
 
 #: Takes the number of pairs that a batch finished; what it raises ends the call.
 OnBatch = Callable[[float], None]
@@ -96,3 +102,67 @@ class ModelKey:
     def of(cls, spec: JobSpec) -> "ModelKey":
         """Give the key of the model that a job asks for."""
         return cls(spec.model, spec.revision, spec.dtype)
+
+
+class Memory(Protocol):
+    """What holds the models; `patchgrid.workers.device.Device` is one."""
+
+    def used(self) -> int:
+        """Give the bytes in use."""
+
+    def free(self) -> None:
+        """Give back what is no longer used."""
+
+
+class Models:
+    """The loaded models, the one used last at the end."""
+
+    def __init__(self, load: Callable[[ModelKey], Engine], memory: Memory, limit: Callable[[], int]) -> None:
+        self._load = load
+        self._memory = memory
+        self._limit = limit
+        self._engines: OrderedDict[ModelKey, Engine] = OrderedDict()
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the models that are loaded, the one used last at the end."""
+        return tuple(key.model for key in tuple(self._engines))
+
+    def has(self, spec: JobSpec) -> bool:
+        """Tell whether a job's model is loaded."""
+        return ModelKey.of(spec) in self._engines
+
+    def get(self, spec: JobSpec) -> Engine:
+        """Give the engine of a job's model, loading it if it is not there; raises what loading it raises.
+
+        Others are given up, the one used longest ago first, while all of them take more than the limit, and
+        all of them if the new one does not fit beside them.
+        """
+        key = ModelKey.of(spec)
+        engine = self._engines.get(key)
+        if engine is None:
+            began = time.monotonic()
+            engine = self._load_beside_others(key)
+            _log.info("loaded %s in %.1f s", key.model, time.monotonic() - began)
+            self._engines[key] = engine
+        self._engines.move_to_end(key)
+        while len(self._engines) > 1 and self._memory.used() > self._limit():
+            self._give_up_oldest("memory is short")
+        return engine
+
+    def _load_beside_others(self, key: ModelKey) -> Engine:
+        try:
+            return self._load(key)
+        except Exception as error:
+            if not self._engines or "memory" not in str(error):
+                raise
+            reason = reason_of(error)
+        # Outside the handler: the error holds on to what was loaded so far.
+        while self._engines:
+            self._give_up_oldest(f"{key.model} does not fit beside it ({reason})")
+        return self._load(key)
+
+    def _give_up_oldest(self, why: str) -> None:
+        key, _ = self._engines.popitem(last=False)
+        self._memory.free()
+        _log.info("gave up %s: %s", key.model, why)

@@ -1,14 +1,53 @@
 """The pilot: a few of the job's pairs, scored first, tell how large each component's scores are."""
 
+import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from patchgrid.engine.results import PairResult
 from patchgrid.engine.types import Pair
 from patchgrid.estimates import Sums, expected_share, pilot_rows
 from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.leases import MAX_ATTEMPTS
 from patchgrid.storage.pilot import keep_first_pilot, pilot_pairs, read_pilot
+from patchgrid.workers.causes import is_device_broken, reason_of
 from patchgrid.workers.components import Alignment, arrange, failure
-from patchgrid.workers.models import Engine
+from patchgrid.workers.errors import LeaseLostError, StopRequestedError
+from patchgrid.workers.models import Engine, OnBatch
+from patchgrid.workers.waiting import Waiting
+
+_log = logging.getLogger(__name__)
+
+#: Pilots kept in memory.
+_KEPT = 8
+
+
+class Pilots:
+    """The pilots of the jobs that a process measures, each read or made once."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, dict[str, Sums]] = OrderedDict()
+
+    def get(
+        self,
+        waiting: Waiting,
+        engine: Engine,
+        job: JobRecord,
+        *,
+        attempts: int,
+        batch_tokens: int | None,
+        on_batch: OnBatch,
+    ) -> dict[str, Sums]:
+        """Give a job's pilot by site, for a chunk at its so many-th attempt; empty where none is needed."""
+        if job.id not in self._known:
+            self._known[job.id] = make_pilot(
+                waiting, engine, job, attempts=attempts, batch_tokens=batch_tokens, on_batch=on_batch
+            )
+        self._known.move_to_end(job.id)
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return self._known[job.id]
 
 
 def job_pilot(
@@ -20,16 +59,37 @@ def job_pilot(
     on_batch: Callable[[float], None] = lambda _done: None,
 ) -> dict[str, Sums]:
     """Give the job's pilot by site, scoring its pairs if no worker has; empty where none is needed."""
+    waiting = Waiting(database, seconds=0)
+    return make_pilot(waiting, engine, job, batch_tokens=batch_tokens, on_batch=on_batch)
+
+
+def make_pilot(
+    waiting: Waiting,
+    engine: Engine,
+    job: JobRecord,
+    *,
+    attempts: int = 1,
+    batch_tokens: int | None,
+    on_batch: OnBatch,
+) -> dict[str, Sums]:
+    """Read the pilot or make it.
+
+    When earlier `attempts` of a chunk lost their workers before there was a pilot, one of the pilot's pairs
+    may be what took them down. At the last attempt the job is given an empty pilot, for good: every component
+    then counts as equally large, which costs precision and nothing else.
+    """
     if not 0 < expected_share(job.spec.exact, pairs=job.pairs) < 1:
         return {}
-    with database.read() as session:
-        known = read_pilot(session, job.id)
-        pairs = [] if known else pilot_pairs(session, job.id, pilot_rows(job.pairs))
+    known = waiting.read(lambda session: read_pilot(session, job.id))
     if known:
         return known
+    pairs: Sequence[Pair] = ()
+    if attempts < MAX_ATTEMPTS:
+        pairs = waiting.read(lambda session: pilot_pairs(session, job.id, pilot_rows(job.pairs)))
+    else:
+        _log.warning("job %d goes on without a pilot: workers were lost while they made it", job.id)
     pilot = score_pilot(engine, job, pairs, batch_tokens=batch_tokens, on_batch=on_batch)
-    with database.write() as session:
-        return keep_first_pilot(session, job.id, pilot)
+    return waiting.write(lambda session: keep_first_pilot(session, job.id, pilot))
 
 
 def score_pilot(
@@ -41,16 +101,7 @@ def score_pilot(
     on_batch: Callable[[float], None] = lambda _done: None,
 ) -> dict[str, Sums]:
     """Score pairs and sum their scores as the job's components; pairs that cannot be scored are left out."""
-    results = engine.attribute(
-        pairs,
-        sites=job.spec.sites,
-        method=job.spec.method,
-        direction=job.spec.direction,
-        metric=job.spec.metric,
-        prepend_bos=job.spec.prepend_bos,
-        batch_tokens=batch_tokens,
-        on_batch=on_batch,
-    )
+    results = _score(engine, job, pairs, batch_tokens, on_batch) if pairs else []
     alignment = Alignment(job.spans)
     pilot: dict[str, Sums] = {}
     for pair, result in zip(pairs, results, strict=True):
@@ -64,3 +115,38 @@ def score_pilot(
             pilot[site].add_pair(found.values, found.present)
     # Sites of which no pair could be scored are known to be so, and not tried again by the next worker.
     return {site: pilot.get(site, Sums.zeros((), sampled=False)) for site in job.spec.sites}
+
+
+def _score(
+    engine: Engine, job: JobRecord, pairs: Sequence[Pair], batch_tokens: int | None, on_batch: OnBatch
+) -> list[PairResult]:
+    """Score pairs; where that raises, each alone, so that only those that raise have no scores."""
+    try:
+        return engine.attribute(
+            pairs,
+            sites=job.spec.sites,
+            method=job.spec.method,
+            direction=job.spec.direction,
+            metric=job.spec.metric,
+            prepend_bos=job.spec.prepend_bos,
+            batch_tokens=batch_tokens,
+            on_batch=on_batch,
+        )
+    except (LeaseLostError, StopRequestedError):
+        raise
+    except Exception as error:
+        # One error at all pairs (a site that the model does not have) must not be taken for theirs.
+        if is_device_broken(error) or len(pairs) == 1:
+            raise
+        _log.warning("the pilot of job %d is scored pair by pair: %s", job.id, reason_of(error))
+    results = []
+    for pair in pairs:
+        try:
+            results += _score(engine, job, [pair], batch_tokens, on_batch)
+        except (LeaseLostError, StopRequestedError):
+            raise
+        except Exception as error:
+            if is_device_broken(error):
+                raise
+            results.append(PairResult(error=reason_of(error)))
+    return results

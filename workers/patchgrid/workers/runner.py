@@ -3,23 +3,30 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from patchgrid.storage import jobs, leases, provenance
+from patchgrid.storage import control, jobs, leases, provenance
 from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
-from patchgrid.workers.errors import LeaseLostError, ModelChangedError, StopRequestedError
-from patchgrid.workers.heartbeat import Heartbeat
+from patchgrid.workers.attempt import Attempt
+from patchgrid.workers.errors import (
+    JobCancelledError,
+    LeaseLostError,
+    ModelChangedError,
+    StopRequestedError,
+)
 from patchgrid.workers.identity import may_be_alive, worker_name
-from patchgrid.workers.measuring import measure_chunk
 from patchgrid.workers.models import Engine
-from patchgrid.workers.pilot import job_pilot
+from patchgrid.workers.pilot import Pilots
+from patchgrid.workers.waiting import Waiting
 
 _log = logging.getLogger(__name__)
 
 #: Longest wait, in seconds, before asking again for a chunk that another process holds.
 _LONGEST_WAIT = 2.0
+#: Seconds for which a database that is away is waited for: someone sits in front of this.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ def run_job(
     on_progress: Callable[[RunProgress], None] = lambda _progress: None,
     lease_seconds: float = 60,
 ) -> RunEnd:
-    """Work a job off in this process.
+    """Work a job off in this process; a paused one goes on.
 
     A chunk that another living process holds is waited for; one whose process on this host is dead is taken
     over at once, so the same command goes on after a crash.
@@ -66,14 +73,15 @@ def run_job(
     ------
     ModelChangedError
         The job was begun with other weights.
+    JobCancelledError
+        The job was cancelled, before or meanwhile.
     """
     run = _Run(database, engine, job, batch_tokens, stop or threading.Event(), on_progress, lease_seconds)
     run.begin()
     while not run.stop.is_set():
         lease = run.claim()
         if lease is None:
-            with database.read() as session:
-                wait = leases.next_claim_in(session, job.id)
+            wait = run.next_claim_in()
             if wait is None:
                 return RunEnd(stopped=False)
             run.stop.wait(min(max(wait, 0.05), _LONGEST_WAIT))
@@ -93,10 +101,20 @@ class _Run:
     stop: threading.Event
     on_progress: Callable[[RunProgress], None]
     lease_seconds: float
+    pilots: Pilots = field(default_factory=Pilots)
+
+    @property
+    def waiting(self) -> Waiting:
+        return Waiting(self.database, seconds=_PATIENCE, over=self.stop.is_set)
 
     def begin(self) -> None:
         """Free what dead processes held, and refuse to mix the numbers of two models."""
         with self.database.write() as session:
+            state = jobs.get(session, self.job.id).state
+            if state == "cancelled":
+                raise JobCancelledError(self.job.id)
+            if state == "paused":
+                control.unpause(session, self.job.id)
             known = provenance.weights_hashes(session, self.job.id)
             if known and self.engine.provenance.weights_hash not in known:
                 raise ModelChangedError(self.job.id, self.job.spec.model)
@@ -108,11 +126,18 @@ class _Run:
         with self.database.write() as session:
             return leases.claim(session, worker_name(), job_id=self.job.id, lease_seconds=self.lease_seconds)
 
+    def next_claim_in(self) -> float | None:
+        """Give the seconds until another chunk may be had, None if there is none left."""
+        with self.database.read() as session:
+            wait = leases.next_claim_in(session, self.job.id)
+            if wait is None and jobs.get(session, self.job.id).state == "cancelled":
+                raise JobCancelledError(self.job.id)
+            return wait
+
     def work(self, lease: Lease) -> None:
         """Measure one chunk and commit it, or hand it back."""
         try:
-            with Heartbeat(self.database, lease, self.lease_seconds) as heartbeat:
-                self._measure_and_finish(lease, heartbeat)
+            self._measure_and_finish(lease)
         except LeaseLostError:
             _log.warning("the lease of chunk %s was lost: its results are dropped", lease.chunk_id)
         except BaseException as error:
@@ -121,36 +146,27 @@ class _Run:
             if not isinstance(error, StopRequestedError):
                 raise
 
-    def _measure_and_finish(self, lease: Lease, heartbeat: Heartbeat) -> None:
+    def _measure_and_finish(self, lease: Lease) -> None:
         with self.database.read() as session:
-            pairs = leases.chunk_pairs(session, lease)
             progress = jobs.progress(session, self.job.id)
+        count = lease.last - lease.first
 
         def on_share(share: float) -> None:
-            self.on_progress(RunProgress(progress.done, progress.failed, share * len(pairs)))
-            if heartbeat.lost.is_set():
-                raise LeaseLostError
+            self.on_progress(RunProgress(progress.done, progress.failed, share * count))
             if self.stop.is_set() and share < 1:
                 raise StopRequestedError
 
-        def on_pilot(_done: float) -> None:
-            on_share(0.0)
-
-        pilot = job_pilot(
-            self.database, self.engine, self.job, batch_tokens=self.batch_tokens, on_batch=on_pilot
-        )
-        result = measure_chunk(
-            self.engine,
-            self.job,
-            lease.first,
-            pairs,
-            pilot=pilot,
+        result = Attempt(
+            database=self.database,
+            waiting=self.waiting,
+            engine=self.engine,
+            job=self.job,
+            lease=lease,
+            lease_seconds=self.lease_seconds,
             batch_tokens=self.batch_tokens,
+            pilots=self.pilots,
             on_share=on_share,
-        )
-        with self.database.write() as session:
-            if not leases.finish(session, lease, result):
-                raise LeaseLostError
+        ).work()
         failed = sum(outcome.state == "failed" for outcome in result.outcomes)
         done = len(result.outcomes) - failed
         self.on_progress(RunProgress(progress.done + done, progress.failed + failed, 0.0))

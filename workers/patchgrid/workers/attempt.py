@@ -1,0 +1,102 @@
+"""One lease worked off: what `patchgrid run` and a worker of the cluster both do with a chunk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from patchgrid.storage import leases
+from patchgrid.storage.database import Database
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.leases import Lease
+from patchgrid.storage.writing import ChunkResult
+from patchgrid.workers.carefully import measure_carefully
+from patchgrid.workers.errors import LeaseLostError
+from patchgrid.workers.heartbeat import Heartbeat
+from patchgrid.workers.measuring import OnShare, measure_chunk
+from patchgrid.workers.models import Engine
+from patchgrid.workers.pilot import Pilots
+from patchgrid.workers.waiting import Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One lease, and what it takes to work it off."""
+
+    database: Database
+    #: Repeats transactions while the database is away.
+    waiting: Waiting
+    engine: Engine
+    job: JobRecord
+    lease: Lease
+    lease_seconds: float
+    batch_tokens: int | None
+    pilots: Pilots
+    #: Takes the share of the work that is done, after each batch; what it raises ends the attempt.
+    on_share: OnShare
+    #: Takes the name of each point that is passed.
+    on_point: Callable[[str], None] = lambda _name: None
+
+    def work(self) -> ChunkResult:
+        """Measure the chunk and commit it; give what was committed.
+
+        Raises
+        ------
+        LeaseLostError
+            The lease is no longer held: nothing was written.
+        StorageError
+            The database stayed away for longer than there was patience: nobody knows whether it was written.
+        """
+        with Heartbeat(self.database, self.lease, self.lease_seconds) as heartbeat:
+
+            def on_share(share: float) -> None:
+                self.on_share(share)
+                if heartbeat.lost.is_set():
+                    raise LeaseLostError
+
+            result = self._measure(on_share)
+            self.on_point("before commit")
+            if not self.waiting.write(lambda session: leases.finish(session, self.lease, result)):
+                raise LeaseLostError
+            self.on_point("committed")
+        return result
+
+    def _measure(self, on_share: OnShare) -> ChunkResult:
+        pairs = self.waiting.read(lambda session: leases.chunk_pairs(session, self.lease))
+        if len(pairs) != self.lease.last - self.lease.first:
+            self._lost()  # the job was deleted
+        self.on_point("computing")
+        pilot = self.pilots.get(
+            self.waiting,
+            self.engine,
+            self.job,
+            attempts=self.lease.attempts,
+            batch_tokens=self.batch_tokens,
+            on_batch=lambda _done: on_share(0.0),
+        )
+        if not self.lease.careful:
+            return measure_chunk(
+                self.engine,
+                self.job,
+                self.lease.first,
+                pairs,
+                pilot=pilot,
+                batch_tokens=self.batch_tokens,
+                on_share=on_share,
+            )
+        return measure_carefully(
+            self.engine,
+            self.job,
+            self.lease.first,
+            pairs,
+            note=self._note,
+            pilot=pilot,
+            batch_tokens=self.batch_tokens,
+            on_share=on_share,
+        )
+
+    def _note(self, index: int) -> None:
+        if not self.waiting.write(lambda session: leases.note_pair(session, self.lease, index)):
+            self._lost()
+
+    def _lost(self) -> NoReturn:
+        raise LeaseLostError

@@ -1,0 +1,61 @@
+"""The device that a worker computes on, its memory, and loading models onto it."""
+
+import gc
+import sys
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from patchgrid.workers.models import Engine, ModelKey
+
+#: Share of the device's memory that models may take, where no limit is given: batches need the rest.
+_SHARE = 0.6
+
+
+class Device:
+    """A CPU or GPU by its name: `auto`, `cpu`, `cuda:1`."""
+
+    def __init__(self, name: str) -> None:
+        #: Its name; `auto` becomes what it stands for when the first model is loaded.
+        self.name = name
+
+    def load(self, key: "ModelKey") -> "Engine":
+        """Load a model onto it; `ModelError` if that cannot be done."""
+        from patchgrid.engine import Engine
+        from patchgrid.engine.loading import pick_device
+
+        self.name = str(pick_device(self.name))
+        return Engine.load(key.model, revision=key.revision, device=self.name, dtype=key.dtype)
+
+    def used(self) -> int:
+        """Give the bytes of its memory that this process uses."""
+        torch = self._cuda()
+        if torch is not None:
+            return int(torch.cuda.memory_allocated(self.name))
+        return int(psutil.Process().memory_info().rss)
+
+    def total(self) -> int:
+        """Give the bytes of its memory."""
+        torch = self._cuda()
+        if torch is not None:
+            return int(torch.cuda.get_device_properties(self.name).total_memory)
+        return int(psutil.virtual_memory().total)
+
+    def limit(self) -> int:
+        """Give the bytes that models may take."""
+        return int(_SHARE * self.total())
+
+    def free(self) -> None:
+        """Give back what is no longer used."""
+        gc.collect()
+        torch = self._cuda()
+        if torch is not None:
+            torch.cuda.empty_cache()
+
+    def _cuda(self) -> Any | None:
+        """Give torch if this is a GPU that is in use; asking must not take memory on it."""
+        torch = sys.modules.get("torch")
+        if torch is None or not self.name.startswith("cuda") or not torch.cuda.is_initialized():
+            return None
+        return torch

@@ -1,0 +1,82 @@
+"""A thread that ends the process when it hangs: a batch that never comes back keeps its GPU for nothing."""
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_log = logging.getLogger(__name__)
+
+#: Exit code of a process that hung, or whose device broke: it is to be started again.
+EXIT_HUNG = 70
+#: Seconds that loading a model may take (it may be downloaded), where the usual limit is shorter.
+LOADING = 2 * 3600.0
+#: Seconds that telling others may take before the process ends all the same.
+_LAST_WORDS = 5.0
+
+
+class Watchdog:
+    """Ends the process when there was no progress for so many seconds."""
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        loading_seconds: float = LOADING,
+        on_hang: Callable[[str], None] = lambda _message: None,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:
+        self._usual = seconds
+        self._loading = max(seconds, loading_seconds)
+        self._limit = seconds
+        self._on_hang = on_hang
+        self._end = end
+        self._last = time.monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="patchgrid-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self.progress()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def progress(self) -> None:
+        """Say that the work goes on."""
+        self._last = time.monotonic()
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Allow for the time that loading a model takes."""
+        self._limit = self._loading
+        try:
+            yield
+        finally:
+            self.progress()
+            self._limit = self._usual
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(min(1.0, self._usual / 10)):
+            since = time.monotonic() - self._last
+            if since > self._limit:
+                self._bark(since)
+                return
+
+    def _bark(self, since: float) -> None:
+        message = f"nothing was finished for {since:.0f} s: the process hangs and ends"
+        _log.critical("%s; its chunk goes to another worker when the lease runs out", message)
+        faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
+        # The database may be what hangs.
+        words = threading.Thread(target=self._on_hang, args=(message,), daemon=True)
+        words.start()
+        words.join(_LAST_WORDS)
+        self._end(EXIT_HUNG)
