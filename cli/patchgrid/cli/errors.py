@@ -10,8 +10,10 @@ import click
 
 from patchgrid.engine.errors import PatchgridError
 
-#: Exit codes, as DESIGN.md fixes them, and the shell's own for a reader that closed the pipe.
-DONE, FAILED, REFUSED, SOME_FAILED, PIPE_CLOSED = 0, 1, 2, 3, 141
+#: Exit codes of commands.
+DONE, FAILED, REFUSED, SOME_FAILED = 0, 1, 2, 3
+#: As timeout(1) has it, and shells for Ctrl-C and for a reader that closed the pipe.
+OUT_OF_TIME, INTERRUPTED, PIPE_CLOSED = 124, 130, 141
 #: Set to 1, it shows the traceback of a defect.
 DEBUG = "PATCHGRID_DEBUG"
 

@@ -9,7 +9,7 @@ from patchgrid.cli.engines import load_engine, quietly
 from patchgrid.cli.progress import shown_progress
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.stopping import GOES_ON, stop_on_signals
-from patchgrid.cli.summary import FINISHED, show_summary, summarize, summary_json
+from patchgrid.cli.summary import ENDED, show_summary, summarize, summary_json
 from patchgrid.engine.types import JobSpec
 from patchgrid.storage import Database, jobs
 from patchgrid.storage.jobs import JobRecord
@@ -55,6 +55,6 @@ def show_outcome(settings: Settings, database: Database, job_id: int, elapsed: f
         show_json(summary_json(summary, elapsed or 0.0))
     else:
         show_summary(settings, summary, elapsed)
-    if summary.job.state not in FINISHED:
+    if summary.job.state not in ENDED:
         say(GOES_ON)
     return summary.exit_code

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,22 @@ def submit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+class _Size(click.ParamType[int]):
+    """A number of bytes: `40GB`, `512MB`, `1.5TB`, `24GiB`."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(str(value).strip())
+        bytes_each = None if match is None else _UNITS.get(match["unit"].upper().removesuffix("B"))
+        if match is None or bytes_each is None or float(match["number"]) <= 0:
+            self.fail(f"{value!r} is not a size: write it as 40GB", param, ctx)
+        return int(float(match["number"]) * bytes_each)
+
+
 def one_of(known: Sequence[str]) -> str:
     """Write the values an option takes; a wrong one is refused with the nearest by the spec itself."""
     return f"[{'|'.join(known)}]"
@@ -72,6 +89,11 @@ def job_name(_ctx: click.Context, _option: click.Parameter, name: str | None) ->
     return name
 
 
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[A-Za-z]*)")
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+SIZE = _Size()
+
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto (a GPU where there is one), cpu, cuda, cuda:1."
 )
@@ -83,15 +105,13 @@ dtype_option = click.option(
     metavar=one_of(names.DTYPES),
     help="Number type of the model; auto is the checkpoint's own.",
 )
-_MACHINE: tuple[Decorator, ...] = (
-    device_option,
-    click.option(
-        "--batch-tokens",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Padded tokens of a batch; chosen by the device if not given. Halved when memory runs out.",
-    ),
+batch_tokens_option = click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Padded tokens of a batch; chosen by the device if not given. Halved when memory runs out.",
 )
+_MACHINE: tuple[Decorator, ...] = (device_option, batch_tokens_option)
 _SPEC: tuple[Decorator, ...] = (
     revision_option,
     click.option(

@@ -1,4 +1,4 @@
-"""What measured pairs were warned of, one line for all warnings of a kind."""
+"""What pairs are warned of or fail of, one line for all of a kind."""
 
 import re
 
@@ -6,15 +6,30 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage import jobs
 
-#: What differs between two warnings of a kind: the words they quote.
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+#: What differs between two notes of a kind: the words they quote, and numbers.
+_VARYING = re.compile(r"""'[^']*'|"[^"]*"|\d+""")
+
+
+class Kinds:
+    """Notes put together by kind: each kind has its first example and a count."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[str, int]] = {}
+
+    def add(self, text: str, count: int = 1, *, example: str | None = None) -> None:
+        """Take in a note; `example` is what its kind is shown by if it is the first."""
+        kind = _VARYING.sub("", text)
+        first, so_far = self._kinds.get(kind, (example or text, 0))
+        self._kinds[kind] = (first, so_far + count)
+
+    def listed(self) -> list[tuple[str, int]]:
+        """Give each kind by its first example, with its count."""
+        return list(self._kinds.values())
 
 
 def warnings_by_kind(session: Session, job_id: int) -> list[tuple[str, int]]:
     """Give each kind of warning by its first example, with the number of pairs it was given for."""
-    kinds: dict[str, tuple[str, int]] = {}
+    kinds = Kinds()
     for text, count in jobs.warnings(session, job_id):
-        kind = _QUOTED.sub("", text)
-        example, so_far = kinds.get(kind, (text, 0))
-        kinds[kind] = (example, so_far + count)
-    return list(kinds.values())
+        kinds.add(text, count)
+    return kinds.listed()

@@ -12,9 +12,11 @@ from patchgrid.cli.lazy import LazyGroup
 
 _COMMANDS = {
     "run": ("patchgrid.cli.run:run", "Measure which components carry a behaviour, over a file of pairs."),
+    "submit": ("patchgrid.cli.submit:submit", "Put a file of pairs on the queue, for workers to measure."),
     "demo": ("patchgrid.cli.demo:demo", "Run the demo model's indirect-object pairs, end to end."),
-    "job": ("patchgrid.cli.job:job", "List, show, resume and delete jobs."),
+    "job": ("patchgrid.cli.job:job", "List jobs, follow them and steer them."),
     "results": ("patchgrid.cli.results:results", "Look at what was measured, draw it and export it."),
+    "worker": ("patchgrid.cli.worker:worker", "Start workers, list them, drain them."),
     "model": ("patchgrid.cli.model:model", "Check that a model is understood."),
     "db": ("patchgrid.cli.db:db", "Upgrade and check the database."),
     "doctor": ("patchgrid.cli.doctor:doctor", "Check this machine: packages, device, database, disk."),

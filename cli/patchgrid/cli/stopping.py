@@ -1,16 +1,18 @@
-"""Ctrl-C and SIGTERM: the first asks to stop after the running batch, the second stops at once."""
+"""Ctrl-C and other signals: the first asks to stop in good order, the second stops sooner."""
 
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from patchgrid.cli.errors import FAILED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Those that workers are stopped by: Slurm warns with SIGUSR1.
+WORKER_SIGNALS = (*SIGNALS, signal.SIGUSR1)
 ASKED = "stopping after the running batch (once more: at once)"
 GOES_ON = "stopped; the same command goes on where it stopped"
 _SHOW_CURSOR = "\x1b[?25h"
@@ -33,9 +35,28 @@ def stop_on_signals() -> Iterator[threading.Event]:
         if not terminal:  # on a terminal the progress bar says so
             _write(f"{ASKED}\n")
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
-    try:
+    with _handled(SIGNALS, handle):
         yield stop
+
+
+@contextmanager
+def drain_on_signals(stop: Callable[[], None], stop_now: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the first signal to a worker, `stop_now` at the next."""
+    asked = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        (stop_now if asked.is_set() else stop)()
+        asked.set()
+
+    with _handled(WORKER_SIGNALS, handle):
+        yield
+
+
+@contextmanager
+def _handled(numbers: Iterable[int], handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

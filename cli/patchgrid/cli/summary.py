@@ -20,6 +20,8 @@ from patchgrid.storage.verification import SiteAgreement
 
 #: States in which nothing is left to measure.
 FINISHED = ("done", "failed")
+#: States in which nothing more is measured unless someone asks for it.
+ENDED = (*FINISHED, "cancelled")
 #: Components and failed pairs shown at the end of a run.
 SHOWN_COMPONENTS, SHOWN_ERRORS = 10, 3
 
@@ -77,7 +79,7 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
 
 def show_summary(settings: Settings, summary: Summary, elapsed: float | None) -> None:
     """Print a job's results and where to see more."""
-    say(_headline(summary, elapsed))
+    say(_headline(summary.job, summary.progress, elapsed))
     for text, count in summary.warnings:
         say(f"Note ({counted(count, 'pair')}): {visible(text)}")
     _say_errors(settings, summary)
@@ -95,13 +97,14 @@ def _title(job: JobRecord) -> str:
     return f"Top components: {spec.method}, {spec.metric}, {spec.direction}"
 
 
-def _headline(summary: Summary, elapsed: float | None) -> str:
-    job, progress = summary.job, summary.progress
+def _headline(job: JobRecord, progress: Progress, elapsed: float | None) -> str:
     name = f" ({visible(job.name)})" if job.name else ""
     took = f" in {seconds(elapsed)}" if elapsed is not None else ""
     failed = f", {progress.failed:,} failed" if progress.failed else ""
     if job.state not in FINISHED:
-        return f"Job {job.id}{name}: {progress.done:,} of {counted(progress.total, 'pair')} measured{failed}"
+        state = f" {job.state}" if job.state in ("paused", "cancelled") else ""
+        of = f"{progress.done:,} of {counted(progress.total, 'pair')}"
+        return f"Job {job.id}{name}{state}: {of} measured{failed}"
     return f"Job {job.id}{name} {job.state}: {counted(progress.done, 'pair')} measured{took}{failed}"
 
 
@@ -114,6 +117,17 @@ def _say_errors(settings: Settings, summary: Summary) -> None:
     more = len(summary.errors) - SHOWN_ERRORS
     if more > 0:
         say(f"  and {more:,} more: {settings.command(f'job errors {summary.job.id}')}")
+
+
+def say_ended(settings: Settings, job: JobRecord, progress: Progress) -> None:
+    """Say how a job ended and what to look at next."""
+    say(_headline(job, progress, None))
+    if job.error:
+        say(f"  {visible(job.error)}")
+    if job.state == "done":
+        say(f"Results: {settings.command(f'results top {job.id}')}")
+    if progress.failed:
+        say(f"Failed pairs: {settings.command(f'job errors {job.id}')}")
 
 
 def say_unfinished(settings: Settings, job: JobRecord, progress: Progress) -> None:

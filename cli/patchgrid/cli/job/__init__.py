@@ -1,0 +1,23 @@
+"""`patchgrid job`: the jobs of a database, to look at, to follow and to steer."""
+
+import click
+
+from patchgrid.cli.lazy import LazyGroup
+
+_COMMANDS = {
+    "list": ("patchgrid.cli.job.show:list_", "List the jobs, the oldest first."),
+    "show": ("patchgrid.cli.job.show:show", "Show what a job measures, how far it is, what made it."),
+    "errors": ("patchgrid.cli.job.show:errors", "List the pairs that could not be measured, with reasons."),
+    "watch": ("patchgrid.cli.job.watch:watch", "Watch a job until it ends."),
+    "wait": ("patchgrid.cli.job.watch:wait", "Wait until a job ends, and say nothing meanwhile."),
+    "pause": ("patchgrid.cli.job.control:pause", "Pause a job: no more chunks of it are begun."),
+    "resume": ("patchgrid.cli.job.control:resume", "Go on with a job where it stopped."),
+    "cancel": ("patchgrid.cli.job.control:cancel", "Cancel a job: nothing more of it is measured."),
+    "retry": ("patchgrid.cli.job.control:retry", "Try again what was given up or cancelled."),
+    "delete": ("patchgrid.cli.job.control:delete", "Delete a job with its pairs and all its results."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+def job() -> None:
+    """List jobs, follow them and steer them. JOB is an id, a name, or `last`."""

@@ -1,0 +1,52 @@
+"""`patchgrid job list`, `show` and `errors`."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.jobview import job_json, show_job, show_jobs
+from patchgrid.cli.screen import say, show_json
+from patchgrid.cli.tables import Column, show_table
+from patchgrid.storage import jobs
+
+
+@click.command("list")
+@with_settings
+def list_(settings: Settings, /) -> None:
+    """List the jobs, the oldest first."""
+    with settings.reading() as session:
+        found = [(record, jobs.progress(session, record.id)) for record in jobs.list_jobs(session)]
+    if settings.json:
+        show_json([job_json(record, progress) for record, progress in found])
+    elif found:
+        show_jobs(found)
+    else:
+        say("No jobs yet: start one with patchgrid run PAIRS -m MODEL")
+
+
+@click.command()
+@job_argument
+@with_settings
+def show(settings: Settings, /, name: str) -> None:
+    """Show what a job measures, how far it is, what made it.
+
+    And, once something was patched exactly, how well its scores agree with that.
+    """
+    with settings.reading() as session:
+        show_job(settings, session, find_job(session, name))
+
+
+@click.command()
+@job_argument
+@with_settings
+def errors(settings: Settings, /, name: str) -> None:
+    """List the pairs that could not be measured, with reasons."""
+    with settings.reading() as session:
+        record = find_job(session, name)
+        found = jobs.errors(session, record.id)
+    if settings.json:
+        show_json([{"pair": pair, "error": error} for pair, error in found])
+    elif found:
+        show_table([Column("pair"), Column("reason")], found)
+    else:
+        say(f"Job {record.id} has no failed pairs")

@@ -1,0 +1,136 @@
+"""Storing a job for workers, once."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from patchgrid.cli.errors import UsageError
+from patchgrid.cli.run import check_unchanged
+from patchgrid.cli.screen import counted, say
+from patchgrid.cli.summary import FINISHED
+from patchgrid.engine.errors import ModelError
+from patchgrid.engine.types import JobSpec, Pair
+from patchgrid.pairs import PairFile, PairSummary
+from patchgrid.pairs.digest import Digest
+from patchgrid.storage import Database, jobs, provenance, tables
+from patchgrid.storage.inputs import read_pair
+from patchgrid.storage.jobs import JobRecord
+
+#: Seconds between two lines that say how far the storing is.
+_LINE_EVERY = 10.0
+#: Pairs read from the database at a time.
+_BATCH = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is submitted."""
+
+    spec: JobSpec
+    file: PairFile
+    summary: PairSummary
+    name: str | None
+    #: The user's own key, or None: the hash of pairs and spec.
+    own_key: str | None
+    priority: int
+    chunk_size: int
+
+    @property
+    def key(self) -> str:
+        """What the job is found by."""
+        return self.own_key or jobs.job_key(self.spec, self.summary.digest)
+
+
+class KeyTakenError(UsageError):
+    """The key belongs to a job of other pairs or settings."""
+
+
+def check_model(model: str) -> None:
+    """Refuse a folder that is named relative to here and is not here: nobody could find it."""
+    if model.startswith((".", "~")):
+        raise ModelError(f"no model folder at {model}")
+
+
+def store(database: Database, order: Order) -> tuple[JobRecord, bool]:
+    """Store a job in one transaction, or find it; tell whether it is new.
+
+    Raises
+    ------
+    KeyTakenError
+        The user's own key is another job's.
+    ModelChangedError
+        The job is finished, and the model's weights are others by now.
+    """
+    with database.read() as session:
+        known = jobs.find_by_key(session, order.key)
+    counting = _Counting(order.file, order.summary.count)
+    if known is None:
+        with database.write() as session:
+            known = jobs.submit(
+                session,
+                order.spec,
+                counting,
+                key=order.key,
+                count=order.summary.count,
+                spans=order.summary.spans,
+                name=order.name,
+                chunk_size=order.chunk_size,
+                priority=order.priority,
+            )
+    if counting.begun:
+        return known, True
+    with database.read() as session:
+        _check_same(session, order, known)
+        measured = provenance.weights_hashes(session, known.id)
+    if known.state in FINISHED:
+        check_unchanged(known, measured)
+    return known, False
+
+
+class _Counting:
+    """Pairs on their way to the database, with a line now and then on how far they are."""
+
+    def __init__(self, pairs: PairFile, total: int) -> None:
+        self._pairs, self._total = pairs, total
+        #: Whether anyone asked for the pairs: a job that is there already takes none.
+        self.begun = False
+
+    def __iter__(self) -> Iterator[Pair]:
+        self.begun = True
+        last = time.monotonic()
+        for number, pair in enumerate(self._pairs):
+            if number % _BATCH == 0 and time.monotonic() - last >= _LINE_EVERY:
+                last = time.monotonic()
+                say(f"{number:,} of {counted(self._total, 'pair')} stored")
+            yield pair
+
+
+def _check_same(session: Session, order: Order, known: JobRecord) -> None:
+    """Refuse a user's own key that was given to something else; a hash cannot be."""
+    if order.own_key is None:
+        return
+    what = f"the key {order.own_key!r} belongs to job {known.id}"
+    theirs, ours = known.spec.as_dict(), order.spec.as_dict()
+    other = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
+    if other:
+        raise KeyTakenError(f"{what}, which has other settings ({'; '.join(other)}): choose another key")
+    if known.pairs != order.summary.count or _digest(session, known.id) != order.summary.digest:
+        raise KeyTakenError(f"{what}, which has other pairs: choose another key")
+
+
+def _digest(session: Session, job_id: int) -> str:
+    """Hash a job's stored pairs, as `PairFile.check` hashes a file's."""
+    digest, pair = Digest(), tables.pair
+    query = select(pair).where(pair.c.job_id == job_id).order_by(pair.c.pair_index)
+    for row in session.execute(query, execution_options={"yield_per": _BATCH}):
+        digest.add(read_pair(row))
+    return digest.value
+
+
+def is_folder(model: str) -> bool:
+    """Tell whether a model is named by its folder, here or elsewhere."""
+    return Path(model).is_absolute()

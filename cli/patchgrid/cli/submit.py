@@ -1,0 +1,179 @@
+"""`patchgrid submit`: a pair file onto the queue, for workers to measure."""
+
+import sys
+from typing import Any
+
+import click
+
+from patchgrid.cli.broker import check_broker, ring
+from patchgrid.cli.context import Settings, with_broker
+from patchgrid.cli.dryrun import show_dry_run
+from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
+from patchgrid.cli.execution import show_outcome
+from patchgrid.cli.following import Snapshot, follow, look
+from patchgrid.cli.options import machine_options, model_option, spec_options, submit_options
+from patchgrid.cli.run import make_spec
+from patchgrid.cli.screen import counted, say, show_json, visible
+from patchgrid.cli.submission import Order, check_model, is_folder, store
+from patchgrid.cli.summary import ENDED
+from patchgrid.cli.watching import feed, shown, start_command
+from patchgrid.pairs import PairFile
+from patchgrid.storage import Database
+
+#: Highest and lowest priority: the columns' type holds more, nobody needs more.
+PRIORITIES = click.IntRange(-1000, 1000)
+#: Longest key of a user's own.
+_LONGEST_KEY = 64
+
+
+def own_key(_ctx: click.Context, _option: click.Parameter, key: str | None) -> str | None:
+    """Refuse a key that cannot be stored."""
+    if key is not None and (not key.strip() or not key.isprintable() or len(key) > _LONGEST_KEY):
+        raise UsageError(f"a key is 1 to {_LONGEST_KEY} printable characters, not {key!r}")
+    return key
+
+
+@click.command()
+@click.argument("pairs", metavar="PAIRS")
+@model_option
+@spec_options
+@machine_options
+@submit_options
+@click.option(
+    "--priority",
+    type=PRIORITIES,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Jobs of higher priority are worked on first, -1000 to 1000.",
+)
+@click.option(
+    "--chunk-size",
+    type=click.IntRange(1, 4096),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Pairs that a worker takes at a time, 1 to 4096.",
+)
+@click.option(
+    "--key",
+    callback=own_key,
+    metavar="TEXT",
+    help="The job's identity in place of the hash of its pairs and settings: a second submit with the same "
+    "key finds the job, or is refused if pairs or settings are others.",
+)
+@click.option("--wait", is_flag=True, help="Wait until the job ends, then show its results as `run` does.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check pairs and settings, say what would be done, store nothing."
+)
+@with_broker
+def submit(
+    settings: Settings,
+    /,
+    pairs: str,
+    device: str,
+    batch_tokens: int | None,
+    limit: int | None,
+    name: str | None,
+    priority: int,
+    chunk_size: int,
+    key: str | None,
+    wait: bool,
+    dry_run: bool,
+    **spec: Any,
+) -> int:
+    """Put the pairs in PAIRS on the queue: workers measure them with MODEL, any number, anywhere.
+
+    Takes what `run` takes, but measures nothing itself. The job is stored whole or not at all, and only once:
+    submitting the same pairs and settings again finds the job that is there. --device and --batch-tokens are
+    accepted, and left to the workers.
+
+    --dry-run tokenizes the pairs if the model's tokenizer is on this machine, and names those that would
+    fail; its exit code is what the job's would be. Exit code 0 otherwise, or with --wait the job's.
+
+    \b
+    patchgrid submit pairs.jsonl -m openai-community/gpt2
+    patchgrid worker start --model openai-community/gpt2    (on any machine)
+    patchgrid job watch last
+    """
+    if device != "auto" or batch_tokens is not None:
+        say(
+            "Note: --device and --batch-tokens are left to the workers: give them to `patchgrid worker start`"
+        )
+    measured = make_spec(**spec)
+    check_model(measured.model)
+    check_broker(settings)
+    with PairFile.open(pairs, limit=limit) as file:
+        summary = file.check()
+        for note in summary.notes:
+            say(f"Note: {note}")
+        if dry_run:
+            return show_dry_run(settings, measured, file, summary, chunk_size)
+        order = Order(measured, file, summary, name, key, priority, chunk_size)
+        with settings.open(create=True) as database:
+            job, created = store(database, order)
+            with database.read() as session:
+                found = look(session, job.id)
+            (_say_created if created else _say_known)(settings, database, found)
+            return _finish(settings, database, found, created=created, wait=wait)
+
+
+def _finish(settings: Settings, database: Database, found: Snapshot, *, created: bool, wait: bool) -> int:
+    job_id = found.job.id
+    if not wait:
+        if settings.json:
+            show_json(_document(found, created=created))
+        return DONE
+    try:
+        with shown(settings, sys.stderr) as show:
+            feed(show, follow(database, job_id))
+    except KeyboardInterrupt:
+        say(f"Stopped waiting; job {job_id} goes on: {settings.command(f'job watch {job_id}')}")
+        return INTERRUPTED
+    return show_outcome(settings, database, job_id, None)
+
+
+def _document(found: Snapshot, *, created: bool) -> dict[str, Any]:
+    progress = found.progress
+    return {
+        "job": found.job.id,
+        "state": found.job.state,
+        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "chunks": progress.chunks_total,
+        "created": created,
+        "name": found.job.name,
+        "key": found.job.key,
+        "priority": found.job.priority,
+    }
+
+
+def _say_created(settings: Settings, database: Database, found: Snapshot) -> None:
+    job = found.job
+    name = f" ({visible(job.name)})" if job.name else ""
+    chunks = counted(found.progress.chunks_total, "chunk")
+    say(f"Job {job.id}{name} is on the queue: {counted(job.pairs, 'pair')} in {chunks}")
+    if is_folder(job.spec.model) and not database.url.startswith("sqlite"):
+        say(f"Note: workers look for the model where it is here, in {visible(job.spec.model)}")
+    if not found.serving:
+        say(f"No worker serves this model now: {start_command(settings, job.spec.model)}")
+    ring(settings, job.id)
+    say(f"Follow it: {settings.command(f'job watch {job.id}')}")
+
+
+def _say_known(settings: Settings, _database: Database, found: Snapshot) -> None:
+    """Say that the job was there, and what to do with it in the state it is in."""
+    job, progress = found.job, found.progress
+    say(
+        f"This is job {job.id} already, {job.state}: {progress.done:,} of {counted(progress.total, 'pair')} "
+        f"measured{f', {progress.failed:,} failed' if progress.failed else ''}"
+    )
+    if job.state not in (*ENDED, "paused"):
+        ring(settings, job.id)
+    words = {
+        "done": ("Results", f"results top {job.id}"),
+        "failed": ("Failed pairs", f"job errors {job.id}"),
+        "cancelled": ("Take it up again", f"job retry {job.id}"),
+        "paused": ("Go on", f"job resume {job.id}"),
+    }
+    what, command = words.get(job.state, ("Follow it", f"job watch {job.id}"))
+    say(f"{what}: {settings.command(command)}")

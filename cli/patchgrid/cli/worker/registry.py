@@ -1,0 +1,63 @@
+"""`patchgrid worker list` and `drain`."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import UsageError
+from patchgrid.cli.screen import counted, plain, say, show_json, visible
+from patchgrid.cli.workertable import show_queues, show_workers, worker_json
+from patchgrid.storage import metrics, workers
+
+
+@click.command("list")
+@click.option(
+    "--prometheus",
+    is_flag=True,
+    help="Print metrics in Prometheus' text format instead: for a cron job and node_exporter's textfile "
+    "collector, say.",
+)
+@with_settings
+def list_(settings: Settings, /, prometheus: bool) -> None:
+    """List the workers, and above them what waits for each model.
+
+    A worker writes a line about itself every few seconds; one that has not for a minute is shown as lost: its
+    chunk goes to another when its lease runs out. Workers gone for a day are left out.
+    """
+    with settings.reading() as session:
+        if prometheus:
+            click.echo(metrics.prometheus_text(session), nl=False)
+            return
+        queues, found = metrics.queues(session), workers.list_workers(session)
+    if settings.json:
+        show_json({"queues": plain(queues), "workers": [worker_json(each) for each in found]})
+        return
+    if queues:
+        show_queues(queues)
+        click.echo()
+    else:
+        say("No unfinished jobs")
+    if found:
+        show_workers(found)
+    else:
+        say("No workers: start one with patchgrid worker start --model MODEL")
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.option("--all", "everyone", is_flag=True, help="All workers.")
+@with_settings
+def drain(settings: Settings, /, names: tuple[str, ...], everyone: bool) -> None:
+    """Tell workers to finish the chunk they have and end, with exit code 0.
+
+    NAME is a worker's name or the beginning of it, its id, or a host, which means all workers there. They
+    hear of it within seconds.
+    """
+    if bool(names) == everyone:
+        raise UsageError("name the workers to drain, or give --all")
+    with settings.writing() as session:
+        told = workers.drain(session, None if everyone else names)
+    if settings.json:
+        show_json({"draining": told})
+    say(f"{counted(len(told), 'worker')} will end after the chunk at hand" if told else "No workers to drain")
+    for name in told:
+        say(f"  {visible(name)}")

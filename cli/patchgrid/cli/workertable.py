@@ -1,0 +1,64 @@
+"""Workers and what waits for them, on the screen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from patchgrid.storage.metrics import ModelQueue
+from patchgrid.storage.workers import WorkerRecord
+
+from patchgrid.cli.figures import seconds, size
+from patchgrid.cli.jobview import short_model
+from patchgrid.cli.screen import plain
+from patchgrid.cli.tables import Column, show_table
+
+
+def show_queues(queues: Sequence[ModelQueue]) -> None:
+    """Print what waits for each model."""
+    columns = [Column("model"), Column("chunks waiting", number=True), Column("leased", number=True)]
+    columns += [Column("held", number=True), Column("oldest waits", number=True)]
+    rows = [
+        (
+            *(short_model(queue.model), f"{queue.pending:,}", f"{queue.leased:,}", f"{queue.held:,}"),
+            None if queue.oldest_seconds is None else seconds(queue.oldest_seconds),
+        )
+        for queue in queues
+    ]
+    show_table(columns, rows)
+
+
+def show_workers(found: Sequence[WorkerRecord]) -> None:
+    """Print a line a worker."""
+    columns = [Column("worker"), Column("state"), Column("model"), Column("device"), Column("chunk")]
+    columns += [Column(title, number=True) for title in ("pairs/s", "memory", "seen")]
+    show_table(columns, [_row(worker) for worker in found])
+
+
+def worker_json(worker: WorkerRecord) -> dict[str, Any]:
+    """Give a worker as JSON; its state is `lost` when it has not been seen for long."""
+    document: dict[str, Any] = plain(worker)
+    return document | {"state": state(worker)}
+
+
+def state(worker: WorkerRecord) -> str:
+    """Give what a worker is at, `lost` when it has not been seen for long."""
+    return "lost" if worker.lost else worker.state
+
+
+def speed(worker: WorkerRecord) -> str | None:
+    """Write its pairs per second."""
+    rate = worker.pairs_per_second
+    return None if rate is None else f"{rate:,.{2 if rate < 10 else 1}f} pairs/s"
+
+
+def _row(worker: WorkerRecord) -> tuple[object, ...]:
+    rate = speed(worker)
+    return (
+        worker.name,
+        state(worker) if not worker.message else f"{state(worker)}: {worker.message}",
+        ", ".join(short_model(model) for model in worker.models),
+        worker.device,
+        None if worker.chunk_id is None else f"{worker.chunk_id} of job {worker.job_id}",
+        None if rate is None else rate.removesuffix(" pairs/s"),
+        None if worker.memory_used is None else size(worker.memory_used),
+        f"{seconds(worker.seen_ago)} ago",
+    )
