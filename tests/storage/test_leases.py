@@ -6,45 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from patchgrid.storage import Database, checking, jobs, leases, tables
-from patchgrid.storage.export import FIELDS, export_rows
 from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.leases import Lease
 from support.chunk_results import chunk_result
+from support.leasing import claim, everything, fail, finish, nothing_to_claim
 from support.storage_backends import run_chunk, run_job, submit_job
-
-
-def claim(
-    database: Database, worker: str = "worker", *, seconds: float = 60, job_id: int | None = None
-) -> Lease:
-    """Claim a chunk that must be there."""
-    with database.write() as session:
-        lease = leases.claim(session, worker, lease_seconds=seconds, job_id=job_id)
-    assert lease is not None
-    return lease
-
-
-def nothing_to_claim(database: Database) -> bool:
-    """Tell whether there is no chunk to claim now."""
-    with database.write() as session:
-        return leases.claim(session, "worker") is None
-
-
-def finish(database: Database, job: JobRecord, lease: Lease) -> bool:
-    """Hand in a lease's results."""
-    with database.write() as session:
-        return leases.finish(session, lease, chunk_result(job, lease))
-
-
-def fail(database: Database, lease: Lease, *, retry_in: float = 0) -> bool:
-    """Hand in a failed attempt."""
-    with database.write() as session:
-        return leases.fail(session, lease, "out of memory", retry_in=retry_in)
-
-
-def everything(database: Database, job: JobRecord) -> dict[str, list[dict[str, object]]]:
-    """Give all that can be exported of a job."""
-    with database.read() as session:
-        return {what: list(export_rows(session, job, what)) for what in FIELDS}
 
 
 def test_chunks_are_claimed_in_order_each_once(database: Database) -> None:

@@ -88,7 +88,10 @@ def check_file(url: URL, *, create: bool) -> None:
 def make_engine(url: URL, *, timeout: float) -> Engine:
     """Make an engine whose connections wait `timeout` seconds for another's lock."""
     if not is_sqlite(url):
-        arguments = {"options": f"-c lock_timeout={round(timeout * 1000)}"}
+        # Of a client that vanished the server would keep the locks for hours.
+        settings = {"lock_timeout": round(timeout * 1000), "tcp_keepalives_idle": 30}
+        settings |= {"tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+        arguments = {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}
         return create_engine(url, pool_pre_ping=True, connect_args=arguments | _PATIENCE)
     engine = create_engine(url, connect_args={"timeout": timeout})
     event.listen(engine, "connect", _set_up_sqlite)
