@@ -55,6 +55,8 @@ def show_outcome(settings: Settings, database: Database, job_id: int, elapsed: f
         show_json(summary_json(summary, elapsed or 0.0))
     else:
         show_summary(settings, summary, elapsed)
-    if summary.job.state not in ENDED:
+    if summary.job.state == "paused":
+        say(f"Paused; to go on: {settings.command(f'job resume {job_id}')}")
+    elif summary.job.state not in ENDED:
         say(GOES_ON)
     return summary.exit_code

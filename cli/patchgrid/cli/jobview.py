@@ -1,6 +1,6 @@
 """Jobs on the screen: a line each, or one in full."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.chunknotes import Troubles, chunk_counts, chunk_words, troubles
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import seconds
+from patchgrid.cli.following import Snapshot, look
 from patchgrid.cli.pairnotes import warnings_by_kind
 from patchgrid.cli.screen import plain, say, show_json
 from patchgrid.cli.tables import Column, show_table
@@ -67,12 +69,15 @@ def show_job(settings: Settings, session: Session, record: JobRecord) -> None:
     made_by = provenance.provenances(session, record.id)
     agreement = verification.verification(session, record)
     warned = warnings_by_kind(session, record.id)
+    now, bad = look(session, record.id), troubles(session, record, progress)
     if settings.json:
         more = {"provenance": plain(made_by), "verification": plain(agreement)}
+        more |= {"chunks": chunk_counts(progress), "troubles": plain(bad)}
+        more |= {"workers": plain(now.at_work), "load_failures": plain(now.load_failures)}
         more["warnings"] = [{"warning": text, "pairs": count} for text, count in warned]
         show_json(job_json(record, progress) | more)
         return
-    facts = [*_facts(record, progress), *_spec_facts(record)]
+    facts = [*_facts(record, progress), *_queue_facts(now, bad), *_spec_facts(record)]
     for made in made_by:
         facts += _provenance_facts(made)
     facts += [("warning", f"{text} (pairs: {count:,})") for text, count in warned]
@@ -100,6 +105,23 @@ def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:
     if record.started_at is not None and record.finished_at is not None:
         facts.append(("took", seconds(record.finished_at - record.started_at)))
     return [*facts, ("key", record.key)]
+
+
+def _queue_facts(now: Snapshot, bad: Troubles) -> Iterator[tuple[str, object]]:
+    """Give how its chunks fare, who works on it, and who cannot."""
+    yield ("chunks", chunk_words(now.progress))
+    if bad.words:
+        yield ("trouble", bad.words)
+    if now.ended:
+        return
+    yield ("priority", now.job.priority)
+    for worker in now.at_work:
+        yield ("worker", f"{worker.name} on {worker.device}, chunk {worker.chunk_id}")
+    if not now.at_work:
+        yield ("worker", f"none at work, {now.serving:,} serving its model")
+    for failure in now.load_failures:
+        again = f" ({failure.attempts:,} attempts)" if failure.attempts > 1 else ""
+        yield ("cannot load", f"{failure.worker}: {failure.error}{again}")
 
 
 def _spec_facts(record: JobRecord) -> list[tuple[str, object]]:

@@ -7,6 +7,7 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.engines import model_name
+from patchgrid.cli.errors import UsageError
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
 from patchgrid.cli.options import machine_options, model_option, site_list, spec_options, submit_options
 from patchgrid.cli.screen import say
@@ -81,6 +82,9 @@ def run_pairs(
         check_unchanged(known, measured)
         say(f"Job {known.id} measured these pairs this way already; these are its results")
         return show_outcome(settings, database, known.id, None)
+    if known is not None and known.state == "paused":
+        command = settings.command(f"job resume {known.id} --here")
+        raise UsageError(f"job {known.id} measures these pairs this way and is paused: {command} goes on")
     engine = engine_for(spec, machine)
     engine.layout.check_sites(spec.sites)
     job = known or _submit(database, spec, file, summary, key, name)

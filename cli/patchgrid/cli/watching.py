@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from patchgrid.cli.chunknotes import chunk_counts, chunk_words
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import size
 from patchgrid.cli.following import Snapshot, Speed
@@ -72,9 +73,9 @@ class _Lines(Show):
         due = time.monotonic() - self._last >= LINE_EVERY and now != self._before
         if due or now[0] != self._before[0]:
             self._last, self._before = time.monotonic(), now
-            click.echo(
-                f"{found.job.state}: {pace.words}; {chunk_words(found)}; {_hands(found)}", self._stream
-            )
+            chunks = chunk_words(found.progress)
+            words = f"{found.job.state}: {pace.words}; chunks: {chunks}"
+            click.echo(words if found.ended else f"{words}; {_hands(found)}", self._stream)
 
 
 class _JsonLines(Show):
@@ -102,39 +103,20 @@ def snapshot_json(found: Snapshot) -> dict[str, Any]:
         "job": found.job.id,
         "state": found.job.state,
         "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
-        "chunks": dict(_chunks(found)),
+        "chunks": chunk_counts(progress),
         "workers": [each.name for each in found.at_work],
     }
-
-
-def chunk_words(found: Snapshot) -> str:
-    """Say how many chunks are in which state: `chunks: 12 done, 3 leased, 40 pending`."""
-    counts = [f"{count:,} {name}" for name, count in _chunks(found) if count]
-    return f"chunks: {', '.join(counts)}"
-
-
-def _chunks(found: Snapshot) -> list[tuple[str, int]]:
-    progress = found.progress
-    known = {
-        "done": progress.chunks_done,
-        "leased": progress.chunks_leased,
-        "pending": progress.chunks_pending,
-        "held": progress.chunks_held,
-        "failed": progress.chunks_failed,
-    }
-    cancelled = progress.chunks_total - sum(known.values())
-    return list((known | {"cancelled": cancelled}).items())
 
 
 def _hands(found: Snapshot) -> str:
     """Say who works on it; if nobody does, whether anybody could."""
     if found.at_work:
         return counted(len(found.at_work), "worker")
-    return (
-        f"no worker on it ({found.serving:,} serve its model)"
-        if found.serving
-        else "no worker serves its model"
-    )
+    if found.progress.chunks_leased:
+        return "held by a process that is no worker (patchgrid run), or by one that was lost"
+    if found.serving:
+        return f"no worker on it ({found.serving:,} serve its model)"
+    return "no worker serves its model"
 
 
 def _parts(settings: Settings, found: Snapshot, pace: Pace) -> Iterator[RenderableType]:
@@ -145,7 +127,7 @@ def _parts(settings: Settings, found: Snapshot, pace: Pace) -> Iterator[Renderab
     line = Table.grid(padding=(0, 1))
     line.add_row(ProgressBar(total=pace.total, completed=pace.reached, width=20), Text(pace.words))
     yield line
-    yield Text(chunk_words(found))
+    yield Text(f"chunks: {chunk_words(found.progress)}")
     if not found.ended:
         yield from _who(settings, found)
 
@@ -160,7 +142,9 @@ def _who(settings: Settings, found: Snapshot) -> Iterator[RenderableType]:
             yield Text(f"and {more:,} more: {settings.command('worker list')}")
     elif job.state == "paused":
         yield Text(f"Nobody works on it while it is paused: {settings.command(f'job resume {job.id}')}")
-    elif not found.serving:
+    elif found.serving or found.progress.chunks_leased:
+        yield Text(_hands(found).capitalize())
+    else:
         yield Text(f"No worker serves its model: {start_command(settings, job.spec.model)}")
     for failure in found.load_failures[:_SHOWN_FAILURES]:
         yield Text(f"{visible(failure.worker)} cannot load the model: {visible(failure.error)}")

@@ -16,12 +16,13 @@ from patchgrid.storage import metrics, workers
     help="Print metrics in Prometheus' text format instead: for a cron job and node_exporter's textfile "
     "collector, say.",
 )
+@click.option("--all", "stopped_too", is_flag=True, help="Workers that stopped within the last day, too.")
 @with_settings
-def list_(settings: Settings, /, prometheus: bool) -> None:
+def list_(settings: Settings, /, prometheus: bool, stopped_too: bool) -> None:
     """List the workers, and above them what waits for each model.
 
     A worker writes a line about itself every few seconds; one that has not for a minute is shown as lost: its
-    chunk goes to another when its lease runs out. Workers gone for a day are left out.
+    chunk goes to another when its lease runs out. --json gives every field, of stopped workers too.
     """
     with settings.reading() as session:
         if prometheus:
@@ -36,10 +37,14 @@ def list_(settings: Settings, /, prometheus: bool) -> None:
         click.echo()
     else:
         say("No unfinished jobs")
-    if found:
-        show_workers(found)
+    shown = [each for each in found if stopped_too or each.state != "stopped"]
+    if shown:
+        show_workers(shown)
     else:
         say("No workers: start one with patchgrid worker start --model MODEL")
+    if len(shown) < len(found):
+        command = settings.command("worker list --all")
+        say(f"{counted(len(found) - len(shown), 'worker')} stopped within the last day: {command}")
 
 
 @click.command()

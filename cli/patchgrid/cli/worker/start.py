@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from patchgrid.workers.settings import WorkerSettings
 
 from patchgrid.cli.broker import check_broker
 from patchgrid.cli.context import Settings, with_broker
@@ -16,8 +15,7 @@ from patchgrid.cli.errors import DEBUG, DONE
 from patchgrid.cli.options import SIZE, batch_tokens_option, device_option
 from patchgrid.cli.stopping import drain_on_signals
 from patchgrid.engine.errors import ModelError
-
-_log = logging.getLogger("patchgrid.worker")
+from patchgrid.workers.settings import WorkerSettings
 
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -133,9 +131,8 @@ def checked_model(text: str) -> str:
 
 def _work(settings: Settings, chosen: WorkerSettings, name: str | None) -> int:
     with quietly(), settings.open() as database:
-        from patchgrid.workers.worker import Worker
-
         from patchgrid.engine.loading import pick_device
+        from patchgrid.workers.worker import Worker
 
         pick_device(chosen.device)
         worker = Worker(database, chosen, name=name)
