@@ -25,7 +25,8 @@ class Attempt:
     database: Database
     #: Repeats transactions while the database is away.
     waiting: Waiting
-    engine: Engine
+    #: Gives the engine of the job's model, loading it if need be: the lease is held meanwhile.
+    engine: Callable[[], Engine]
     job: JobRecord
     lease: Lease
     lease_seconds: float
@@ -53,21 +54,24 @@ class Attempt:
                 if heartbeat.lost.is_set():
                     raise LeaseLostError
 
-            result = self._measure(on_share)
+            engine = self.engine()
+            if heartbeat.lost.is_set():
+                raise LeaseLostError
+            result = self._measure(engine, on_share)
             self.on_point("before commit")
             if not self.waiting.write(lambda session: leases.finish(session, self.lease, result)):
                 raise LeaseLostError
             self.on_point("committed")
         return result
 
-    def _measure(self, on_share: OnShare) -> ChunkResult:
+    def _measure(self, engine: Engine, on_share: OnShare) -> ChunkResult:
         pairs = self.waiting.read(lambda session: leases.chunk_pairs(session, self.lease))
         if len(pairs) != self.lease.last - self.lease.first:
             self._lost()  # the job was deleted
         self.on_point("computing")
         pilot = self.pilots.get(
             self.waiting,
-            self.engine,
+            engine,
             self.job,
             attempts=self.lease.attempts,
             batch_tokens=self.batch_tokens,
@@ -75,7 +79,7 @@ class Attempt:
         )
         if not self.lease.careful:
             return measure_chunk(
-                self.engine,
+                engine,
                 self.job,
                 self.lease.first,
                 pairs,
@@ -84,7 +88,7 @@ class Attempt:
                 on_share=on_share,
             )
         return measure_carefully(
-            self.engine,
+            engine,
             self.job,
             self.lease.first,
             pairs,

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import threading
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from patchgrid.workers.errors import BrokerUnavailable
@@ -54,7 +55,8 @@ class Bell:
 
     def __init__(self, broker: str | None) -> None:
         self._broker = broker
-        self._rung = threading.Event()
+        # Unlike an event, this may be rung by a signal handler in the middle of a wait.
+        self._rung: SimpleQueue[None] = SimpleQueue()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         #: Whether the broker is there; None: there is none, or it is not yet known.
@@ -76,13 +78,17 @@ class Bell:
 
     def wait(self, seconds: float) -> bool:
         """Wait for a bell; True: one rang, perhaps before this call."""
-        rung = self._rung.wait(seconds)
-        self._rung.clear()
-        return rung
+        try:
+            self._rung.get(timeout=max(0.0, seconds))
+        except Empty:
+            return False
+        while not self._rung.empty():
+            self._rung.get()
+        return True
 
     def ring_locally(self) -> None:
-        """Ring for this process alone."""
-        self._rung.set()
+        """Ring for this process alone; a signal handler may."""
+        self._rung.put(None)
 
     def stop(self, seconds: float = 3.0) -> None:
         """Stop listening."""
@@ -106,7 +112,7 @@ class Bell:
             _log.warning("a bell was dropped: it names no job: %.200r", args or kwargs)
             return
         _log.debug("the bell rang for job %d", kwargs["job"])
-        self._rung.set()
+        self._rung.put(None)
 
     def _on_broker(self, error: Exception | None) -> None:
         """Take note that the broker is there, or why not; say so once."""
@@ -115,7 +121,7 @@ class Bell:
         assert self._broker is not None
         connected = error is None
         if connected:
-            self._rung.set()  # bells may have been missed
+            self._rung.put(None)  # bells may have been missed
         if connected == self.connected:
             return
         if error is not None:

@@ -1,6 +1,7 @@
 """The device that a worker computes on, its memory, and loading models onto it."""
 
 import gc
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,29 @@ class Device:
     """A CPU or GPU by its name: `auto`, `cpu`, `cuda:1`."""
 
     def __init__(self, name: str) -> None:
-        #: Its name; `auto` becomes what it stands for when the first model is loaded.
+        #: Its name.
         self.name = name
+
+    def resolve(self) -> None:
+        """Make `auto` what it stands for; `SpecError` if the device is not there."""
+        from patchgrid.engine.loading import pick_device
+
+        self.name = str(pick_device(self.name))
+
+    @property
+    def label(self) -> str:
+        """Its name for people: which of the machine's GPUs it is, where the process sees only some."""
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        kind, _, number = self.name.partition(":")
+        place = int(number) if number.isdigit() else 0
+        if kind != "cuda" or place >= len(shown) or not shown[place].strip():
+            return self.name
+        return f"{self.name} (GPU {shown[place].strip()})"
 
     def load(self, key: "ModelKey") -> "Engine":
         """Load a model onto it; `ModelError` if that cannot be done."""
         from patchgrid.engine import Engine
-        from patchgrid.engine.loading import pick_device
 
-        self.name = str(pick_device(self.name))
         return Engine.load(key.model, revision=key.revision, device=self.name, dtype=key.dtype)
 
     def used(self) -> int:

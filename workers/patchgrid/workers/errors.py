@@ -38,5 +38,11 @@ class StopRequestedError(Exception):
     """Someone asked the worker to stop after the running batch."""
 
 
-class DeviceBrokenError(Exception):
-    """The GPU's context is lost: nothing can be computed in this process any more."""
+class CannotLoadError(Exception):
+    """A job's model cannot be loaded here: another worker may have more luck."""
+
+
+class DeviceBrokenError(PatchgridError):
+    """The GPU is lost to this process: it can compute nothing more, and has to be started again."""
+
+    exit_code = 70

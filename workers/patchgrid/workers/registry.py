@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between two beats.
 BEAT = 5.0
+#: Seconds that the last of them may take to end.
+_LAST = 10.0
 
 
 class Registry:
@@ -53,7 +55,7 @@ class Registry:
         self._wake.set()
         if self._thread.ident is None or self._worker_id is None:
             return
-        self._thread.join()
+        self._thread.join(_LAST)
         try:
             with self._database.write() as session:
                 workers.stop(session, self._worker_id, self._status())

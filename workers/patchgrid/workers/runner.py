@@ -159,7 +159,7 @@ class _Run:
         result = Attempt(
             database=self.database,
             waiting=self.waiting,
-            engine=self.engine,
+            engine=lambda: self.engine,
             job=self.job,
             lease=lease,
             lease_seconds=self.lease_seconds,

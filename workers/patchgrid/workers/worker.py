@@ -1,0 +1,221 @@
+"""A worker of the cluster: takes chunks of the models it serves, measures them and hands them in.
+
+The database says what there is to do. A bell only tells a worker that waits to look now. What is computed is
+kept until the database has taken it, or has given the chunk to another worker.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+from patchgrid.storage import leases, workers
+from patchgrid.storage.database import Database
+from patchgrid.storage.leases import Lease
+from patchgrid.storage.workers import WorkerStatus
+from patchgrid.workers.bell import Bell
+from patchgrid.workers.device import Device
+from patchgrid.workers.errors import StopRequestedError
+from patchgrid.workers.handling import Handling
+from patchgrid.workers.identity import worker_name
+from patchgrid.workers.leftout import FIRST, LeftOut
+from patchgrid.workers.models import Engine, ModelKey, Models
+from patchgrid.workers.registry import Registry, info
+from patchgrid.workers.serving import Serving
+from patchgrid.workers.settings import WorkerSettings
+from patchgrid.workers.tally import Tally
+from patchgrid.workers.waiting import AWAY, Waiting
+from patchgrid.workers.watchdog import Watchdog
+
+_log = logging.getLogger(__name__)
+
+#: Seconds before a chunk that others have locked is looked for again, at first.
+_SHORTEST = 0.05
+
+
+class Worker:
+    """One worker; `run` works until there is a reason to end.
+
+    Parameters
+    ----------
+    load
+        Gives the engine of a model; None loads it onto the device of the settings.
+    name
+        What it is called in the registry; None: host, process and the time it began.
+    on_point
+        Called with the name of each point that a chunk passes: `claimed`, `computing`, `before commit`,
+        `committed`.
+    load_retry
+        Seconds for which a model that could not be loaded is left to others, at first.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: WorkerSettings,
+        *,
+        load: Callable[[ModelKey], Engine] | None = None,
+        name: str | None = None,
+        on_point: Callable[[str], None] = lambda _name: None,
+        load_retry: float = FIRST,
+    ) -> None:
+        self.name = name or worker_name()
+        self._database = database
+        self._settings = settings
+        self._device = Device("cpu" if load is not None and settings.device == "auto" else settings.device)
+        if load is None:
+            self._device.resolve()
+        self._tally = Tally()
+        self._bell = Bell(settings.broker)
+        self._watchdog = Watchdog(settings.watchdog, on_hang=lambda message: self._registry.say(message))
+        self._registry = Registry(database, self._status, self._drain)
+        self._waiting = Waiting(database, over=self._is_over, on_wait=self._wait_for_database)
+        # Without a chunk at hand there is nothing to be patient for once someone asks to stop.
+        self._looking = Waiting(
+            database, over=lambda: self._stop_at is not None, on_wait=self._wait_for_database
+        )
+        self._left_out = LeftOut(load_retry)
+        self._serving = Serving(
+            self._waiting,
+            Models(load or self._device.load, self._device, self._limit),
+            self._left_out,
+            self._watchdog,
+            self.name,
+        )
+        self._handling = Handling(
+            database, self._waiting, self._serving, settings, self._tally, self._on_share, on_point
+        )
+        #: When to hand the chunk back, by the monotonic clock; None: nobody asked to stop.
+        self._stop_at: float | None = None
+        self._drained = False
+        self._worked = 0
+        self._idle_since = time.monotonic()
+        self._pause = _SHORTEST
+
+    def run(self) -> str:
+        """Work until told to end; say why: `stopped`, `drained`, `max chunks` or `idle`.
+
+        Raises
+        ------
+        DeviceBrokenError
+            The device is lost to this process.
+        BrokerURLError
+            The broker's URL cannot be used.
+        """
+        self._bell.start()
+        self._watchdog.start()
+        try:
+            mine = info(self.name, self._device.label, self._settings.models)
+            self._registry.start(self._looking.write(lambda session: workers.register(session, mine)))
+            _log.info("worker %s started on %s, serving %s", mine.name, mine.device, ", ".join(mine.models))
+            self._tally.started = True
+            return self._loop()
+        except AWAY:
+            if self._stop_at is None:
+                raise
+            return "stopped"
+        finally:
+            self._tally.ending = True
+            self._watchdog.stop()
+            self._bell.stop()
+            self._registry.stop()
+
+    def stop(self) -> None:
+        """End after this chunk, or hand it back if that takes longer than the grace; for signal handlers."""
+        if self._stop_at is None:
+            self._end_by(time.monotonic() + self._settings.grace)
+
+    def stop_now(self) -> None:
+        """End after the running batch and hand the chunk back; for signal handlers."""
+        self._end_by(time.monotonic())
+
+    def _end_by(self, when: float) -> None:
+        self._stop_at = when
+        self._tally.ending = True
+        self._bell.ring_locally()
+
+    def _drain(self) -> None:
+        self._drained = self._tally.ending = True
+        self._bell.ring_locally()
+
+    def _is_over(self) -> bool:
+        return self._stop_at is not None and time.monotonic() >= self._stop_at
+
+    def _limit(self) -> int:
+        limit = self._settings.memory_limit
+        return self._device.limit() if limit is None else limit
+
+    def _status(self) -> WorkerStatus:
+        return self._tally.status(self._serving.models.loaded, self._device.used(), self._device.total())
+
+    def _wait_for_database(self, trouble: str | None) -> None:
+        self._tally.trouble = trouble
+        self._watchdog.progress()
+        self._idle_since = time.monotonic()
+        self._registry.beat_soon()
+
+    def _loop(self) -> str:
+        self._idle_since = time.monotonic()
+        idle = False
+        while (reason := self._reason_to_end()) is None:
+            self._watchdog.progress()
+            lease = self._claim(idle=idle)
+            idle = lease is None
+            if lease is not None:
+                self._worked += self._handling.work(lease)
+                self._idle_since = time.monotonic()
+                self._pause = _SHORTEST
+        _log.info("worker %s ends: %s", self.name, reason)
+        return reason
+
+    def _reason_to_end(self) -> str | None:
+        settings = self._settings
+        if self._stop_at is not None:
+            return "stopped"
+        if self._drained:
+            return "drained"
+        if settings.max_chunks is not None and self._worked >= settings.max_chunks:
+            return "max chunks"
+        if settings.idle_exit is not None and time.monotonic() - self._idle_since >= settings.idle_exit:
+            return "idle"
+        return None
+
+    def _claim(self, *, idle: bool) -> Lease | None:
+        """Take a chunk; where there is none, wait until it is time to look again."""
+        models = self._left_out.available(self._settings.models)
+        due: float | None = 0.0
+        if models:
+            # Reading first keeps workers that have nothing to do from locking the database.
+            if idle:
+                due = self._looking.read(lambda session: leases.next_claim_in(session, models=models))
+            if due == 0:
+                lease = self._looking.write(
+                    lambda session: leases.claim(
+                        session, self.name, models=models, lease_seconds=self._settings.lease_seconds
+                    )
+                )
+                if lease is not None:
+                    return lease
+        self._rest(due if models else None)
+        return None
+
+    def _rest(self, due: float | None) -> None:
+        """Wait for a bell, or until a chunk is due, a model is to be tried again, or it is time to poll."""
+        seconds = self._settings.poll
+        if due == 0:
+            # Something is to be had, but others are at it; or (at first) nobody has looked when it is.
+            seconds = min(seconds, self._pause)
+            self._pause *= 2
+        elif due is not None:
+            seconds = min(seconds, due)
+        back = self._left_out.next_in()
+        seconds = seconds if back is None else min(seconds, back)
+        if self._settings.idle_exit is not None:
+            seconds = min(seconds, self._idle_since + self._settings.idle_exit - time.monotonic())
+        if self._bell.wait(seconds):
+            self._pause = _SHORTEST
+
+    def _on_share(self, share: float) -> None:
+        self._tally.share(share)
+        self._watchdog.progress()
+        if share < 1 and self._is_over():
+            raise StopRequestedError
