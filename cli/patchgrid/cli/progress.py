@@ -47,7 +47,8 @@ class Pace:
         parts = []
         if self.rate:
             parts.append(f"{self.rate:,.{2 if self.rate < 10 else 1}f} pairs/s")
-            parts.append(f"{seconds((self.total - self.reached) / self.rate)} left")
+            if self.reached < self.total:
+                parts.append(f"{seconds((self.total - self.reached) / self.rate)} left")
         if self.failed:
             parts.append(f"{self.failed:,} failed")
         return "".join(f", {part}" for part in parts)

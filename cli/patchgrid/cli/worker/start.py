@@ -130,15 +130,12 @@ def checked_model(text: str) -> str:
 
 
 def _work(settings: Settings, chosen: WorkerSettings, name: str | None) -> int:
-    with quietly(), settings.open() as database:
-        from patchgrid.engine.loading import pick_device
-        from patchgrid.workers.worker import Worker
+    from patchgrid.workers.worker import Worker
 
-        pick_device(chosen.device)
+    with quietly(), settings.open() as database:
         worker = Worker(database, chosen, name=name)
         with drain_on_signals(worker.stop, worker.stop_now):
-            reason = worker.run()
-        _log.info("ended: %s", reason)
+            worker.run()
     return DONE
 
 
