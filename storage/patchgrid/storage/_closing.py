@@ -10,19 +10,44 @@ from patchgrid.storage._locks import lock_state
 from patchgrid.storage.sums import add_up, pack_sums
 from patchgrid.storage.tables import chunk, job, outcome, sums, total
 
-_FIND_LEFT = (
-    select(chunk.c.id)
-    .where(chunk.c.job_id == bindparam("job"), chunk.c.state.in_(["pending", "leased", "held"]))
-    .limit(1)
+_OF_JOB = chunk.c.job_id == bindparam("job")
+_FIND_WAITING = select(chunk.c.id).where(_OF_JOB, chunk.c.state.in_(["pending", "held"])).limit(1)
+_FIND_LEFT = select(chunk.c.id).where(_OF_JOB, chunk.c.state.in_(["pending", "leased", "held"])).limit(1)
+_LEFT_OF = select(chunk.c.id).where(
+    chunk.c.job_id == job.c.id, chunk.c.state.in_(["pending", "leased", "held"])
+)
+_COMPLETED = select(job.c.id).where(
+    job.c.state.in_(["pending", "running", "paused"]), ~_LEFT_OF.correlate(job).exists()
 )
 
 
 def close_if_complete(session: Session, job_id: int) -> None:
     """Close the job if no chunk of it is left, and store the totals of its chunks' sums."""
+    # While a chunk waits, whoever finishes that one looks again: most chunks of a job need not take turns,
+    # which would let one commit at a time.
+    if session.scalar(_FIND_WAITING, {"job": job_id}) is None:
+        _close(session, job_id)
+
+
+def close_completed(session: Session, job_id: int | None) -> None:
+    """Close the jobs, or the one job, that have no chunk left and were not closed.
+
+    That is how one ends whose chunks that waited were all claimed and finished just while another's commit,
+    which had still seen them wait, was under way.
+    """
+    query = _COMPLETED if job_id is None else _COMPLETED.where(job.c.id == job_id)
+    for each in session.scalars(query).all():
+        _close(session, each)
+
+
+def _close(session: Session, job_id: int) -> None:
     # Of two workers that finish the last two chunks at once, the second must see the first's: they take turns
     # here.
-    lock_state(session, job_id)
-    if session.scalar(_FIND_LEFT, {"job": job_id}) is not None:
+    state = lock_state(session, job_id)
+    if (
+        state not in ("pending", "running", "paused")
+        or session.scalar(_FIND_LEFT, {"job": job_id}) is not None
+    ):
         return
     done = session.scalar(select(func.sum(chunk.c.done)).where(chunk.c.job_id == job_id))
     values: dict[str, Any] = {"state": "done"}

@@ -4,20 +4,29 @@ A claim raises the chunk's `epoch`; everything a worker does later names that ep
 lease cannot change anything. Times are the database's.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Row, Select, bindparam, case, func, select
+from sqlalchemy import ColumnElement, Row, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
 from patchgrid.storage import splitting, tables
-from patchgrid.storage._closing import close_if_complete
+from patchgrid.storage._closing import close_completed, close_if_complete
 from patchgrid.storage._dialects import now
+from patchgrid.storage._turns import (
+    Turn,
+    first_waiting,
+    lock_lost,
+    lost_chunks,
+    place,
+    take,
+    take_waiting,
+    turns,
+)
 from patchgrid.storage.inputs import read_pair
-from patchgrid.storage.provenance import provenance_id
+from patchgrid.storage.provenance import FIND_PROVENANCE, provenance_id
 from patchgrid.storage.splitting import end_attempt, hand_back, may_be_taken_over
 from patchgrid.storage.tables import chunk, job
 from patchgrid.storage.writing import ChunkResult, write_result
@@ -30,17 +39,21 @@ _OF_CLAIM = (chunk.c.id == bindparam("held_chunk"), chunk.c.epoch == bindparam("
 _HELD = (*_OF_CLAIM, chunk.c.state == "leased")
 _FIND_HELD = select(chunk).where(*_HELD).with_for_update()
 _FIND_DONE = select(chunk.c.id).where(*_OF_CLAIM, chunk.c.state == "done")
-_TAKE = (
+_FREE = {"lease_until": None, "worker": None, "at_pair": None}
+_CLOSE = (
     chunk.update()
-    .where(chunk.c.id == bindparam("taken"))
+    .where(*_HELD)
     .values(
-        state="leased",
-        epoch=chunk.c.epoch + 1,
-        attempts=chunk.c.attempts + 1,
-        lease_until=now() + bindparam("lease_seconds", type_=Double),
-        worker=bindparam("taker"),
-        at_pair=None,
+        **_FREE,
+        state="done",
+        done=bindparam("pairs_done"),
+        failed=bindparam("pairs_failed"),
+        error=None,
+        seconds=bindparam("took"),
+        finished_at=now(),
+        provenance_id=FIND_PROVENANCE.scalar_subquery(),
     )
+    .returning(chunk.c.provenance_id)
 )
 _START = (
     job.update()
@@ -89,16 +102,19 @@ def claim(
     Only chunks of these models are taken, and of this job, if they are given. Chunks whose lease ran out are
     taken over; one that has lost its worker before is split or given up first (see `splitting`).
     """
-    while (row := _next_chunk(session, job_id, models)) is not None:
-        lost = row.state == "leased"
-        if lost and not may_be_taken_over(session, row):
-            continue
-        session.execute(_TAKE, {"taken": row.id, "taker": worker, "lease_seconds": lease_seconds})
+    taker = {"taker": worker, "lease_seconds": lease_seconds}
+    queues = turns(job_id, models)
+    if job_id is not None and models is not None and not _serves(session, job_id, models):
+        return None
+    lost = _take_over(session, queues, job_id, models, taker)
+    row = take_waiting(session, queues, taker) if lost is None else lost
+    if row is None:
+        close_completed(session, job_id)
+        return None
+    if row.job_state == "pending":
         session.execute(_START, {"started": row.job_id})
-        return Lease(
-            row.id, row.job_id, row.epoch + 1, row.attempts + 1, row.first, row.last, worker, takeover=lost
-        )
-    return None
+    where = (row.job_id, row.epoch, row.attempts, row.first, row.last)
+    return Lease(row.id, *where, worker, takeover=lost is not None)
 
 
 def next_claim_in(
@@ -149,24 +165,16 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     False, and nothing is written, if the lease is no longer held. When a connection breaks in the middle of a
     commit nobody knows whether it landed: handing in again gives True, and writes nothing, if it had.
     """
-    if session.execute(_FIND_HELD, _key(lease)).first() is None:
-        return session.scalar(_FIND_DONE, _key(lease)) is not None
-    write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
     failed = sum(outcome.state == "failed" for outcome in result.outcomes)
-    _update_held(
-        session,
-        lease,
-        state="done",
-        lease_until=None,
-        worker=None,
-        at_pair=None,
-        done=len(result.outcomes) - failed,
-        failed=failed,
-        error=None,
-        seconds=result.seconds,
-        finished_at=now(),
-        provenance_id=provenance_id(session, result.provenance),
-    )
+    counts = {"pairs_done": len(result.outcomes) - failed, "pairs_failed": failed, "took": result.seconds}
+    made = {"made_by": result.provenance.hash}
+    row = session.execute(_CLOSE, _key(lease) | counts | made).first()
+    if row is None:
+        return session.scalar(_FIND_DONE, _key(lease)) is not None
+    if row.provenance_id is None:
+        values = {"provenance_id": provenance_id(session, result.provenance)}
+        session.execute(chunk.update().where(chunk.c.id == lease.chunk_id).values(values))
+    write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
     close_if_complete(session, lease.job_id)
     return True
 
@@ -197,51 +205,28 @@ def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | N
     return len(dead)
 
 
-class _Turn(NamedTuple):
-    """Where to look for a chunk."""
-
-    state: str
-    #: Of one job or model, or of all.
-    scope: str
-    value: int | str | None
-
-    def first(self, session: Session, *, lock: bool) -> Row[Any] | None:
-        """Give the first chunk there whose time has come, past those that others have locked."""
-        query = _first_in_turn(self.state, self.scope, lock=lock)
-        return session.execute(query, {} if self.value is None else {"value": self.value}).first()
+def _serves(session: Session, job_id: int, models: Collection[str]) -> bool:
+    """Tell whether the job's chunks are of one of these models."""
+    served = select(chunk.c.id).where(chunk.c.job_id == job_id, chunk.c.model.in_(models)).limit(1)
+    return session.scalar(served) is not None
 
 
-def _next_chunk(session: Session, job_id: int | None, models: Collection[str] | None) -> Row[Any] | None:
-    """Give the chunk that is next in turn, locked for this transaction."""
-    # A statement for each: with OR or IN in one, no index would give the first row without reading them all.
-    if job_id is not None:
-        scopes: list[tuple[str, int | str | None]] = [("job", job_id)]
-    else:
-        scopes = [("all", None)] if models is None else [("model", name) for name in sorted(set(models))]
-    turns = [_Turn(state, *scope) for scope in scopes for state in ("leased", "pending")]
-    found = [(turn, row) for turn in turns if (row := turn.first(session, lock=False)) is not None]
-    if job_id is not None and models is not None:
-        found = [(turn, row) for turn, row in found if row.model in models]
-    # Only the best is locked: another worker must not be kept from a chunk that is not taken after all.
-    for turn, _ in sorted(found, key=lambda each: (-each[1].priority, each[1].job_id, each[1].id)):
-        row = turn.first(session, lock=True)
-        if row is not None:
-            return row
+def _take_over(
+    session: Session,
+    queues: Sequence[Turn],
+    job_id: int | None,
+    models: Collection[str] | None,
+    taker: dict[str, Any],
+) -> Row[Any] | None:
+    """Take the first lost chunk if its turn is before that of all that wait; None: there is no such chunk."""
+    for each in lost_chunks(session, job_id, models):
+        waiting = first_waiting(session, queues)
+        if waiting is not None and place(waiting) < place(each):
+            break
+        row = lock_lost(session, each)
+        if row is not None and may_be_taken_over(session, row):
+            return take(session, row.id, taker)
     return None
-
-
-@cache
-def _first_in_turn(state: str, scope: str, *, lock: bool) -> Select[Any]:
-    """Give the query for the first chunk in this state and scope whose time has come."""
-    when = chunk.c.not_before if state == "pending" else chunk.c.lease_until
-    query = select(chunk).where(chunk.c.state == state, when <= now())
-    if scope == "job":
-        query = query.where(chunk.c.job_id == bindparam("value")).order_by(chunk.c.id)
-    else:
-        if scope == "model":
-            query = query.where(chunk.c.model == bindparam("value"))
-        query = query.order_by(chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
-    return query.limit(1).with_for_update(skip_locked=True) if lock else query.limit(1)
 
 
 def _of(job_id: int | None) -> tuple[ColumnElement[bool], ...]:

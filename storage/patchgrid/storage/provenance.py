@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 from patchgrid.storage import tables
 from patchgrid.storage._dialects import insert_new
 
+#: Finds the row of the hash `made_by`.
 # The lock keeps a concurrent deletion of the last job that used a row from removing it before we refer to it.
-_FIND = (
+FIND_PROVENANCE = (
     select(tables.provenance.c.id)
-    .where(tables.provenance.c.hash == bindparam("hash"))
+    .where(tables.provenance.c.hash == bindparam("made_by"))
     .with_for_update(read=True, key_share=True)
 )
 
@@ -60,11 +61,11 @@ def canonical_json(value: object) -> str:
 
 def provenance_id(session: Session, used: Provenance) -> int:
     """Give the id of the row for this provenance, writing it if it is new."""
-    key = {"hash": used.hash}
-    found = session.scalar(_FIND, key)
+    key = {"made_by": used.hash}
+    found = session.scalar(FIND_PROVENANCE, key)
     if found is None:
-        insert_new(session, tables.provenance, used.as_dict() | key)
-        found = session.scalar(_FIND, key)
+        insert_new(session, tables.provenance, used.as_dict() | {"hash": used.hash})
+        found = session.scalar(FIND_PROVENANCE, key)
     assert found is not None, "a provenance row was removed as it was written"
     return int(found)
 
