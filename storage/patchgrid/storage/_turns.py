@@ -1,0 +1,137 @@
+"""Whose turn it is: the statements that find the next chunk, and take it.
+
+By priority, then job, then chunk. Statements are built once: that takes longer than running them.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Double, Row, Select, Update, bindparam, select
+from sqlalchemy.orm import Session
+
+from patchgrid.storage._dialects import now
+from patchgrid.storage.tables import chunk, job
+
+#: Lost chunks looked at in one claim.
+_LOST = 100
+_ORDER = (chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
+
+
+class Turn(NamedTuple):
+    """One queue that a worker takes chunks from."""
+
+    #: `all`, or `job` or `model`.
+    of: str
+    #: Which job or model.
+    value: int | str | None = None
+
+
+def turns(job_id: int | None, models: Collection[str] | None) -> list[Turn]:
+    """Give the queues of a worker for one job, for some models, or for all there is."""
+    if job_id is not None:
+        return [Turn("job", job_id)]
+    return [Turn("all")] if models is None else [Turn("model", name) for name in sorted(set(models))]
+
+
+def take_waiting(session: Session, queues: Sequence[Turn], taker: dict[str, Any]) -> Row[Any] | None:
+    """Take the next chunk that waits, unless others have locked it; None: there is none."""
+    if len(queues) > 1:
+        # A statement for each model: with IN in one, no index would give the first row without reading all.
+        found = [(row, queue) for queue in queues if (row := first_waiting(session, [queue])) is not None]
+        queues = [queue for _, queue in sorted(found, key=lambda each: place(each[0]))]
+    for queue in queues:
+        row = session.execute(_take_first(queue.of), taker | _value(queue)).first()
+        if row is not None:
+            return row
+    return None
+
+
+def first_waiting(session: Session, queues: Sequence[Turn]) -> Row[Any] | None:
+    """Give the first chunk that waits, locked or not."""
+    rows = [session.execute(_first_waiting(queue.of), _value(queue)).first() for queue in queues]
+    return min(filter(None, rows), key=place, default=None)
+
+
+def take(session: Session, chunk_id: int, taker: dict[str, Any]) -> Row[Any]:
+    """Take a chunk that the transaction has locked."""
+    return session.execute(_TAKE, taker | {"taken": chunk_id}).one()
+
+
+def lost_chunks(session: Session, job_id: int | None, models: Collection[str] | None) -> Sequence[Row[Any]]:
+    """Give the chunks whose lease has run out, in turn, of this job and these models if given."""
+    values: dict[str, Any] = {} if models is None else {"models": list(models)}
+    if job_id is not None:
+        values["job"] = job_id
+    return session.execute(_lost(job_id is not None, models is not None), values).all()
+
+
+def lock_lost(session: Session, row: Row[Any]) -> Row[Any] | None:
+    """Lock a lost chunk; None if another has locked or taken it."""
+    return session.execute(_LOCK_LOST, {"lost": row.id, "epoch": row.epoch}).first()
+
+
+def place(row: Row[Any]) -> tuple[int, int, int]:
+    """Give the place of a chunk among all: the smallest goes first."""
+    return -row.priority, row.job_id, row.id
+
+
+def _value(queue: Turn) -> dict[str, int | str]:
+    return {} if queue.value is None else {"value": queue.value}
+
+
+def _taking(where: Any) -> Update:
+    job_state = select(job.c.state).where(job.c.id == chunk.c.job_id).correlate(chunk).scalar_subquery()
+    return (
+        chunk.update()
+        .where(where)
+        .values(
+            state="leased",
+            epoch=chunk.c.epoch + 1,
+            attempts=chunk.c.attempts + 1,
+            lease_until=now() + bindparam("lease_seconds", type_=Double),
+            worker=bindparam("taker"),
+            at_pair=None,
+        )
+        .returning(*_COLUMNS, job_state.label("job_state"))
+    )
+
+
+_COLUMNS = tuple(chunk.c[name] for name in ("id", "job_id", "epoch", "attempts", "first", "last"))
+_TAKE = _taking(chunk.c.id == bindparam("taken"))
+_LOCK_LOST = (
+    select(chunk)
+    .where(
+        chunk.c.id == bindparam("lost"),
+        chunk.c.epoch == bindparam("epoch"),
+        chunk.c.state == "leased",
+        chunk.c.lease_until <= now(),
+    )
+    .with_for_update(skip_locked=True)
+)
+
+
+@cache
+def _take_first(of: str) -> Update:
+    first = _first_waiting(of).with_only_columns(chunk.c.id).with_for_update(skip_locked=True)
+    return _taking(chunk.c.id == first.correlate(None).scalar_subquery())
+
+
+@cache
+def _first_waiting(of: str) -> Select[Any]:
+    query = select(chunk).where(chunk.c.state == "pending", chunk.c.not_before <= now())
+    if of == "all":
+        return query.order_by(*_ORDER).limit(1)
+    if of == "model":
+        return query.where(chunk.c.model == bindparam("value")).order_by(*_ORDER).limit(1)
+    return query.where(chunk.c.job_id == bindparam("value")).order_by(chunk.c.id).limit(1)
+
+
+@cache
+def _lost(of_job: bool, of_models: bool) -> Select[Any]:
+    query = select(chunk).where(chunk.c.state == "leased", chunk.c.lease_until <= now())
+    if of_job:
+        query = query.where(chunk.c.job_id == bindparam("job"))
+    if of_models:
+        query = query.where(chunk.c.model.in_(bindparam("models", expanding=True)))
+    return query.order_by(*_ORDER).limit(_LOST)
