@@ -17,7 +17,7 @@ from patchgrid.engine.weights import folder_hash
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage import Database, jobs, provenance
 from patchgrid.storage.jobs import JobRecord
-from patchgrid.workers.errors import ModelChangedError
+from patchgrid.workers.errors import JobCancelledError, ModelChangedError
 
 
 @click.command()
@@ -82,6 +82,8 @@ def run_pairs(
         check_unchanged(known, measured)
         say(f"Job {known.id} measured these pairs this way already; these are its results")
         return show_outcome(settings, database, known.id, None)
+    if known is not None and known.state == "cancelled":
+        raise JobCancelledError(known.id)
     if known is not None and known.state == "paused":
         command = settings.command(f"job resume {known.id} --here")
         raise UsageError(f"job {known.id} measures these pairs this way and is paused: {command} goes on")

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from types import FrameType
 
 from patchgrid.cli.errors import FAILED
@@ -15,6 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WORKER_SIGNALS = (*SIGNALS, signal.SIGUSR1)
 ASKED = "stopping after the running batch (once more: at once)"
 GOES_ON = "stopped; the same command goes on where it stopped"
+_SIGNAL, _END = b"s", b"e"
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -41,15 +43,30 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 @contextmanager
 def drain_on_signals(stop: Callable[[], None], stop_now: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at the first signal to a worker, `stop_now` at the next."""
-    asked = threading.Event()
+    """Call `stop` after the first signal to a worker, `stop_now` after each later one.
+
+    A thread calls them, woken through a pipe: a handler could interrupt the very code whose lock they need.
+    """
+    reader, writer = os.pipe()
+
+    def call() -> None:
+        steps = chain((stop,), repeat(stop_now))
+        while os.read(reader, 1) == _SIGNAL:
+            next(steps)()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        (stop_now if asked.is_set() else stop)()
-        asked.set()
+        os.write(writer, _SIGNAL)
 
-    with _handled(WORKER_SIGNALS, handle):
-        yield
+    thread = threading.Thread(target=call, name="patchgrid-signals", daemon=True)
+    thread.start()
+    try:
+        with _handled(WORKER_SIGNALS, handle):
+            yield
+    finally:
+        os.write(writer, _END)
+        thread.join()
+        os.close(reader)
+        os.close(writer)
 
 
 @contextmanager

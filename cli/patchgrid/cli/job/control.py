@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 
 from patchgrid.cli.broker import check_broker, ring
 from patchgrid.cli.context import Settings, with_broker, with_settings
-from patchgrid.cli.errors import UsageError
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
 from patchgrid.cli.finding import find_job, job_argument
 from patchgrid.cli.options import machine_options
@@ -15,6 +14,7 @@ from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.cli.summary import FINISHED
 from patchgrid.storage import Database, control, jobs
 from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.workers.errors import JobCancelledError
 
 
 @click.command()
@@ -123,7 +123,7 @@ def _work_off_here(settings: Settings, database: Database, record: JobRecord, ma
         say(f"Job {record.id} has nothing left to do; these are its results")
         return show_outcome(settings, database, record.id, None)
     if record.state == "cancelled":
-        raise UsageError(f"job {record.id} was cancelled: {_retry(settings, record)} takes it up again")
+        raise JobCancelledError(record.id)
     elapsed = work_off(database, engine_for(record.spec, machine), record, machine)
     return show_outcome(settings, database, record.id, elapsed)
 

@@ -5,10 +5,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from patchgrid.workers.settings import WorkerSettings
-
 from patchgrid.cli.context import BROKER_VARIABLE, DATABASE_VARIABLE, Settings
 from patchgrid.cli.errors import UsageError
+from patchgrid.workers.settings import WorkerSettings
 
 #: CUDA's own list of the GPUs that a process may use.
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -21,6 +20,7 @@ def supervise(settings: Settings, chosen: WorkerSettings, gpus: str, name: str |
     if name is not None:
         raise UsageError("--name and --gpus exclude each other: each worker gets a name of its own")
     devices = find_gpus(gpus)
+    settings.open().close()  # what cannot work is refused here, not by each worker again and again
     from patchgrid.workers.supervisor import supervise as run_all
 
     # By the environment, not by the command line, which everyone on the machine can read.
