@@ -1,11 +1,13 @@
 """A tiny model, pair files and a finished job, made once and shared by the command line's tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.commands import DETAILED, FinishedJob, patchgrid, write_pairs
 from support.models import save_model
+from support.servers import Postgres, Redis, postgres_server, redis_server
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,17 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Fini
 def pairs(tmp_path: Path) -> Path:
     """Give a file of four good pairs."""
     return write_pairs(tmp_path / "pairs.jsonl", 4)
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """Give a Redis server that wants a password."""
+    with redis_server(password="open-sesame") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Give a PostgreSQL server."""
+    with postgres_server() as server:
+        yield server
