@@ -19,7 +19,7 @@ from patchgrid.workers.handling import Handling
 from patchgrid.workers.identity import worker_name
 from patchgrid.workers.leftout import FIRST, LeftOut
 from patchgrid.workers.models import Engine, ModelKey, Models
-from patchgrid.workers.registry import Registry, info
+from patchgrid.workers.registry import BEAT, Registry, info
 from patchgrid.workers.serving import Serving
 from patchgrid.workers.settings import WorkerSettings
 from patchgrid.workers.tally import Tally
@@ -46,6 +46,8 @@ class Worker:
         `committed`.
     load_retry
         Seconds for which a model that could not be loaded is left to others, at first.
+    beat
+        Seconds between two updates of the worker's row in the registry.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Worker:
         name: str | None = None,
         on_point: Callable[[str], None] = lambda _name: None,
         load_retry: float = FIRST,
+        beat: float = BEAT,
     ) -> None:
         self.name = name or worker_name()
         self._database = database
@@ -67,7 +70,7 @@ class Worker:
         self._tally = Tally()
         self._bell = Bell(settings.broker)
         self._watchdog = Watchdog(settings.watchdog, on_hang=lambda message: self._registry.say(message))
-        self._registry = Registry(database, self._status, self._drain)
+        self._registry = Registry(database, self._status, self._drain, seconds=beat)
         self._waiting = Waiting(database, over=self._is_over, on_wait=self._wait_for_database)
         # Without a chunk at hand there is nothing to be patient for once someone asks to stop.
         self._looking = Waiting(
