@@ -1,7 +1,6 @@
 """Submits that are killed, repeated, or made by several at once: no job, or one whole job."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,9 +13,9 @@ import pytest
 import support.fault_submit
 from patchgrid.storage import Database, checking, jobs
 from patchgrid.storage.errors import StorageError
+from support.fleet import ENVIRONMENT
 from support.standin import make_pairs
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
 COUNT = 2500
 
 NewURL = Callable[[], str]

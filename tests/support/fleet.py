@@ -20,9 +20,10 @@ from support.servers import wait_for
 
 #: Seconds that a process may take to do what it was told.
 PATIENCE = 120
-_ENVIRONMENT = os.environ | {
+#: One thread a process.
+ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": str(Path(__file__).parents[1]),
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
     "HF_HUB_OFFLINE": "1",
 }
 
@@ -35,7 +36,7 @@ class Nursery:
             [sys.executable, support.fault_worker.__file__, "--serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
         )
         self._started: Queue[int] = Queue()
         self._asking = threading.Lock()
@@ -50,10 +51,12 @@ class Nursery:
         with self._asking:
             self._process.stdin.write(json.dumps(dataclasses.asdict(options)).encode() + b"\n")
             self._process.stdin.flush()
-            try:
-                return self._started.get(timeout=PATIENCE)
-            except Empty:
-                raise AssertionError(f"no worker was forked: exit code {self._process.poll()}") from None
+            while True:
+                try:
+                    return self._started.get(timeout=1)
+                except Empty:
+                    code = self._process.poll()
+                    assert code is None, f"no worker can be forked: exit code {code}"
 
     def close(self) -> None:
         """End the program, and with it what it forked."""
@@ -124,10 +127,12 @@ class Fleet:
     def keep(self) -> None:
         """Start as many workers as are missing."""
         with self._changing:
+            if not self.keeping:
+                return
             for pid in [pid for pid in self.pids if pid in self.nursery.ended]:
                 self.pids.remove(pid)
                 self.codes.append(self.nursery.ended[pid])
-            while self.keeping and len(self.pids) < self.size:
+            while len(self.pids) < self.size:
                 changed = self.next_options.pop(0) if self.next_options else {}
                 self.pids.append(self.nursery.start(dataclasses.replace(self.options, **changed)))
 

@@ -1,0 +1,144 @@
+"""`kill -9` of workers at random moments, and at each point of a chunk's way."""
+
+import random
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import select
+
+from patchgrid.storage._dialects import now
+from patchgrid.storage.leases import MAX_ATTEMPTS
+from support.fault_jobs import Trial, trial
+from support.fleet import Fleet, MakeFleet
+from support.servers import wait_for
+from support.standin import make_pairs
+
+#: Seconds from a kill that a chunk may take beyond its lease.
+RECOVERY = 10
+POINTS = ("claimed", "computing", "before commit", "committed")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One worker killed."""
+
+    #: When, by the database's clock.
+    at: float
+    #: The pairs it held, or None.
+    held: range | None
+
+
+def kill_one(work: Trial, fleet: Fleet, rng: random.Random) -> Kill | None:
+    """Kill a worker at this moment; None, and it is let be, if its chunk may not be lost once more.
+
+    What has lost three workers is taken for poison, and chance must not make it so.
+    """
+    pid = rng.choice(fleet.pids)
+    if not fleet.send(pid, signal.SIGSTOP):
+        return None
+    process = psutil.Process(pid)
+    wait_for(lambda: process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
+    held = work.held_by(pid)
+    if held is not None and held.attempts >= MAX_ATTEMPTS:
+        fleet.send(pid, signal.SIGCONT)
+        return None
+    with work.database.read() as session:
+        at = session.scalar(select(now()))
+    assert at is not None
+    fleet.send(pid, signal.SIGKILL)
+    wait_for(lambda: pid in fleet.nursery.ended)
+    return Kill(at, None if held is None else range(held.first, held.last))
+
+
+def kill_at_random(work: Trial, fleet: Fleet, count: int, rng: random.Random) -> list[Kill]:
+    """Kill workers at random moments all along the job."""
+    kills: list[Kill] = []
+    for moment in sorted(rng.uniform(0, 0.9) for _ in range(count)):
+        work.wait_until_done(int(moment * work.chunks), fleet)
+        while (killed := kill_one(work, fleet, rng)) is None:
+            pass
+        kills.append(killed)
+    return kills
+
+
+def assert_recovered(work: Trial, kills: Sequence[Kill], lease: float) -> None:
+    """Hold every chunk that lost its worker to the time in which it must be done after all."""
+    last: dict[int, float] = {}
+    for killed in kills:
+        for index in killed.held or ():
+            last[index] = killed.at
+    finished = {index: row.finished_at for row in work.rows() for index in range(row.first, row.last)}
+    late = {
+        index: finished[index] - at for index, at in last.items() if finished[index] - at > lease + RECOVERY
+    }
+    assert not late
+    assert len(last) > len(kills) / 4, "hardly a kill met a worker that held a chunk"
+
+
+def assert_kills_lose_nothing(
+    url: str, folder: Path, make_fleet: MakeFleet, *, chunks: int, workers: int, kills: int
+) -> None:
+    """Kill workers at random; the keeper starts others."""
+    lease, rng = 6.0, random.Random(kills)
+    with (
+        trial(url, folder, make_pairs(2 * chunks)) as work,
+        make_fleet(url, workers, lease=lease, pair_seconds=0.04) as fleet,
+    ):
+        done = kill_at_random(work, fleet, kills, rng)
+        work.wait_until_over(fleet)
+        assert fleet.end() == [0] * workers
+        assert fleet.codes == [-signal.SIGKILL] * kills
+        work.assert_exact(whole=False)
+        assert_recovered(work, done, lease)
+
+
+def test_random_kills_lose_nothing_and_repeat_nothing(
+    url: str, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Ten kills over 150 chunks."""
+    assert_kills_lose_nothing(url, tmp_path, make_fleet, chunks=150, workers=4, kills=10)
+
+
+@pytest.mark.slow
+def test_a_hundred_random_kills_lose_nothing_and_repeat_nothing(
+    url: str, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Over 2,000 chunks, each recovered within the lease and ten seconds."""
+    assert_kills_lose_nothing(url, tmp_path, make_fleet, chunks=2000, workers=8, kills=100)
+
+
+def assert_kills_at_point_lose_nothing(
+    url: str, folder: Path, make_fleet: MakeFleet, point: str, *, chunks: int, workers: int, kills: int
+) -> None:
+    """Let so many workers kill themselves at the point; those after them live."""
+    rng = random.Random(point)
+    with trial(url, folder, make_pairs(2 * chunks)) as work:
+        fleet = make_fleet(url, workers, lease=3.0)
+        told = {"fault": signal.SIGKILL, "point": point}
+        fleet.next_options = [told | {"passing": rng.randint(1, 4)} for _ in range(kills)]
+        with fleet:
+            work.wait_until_over(fleet)
+            fleet.end()
+        assert fleet.codes == [-signal.SIGKILL] * kills
+        work.assert_exact(whole=False)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_kills_at_a_point_lose_nothing_and_repeat_nothing(
+    url: str, tmp_path: Path, make_fleet: MakeFleet, point: str
+) -> None:
+    """Six kills after the claim, in the computing, before the commit or after it."""
+    assert_kills_at_point_lose_nothing(url, tmp_path, make_fleet, point, chunks=60, workers=3, kills=6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_fifty_kills_at_a_point_lose_nothing_and_repeat_nothing(
+    url: str, tmp_path: Path, make_fleet: MakeFleet, point: str
+) -> None:
+    """The same fifty times with eight workers."""
+    assert_kills_at_point_lose_nothing(url, tmp_path, make_fleet, point, chunks=500, workers=8, kills=50)

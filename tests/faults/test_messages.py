@@ -1,0 +1,224 @@
+"""Messages delivered three times, for jobs that do not exist, and garbage in their place."""
+
+import base64
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from patchgrid.workers.bell import ring
+from support.fault_jobs import trial
+from support.fleet import MakeFleet
+from support.servers import Redis, wait_for
+from support.standin import make_pairs
+
+#: What is not even an envelope.
+RUBBISH = (
+    b"\xff\xfe\x00 not text",
+    b"",
+    b"null",
+    b"[]",
+    b"17",
+    b'"ring"',
+    b"{}",
+    b'{"body": "!!!"}',
+    b'{"body": "e30=", "headers": {}, "properties": {}}',
+    b"\x80\x04\x95\x0f\x00\x00\x00\x00\x00\x00\x00}\x94.",
+    b"x" * 100_000,
+)
+
+
+class Repeater:
+    """Sends every message that is published twice more."""
+
+    def __init__(self, server: Redis) -> None:
+        self._client = server.client()
+        self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub.psubscribe("*")
+        self._ours: Counter[bytes] = Counter()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, daemon=True)
+        #: Channel and content of every message that others published.
+        self.heard: list[tuple[bytes, bytes]] = []
+
+    def __enter__(self) -> "Repeater":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._pubsub.close()
+        self._client.close()
+
+    def _repeat(self) -> None:
+        while not self._ended.is_set():
+            message = self._pubsub.get_message(timeout=0.05)
+            if message is None:
+                continue
+            channel, data = message["channel"], message["data"]
+            if self._ours[data]:
+                self._ours[data] -= 1
+                continue
+            self.heard.append((channel, data))
+            self._ours[data] += 2
+            for _ in range(2):
+                self._client.publish(channel, data)
+
+
+def a_bell(server: Redis) -> tuple[bytes, dict[str, Any]]:
+    """Ring once, and give the message's channel and content as they pass the broker."""
+    with server.client() as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.psubscribe("*")
+        pubsub.get_message(timeout=5)
+        ring(server.url, 1)
+        found: list[tuple[bytes, dict[str, Any]]] = []
+
+        def heard() -> bool:
+            message = pubsub.get_message(timeout=0.1)
+            if message is not None:
+                found.append((message["channel"], json.loads(message["data"])))
+            return bool(found)
+
+        wait_for(heard)
+        return found[0]
+
+
+def forged(bell: dict[str, Any]) -> Iterator[bytes]:
+    """Give messages that look like bells: of other tasks, with other arguments, of other kinds."""
+    for task in ("no.such.task", "celery.backend_cleanup", "celery.chord", "os.system", "", None, 5):
+        yield _changed(bell, headers=bell["headers"] | {"task": task})
+    for arguments in (
+        [[], {}],
+        [[1], {}],
+        [["x"], {"job": 1}],
+        [[], {"job": "; DROP TABLE job"}],
+        [[], {"job": None}],
+    ):
+        yield _changed(bell, body=_body([*arguments, {}]))
+    for arguments in ([[], {"job": 10**30}], [[], {"job": -1}], [[], {"job": 1, "x": 2}], [5, 6], [], {}, 7):
+        yield _changed(bell, body=_body(arguments))
+    yield _changed(bell, body="not base64 !")
+    yield _changed(bell, body=base64.b64encode(b"\xff\xfe").decode())
+    yield _changed(bell, headers={})
+    yield _changed(bell, headers=bell["headers"] | {"eta": "yesterday"})
+    yield _changed(bell, headers=bell["headers"] | {"expires": "2001-01-01T00:00:00"})
+    yield _changed(bell, properties={})
+    for kind in ("application/x-python-serialize", "application/x-yaml", "nonsense"):
+        yield json.dumps(bell | {"content-type": kind}).encode()
+    yield json.dumps(bell | {"content-encoding": "nonsense"}).encode()
+
+
+def _changed(bell: dict[str, Any], **values: Any) -> bytes:
+    return json.dumps(bell | values).encode()
+
+
+def _body(arguments: object) -> str:
+    return base64.b64encode(json.dumps(arguments).encode()).decode()
+
+
+def throw_garbage(client: Any, messages: list[bytes], channel: bytes) -> None:
+    """Publish messages on every channel, and push them onto every list that may be read."""
+    channels = {channel, *client.pubsub_channels()}
+    lists = {b"celery", b"patchgrid.bells"}
+    for key in client.keys("*"):
+        if client.type(key) == b"list":
+            lists.add(key)
+        elif client.type(key) == b"set":
+            lists |= {member.rpartition(b"\x16")[2] for member in client.smembers(key)}
+    for message in messages:
+        for name in channels:
+            client.publish(name, message)
+        for name in lists:
+            client.rpush(name, message)
+
+
+@contextmanager
+def garbage(server: Redis) -> Iterator[list[bytes]]:
+    """Throw garbage at the workers all along a `with` block; give what was thrown so far."""
+    channel, bell = a_bell(server)
+    messages = [*RUBBISH, *forged(bell)]
+    thrown: list[bytes] = []
+    ended = threading.Event()
+
+    def throw() -> None:
+        with server.client() as client:
+            while not ended.is_set():
+                throw_garbage(client, messages, channel)
+                thrown.extend(messages)
+                ended.wait(1)
+
+    thread = threading.Thread(target=throw, daemon=True)
+    thread.start()
+    try:
+        yield thrown
+    finally:
+        ended.set()
+        thread.join()
+
+
+def assert_messages_change_nothing(
+    url: str, server: Redis, folder: Path, make_fleet: MakeFleet, *, chunks: int, workers: int
+) -> None:
+    """Ring for this job and for others that are not there, each bell three times, amid garbage."""
+    with (
+        Repeater(server) as repeater,
+        trial(url, folder, make_pairs(2 * chunks)) as work,
+        make_fleet(url, workers, broker=server.url, pair_seconds=0.02) as fleet,
+        garbage(server) as thrown,
+    ):
+        for number in range(10):
+            work.wait_until_done(number * chunks // 12, fleet)
+            for job_id in (work.job.id, 10**6 + number, 0):
+                ring(server.url, job_id)
+        work.wait_until_over(fleet)
+        assert fleet.end() == [0] * workers
+        assert fleet.codes == []
+        assert len(thrown) >= len(RUBBISH)
+        assert len(repeater.heard) > 30
+        work.assert_exact()
+        assert_dropped(fleet.log())
+
+
+def assert_dropped(log: str) -> None:
+    """Hold what the workers say of the garbage: a line each, no traceback, and no end of the bell."""
+    assert "a message was dropped" in log
+    assert "a bell was dropped" in log
+    assert "Traceback" not in log
+    assert max(map(len, log.splitlines())) < 2000
+
+
+def test_messages_repeated_unknown_and_garbage_change_nothing(
+    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Each bell thrice, bells for jobs that are not there, and whatever else may lie on the queue."""
+    assert_messages_change_nothing(url, redis, tmp_path, make_fleet, chunks=120, workers=2)
+
+
+@pytest.mark.slow
+def test_a_long_job_amid_garbage_is_exact(
+    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """The same over 1,000 chunks, with eight workers."""
+    assert_messages_change_nothing(url, redis, tmp_path, make_fleet, chunks=1000, workers=8)
+
+
+def test_workers_hear_bells_again_after_garbage(
+    sqlite_url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """A worker that would ask the database once in ten minutes begins at once when the bell rings."""
+    with make_fleet(sqlite_url, 1, broker=redis.url, poll=600.0) as fleet:
+        with redis.client() as client:
+            wait_for(client.pubsub_numpat)
+        with garbage(redis) as thrown:
+            wait_for(lambda: thrown)
+        with trial(sqlite_url, tmp_path, make_pairs(20)) as work:
+            wait_for(lambda: work.state() == "done" or ring(redis.url, work.job.id), 60, every=0.5)
+            assert fleet.end() == [0]
+            assert fleet.codes == []
+            work.assert_exact()

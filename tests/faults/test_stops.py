@@ -1,0 +1,103 @@
+"""Workers stopped past their lease and woken again: what they hand in late is turned away."""
+
+import random
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import Row
+
+from patchgrid.storage.tables import chunk
+from patchgrid.storage.workers import list_workers
+from support.fault_jobs import Trial, trial
+from support.fleet import Fleet, MakeFleet
+from support.servers import wait_for
+from support.standin import make_pairs
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A worker that stands still with a chunk."""
+
+    pid: int
+    held: Row[Any]
+
+
+def stopped_workers(work: Trial, fleet: Fleet, known: dict[int, Stopped]) -> None:
+    """Find the workers that stopped themselves since the last time."""
+    for pid in set(fleet.pids) - known.keys():
+        if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+            held = work.held_by(pid)
+            assert held is not None, "a worker stopped without a chunk"
+            known[pid] = Stopped(pid, held)
+
+
+def taken_over(work: Trial, one: Stopped) -> bool:
+    """Tell whether another worker has claimed the chunk since."""
+    of_chunk = chunk.select().where(chunk.c.id == one.held.id)
+    with work.database.read() as session:
+        return bool(session.execute(of_chunk).one().epoch > one.held.epoch)
+
+
+def wake_late_ones(work: Trial, fleet: Fleet, count: int) -> None:
+    """Let workers that stop themselves stand until they have lost their chunk, `count` times in all."""
+    woken, standing = 0, dict[int, Stopped]()
+
+    def wake() -> bool:
+        nonlocal woken
+        stopped_workers(work, fleet, standing)
+        for one in list(standing.values()):
+            if taken_over(work, one):
+                fleet.send(one.pid, signal.SIGCONT)
+                wait_for(lambda one=one: psutil.Process(one.pid).status() != psutil.STATUS_STOPPED)
+                del standing[one.pid]
+                woken += 1
+        return woken == count
+
+    wait_for(wake, 300, every=0.05)
+
+
+def assert_late_writes_are_fenced(
+    url: str, folder: Path, make_fleet: MakeFleet, *, chunks: int, sleepers: int, workers: int, times: int
+) -> None:
+    """Let some workers stop themselves so many times each, at points where they hold a chunk."""
+    rng = random.Random(times)
+    with trial(url, folder, make_pairs(2 * chunks)) as work:
+        fleet = make_fleet(url, workers, lease=3.0, pair_seconds=0.02)
+        points = ["before commit", "computing", "before commit", "claimed"]
+        fleet.next_options = [
+            {
+                "fault": signal.SIGSTOP,
+                "point": points[number % len(points)],
+                "passing": rng.randint(2, 4),
+                "times": times,
+            }
+            for number in range(sleepers)
+        ]
+        with fleet:
+            wake_late_ones(work, fleet, sleepers * times)
+            work.wait_until_over(fleet)
+            assert fleet.end() == [0] * workers
+        assert fleet.codes == []
+        work.assert_exact(whole=False)
+        with work.database.read() as session:
+            records = list_workers(session)
+        assert sum(record.lease_losses for record in records) == sleepers * times
+        assert sum(record.takeovers for record in records) >= sleepers * times
+        assert sum(record.chunks for record in records) == len(work.rows())
+
+
+def test_late_writes_are_fenced_off_and_counted(url: str, tmp_path: Path, make_fleet: MakeFleet) -> None:
+    """Four stops past the lease: two before the commit, two in the computing."""
+    assert_late_writes_are_fenced(url, tmp_path, make_fleet, chunks=150, sleepers=2, workers=4, times=2)
+
+
+@pytest.mark.slow
+def test_twenty_late_writes_are_fenced_off_and_counted(
+    url: str, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Five workers stop four times each."""
+    assert_late_writes_are_fenced(url, tmp_path, make_fleet, chunks=1500, sleepers=5, workers=8, times=4)
