@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from patchgrid.storage import Database, StorageError, errors, jobs, leases
+from patchgrid.storage import Database, StorageError, _connection, errors, jobs, leases
 from support.chunk_results import chunk_result
 from support.servers import free_port
 from support.storage_backends import PostgresDatabases, run_job, submit_job
@@ -76,8 +76,11 @@ def test_a_connection_cut_within_a_transaction_leaves_nothing_of_it(
     assert run_job(server, job).state == "done"
 
 
-def test_idle_connections_that_were_cut_are_replaced(postgres: PostgresDatabases, server: Database) -> None:
-    """Nobody notices a server's restart between two transactions."""
+def test_idle_connections_that_were_cut_are_replaced(
+    postgres: PostgresDatabases, server: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody notices a server's restart in a pause."""
+    monkeypatch.setattr(_connection, "_TRUSTED", 0)
     with server.read() as session:
         pid = session.scalar(text("SELECT pg_backend_pid()"))
     postgres.execute(f"SELECT pg_terminate_backend({pid})")

@@ -5,8 +5,22 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Dialect, Table
+from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+
+#: Rows from which on PostgreSQL's COPY is faster than INSERT.
+_COPIED = 5
+#: How a type's values are sent in COPY's binary format.
+_WIRE = {
+    "Integer": "int4",
+    "BigInteger": "int8",
+    "Double": "float8",
+    "String": "text",
+    "Text": "text",
+    "JSON": "text",
+    "LargeBinary": "bytea",
+}
 
 
 def insert_rows(session: Session, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -20,8 +34,10 @@ def insert_rows(session: Session, table: Table, rows: Sequence[tuple[Any, ...]])
     statement, positional, names = _statement(table, connection.dialect)
     if positional:
         connection.exec_driver_sql(statement, list(rows))
-    else:
+    elif len(rows) < _COPIED:
         connection.exec_driver_sql(statement, [dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        _copy(connection, table, rows)
 
 
 def as_json(value: Any) -> str | None:
@@ -34,3 +50,30 @@ def _statement(table: Table, dialect: Dialect) -> tuple[str, bool, tuple[str, ..
     names = tuple(table.columns.keys())
     compiled = table.insert().compile(dialect=dialect, column_keys=list(names))
     return str(compiled), compiled.positional, names
+
+
+def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Send rows by psycopg's COPY, within the connection's transaction."""
+    statement, types = _copying(table, connection.dialect)
+    driver: Any = connection.connection.driver_connection
+    assert connection.dialect.dbapi is not None, "a connection is made by a driver"
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+    except connection.dialect.dbapi.Error as error:
+        # What SQLAlchemy does with an error of a statement that it ran itself.
+        lost = connection.dialect.is_disconnect(error, driver, None)
+        if lost:
+            connection.invalidate(error)
+        base = connection.dialect.dbapi.Error
+        raise DBAPIError.instance(statement, None, error, base, connection_invalidated=lost) from error
+
+
+@lru_cache(maxsize=64)
+def _copying(table: Table, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    quoted = dialect.identifier_preparer
+    columns = ", ".join(quoted.format_column(column) for column in table.columns)
+    statement = f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN (FORMAT BINARY)"
+    return statement, tuple(_WIRE[type(column.type).__name__] for column in table.columns)

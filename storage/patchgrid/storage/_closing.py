@@ -11,7 +11,16 @@ from patchgrid.storage.sums import add_up, pack_sums
 from patchgrid.storage.tables import chunk, job, outcome, sums, total
 
 _OF_JOB = chunk.c.job_id == bindparam("job")
-_FIND_WAITING = select(chunk.c.id).where(_OF_JOB, chunk.c.state.in_(["pending", "held"])).limit(1)
+_other = chunk.alias("other")
+#: Beside a row of a chunk: whether another chunk of its job waits. While one does, whoever finishes that one
+#: looks whether the job is complete: most chunks of a job need not take turns for it.
+ANY_WAITING = (
+    select(_other.c.id)
+    .where(_other.c.job_id == chunk.c.job_id, _other.c.state.in_(["pending", "held"]))
+    .correlate(chunk)
+    .exists()
+    .label("any_waiting")
+)
 _FIND_LEFT = select(chunk.c.id).where(_OF_JOB, chunk.c.state.in_(["pending", "leased", "held"])).limit(1)
 _LEFT_OF = select(chunk.c.id).where(
     chunk.c.job_id == job.c.id, chunk.c.state.in_(["pending", "leased", "held"])
@@ -23,24 +32,6 @@ _COMPLETED = select(job.c.id).where(
 
 def close_if_complete(session: Session, job_id: int) -> None:
     """Close the job if no chunk of it is left, and store the totals of its chunks' sums."""
-    # While a chunk waits, whoever finishes that one looks again: most chunks of a job need not take turns,
-    # which would let one commit at a time.
-    if session.scalar(_FIND_WAITING, {"job": job_id}) is None:
-        _close(session, job_id)
-
-
-def close_completed(session: Session, job_id: int | None) -> None:
-    """Close the jobs, or the one job, that have no chunk left and were not closed.
-
-    That is how one ends whose chunks that waited were all claimed and finished just while another's commit,
-    which had still seen them wait, was under way.
-    """
-    query = _COMPLETED if job_id is None else _COMPLETED.where(job.c.id == job_id)
-    for each in session.scalars(query).all():
-        _close(session, each)
-
-
-def _close(session: Session, job_id: int) -> None:
     # Of two workers that finish the last two chunks at once, the second must see the first's: they take turns
     # here.
     state = lock_state(session, job_id)
@@ -58,6 +49,17 @@ def _close(session: Session, job_id: int) -> None:
         values = {"state": "failed", "error": f"every pair failed, the first with: {session.scalar(first)}"}
     session.execute(job.update().where(job.c.id == job_id).values(values | {"finished_at": now()}))
     _store_totals(session, job_id)
+
+
+def close_completed(session: Session, job_id: int | None) -> None:
+    """Close the jobs, or the one job, that have no chunk left and were not closed.
+
+    That is how one ends whose chunks that waited were all claimed and finished just while another's commit,
+    which had still seen them wait, was under way.
+    """
+    query = _COMPLETED if job_id is None else _COMPLETED.where(job.c.id == job_id)
+    for each in session.scalars(query).all():
+        close_if_complete(session, each)
 
 
 def _store_totals(session: Session, job_id: int) -> None:

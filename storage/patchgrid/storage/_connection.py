@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from patchgrid.storage.errors import DatabaseMissing, DatabaseURLError, NotADatabase
 
@@ -19,6 +20,10 @@ _BEGIN = "patchgrid_begin"
 #: milliseconds on what was sent.
 _PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _PATIENCE |= {"tcp_user_timeout": 60_000}
+#: Execution option that has PostgreSQL send numbers and blobs as they are, not as text.
+_BINARY = "patchgrid_binary"
+#: Seconds that a connection to PostgreSQL may lie unused without being tried before it is used again.
+_TRUSTED = 5.0
 _EXAMPLES = "write sqlite:///patchgrid.db, or postgresql+psycopg://user:password@host/name"
 
 
@@ -92,7 +97,11 @@ def make_engine(url: URL, *, timeout: float) -> Engine:
         settings = {"lock_timeout": round(timeout * 1000), "tcp_keepalives_idle": 30}
         settings |= {"tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
         arguments = {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}
-        return create_engine(url, pool_pre_ping=True, connect_args=arguments | _PATIENCE)
+        engine = create_engine(url, connect_args=arguments | _PATIENCE)
+        event.listen(engine, "checkin", _note_time)
+        event.listen(engine, "checkout", _check_idle)
+        event.listen(engine, "before_cursor_execute", _fetch_binary)
+        return engine
     engine = create_engine(url, connect_args={"timeout": timeout})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -102,7 +111,7 @@ def make_engine(url: URL, *, timeout: float) -> Engine:
 def for_writing(engine: Engine) -> Engine:
     """Give the same engine with transactions that may write."""
     if engine.dialect.name != "sqlite":
-        return engine
+        return engine.execution_options(**{_BINARY: True})
     # A transaction that reads first and writes later fails at once, whatever the timeout, when another has
     # written in between: so it takes the lock before it reads.
     return engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
@@ -112,7 +121,8 @@ def for_reading(engine: Engine) -> Engine:
     """Give the same engine with transactions that see one state of the database and wait for no writer."""
     if engine.dialect.name == "sqlite":
         return engine
-    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True, _BINARY: True}
+    return engine.execution_options(**options)
 
 
 def prepare_file(engine: Engine, *, timeout: float) -> None:
@@ -148,3 +158,25 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     options: Any = connection.get_execution_options()
     connection.exec_driver_sql(options.get(_BEGIN, "BEGIN"))
+
+
+def _note_time(_: object, record: ConnectionPoolEntry) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _check_idle(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+    """Try a connection that was not used for a while: its server may have been restarted."""
+    used = record.info.get("used")
+    if used is None or time.monotonic() - used < _TRUSTED:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except Exception as error:
+        # SQLAlchemy then makes another connection.
+        raise DisconnectionError from error
+
+
+def _fetch_binary(connection: Connection, cursor: Any, *_: object) -> None:
+    if connection.get_execution_options().get(_BINARY):
+        cursor.format = 1

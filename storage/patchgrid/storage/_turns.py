@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Double, Row, Select, Update, bindparam, select
+from sqlalchemy import ColumnElement, Double, FromClause, Row, Select, Update, and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from patchgrid.storage._dialects import now
@@ -15,6 +15,7 @@ from patchgrid.storage.tables import chunk, job
 
 #: Lost chunks looked at in one claim.
 _LOST = 100
+_other = chunk.alias("other")
 _ORDER = (chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
 
 
@@ -34,6 +35,11 @@ def turns(job_id: int | None, models: Collection[str] | None) -> list[Turn]:
     return [Turn("all")] if models is None else [Turn("model", name) for name in sorted(set(models))]
 
 
+def take_only(session: Session, queue: Turn, taker: dict[str, Any]) -> Row[Any] | None:
+    """Take the queue's next chunk that waits; None if there is none, or if a chunk of the queue is lost."""
+    return session.execute(_take_first(queue.of, if_none_lost=True), taker | _value(queue)).first()
+
+
 def take_waiting(session: Session, queues: Sequence[Turn], taker: dict[str, Any]) -> Row[Any] | None:
     """Take the next chunk that waits, unless others have locked it; None: there is none."""
     if len(queues) > 1:
@@ -41,7 +47,7 @@ def take_waiting(session: Session, queues: Sequence[Turn], taker: dict[str, Any]
         found = [(row, queue) for queue in queues if (row := first_waiting(session, [queue])) is not None]
         queues = [queue for _, queue in sorted(found, key=lambda each: place(each[0]))]
     for queue in queues:
-        row = session.execute(_take_first(queue.of), taker | _value(queue)).first()
+        row = session.execute(_take_first(queue.of, if_none_lost=False), taker | _value(queue)).first()
         if row is not None:
             return row
     return None
@@ -112,19 +118,27 @@ _LOCK_LOST = (
 
 
 @cache
-def _take_first(of: str) -> Update:
+def _take_first(of: str, *, if_none_lost: bool) -> Update:
     first = _first_waiting(of).with_only_columns(chunk.c.id).with_for_update(skip_locked=True)
-    return _taking(chunk.c.id == first.correlate(None).scalar_subquery())
+    is_first = chunk.c.id == first.correlate(None).scalar_subquery()
+    if not if_none_lost:
+        return _taking(is_first)
+    lost = select(_other.c.id).where(
+        *_of(of, _other), _other.c.state == "leased", _other.c.lease_until <= now()
+    )
+    return _taking(and_(is_first, ~lost.correlate(None).exists()))
 
 
 @cache
 def _first_waiting(of: str) -> Select[Any]:
-    query = select(chunk).where(chunk.c.state == "pending", chunk.c.not_before <= now())
+    query = select(chunk).where(*_of(of, chunk), chunk.c.state == "pending", chunk.c.not_before <= now())
+    return query.order_by(*((chunk.c.id,) if of == "job" else _ORDER)).limit(1)
+
+
+def _of(of: str, table: FromClause) -> tuple[ColumnElement[bool], ...]:
     if of == "all":
-        return query.order_by(*_ORDER).limit(1)
-    if of == "model":
-        return query.where(chunk.c.model == bindparam("value")).order_by(*_ORDER).limit(1)
-    return query.where(chunk.c.job_id == bindparam("value")).order_by(chunk.c.id).limit(1)
+        return ()
+    return ((table.c.job_id if of == "job" else table.c.model) == bindparam("value"),)
 
 
 @cache

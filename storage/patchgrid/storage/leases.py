@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
 from patchgrid.storage import splitting, tables
-from patchgrid.storage._closing import close_completed, close_if_complete
+from patchgrid.storage._closing import ANY_WAITING, close_completed, close_if_complete
 from patchgrid.storage._dialects import now
 from patchgrid.storage._turns import (
     Turn,
@@ -22,6 +22,7 @@ from patchgrid.storage._turns import (
     lost_chunks,
     place,
     take,
+    take_only,
     take_waiting,
     turns,
 )
@@ -53,7 +54,7 @@ _CLOSE = (
         finished_at=now(),
         provenance_id=FIND_PROVENANCE.scalar_subquery(),
     )
-    .returning(chunk.c.provenance_id)
+    .returning(chunk.c.provenance_id, ANY_WAITING)
 )
 _START = (
     job.update()
@@ -106,8 +107,12 @@ def claim(
     queues = turns(job_id, models)
     if job_id is not None and models is not None and not _serves(session, job_id, models):
         return None
-    lost = _take_over(session, queues, job_id, models, taker)
-    row = take_waiting(session, queues, taker) if lost is None else lost
+    # Most often one statement does: nothing was lost, and one queue is all there is to look at.
+    row = take_only(session, queues[0], taker) if len(queues) == 1 else None
+    lost = None
+    if row is None:
+        lost = _take_over(session, queues, job_id, models, taker)
+        row = take_waiting(session, queues, taker) if lost is None else lost
     if row is None:
         close_completed(session, job_id)
         return None
@@ -175,7 +180,8 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
         values = {"provenance_id": provenance_id(session, result.provenance)}
         session.execute(chunk.update().where(chunk.c.id == lease.chunk_id).values(values))
     write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
-    close_if_complete(session, lease.job_id)
+    if not row.any_waiting:
+        close_if_complete(session, lease.job_id)
     return True
 
 

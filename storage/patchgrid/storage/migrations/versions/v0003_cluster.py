@@ -11,6 +11,8 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+_WITH_BLOBS = ("sums", "scores", "total", "pilot")
+
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
@@ -20,6 +22,9 @@ def upgrade() -> None:
         op.add_column("chunk", sa.Column("at_pair", sa.Integer()))
         op.execute(f"UPDATE chunk SET model = {_model_of('chunk')}")  # noqa: S608
         op.alter_column("chunk", "model", nullable=False)
+        # Blobs are numbers, which trying to compress makes slow to write and hardly smaller.
+        for table in _WITH_BLOBS:
+            op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTERNAL")
     op.create_index("ix_chunk_model", "chunk", ["state", "model", sa.text("priority DESC"), "job_id", "id"])
     _create_worker()
     op.create_table(
@@ -45,6 +50,8 @@ def downgrade() -> None:
     else:
         op.drop_column("chunk", "model")
         op.drop_column("chunk", "at_pair")
+        for table in _WITH_BLOBS:
+            op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTENDED")
 
 
 def _create_worker() -> None:
