@@ -45,8 +45,10 @@ def test_the_commands_are_those_of_the_design() -> None:
     """None is missing, none is hidden."""
     words = {" ".join(path) for path, command in ALL.items() if not isinstance(command, click.Group)}
     assert words == {
-        *("run", "demo", "model check", "db upgrade", "db check", "doctor"),
-        *(f"job {name}" for name in ("list", "show", "errors", "resume", "delete")),
+        *("run", "submit", "demo", "model check", "db upgrade", "db check", "doctor"),
+        *(f"job {name}" for name in ("list", "show", "errors", "watch", "wait", "delete")),
+        *(f"job {name}" for name in ("pause", "resume", "cancel", "retry")),
+        *(f"worker {name}" for name in ("start", "list", "drain")),
         *(f"results {name}" for name in ("top", "pair", "verify", "plot", "export", "sql")),
     }
 
@@ -62,7 +64,8 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
     for parameter in command.params:
         assert isinstance(parameter, click.Argument) or getattr(parameter, "help", None), parameter.name
     if not isinstance(command, click.Group):
-        assert {"--db", "--json"} <= {name for parameter in command.params for name in parameter.opts}
+        taken = {name for parameter in command.params for name in parameter.opts}
+        assert {"--db", "--broker", "--json"} <= taken
 
 
 def test_help_lists_commands_without_importing_them() -> None:
@@ -113,13 +116,24 @@ assert not {"torch", "transformers", "nnsight"} & set(sys.modules)
 
 
 def test_all_but_running_models_works_without_torch(finished: FinishedJob, tmp_path: Path) -> None:
-    """The base install looks at results; what needs a model says what to install."""
+    """The base install submits and looks at results; what needs a model says what to install."""
     asking = ["job list", "job show 1", "job errors 1", "job resume 1", "results top 1", "results pair 1 0"]
     asking += [
         "results verify 1",
         f"results plot 1 -o {tmp_path}/a.png",
         "results export 1",
         "db check",
+        "job wait 1",
+        "worker list",
+        "worker list --prometheus",
+        "worker drain --all",
+        f"submit {finished.pairs} -m {finished.model} --dry-run",
+        f"submit {finished.pairs} -m org/model --db {tmp_path}/queue.db",
+        f"job watch 1 --db {finished.database}",
+        f"job pause 1 --db {tmp_path}/queue.db",
+        f"job resume 1 --db {tmp_path}/queue.db",
+        f"job cancel 1 --db {tmp_path}/queue.db",
+        f"job retry 1 --db {tmp_path}/queue.db",
         "doctor",
     ]
     again = (
@@ -128,6 +142,7 @@ def test_all_but_running_models_works_without_torch(finished: FinishedJob, tmp_p
     )
     new = f"run {finished.pairs} -m {finished.model} --seed 5"
     lines = [*asking, again, new, f"demo --out {tmp_path}/out", f"model check {finished.model}"]
+    lines.append(f"worker start -m {finished.model}")
     found = subprocess.run(
         [sys.executable, "-c", BLOCK + RUN, *lines],
         capture_output=True,
@@ -136,9 +151,9 @@ def test_all_but_running_models_works_without_torch(finished: FinishedJob, tmp_p
         env={"PATCHGRID_DB": str(finished.database)},
     )
     printed = found.stdout.splitlines()
-    assert [line.split()[0] for line in printed[: len(asking)]] == [*"00030000000"], found.stdout
-    assert printed[-4].startswith("3 "), "a finished job's results need no model"
-    for line in printed[-3:]:
+    assert [line.split()[0] for line in printed[: len(asking)]] == [*"0003000000300000300000"], found.stdout
+    assert printed[-5].startswith("3 "), "a finished job's results need no model"
+    for line in printed[-4:]:
         assert line.startswith("2 ")
         assert "torch" in line
         assert "pip install 'patchgrid[worker]'" in line

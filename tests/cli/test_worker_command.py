@@ -69,7 +69,8 @@ def test_two_workers_on_postgresql_give_what_run_gives(
         assert time.monotonic() - began < 50, "a bell wakes workers long before they poll"
         assert waited.exit_code == 0, waited.stderr
         assert "Job 1 (ioi) done: 100 pairs measured" in waited.stderr
-        assert {worker["chunks"] > 0 for worker in listed(url)} == {True}
+        wait_for(lambda: sum(worker["chunks"] for worker in listed(url)) == 10)
+        assert all(worker["chunks"] for worker in listed(url)), "both had a share in it"
         assert patchgrid("worker", "drain", "--all", "--db", url).exit_code == 0
         said = [process.communicate(timeout=60)[1] for process in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0]

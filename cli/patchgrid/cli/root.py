@@ -52,8 +52,10 @@ def main(db: str | None, broker: str | None, as_json: bool) -> None:
     patchgrid run pairs.jsonl -m openai-community/gpt2
     patchgrid results top last
 
-    Data goes to stdout, words to stderr. Exit codes: 0 done, 1 a job failed or was stopped, 2 bad usage or
-    bad input, 3 done with some pairs failed.
+    On a cluster: `submit` in place of `run`, `worker start` on each machine, `job watch` to follow.
+
+    Data goes to stdout, words to stderr. Exit codes: 0 done, 1 a job failed, was cancelled or stopped, 2 bad
+    usage or bad input, 3 done with some pairs failed.
     """
 
 

@@ -56,7 +56,7 @@ class _Screen(Show):
 
     def update(self, found: Snapshot) -> None:
         pace = self._speed.pace(found)
-        self._live.update(Group(*_parts(self._settings, found, pace)))
+        self._live.update(Group(*screen_parts(self._settings, found, pace)))
 
 
 class _Lines(Show):
@@ -119,7 +119,7 @@ def _hands(found: Snapshot) -> str:
     return "no worker serves its model"
 
 
-def _parts(settings: Settings, found: Snapshot, pace: Pace) -> Iterator[RenderableType]:
+def screen_parts(settings: Settings, found: Snapshot, pace: Pace) -> Iterator[RenderableType]:
     """Give the live screen from top to bottom."""
     job = found.job
     name = f" ({visible(job.name)})" if job.name else ""
