@@ -1,0 +1,23 @@
+#!/opt/patchgrid/bin/python
+"""The healthcheck of the worker's image: has a worker of this container been heard of within a minute?
+
+It asks the registry in the database, so a database that is away makes it fail. That is right for a report and
+wrong as a reason to kill: a worker waits for its database with results in hand.
+"""
+
+import os
+import socket
+import sys
+
+from patchgrid.engine.errors import PatchgridError
+from patchgrid.storage import Database, workers
+
+try:
+    with Database.open(os.environ["PATCHGRID_DB"], create=False) as database, database.read() as session:
+        found = workers.list_workers(session)
+except PatchgridError as error:
+    sys.exit(str(error))
+if not any(
+    worker.host == socket.gethostname() and worker.state != "stopped" and not worker.lost for worker in found
+):
+    sys.exit(f"no worker on {socket.gethostname()} has been heard of for a minute")

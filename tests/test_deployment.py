@@ -1,0 +1,218 @@
+"""The compose file and the images are sound."""
+
+import importlib.resources
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from patchgrid.storage import Database, workers
+from support.deployment import (
+    EXACT_IMAGE,
+    check_command,
+    interpolate,
+    is_ignored,
+    option_value,
+    read_dockerfile,
+)
+from support.servers import redis_server
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+DOCKERFILE = read_dockerfile((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+DOCKERIGNORE = (ROOT / ".dockerignore").read_text(encoding="utf-8")
+SETTINGS = {"POSTGRES_PASSWORD": "one", "REDIS_PASSWORD": "two", "PATCHGRID_MODEL": "some/model"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """The compose file with variables put in."""
+    document: dict[str, Any] = interpolate(yaml.safe_load(COMPOSE), SETTINGS)
+    return document
+
+
+def example_settings() -> dict[str, str]:
+    """The variables of `.env.example`."""
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    return {name: value for name, _, value in pairs}
+
+
+def seconds(text: str) -> float:
+    """Read `90s` or `1m30s`."""
+    parts = re.findall(r"(\d+)([hms])", text)
+    assert "".join(number + unit for number, unit in parts) == text
+    return sum(int(number) * {"h": 3600, "m": 60, "s": 1}[unit] for number, unit in parts)
+
+
+# docker compose
+
+
+def test_the_compose_file_is_one_by_the_compose_specification(compose: dict[str, Any]) -> None:
+    """By the schema that check-jsonschema brings, before and after variables are put in."""
+    folder = importlib.resources.files("check_jsonschema") / "builtin_schemas" / "vendor"
+    specification = json.loads((folder / "compose-spec.json").read_text(encoding="utf-8"))
+    for document in (yaml.safe_load(COMPOSE), compose):
+        jsonschema.validate(document, specification)
+
+
+def test_the_compose_file_s_variables_are_those_of_the_example() -> None:
+    """Neither has one that the other lacks."""
+    used = set(re.findall(r"\$\{(\w+)", COMPOSE))
+    assert used == set(example_settings())
+
+
+def test_nothing_starts_without_passwords_of_one_s_own() -> None:
+    """The example has none, and with none set docker compose refuses the file."""
+    example = example_settings()
+    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD"):
+        assert example[name] == ""
+        assert not re.search(rf"\$\{{{name}(?!:\?)", COMPOSE), f"{name} is optional somewhere"
+    assert example["HF_TOKEN"] == ""
+    with pytest.raises(KeyError, match="PASSWORD: set it in"):
+        interpolate(yaml.safe_load(COMPOSE), example)
+
+
+def test_servers_are_pinned_checked_and_reached_from_this_machine_only(compose: dict[str, Any]) -> None:
+    """Every port is on the loopback; redis and postgres have exact versions and health checks."""
+    services = compose["services"]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(ports) >= 3
+    assert all(port.startswith("127.0.0.1:") for port in ports), ports
+    for name in ("redis", "postgres"):
+        assert re.fullmatch(EXACT_IMAGE, services[name]["image"])
+        assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert services["redis"]["environment"]["REDISCLI_AUTH"] == SETTINGS["REDIS_PASSWORD"]
+    assert "/var/lib/postgresql/data" in services["postgres"]["volumes"][0]
+
+
+def test_the_worker_waits_for_the_migration_and_has_time_to_stop(compose: dict[str, Any]) -> None:
+    """It starts on a database of its version, has the GPUs, and is not killed within its grace time."""
+    worker = compose["services"]["worker"]
+    assert worker["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert compose["services"]["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
+    assert seconds(worker["stop_grace_period"]) > float(option_value(worker["command"], "--grace")) + 10
+    assert worker["stop_signal"] == "SIGTERM"
+    assert worker["restart"] == "unless-stopped"
+    [device] = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+
+
+def test_the_services_commands_exist(compose: dict[str, Any]) -> None:
+    """What runs in containers is on the command line."""
+    for name in ("migrate", "worker"):
+        check_command(compose["services"][name]["command"])
+    assert compose["services"]["api"]["profiles"] == ["api"], "nothing starts it unasked"
+
+
+def test_redis_takes_its_configuration(compose: dict[str, Any]) -> None:
+    """A real one, each setting of the file that compose gives it."""
+    lines = compose["configs"]["redis"]["content"].splitlines()
+    settings = dict(line.split(maxsplit=1) for line in lines)
+    assert settings.pop("requirepass") == SETTINGS["REDIS_PASSWORD"]
+    with redis_server(password="two") as server, server.client() as client:
+        for name, value in settings.items():
+            client.config_set(name, value.strip('"'))
+        found = {name: client.config_get(name)[name] for name in settings}
+    expected = {"maxmemory-policy": "noeviction", "save": "", "appendonly": "no"}
+    assert found == expected | {"maxmemory": str(256 * 1024**2)}
+
+
+# Images
+
+
+def test_images_are_made_from_exact_versions() -> None:
+    """Of every base image, and of every package by the constraints."""
+    arguments = dict(each.text.split("=", 1) for each in DOCKERFILE if each.name == "ARG")
+    stages: set[str] = set()
+    for each in DOCKERFILE:
+        if each.name == "FROM":
+            image, _, stage = each.text.split()
+            image = re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], image)
+            assert image in stages or re.fullmatch(EXACT_IMAGE, image), image
+            stages.add(stage)
+        if each.name == "RUN" and "pip install" in each.text:
+            assert "--constraint" in each.text, each.text
+    assert {"slim", "worker"} <= stages
+
+
+def test_images_run_as_a_user_known_by_number() -> None:
+    """The last user of the stage that both images are made from is not root."""
+    users = [each.text for each in DOCKERFILE if each.name == "USER"]
+    assert users
+    assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
+    froms = [each.text.split() for each in DOCKERFILE if each.name == "FROM"]
+    assert [stage for image, _, stage in froms if image == "base"] == ["slim", "worker"]
+    names = [each.name for each in DOCKERFILE]
+    assert "HEALTHCHECK" in names[names.index("USER") :]
+
+
+def test_what_images_are_made_of_is_there_and_not_ignored() -> None:
+    """Each source of a COPY exists, and every file of the wheel comes through .dockerignore."""
+    sources = []
+    for each in DOCKERFILE:
+        words = [word for word in each.text.split() if not word.startswith("--")]
+        if each.name == "COPY" and "--from=" not in each.text:
+            sources += words[:-1]
+    assert "constraints.txt" in sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert not is_ignored(f"{source}/any" if (ROOT / source).is_dir() else source, DOCKERIGNORE) or (
+            source == "examples"
+        ), source
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    packaged = re.findall(r'^"(examples/[^"]+)" = "', project, re.MULTILINE)
+    assert len(packaged) >= 6
+    assert not [path for path in packaged if is_ignored(path, DOCKERIGNORE)]
+
+
+def test_no_secret_and_no_result_goes_to_the_builder() -> None:
+    """Whatever lies in the checkout."""
+    for path in (
+        ".env",
+        ".git/config",
+        ".venv/bin/python",
+        "patchgrid.db",
+        "examples/pairs/ioi.csv",
+        "x.pem",
+    ):
+        assert is_ignored(path, DOCKERIGNORE), path
+
+
+def test_the_images_commands_exist() -> None:
+    """Those that run when no other is given."""
+    commands = [json.loads(each.text) for each in DOCKERFILE if each.name == "CMD"]
+    assert len(commands) == 2
+    for command in commands:
+        check_command([word for word in command if word != "--help"], whole=False)
+
+
+def test_the_healthcheck_tells_a_worker_that_is_heard_of(tmp_path: Path) -> None:
+    """It fails without a database, without a worker here, and when the worker has stopped."""
+    url = f"sqlite:///{tmp_path}/test.db"
+
+    def check() -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, str(ROOT / "docker" / "worker_healthy.py")]
+        environment = os.environ | {"PATCHGRID_DB": url}
+        return subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+
+    nothing = check()
+    assert nothing.returncode == 1
+    assert "there is no database" in nothing.stderr
+    assert "Traceback" not in nothing.stderr
+    host = os.uname().nodename
+    with Database.open(url) as database:
+        assert "no worker on" in check().stderr
+        with database.write() as session:
+            me = workers.register(session, workers.WorkerInfo("me", host, 1, "cpu", ("m",)))
+        assert check().returncode == 0
+        with database.write() as session:
+            workers.stop(session, me, workers.WorkerStatus("idle"))
+        assert check().returncode == 1
