@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from patchgrid.workers import broker
 from patchgrid.workers.bell import Bell, ring
 from patchgrid.workers.broker import CHANNEL, EXCHANGE, make_app
 from patchgrid.workers.errors import BrokerUnavailable, BrokerURLError
@@ -47,11 +48,19 @@ def hung_up(url: str) -> Iterator[Bell]:
         bell.stop()
 
 
-@pytest.fixture
-def bell(server: Redis) -> Iterator[Bell]:
+@pytest.fixture(scope="module")
+def listening(server: Redis) -> Iterator[Bell]:
     """Give a bell that listens to the server."""
-    with hung_up(server.url) as listening:
-        yield listening
+    with hung_up(server.url) as bell:
+        yield bell
+
+
+@pytest.fixture
+def bell(listening: Bell) -> Bell:
+    """Give the bell, which has not rung."""
+    wait_for(lambda: listening.connected, 10)
+    listening.wait(0)
+    return listening
 
 
 def publish(server: Redis, payload: bytes) -> None:
@@ -254,7 +263,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_is_used_again(caplog: pytes
             wait_for(lambda: bell.connected is False, 5)
             with pytest.raises(BrokerUnavailable):
                 ring(server.url, 1)
-            time.sleep(1)
+            time.sleep(0.6)
             assert ours(caplog).count("is away") == count
             server.start()
             wait_for(lambda: bell.connected, 10)
@@ -266,8 +275,12 @@ def test_a_redis_that_is_killed_and_comes_back_empty_is_used_again(caplog: pytes
     assert "Traceback" not in ours(caplog)
 
 
-def test_a_redis_that_does_not_answer_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_redis_that_does_not_answer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped, not killed: the connection stays open and nothing comes."""
+    options: Any = broker._SETTINGS["broker_transport_options"]
+    for name in ("socket_timeout", "health_check_interval"):
+        assert options[name] == broker.PATIENCE
+        monkeypatch.setitem(options, name, 0.5)
     with redis_server() as server, hung_up(server.url) as bell:
         assert server._process is not None
         server._process.send_signal(signal.SIGSTOP)
@@ -377,11 +390,11 @@ def test_a_busy_worker_answers_inspect_ping(server: Redis, bell: Bell) -> None:
     busy.start()
     try:
         with make_app(server.url) as app:
-            replies = app.control.inspect(timeout=2).ping()
+            replies = app.control.inspect(timeout=1).ping()
     finally:
         ended.set()
         busy.join()
-    assert list(replies.values()) == [{"ok": "pong"}]
+    assert list((replies or {}).values()) == [{"ok": "pong"}]
 
 
 def test_a_remote_shutdown_does_not_deafen_a_worker(server: Redis, bell: Bell) -> None:

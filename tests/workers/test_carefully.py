@@ -99,7 +99,7 @@ def test_each_pair_is_noted_before_it_is_begun(database: Database) -> None:
             noted.append((session.scalar(select(chunk.c.at_pair)), len(calls.pairs)))
 
     calls.on_batch = look
-    work_off(database, calls, idle_exit=2.0)
+    work_off(database, calls, idle_exit=1.2)
     # The first attempt (in batches of two) ended in its first batch.
     assert noted[0] == (None, 2)
     assert noted[1:] == [(index, 3 + index) for index in range(6)]
@@ -175,7 +175,7 @@ def test_a_pair_that_raises_is_left_out_of_the_pilot(database: Database) -> None
     job = submit_pairs(database, 400, {row: "RAISE"}, exact=0.05, chunk_size=100)
     pilot = job_pilot(database, ENGINE, job)
     assert {int(sums["n"].max()) for sums in pilot.values()} == {len(pilot_rows(400)) - 1}
-    work_off(database, Calls(), idle_exit=2.0)
+    work_off(database, Calls(), idle_exit=1.2)
     assert errors(database, job) == {row: "RuntimeError: the pair makes trouble"}
 
 

@@ -167,13 +167,13 @@ def test_a_worker_that_is_told_to_stop_waits_no_longer_than_the_grace(troubled: 
         if point == "before commit":
             troubled.trouble = DatabaseUnavailable("no server")
 
-    with running(troubled, Calls(), on_point=begin, grace=0.5, lease_seconds=2.0) as one:
+    with running(troubled, Calls(), on_point=begin, grace=0.3, lease_seconds=1.0) as one:
         wait_for(lambda: troubled.refused > 2)
         one.worker.stop()
         assert one.join(5) == "stopped"
     assert chunks(troubled, job) == [("leased", 1, 1)]
     troubled.trouble = None
-    assert work_off(troubled, Calls(), idle_exit=3.0) == "idle"
+    assert work_off(troubled, Calls(), idle_exit=1.5) == "idle"
     assert chunks(troubled, job) == [("done", 2, 2)]
     assert sorted(row.takeovers for row in registered(troubled)) == [1]
 

@@ -234,7 +234,7 @@ def test_a_paused_job_is_let_be_until_it_goes_on(database: Database) -> None:
 def test_a_pair_that_raises_fails_alone(database: Database) -> None:
     """The chunk is tried again, carefully: the others of it are measured."""
     job = submit_pairs(database, 12, {5: "RAISE"})
-    work_off(database, Calls(), idle_exit=2.0)
+    work_off(database, Calls(), idle_exit=1.2)
     assert state(database, job) == "done"
     assert errors(database, job) == {5: "RuntimeError: the pair makes trouble"}
     assert chunks(database, job) == [DONE, ("done", 2, 2), DONE]
