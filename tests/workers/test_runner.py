@@ -11,11 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine import Engine, JobSpec
-from patchgrid.storage import Database, jobs, leases
+from patchgrid.storage import Database, control, jobs, leases
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
 from patchgrid.storage.tables import chunk
-from patchgrid.workers.errors import ModelChangedError
+from patchgrid.workers.errors import JobCancelledError, ModelChangedError
 from patchgrid.workers.measuring import measure_chunk
 from patchgrid.workers.runner import RunEnd, RunProgress, run_job
 from support.models import TestModel
@@ -254,3 +254,44 @@ def test_a_job_whose_pairs_all_fail_ends_failed(database: Database, engine: Engi
         assert found.state == "failed"
         assert "differ in length" in str(found.error)
         assert len(jobs.errors(session, job.id)) == 3
+
+
+def test_a_paused_job_goes_on_when_it_is_run_here(
+    database: Database, engine: Engine, job: JobRecord, undisturbed: Exported
+) -> None:
+    """Whoever runs it means it."""
+    with database.write() as session:
+        control.pause(session, job.id)
+    assert run_job(database, engine, job, batch_tokens=BATCH_TOKENS) == RunEnd(stopped=False)
+    assert exported(database, job) == undisturbed
+
+
+def test_a_cancelled_job_is_not_run(database: Database, engine: Engine, job: JobRecord) -> None:
+    """Neither afterwards nor on: it says how to bring it back, which works."""
+    with database.write() as session:
+        control.cancel(session, job.id)
+    before = chunks(database, job)
+    with pytest.raises(JobCancelledError) as caught:
+        run_job(database, engine, job)
+    assert str(caught.value) == (
+        f"job {job.id} was cancelled: bring it back with patchgrid job retry {job.id}"
+    )
+    assert chunks(database, job) == before
+    with database.write() as session:
+        jobs.reopen(session, job.id)
+    assert run_job(database, engine, job) == RunEnd(stopped=False)
+    assert state(database, job) == "done"
+
+
+def test_a_job_that_is_cancelled_while_it_runs_ends_the_run(
+    database: Database, engine: Engine, job: JobRecord
+) -> None:
+    """What was committed stays."""
+
+    def cancel() -> None:
+        with database.write() as session:
+            control.cancel(session, job.id)
+
+    with pytest.raises(JobCancelledError):
+        run_job(database, engine, job, batch_tokens=BATCH_TOKENS, on_progress=Once(cancel, after=8))
+    assert [each[0] for each in chunks(database, job)] == ["done", "cancelled", "cancelled"]
