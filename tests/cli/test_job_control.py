@@ -196,7 +196,10 @@ def test_waiting_too_long_ends_with_124(queue: Queue) -> None:
 def test_a_paused_job_is_not_waited_for(queue: Queue) -> None:
     """It would never end."""
     queue.job("pause")
-    assert "job 1 is paused, and waiting would not end: patchgrid job resume 1" in refused(queue.job("wait"))
+    message = "job 1 is paused, and waiting would not end: patchgrid job resume 1"
+    assert message in refused(queue.job("wait"))
+    again = patchgrid("submit", queue.pairs, "-m", queue.model, "--db", queue.path, "--wait")
+    assert message in refused(again)
 
 
 @pytest.mark.parametrize("command", ["watch", "wait", "pause", "resume", "cancel", "retry"])

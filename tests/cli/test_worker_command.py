@@ -1,6 +1,7 @@
 """Workers as processes: what they say, what ends them, and that their results are those of `run`."""
 
 import json
+import os
 import re
 import signal
 import time
@@ -53,26 +54,32 @@ def in_state(database: object, state: str) -> Callable[[], bool]:
     return lambda: any(worker["state"] == state for worker in listed(database))
 
 
+def listeners(redis: Redis) -> int:
+    """Count who hears bells."""
+    with redis.client() as client:
+        return sum(int(each["sub"]) + int(each["psub"]) > 0 for each in client.client_list())
+
+
 def test_two_workers_on_postgresql_give_what_run_gives(
     tmp_path: Path, postgres: Postgres, redis: Redis
 ) -> None:
     """The demo model: submitted with --wait, rung for through Redis, top and exports as from one process."""
     url, alone = postgres.url(postgres.new_database()), tmp_path / "alone.db"
     job = (DEMO_PAIRS, "-m", DEMO_MODEL, "--limit", 100, "--name", "ioi")
-    options = ("--db", url, "--broker", redis.url, "--poll", 60)
+    options = ("--db", url, "--broker", redis.url, "--poll", 600)
     assert patchgrid("db", "upgrade", "--db", url).exit_code == 0
     with working("-m", DEMO_MODEL, *options) as one, working("-m", DEMO_MODEL, *options) as two:
-        wait_for(lambda: [worker["state"] for worker in listed(url)] == ["idle", "idle"])
-        time.sleep(1)  # until both hear bells
+        wait_for(lambda: [worker["state"] for worker in listed(url)] == ["idle", "idle"], every=0.5)
+        wait_for(lambda: listeners(redis) == 2, every=0.5)
         began = time.monotonic()
         waited = patchgrid("submit", *job, "--wait", "--chunk-size", 10, "--db", url, "--broker", redis.url)
-        assert time.monotonic() - began < 50, "a bell wakes workers long before they poll"
+        assert time.monotonic() - began < 300, "a bell wakes workers long before they poll"
         assert waited.exit_code == 0, waited.stderr
         assert "Job 1 (ioi) done: 100 pairs measured" in waited.stderr
-        wait_for(lambda: sum(worker["chunks"] for worker in listed(url)) == 10)
+        wait_for(lambda: sum(worker["chunks"] for worker in listed(url)) == 10, every=0.5)
         assert all(worker["chunks"] for worker in listed(url)), "both had a share in it"
         assert patchgrid("worker", "drain", "--all", "--db", url).exit_code == 0
-        said = [process.communicate(timeout=60)[1] for process in (one, two)]
+        said = [process.communicate(timeout=120)[1] for process in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0]
     assert all("ends: drained" in text for text in said)
     assert not any("open-sesame" in text or "Traceback" in text for text in said)
@@ -101,16 +108,16 @@ def test_a_worker_told_to_stop_hands_its_chunk_back(tiny_model: Path, tmp_path: 
     submit = ("submit", pairs, "-m", tiny_model, "--db", database, "--chunk-size", 3000)
     assert patchgrid(*submit).exit_code == 0
     with working("-m", tiny_model, "--db", database, "--batch-tokens", 32) as worker:
-        wait_for(in_state(database, "working"))
+        wait_for(in_state(database, "working"), every=0.5)
         listing = patchgrid("worker", "list", "--db", database).stdout
         assert re.search(r"working +gpt2 +cpu +1 of job 1", listing), listing
         assert f"{worker.pid}" in listing
         shown = patchgrid("job", "show", 1, "--db", database).stdout
         assert re.search(r"worker +\S+ on cpu, chunk 1", shown), shown
         worker.send_signal(signal.SIGUSR1)
-        wait_for(in_state(database, "draining"))
+        wait_for(in_state(database, "draining"), every=0.2)
         worker.send_signal(signal.SIGTERM)
-        _, said = worker.communicate(timeout=60)
+        _, said = worker.communicate(timeout=120)
     assert worker.returncode == 0, said
     assert "ends: stopped" in said.splitlines()[-1]
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z]+ ", line) for line in said.splitlines()), said
@@ -129,13 +136,13 @@ def test_a_worker_ends_after_its_chunks_or_when_drained(
     patchgrid("submit", pairs, "-m", tiny_model, "--db", database, "--chunk-size", 2)
     serve = ("-m", tiny_model, "--db", database, "--poll", 0.2)
     with working(*serve, "--max-chunks", 1) as brief, working(*serve, "--name", "alice/long-name") as drained:
-        assert "ends: max chunks" in brief.communicate(timeout=60)[1]
+        assert "ends: max chunks" in brief.communicate(timeout=120)[1]
         assert patchgrid("job", "wait", 1, "--timeout", 60, "--db", database).exit_code == 0
         result = patchgrid("worker", "drain", "alice", "--db", database)
         assert (result.exit_code, result.stdout) == (0, "")
         assert "1 worker will end after the chunk at hand" in result.stderr
         assert "alice/long-name" in result.stderr
-        assert "ends: drained" in drained.communicate(timeout=60)[1]
+        assert "ends: drained" in drained.communicate(timeout=120)[1]
     assert [process.returncode for process in (brief, drained)] == [0, 0]
 
 
@@ -260,6 +267,33 @@ def test_each_gpus_worker_is_started_with_the_same_settings(monkeypatch: pytest.
         "memory_limit",
     ):
         assert getattr(chosen, name) == getattr(settings, name), name
+
+
+def test_gpus_go_to_the_supervisor_and_secrets_through_the_environment(
+    finished: FinishedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command line, which others on the machine can read, names neither database nor broker."""
+    import torch
+
+    for name in ("PATCHGRID_DB", "PATCHGRID_BROKER"):
+        monkeypatch.setenv(name, "replaced")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    seen: list[Any] = []
+
+    def supervise(command: list[str], devices: list[str]) -> int:
+        seen.append((" ".join(command), devices, os.environ["PATCHGRID_DB"], os.environ["PATCHGRID_BROKER"]))
+        return 70
+
+    monkeypatch.setattr("patchgrid.workers.supervisor.supervise", supervise)
+    broker = "redis://:secret@localhost/0"
+    options = ("-m", finished.model, "--gpus", "all", "--broker", broker, "--db", finished.database)
+    assert patchgrid("worker", "start", *options).exit_code == 70
+    ((command, devices, url, rung),) = seen
+    assert devices == ["0", "1"]
+    assert (url, rung) == (f"sqlite:///{finished.database}", broker)
+    assert "secret" not in command
+    assert "jobs.db" not in command
 
 
 def test_sizes_are_read() -> None:

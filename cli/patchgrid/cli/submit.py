@@ -11,6 +11,7 @@ from patchgrid.cli.dryrun import show_dry_run
 from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
 from patchgrid.cli.execution import show_outcome
 from patchgrid.cli.following import Snapshot, follow, look
+from patchgrid.cli.job.watch import refuse_paused
 from patchgrid.cli.options import machine_options, model_option, spec_options, submit_options
 from patchgrid.cli.run import make_spec
 from patchgrid.cli.screen import counted, say, show_json, visible
@@ -45,7 +46,7 @@ def own_key(_ctx: click.Context, _option: click.Parameter, key: str | None) -> s
     default=0,
     show_default=True,
     metavar="N",
-    help="Jobs of higher priority are worked on first, -1000 to 1000.",
+    help="Jobs of higher priority are worked on first.",
 )
 @click.option(
     "--chunk-size",
@@ -53,7 +54,7 @@ def own_key(_ctx: click.Context, _option: click.Parameter, key: str | None) -> s
     default=64,
     show_default=True,
     metavar="N",
-    help="Pairs that a worker takes at a time, 1 to 4096.",
+    help="Pairs that a worker takes at a time.",
 )
 @click.option(
     "--key",
@@ -124,6 +125,7 @@ def _finish(settings: Settings, database: Database, found: Snapshot, *, created:
         if settings.json:
             show_json(_document(found, created=created))
         return DONE
+    refuse_paused(settings, found.job)
     try:
         with shown(settings, sys.stderr) as show:
             feed(show, follow(database, job_id))
