@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from patchgrid.cli import main
+from support.slurm import SBATCH_OPTIONS
 
 #: An image by its full version: `postgres:17.11-bookworm`, and not `postgres:17` or `latest`.
 EXACT_IMAGE = r"[\w./-]+:\d+\.\d+(\.\d+)?-[\w.-]+(@sha256:[0-9a-f]{64})?"
@@ -90,6 +91,10 @@ def check_page(page: Path) -> None:
     assert commands, f"{page} has no commands"
     for words in commands:
         check_command(words)
+    for words in command_lines(shell):
+        if words[0] == "sbatch":
+            names = {word.partition("=")[0] for word in words if word.startswith("--")}
+            assert names <= SBATCH_OPTIONS.keys(), names
     for inline in re.findall(r"`patchgrid ([^`]+)`", text):
         check_command(inline.split(), whole=False)
 
