@@ -1,5 +1,6 @@
 """Inserting many rows fast: straight to the driver, past SQLAlchemy's handling of every parameter."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -31,11 +32,11 @@ def insert_rows(session: Session, table: Table, rows: Sequence[tuple[Any, ...]])
     if not rows:
         return
     connection = session.connection()
-    statement, positional, names = _statement(table, connection.dialect)
-    if positional:
-        connection.exec_driver_sql(statement, list(rows))
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(_insert(table, connection.dialect, "?", 1), list(rows))
     elif len(rows) < _COPIED:
-        connection.exec_driver_sql(statement, [dict(zip(names, row, strict=True)) for row in rows])
+        values = tuple(itertools.chain.from_iterable(rows))
+        connection.exec_driver_sql(_insert(table, connection.dialect, "%s", len(rows)), values)
     else:
         _copy(connection, table, rows)
 
@@ -45,11 +46,16 @@ def as_json(value: Any) -> str | None:
     return None if value is None else json.dumps(value)
 
 
-@lru_cache(maxsize=64)
-def _statement(table: Table, dialect: Dialect) -> tuple[str, bool, tuple[str, ...]]:
-    names = tuple(table.columns.keys())
-    compiled = table.insert().compile(dialect=dialect, column_keys=list(names))
-    return str(compiled), compiled.positional, names
+@lru_cache(maxsize=256)
+def _insert(table: Table, dialect: Dialect, mark: str, rows: int) -> str:
+    row = ", ".join([mark] * len(table.columns))
+    return f"INSERT INTO {_target(table, dialect)} VALUES {', '.join([f'({row})'] * rows)}"  # noqa: S608
+
+
+def _target(table: Table, dialect: Dialect) -> str:
+    quoted = dialect.identifier_preparer
+    columns = ", ".join(quoted.format_column(column) for column in table.columns)
+    return f"{quoted.format_table(table)} ({columns})"
 
 
 def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -73,7 +79,5 @@ def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]])
 
 @lru_cache(maxsize=64)
 def _copying(table: Table, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
-    quoted = dialect.identifier_preparer
-    columns = ", ".join(quoted.format_column(column) for column in table.columns)
-    statement = f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN (FORMAT BINARY)"
+    statement = f"COPY {_target(table, dialect)} FROM STDIN (FORMAT BINARY)"
     return statement, tuple(_WIRE[type(column.type).__name__] for column in table.columns)

@@ -16,28 +16,31 @@ from patchgrid.storage.tables import chunk, job
 #: Lost chunks looked at in one claim.
 _LOST = 100
 _other = chunk.alias("other")
+#: Models of the jobs that may have a chunk that waits.
+_MODELS = select(job.c.spec["model"].as_string()).where(job.c.state.in_(["pending", "running"])).distinct()
 _ORDER = (chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
 
 
 class Turn(NamedTuple):
     """One queue that a worker takes chunks from."""
 
-    #: `all`, or `job` or `model`.
+    #: `job` or `model`.
     of: str
     #: Which job or model.
-    value: int | str | None = None
+    value: int | str
 
 
-def turns(job_id: int | None, models: Collection[str] | None) -> list[Turn]:
+def turns(session: Session, job_id: int | None, models: Collection[str] | None) -> list[Turn]:
     """Give the queues of a worker for one job, for some models, or for all there is."""
     if job_id is not None:
         return [Turn("job", job_id)]
-    return [Turn("all")] if models is None else [Turn("model", name) for name in sorted(set(models))]
+    names = session.scalars(_MODELS).all() if models is None else models
+    return [Turn("model", name) for name in sorted(set(names))]
 
 
 def take_only(session: Session, queue: Turn, taker: dict[str, Any]) -> Row[Any] | None:
     """Take the queue's next chunk that waits; None if there is none, or if a chunk of the queue is lost."""
-    return session.execute(_take_first(queue.of, if_none_lost=True), taker | _value(queue)).first()
+    return session.execute(_take_first(queue.of, if_none_lost=True), taker | {"value": queue.value}).first()
 
 
 def take_waiting(session: Session, queues: Sequence[Turn], taker: dict[str, Any]) -> Row[Any] | None:
@@ -47,7 +50,9 @@ def take_waiting(session: Session, queues: Sequence[Turn], taker: dict[str, Any]
         found = [(row, queue) for queue in queues if (row := first_waiting(session, [queue])) is not None]
         queues = [queue for _, queue in sorted(found, key=lambda each: place(each[0]))]
     for queue in queues:
-        row = session.execute(_take_first(queue.of, if_none_lost=False), taker | _value(queue)).first()
+        row = session.execute(
+            _take_first(queue.of, if_none_lost=False), taker | {"value": queue.value}
+        ).first()
         if row is not None:
             return row
     return None
@@ -55,7 +60,7 @@ def take_waiting(session: Session, queues: Sequence[Turn], taker: dict[str, Any]
 
 def first_waiting(session: Session, queues: Sequence[Turn]) -> Row[Any] | None:
     """Give the first chunk that waits, locked or not."""
-    rows = [session.execute(_first_waiting(queue.of), _value(queue)).first() for queue in queues]
+    rows = [session.execute(_first_waiting(queue.of), {"value": queue.value}).first() for queue in queues]
     return min(filter(None, rows), key=place, default=None)
 
 
@@ -80,10 +85,6 @@ def lock_lost(session: Session, row: Row[Any]) -> Row[Any] | None:
 def place(row: Row[Any]) -> tuple[int, int, int]:
     """Give the place of a chunk among all: the smallest goes first."""
     return -row.priority, row.job_id, row.id
-
-
-def _value(queue: Turn) -> dict[str, int | str]:
-    return {} if queue.value is None else {"value": queue.value}
 
 
 def _taking(where: Any) -> Update:
@@ -124,21 +125,19 @@ def _take_first(of: str, *, if_none_lost: bool) -> Update:
     if not if_none_lost:
         return _taking(is_first)
     lost = select(_other.c.id).where(
-        *_of(of, _other), _other.c.state == "leased", _other.c.lease_until <= now()
+        _is(of, _other), _other.c.state == "leased", _other.c.lease_until <= now()
     )
     return _taking(and_(is_first, ~lost.correlate(None).exists()))
 
 
 @cache
 def _first_waiting(of: str) -> Select[Any]:
-    query = select(chunk).where(*_of(of, chunk), chunk.c.state == "pending", chunk.c.not_before <= now())
+    query = select(chunk).where(_is(of, chunk), chunk.c.state == "pending", chunk.c.not_before <= now())
     return query.order_by(*((chunk.c.id,) if of == "job" else _ORDER)).limit(1)
 
 
-def _of(of: str, table: FromClause) -> tuple[ColumnElement[bool], ...]:
-    if of == "all":
-        return ()
-    return ((table.c.job_id if of == "job" else table.c.model) == bindparam("value"),)
+def _is(of: str, table: FromClause) -> ColumnElement[bool]:
+    return (table.c.job_id if of == "job" else table.c.model) == bindparam("value")
 
 
 @cache

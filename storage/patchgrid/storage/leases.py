@@ -104,7 +104,7 @@ def claim(
     taken over; one that has lost its worker before is split or given up first (see `splitting`).
     """
     taker = {"taker": worker, "lease_seconds": lease_seconds}
-    queues = turns(job_id, models)
+    queues = turns(session, job_id, models)
     if job_id is not None and models is not None and not _serves(session, job_id, models):
         return None
     # Most often one statement does: nothing was lost, and one queue is all there is to look at.

@@ -131,7 +131,6 @@ chunk = Table(
     Column("provenance_id", ForeignKey("provenance.id"), index=True),
     sqlite_autoincrement=True,
 )
-Index("ix_chunk_claim", chunk.c.state, chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
 Index("ix_chunk_model", chunk.c.state, chunk.c.model, chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
 Index("ix_chunk_job_state", chunk.c.job_id, chunk.c.state, chunk.c.id)
 Index("uq_chunk_job_first", chunk.c.job_id, chunk.c.first, unique=True)

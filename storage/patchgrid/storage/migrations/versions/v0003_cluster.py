@@ -25,6 +25,7 @@ def upgrade() -> None:
         # Blobs are numbers, which trying to compress makes slow to write and hardly smaller.
         for table in _WITH_BLOBS:
             op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTERNAL")
+        op.drop_index("ix_chunk_claim", "chunk")
     op.create_index("ix_chunk_model", "chunk", ["state", "model", sa.text("priority DESC"), "job_id", "id"])
     _create_worker()
     op.create_table(
@@ -52,6 +53,7 @@ def downgrade() -> None:
         op.drop_column("chunk", "at_pair")
         for table in _WITH_BLOBS:
             op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTENDED")
+    op.create_index("ix_chunk_claim", "chunk", ["state", sa.text("priority DESC"), "job_id", "id"])
 
 
 def _create_worker() -> None:
@@ -106,7 +108,6 @@ def _rebuild_chunk(*, with_model: bool) -> None:
     op.drop_table("chunk_before")
     _keep_numbering(last)
     op.create_index("ix_chunk_provenance_id", "chunk", ["provenance_id"])
-    op.create_index("ix_chunk_claim", "chunk", ["state", sa.text("priority DESC"), "job_id", "id"])
     op.create_index("ix_chunk_job_state", "chunk", ["job_id", "state", "id"])
     op.create_index("uq_chunk_job_first", "chunk", ["job_id", "first"], unique=True)
 
