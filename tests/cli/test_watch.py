@@ -33,7 +33,14 @@ def worker(number: int) -> WorkerRecord:
     status |= {"chunk_id": number, "memory_used": 2 * 10**10, "memory_total": 8 * 10**10, "chunks": 4}
     status |= {"pairs": 256, "pairs_per_second": 12.5, "lease_losses": 0, "takeovers": 0, "failures": {}}
     name = f"gpu-node-{number:03}.cluster/12345/1795356172"
-    there = {"id": number, "name": name, "host": name[:12], "pid": 1, "device": "cuda:0", "models": ("m",)}
+    there = {
+        "id": number,
+        "name": name,
+        "host": name.split("/")[0],
+        "pid": 12345,
+        "device": "cuda:0",
+        "models": ("m",),
+    }
     times = {"started_at": 0.0, "seen_at": 0.0, "drain": False, "seen_ago": 1.0, "lost": False}
     return WorkerRecord(**there, **times, **status)
 

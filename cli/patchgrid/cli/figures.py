@@ -52,6 +52,14 @@ def seconds(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def ago(value: float) -> str:
+    """Write how long ago something was, in few letters: `7s`, `4m`, `30h`."""
+    for length, unit in ((3600, "h"), (60, "m")):
+        if value >= 2 * length:
+            return f"{value // length:.0f}{unit}"
+    return f"{value:.0f}s"
+
+
 def size(count: float) -> str:
     """Write a number of bytes: `512 MB`, `1.4 GB`."""
     if count < 1e9:

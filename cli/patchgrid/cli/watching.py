@@ -21,7 +21,7 @@ from patchgrid.cli.following import Snapshot, Speed
 from patchgrid.cli.jobview import short_model
 from patchgrid.cli.progress import Pace
 from patchgrid.cli.screen import counted, plain, visible
-from patchgrid.cli.workertable import speed
+from patchgrid.cli.workertable import short_name, speed
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY = 5.0
@@ -159,7 +159,7 @@ def _workers(found: Snapshot) -> Table:
     table = Table.grid(padding=(0, 2))
     for each in found.at_work[:_SHOWN_WORKERS]:
         memory = "" if each.memory_used is None else size(each.memory_used)
-        table.add_row(visible(each.name), each.device, f"chunk {each.chunk_id}", speed(each), memory)
+        table.add_row(visible(short_name(each)), each.device, f"chunk {each.chunk_id}", speed(each), memory)
     return table
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import click
+
+from patchgrid.cli.figures import ago, seconds, size
+from patchgrid.cli.jobview import short_model
+from patchgrid.cli.screen import plain, visible
+from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.workers import WorkerRecord
-
-from patchgrid.cli.figures import seconds, size
-from patchgrid.cli.jobview import short_model
-from patchgrid.cli.screen import plain
-from patchgrid.cli.tables import Column, show_table
 
 
 def show_queues(queues: Sequence[ModelQueue]) -> None:
@@ -27,10 +28,19 @@ def show_queues(queues: Sequence[ModelQueue]) -> None:
 
 
 def show_workers(found: Sequence[WorkerRecord]) -> None:
-    """Print a line a worker."""
-    columns = [Column("worker"), Column("state"), Column("model"), Column("device"), Column("chunk")]
-    columns += [Column(title, number=True) for title in ("pairs/s", "memory", "seen")]
+    """Print a line a worker, and below them what those in trouble say."""
+    columns = [Column("worker"), Column("state"), Column("model"), Column("device")]
+    columns += [Column(title, number=True) for title in ("job", "chunk", "pairs/s", "memory", "seen")]
     show_table(columns, [_row(worker) for worker in found])
+    for worker in found:
+        if worker.message and worker.state != "stopped":
+            click.echo(f"{visible(short_name(worker))}: {visible(worker.message)}")
+
+
+def short_name(worker: WorkerRecord) -> str:
+    """Give host and process of a worker that was not named; no two that live share them."""
+    made = f"{worker.host}/{worker.pid}"
+    return made if worker.name.startswith(f"{made}/") else worker.name
 
 
 def worker_json(worker: WorkerRecord) -> dict[str, Any]:
@@ -52,13 +62,11 @@ def speed(worker: WorkerRecord) -> str | None:
 
 def _row(worker: WorkerRecord) -> tuple[object, ...]:
     rate = speed(worker)
+    more = f" +{len(worker.models) - 1}" if len(worker.models) > 1 else ""
     return (
-        worker.name,
-        state(worker) if not worker.message else f"{state(worker)}: {worker.message}",
-        ", ".join(short_model(model) for model in worker.models),
-        worker.device,
-        None if worker.chunk_id is None else f"{worker.chunk_id} of job {worker.job_id}",
+        *(short_name(worker), state(worker), f"{short_model(worker.models[0])}{more}", worker.device),
+        *(worker.job_id, worker.chunk_id),
         None if rate is None else rate.removesuffix(" pairs/s"),
         None if worker.memory_used is None else size(worker.memory_used),
-        f"{seconds(worker.seen_ago)} ago",
+        ago(worker.seen_ago),
     )

@@ -5,7 +5,7 @@ import click
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.screen import counted, plain, say, show_json, visible
-from patchgrid.cli.workertable import show_queues, show_workers, worker_json
+from patchgrid.cli.workertable import short_name, show_queues, show_workers, worker_json
 from patchgrid.storage import metrics, workers
 
 
@@ -21,8 +21,9 @@ from patchgrid.storage import metrics, workers
 def list_(settings: Settings, /, prometheus: bool, stopped_too: bool) -> None:
     """List the workers, and above them what waits for each model.
 
-    A worker writes a line about itself every few seconds; one that has not for a minute is shown as lost: its
-    chunk goes to another when its lease runs out. --json gives every field, of stopped workers too.
+    A worker writes a line about itself every few seconds: `seen` is how long ago. One that has not for a
+    minute is shown as lost: its chunk goes to another when its lease runs out. --json gives every field, of
+    stopped workers too.
     """
     with settings.reading() as session:
         if prometheus:
@@ -60,7 +61,9 @@ def drain(settings: Settings, /, names: tuple[str, ...], everyone: bool) -> None
     if bool(names) == everyone:
         raise UsageError("name the workers to drain, or give --all")
     with settings.writing() as session:
-        told = workers.drain(session, None if everyone else names)
+        # `worker list` shows the names that were made without their last part.
+        whole = {short_name(each): each.name for each in workers.list_workers(session)}
+        told = workers.drain(session, None if everyone else [whole.get(name, name) for name in names])
     if settings.json:
         show_json({"draining": told})
     say(f"{counted(len(told), 'worker')} will end after the chunk at hand" if told else "No workers to drain")
