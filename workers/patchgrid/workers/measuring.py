@@ -100,7 +100,7 @@ def measure_chunk(
     draws = [
         (place, draw)
         for place, one in enumerate(measured)
-        if one.error is None
+        if one.error is None and spec.exact > 0
         for draw in _draw_cells(job, one, pilot or {})
     ]
     _patch(engine, job, measured, draws, alignment, batch_tokens, share)
