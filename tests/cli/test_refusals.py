@@ -279,3 +279,11 @@ def test_a_defect_is_one_line_unless_asked_for_more(
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: a defect in patchgrid (KeyError: 'never'); set PATCHGRID_DEBUG=1")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://me:se@cret@host:port/x", "sqlite://me:secret@host/x"])
+def test_a_password_is_not_shown_even_in_a_url_that_cannot_be_read(url: str) -> None:
+    """The rest of it is."""
+    line = refused(patchgrid("job", "list", "--db", url))
+    assert "cret" not in line
+    assert f"{url.split('me:')[0]}me:***@host" in line

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ DONE, FAILED, REFUSED, SOME_FAILED = 0, 1, 2, 3
 OUT_OF_TIME, INTERRUPTED, PIPE_CLOSED = 124, 130, 141
 #: Set to 1, it shows the traceback of a defect.
 DEBUG = "PATCHGRID_DEBUG"
+#: A password in a URL, which no message may show, not even that the URL cannot be read.
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
 
 
 class MissingExtraError(PatchgridError):
@@ -34,7 +37,7 @@ class _Shown(click.ClickException):
     """An error as click prints it: `Error: ...` on stderr."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
+        super().__init__(_PASSWORD.sub(r"\1***@", message))
         self.exit_code = exit_code  # type: ignore[misc]
 
 
