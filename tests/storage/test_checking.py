@@ -25,6 +25,7 @@ from support.storage_backends import run_job, submit_job
             pair.delete().where(pair.c.pair_index == 9),
             "rows of table exact belong to pairs that do not exist",
         ),
+        (pair.update().where(pair.c.pair_index == 9).values(job_id=77), "rows of table pair belong to jobs"),
         (exact.update().where(exact.c.pair_index == 9).values(pair_index=77), "rows of table exact"),
         (sums.update().where(sums.c.chunk_id == 2).values(data=b"PGB1"), "sums of chunk 2, z, job 1"),
         (scores.update().where(scores.c.chunk_id == 3).values(data=b""), "scores of chunk 3, mlp_out, job 1"),

@@ -9,11 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, select, text
 
-from patchgrid.storage import Database, errors, schema, tables
+from patchgrid.storage import Database, checking, errors, jobs, leases, schema, tables
 from patchgrid.storage._connection import for_writing
-from support.storage_backends import run_job, submit_job
+from support.storage_backends import run_chunk, run_job, submit_job
 
 MIGRATIONS = Path(schema.__file__).parent / "migrations"
 
@@ -183,3 +183,30 @@ def test_a_migration_that_leaves_rows_without_their_job_is_undone(
     monkeypatch.undo()
     with Database.open(url) as database:
         assert run_job(database, job).state == "done"
+
+
+def test_a_database_from_before_the_cluster_goes_on_where_it_was(database: Database, url: str) -> None:
+    """Its chunks learn their model, ids go on after the last ever given, nothing is computed again."""
+    job = submit_job(database, 12)
+    run_chunk(database, job)
+    gone = submit_job(database, 40, key="gone")
+    with database.write() as session:
+        jobs.delete(session, gone.id)
+    with migrated(database, "0002") as connection:
+        assert "model" not in {column["name"] for column in inspect(connection).get_columns("chunk")}
+        assert "worker" not in table_names(connection)
+    database.close()
+    assert schema.upgrade(url) == ("0002", schema.REVISIONS[-1])
+    with Database.open(url) as upgraded:
+        with upgraded.write() as session:
+            lease = leases.claim(session, "worker", models=["a/model"])
+            assert lease is not None
+            assert lease.first == 4
+            assert leases.release(session, lease)
+        assert run_job(upgraded, job).state == "done"
+        later = submit_job(upgraded, 4, key="later")
+        with upgraded.read() as session:
+            chunk = tables.chunk
+            ids = session.scalars(select(chunk.c.id).where(chunk.c.job_id == later.id)).all()
+        assert min(ids) > 3 + 10
+    assert checking.check(url).problems == ()

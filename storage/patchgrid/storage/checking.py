@@ -96,7 +96,15 @@ def _chunk_counts(session: Session, job_id: int) -> Iterator[str]:
 
 
 def _orphans(session: Session) -> Iterator[str]:
-    """Look for rows of pairs that do not exist."""
+    """Look for rows of jobs, or of pairs, that do not exist."""
+    lost = session.scalar(
+        select(func.count())
+        .select_from(pair)
+        .outerjoin(job, job.c.id == pair.c.job_id)
+        .where(job.c.id.is_(None))
+    )
+    if lost:
+        yield f"{lost} rows of table pair belong to jobs that do not exist"
     for table in (outcome, tables.exact, tables.top_component):
         same = (pair.c.job_id == table.c.job_id) & (pair.c.pair_index == table.c.pair_index)
         lost = session.scalar(

@@ -1,8 +1,9 @@
 """The tables. Types and constraints are those that SQLite and PostgreSQL share.
 
 A pair is known by (`job_id`, `pair_index`), its row number in the job. Tables that hold rows for each pair
-are kept in that order on disk, so that a pair's rows, and a chunk's, lie together. Those rows refer to the
-job alone: checking a foreign key to the pair for each of them would cost more than writing it.
+are kept in that order on disk, so that a pair's rows, and a chunk's, lie together. No foreign key guards
+those rows: checking one for each of them would cost more than writing it, and workers of one job would wait
+for each other. Whoever writes them has locked the chunk, which `jobs.delete` locks first; `checking` looks.
 """
 
 from sqlalchemy import (
@@ -30,6 +31,13 @@ metadata = MetaData(
 )
 
 _Json = JSON(none_as_null=True)
+
+
+def _pair_key() -> tuple[Column[int], Column[int]]:
+    return (
+        Column("job_id", Integer, primary_key=True, autoincrement=False),
+        Column("pair_index", Integer, primary_key=True, autoincrement=False),
+    )
 
 
 def _job_id(*, primary_key: bool = False) -> Column[int]:
@@ -70,8 +78,7 @@ job = Table(
 pair = Table(
     "pair",
     metadata,
-    _job_id(primary_key=True),
-    Column("pair_index", Integer, primary_key=True),
+    *_pair_key(),
     Column("name", Text),
     Column("clean", Text, nullable=False),
     Column("corrupted", Text, nullable=False),
@@ -138,8 +145,7 @@ Index("uq_chunk_job_first", chunk.c.job_id, chunk.c.first, unique=True)
 outcome = Table(
     "outcome",
     metadata,
-    _job_id(primary_key=True),
-    Column("pair_index", Integer, primary_key=True),
+    *_pair_key(),
     Column("state", String(16), nullable=False),
     Column("error", Text),
     Column("warning", Text),
@@ -196,8 +202,7 @@ scores = Table(
 exact = Table(
     "exact",
     metadata,
-    _job_id(primary_key=True),
-    Column("pair_index", Integer, primary_key=True),
+    *_pair_key(),
     Column("cell", Integer, primary_key=True),
     *_component(),
     Column("position", Integer),
@@ -211,8 +216,7 @@ exact = Table(
 top_component = Table(
     "top_component",
     metadata,
-    _job_id(primary_key=True),
-    Column("pair_index", Integer, primary_key=True),
+    *_pair_key(),
     Column("rank", Integer, primary_key=True),
     *_component(),
     Column("score", Double, nullable=False),

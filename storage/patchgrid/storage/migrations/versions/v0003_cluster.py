@@ -11,12 +11,17 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+# A foreign key for each of a pair's rows costs more to check than the row costs to write.
+_OF_PAIRS = ("pair", "outcome", "exact", "top_component")
 _WITH_BLOBS = ("sums", "scores", "total", "pilot")
+_END = "\n)\n WITHOUT ROWID"
 
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         _rebuild_chunk(with_model=True)
+        for table in _OF_PAIRS:
+            _change_sql(table, _foreign_key(table) + _END, _END)
     else:
         op.add_column("chunk", sa.Column("model", sa.Text()))
         op.add_column("chunk", sa.Column("at_pair", sa.Integer()))
@@ -25,6 +30,8 @@ def upgrade() -> None:
         # Blobs are numbers, which trying to compress makes slow to write and hardly smaller.
         for table in _WITH_BLOBS:
             op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTERNAL")
+        for table in _OF_PAIRS:
+            op.drop_constraint(f"fk_{table}_job_id", table)
         op.drop_index("ix_chunk_claim", "chunk")
     op.create_index("ix_chunk_model", "chunk", ["state", "model", sa.text("priority DESC"), "job_id", "id"])
     _create_worker()
@@ -48,12 +55,39 @@ def downgrade() -> None:
     op.execute("UPDATE job SET state = 'running', finished_at = NULL WHERE state IN ('paused', 'cancelled')")
     if op.get_bind().dialect.name == "sqlite":
         _rebuild_chunk(with_model=False)
+        for table in _OF_PAIRS:
+            _change_sql(table, _END, _foreign_key(table) + _END)
     else:
         op.drop_column("chunk", "model")
         op.drop_column("chunk", "at_pair")
         for table in _WITH_BLOBS:
             op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTENDED")
+        for table in _OF_PAIRS:
+            op.create_foreign_key(f"fk_{table}_job_id", table, "job", ["job_id"], ["id"])
     op.create_index("ix_chunk_claim", "chunk", ["state", sa.text("priority DESC"), "job_id", "id"])
+
+
+def _foreign_key(table: str) -> str:
+    return f", \n\tCONSTRAINT fk_{table}_job_id FOREIGN KEY(job_id) REFERENCES job (id)"
+
+
+def _change_sql(table: str, old: str, new: str) -> None:
+    """Change a table's constraints in place, as https://sqlite.org/lang_altertable.html (7) describes.
+
+    Copying the tables instead would take long, and the disk twice.
+    """
+    connection = op.get_bind()
+    of_table = "FROM sqlite_master WHERE type = 'table' AND name = :table"
+    sql = connection.scalar(sa.text(f"SELECT sql {of_table}"), {"table": table})
+    if sql.count(old) != 1:
+        message = f"table {table} is not as it was made: {sql}"
+        raise RuntimeError(message)
+    version = connection.scalar(sa.text("PRAGMA schema_version"))
+    op.execute("PRAGMA writable_schema = ON")
+    change = sa.text("UPDATE sqlite_master SET sql = :sql WHERE type = 'table' AND name = :table")
+    connection.execute(change, {"sql": sql.replace(old, new), "table": table})
+    op.execute(f"PRAGMA schema_version = {version + 1}")
+    op.execute("PRAGMA writable_schema = RESET")
 
 
 def _create_worker() -> None:
