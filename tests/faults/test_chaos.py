@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ from support.working import Exported, exported, submit
 EXAMPLES = Path(__file__).parents[2] / "examples"
 #: What two runs of one model may differ by, for they fill batches differently.
 TOLERANCE = 1e-5
-LEASE = 8.0
+LEASE = 6.0
 
 
 @pytest.fixture(scope="session")
@@ -121,9 +122,27 @@ def assert_chaos_changes_nothing(
             assert fleet.end() == [0] * workers
             assert set(fleet.codes) == {-signal.SIGKILL}
         assert checking.check(url).problems == ()
-        found = exported(database, job)
-        for what in expected:
-            assert_near(found[what], expected[what], TOLERANCE)
+        assert_same(exported(database, job), expected)
+
+
+def assert_same(found: Exported, expected: Exported) -> None:
+    """Compare what pairs gave; a cell is drawn or not by its score, which may be a hair's breadth away."""
+    for what in ("scores", "pairs"):
+        assert_near(found[what], expected[what], TOLERANCE)
+    left, right = ({cell_of(row): row for row in rows["exact"]} for rows in (found, expected))
+    both = left.keys() & right.keys()
+    assert len(both) > 0.999 * max(len(left), len(right))
+    for field in ("score", "effect"):
+        assert_near(*([{field: rows[cell][field]} for cell in both] for rows in (left, right)), TOLERANCE)
+    means = [
+        [{"n": row["n"], "mean": row["mean"]} for row in rows["components"]] for rows in (found, expected)
+    ]
+    assert_near(*means, TOLERANCE)
+
+
+def cell_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Name a cell that was patched exactly."""
+    return tuple(row[field] for field in ("pair", "site", "layer", "head", "position"))
 
 
 def test_chaos_changes_no_number(
@@ -136,7 +155,7 @@ def test_chaos_changes_no_number(
 ) -> None:
     """One trouble of each kind, on PostgreSQL."""
     assert_chaos_changes_nothing(
-        postgres_url, redis, postgres, demo, tmp_path, make_fleet, pairs=60, workers=2, times=5
+        postgres_url, redis, postgres, demo, tmp_path, make_fleet, pairs=40, workers=2, times=5
     )
 
 

@@ -59,27 +59,32 @@ def pages(database: Database) -> int:
         return int(session.scalar(text("PRAGMA page_count")) or 0)
 
 
+def write_bound(file: Path, count: int) -> None:
+    """Tell the workers how many pages there may be; they read the file at any moment."""
+    new = file.with_suffix(".new")
+    new.write_text(str(count), encoding="utf-8")
+    new.replace(file)
+
+
 def assert_full_file_is_waited_out(
     url: str, folder: Path, make_fleet: MakeFleet, *, chunks: int, workers: int, times: int, seconds: float
 ) -> None:
     """Let the file grow no further, for a while, so many times."""
     bound = folder / "pages"
     with trial(url, folder, make_pairs(8 * chunks), chunk_size=8) as work:
-        bound.write_text(str(ROOM), encoding="utf-8")
+        write_bound(bound, ROOM)
         with make_fleet(url, workers, pages=str(bound), pair_seconds=0.01) as fleet:
             for number in range(times):
                 work.wait_until_done((number + 1) * chunks // (times + 2), fleet)
-                bound.write_text(str(pages(work.database) + 2), encoding="utf-8")
+                write_bound(bound, pages(work.database) + 2)
                 assert_waits_for_room(work, fleet, seconds)
-                bound.write_text(str(ROOM), encoding="utf-8")
+                write_bound(bound, ROOM)
             assert_goes_on(work, fleet, workers)
 
 
 def test_a_full_disk_of_a_file_is_waited_out(sqlite_url: str, tmp_path: Path, make_fleet: MakeFleet) -> None:
     """SQLite itself says that it is full; the workers keep what they have computed."""
-    assert_full_file_is_waited_out(
-        sqlite_url, tmp_path, make_fleet, chunks=100, workers=2, times=1, seconds=3
-    )
+    assert_full_file_is_waited_out(sqlite_url, tmp_path, make_fleet, chunks=40, workers=2, times=1, seconds=2)
 
 
 @pytest.mark.slow
@@ -88,7 +93,7 @@ def test_a_disk_of_a_file_that_is_full_thrice_is_waited_out(
 ) -> None:
     """For longer than a lease each time, with eight workers."""
     assert_full_file_is_waited_out(
-        sqlite_url, tmp_path, make_fleet, chunks=600, workers=8, times=3, seconds=12
+        sqlite_url, tmp_path, make_fleet, chunks=400, workers=8, times=3, seconds=12
     )
 
 
@@ -131,16 +136,16 @@ def test_a_full_disk_of_a_server_is_waited_out(
 ) -> None:
     """It fails at the first table that results are written to."""
     assert_full_server_is_waited_out(
-        postgres, postgres_url, tmp_path, make_fleet, "outcome", chunks=100, workers=2, times=1, seconds=3
+        postgres, postgres_url, tmp_path, make_fleet, "outcome", chunks=40, workers=2, times=1, seconds=2
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["outcome", "sums", "scores", "exact"])
+@pytest.mark.parametrize("table", ["outcome", "exact"])
 def test_a_disk_of_a_server_that_is_full_thrice_is_waited_out(
     postgres: Postgres, postgres_url: str, tmp_path: Path, make_fleet: MakeFleet, table: str
 ) -> None:
     """Wherever it fails in a chunk's writing; for longer than a lease each time, with eight workers."""
     assert_full_server_is_waited_out(
-        postgres, postgres_url, tmp_path, make_fleet, table, chunks=600, workers=8, times=3, seconds=12
+        postgres, postgres_url, tmp_path, make_fleet, table, chunks=400, workers=8, times=3, seconds=12
     )

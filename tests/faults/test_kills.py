@@ -66,24 +66,32 @@ def kill_at_random(work: Trial, fleet: Fleet, count: int, rng: random.Random) ->
 
 
 def assert_recovered(work: Trial, kills: Sequence[Kill], lease: float) -> None:
-    """Hold every chunk that lost its worker to the time in which it must be done after all."""
+    """Hold every chunk that lost its worker to the time in which it must be done after all.
+
+    One that lost two was split, and its parts wait behind the rest of the job: they are done, but later.
+    """
     last: dict[int, float] = {}
     for killed in kills:
         for index in killed.held or ():
             last[index] = killed.at
-    finished = {index: row.finished_at for row in work.rows() for index in range(row.first, row.last)}
-    late = {
-        index: finished[index] - at for index, at in last.items() if finished[index] - at > lease + RECOVERY
-    }
-    assert not late
-    assert len(last) > len(kills) / 4, "hardly a kill met a worker that held a chunk"
+    whole = [row for row in work.rows() if row.last - row.first == work.job.chunk_size]
+    took = [row.finished_at - last[row.first] for row in whole if row.first in last]
+    assert max(took) <= lease + RECOVERY, sorted(took)
+    assert len(took) > len(kills) / 3, "hardly a kill met a worker that held a chunk"
 
 
 def assert_kills_lose_nothing(
-    url: str, folder: Path, make_fleet: MakeFleet, *, chunks: int, workers: int, kills: int
+    url: str,
+    folder: Path,
+    make_fleet: MakeFleet,
+    *,
+    chunks: int,
+    workers: int,
+    kills: int,
+    lease: float,
 ) -> None:
     """Kill workers at random; the keeper starts others."""
-    lease, rng = 6.0, random.Random(kills)
+    rng = random.Random(kills)
     with (
         trial(url, folder, make_pairs(2 * chunks)) as work,
         make_fleet(url, workers, lease=lease, pair_seconds=0.04) as fleet,
@@ -99,8 +107,8 @@ def assert_kills_lose_nothing(
 def test_random_kills_lose_nothing_and_repeat_nothing(
     url: str, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
-    """Ten kills over 150 chunks."""
-    assert_kills_lose_nothing(url, tmp_path, make_fleet, chunks=150, workers=4, kills=10)
+    """Six kills over 80 chunks."""
+    assert_kills_lose_nothing(url, tmp_path, make_fleet, chunks=80, workers=3, kills=6, lease=3.0)
 
 
 @pytest.mark.slow
@@ -108,31 +116,41 @@ def test_a_hundred_random_kills_lose_nothing_and_repeat_nothing(
     url: str, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
     """Over 2,000 chunks, each recovered within the lease and ten seconds."""
-    assert_kills_lose_nothing(url, tmp_path, make_fleet, chunks=2000, workers=8, kills=100)
+    assert_kills_lose_nothing(url, tmp_path, make_fleet, chunks=2000, workers=8, kills=100, lease=6.0)
 
 
-def assert_kills_at_point_lose_nothing(
-    url: str, folder: Path, make_fleet: MakeFleet, point: str, *, chunks: int, workers: int, kills: int
+def assert_kills_at_points_lose_nothing(
+    url: str,
+    folder: Path,
+    make_fleet: MakeFleet,
+    points: Sequence[str],
+    *,
+    chunks: int,
+    workers: int,
+    kills: int,
 ) -> None:
-    """Let so many workers kill themselves at the point; those after them live."""
-    rng = random.Random(point)
+    """Let so many workers kill themselves at each of the points; those after them live."""
+    rng = random.Random(kills)
+    told = [
+        {"fault": signal.SIGKILL, "point": point, "passing": rng.randint(1, 4)}
+        for _ in range(kills)
+        for point in points
+    ]
     with trial(url, folder, make_pairs(2 * chunks)) as work:
         fleet = make_fleet(url, workers, lease=3.0)
-        told = {"fault": signal.SIGKILL, "point": point}
-        fleet.next_options = [told | {"passing": rng.randint(1, 4)} for _ in range(kills)]
+        fleet.next_options = list(told)
         with fleet:
             work.wait_until_over(fleet)
             fleet.end()
-        assert fleet.codes == [-signal.SIGKILL] * kills
+        assert fleet.codes == [-signal.SIGKILL] * len(told)
         work.assert_exact(whole=False)
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_kills_at_a_point_lose_nothing_and_repeat_nothing(
-    url: str, tmp_path: Path, make_fleet: MakeFleet, point: str
+def test_kills_at_points_lose_nothing_and_repeat_nothing(
+    url: str, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
-    """Six kills after the claim, in the computing, before the commit or after it."""
-    assert_kills_at_point_lose_nothing(url, tmp_path, make_fleet, point, chunks=60, workers=3, kills=6)
+    """Twice after the claim, in the computing, before the commit and after it."""
+    assert_kills_at_points_lose_nothing(url, tmp_path, make_fleet, POINTS, chunks=60, workers=4, kills=2)
 
 
 @pytest.mark.slow
@@ -140,5 +158,5 @@ def test_kills_at_a_point_lose_nothing_and_repeat_nothing(
 def test_fifty_kills_at_a_point_lose_nothing_and_repeat_nothing(
     url: str, tmp_path: Path, make_fleet: MakeFleet, point: str
 ) -> None:
-    """The same fifty times with eight workers."""
-    assert_kills_at_point_lose_nothing(url, tmp_path, make_fleet, point, chunks=500, workers=8, kills=50)
+    """Fifty times each, with eight workers."""
+    assert_kills_at_points_lose_nothing(url, tmp_path, make_fleet, [point], chunks=500, workers=8, kills=50)

@@ -47,10 +47,10 @@ def states(database: Database) -> list[str]:
 
 
 def test_each_chunk_is_measured_by_a_worker_of_its_model(
-    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
+    postgres_url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
     """Two workers of a model each, and one that serves both."""
-    assert_each_on_its_own(url, redis, tmp_path, make_fleet, chunks=40, workers=3)
+    assert_each_on_its_own(postgres_url, redis, tmp_path, make_fleet, chunks=40, workers=3)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ CAUSES = {
     "SEGFAULT": "lost",
     "EXIT": "lost",
     "HANG": "lost",
-    "CUDA": "lost",
+    "CUDA": "CUDA error",
     "MEMORY": "out of memory",
     "RAISE": "RuntimeError: the pair makes trouble",
     "OOM": "out of memory with this pair alone",
@@ -85,16 +85,16 @@ def test_ten_poison_pairs_fail_alone(url: str, tmp_path: Path, make_fleet: MakeF
 
 
 def test_poison_among_the_pilot_pairs_spoils_no_other_chunk(
-    url: str, tmp_path: Path, make_fleet: MakeFleet
+    postgres_url: str, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
     """The pairs that set the scale of the sample are measured before any chunk: a killer among them too."""
     poison = {0: "KILL", 400: "RAISE"}
     spec = JobSpec("stand-in", exact=0.3)
     with (
         trial(
-            url, tmp_path, make_pairs(800, poison), spec=spec, chunk_size=50, healthy=make_pairs(800)
+            postgres_url, tmp_path, make_pairs(800, poison), spec=spec, chunk_size=50, healthy=make_pairs(800)
         ) as work,
-        make_fleet(url, 2, lease=3.0) as fleet,
+        make_fleet(postgres_url, 2, lease=3.0) as fleet,
     ):
         work.wait_until_over(fleet)
         with work.database.read() as session:

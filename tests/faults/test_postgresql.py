@@ -41,9 +41,7 @@ def test_a_crash_of_the_server_loses_nothing(
     postgres: Postgres, postgres_url: str, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
     """Workers wait for it, with their results, and go on; none of them ends."""
-    assert_crashes_lose_nothing(
-        postgres, postgres_url, tmp_path, make_fleet, chunks=120, workers=3, crashes=1
-    )
+    assert_crashes_lose_nothing(postgres, postgres_url, tmp_path, make_fleet, chunks=80, workers=3, crashes=1)
 
 
 @pytest.mark.slow
@@ -60,11 +58,11 @@ def assert_cuts_lose_nothing(
     postgres: Postgres, url: str, folder: Path, make_fleet: MakeFleet, *, workers: int, cuts: int
 ) -> None:
     """Cut commits of results, half of them after the server got them, and some of other commits."""
-    plan = Cuts(every=4, every_other=40)
+    plan = Cuts(every=4, every_other=5 * cuts // 4)
     with (
         trial(url, folder, make_pairs(10 * cuts)) as work,
         wire(postgres.port, plan) as between,
-        make_fleet(url.replace(f":{postgres.port}/", f":{between.port}/"), workers) as fleet,
+        make_fleet(url.replace(f":{postgres.port}/", f":{between.port}/"), workers, lease=3.0) as fleet,
     ):
         work.wait_until_over(fleet)
         assert fleet.end() == [0] * workers
@@ -80,7 +78,7 @@ def test_connections_cut_in_a_commit_lose_nothing(
     postgres: Postgres, postgres_url: str, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
     """A worker does not know whether its commit landed: it asks, and writes nothing twice."""
-    assert_cuts_lose_nothing(postgres, postgres_url, tmp_path, make_fleet, workers=3, cuts=10)
+    assert_cuts_lose_nothing(postgres, postgres_url, tmp_path, make_fleet, workers=3, cuts=8)
 
 
 @pytest.mark.slow

@@ -86,13 +86,14 @@ def assert_late_writes_are_fenced(
         with work.database.read() as session:
             records = list_workers(session)
         assert sum(record.lease_losses for record in records) == sleepers * times
-        assert sum(record.takeovers for record in records) >= sleepers * times
+        # A chunk that was lost twice is split instead, and its parts are claimed like any other.
+        assert 0 < sum(record.takeovers for record in records) <= sleepers * times
         assert sum(record.chunks for record in records) == len(work.rows())
 
 
 def test_late_writes_are_fenced_off_and_counted(url: str, tmp_path: Path, make_fleet: MakeFleet) -> None:
-    """Four stops past the lease: two before the commit, two in the computing."""
-    assert_late_writes_are_fenced(url, tmp_path, make_fleet, chunks=150, sleepers=2, workers=4, times=2)
+    """Two workers stop past their lease: one before the commit, one in the computing."""
+    assert_late_writes_are_fenced(url, tmp_path, make_fleet, chunks=60, sleepers=2, workers=3, times=1)
 
 
 @pytest.mark.slow

@@ -77,8 +77,8 @@ def assert_killed_submits_leave_all_or_nothing(file: Path, new_url: NewURL, kill
 
 
 def test_a_killed_submit_leaves_no_job_or_a_whole_one(file: Path, new_url: NewURL) -> None:
-    """Killed at five points; the same command then submits what is missing."""
-    assert_killed_submits_leave_all_or_nothing(file, new_url, 5)
+    """Killed at three points; the same command then submits what is missing."""
+    assert_killed_submits_leave_all_or_nothing(file, new_url, 3)
 
 
 @pytest.mark.slow
