@@ -18,7 +18,7 @@ demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into
 test: lint ## Lint, then run every test
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-faults: $(READY) ## Kill a 2,000-pair run twenty times and compare what it exports (about ten minutes)
+faults: $(READY) ## Kill, stop, cut off and poison workers, Redis and PostgreSQL at length (about an hour)
 	$(THREADS) $(BIN)/python -m pytest -m slow --timeout 3600
 
 lint: $(READY) ## Ruff, mypy and the import contracts
@@ -31,9 +31,10 @@ format: $(READY) ## Format and sort imports
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY) ## Run the benchmarks (about ten minutes on two cores)
+bench: $(READY) ## Run the benchmarks (about half an hour on two cores)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/storage.py
+	$(BIN)/python benchmarks/queue.py
 
 setup: $(READY) ## Make the virtual environment
 
