@@ -1,11 +1,15 @@
 """Several processes on one database, some of them killed."""
 
+import contextlib
+import os
+import signal
 import time
 
-from patchgrid.storage import Database, checking, jobs, leases
+from patchgrid.storage import Database, checking, control, errors, jobs, leases
 from patchgrid.storage.export import FIELDS, export_rows
 from patchgrid.storage.jobs import JobRecord
 from support import storage_processes as other
+from support.servers import wait_for
 from support.storage_backends import run_job, submit_job
 from support.storage_processes import hear, process
 
@@ -109,3 +113,51 @@ def test_a_process_that_comes_too_late_writes_nothing(database: Database, url: s
     assert job.state == "done"
     assert everything(database, job) == before
     assert checking.check(url).problems == ()
+
+
+def test_a_process_that_was_stopped_past_its_lease_is_fenced_off(database: Database, url: str) -> None:
+    """It goes on as if no time had passed, and changes nothing."""
+    job = submit_job(database, 4)
+    with process(other.finish_late, url) as (child, pipe):
+        assert hear(pipe) == "claimed"
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        pipe.send("finish")
+        time.sleep(0.1)
+        job = run_job(database, job)
+        before = everything(database, job)
+        os.kill(child.pid, signal.SIGCONT)
+        assert hear(pipe) is False
+    assert job.state == "done"
+    assert everything(database, job) == before
+
+
+def test_a_job_that_is_steered_while_many_work_on_it_ends_whole(database: Database, url: str) -> None:
+    """Nobody waits for another in a circle, whatever is paused, resumed, cancelled, retried and deleted."""
+    job = submit_job(database, 80, chunk_size=2, key="steered")
+    with (
+        process(other.work_until_told, url) as (_, one),
+        process(other.work_until_told, url) as (_, two),
+    ):
+        assert (hear(one), hear(two)) == ("ready", "ready")
+        for turn in range(5):
+            steps = (control.pause, control.unpause, jobs.reopen, control.cancel, jobs.reopen)
+            doomed = submit_job(database, 8, chunk_size=2, key=f"doomed {turn}")
+            for step in steps:
+                with contextlib.suppress(errors.JobFinished), database.write() as session:
+                    step(session, job.id)
+            with database.write() as session:
+                jobs.delete(session, doomed.id)
+        wait_for(lambda: state_of(database, job) == "done")
+        one.send("stop")
+        two.send("stop")
+        assert set(range(0, 80, 2)) <= {*hear(one), *hear(two)}
+    alone = run_job(database, submit_job(database, 80, chunk_size=2, key="alone"))
+    assert everything(database, job) == everything(database, alone)
+    assert checking.check(url).problems == ()
+
+
+def state_of(database: Database, job: JobRecord) -> str:
+    """Give the job's state."""
+    with database.read() as session:
+        return jobs.get(session, job.id).state

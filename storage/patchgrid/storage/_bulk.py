@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
@@ -44,6 +45,11 @@ def insert_rows(session: Session, table: Table, rows: Sequence[tuple[Any, ...]])
 def as_json(value: Any) -> str | None:
     """Give a value as JSON text, None as NULL."""
     return None if value is None else json.dumps(value)
+
+
+def texts_as_json(texts: Sequence[str]) -> str:
+    """Give texts as a JSON list, several times as fast as `as_json`."""
+    return f"[{', '.join(map(encode_basestring_ascii, texts))}]"
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from patchgrid.engine.names import HEAD_SITES, SITES
 from patchgrid.estimates import Sums
 from patchgrid.storage import tables
-from patchgrid.storage._bulk import as_json, insert_rows
+from patchgrid.storage._bulk import insert_rows, texts_as_json
 from patchgrid.storage.blobs import pack
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.sums import pack_sums
@@ -158,8 +158,8 @@ def _outcome_row(job_id: int, outcome: PairOutcome) -> tuple[Any, ...]:
         outcome.state,
         outcome.error,
         outcome.warning,
-        as_json(outcome.tokens),
-        as_json(outcome.corrupted_tokens),
+        texts_as_json(outcome.tokens),
+        texts_as_json(outcome.corrupted_tokens),
         _float(outcome.clean_metric),
         _float(outcome.corrupted_metric),
     )
