@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from patchgrid.storage import Database, StorageError, _connection, errors, jobs, leases
+from patchgrid.storage import Database, StorageError, _connection, checking, components, errors, jobs, leases
 from support.chunk_results import chunk_result
+from support.leasing import claim, finish, nothing_to_claim
 from support.servers import free_port
-from support.storage_backends import PostgresDatabases, run_job, submit_job
+from support.storage_backends import PostgresDatabases, run_chunk, run_job, submit_job
 
 
 @pytest.fixture
@@ -140,3 +141,44 @@ def test_without_its_driver_the_way_to_get_it_is_given(monkeypatch: pytest.Monke
     assert isinstance(error, errors.DatabaseURLError)
     assert "pip install 'patchgrid[postgres]'" in str(error)
     assert "secret" not in str(error)
+
+
+def test_a_job_whose_last_chunks_were_finished_side_by_side_is_closed(server: Database) -> None:
+    """By whoever looks for work next: each of the two had seen the other's chunk unfinished."""
+    job = submit_job(server, 12)
+    run_chunk(server, job)
+    first = claim(server)
+    with server.write() as slow:
+        # Sees the second chunk wait, and is overtaken before it commits.
+        assert leases.finish(slow, first, chunk_result(job, first))
+        assert finish(server, job, claim(server))
+    with server.read() as session:
+        progress, state = jobs.progress(session, job.id), jobs.get(session, job.id).state
+    assert (progress.left, state) == (0, "running")
+    assert nothing_to_claim(server, models=["a/model"])
+    with server.read() as session:
+        assert jobs.get(session, job.id).state == "done"
+        assert components.job_sums(session, job.id, "z", "whole") is not None
+    assert checking.check(server.url).problems == ()
+
+
+def test_commits_of_one_job_do_not_wait_for_each_other(server: Database) -> None:
+    """Nor claims for them, as long as chunks wait."""
+    job = submit_job(server, 20)
+    # The very first chunk writes the provenance that the others refer to.
+    run_chunk(server, job)
+    one, two = claim(server), claim(server)
+    with Database.open(server.url, timeout=0.5) as other, server.write() as slow:
+        assert leases.finish(slow, one, chunk_result(job, one))
+        assert finish(other, job, two)
+        assert finish(other, job, claim(other))
+    assert run_job(server, job).state == "done"
+
+
+def test_blobs_are_stored_as_they_are(server: Database) -> None:
+    """Trying to compress them would take longer than all else."""
+    with server.read() as session:
+        of_blobs = (
+            "SELECT attrelid::regclass::text FROM pg_attribute WHERE attname = 'data' AND attstorage = 'e'"
+        )
+        assert set(session.scalars(text(of_blobs))) == {"sums", "scores", "total", "pilot"}
