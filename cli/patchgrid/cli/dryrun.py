@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from patchgrid.cli.engines import is_installed, quietly
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.pairnotes import Kinds
+from patchgrid.cli.progress import aloud
 from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.engine.errors import PairError
 from patchgrid.engine.types import JobSpec, Pair
@@ -38,7 +39,7 @@ def show_dry_run(
     share = expected_share(spec.exact, pairs=summary.count)
     say(f"{counted(summary.count, 'pair')} in {counted(chunks, 'chunk')}; nothing is stored")
     tokenizer, why_not = load_tokenizer(spec)
-    found = None if tokenizer is None else tokenize(tokenizer, file)
+    found = None if tokenizer is None else tokenize(tokenizer, aloud(file, summary.count, "tokenized"))
     if found is None:
         say(f"Not tokenized: {why_not}")
     else:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn
@@ -20,6 +20,8 @@ from patchgrid.cli.stopping import ASKED
 if TYPE_CHECKING:
     from patchgrid.storage.jobs import Progress
     from patchgrid.workers.runner import RunProgress
+
+Item = TypeVar("Item")
 
 #: Seconds between two lines where stderr is no terminal.
 LINE_EVERY = 10.0
@@ -67,6 +69,16 @@ class Clock:
         gone = self._now() - self._start
         rate = (reached - self._begun_at) / gone if gone > 0 and reached > self._begun_at else None
         return Pace(self._total, reached, progress.failed, rate)
+
+
+def aloud(pairs: Iterable[Item], total: int, done: str) -> Iterator[Item]:
+    """Pass pairs on, and say now and then how many there were: `400,000 of 1,000,000 pairs stored`."""
+    last = time.monotonic()
+    for number, pair in enumerate(pairs):
+        if number % 1000 == 0 and time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            say(f"{number:,} of {counted(total, 'pair')} {done}")
+        yield pair
 
 
 @contextmanager

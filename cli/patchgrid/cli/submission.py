@@ -1,6 +1,5 @@
 """Storing a job for workers, once."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.cli.errors import UsageError
+from patchgrid.cli.progress import aloud
 from patchgrid.cli.run import check_unchanged
-from patchgrid.cli.screen import counted, say
 from patchgrid.cli.summary import FINISHED
 from patchgrid.engine.errors import ModelError
 from patchgrid.engine.types import JobSpec, Pair
@@ -20,8 +19,6 @@ from patchgrid.storage import Database, jobs, provenance, tables
 from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.jobs import JobRecord
 
-#: Seconds between two lines that say how far the storing is.
-_LINE_EVERY = 10.0
 #: Pairs read from the database at a time.
 _BATCH = 2000
 
@@ -67,13 +64,13 @@ def store(database: Database, order: Order) -> tuple[JobRecord, bool]:
     """
     with database.read() as session:
         known = jobs.find_by_key(session, order.key)
-    counting = _Counting(order.file, order.summary.count)
+    taken = _Taken(order)
     if known is None:
         with database.write() as session:
             known = jobs.submit(
                 session,
                 order.spec,
-                counting,
+                taken,
                 key=order.key,
                 count=order.summary.count,
                 spans=order.summary.spans,
@@ -81,7 +78,7 @@ def store(database: Database, order: Order) -> tuple[JobRecord, bool]:
                 chunk_size=order.chunk_size,
                 priority=order.priority,
             )
-    if counting.begun:
+    if taken.begun:
         return known, True
     with database.read() as session:
         _check_same(session, order, known)
@@ -91,22 +88,17 @@ def store(database: Database, order: Order) -> tuple[JobRecord, bool]:
     return known, False
 
 
-class _Counting:
-    """Pairs on their way to the database, with a line now and then on how far they are."""
+class _Taken:
+    """Pairs on their way to the database; a job that is there already takes none."""
 
-    def __init__(self, pairs: PairFile, total: int) -> None:
-        self._pairs, self._total = pairs, total
-        #: Whether anyone asked for the pairs: a job that is there already takes none.
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        #: Whether anyone asked for the pairs.
         self.begun = False
 
     def __iter__(self) -> Iterator[Pair]:
         self.begun = True
-        last = time.monotonic()
-        for number, pair in enumerate(self._pairs):
-            if number % _BATCH == 0 and time.monotonic() - last >= _LINE_EVERY:
-                last = time.monotonic()
-                say(f"{number:,} of {counted(self._total, 'pair')} stored")
-            yield pair
+        return aloud(self._order.file, self._order.summary.count, "stored")
 
 
 def _check_same(session: Session, order: Order, known: JobRecord) -> None:
