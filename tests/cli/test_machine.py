@@ -9,6 +9,7 @@ import pytest
 
 from patchgrid.cli import demo, health
 from support.commands import FinishedJob, patchgrid, refused, write_pairs
+from support.servers import Redis, free_port
 
 
 def test_model_check_tells_what_was_found(tiny_model: Path) -> None:
@@ -83,6 +84,25 @@ def test_the_doctor_takes_a_database_yet_to_be_made_for_well(tmp_path: Path) -> 
     assert result.exit_code == 0
     assert "not there yet" in result.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_asks_the_broker(finished: FinishedJob, redis: Redis) -> None:
+    """One that is away, or wants another password, is a warning; a URL that cannot be used fails."""
+    wrong = redis.url.replace("open-sesame", "wrong-word")
+    away = f"redis://:wrong-word@127.0.0.1:{free_port()}/0"
+    for url, status, code in (
+        (redis.url, "ok", 0),
+        (wrong, "warn", 0),
+        (away, "warn", 0),
+        ("x://h", "fail", 1),
+    ):
+        result = finished.ask("doctor", "--broker", url, "--json")
+        assert result.exit_code == code, result.stderr
+        (line,) = [line for line in json.loads(result.stdout) if line["what"] == "broker"]
+        assert line["status"] == status, line
+        assert bool(line["advice"]) == (status != "ok")
+        assert "wrong-word" not in result.output
+        assert "open-sesame" not in result.output
 
 
 def test_the_doctor_misses_packages_and_wrong_versions() -> None:

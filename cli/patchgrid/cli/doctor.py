@@ -2,7 +2,7 @@
 
 import click
 
-from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.errors import DONE, FAILED
 from patchgrid.cli.health import FAIL, examine
 from patchgrid.cli.screen import say, show_json
@@ -10,13 +10,13 @@ from patchgrid.cli.tables import Column, show_table
 
 
 @click.command()
-@with_settings
+@with_broker
 def doctor(settings: Settings, /) -> int:
-    """Check this machine: packages, device, memory, threads, database, disk.
+    """Check this machine: packages, device, memory, threads, database, disk, broker if there is one.
 
     Each line is ok, warn (it works, but look) or fail, with what to do. Exit code 1 if any line is fail.
     """
-    findings = examine(settings.url)
+    findings = examine(settings.url, settings.broker)
     failed = any(finding.status == FAIL for finding in findings)
     if settings.json:
         show_json(findings)

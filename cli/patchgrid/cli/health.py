@@ -12,6 +12,7 @@ import psutil
 
 from patchgrid.cli.engines import is_installed
 from patchgrid.cli.figures import size
+from patchgrid.engine.errors import PatchgridError
 from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseMissing, StorageError
 
@@ -50,12 +51,14 @@ class Finding:
     advice: str = ""
 
 
-def examine(url: str) -> list[Finding]:
-    """Look at everything."""
+def examine(url: str, broker: str | None = None) -> list[Finding]:
+    """Look at everything; at the broker if there is one."""
     folder = _database_folder(url)
     findings = [*_packages(), *_torch(), _memory(), _database(url, folder)]
     if folder is not None:
         findings += [_disk("disk of the database", folder, _LOW_DISK), *_file_system(folder)]
+    if broker is not None:
+        findings.append(_broker(broker))
     cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     return [*findings, _disk("disk of the model cache", cache, _LOW_CACHE)]
 
@@ -133,6 +136,23 @@ def _memory() -> Finding:
     if memory.available < _LOW_MEMORY:
         return Finding(WARN, "memory", found, "end other programs, or use a smaller model")
     return Finding(OK, "memory", found)
+
+
+def _broker(url: str) -> Finding:
+    """A broker that is away is a warning: workers ask the database meanwhile."""
+    from kombu.exceptions import KombuError
+
+    from patchgrid.workers.broker import label, make_app
+
+    try:
+        with make_app(url).connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0)
+    except PatchgridError as error:
+        return Finding(FAIL, "broker", str(error), "name another with --broker")
+    except (KombuError, OSError) as error:
+        advice = "check that Redis runs and takes this password: until then workers poll the database"
+        return Finding(WARN, "broker", f"{label(url)}: {str(error).splitlines()[0]}", advice)
+    return Finding(OK, "broker", f"{label(url)} answers")
 
 
 def _database(url: str, folder: Path | None) -> Finding:
