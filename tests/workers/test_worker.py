@@ -1,5 +1,6 @@
 """The worker of the cluster: what it takes, when it ends, and what becomes of its chunk then."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -62,11 +63,11 @@ def test_a_worker_works_jobs_off_and_tells_what_it_did(
     for sentence in (
         "worker one started on cpu, serving stand-in",
         f"claimed chunk 1 of job {first.id}",
-        "loaded stand-in in 0.0 s",
-        f"finished chunk 4 of job {second.id} in 0.0 s: 4 pairs, 1 failed",
+        r"loaded stand-in in \d+\.\d s",
+        rf"finished chunk 4 of job {second.id} in \d+\.\d s: 4 pairs, 1 failed",
         "worker one ends: idle",
     ):
-        assert sentence in caplog.text
+        assert re.search(sentence, caplog.text)
 
 
 def test_jobs_of_higher_priority_come_first(database: Database) -> None:

@@ -1,11 +1,10 @@
 """One lease worked off: what `patchgrid run` and a worker of the cluster both do with a chunk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
+from patchgrid.engine.types import Pair
 from patchgrid.storage import leases
-from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
 from patchgrid.storage.writing import ChunkResult
@@ -22,14 +21,16 @@ from patchgrid.workers.waiting import Waiting
 class Attempt:
     """One lease, and what it takes to work it off."""
 
-    database: Database
+    #: Extends the lease meanwhile.
+    heartbeat: Heartbeat
     #: Repeats transactions while the database is away.
     waiting: Waiting
     #: Gives the engine of the job's model, loading it if need be: the lease is held meanwhile.
     engine: Callable[[], Engine]
     job: JobRecord
     lease: Lease
-    lease_seconds: float
+    #: The chunk's pairs, in order.
+    pairs: Sequence[Pair]
     batch_tokens: int | None
     pilots: Pilots
     #: Takes the share of the work that is done, after each batch; what it raises ends the attempt.
@@ -47,15 +48,15 @@ class Attempt:
         StorageError
             The database stayed away for longer than there was patience: nobody knows whether it was written.
         """
-        with Heartbeat(self.database, self.lease, self.lease_seconds) as heartbeat:
+        with self.heartbeat.hold(self.lease) as lost:
 
             def on_share(share: float) -> None:
                 self.on_share(share)
-                if heartbeat.lost.is_set():
+                if lost.is_set():
                     raise LeaseLostError
 
             engine = self.engine()
-            if heartbeat.lost.is_set():
+            if lost.is_set():
                 raise LeaseLostError
             result = self._measure(engine, on_share)
             self.on_point("before commit")
@@ -65,9 +66,6 @@ class Attempt:
         return result
 
     def _measure(self, engine: Engine, on_share: OnShare) -> ChunkResult:
-        pairs = self.waiting.read(lambda session: leases.chunk_pairs(session, self.lease))
-        if len(pairs) != self.lease.last - self.lease.first:
-            self._lost()  # the job was deleted
         self.on_point("computing")
         pilot = self.pilots.get(
             self.waiting,
@@ -82,7 +80,7 @@ class Attempt:
                 engine,
                 self.job,
                 self.lease.first,
-                pairs,
+                self.pairs,
                 pilot=pilot,
                 batch_tokens=self.batch_tokens,
                 on_share=on_share,
@@ -91,7 +89,7 @@ class Attempt:
             engine,
             self.job,
             self.lease.first,
-            pairs,
+            self.pairs,
             note=self._note,
             pilot=pilot,
             batch_tokens=self.batch_tokens,
@@ -100,7 +98,4 @@ class Attempt:
 
     def _note(self, index: int) -> None:
         if not self.waiting.write(lambda session: leases.note_pair(session, self.lease, index)):
-            self._lost()
-
-    def _lost(self) -> NoReturn:
-        raise LeaseLostError
+            raise LeaseLostError

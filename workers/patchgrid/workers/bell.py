@@ -130,7 +130,9 @@ class Bell:
                 label(self._broker),
                 _reason(error),
             )
-        elif self.connected is False:
+        elif self.connected is None:
+            _log.info("bells of %s are heard", label(self._broker))
+        else:
             _log.info("%s is back: its bells are heard again", label(self._broker))
         self.connected = connected
 

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from patchgrid.engine.types import Pair
 from patchgrid.storage import leases
-from patchgrid.storage.database import Database
 from patchgrid.storage.leases import Lease
 from patchgrid.workers.attempt import Attempt
 from patchgrid.workers.causes import is_device_broken, reason_of
@@ -16,6 +16,7 @@ from patchgrid.workers.errors import (
     LeaseLostError,
     StopRequestedError,
 )
+from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
 from patchgrid.workers.serving import Serving
@@ -33,7 +34,7 @@ _RETRY = 1.0
 class Handling:
     """What a worker needs to work chunks off."""
 
-    database: Database
+    heartbeat: Heartbeat
     waiting: Waiting
     serving: Serving
     settings: WorkerSettings
@@ -44,8 +45,8 @@ class Handling:
     on_point: Callable[[str], None]
     pilots: Pilots = field(default_factory=Pilots)
 
-    def work(self, lease: Lease) -> bool:
-        """Work a chunk off; True: it was worked on to an end, whether good or bad.
+    def work(self, lease: Lease, pairs: Sequence[Pair]) -> bool:
+        """Work a chunk and its pairs off; True: it was worked on to an end, whether good or bad.
 
         `DeviceBrokenError` if this process can go on no more.
         """
@@ -54,7 +55,7 @@ class Handling:
         _log.info("%s %s", "took over" if lease.takeover else "claimed", what)
         try:
             self.on_point("claimed")
-            return self._attempt(lease, what)
+            return self._attempt(lease, pairs, what)
         except LeaseLostError:
             self.tally.lease_losses += 1
             _log.warning("the lease of %s was lost: its results are dropped", what)
@@ -75,7 +76,7 @@ class Handling:
             self.tally.end()
         return False
 
-    def _attempt(self, lease: Lease, what: str) -> bool:
+    def _attempt(self, lease: Lease, pairs: Sequence[Pair], what: str) -> bool:
         began = time.monotonic()
         job = self.serving.job(lease)
 
@@ -86,12 +87,12 @@ class Handling:
             return loaded
 
         result = Attempt(
-            database=self.database,
+            heartbeat=self.heartbeat,
             waiting=self.waiting,
             engine=engine,
             job=job,
             lease=lease,
-            lease_seconds=self.settings.lease_seconds,
+            pairs=pairs,
             batch_tokens=self.settings.batch_tokens,
             pilots=self.pilots,
             on_share=self.on_share,

@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from patchgrid.engine.types import Pair
 from patchgrid.storage import control, jobs, leases, provenance
 from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
@@ -16,6 +17,7 @@ from patchgrid.workers.errors import (
     ModelChangedError,
     StopRequestedError,
 )
+from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.identity import may_be_alive, worker_name
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
@@ -76,17 +78,20 @@ def run_job(
     JobCancelledError
         The job was cancelled, before or meanwhile.
     """
-    run = _Run(database, engine, job, batch_tokens, stop or threading.Event(), on_progress, lease_seconds)
+    heartbeat = Heartbeat(database, lease_seconds)
+    stop = stop or threading.Event()
+    run = _Run(database, engine, job, batch_tokens, stop, on_progress, lease_seconds, heartbeat)
     run.begin()
-    while not run.stop.is_set():
-        lease = run.claim()
-        if lease is None:
+    with heartbeat:
+        while not stop.is_set():
+            claimed = run.claim()
+            if claimed is not None:
+                run.work(*claimed)
+                continue
             wait = run.next_claim_in()
             if wait is None:
                 return RunEnd(stopped=False)
-            run.stop.wait(min(max(wait, 0.05), _LONGEST_WAIT))
-            continue
-        run.work(lease)
+            stop.wait(min(max(wait, 0.05), _LONGEST_WAIT))
     return RunEnd(stopped=True)
 
 
@@ -101,6 +106,7 @@ class _Run:
     stop: threading.Event
     on_progress: Callable[[RunProgress], None]
     lease_seconds: float
+    heartbeat: Heartbeat
     pilots: Pilots = field(default_factory=Pilots)
 
     @property
@@ -121,10 +127,11 @@ class _Run:
             leases.release_dead(session, may_be_alive, self.job.id)
             jobs.reopen(session, self.job.id)
 
-    def claim(self) -> Lease | None:
-        """Take the job's next chunk."""
+    def claim(self) -> tuple[Lease, list[Pair]] | None:
+        """Take the job's next chunk; give it and its pairs."""
         with self.database.write() as session:
-            return leases.claim(session, worker_name(), job_id=self.job.id, lease_seconds=self.lease_seconds)
+            lease = leases.claim(session, worker_name(), job_id=self.job.id, lease_seconds=self.lease_seconds)
+            return None if lease is None else (lease, leases.chunk_pairs(session, lease))
 
     def next_claim_in(self) -> float | None:
         """Give the seconds until another chunk may be had, None if there is none left."""
@@ -134,10 +141,10 @@ class _Run:
                 raise JobCancelledError(self.job.id)
             return wait
 
-    def work(self, lease: Lease) -> None:
+    def work(self, lease: Lease, pairs: Sequence[Pair]) -> None:
         """Measure one chunk and commit it, or hand it back."""
         try:
-            self._measure_and_finish(lease)
+            self._measure_and_finish(lease, pairs)
         except LeaseLostError:
             _log.warning("the lease of chunk %s was lost: its results are dropped", lease.chunk_id)
         except BaseException as error:
@@ -146,23 +153,22 @@ class _Run:
             if not isinstance(error, StopRequestedError):
                 raise
 
-    def _measure_and_finish(self, lease: Lease) -> None:
+    def _measure_and_finish(self, lease: Lease, pairs: Sequence[Pair]) -> None:
         with self.database.read() as session:
             progress = jobs.progress(session, self.job.id)
-        count = lease.last - lease.first
 
         def on_share(share: float) -> None:
-            self.on_progress(RunProgress(progress.done, progress.failed, share * count))
+            self.on_progress(RunProgress(progress.done, progress.failed, share * len(pairs)))
             if self.stop.is_set() and share < 1:
                 raise StopRequestedError
 
         result = Attempt(
-            database=self.database,
+            heartbeat=self.heartbeat,
             waiting=self.waiting,
             engine=lambda: self.engine,
             job=self.job,
             lease=lease,
-            lease_seconds=self.lease_seconds,
+            pairs=pairs,
             batch_tokens=self.batch_tokens,
             pilots=self.pilots,
             on_share=on_share,

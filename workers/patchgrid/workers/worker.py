@@ -8,6 +8,9 @@ import logging
 import time
 from collections.abc import Callable
 
+from sqlalchemy.orm import Session
+
+from patchgrid.engine.types import Pair
 from patchgrid.storage import leases, workers
 from patchgrid.storage.database import Database
 from patchgrid.storage.leases import Lease
@@ -16,6 +19,7 @@ from patchgrid.workers.bell import Bell
 from patchgrid.workers.device import Device
 from patchgrid.workers.errors import StopRequestedError
 from patchgrid.workers.handling import Handling
+from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.identity import worker_name
 from patchgrid.workers.leftout import FIRST, LeftOut
 from patchgrid.workers.models import Engine, ModelKey, Models
@@ -68,6 +72,7 @@ class Worker:
         if load is None:
             self._device.resolve()
         self._tally = Tally()
+        self._heartbeat = Heartbeat(database, settings.lease_seconds)
         self._bell = Bell(settings.broker)
         self._watchdog = Watchdog(settings.watchdog, on_hang=lambda message: self._registry.say(message))
         self._registry = Registry(database, self._status, self._drain, seconds=beat)
@@ -85,7 +90,7 @@ class Worker:
             self.name,
         )
         self._handling = Handling(
-            database, self._waiting, self._serving, settings, self._tally, self._on_share, on_point
+            self._heartbeat, self._waiting, self._serving, settings, self._tally, self._on_share, on_point
         )
         #: When to hand the chunk back, by the monotonic clock; None: nobody asked to stop.
         self._stop_at: float | None = None
@@ -111,7 +116,8 @@ class Worker:
             self._registry.start(self._looking.write(lambda session: workers.register(session, mine)))
             _log.info("worker %s started on %s, serving %s", mine.name, mine.device, ", ".join(mine.models))
             self._tally.started = True
-            return self._loop()
+            with self._heartbeat:
+                return self._loop()
         except AWAY:
             if self._stop_at is None:
                 raise
@@ -161,10 +167,10 @@ class Worker:
         idle = False
         while (reason := self._reason_to_end()) is None:
             self._watchdog.progress()
-            lease = self._claim(idle=idle)
-            idle = lease is None
-            if lease is not None:
-                self._worked += self._handling.work(lease)
+            claimed = self._claim(idle=idle)
+            idle = claimed is None
+            if claimed is not None:
+                self._worked += self._handling.work(*claimed)
                 self._idle_since = time.monotonic()
                 self._pause = _SHORTEST
         _log.info("worker %s ends: %s", self.name, reason)
@@ -182,8 +188,8 @@ class Worker:
             return "idle"
         return None
 
-    def _claim(self, *, idle: bool) -> Lease | None:
-        """Take a chunk; where there is none, wait until it is time to look again."""
+    def _claim(self, *, idle: bool) -> tuple[Lease, list[Pair]] | None:
+        """Take a chunk, with its pairs; where there is none, wait until it is time to look again."""
         models = self._left_out.available(self._settings.models)
         due: float | None = 0.0
         if models:
@@ -191,15 +197,16 @@ class Worker:
             if idle:
                 due = self._looking.read(lambda session: leases.next_claim_in(session, models=models))
             if due == 0:
-                lease = self._looking.write(
-                    lambda session: leases.claim(
-                        session, self.name, models=models, lease_seconds=self._settings.lease_seconds
-                    )
-                )
-                if lease is not None:
-                    return lease
+                claimed = self._looking.write(lambda session: self._take(session, models))
+                if claimed is not None:
+                    return claimed
         self._rest(due if models else None)
         return None
+
+    def _take(self, session: Session, models: list[str]) -> tuple[Lease, list[Pair]] | None:
+        lease = leases.claim(session, self.name, models=models, lease_seconds=self._settings.lease_seconds)
+        # In the same transaction: one less for each chunk.
+        return None if lease is None else (lease, leases.chunk_pairs(session, lease))
 
     def _rest(self, due: float | None) -> None:
         """Wait for a bell, or until a chunk is due, a model is to be tried again, or it is time to poll."""
