@@ -183,6 +183,21 @@ def test_chunks_of_dead_workers_are_freed_without_counting(database: Database) -
     assert run_job(database, job).state == "done"
 
 
+def test_a_worker_that_lost_sight_of_its_claim_frees_it(database: Database) -> None:
+    """Its commit had landed though the connection broke; others' chunks stay theirs, no attempt counts."""
+    job = submit_job(database, 12)
+    unseen, others = claim(database, "one"), claim(database, "two")
+    with database.write() as session:
+        assert leases.release_own(session, "one") == 1
+        assert leases.release_own(session, "one") == 0
+    again = claim(database, "one")
+    assert (again.chunk_id, again.attempts) == (unseen.chunk_id, 1)
+    assert not finish(database, job, unseen)
+    assert finish(database, job, again)
+    assert finish(database, job, others)
+    assert run_job(database, job).state == "done"
+
+
 def test_the_wait_for_a_chunk_is_known(database: Database) -> None:
     """0 when one is free, the time a lease or pause still lasts, None when there is none."""
     job = submit_job(database, 4)

@@ -202,13 +202,24 @@ def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | N
 
     The attempts do not count: whoever asks this knows that the workers ended, not that a chunk ended them.
     """
-    leased = (
-        select(chunk).where(chunk.c.state == "leased", *_of(job_id)).order_by(chunk.c.id).with_for_update()
-    )
-    dead = [row for row in session.execute(leased).all() if not alive(row.worker)]
-    for row in dead:
+    return _release_leased(session, lambda row: not alive(row.worker), *_of(job_id))
+
+
+def release_own(session: Session, worker: str) -> int:
+    """Free whatever is leased to a worker that holds nothing, as far as it knows; give the number of chunks.
+
+    When a connection breaks in the middle of a claim's commit, nobody knows whether that landed: the worker
+    calls this before it claims again, else the chunk waits until its lease runs out, and an attempt counts.
+    """
+    return _release_leased(session, lambda _: True, chunk.c.worker == worker)
+
+
+def _release_leased(session: Session, free: Callable[[Row[Any]], bool], *where: ColumnElement[bool]) -> int:
+    leased = select(chunk).where(chunk.c.state == "leased", *where).order_by(chunk.c.id).with_for_update()
+    rows = [row for row in session.execute(leased).all() if free(row)]
+    for row in rows:
         hand_back(session, row, attempts=row.attempts - 1)
-    return len(dead)
+    return len(rows)
 
 
 def _serves(session: Session, job_id: int, models: Collection[str]) -> bool:
