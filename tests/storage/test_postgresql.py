@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from patchgrid.storage import Database, StorageError, _connection, checking, components, errors, jobs, leases
+from patchgrid.storage.sql import query_readonly
 from support.chunk_results import chunk_result
 from support.leasing import claim, finish, nothing_to_claim
 from support.servers import free_port
@@ -182,3 +183,17 @@ def test_blobs_are_stored_as_they_are(server: Database) -> None:
             "SELECT attrelid::regclass::text FROM pg_attribute WHERE attname = 'data' AND attstorage = 'e'"
         )
         assert set(session.scalars(text(of_blobs))) == {"sums", "scores", "total", "pilot"}
+
+
+def test_a_server_that_goes_away_during_a_query_is_told_as_such(
+    server: Database, postgres: PostgresDatabases
+) -> None:
+    """Not as a mistake in the query."""
+    submit_job(server, 1200, chunk_size=600)
+    _, rows = query_readonly(server, "SELECT clean FROM pair")
+    next(rows)
+    postgres.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        f"WHERE datname = '{server.engine.url.database}' AND query LIKE 'FETCH%'"
+    )
+    assert isinstance(error_of(lambda: list(rows)), errors.DatabaseUnavailable)

@@ -57,7 +57,7 @@ def close_completed(session: Session, job_id: int | None) -> None:
     That is how one ends whose chunks that waited were all claimed and finished just while another's commit,
     which had still seen them wait, was under way.
     """
-    query = _COMPLETED if job_id is None else _COMPLETED.where(job.c.id == job_id)
+    query = _COMPLETED.order_by(job.c.id) if job_id is None else _COMPLETED.where(job.c.id == job_id)
     for each in session.scalars(query).all():
         close_if_complete(session, each)
 

@@ -27,6 +27,7 @@ _READS = {
 }
 #: Pragmas that describe the tables.
 _PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
+_ONLY_READS = "this connection only reads: SELECT, WITH and EXPLAIN are what it runs"
 
 Rows = Iterator[tuple[Any, ...]]
 
@@ -102,7 +103,7 @@ def _explained(error: Exception, database: Database, budget: _Budget) -> Excepti
     if code == sqlite3.SQLITE_INTERRUPT:
         return budget.error()
     if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
-        return QueryError("this connection only reads: SELECT, WITH and EXPLAIN are what it runs")
+        return QueryError(_ONLY_READS)
     return translate(error, database.label) or QueryError(f"SQL: {error}")
 
 
@@ -128,6 +129,14 @@ def _postgresql(database: Database, sql: str, budget: _Budget) -> Rows:
                         batch = [tuple(row) for row in result.fetchmany(_BATCH)]
                     yield from batch
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) == "57014":
-                raise budget.error() from error
-            raise QueryError(f"SQL: {str(error.orig).strip().splitlines()[0]}") from error
+            raise _explained_postgresql(error, database, budget) from error
+
+
+def _explained_postgresql(error: DBAPIError, database: Database, budget: _Budget) -> Exception:
+    code = getattr(error.orig, "sqlstate", None)
+    if code == "57014":
+        return budget.error()
+    if code == "25006":
+        return QueryError(_ONLY_READS)
+    lost = translate(error, database.label) if error.connection_invalidated else None
+    return lost or QueryError(f"SQL: {str(error.orig).strip().splitlines()[0]}")
