@@ -159,6 +159,18 @@ def test_a_connection_that_is_cut_during_a_commit_changes_nothing(troubled: Trou
     assert (row.chunks, row.pairs, row.lease_losses) == (4, 16, 0)
 
 
+def test_a_connection_that_is_cut_during_a_claim_costs_no_attempt(troubled: Troubled) -> None:
+    """The claim had landed: its chunk is freed and claimed again, not left until its lease runs out."""
+    job = submit_pairs(troubled, 12)
+
+    def cut(point: str) -> None:
+        if point == "committed":
+            troubled.cuts = 1
+
+    assert work_off(troubled, Calls(), on_point=cut) == "idle"
+    assert chunks(troubled, job) == [DONE, ("done", 1, 2), ("done", 1, 2)]
+
+
 def test_a_worker_that_is_told_to_stop_waits_no_longer_than_the_grace(troubled: Troubled) -> None:
     """Its chunk stays leased: the lease runs out, and another measures it."""
     job = submit_pairs(troubled, 4)

@@ -95,6 +95,8 @@ class Worker:
         #: When to hand the chunk back, by the monotonic clock; None: nobody asked to stop.
         self._stop_at: float | None = None
         self._drained = False
+        #: A claim was begun whose end was not heard of: it may have landed.
+        self._unsure = False
         self._worked = 0
         self._idle_since = time.monotonic()
         self._pause = _SHORTEST
@@ -198,12 +200,16 @@ class Worker:
                 due = self._looking.read(lambda session: leases.next_claim_in(session, models=models))
             if due == 0:
                 claimed = self._looking.write(lambda session: self._take(session, models))
+                self._unsure = False
                 if claimed is not None:
                     return claimed
         self._rest(due if models else None)
         return None
 
     def _take(self, session: Session, models: list[str]) -> tuple[Lease, list[Pair]] | None:
+        if self._unsure:
+            leases.release_own(session, self.name)
+        self._unsure = True
         lease = leases.claim(session, self.name, models=models, lease_seconds=self._settings.lease_seconds)
         # In the same transaction: one less for each chunk.
         return None if lease is None else (lease, leases.chunk_pairs(session, lease))
