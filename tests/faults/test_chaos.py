@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from patchgrid.engine import Engine
@@ -64,18 +63,14 @@ def stop(
 
     def stopped() -> bool:
         pid = rng.choice(fleet.pids)
-        if not fleet.send(pid, signal.SIGSTOP):
+        if not fleet.freeze(pid):
             return False
         held = work.held_by(pid)
         if held is not None and held.attempts >= MAX_ATTEMPTS:
             fleet.send(pid, signal.SIGCONT)
             return False
-        process = psutil.Process(pid)
-        if seconds:
-            wait_for(lambda: process.status() == psutil.STATUS_STOPPED)
-            time.sleep(seconds)
-        fleet.send(pid, then)
-        return True
+        time.sleep(seconds)
+        return fleet.send(pid, then)
 
     wait_for(stopped)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 from sqlalchemy import select
 
@@ -38,10 +37,8 @@ def kill_one(work: Trial, fleet: Fleet, rng: random.Random) -> Kill | None:
     What has lost three workers is taken for poison, and chance must not make it so.
     """
     pid = rng.choice(fleet.pids)
-    if not fleet.send(pid, signal.SIGSTOP):
+    if not fleet.freeze(pid):
         return None
-    process = psutil.Process(pid)
-    wait_for(lambda: process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
     held = work.held_by(pid)
     if held is not None and held.attempts >= MAX_ATTEMPTS:
         fleet.send(pid, signal.SIGCONT)

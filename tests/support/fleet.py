@@ -14,6 +14,8 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+import psutil
+
 import support.fault_worker
 from support.fault_worker import WorkerOptions
 from support.servers import wait_for
@@ -149,6 +151,20 @@ class Fleet:
         except ProcessLookupError:
             return False
         return True
+
+    def freeze(self, pid: int) -> bool:
+        """Stop a worker (SIGSTOP) and wait until it stands still; False if it has ended."""
+
+        def frozen() -> bool:
+            try:
+                return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+            except psutil.NoSuchProcess:
+                return False
+
+        if not self.send(pid, signal.SIGSTOP):
+            return False
+        wait_for(lambda: pid in self.nursery.ended or frozen())
+        return pid not in self.nursery.ended
 
     def end(self, seconds: float = PATIENCE) -> list[int]:
         """Tell all workers to end (SIGTERM), wait until they have; give their exit codes."""
