@@ -238,3 +238,13 @@ def test_a_result_handed_in_again_after_its_commit_is_taken_for_what_it_is(datab
     assert everything(database, job) == before
     run_job(database, job)
     assert finish(database, job, second)
+
+
+def test_a_job_ends_with_its_last_chunk_while_other_jobs_wait(database: Database) -> None:
+    """Chunks of other jobs that wait do not keep it running."""
+    first, second = submit_job(database, 6), submit_job(database, 7)
+    assert run_chunk(database, first)
+    assert run_chunk(database, first)
+    with database.read() as session:
+        assert jobs.get(session, first.id).state == "done"
+        assert jobs.get(session, second.id).state == "pending"

@@ -13,11 +13,11 @@ from patchgrid.storage.tables import chunk, job, outcome, sums, total
 _OF_JOB = chunk.c.job_id == bindparam("job")
 _other = chunk.alias("other")
 #: Beside a row of a chunk: whether another chunk of its job waits. While one does, whoever finishes that one
-#: looks whether the job is complete: most chunks of a job need not take turns for it.
+#: looks whether the job is complete: most chunks of a job need not take turns for it. The job is bound as
+#: `waiting_job`: in what an UPDATE returns, SQLite takes the row's own column for the other's.
 ANY_WAITING = (
     select(_other.c.id)
-    .where(_other.c.job_id == chunk.c.job_id, _other.c.state.in_(["pending", "held"]))
-    .correlate(chunk)
+    .where(_other.c.job_id == bindparam("waiting_job"), _other.c.state.in_(["pending", "held"]))
     .exists()
     .label("any_waiting")
 )

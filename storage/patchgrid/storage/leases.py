@@ -172,7 +172,7 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     """
     failed = sum(outcome.state == "failed" for outcome in result.outcomes)
     counts = {"pairs_done": len(result.outcomes) - failed, "pairs_failed": failed, "took": result.seconds}
-    made = {"made_by": result.provenance.hash}
+    made = {"made_by": result.provenance.hash, "waiting_job": lease.job_id}
     row = session.execute(_CLOSE, _key(lease) | counts | made).first()
     if row is None:
         return session.scalar(_FIND_DONE, _key(lease)) is not None
