@@ -244,3 +244,20 @@ def test_claiming_takes_no_longer_in_a_large_job(database: Database) -> None:
     start = time.perf_counter()
     claim(database)
     assert time.perf_counter() - start < 1
+
+
+def test_a_job_begins_and_ends_by_its_own_chunks_alone(database: Database) -> None:
+    """Whatever other jobs have still to do: at once, and not when somebody looks for work next."""
+    other = submit_job(database, 8, key="other")
+    job = submit_job(database, 4, priority=1)
+    lease = claim(database)
+
+    def states() -> list[str]:
+        with database.read() as session:
+            return [jobs.get(session, each.id).state for each in (other, job)]
+
+    assert (lease.job_id, states()) == (job.id, ["pending", "running"])
+    assert finish(database, job, lease)
+    assert states() == ["pending", "done"]
+    run_chunk(database, other)
+    assert states() == ["running", "done"]

@@ -14,7 +14,7 @@ _OF_JOB = chunk.c.job_id == bindparam("job")
 _other = chunk.alias("other")
 #: Beside a row of a chunk: whether another chunk of its job waits. While one does, whoever finishes that one
 #: looks whether the job is complete: most chunks of a job need not take turns for it. The job is bound as
-#: `waiting_job`: in what an UPDATE returns, SQLite takes the row's own column for the other's.
+#: `waiting_job`: SQLAlchemy writes no tables' names in what an UPDATE returns on SQLite.
 ANY_WAITING = (
     select(_other.c.id)
     .where(_other.c.job_id == bindparam("waiting_job"), _other.c.state.in_(["pending", "held"]))
