@@ -88,7 +88,7 @@ def place(row: Row[Any]) -> tuple[int, int, int]:
 
 
 def _taking(where: Any) -> Update:
-    # Written as `state`, `id` and `job_id` alone on SQLite: the last is no column of a job, so it is the chunk's.
+    # On SQLite written without tables' names: `job_id` is no column of a job, so it is the chunk's.
     job_state = select(job.c.state).where(job.c.id == chunk.c.job_id).correlate(chunk).scalar_subquery()
     return (
         chunk.update()
