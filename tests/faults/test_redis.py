@@ -77,10 +77,10 @@ def assert_work_goes_on_without_redis(
     url: str, redis: Redis, folder: Path, make_fleet: MakeFleet, *, workers: int, seconds: float
 ) -> None:
     """Take Redis away for so long; chunks are done all the while, and a job submitted meanwhile begins."""
-    chunks = int(40 * seconds) + 40
+    chunks = int(13 * seconds) + 20  # ten a second, and some left when it is back
     with (
         trial(url, folder, make_pairs(2 * chunks)) as work,
-        make_fleet(url, workers, broker=redis.url, pair_seconds=workers / 60) as fleet,
+        make_fleet(url, workers, broker=redis.url, pair_seconds=workers / 20) as fleet,
     ):
         work.wait_until_done(5, fleet)
         redis.kill()
