@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
@@ -17,6 +18,9 @@ WORKER_SIGNALS = (*SIGNALS, signal.SIGUSR1)
 ASKED = "stopping after the running batch (once more: at once)"
 GOES_ON = "stopped; the same command goes on where it stopped"
 _SIGNAL, _END = b"s", b"e"
+#: Seconds within which a further signal is the same one: a cluster signals every process of a step, and a
+#: supervisor passes on what it got itself.
+_ECHO = 0.5
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -51,8 +55,12 @@ def drain_on_signals(stop: Callable[[], None], stop_now: Callable[[], None]) -> 
 
     def call() -> None:
         steps = chain((stop,), repeat(stop_now))
+        last = -_ECHO
         while os.read(reader, 1) == _SIGNAL:
-            next(steps)()
+            now = time.monotonic()
+            if now - last >= _ECHO:
+                next(steps)()
+            last = now
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         os.write(writer, _SIGNAL)

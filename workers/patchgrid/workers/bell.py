@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -15,8 +16,8 @@ from patchgrid.workers.errors import BrokerUnavailable
 
 _log = logging.getLogger(__name__)
 
-#: Seconds before Celery is started again when it gave up.
-_AGAIN = 2.0
+#: Seconds before Celery is started again when it gave up, at first and at most.
+_AGAIN, _LATEST = 2.0, 60.0
 
 
 def ring(broker: str, job_id: int) -> None:
@@ -98,13 +99,18 @@ class Bell:
 
     def _listen(self, app: Any, listen: Any) -> None:
         name = f"patchgrid-{os.getpid()}@{socket.gethostname()}"
+        pause = _AGAIN
         while not self._ended.is_set():
+            began = time.monotonic()
             try:
                 listen(app, name, self._on_broker, self._ended.is_set)
             except Exception as error:  # noqa: BLE001 (whatever Celery stumbles over, the worker goes on)
                 _log.warning("the bell broke down: %r", error)
-            if self._ended.wait(_AGAIN):
+            if time.monotonic() - began > _LATEST:
+                pause = _AGAIN
+            if self._ended.wait(pause):
                 return
+            pause = min(2 * pause, _LATEST)
             _log.warning("the bell is hung up again")
 
     def _hear(self, *args: object, **kwargs: object) -> None:
