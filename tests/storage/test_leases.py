@@ -261,3 +261,16 @@ def test_a_job_begins_and_ends_by_its_own_chunks_alone(database: Database) -> No
     assert states() == ["pending", "done"]
     run_chunk(database, other)
     assert states() == ["running", "done"]
+
+
+def test_those_who_hold_chunks_of_a_job_are_known(database: Database) -> None:
+    """By name, for as long as they hold one."""
+    first, second = submit_job(database), submit_job(database, 7)
+    with database.write() as session:
+        lease = leases.claim(session, "one", job_id=first.id)
+        leases.claim(session, "two", job_id=first.id)
+        leases.claim(session, "three", job_id=second.id)
+        assert lease is not None
+        assert leases.holders(session, first.id) == {"one", "two"}
+        leases.release(session, lease)
+        assert leases.holders(session, first.id) == {"two"}

@@ -11,7 +11,7 @@ from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.progress import Pace
 from patchgrid.cli.screen import say
 from patchgrid.cli.summary import ENDED
-from patchgrid.storage import Database, jobs, workers
+from patchgrid.storage import Database, jobs, leases, workers
 from patchgrid.storage.errors import DatabaseLocked, DatabaseUnavailable
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.workers import LoadFailure, WorkerRecord
@@ -50,11 +50,17 @@ def look(session: Session, job_id: int) -> Snapshot:
     """Read how a job stands."""
     job = jobs.get(session, job_id)
     model = job.spec.model
+    # A worker tells every few seconds what it is at; the lease says it at once.
+    holders = leases.holders(session, job_id)
     living = [each for each in workers.list_workers(session) if not each.lost and each.state != "stopped"]
     return Snapshot(
         job=job,
         progress=jobs.progress(session, job_id),
-        at_work=tuple(each for each in living if each.job_id == job_id and each.chunk_id is not None),
+        at_work=tuple(
+            each
+            for each in living
+            if each.name in holders or (each.job_id == job_id and each.chunk_id is not None)
+        ),
         serving=sum(model in each.models and each.state != "draining" for each in living),
         load_failures=tuple(workers.load_failures(session, model)),
     )

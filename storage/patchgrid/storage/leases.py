@@ -197,6 +197,12 @@ def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> 
     return row is not None
 
 
+def holders(session: Session, job_id: int) -> set[str]:
+    """Give the names of those who hold chunks of a job, dead or alive."""
+    held = select(chunk.c.worker).where(chunk.c.job_id == job_id, chunk.c.state == "leased")
+    return {name for name in session.scalars(held) if name is not None}
+
+
 def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | None = None) -> int:
     """Free the chunks leased to workers that are not `alive`; give their number.
 
