@@ -13,7 +13,6 @@ from patchgrid.storage._dialects import now
 from patchgrid.storage.leases import MAX_ATTEMPTS
 from support.fault_jobs import Trial, trial
 from support.fleet import Fleet, MakeFleet
-from support.servers import wait_for
 from support.standin import make_pairs
 
 #: Seconds from a kill that a chunk may take beyond its lease.
@@ -46,8 +45,7 @@ def kill_one(work: Trial, fleet: Fleet, rng: random.Random) -> Kill | None:
     with work.database.read() as session:
         at = session.scalar(select(now()))
     assert at is not None
-    fleet.send(pid, signal.SIGKILL)
-    wait_for(lambda: pid in fleet.nursery.ended)
+    fleet.kill(pid)
     return Kill(at, None if held is None else range(held.first, held.last))
 
 

@@ -131,12 +131,15 @@ class Fleet:
         with self._changing:
             if not self.keeping:
                 return
-            for pid in [pid for pid in self.pids if pid in self.nursery.ended]:
-                self.pids.remove(pid)
-                self.codes.append(self.nursery.ended[pid])
+            self._bury()
             while len(self.pids) < self.size:
                 changed = self.next_options.pop(0) if self.next_options else {}
                 self.pids.append(self.nursery.start(dataclasses.replace(self.options, **changed)))
+
+    def _bury(self) -> None:
+        for pid in [pid for pid in self.pids if pid in self.nursery.ended]:
+            self.pids.remove(pid)
+            self.codes.append(self.nursery.ended[pid])
 
     def _keep_always(self) -> None:
         while not self._ending.wait(0.05):
@@ -166,9 +169,15 @@ class Fleet:
         wait_for(lambda: pid in self.nursery.ended or frozen())
         return pid not in self.nursery.ended
 
+    def kill(self, pid: int) -> None:
+        """Kill a worker, and wait until it has ended."""
+        self.send(pid, signal.SIGKILL)
+        wait_for(lambda: pid in self.nursery.ended)
+
     def end(self, seconds: float = PATIENCE) -> list[int]:
         """Tell all workers to end (SIGTERM), wait until they have; give their exit codes."""
         with self._changing:
+            self._bury()
             self.keeping = False
             last = list(self.pids)
         for pid in last:
