@@ -80,7 +80,7 @@ def assert_work_goes_on_without_redis(
     chunks = int(13 * seconds) + 20  # ten a second, and some left when it is back
     with (
         trial(url, folder, make_pairs(2 * chunks)) as work,
-        make_fleet(url, workers, broker=redis.url, pair_seconds=workers / 20) as fleet,
+        make_fleet(url, workers, broker=redis.url, pair_seconds=workers / 40) as fleet,
     ):
         work.wait_until_done(5, fleet)
         redis.kill()
