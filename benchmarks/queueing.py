@@ -137,7 +137,7 @@ def finished(database: Database, job: JobRecord) -> JobRecord:
         if record.finished_at is not None:
             assert record.state == "done", record.error
             return record
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def make_pairs(number: int) -> list[Pair]:
