@@ -18,7 +18,7 @@ demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into
 test: lint ## Lint, then run every test
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-faults: $(READY) ## Kill, stop, cut off and poison workers, Redis and PostgreSQL at length (about an hour)
+faults: $(READY) ## Kill, stop, cut off and poison workers, Redis and PostgreSQL at length (three quarters of an hour)
 	$(THREADS) $(BIN)/python -m pytest -m slow --timeout 3600
 
 lint: $(READY) ## Ruff, mypy and the import contracts
