@@ -31,10 +31,8 @@ format: $(READY) ## Format and sort imports
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY) ## Run the benchmarks (about half an hour on two cores)
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/storage.py
-	$(BIN)/python benchmarks/queue.py
+bench: $(READY) ## Run the benchmarks and write docs/benchmarks.md (about 20 minutes on two cores)
+	$(BIN)/python benchmarks/report.py
 
 setup: $(READY) ## Make the virtual environment
 

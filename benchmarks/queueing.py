@@ -23,8 +23,8 @@ import click
 import numpy as np
 
 from patchgrid.engine.names import HEAD_SITES
-from patchgrid.engine.results import PairResult
-from patchgrid.engine.types import Component, JobSpec, Pair
+from patchgrid.engine.results import Measured, PairResult
+from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.storage import Database, jobs
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.provenance import Provenance
@@ -57,25 +57,21 @@ class Instant:
         )
     )
 
-    def attribute(
+    def measure(
         self,
         pairs: Sequence[Pair],
+        _choose: object,
         *,
         sites: Sequence[str],
         on_batch: Callable[[float], None],
         **_: object,
-    ) -> list[PairResult]:
+    ) -> list[Measured]:
         scores = {
             site: np.ones((LAYERS, 8, HEADS) if site in HEAD_SITES else (LAYERS, 8), np.float32)
             for site in sites
         }
         on_batch(len(pairs))
-        return [PairResult(scores, 1.0, -1.0, TOKENS, TOKENS) for _ in pairs]
-
-    def patch_cells(
-        self, _pairs: Sequence[Pair], cells: Sequence[tuple[int, Component]], **_: object
-    ) -> tuple[np.ndarray, dict[int, str]]:
-        return np.ones(len(cells), np.float32), {}
+        return [Measured(PairResult(scores, 1.0, -1.0, TOKENS, TOKENS)) for _ in pairs]
 
 
 TOKENS = tuple(f" token{number}" for number in range(8))
@@ -201,15 +197,17 @@ class Recorder:
         self.asked: list[Callable[[], object]] = []
 
     def attribute(self, *args: Any, **options: Any) -> Any:
-        return self._note(self._engine.attribute, args, options)
-
-    def patch_cells(self, *args: Any, **options: Any) -> Any:
-        return self._note(self._engine.patch_cells, args, options)
-
-    def _note(self, call: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         alone = {name: value for name, value in options.items() if name != "on_batch"}
-        self.asked.append(lambda: call(*args, **alone))
-        return call(*args, **options)
+        self.asked.append(lambda: self._engine.attribute(*args, **alone))
+        return self._engine.attribute(*args, **options)
+
+    def measure(self, pairs: Sequence[Pair], choose: Any, **options: Any) -> Any:
+        alone = {name: value for name, value in options.items() if name != "on_batch"}
+        measured = self._engine.measure(pairs, choose, **options)
+        # Asked again, the engine is told what to patch: drawing it is the job's work, not the engine's.
+        chosen = [each.components for each in measured]
+        self.asked.append(lambda: self._engine.measure(pairs, lambda place, _: chosen[place], **alone))
+        return measured
 
 
 def load_engine(folder: str) -> Any:
@@ -229,9 +227,9 @@ def record(folder: str, spec: JobSpec, pairs: Sequence[Pair], chunk_size: int) -
     recorder = Recorder(load_engine(spec.model))
     with Database.open(f"sqlite:///{folder}/recorded.db") as database:
         run_job(database, recorder, submit(database, spec, pairs, chunk_size))  # type: ignore[arg-type]
-    calls = -(-len(pairs) // chunk_size) * (2 if spec.exact else 1)
+    calls = -(-len(pairs) // chunk_size)
     asked = recorder.asked[-calls:]
-    assert len(recorder.asked) - calls in (0, 1), "a job asks for its pilot, then twice a chunk"
+    assert len(recorder.asked) - calls in (0, 1), "a job asks for its pilot, then once a chunk"
 
     def ask() -> None:
         for each in asked:

@@ -1,13 +1,14 @@
 """Two ways of doing one thing, timed in turn."""
 
-import platform
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from statistics import median
 
-import torch
+import numpy as np
+
+#: Largest difference of two sides in float32, as a share of the largest value.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -17,31 +18,37 @@ class Timing:
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
 
-    def line(self, work: str, count: int, ours: str, theirs: str) -> str:
-        """Write rates and their ratio, the median of the rounds with the extremes behind it."""
-        ratios = sorted(b / a for a, b in zip(self.ours, self.theirs, strict=True))
-        rate_ours, rate_theirs = (count / statistics.median(x) for x in (self.ours, self.theirs))
-        return (
-            f"{work}: {ours} {rate_ours:.1f}/s, {theirs} {rate_theirs:.1f}/s, "
-            f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        )
+    @property
+    def speedups(self) -> list[float]:
+        """Their time over ours, one a round."""
+        return [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Rounds done in a second by each side, by the median of the rounds."""
+        return 1 / median(self.ours), 1 / median(self.theirs)
 
 
 def in_turn(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> Timing:
-    """Time both sides alternately after one unmeasured round of each."""
+    """Time both sides alternately; both have run once before, where their numbers were compared."""
     seconds: tuple[list[float], list[float]] = ([], [])
-    for count in range(rounds + 1):
-        for side, work in enumerate((ours, theirs)):
-            began = time.perf_counter()
-            work()
-            if count:
-                seconds[side].append(time.perf_counter() - began)
+    for _ in range(rounds):
+        for side, work in zip(seconds, (ours, theirs), strict=True):
+            side.append(seconds_of(work))
     return Timing(tuple(seconds[0]), tuple(seconds[1]))
 
 
-def machine() -> str:
-    """Name the machine and the versions that a figure was measured with."""
-    packages = ", ".join(
-        f"{name} {version(name)}" for name in ("patchgrid", "torch", "transformers", "nnsight")
-    )
-    return f"{platform.machine()}, {torch.get_num_threads()} threads; {packages}"
+def seconds_of(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def check(ours: np.ndarray, theirs: np.ndarray, what: str, tolerance: float = TOLERANCE) -> None:
+    """End the program unless both sides computed the same numbers, and numbers they are."""
+    if ours.shape != theirs.shape:
+        raise SystemExit(f"{what}: the two sides gave {ours.shape} and {theirs.shape} numbers")
+    error = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    print(f"{what}: largest difference {error:.1e} of the largest value")
+    if not error < tolerance:  # NaN is not below it
+        raise SystemExit(f"{what}: the two sides did not compute the same")

@@ -1,11 +1,62 @@
 """From text to token ids: what is refused, and why."""
 
+import dataclasses
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from transformers import ByT5Tokenizer
 
 from patchgrid.engine import Pair, TokenText
 from patchgrid.engine.errors import PairError, SpecError
-from patchgrid.engine.tokens import PairTokenizer
+from patchgrid.engine.tokens import PairTokenizer, TokenPair, TokenTexts
 from support.vocabulary import BOS, VOCABULARY, build_tokenizer, token_id
+
+#: What only the tokenizer can tell: changes to a good pair, and why it is refused then.
+REFUSED: list[tuple[dict[str, object], str]] = [
+    ({"corrupted": "John gave it to the"}, "clean has 4 tokens, corrupted 5"),
+    ({"corrupted": "Mary gave it to"}, "the same tokens: nothing to patch"),
+    ({"correct": " John Mary"}, "correct answer ' John Mary' is 2 tokens after the prompt, not one"),
+    ({"correct": ""}, "correct answer '' is 0 tokens after the prompt, not one"),
+    ({"incorrect": " John"}, "' John' is both a correct and an incorrect answer"),
+    ({"correct": 10_000}, "correct token id 10000 is not in the model's vocabulary"),
+    ({"correct": -1}, "correct token id -1 is not in the model's vocabulary"),
+    ({"correct": TokenText(" John Mary")}, "correct answer ' John Mary' is 2 tokens by itself, not one"),
+    ({"clean": "Mary saw a ca", "corrupted": "John saw a ca", "correct": "t"}, "merges with the end"),
+    ({"spans": {"verb": (1, 9)}}, "span 'verb' ends at 9, but the prompts have"),
+]
+#: Changes that leave it a good pair; the last two are warned of.
+ACCEPTED: list[dict[str, object]] = [
+    {},
+    {"correct": (" John", token_id(" Tom"), TokenText("Anna"))},
+    {"spans": {"verb": (1, 2)}},
+    {"clean": "Mary gave it\n", "corrupted": "John gave it\n", "correct": "John", "incorrect": "Mary"},
+    {"correct": "John"},
+    {"clean": "When Mary, the cat.", "corrupted": "When John, the cat.", "incorrect": (" Tom", "Mary")},
+]
+
+
+class WholeTexts:
+    """A tokenizer that says nothing of how it works, and encodes each text whole and by itself."""
+
+    def __init__(self, made: Any = None) -> None:
+        self._made = made or build_tokenizer()
+        self.bos_token_id = self._made.bos_token_id
+        self.calls: list[str | list[str]] = []
+        self.decoded: Counter[int] = Counter()
+
+    def __call__(self, text: str | list[str], **options: Any) -> Any:
+        """Encode a text, or several one by one."""
+        self.calls.append(text)
+        if isinstance(text, str):
+            return self._made(text, **options)
+        return SimpleNamespace(input_ids=[self._made(one, **options).input_ids for one in text])
+
+    def decode(self, ids: list[int]) -> str:
+        """Decode, and count what was asked."""
+        self.decoded.update(ids)
+        return str(self._made.decode(ids))
 
 
 def tokenizer(*, bos: bool = False, context: int | None = None, prepend: bool | None = None) -> PairTokenizer:
@@ -23,6 +74,19 @@ def pair(**changes: object) -> Pair:
         "incorrect": " Mary",
     }
     return Pair(**(fields | changes))  # type: ignore[arg-type]
+
+
+def outcome(made: TokenPair | PairError) -> TokenPair | str:
+    """What can be compared."""
+    return str(made) if isinstance(made, PairError) else made
+
+
+def alone(tokenize: PairTokenizer, one: Pair, index: int) -> TokenPair | str:
+    """Tokenize a pair by itself."""
+    try:
+        return tokenize(one, index)
+    except PairError as error:
+        return str(error)
 
 
 def test_an_answer_is_the_token_that_it_adds_to_the_prompt() -> None:
@@ -54,20 +118,7 @@ def test_a_bos_that_the_tokenizer_lacks_is_refused() -> None:
         PairTokenizer(made, vocabulary=len(VOCABULARY), context=None, prepend_bos=True)
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"corrupted": "John gave it to the"}, "clean has 4 tokens, corrupted 5"),
-        ({"corrupted": "Mary gave it to"}, "the same tokens: nothing to patch"),
-        ({"correct": " John Mary"}, "correct answer ' John Mary' is 2 tokens after the prompt, not one"),
-        ({"incorrect": " John"}, "' John' is both a correct and an incorrect answer"),
-        ({"correct": 10_000}, "correct token id 10000 is not in the model's vocabulary"),
-        ({"correct": -1}, "correct token id -1 is not in the model's vocabulary"),
-        ({"correct": TokenText(" John Mary")}, "correct answer ' John Mary' is 2 tokens by itself, not one"),
-        ({"clean": "Mary saw a ca", "corrupted": "John saw a ca", "correct": "t"}, "merges with the end"),
-        ({"spans": {"verb": (1, 9)}}, "span 'verb' ends at 9, but the prompts have 4 tokens"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "reason"), REFUSED)
 def test_what_only_the_tokenizer_can_tell_fails_the_pair(changes: dict[str, object], reason: str) -> None:
     """Each with its own reason."""
     with pytest.raises(PairError, match=reason):
@@ -95,3 +146,61 @@ def test_the_first_difference_is_found() -> None:
     """Positions before it are the same in both prompts."""
     made = tokenizer()(pair(clean="When Mary gave it to", corrupted="When John gave it to"), 3)
     assert (made.first_difference, made.index, made.length) == (1, 3, 5)
+
+
+def test_the_first_difference_follows_the_prompts() -> None:
+    """It is made once, with the pair; prompts that never differ do so at their end."""
+    made = TokenPair(0, (1, 2, 3), (1, 5, 6), (7,), (8,))
+    assert made.first_difference == 1
+    assert dataclasses.replace(made, corrupted=(1, 2, 4)).first_difference == 2
+    assert dataclasses.replace(made, corrupted=made.clean).first_difference == 3
+
+
+@pytest.mark.parametrize("prepend", [None, True])
+def test_pairs_tokenized_together_are_what_each_is_alone(prepend: bool | None) -> None:
+    """Good and bad, warned of or not, in their order, however many."""
+    changed: list[Any] = [*(changes for changes, _ in REFUSED), *ACCEPTED, {"clean": "", "corrupted": ""}]
+    mixed = [pair(**changes) for changes in changed] * 25
+    together = tokenizer(prepend=prepend, context=6).many(mixed, first=7)
+    whole = PairTokenizer(WholeTexts(), vocabulary=len(VOCABULARY), context=6, prepend_bos=prepend)
+    expected = [alone(whole, one, index) for index, one in enumerate(mixed, start=7)]
+    assert [outcome(made) for made in together] == expected
+    assert len({made for made in expected if isinstance(made, str)}) > len(REFUSED)
+    warned = [isinstance(made, TokenPair) and made.warning is not None for made in expected]
+    assert sum(warned) == 25 * (2 if prepend is None else 1)  # the BOS makes one of them too long
+
+
+def test_no_pairs_are_none() -> None:
+    """The tokenizer is not asked then."""
+    assert tokenizer().many([]) == []
+
+
+def test_the_tokenizer_is_asked_for_each_text_once() -> None:
+    """One call for pairs that share texts."""
+    made = WholeTexts()
+    PairTokenizer(made, vocabulary=len(VOCABULARY), context=None, prepend_bos=False).many(
+        [pair(), pair(correct=" Tom"), pair(correct=3, incorrect=TokenText("Mary")), pair(correct="Tom")]
+    )
+    (texts,) = made.calls
+    starts = ("Mary gave it to", "John gave it to", "Mary")
+    answers = (" John", " Mary", " Tom", "Tom")
+    assert sorted(texts) == sorted((*starts, *(starts[0] + answer for answer in answers)))
+
+
+def test_a_tokenizer_in_plain_python_will_do() -> None:
+    """ByT5's tokens are bytes, numbered from 3."""
+    tokenize = PairTokenizer(ByT5Tokenizer(), vocabulary=384, context=None, prepend_bos=None)
+    good, bad = tokenize.many([pair(correct="x", incorrect="y"), pair()])
+    assert isinstance(good, TokenPair)
+    assert good.clean == tuple(byte + 3 for byte in b"Mary gave it to")
+    assert (good.correct, good.incorrect) == ((ord("x") + 3,), (ord("y") + 3,))
+    assert outcome(bad) == "correct answer ' John' is 5 tokens after the prompt, not one"
+
+
+def test_each_token_has_its_own_text_and_is_decoded_once() -> None:
+    """A text is remembered for the tokenizer that gave it."""
+    made = WholeTexts()
+    texts = TokenTexts(made)
+    ids = tuple(token_id(text) for text in ("Mary", " gave", " it", " gave"))
+    assert texts(ids) == texts(ids) == ("Mary", " gave", " it", " gave")
+    assert set(made.decoded.values()) == {1}

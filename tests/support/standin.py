@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from patchgrid.engine.errors import ModelError
 from patchgrid.engine.names import HEAD_SITES
-from patchgrid.engine.results import PairResult
+from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, Pair
 from patchgrid.storage.provenance import Provenance
 from patchgrid.workers.models import ModelKey
@@ -68,23 +68,30 @@ class StandIn:
             on_batch(len(group))
         return results
 
-    def patch_cells(
+    def measure(
         self,
         pairs: Sequence[Pair],
-        cells: Sequence[tuple[int, Component]],
+        choose: Callable[[int, PairResult], Sequence[Component]] | None,
         *,
+        sites: Sequence[str] = ("z", "mlp_out"),
         on_batch: Callable[[float], None] = lambda _finished: None,
         **_options: object,
-    ) -> tuple[Floats, dict[int, str]]:
-        """Give the effects of cells: a fixed function of their scores."""
-        scores = {
-            (index, site): _site_scores(pairs[index], site)
-            for index, site in {(index, component.site) for index, component in cells}
-        }
-        effects = [_effect(scores[index, component.site], component) for index, component in cells]
+    ) -> list[Measured]:
+        """Score every pair, then patch what is chosen; either takes its time."""
+        if choose is None:
+            return [Measured(result) for result in self.attribute(pairs, sites=sites, on_batch=on_batch)]
+        results = self.attribute(pairs, sites=sites, on_batch=lambda count: on_batch(count / 2))
         for group in self._batches(pairs):
-            on_batch(len(group))
-        return np.array(effects, dtype=np.float32), {}
+            on_batch(len(group) / 2)
+        return [
+            self._patched(pair, result, choose(place, result))
+            for place, (pair, result) in enumerate(zip(pairs, results, strict=True))
+        ]
+
+    def _patched(self, pair: Pair, result: PairResult, components: Sequence[Component]) -> Measured:
+        """Give the effects of components: a fixed function of their scores."""
+        effects = [_effect(_site_scores(pair, component.site), component) for component in components]
+        return Measured(result, tuple(components), np.array(effects, dtype=np.float32))
 
     def close(self) -> None:
         """Give up the model."""

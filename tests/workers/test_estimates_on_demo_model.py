@@ -13,7 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from patchgrid.engine import Component, Engine, JobSpec, Pair, PairResult
+from patchgrid.engine.calls import Choose
 from patchgrid.engine.provenance import ModelProvenance
+from patchgrid.engine.results import Measured
 from patchgrid.estimates import estimate, pilot_rows
 from patchgrid.pairs import PairFile
 from patchgrid.workers.measuring import measure_chunk
@@ -42,12 +44,16 @@ class Recording:
         """Look up the results of pairs."""
         return [self.results[self.pairs.index(pair)] for pair in pairs]
 
-    def patch_cells(
-        self, _pairs: Sequence[Pair], cells: Sequence[tuple[int, Component]], **_: object
-    ) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Look up the effects of cells."""
-        found = [self.effects[c.site][(pair, c.layer, *_head(c))] for pair, c in cells]
-        return np.array(found, np.float32), {}
+    def measure(self, pairs: Sequence[Pair], choose: Choose, **_: object) -> list[Measured]:
+        """Look up the results of pairs, and the effects of what is chosen."""
+        return [
+            self._measured(place, result, choose(place, result))
+            for place, result in enumerate(self.attribute(pairs))
+        ]
+
+    def _measured(self, pair: int, result: PairResult, chosen: Sequence[Component]) -> Measured:
+        effects = [self.effects[c.site][(pair, c.layer, *_head(c))] for c in chosen]
+        return Measured(result, tuple(chosen), np.array(effects, np.float32))
 
 
 def _head(component: Any) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """`submit --dry-run`: what a job would be, and which of its pairs would fail, without a database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from patchgrid.cli.engines import is_installed, quietly
@@ -16,7 +17,10 @@ from patchgrid.pairs import PairFile, PairSummary
 
 if TYPE_CHECKING:
     from patchgrid.cli.context import Settings
-    from patchgrid.engine.tokens import PairTokenizer
+    from patchgrid.engine.tokens import PairTokenizer, TokenPair
+
+#: Pairs held at once.
+_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +86,21 @@ def load_tokenizer(spec: JobSpec) -> "tuple[PairTokenizer | None, str]":
 def tokenize(tokenizer: "PairTokenizer", pairs: Iterable[Pair]) -> Tokenized:
     """Tokenize every pair and count those that a worker would fail."""
     reasons, warnings, failing = Kinds(), Kinds(), 0
-    for index, pair in enumerate(pairs):
-        try:
-            warning = tokenizer(pair, index).warning
-        except PairError as error:
+    for index, (pair, found) in enumerate(_each(tokenizer, pairs)):
+        if isinstance(found, PairError):
             failing += 1
-            reasons.add(str(error), example=f"pair {pair.id or index}: {error}")
-        else:
-            if warning is not None:
-                warnings.add(warning)
+            reasons.add(str(found), example=f"pair {pair.id or index}: {found}")
+        elif found.warning is not None:
+            warnings.add(found.warning)
     return Tokenized(failing, reasons.listed(), warnings.listed())
+
+
+def _each(
+    tokenizer: "PairTokenizer", pairs: Iterable[Pair]
+) -> "Iterator[tuple[Pair, TokenPair | PairError]]":
+    rest = iter(pairs)
+    while batch := list(islice(rest, _BATCH)):
+        yield from zip(batch, tokenizer.many(batch), strict=True)
 
 
 def _say_tokenized(found: Tokenized, total: int) -> None:

@@ -8,40 +8,12 @@ import nnsight
 import torch
 from einops import rearrange
 from torch import Tensor
+from transformers import DynamicCache
 
-from patchgrid.engine.batches import Batch
 from patchgrid.engine.layout import Block, Layout
 from patchgrid.engine.loading import LoadedModel
-
-
-@dataclass(slots=True)
-class Activations:
-    """What one run computed; `position` is padded."""
-
-    #: float32 `[pair, vocabulary]` logits of the last position.
-    logits: Tensor
-    #: `[pair, position, d_model]`: each block's input, then the last block's output (n_layers + 1).
-    stream: list[Tensor] = field(default_factory=list)
-    #: `[pair, position, head * head_dim]` a layer, empty where not asked for.
-    z: list[Tensor] = field(default_factory=list)
-    #: `[pair, position, d_model]` a layer, empty where not asked for.
-    attn_out: list[Tensor] = field(default_factory=list)
-    #: `[pair, position, d_model]` a layer, empty where not asked for.
-    mlp_out: list[Tensor] = field(default_factory=list)
-
-    def at(self, site: str, layer: int) -> Tensor:
-        """The activation of a site, `[pair, position, width]`; for z, width is head * head_dim."""
-        match site:
-            case "resid_pre":
-                return self.stream[layer]
-            case "resid_mid":
-                return self.stream[layer] + self.attn_out[layer]
-            case "resid_post":
-                return self.stream[layer + 1]
-            case _:
-                parts: list[Tensor] = getattr(self, site)
-                return parts[layer]
-
+from patchgrid.engine.past import Past
+from patchgrid.engine.rows import Rows
 
 #: The parts of `Activations`, beside the stream, that each site needs.
 PARTS = {
@@ -54,58 +26,156 @@ PARTS = {
 }
 
 
+@dataclass(slots=True)
+class Activations:
+    """What one run computed, from one position of the batch on (`Asked.keep_from`) to the last.
+
+    Where the last block worked for the last position only, that is all there is of its z, attn_out and
+    mlp_out, and all that is right in its output.
+    """
+
+    #: `[row, d_model]`: what enters the head at the last position; without that shortcut, float32 logits
+    #: `[row, vocabulary]`.
+    last: Tensor
+    #: Keys and values of the whole rows, None where not asked for.
+    past: Past | None = None
+    #: `[row, position, d_model]`: each block's input, then the last block's output (n_layers + 1).
+    stream: list[Tensor] = field(default_factory=list)
+    #: `[row, position, head * head_dim]` a layer, empty where not asked for.
+    z: list[Tensor] = field(default_factory=list)
+    #: `[row, position, d_model]` a layer, empty where not asked for.
+    attn_out: list[Tensor] = field(default_factory=list)
+    #: `[row, position, d_model]` a layer, empty where not asked for.
+    mlp_out: list[Tensor] = field(default_factory=list)
+
+    def at(self, site: str, layer: int) -> Tensor:
+        """The activation of a site, `[row, position, width]`; for z, width is head * head_dim."""
+        match site:
+            case "resid_pre":
+                return self.stream[layer]
+            case "resid_mid":
+                added = self.attn_out[layer]
+                return self.stream[layer][:, -added.shape[1] :] + added
+            case "resid_post":
+                return self.stream[layer + 1]
+            case _:
+                parts: list[Tensor] = getattr(self, site)
+                return parts[layer]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of one run."""
+
+    #: Parts that are kept, beside the stream.
+    parts: frozenset[str]
+    #: Record the graph, from the first block's input on, for a backward pass.
+    grad: bool = False
+    #: Position at which the run starts; what lies before comes from `cache`.
+    start: int = 0
+    #: Keys and values of the positions before `start`; filled by the run where it keeps any.
+    cache: DynamicCache | None = None
+    #: First position whose activations are kept.
+    keep_from: int = 0
+
+
 def parts_for(sites: Collection[str]) -> frozenset[str]:
     """Name the parts that scoring or patching these sites needs."""
     return frozenset(part for site in sites for part in PARTS[site])
 
 
-def model_inputs(batch: Batch, tokens: Tensor) -> dict[str, Any]:
-    """Keyword arguments of a forward pass over one side of a batch."""
+def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
+    """Run rows of tokens and keep the stream and the named parts."""
+    blocks = model.layout.blocks
+    kept = Activations(torch.empty(0))
+    skip = asked.keep_from - asked.start
+    narrow = model.shortcuts.last_block
+    with (
+        torch.set_grad_enabled(asked.grad),
+        model.envoy.trace(**model_inputs(rows, asked.start, asked.cache)),
+    ):
+        first = blocks[0].layer.input
+        if asked.grad:
+            first.requires_grad_(requires_grad=True)
+        kept.stream.append(_tail(first, skip))
+        for block in blocks:
+            only_last = narrow and block is blocks[-1]
+            _keep_block(kept, block, asked, skip, first.shape, only_last=only_last)
+        kept.last = read_last(model)
+    if asked.cache is not None:
+        kept.past = Past.of(asked.cache)
+    return kept
+
+
+def model_inputs(rows: Rows, start: int, cache: DynamicCache | None) -> dict[str, Any]:
+    """Keyword arguments of a forward pass over rows, from one position on."""
     return {
-        "input_ids": tokens,
-        "attention_mask": batch.attention_mask,
-        "position_ids": batch.position_ids,
-        "use_cache": False,
+        "input_ids": rows.tokens[:, start:],
+        "attention_mask": rows.attention_mask,
+        "position_ids": rows.position_ids[:, start:],
+        "use_cache": cache is not None,
+        "past_key_values": cache,
         "logits_to_keep": 1,
     }
 
 
-def run(
-    model: LoadedModel, batch: Batch, tokens: Tensor, parts: Collection[str], *, grad: bool
-) -> Activations:
-    """Run one side of a batch and keep the stream and the named parts.
+def read_last(model: LoadedModel) -> Tensor:
+    """Inside a trace, read what `Activations.last` is; the head is not run if it need not be."""
+    last: Tensor
+    if model.shortcuts.head:
+        entering = model.layout.head.input
+        model.layout.head.skip(entering)
+        last = nnsight.save(entering[:, -1])
+    else:
+        last = nnsight.save(model.envoy.output.logits[:, -1].float())
+    return last
 
-    Parameters
-    ----------
-    tokens
-        `batch.clean` or `batch.corrupted`.
-    grad
-        Record the graph, from the first block's input on, for a backward pass.
+
+def work_for_last_only(block: Block) -> Tensor:
+    """Inside a trace, have the last block work for the last position only, from its `z` on; give that z.
+
+    What is added to the stream is then one position wide, and is added to every position: wrong for all
+    but the last, which is the only one that anything reads.
     """
-    inputs = model_inputs(batch, tokens)
-    blocks = model.layout.blocks
-    kept = Activations(torch.empty(0))
-    with torch.set_grad_enabled(grad), model.envoy.trace(**inputs):
-        first = blocks[0].layer.input
-        if grad:
-            first.requires_grad_(requires_grad=True)
-        kept.stream.append(first)
-        for block in blocks:
-            _keep_block(kept, block, parts, first.shape)
-        logits = nnsight.save(model.envoy.output.logits)
-    kept.logits = logits[:, -1].float()
-    return kept
+    z: Tensor = block.projection.input[:, -1:]
+    block.projection.input = z
+    return z
 
 
-def _keep_block(kept: Activations, block: Block, parts: Collection[str], shape: torch.Size) -> None:
+def _keep_block(
+    kept: Activations,
+    block: Block,
+    asked: Asked,
+    skip: int,
+    shape: torch.Size,
+    *,
+    only_last: bool,
+) -> None:
     """Read one block's parts in the order in which the forward pass reaches them."""
+    parts = asked.parts
+    if only_last:
+        skip = 0
+        shape = torch.Size((shape[0], 1, shape[2]))
+        z = work_for_last_only(block)
+    elif "z" in parts:
+        z = block.projection.input
     if "z" in parts:
-        kept.z.append(block.projection.input)
+        kept.z.append(_tail(z, skip))
     if "attn_out" in parts:
-        kept.attn_out.append(first_output(block.attn_out.output))
+        kept.attn_out.append(_tail(first_output(block.attn_out.output), skip))
+    if only_last:
+        block.mlp.input = block.mlp.input[:, -1:]
     if "mlp_out" in parts:
-        kept.mlp_out.append(block.mlp_out.output.view(shape))  # OPT's MLP sees the batch flattened
-    kept.stream.append(block.layer.output)
+        # OPT's MLP sees the batch flattened.
+        kept.mlp_out.append(_tail(block.mlp_out.output.view(shape), skip))
+    # A graph needs the very tensor that the model goes on with.
+    stream = block.layer.output
+    kept.stream.append(stream[:, -1:].contiguous() if only_last and not asked.grad else _tail(stream, skip))
+
+
+def _tail(tensor: Tensor, skip: int) -> Tensor:
+    """Keep the positions from one on, and not the memory of the others."""
+    return tensor[:, skip:].contiguous() if skip else tensor
 
 
 def first_output(output: Any) -> Tensor:

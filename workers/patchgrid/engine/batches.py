@@ -25,6 +25,8 @@ class Batch:
     #: bool `[pair, position]`, true from the first token at which the prompts differ.
     differs: Tensor
     answers: Answers
+    #: For each pair, the padded position of the first token at which its prompts differ.
+    starts: tuple[int, ...]
 
     @property
     def width(self) -> int:
@@ -39,20 +41,44 @@ class Batch:
 def fill(
     pairs: Sequence[TokenPair], batch_tokens: int, boundary: int | None = None
 ) -> Iterator[tuple[TokenPair, ...]]:
-    """Group pairs by length into batches of at most `batch_tokens` padded tokens, at least one pair each.
+    """Group pairs into batches of at most `batch_tokens` padded tokens, at least one pair each.
+
+    Pairs with about as many tokens from their first difference on come together, as this is what most of
+    the work is done for; pairs that share a clean prompt do, too.
 
     Pairs of up to `boundary` tokens and longer ones never share a batch.
     """
     group: list[TokenPair] = []
-    for pair in sorted(pairs, key=lambda pair: pair.length):
-        full = pair.length * (len(group) + 1) > batch_tokens
-        crosses = boundary is not None and bool(group) and group[-1].length <= boundary < pair.length
-        if group and (full or crosses):
+    width = 0
+    for pair in _in_order(pairs, boundary):
+        width = max(width, pair.length)
+        full = width * (len(group) + 1) > batch_tokens
+        if group and (full or _is_long(group[-1], boundary) != _is_long(pair, boundary)):
             yield tuple(group)
-            group = []
+            group, width = [], pair.length
         group.append(pair)
     if group:
         yield tuple(group)
+
+
+def _in_order(pairs: Sequence[TokenPair], boundary: int | None) -> list[TokenPair]:
+    longest: dict[tuple[int, ...], int] = {}
+    for pair in pairs:
+        longest[pair.clean] = max(_differing(pair), longest.get(pair.clean, 0))
+
+    def place(pair: TokenPair) -> tuple[bool, int, int, tuple[int, ...]]:
+        return _is_long(pair, boundary), longest[pair.clean], pair.length, pair.clean
+
+    return sorted(pairs, key=place)
+
+
+def _differing(pair: TokenPair) -> int:
+    """Count the tokens from the first difference on."""
+    return pair.length - pair.first_difference
+
+
+def _is_long(pair: TokenPair, boundary: int | None) -> bool:
+    return boundary is not None and pair.length > boundary
 
 
 def make_batch(pairs: Sequence[TokenPair], pad: int, device: torch.device) -> Batch:
@@ -77,6 +103,7 @@ def make_batch(pairs: Sequence[TokenPair], pad: int, device: torch.device) -> Ba
         mask[row, start:] = 1
         differs[row, start + pair.first_difference :] = True
     position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
+    starts = tuple(width - _differing(pair) for pair in pairs)
     answers = Answers.of([pair.correct for pair in pairs], [pair.incorrect for pair in pairs], device)
     return Batch(
         tuple(pairs),
@@ -86,4 +113,5 @@ def make_batch(pairs: Sequence[TokenPair], pad: int, device: torch.device) -> Ba
         position_ids.to(device),
         differs.to(device),
         answers,
+        starts,
     )

@@ -1,24 +1,28 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from patchgrid.engine import names
-from patchgrid.engine.batches import fill, make_batch
+from patchgrid.engine.batches import fill
+from patchgrid.engine.calls import Call, Choose, OnBatch
 from patchgrid.engine.errors import ComponentError, PairError, SpecError
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
 from patchgrid.engine.memory import in_halves, is_out_of_memory
-from patchgrid.engine.methods import METHODS, BatchScores, Question
-from patchgrid.engine.patching import Copy, effects
+from patchgrid.engine.methods import METHODS
+from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
-from patchgrid.engine.results import PairResult
+from patchgrid.engine.question import Question
+from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.selfcheck import SelfCheck, check_parts
-from patchgrid.engine.tokens import PairTokenizer, TokenPair, token_texts
+from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.tokens import PairTokenizer, TokenPair
 from patchgrid.engine.types import Component, Pair
 
 #: Padded tokens of a batch, by device: what was fastest on a CPU, and what fills a GPU.
@@ -27,8 +31,6 @@ _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
 
 #: A cell: place of the pair in the caller's list, and the component patched.
 Cell = tuple[int, Component]
-#: Takes the number of pairs that a forward pass finished: a fraction where a batch takes several.
-OnBatch = Callable[[float], None]
 
 
 def _ignore(_finished: float) -> None:
@@ -42,13 +44,24 @@ class Engine:
     other threads wait.
     """
 
-    def __init__(self, model: LoadedModel, provenance: ModelProvenance) -> None:
-        self._model = model
+    def __init__(
+        self, model: LoadedModel, provenance: ModelProvenance, shortcuts: Shortcuts | None = None
+    ) -> None:
         self._one_at_a_time = threading.Lock()
         #: Where this engine's numbers come from.
         self.provenance = provenance
         #: What the check on load measured.
         self.self_check: SelfCheck = check_parts(model)
+        self._model = replace(model, shortcuts=find_shortcuts(model) if shortcuts is None else shortcuts)
+
+    @property
+    def shortcuts(self) -> Shortcuts:
+        """The ways to compute less that this model allows, and the engine takes."""
+        return self._model.shortcuts
+
+    def with_shortcuts(self, shortcuts: Shortcuts) -> "Engine":
+        """Give an engine of the same model that takes these; one that the model does not allow is wrong."""
+        return Engine(self._model, self.provenance, shortcuts)
 
     @classmethod
     def load(
@@ -116,22 +129,78 @@ class Engine:
         SpecError
             An unknown site, method, direction or metric, or one that the model does not have.
         """
+        measured = self.measure(
+            pairs,
+            None,
+            sites=sites,
+            method=method,
+            direction=direction,
+            metric=metric,
+            prepend_bos=prepend_bos,
+            batch_tokens=batch_tokens,
+            on_batch=on_batch,
+        )
+        return [each.result for each in measured]
+
+    def measure(
+        self,
+        pairs: Sequence[Pair],
+        choose: Choose | None,
+        *,
+        sites: Sequence[str] = _DEFAULT_SITES,
+        method: str = "atp",
+        direction: str = "denoise",
+        metric: str = "logit_diff",
+        prepend_bos: bool | None = None,
+        batch_tokens: int | None = None,
+        on_batch: OnBatch = _ignore,
+    ) -> list[Measured]:
+        """Score every component of the sites for every pair, and patch some of them exactly.
+
+        `attribute` and `patch` in one, which tokenizes the pairs and makes the unpatched runs once.
+
+        Parameters
+        ----------
+        choose
+            Takes a pair's place in `pairs` and its scores, gives the components to patch, all at the sites
+            asked for; not asked for pairs that cannot be measured, and again where memory runs out. None:
+            patch nothing.
+        on_batch
+            Called after each forward pass with the number of pairs it finished, a fraction of its batch's;
+            what it raises ends the call.
+
+        The others are those of `attribute`.
+
+        Returns
+        -------
+        One result a pair, in order. A pair that cannot be measured has its reason in `error`.
+
+        Raises
+        ------
+        SpecError
+            As `attribute`.
+        ComponentError
+            A component that the model, the pair or `sites` does not have.
+        """
         names.check_name("method", method, tuple(METHODS))
         question = self._question(sites, metric, direction)
-        results = [_failed("not measured")] * len(pairs)
 
-        def fail(index: int, reason: str) -> None:
-            results[index] = _failed(reason)
+        def checked(index: int, result: PairResult) -> Sequence[Component]:
+            assert choose is not None, "nothing is chosen where no one asks"
+            components = choose(index, result)
+            for component in components:
+                self._check_asked(component, question)
+            return components
 
-        def score(group: Sequence[TokenPair]) -> None:
-            batch = make_batch(group, self._model.pad, self._model.device)
-            scores = METHODS[method](self._model, batch, question)
-            for pair, result in zip(group, self._unpack(group, batch.width, scores), strict=True):
-                results[pair.index] = result
-            on_batch(len(group))
-
-        self._in_batches(self._tokenize(pairs, prepend_bos, fail), batch_tokens, score, fail)
-        return results
+        call = Call(
+            self._model,
+            question,
+            method,
+            None if choose is None else checked,
+            self._budget(batch_tokens),
+            on_batch,
+        )
+        return self._run(call, pairs, prepend_bos, range(len(pairs)))
 
     def patch(
         self,
@@ -197,35 +266,22 @@ class Engine:
         if not cells:
             return np.empty(0, dtype=np.float32), {}
         sites = tuple(dict.fromkeys(component.site for _, component in cells))
-        question = self._question(sites, metric, direction)
-        values = np.full(len(cells), np.nan, dtype=np.float32)
-        errors: dict[int, str] = {}
-        places: dict[int, list[int]] = {index: [] for index, _ in cells}
+        places: dict[int, list[int]] = {}
         for place, (index, _) in enumerate(cells):
-            places[index].append(place)
-        good = self._tokenize(pairs, prepend_bos, errors.__setitem__)
-        budget = self._budget(batch_tokens)
+            places.setdefault(index, []).append(place)
 
-        def measure(group: Sequence[TokenPair]) -> None:
-            batch = make_batch(group, self._model.pad, self._model.device)
-            chosen = [(row, place) for row, pair in enumerate(group) for place in places[pair.index]]
-            copies = [Copy(row, cells[place][1]) for row, place in chosen]
-            left = float(len(group))
+        def choose(index: int, _result: PairResult) -> Sequence[Component]:
+            return [cells[place][1] for place in places[index]]
 
-            def on_forward(count: int) -> None:
-                nonlocal left
-                left -= len(group) * count / len(copies)
-                on_batch(len(group) * count / len(copies))
-
-            found = effects(self._model, batch, copies, question, budget, on_forward)
-            values[[place for _, place in chosen]] = found.numpy()
-            on_batch(left)
-
-        wanted = [pair for pair in good if pair.index in places]
-        self._in_batches(wanted, batch_tokens, measure, errors.__setitem__)
-        for place in np.flatnonzero(~np.isfinite(values)).tolist():
-            index, component = cells[place]
-            errors.setdefault(index, f"the effect of {component.name} is not finite")
+        question = self._question(sites, metric, direction)
+        call = Call(self._model, question, None, choose, self._budget(batch_tokens), on_batch)
+        values = np.full(len(cells), np.nan, dtype=np.float32)
+        errors = {}
+        for index, measured in enumerate(self._run(call, pairs, prepend_bos, places)):
+            if len(measured.effects):
+                values[places[index]] = measured.effects
+            if measured.error is not None:
+                errors[index] = measured.error
         return values, errors
 
     def _question(self, sites: Sequence[str], metric: str, direction: str) -> Question:
@@ -237,6 +293,11 @@ class Engine:
         names.check_name("direction", direction, names.DIRECTIONS)
         return Question(sites, metric, direction)
 
+    def _check_asked(self, component: Component, question: Question) -> None:
+        self.layout.check_component(component)
+        if component.site not in question.sites:
+            raise ComponentError(f"{component.name}: site {component.site!r} is not among those asked for")
+
     def _budget(self, batch_tokens: int | None) -> int:
         if batch_tokens is None:
             return _BATCH_TOKENS.get(self._model.device.type, _BATCH_TOKENS["cpu"])
@@ -244,8 +305,34 @@ class Engine:
             raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
         return batch_tokens
 
+    def _run(
+        self, call: Call, pairs: Sequence[Pair], prepend_bos: bool | None, wanted: Container[int]
+    ) -> list[Measured]:
+        """Run a call over the wanted pairs, in batches that are halved where memory runs out."""
+        results = [
+            Measured(PairResult(error="not measured" if i in wanted else None)) for i in range(len(pairs))
+        ]
+
+        def fail(index: int, reason: str) -> None:
+            results[index] = Measured(PairResult(error=reason))
+
+        def work(group: Sequence[TokenPair]) -> None:
+            try:
+                for pair, measured in zip(group, call.measure(group), strict=True):
+                    results[pair.index] = measured
+            except RuntimeError as error:
+                if len(group) > 1 or not is_out_of_memory(error):
+                    raise
+                fail(group[0].index, f"out of memory with this pair alone ({group[0].length} tokens)")
+
+        good = [pair for pair in self._tokenize(pairs, prepend_bos, fail) if pair.index in wanted]
+        with self._one_at_a_time, torch.inference_mode(mode=False):
+            for group in fill(good, call.batch_tokens, self.layout.short_context):
+                in_halves(work, group)
+        return results
+
     def _tokenize(
-        self, pairs: Iterable[Pair], prepend_bos: bool | None, fail: Callable[[int, str], None]
+        self, pairs: Sequence[Pair], prepend_bos: bool | None, fail: Callable[[int, str], None]
     ) -> list[TokenPair]:
         """Tokenize the pairs that can be; `fail` takes the others."""
         model = self._model
@@ -256,60 +343,9 @@ class Engine:
             prepend_bos=prepend_bos,
         )
         good = []
-        for index, pair in enumerate(pairs):
-            try:
-                good.append(tokenizer(pair, index))
-            except PairError as error:
-                fail(index, str(error))
+        for index, made in enumerate(tokenizer.many(pairs)):
+            if isinstance(made, PairError):
+                fail(index, str(made))
+            else:
+                good.append(made)
         return good
-
-    def _in_batches(
-        self,
-        pairs: Sequence[TokenPair],
-        batch_tokens: int | None,
-        work: Callable[[Sequence[TokenPair]], None],
-        fail: Callable[[int, str], None],
-    ) -> None:
-        """Run `work` on batches, halved where memory runs out; `fail` takes a pair too large alone."""
-
-        def guarded(group: Sequence[TokenPair]) -> None:
-            try:
-                work(group)
-            except RuntimeError as error:
-                if len(group) > 1 or not is_out_of_memory(error):
-                    raise
-                fail(group[0].index, f"out of memory with this pair alone ({group[0].length} tokens)")
-
-        with self._one_at_a_time, torch.inference_mode(mode=False):
-            for group in fill(pairs, self._budget(batch_tokens), self.layout.short_context):
-                in_halves(guarded, group)
-
-    def _unpack(self, group: Sequence[TokenPair], width: int, batch: BatchScores) -> list[PairResult]:
-        """Cut each pair's own positions out of the padded batch."""
-        arrays = {site: scores.cpu().numpy() for site, scores in batch.scores.items()}
-        clean, corrupted = batch.clean_metric.tolist(), batch.corrupted_metric.tolist()
-        results = []
-        for row, pair in enumerate(group):
-            if not (np.isfinite(clean[row]) and np.isfinite(corrupted[row])):
-                results.append(_failed(_not_finite(clean[row])))
-                continue
-            scores = {
-                site: np.ascontiguousarray(array[row, :, width - pair.length :])
-                for site, array in arrays.items()
-            }
-            tokens, corrupted_tokens = (
-                token_texts(self._model.tokenizer, ids) for ids in (pair.clean, pair.corrupted)
-            )
-            results.append(
-                PairResult(scores, clean[row], corrupted[row], tokens, corrupted_tokens, warning=pair.warning)
-            )
-        return results
-
-
-def _not_finite(clean_metric: float) -> str:
-    side = "corrupted" if np.isfinite(clean_metric) else "clean"
-    return f"the metric of the {side} run is not finite: the model's logits are NaN or infinite"
-
-
-def _failed(reason: str) -> PairResult:
-    return PairResult(error=reason)

@@ -19,9 +19,16 @@ class Family:
     attn_out: str
     #: The module whose output the MLP adds to the residual stream.
     mlp_out: str
+    #: The module whose input, `[pair, position, width]`, is all that the MLP reads; None: there is none.
+    mlp: str | None = "mlp"
     #: Attention and MLP both read the block's input: there is no `resid_mid`.
     #: A text names the configuration's own switch.
     parallel: bool | str = False
+
+    @property
+    def attention(self) -> str:
+        """The attention module, from a block: the output projection is one of its own."""
+        return self.projection.rpartition(".")[0]
 
 
 _LLAMA = Family(layers="model.layers", projection="self_attn.o_proj", attn_out="self_attn", mlp_out="mlp")
@@ -52,6 +59,7 @@ FAMILIES: Mapping[str, Family] = {
         projection="self_attn.out_proj",
         attn_out="self_attn",
         mlp_out="fc2",
+        mlp=None,
     ),
 }
 
@@ -92,7 +100,7 @@ def missing_part(model: Any, family: Family) -> str | None:
         return family.layers
     if not len(layers):
         return f"{family.layers}[0]"
-    for path in (family.projection, family.attn_out, family.mlp_out):
+    for path in filter(None, (family.projection, family.attn_out, family.mlp_out, family.mlp)):
         try:
             layers[0].get_submodule(path)
         except AttributeError:

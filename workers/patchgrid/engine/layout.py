@@ -1,7 +1,10 @@
 """A loaded model seen as blocks: the nnsight handles of its parts, its sizes, the sites it has."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from torch import Tensor
 
 from patchgrid.engine import names
 from patchgrid.engine.errors import ComponentError, ModelError, SpecError
@@ -15,12 +18,18 @@ class Block:
 
     #: The whole block: its input is `resid_pre`, its output `resid_post`.
     layer: Any
+    #: The attention module.
+    attention: Any
     #: The output projection: its input is `z`.
     projection: Any
     #: Its output, or the first of its outputs, is `attn_out`.
     attn_out: Any
+    #: All that the MLP reads is its input; None where no module has it as `[pair, position, width]`.
+    mlp: Any
     #: Its output is `mlp_out`.
     mlp_out: Any
+    #: From `z` to `attn_out`, by the block's own modules.
+    project: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,8 @@ class Layout:
     """What the engine needs to know of a model's architecture."""
 
     blocks: tuple[Block, ...]
+    #: nnsight handle of the projection to the vocabulary; None where the model names none.
+    head: Any
     n_heads: int
     head_dim: int
     d_model: int
@@ -85,10 +96,12 @@ def read_layout(envoy: Any, model: Any) -> Layout:
     """
     family = find_family(model)
     config = model.config.get_text_config()
-    blocks = tuple(_block(layer, family) for layer in _follow(envoy, family.layers))
+    layers = zip(_follow(envoy, family.layers), model.get_submodule(family.layers), strict=True)
+    blocks = tuple(_block(layer, module, family) for layer, module in layers)
     n_heads = config.num_attention_heads
     return Layout(
         blocks=blocks,
+        head=_head(envoy, model),
         n_heads=n_heads,
         head_dim=_projection_width(model, family) // n_heads,
         d_model=config.hidden_size,
@@ -98,13 +111,31 @@ def read_layout(envoy: Any, model: Any) -> Layout:
     )
 
 
-def _block(layer: Any, family: Family) -> Block:
+def _block(layer: Any, module: Any, family: Family) -> Block:
     return Block(
         layer=layer,
+        attention=_follow(layer, family.attention),
         projection=_follow(layer, family.projection),
         attn_out=_follow(layer, family.attn_out),
+        mlp=None if family.mlp is None else _follow(layer, family.mlp),
         mlp_out=_follow(layer, family.mlp_out),
+        project=_project(module, family),
     )
+
+
+def _project(module: Any, family: Family) -> Callable[[Tensor], Tensor]:
+    """Compose what a block does with `z` until it is added to the stream."""
+    projection = module.get_submodule(family.projection)
+    if family.attn_out == family.attention:
+        return lambda z: projection(z)
+    norm = module.get_submodule(family.attn_out)
+    return lambda z: norm(projection(z))
+
+
+def _head(envoy: Any, model: Any) -> Any:
+    head = model.get_output_embeddings()
+    paths = [path for path, module in model.named_modules() if module is head]
+    return _follow(envoy, paths[0]) if head is not None and paths else None
 
 
 def _is_parallel(family: Family, config: Any) -> bool:

@@ -1,7 +1,8 @@
 """Loading a Hugging Face model: safetensors only, no code from the hub, weights frozen."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from patchgrid.engine import names
 from patchgrid.engine.errors import ModelError, SpecError
 from patchgrid.engine.layout import Layout, read_layout
+from patchgrid.engine.past import Remembered
+from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.tokens import TokenTexts
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
@@ -31,6 +35,15 @@ class LoadedModel:
     dtype: torch.dtype
     #: Number of token ids the model knows.
     vocabulary: int
+    #: What is taken to compute less.
+    shortcuts: Shortcuts = field(default_factory=Shortcuts.none)
+    #: What the last batch's prompts began with.
+    remembered: Remembered = field(default_factory=Remembered)
+
+    @cached_property
+    def texts(self) -> TokenTexts:
+        """Each token's text."""
+        return TokenTexts(self.tokenizer)
 
     @property
     def pad(self) -> int:

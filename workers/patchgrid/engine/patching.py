@@ -1,233 +1,202 @@
-"""Exact activation patching: many patched copies in one forward pass, started at the patched layer.
+"""Exact activation patching: many patched copies in one forward pass, no more of it than a patch changes.
 
-A copy whose patch lies at layer L runs only the blocks from L on: the blocks before are skipped and the
-base run's residual stream at L stands in for their output.
+A copy whose patch lies at layer L runs only the blocks from L on, from its first patched position on: the
+base run's residual stream stands in for the output of the blocks before, its keys and values for the
+positions before.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-import nnsight
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations, first_output, head_view, parts_for, run
-from patchgrid.engine.batches import Batch
-from patchgrid.engine.errors import ComponentError
+from patchgrid.engine.activations import (
+    Activations,
+    first_output,
+    head_view,
+    model_inputs,
+    read_last,
+    work_for_last_only,
+)
+from patchgrid.engine.copies import Copy, Group, groups, patched_positions
 from patchgrid.engine.layout import Block
-from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.memory import in_halves
-from patchgrid.engine.methods.base import Question
-from patchgrid.engine.types import Component
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """One patched copy of one pair of a batch."""
-
-    #: Place of the pair in the batch.
-    row: int
-    component: Component
-
-    @property
-    def start(self) -> int:
-        """The first block that has to run."""
-        after = self.component.site in {"resid_post", "mlp_out"}
-        return self.component.layer + after
-
-
-@dataclass(frozen=True, slots=True)
-class _Runs:
-    """Both unpatched runs of a batch."""
-
-    base: Activations
-    source: Activations
-    #: float32 `[pair]`.
-    base_metric: Tensor
-    clean_logits: Tensor
+from patchgrid.engine.passes import Passes
 
 
 def effects(
-    model: LoadedModel,
-    batch: Batch,
-    copies: Sequence[Copy],
-    question: Question,
-    batch_tokens: int,
-    on_forward: Callable[[int], None],
+    passes: Passes, copies: Sequence[Copy], batch_tokens: int, on_forward: Callable[[int], None]
 ) -> Tensor:
     """Measure each copy's effect: metric(patched run) - metric(base run).
 
-    A patch that lies before the first position at which its pair differs changes nothing: its effect is 0
-    and costs nothing. `on_forward` is called after each forward pass with its number of copies.
+    A patch that nothing can come of (before its pair's first difference; in the last block, not at the last
+    position) has effect 0 and costs nothing. `on_forward` is called after each forward pass with its number
+    of copies.
 
     Returns
     -------
     float32 `[copy]`, on the CPU, in metric units.
     """
+    result = torch.zeros(len(copies))
+    where = patched_positions(passes.batch, copies)
     with torch.no_grad():
-        runs = _unpatched(model, batch, question)
-        where = _positions(batch, copies)
-        result = torch.zeros(len(copies))
-        by_start = defaultdict(list)
-        differs = batch.differs.cpu()
-        for place, copy in enumerate(copies):
-            if bool((where[place] & differs[copy.row]).any()):
-                by_start[copy.start].append(place)
-        size = max(1, batch_tokens // batch.width)
-        for start in sorted(by_start):
-            places = by_start[start]
-            for first in range(0, len(places), size):
-                chosen = places[first : first + size]
+        base_metric = passes.base_rows.of_pairs(passes.base_metric())
+        clean_last = passes.clean_last()
 
-                def patched(group: Sequence[int], start: int = start) -> Tensor:
-                    some = [copies[place] for place in group]
-                    return _patched(model, batch, some, where[list(group)], start, runs, question)
+        def measured(group: Group, places: Sequence[int]) -> Tensor:
+            some = [copies[place] for place in places]
+            pairs = torch.tensor([copy.pair for copy in some], device=passes.model.device)
+            last = _Forward(passes, group, some, where[list(places)]).last()
+            return passes.readout.measure(last, clean_last[pairs], pairs) - base_metric[pairs]
 
-                result[chosen] = torch.cat(in_halves(patched, chosen))
-                on_forward(len(chosen))
+        n_layers, short = passes.model.layout.n_layers, passes.model.shortcuts.prefix
+        for group in groups(passes.batch, copies, where, n_layers, batch_tokens, cut_short=short):
+            found = in_halves(partial(measured, group), group.places)
+            result[list(group.places)] = torch.cat(found).float().cpu()
+            on_forward(len(group.places))
     return result
 
 
-def _unpatched(model: LoadedModel, batch: Batch, question: Question) -> _Runs:
-    base_tokens, source_tokens = question.sides(batch)
-    parts = parts_for(question.sites)
-    # A patched mlp_out is added to the base run's own resid_mid.
-    base_parts = parts | (parts_for(["resid_mid"]) if "mlp_out" in question.sites else frozenset())
-    source = run(model, batch, source_tokens, parts, grad=False)
-    base = run(model, batch, base_tokens, base_parts, grad=False)
-    clean_logits = question.clean_of(base.logits, source.logits)
-    return _Runs(base, source, question.measure(base.logits, batch.answers, clean_logits), clean_logits)
+class _Forward:
+    """One forward pass of patched copies that start together."""
 
+    def __init__(self, passes: Passes, group: Group, copies: Sequence[Copy], where: Tensor) -> None:
+        self._passes, self._group, self._copies = passes, group, copies
+        self._model = passes.model
+        device = self._model.device
+        #: bool `[copy, position]` from the group's first position on.
+        self._where = where[:, group.begin :].to(device)
+        pairs = [copy.pair for copy in copies]
+        self._base_rows = torch.tensor([passes.base_rows.row_of[pair] for pair in pairs], device=device)
+        self._source_rows = torch.tensor([passes.source_rows.row_of[pair] for pair in pairs], device=device)
 
-def _patched(
-    model: LoadedModel,
-    batch: Batch,
-    copies: Sequence[Copy],
-    where: Tensor,
-    start: int,
-    runs: _Runs,
-    question: Question,
-) -> Tensor:
-    """Run copies that start at the same block; float32 `[copy]` effects."""
-    rows = torch.tensor([copy.row for copy in copies], device=model.device)
-    where = where.to(model.device)
-    stream = _start_stream(copies, start, rows, where, runs)
-    logits = _run_from(model, batch, copies, start, rows, where, stream, runs)
-    metric = question.measure(logits, batch.answers.rows(rows), runs.clean_logits[rows])
-    return (metric - runs.base_metric[rows]).cpu()
+    def last(self) -> Tensor:
+        """Run the copies; give what `Activations.last` is, `[copy, ...]`."""
+        blocks, start = self._model.layout.blocks, self._group.start
+        stream = self._stream()
+        skipped = self._attn_out() if self._group.within and self._model.shortcuts.attention else None
+        kept = Activations(torch.empty(0))
+        with self._model.envoy.trace(**self._inputs()):
+            for block in blocks[:start]:
+                block.layer.skip(stream)
+            if start == 0:
+                blocks[0].layer.input = stream
+            for block in blocks[start : start + self._group.within]:
+                self._patch_within(block, skipped)
+            if start + self._group.within < len(blocks) and self._narrow:
+                work_for_last_only(blocks[-1])
+            if start < len(blocks) and self._narrow:
+                blocks[-1].mlp.input = blocks[-1].mlp.input[:, -1:]
+            kept.last = read_last(self._model)
+        return kept.last
 
+    @property
+    def _narrow(self) -> bool:
+        return self._model.shortcuts.last_block
 
-def _positions(batch: Batch, copies: Sequence[Copy]) -> Tensor:
-    """bool `[copy, position]`, true where the copy is patched."""
-    where = torch.zeros(len(copies), batch.width, dtype=torch.bool)
-    for place, copy in enumerate(copies):
-        padding = batch.padding(copy.row)
-        position = copy.component.position
-        if position is None:
-            where[place, padding:] = True
-            continue
-        wanted = (position,) if isinstance(position, int) else position
-        where[place, [_padded(one, padding, batch.width, copy.component) for one in wanted]] = True
-    return where
+    @property
+    def _width(self) -> int:
+        """Number of positions that the copies run."""
+        return self._passes.batch.width - self._group.begin
 
+    def _inputs(self) -> dict[str, Any]:
+        rows, begin = self._passes.base_rows, self._group.begin
+        index, past = self._base_rows, self._passes.base.past
+        own = replace(
+            rows,
+            tokens=rows.tokens[index],  # not read: the stream takes the place of the first block's input
+            attention_mask=rows.attention_mask[index],
+            position_ids=rows.position_ids[index],
+        )
+        return model_inputs(own, begin, past.cache(begin, index) if past is not None and begin else None)
 
-def _padded(position: int, padding: int, width: int, component: Component) -> int:
-    length = width - padding
-    if not -length <= position < length:
-        raise ComponentError(f"{component.name}: the pair has {length} tokens, positions 0 to {length - 1}")
-    return padding + position if position >= 0 else width + position
+    def _base(self, values: Tensor) -> Tensor:
+        """From the base run, `[base row, position, width]`, to `[copy, position, width]`."""
+        return values[:, -self._width :][self._base_rows]
 
+    def _source(self, values: Tensor) -> Tensor:
+        return values[:, -self._width :][self._source_rows]
 
-def _start_stream(copies: Sequence[Copy], start: int, rows: Tensor, where: Tensor, runs: _Runs) -> Tensor:
-    """The stream `[copy, position, d_model]` that enters block `start`, earlier patches applied."""
-    stream = runs.base.stream[start][rows]
-    for site in ("resid_pre", "resid_post", "mlp_out"):
-        chosen = _of_site(copies, site)
-        if not chosen.numel():
-            continue
-        pairs = rows[chosen]
-        if site == "mlp_out":
-            new = runs.base.at("resid_mid", start - 1)[pairs] + runs.source.mlp_out[start - 1][pairs]
-        else:
-            new = runs.source.stream[start][pairs]
-        stream[chosen] = torch.where(where[chosen, :, None], new, stream[chosen])
-    return stream
+    def _put(self, into: Tensor, chosen: Tensor, new: Tensor) -> None:
+        """Write the patched positions of the chosen copies."""
+        mask = self._where[chosen, -into.shape[1] :, None]
+        into[chosen] = torch.where(mask, new[chosen], into[chosen])
 
+    def _stream(self) -> Tensor:
+        """The stream `[copy, position, d_model]` that enters the first block, patched where it is."""
+        start, base, source = self._group.start, self._passes.base, self._passes.source
+        stream = self._base(base.stream[start])
+        if self._group.within:
+            return stream
+        for site in ("resid_pre", "resid_post"):
+            if (chosen := self._of_site(site)).numel():
+                self._put(stream, chosen, self._source(source.stream[start]))
+        if (chosen := self._of_site("mlp_out")).numel():
+            new = self._base(base.at("resid_mid", start - 1)) + self._source(source.mlp_out[start - 1])
+            self._put(stream, chosen, new)
+        # What comes out of the last block may be there for the last position only.
+        return stream.expand(-1, self._width, -1)
 
-def _run_from(
-    model: LoadedModel,
-    batch: Batch,
-    copies: Sequence[Copy],
-    start: int,
-    rows: Tensor,
-    where: Tensor,
-    stream: Tensor,
-    runs: _Runs,
-) -> Tensor:
-    """Run the blocks from `start` on; float32 `[copy, vocabulary]` logits of the last position."""
-    blocks = model.layout.blocks
-    inputs = {
-        "input_ids": batch.clean[rows],  # replaced by the stream before the first block reads it
-        "attention_mask": batch.attention_mask[rows],
-        "position_ids": batch.position_ids[rows],
-        "use_cache": False,
-        "logits_to_keep": 1,
-    }
-    with torch.no_grad(), model.envoy.trace(**inputs):
-        for block in blocks[:start]:
-            block.layer.skip(stream)
-        if start == 0:
-            blocks[0].layer.input = stream
-        if start < len(blocks):
-            _patch_within(model, blocks[start], copies, start, rows, where, runs)
-        logits = nnsight.save(model.envoy.output.logits)
-    last: Tensor = logits[:, -1].float()
-    return last
+    def _attn_out(self) -> Tensor:
+        """What the first block's attention adds, `[copy, position, d_model]`, without running it."""
+        layer, base = self._group.start, self._passes.base
+        if self._of_site("z").numel():
+            z = self._patched_z(self._base(base.z[layer]))
+            return self._patched_out(self._model.layout.blocks[layer].project(z))
+        return self._patched_out(self._base(base.attn_out[layer]))
 
-
-def _patch_within(
-    model: LoadedModel,
-    block: Block,
-    copies: Sequence[Copy],
-    layer: int,
-    rows: Tensor,
-    where: Tensor,
-    runs: _Runs,
-) -> None:
-    """Replace z, attn_out and resid_mid inside the first block that runs."""
-    heads = _of_site(copies, "z")
-    if heads.numel():
-        mask = _head_mask(copies, heads, where[heads], model.layout.n_heads)
-        z = block.projection.input.clone()
-        own, new = (head_view(t, model.layout) for t in (z[heads], runs.source.z[layer][rows[heads]]))
-        patched = torch.where(mask[..., None], new, own)
-        z[heads] = rearrange(patched, "copy position head dim -> copy position (head dim)")
-        block.projection.input = z
-    mids, outs = _of_site(copies, "resid_mid"), _of_site(copies, "attn_out")
-    if mids.numel() or outs.numel():
+    def _patch_within(self, block: Block, skipped: Tensor | None) -> None:
+        """Inside the trace, replace z, attn_out and resid_mid of the first block that runs."""
+        if skipped is not None:
+            block.attention.skip((skipped, None))
+            if block.attn_out is not block.attention:
+                block.attn_out.skip(skipped)
+            return
+        last_only = self._narrow and self._group.start == self._model.layout.n_layers - 1
+        z = work_for_last_only(block) if last_only else block.projection.input
+        block.projection.input = self._patched_z(z.clone())
         output = block.attn_out.output
-        added = first_output(output).clone()
-        # What takes resid_pre to the source's resid_mid when the block adds it.
-        shift = runs.source.at("resid_mid", layer)[rows[mids]] - runs.base.stream[layer][rows[mids]]
-        added[mids] = torch.where(where[mids, :, None], shift, added[mids])
-        own = added[outs]
-        added[outs] = torch.where(where[outs, :, None], runs.source.attn_out[layer][rows[outs]], own)
+        added = self._patched_out(first_output(output).clone())
         block.attn_out.output = (added, *output[1:]) if isinstance(output, tuple) else added
 
+    def _patched_z(self, z: Tensor) -> Tensor:
+        """Write the source's heads into `z`, `[copy, position, head * head_dim]`, and give it."""
+        chosen = self._of_site("z")
+        if not chosen.numel():
+            return z
+        layout = self._model.layout
+        heads = self._heads(chosen)[:, None, :] & self._where[chosen, -z.shape[1] :, None]
+        new = self._source(self._passes.source.z[self._group.start])[chosen]
+        own, new = head_view(z[chosen], layout), head_view(new, layout)
+        patched = torch.where(heads[..., None], new, own)
+        z[chosen] = rearrange(patched, "copy position head dim -> copy position (head dim)")
+        return z
 
-def _of_site(copies: Sequence[Copy], site: str) -> Tensor:
-    """Places of the copies patched at a site, int64."""
-    return torch.tensor(
-        [i for i, copy in enumerate(copies) if copy.component.site == site], dtype=torch.int64
-    )
+    def _patched_out(self, added: Tensor) -> Tensor:
+        """Write the source's attn_out, or what leads to its resid_mid, into `[copy, position, d_model]`."""
+        layer, base, source = self._group.start, self._passes.base, self._passes.source
+        if (chosen := self._of_site("attn_out")).numel():
+            self._put(added, chosen, self._source(source.attn_out[layer]))
+        if (chosen := self._of_site("resid_mid")).numel():
+            # What takes resid_pre to the source's resid_mid when the block adds it.
+            stream = self._base(base.stream[layer])
+            new = self._source(source.at("resid_mid", layer))
+            self._put(added, chosen, new - stream[:, -new.shape[1] :])
+        return added
 
+    def _of_site(self, site: str) -> Tensor:
+        """Places of the copies patched at a site, int64."""
+        places = [place for place, copy in enumerate(self._copies) if copy.component.site == site]
+        return torch.tensor(places, dtype=torch.int64, device=self._model.device)
 
-def _head_mask(copies: Sequence[Copy], chosen: Tensor, where: Tensor, n_heads: int) -> Tensor:
-    """bool `[copy, position, head]`, true where the copy's head (or every head) is patched."""
-    mask = torch.zeros(len(chosen), n_heads, dtype=torch.bool, device=where.device)
-    for place, copy in enumerate(chosen.tolist()):
-        head = copies[copy].component.head
-        mask[place, slice(None) if head is None else head] = True
-    return where[:, :, None] & mask[:, None, :]
+    def _heads(self, chosen: Tensor) -> Tensor:
+        """bool `[copy, head]`, true for the copy's head, or for every one."""
+        heads = [self._copies[place].component.head for place in chosen.tolist()]
+        mask = torch.zeros(len(heads), self._model.layout.n_heads, dtype=torch.bool)
+        for place, head in enumerate(heads):
+            mask[place, slice(None) if head is None else head] = True
+        return mask.to(self._model.device)

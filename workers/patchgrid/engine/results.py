@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.engine.types import Component
+
 
 @dataclass(frozen=True, slots=True)
 class PairResult:
@@ -24,3 +26,22 @@ class PairResult:
     error: str | None = None
     #: What the user should know though the pair was measured (an answer without its leading space).
     warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """One pair scored, and some of its components patched."""
+
+    result: PairResult
+    #: The components that were chosen.
+    components: tuple[Component, ...] = ()
+    #: float32 `[component]`: metric(patched run) - metric(base run).
+    effects: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    @property
+    def error(self) -> str | None:
+        """Why the pair could not be measured, else None."""
+        if self.result.error is not None or np.isfinite(self.effects).all():
+            return self.result.error
+        first = self.components[int(np.flatnonzero(~np.isfinite(self.effects))[0])]
+        return f"the effect of {first.name} is not finite"

@@ -1,14 +1,16 @@
 """The check that every model passes on load: its parts add up to the residual stream."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from patchgrid.engine.activations import Activations, run
+from patchgrid.engine.activations import Activations, Asked, run
 from patchgrid.engine.batches import make_batch
 from patchgrid.engine.errors import ModelError
 from patchgrid.engine.loading import LoadedModel
+from patchgrid.engine.rows import Rows
+from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.tokens import TokenPair
 
 #: Largest error allowed, as a share of the stream's largest value: rounding of the number type times this.
@@ -33,11 +35,14 @@ def check_parts(model: LoadedModel) -> SelfCheck:
     ModelError
         Naming the first block where they do not.
     """
-    ids = _some_tokens(model)
+    ids = some_tokens(model)
     pairs = [TokenPair(row, ids[row:], tuple(reversed(ids[row:])), (ids[0],), (ids[1],)) for row in (0, 1)]
     batch = make_batch(pairs, ids[0], model.device)
     with torch.no_grad():
-        activations = run(model, batch, batch.clean, ("z", "attn_out", "mlp_out"), grad=False)
+        rows = Rows.of(batch, batch.clean, range(len(pairs)))
+        activations = run(
+            replace(model, shortcuts=Shortcuts.none()), rows, Asked(frozenset({"z", "attn_out", "mlp_out"}))
+        )
     allowed = _ROUNDINGS * torch.finfo(model.dtype).eps
     worst = 0.0
     for layer in range(model.layout.n_layers):
@@ -56,7 +61,7 @@ def check_parts(model: LoadedModel) -> SelfCheck:
     return SelfCheck(worst, allowed)
 
 
-def _some_tokens(model: LoadedModel) -> tuple[int, ...]:
+def some_tokens(model: LoadedModel) -> tuple[int, ...]:
     """A few different token ids within the vocabulary and the context."""
     length = min(6, model.layout.context or 6)
     step = max(1, model.vocabulary // (length + 1))

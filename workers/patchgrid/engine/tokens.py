@@ -1,11 +1,15 @@
 """From a pair's text to token ids, or the reason why the model cannot measure it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from patchgrid.engine.errors import PairError, SpecError
 from patchgrid.engine.types import Answer, Pair, TokenText
+
+#: Pairs whose texts go to the tokenizer in one call; more are little faster and hold more memory at once.
+_TOGETHER = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +24,29 @@ class TokenPair:
     incorrect: tuple[int, ...]
     #: What the user should know, else None.
     warning: str | None = None
+    #: The first position at which the prompts differ, or their length.
+    first_difference: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = enumerate(zip(self.clean, self.corrupted, strict=True))
+        first = next((place for place, (a, b) in places if a != b), len(self.clean))
+        object.__setattr__(self, "first_difference", first)
 
     @property
     def length(self) -> int:
         """Number of tokens of each prompt."""
         return len(self.clean)
 
-    @property
-    def first_difference(self) -> int:
-        """The first position at which the prompts differ."""
-        return next(i for i, (a, b) in enumerate(zip(self.clean, self.corrupted, strict=True)) if a != b)
 
+class TokenTexts:
+    """Decodes ids one by one, so that each position has its own text, and each id only once."""
 
-def token_texts(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
-    """Decode ids one by one, so that each position has its own text."""
-    return tuple(tokenizer.decode([token]) for token in ids)
+    def __init__(self, tokenizer: Any) -> None:
+        self._text: Callable[[int], str] = functools.cache(lambda token: tokenizer.decode([token]))
+
+    def __call__(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Give each id's text."""
+        return tuple(map(self._text, ids))
 
 
 class PairTokenizer:
@@ -47,20 +59,44 @@ class PairTokenizer:
         self._vocabulary = vocabulary
         self._context = context
         self._bos = self._choose_bos(prepend_bos)
-        self._entries: dict[str, tuple[int, ...]] = {}
+
+    def many(self, pairs: Sequence[Pair], first: int = 0) -> list[TokenPair | PairError]:
+        """Tokenize pairs together, far faster than one by one.
+
+        Gives what each pair is as tokens, its index counted from `first`, or the reason why this model
+        cannot measure it.
+        """
+        made: list[TokenPair | PairError] = []
+        for start in range(0, len(pairs), _TOGETHER):
+            together = pairs[start : start + _TOGETHER]
+            encoded = _Encoded(self._tokenizer, together)
+            made += [self._try(pair, first + start + n, encoded) for n, pair in enumerate(together)]
+        return made
 
     def __call__(self, pair: Pair, index: int) -> TokenPair:
-        """Tokenize a pair.
+        """Tokenize one pair.
 
         Raises
         ------
         PairError
             With the reason why this model cannot measure the pair.
         """
-        clean, corrupted = self._prompt(pair.clean), self._prompt(pair.corrupted)
+        (made,) = self.many([pair], index)
+        if isinstance(made, PairError):
+            raise made
+        return made
+
+    def _try(self, pair: Pair, index: int, encoded: "_Encoded") -> TokenPair | PairError:
+        try:
+            return self._check(pair, index, encoded)
+        except PairError as error:
+            return error.with_traceback(None)  # which would keep all of `encoded`
+
+    def _check(self, pair: Pair, index: int, encoded: "_Encoded") -> TokenPair:
+        clean, corrupted = (self._bos + encoded.alone(text) for text in (pair.clean, pair.corrupted))
         self._check_prompts(clean, corrupted)
         correct, incorrect = (
-            tuple(dict.fromkeys(self._answer(pair.clean, clean, answer, side) for answer in answers))
+            tuple(dict.fromkeys(self._answer(pair.clean, answer, side, encoded) for answer in answers))
             for answers, side in ((pair.correct, "correct"), (pair.incorrect, "incorrect"))
         )
         shared = set(correct) & set(incorrect)
@@ -70,7 +106,7 @@ class PairTokenizer:
         for name, (_, stop) in (pair.spans or {}).items():
             if stop > len(clean):
                 raise PairError(f"span {name!r} ends at {stop}, but the prompts have {len(clean)} tokens")
-        return TokenPair(index, clean, corrupted, correct, incorrect, self._missing_space(pair, clean))
+        return TokenPair(index, clean, corrupted, correct, incorrect, _missing_space(pair, encoded))
 
     def _choose_bos(self, prepend: bool | None) -> tuple[int, ...]:
         bos = self._tokenizer.bos_token_id
@@ -80,12 +116,6 @@ class PairTokenizer:
         if prepend and bos is None:
             raise SpecError("this model's tokenizer has no BOS token to put before the prompts")
         return (bos,) if prepend else ()
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=False).input_ids)
-
-    def _prompt(self, text: str) -> tuple[int, ...]:
-        return self._bos + self._encode(text)
 
     def _check_prompts(self, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> None:
         if len(clean) != len(corrupted):
@@ -101,7 +131,7 @@ class PairTokenizer:
                 f"the prompts have {len(clean)} tokens, more than the model's context of {self._context}"
             )
 
-    def _answer(self, prompt: str, ids: tuple[int, ...], answer: Answer, side: str) -> int:
+    def _answer(self, prompt: str, answer: Answer, side: str, encoded: "_Encoded") -> int:
         if isinstance(answer, int):
             if not 0 <= answer < self._vocabulary:
                 raise PairError(
@@ -109,40 +139,68 @@ class PairTokenizer:
                 )
             return answer
         if isinstance(answer, TokenText):
-            return self._entry(answer.text, side)
-        return self._following(prompt, ids, answer, side)
-
-    def _entry(self, text: str, side: str) -> int:
-        if text not in self._entries:
-            self._entries[text] = self._encode(text)
-        ids = self._entries[text]
+            ids, text, where = encoded.alone(answer.text), answer.text, "by itself"
+        else:
+            ids, text, where = _following(prompt, answer, side, encoded), answer, "after the prompt"
         if len(ids) != 1:
-            raise PairError(f"{side} answer {text!r} is {len(ids)} tokens by itself, not one")
+            raise PairError(f"{side} answer {text!r} is {len(ids)} tokens {where}, not one")
         return ids[0]
 
-    def _following(self, prompt: str, ids: tuple[int, ...], answer: str, side: str) -> int:
-        """Return the one token that tokenizing prompt + answer adds to the prompt's own."""
-        whole = self._prompt(prompt + answer)
-        if whole[: len(ids)] != ids:
-            raise PairError(
-                f"{side} answer {answer!r} merges with the end of the prompt when tokenized: "
-                'give its token id, or {"token": text} for a vocabulary entry'
-            )
-        added = whole[len(ids) :]
-        if len(added) != 1:
-            raise PairError(f"{side} answer {answer!r} is {len(added)} tokens after the prompt, not one")
-        return added[0]
 
-    def _missing_space(self, pair: Pair, clean: tuple[int, ...]) -> str | None:
-        """Warn where an answer lacks the leading space that its tokenizer marks words with."""
-        if pair.clean[-1:].isspace():
-            return None
-        for answer in (*pair.correct, *pair.incorrect):
-            if isinstance(answer, str) and answer[:1].isalpha():
-                spaced = self._prompt(f"{pair.clean} {answer}")
-                if len(spaced) == len(clean) + 1 and spaced[:-1] == clean:
-                    return (
-                        f"answer {answer!r} has no leading space, which this tokenizer marks words with: "
-                        f"did you mean {' ' + answer!r}?"
-                    )
-        return None
+class _Encoded:
+    """The token ids of every text that some pairs need, encoded in one call."""
+
+    def __init__(self, tokenizer: Any, pairs: Sequence[Pair]) -> None:
+        texts = list(dict.fromkeys(text for pair in pairs for text in _texts(pair)))
+        found = tokenizer(texts, add_special_tokens=False).input_ids
+        self._ids = {text: tuple(ids) for text, ids in zip(texts, found, strict=True)}
+
+    def alone(self, text: str) -> tuple[int, ...]:
+        """Give the tokens of a text, without a BOS."""
+        return self._ids[text]
+
+    def after(self, prompt: str, text: str) -> tuple[int, ...] | None:
+        """Give the tokens that prompt + text adds to the prompt's own; None where it changes those."""
+        before, whole = self._ids[prompt], self._ids[prompt + text]
+        return whole[len(before) :] if whole[: len(before)] == before else None
+
+
+def _texts(pair: Pair) -> Iterator[str]:
+    """Give the texts that a pair's checks ask for."""
+    yield pair.clean
+    yield pair.corrupted
+    for answer in (*pair.correct, *pair.incorrect):
+        if isinstance(answer, TokenText):
+            yield answer.text
+        elif isinstance(answer, str):
+            yield pair.clean + answer
+            if _may_lack_space(pair.clean, answer):
+                yield f"{pair.clean} {answer}"
+
+
+def _following(prompt: str, answer: str, side: str, encoded: _Encoded) -> tuple[int, ...]:
+    """Return the tokens that tokenizing prompt + answer adds to the prompt's own."""
+    added = encoded.after(prompt, answer)
+    if added is None:
+        raise PairError(
+            f"{side} answer {answer!r} merges with the end of the prompt when tokenized: "
+            'give its token id, or {"token": text} for a vocabulary entry'
+        )
+    return added
+
+
+def _missing_space(pair: Pair, encoded: _Encoded) -> str | None:
+    """Warn where an answer lacks the leading space that its tokenizer marks words with."""
+    for answer in (*pair.correct, *pair.incorrect):
+        if isinstance(answer, str) and _may_lack_space(pair.clean, answer):
+            spaced = encoded.after(pair.clean, f" {answer}")
+            if spaced is not None and len(spaced) == 1:
+                return (
+                    f"answer {answer!r} has no leading space, which this tokenizer marks words with: "
+                    f"did you mean {' ' + answer!r}?"
+                )
+    return None
+
+
+def _may_lack_space(prompt: str, answer: str) -> bool:
+    return answer[:1].isalpha() and not prompt[-1:].isspace()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.results import PairResult
@@ -33,9 +34,9 @@ class _Measured:
     columns: list[tuple[int, ...]] = field(default_factory=list)
     whole: dict[str, Floats] = field(default_factory=dict)
     aligned: dict[str, AlignedScores] = field(default_factory=dict)
+    draws: list["_Draw"] = field(default_factory=list)
+    #: One for each draw.
     cells: list[ExactCell] = field(default_factory=list)
-    #: Each cell's index in the array of its site.
-    places: list[tuple[int, ...]] = field(default_factory=list)
 
     @property
     def total_effect(self) -> float:
@@ -80,30 +81,39 @@ def measure_chunk(
         The job's pilot by site. Without one every component counts as equally large.
     """
     began = time.perf_counter()
-    spec = job.spec
-    share = _Share(len(pairs), sampled=spec.exact > 0, report=on_share)
-    results = engine.attribute(
+    spec, alignment = job.spec, Alignment(job.spans)
+    arranged: dict[int, _Measured] = {}
+    scales = _Scales(pilot or {})
+    finished = 0.0
+
+    def choose(place: int, result: PairResult) -> list[Component]:
+        one = _arrange(first + place, pairs[place], result, alignment)
+        arranged[place] = one
+        one.draws = [] if one.error is not None else _draw_cells(job, one, scales)
+        return [draw.component for draw in one.draws]
+
+    def on_batch(count: float) -> None:
+        nonlocal finished
+        finished += count
+        on_share(min(1.0, finished / len(pairs)))
+
+    found = engine.measure(
         pairs,
+        choose if spec.exact > 0 else None,
         sites=spec.sites,
         method=spec.method,
         direction=spec.direction,
         metric=spec.metric,
         prepend_bos=spec.prepend_bos,
         batch_tokens=batch_tokens,
-        on_batch=share.add,
+        on_batch=on_batch,
     )
-    alignment = Alignment(job.spans)
-    measured = [
-        _arrange(first + place, pair, result, alignment)
-        for place, (pair, result) in enumerate(zip(pairs, results, strict=True))
-    ]
-    draws = [
-        (place, draw)
-        for place, one in enumerate(measured)
-        if one.error is None and spec.exact > 0
-        for draw in _draw_cells(job, one, pilot or {})
-    ]
-    _patch(engine, job, measured, draws, alignment, batch_tokens, share)
+    measured = []
+    for place, each in enumerate(found):
+        one = arranged.get(place) or _arrange(first + place, pairs[place], each.result, alignment)
+        one.error = one.error or each.error
+        one.cells = _cells(job, one, each.effects.tolist(), alignment)
+        measured.append(one)
     done = [one for one in measured if one.error is None]
     return ChunkResult(
         provenance=provenance_of(engine, job),
@@ -115,20 +125,6 @@ def measure_chunk(
     )
 
 
-@dataclass(slots=True)
-class _Share:
-    """Counts finished work: each pair is scored, then (where cells are sampled) patched."""
-
-    pairs: int
-    sampled: bool
-    report: OnShare
-    finished: float = 0.0
-
-    def add(self, finished: float) -> None:
-        self.finished += finished
-        self.report(min(1.0, self.finished / max(1, self.pairs * (1 + self.sampled))))
-
-
 def _arrange(index: int, pair: Pair, result: PairResult, alignment: Alignment) -> _Measured:
     one = _Measured(index, pair, result, failure(result))
     if one.error is None:
@@ -138,35 +134,30 @@ def _arrange(index: int, pair: Pair, result: PairResult, alignment: Alignment) -
     return one
 
 
-def _patch(
-    engine: Engine,
-    job: JobRecord,
-    measured: Sequence[_Measured],
-    draws: Sequence[tuple[int, _Draw]],
-    alignment: Alignment,
-    batch_tokens: int | None,
-    share: _Share,
-) -> None:
-    """Patch cells exactly; a pair with an effect that is not a number becomes a failed one."""
-    if not draws:
-        return
-    effects, errors = engine.patch_cells(
-        [one.pair for one in measured],
-        [(place, draw.component) for place, draw in draws],
-        direction=job.spec.direction,
-        metric=job.spec.metric,
-        prepend_bos=job.spec.prepend_bos,
-        batch_tokens=batch_tokens,
-        on_batch=share.add,
-    )
-    for place, reason in errors.items():
-        measured[place].error = measured[place].error or reason
-    for (place, draw), effect in zip(draws, effects.tolist(), strict=True):
-        measured[place].cells.append(_cell(job, measured[place].index, draw, effect, alignment))
-        measured[place].places.append(draw.place)
+def _cells(job: JobRecord, one: _Measured, effects: Sequence[float], alignment: Alignment) -> list[ExactCell]:
+    return [
+        _cell(job, one.index, draw, effect, alignment)
+        for draw, effect in zip(one.draws, effects, strict=True)
+    ]
 
 
-def _draw_cells(job: JobRecord, one: _Measured, pilot: Mapping[str, Sums]) -> list[_Draw]:
+class _Scales:
+    """How large each component's scores are by the job's pilot, for scores of any shape."""
+
+    def __init__(self, pilot: Mapping[str, Sums]) -> None:
+        self._pilot = pilot
+        self._known: dict[tuple[str, tuple[int, ...]], NDArray[np.float64]] = {}
+
+    def of(self, site: str, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """Give a site's scales, or None where there is no pilot."""
+        if site not in self._pilot:
+            return None
+        if (site, shape) not in self._known:
+            self._known[site, shape] = pilot_scales(self._pilot[site], shape)
+        return self._known[site, shape]
+
+
+def _draw_cells(job: JobRecord, one: _Measured, scales: _Scales) -> list[_Draw]:
     """Draw one pair's cells at every site."""
     draws = []
     for site in job.spec.sites:
@@ -178,7 +169,7 @@ def _draw_cells(job: JobRecord, one: _Measured, pilot: Mapping[str, Sums]) -> li
             seed=job.spec.seed,
             site=site,
             pair=one.index,
-            scales=pilot_scales(pilot[site], scores.values.shape) if site in pilot else None,
+            scales=scales.of(site, scores.values.shape),
             present=scores.present,
         )
         for at in zip(*np.nonzero(drawn), strict=True):
@@ -240,9 +231,9 @@ def _sums(job: JobRecord, done: Sequence[_Measured]) -> dict[tuple[str, str], Su
 
 def _add_cells(sums: Sums, site: str, done: Sequence[_Measured]) -> None:
     rows = [
-        (place, cell, one.total_effect)
+        (draw.place, cell, one.total_effect)
         for one in done
-        for place, cell in zip(one.places, one.cells, strict=True)
+        for draw, cell in zip(one.draws, one.cells, strict=True)
         if cell.site == site
     ]
     if not rows:

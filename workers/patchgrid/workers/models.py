@@ -7,10 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from patchgrid.engine.results import PairResult
+from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, JobSpec, Pair
 from patchgrid.workers.causes import reason_of
 
@@ -73,18 +70,20 @@ class Engine(Protocol):
     ) -> list[PairResult]:
         """Score every component of the sites for every pair."""
 
-    def patch_cells(
+    def measure(
         self,
         pairs: Sequence[Pair],
-        cells: Sequence[tuple[int, Component]],
+        choose: Callable[[int, PairResult], Sequence[Component]] | None,
         *,
+        sites: Sequence[str],
+        method: str,
         direction: str,
         metric: str,
         prepend_bos: bool | None,
         batch_tokens: int | None,
         on_batch: OnBatch,
-    ) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Patch chosen (pair, component) cells exactly."""
+    ) -> list[Measured]:
+        """Score every pair, and patch the components chosen by its place and scores exactly."""
 
 
 @dataclass(frozen=True, slots=True)

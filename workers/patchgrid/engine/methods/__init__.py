@@ -1,11 +1,11 @@
-"""Ways to make a score, one a file; each is a function from a batch to `BatchScores`."""
+"""Ways to make a score, one a file; each is a function from a batch's unpatched runs to scores."""
 
 from collections.abc import Mapping
 
 from patchgrid.engine.methods import atp
-from patchgrid.engine.methods.base import BatchScores, Method, Question
+from patchgrid.engine.methods.base import Method
 
 #: Every method by its name.
 METHODS: Mapping[str, Method] = {"atp": atp.score}
 
-__all__ = ["METHODS", "BatchScores", "Method", "Question"]
+__all__ = ["METHODS", "Method"]

@@ -4,63 +4,86 @@ Nanda 2023, https://www.neelnanda.io/mechanistic-interpretability/attribution-pa
 al. 2024, arXiv 2403.00745, equation 4.
 """
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations, head_view, parts_for, run
-from patchgrid.engine.batches import Batch
-from patchgrid.engine.layout import Layout
-from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.methods.base import BatchScores, Question
+from patchgrid.engine.activations import Activations, head_view
+from patchgrid.engine.passes import Passes
 
 #: Sites that enter the residual stream by one addition have the gradient of its sum.
 _GRADIENT_AT = {"resid_mid": "attn_out", "mlp_out": "resid_post"}
 
 
-def score(model: LoadedModel, batch: Batch, question: Question) -> BatchScores:
-    """Score every component of the asked sites from two forward passes and one backward.
+def score(passes: Passes) -> Mapping[str, Tensor]:
+    """Score every component of the asked sites from the source run, the base run and one backward.
 
-    The metric is summed, never averaged, over the batch: each pair's gradient is its own.
+    The metric is summed, never averaged, over the batch: each pair's gradient is its own. Each score is made
+    the moment its gradient is there, so that no gradient is kept.
     """
-    base_tokens, source_tokens = question.sides(batch)
-    parts = parts_for(question.sites)
-    with torch.no_grad():
-        source = run(model, batch, source_tokens, parts, grad=False)
+    scores = _Scores(passes)
+    base = passes.base_with_graph()
     with torch.enable_grad():  # whatever the caller's own mode is
-        base = run(model, batch, base_tokens, parts, grad=True)
-        clean_logits = question.clean_of(base.logits, source.logits)
-        base_metric = question.measure(base.logits, batch.answers, clean_logits)
-        gradients = _gradients(base_metric, base)
-    source_metric = question.measure(source.logits, batch.answers, clean_logits).detach()
-    scores = {
-        site: _site_scores(site, source, base, gradients, batch, model.layout) for site in question.sites
-    }
-    base_metric = base_metric.detach()
-    return BatchScores(
-        scores,
-        clean_metric=question.clean_of(base_metric, source_metric),
-        corrupted_metric=question.clean_of(source_metric, base_metric),
-    )
+        metric = passes.base_metric().sum()
+        scores.watch(base)
+        torch.autograd.grad(metric, [base.stream[0]])
+    return scores.by_site()
 
 
-def _gradients(metric: Tensor, base: Activations) -> Activations:
-    """Gradients of the metric at the stream, z and attn_out, in one backward pass."""
-    targets = [*base.stream, *base.z, *base.attn_out]
-    flat = list(torch.autograd.grad(metric.sum(), targets))
-    layers = len(base.stream)
-    z_end = layers + len(base.z)
-    return Activations(torch.empty(0), stream=flat[:layers], z=flat[layers:z_end], attn_out=flat[z_end:])
+class _Scores:
+    """The scores of a batch as the backward pass comes by them."""
+
+    def __init__(self, passes: Passes) -> None:
+        self._passes = passes
+        self._found: dict[tuple[str, int], Tensor] = {}
+
+    def watch(self, base: Activations) -> None:
+        """Have every tensor whose gradient is needed score its sites when it is there."""
+        uses: dict[Tensor, list[tuple[str, int]]] = {}
+        for site in self._passes.question.sites:
+            for layer in range(self._passes.model.layout.n_layers):
+                watched = self._watched(base, _GRADIENT_AT.get(site, site), layer)
+                uses.setdefault(watched, []).append((site, layer))
+        for tensor, asked in uses.items():
+            hook: Any = tensor.register_hook  # it has no types
+            hook(partial(self._add, asked=asked))
+
+    def by_site(self) -> dict[str, Tensor]:
+        """Give what was found, the layers of each site together; 0 where nothing can matter."""
+        return {site: self._stacked(site) for site in self._passes.question.sites}
+
+    def _watched(self, base: Activations, site: str, layer: int) -> Tensor:
+        if site == "resid_pre":
+            return base.stream[layer]
+        return base.stream[layer + 1] if site == "resid_post" else base.at(site, layer)
+
+    @torch.no_grad()
+    def _add(self, gradient: Tensor, asked: Sequence[tuple[str, int]]) -> None:
+        passes = self._passes
+        for site, layer in asked:
+            source = passes.source_rows.of_pairs(passes.source.at(site, layer))
+            base = passes.base_rows.of_pairs(passes.base.at(site, layer)[:, -source.shape[1] :])
+            slope = passes.base_rows.of_pairs(gradient[:, -source.shape[1] :])
+            product = (source - base).float() * slope.float()
+            self._found[site, layer] = (
+                head_view(product, passes.model.layout).sum(-1) if site == "z" else product.sum(-1)
+            )
+
+    def _stacked(self, site: str) -> Tensor:
+        passes = self._passes
+        differs = passes.batch.differs[:, passes.cut :]
+        width = differs.shape[1]
+        layers = [_widened(self._found[site, layer], width) for layer in range(passes.model.layout.n_layers)]
+        scores = torch.stack(layers, dim=1)
+        return scores * (differs[:, None, :, None] if site == "z" else differs[:, None, :])
 
 
-@torch.no_grad()
-def _site_scores(
-    site: str, source: Activations, base: Activations, gradients: Activations, batch: Batch, layout: Layout
-) -> Tensor:
-    """Sum gradient times difference over each component's dimensions, zero before the first difference."""
-    layers = []
-    for layer in range(layout.n_layers):
-        difference = (source.at(site, layer) - base.at(site, layer)).float()
-        product = difference * gradients.at(_GRADIENT_AT.get(site, site), layer).float()
-        layers.append(head_view(product, layout).sum(-1) if site == "z" else product.sum(-1))
-    scores = torch.stack(layers, dim=1)
-    return scores * (batch.differs[:, None, :, None] if site == "z" else batch.differs[:, None, :])
+def _widened(scores: Tensor, width: int) -> Tensor:
+    """Put zeros before scores `[pair, position(, head)]` that there are for the last positions only."""
+    missing = width - scores.shape[1]
+    if not missing:
+        return scores
+    return torch.cat([scores.new_zeros(scores.shape[0], missing, *scores.shape[2:]), scores], dim=1)

@@ -1,0 +1,176 @@
+"""What `report.py` runs, in which order, and what its page says about each."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from figures import Target
+
+
+@dataclass(frozen=True)
+class Section:
+    """One run of a script."""
+
+    #: Names the run on the command line and in the folder of figures.
+    name: str
+    title: str
+    text: str
+    script: str
+    arguments: tuple[str, ...]
+    #: The arguments of a run that only shows that it works.
+    quick: tuple[str, ...]
+    #: The Python that has what the script needs.
+    python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
+    #: Ends of names of figures, and what they shall be.
+    targets: Mapping[str, Target] = field(default_factory=dict)
+
+    def command(self, *, quick: bool) -> str:
+        """Write the command as a reader would type it; folders of this machine are left out."""
+        words = self.quick if quick else self.arguments
+        words = tuple(Path(word).name if word.startswith("/") else word for word in words)
+        before = [f"{name}={value}" for name, value in self.environment.items()]
+        return " ".join([*before, "python", f"benchmarks/{self.script}", *words])
+
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+_TINY = ("--shape", "tiny", "--rounds", "1")
+
+ENGINE = Section(
+    name="engine",
+    title="Attribution",
+    text="""All of `resid_post`, `attn_out`, `mlp_out` and `z` by position, against the floor: plain
+transformers on the same pairs, clean forward, corrupted forward, backward to the embeddings, weights
+frozen, padding on the left, last-position logits only. Once with the pairs as they are, whose prompts begin
+alike, and once with another first word in each corrupted prompt, so that nothing is shared. The ratio is
+patchgrid's speed over the other side's.""",
+    script="engine.py",
+    arguments=("--count", "48"),
+    quick=("--count", "4", *_TINY),
+)
+PATCHING = Section(
+    name="patching",
+    title="Exact patching",
+    text="""Every head of every layer in every pair, against one batched forward a head with plain PyTorch
+hooks (the base run and the clean run once for all).""",
+    script="patching.py",
+    arguments=("--count", "4"),
+    quick=("--count", "2", *_TINY),
+)
+SHORTCUTS = Section(
+    name="shortcuts",
+    title="Shortcuts",
+    text="""What each way to compute less is worth: the time without it, over the time with all of them.
+`prefix`: what lies before the first difference is computed once; `last_block`: the last block works for the
+last position only; `head`: no logits but the answers'; `attention`: attention that a patch cannot have
+changed is not run; `repeats`: prompts that pairs share are computed once (these pairs share none).""",
+    script="shortcuts.py",
+    arguments=("--count", "32", "--patch-count", "1"),
+    quick=("--count", "2", "--patch-count", "1", *_TINY),
+)
+PEERS = Section(
+    name="peers",
+    title="Peers",
+    text="""The same attribution in a careful notebook: nnsight, one pair at a time, two forwards and one
+backward a pair, the same four sites.""",
+    script="peers.py",
+    arguments=("--count", "16", "--only", "nnsight"),
+    quick=("--count", "2", "--only", "nnsight", *_TINY),
+)
+PIPELINE = Section(
+    name="pipeline",
+    title="Pipeline",
+    text="""What `patchgrid run` does around its engine: a pair file is read and submitted, each chunk is
+claimed, measured, sampled and committed to SQLite, and the results are read, over the time that the engine
+takes to answer the same questions alone. The less a model costs, the larger this ratio: the demo model is
+the hardest case.""",
+    script="pipeline.py",
+    arguments=("--count", "64", "--threads", "1"),
+    quick=("--count", "4", "--demo-count", "8", "--threads", "1", *_TINY),
+)
+MEMORY = Section(
+    name="memory",
+    title="Memory",
+    text="""The most memory that attribution takes above the loaded model, patchgrid over the floor, in
+batches of the same size, each side in a process of its own.""",
+    script="memory.py",
+    arguments=("--count", "64"),
+    quick=("--count", "4", *_TINY),
+)
+STORAGE = Section(
+    name="storage",
+    title="Storage",
+    text="""Chunks of 64 pairs, 2,880 scores a pair, exact effects for 5 % of the cells; claim and commit
+included. PostgreSQL syncs every commit to the disk.""",
+    script="storage.py",
+    arguments=(),
+    quick=("--pairs", "128", "--large", "1000"),
+    environment=_ONE_THREAD,
+    targets={
+        "stored, detail positions (pairs/s)": Target(5000),
+        "one pair, all its scores (s)": Target(0.02, most=True),
+        "one of 1,000,000 pairs (s)": Target(0.02, most=True),
+        "top 20 of 1,000,000 pairs, running (s)": Target(1, most=True),
+        "top 20 of 1,000,000 pairs, finished (s)": Target(1, most=True),
+    },
+)
+QUEUE = Section(
+    name="queue",
+    title="Queue",
+    text="""Chunks claimed and committed by workers with an engine that has its numbers at once; the demo
+model's pairs from submit to done on PostgreSQL and Redis, over the time of the engine alone, with one
+worker and with two of one thread each; `patchgrid submit` of a million pairs.""",
+    script="queue.py",
+    arguments=("--workers", "1,4,8", "--chunks", "1000", "--pairs", "500", "--rounds", "2"),
+    quick=("--workers", "1", "--chunks", "20", "--pairs", "0", "--large", "200"),
+    environment=_ONE_THREAD,
+    targets={
+        "submit of 1,000,000 pairs (s)": Target(90, most=True),
+        "submit of 1,000,000 pairs (MB)": Target(500, most=True),
+        "submit to done over bare engine, median round": Target(1.1, most=True),
+        "two workers over one, median round": Target(1.85),
+    },
+)
+
+
+def lens(python: str) -> Section:
+    """Give the run with TransformerLens, in the Python that has it."""
+    return Section(
+        name="transformer-lens",
+        title="TransformerLens",
+        text="""`tools.analysis.attribution_patch` of TransformerLens 4.3, which scores heads and MLPs, one
+pair at a time; patchgrid scores its four sites.""",
+        script="peers.py",
+        arguments=("--count", "16", "--only", "transformer-lens"),
+        quick=("--count", "2", "--only", "transformer-lens", *_TINY),
+        python=python,
+    )
+
+
+def eap_ig(python: str, checkout: str | None) -> Section:
+    """Give the run with EAP-IG, in the Python that has what it needs."""
+    given = ("--only", "eap-ig", *(("--eap-ig", checkout) if checkout else ()))
+    return Section(
+        name="eap-ig",
+        title="EAP-IG",
+        text="""The published code's node scores (`attribute_node`, method `EAP`), summed over positions and
+averaged over pairs, in batches of 20; heads and embeddings are compared. It runs on `HookedTransformer`,
+which is TransformerLens 2 or 3, and asks for `cuda` by name: the benchmark gives it what there is.""",
+        script="peers.py",
+        arguments=("--count", "8", *given),
+        quick=("--count", "2", *given, *_TINY),
+        python=python,
+    )
+
+
+def sections() -> list[Section]:
+    """Give all runs; the two peers in the Pythons that the environment names for them."""
+    named = os.environ.get
+    peers = [
+        PEERS,
+        lens(named("PATCHGRID_BENCH_LENS_PYTHON", sys.executable)),
+        eap_ig(named("PATCHGRID_BENCH_EAP_IG_PYTHON", sys.executable), named("PATCHGRID_BENCH_EAP_IG")),
+    ]
+    return [ENGINE, PATCHING, SHORTCUTS, *peers, PIPELINE, MEMORY, STORAGE, QUEUE]

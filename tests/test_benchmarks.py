@@ -1,0 +1,165 @@
+"""Each benchmark runs, on a tiny model with few pairs, and ends with an error when its two sides disagree."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+#: What a script is run with; one process runs several, as each would import torch anew.
+TINY = "--shape tiny --count 4 --rounds 1"
+PRELUDE = """
+import dataclasses, importlib, json, sys
+from pathlib import Path
+
+def end(script, words):
+    # 0, or what the script says as it ends.
+    try:
+        importlib.import_module(script).main(words.split())
+    except SystemExit as error:
+        return error.code
+
+def wrong(owner, name, change):
+    # Have a function give something else.
+    right = getattr(owner, name)
+    setattr(owner, name, lambda *args, **options: change(right(*args, **options)))
+
+def hundredth_more(numbers):
+    return 1.01 * numbers
+"""
+
+
+def drive(code: str) -> str:
+    """Run code beside the benchmarks, one thread, no hub; give what it printed."""
+    settings = {"PYTHONPATH": str(BENCHMARKS), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    named = {name: value for name, value in os.environ.items() if not name.startswith("PATCHGRID_BENCH_")}
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=named | settings,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_each_comparison_runs_and_writes_its_figures(tmp_path: Path) -> None:
+    """Both sides agree, and every row has its ratios."""
+    drive(f"""
+for script, words in {{
+    "engine": "{TINY}",
+    "patching": "{TINY}",
+    "shortcuts": "{TINY} --patch-count 1",
+    "peers": "{TINY} --only nnsight",
+    "pipeline": "{TINY} --demo-count 8",
+    "gpu": "--device cpu --shape tiny --count 4 --batches 2,4 --rounds 1",
+}}.items():
+    assert end(script, words + f" --json {tmp_path}/{{script}}.json") == 0, script
+""")
+    rows = {path.stem: json.loads(path.read_text())["rows"] for path in tmp_path.iterdir()}
+    assert {script: len(found) for script, found in rows.items()} == {
+        "engine": 2,
+        "patching": 1,
+        "peers": 1,
+        "pipeline": 2,
+        "gpu": 2,
+    }
+    assert all(row["ratios"][0] > 0 for found in rows.values() for row in found)
+
+
+def test_storage_is_measured_on_both_databases(tmp_path: Path) -> None:
+    """The same figures of each."""
+    drive(f"""assert end("storage", "--pairs 128 --large 256 --json {tmp_path}/storage.json") == 0""")
+    figures = json.loads((tmp_path / "storage.json").read_text())["figures"]
+    for kind in ("SQLite", "PostgreSQL"):
+        assert figures[f"{kind}: stored, detail positions (pairs/s)"] > 0
+    assert figures["SQLite: top 20 of 256 pairs, finished (s)"] > 0
+
+
+def test_peak_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
+    """Both peaks are above the loaded model."""
+    drive(f"""assert end("memory", "{TINY} --json {tmp_path}/memory.json") == 0""")
+    [row] = json.loads((tmp_path / "memory.json").read_text())["rows"]
+    assert row["ours"] > 0
+    assert row["theirs"] > 0
+
+
+def test_wrong_numbers_end_a_benchmark_with_an_error() -> None:
+    """A side that is one per cent off is found, in every script that compares."""
+    drive(f"""
+import floor, memory, notebook, numpy, patching, pipeline, storage
+wrong(floor.Floor, "attribute", hundredth_more)
+wrong(patching, "patch_heads", hundredth_more)
+wrong(notebook.Notebook, "scores", hundredth_more)
+wrong(pipeline.components, "components", lambda rows: [
+    dataclasses.replace(row, mean=1.01 * row.mean) for row in rows
+])
+wrong(storage.pairview, "pair", lambda view: dataclasses.replace(
+    view, scores={{site: 1.01 * scores for site, scores in view.scores.items()}}
+))
+numbers = iter([1.0, 1.01])
+memory.measure_there = lambda *_: (1.0, numpy.full((4, 3), next(numbers)))
+for script, words in {{
+    "engine": "{TINY}",
+    "patching": "{TINY}",
+    "shortcuts": "{TINY} --patch-count 1",
+    "peers": "{TINY} --only nnsight",
+    "pipeline": "{TINY} --demo-count 0",
+    "memory": "{TINY}",
+    "gpu": "--device cpu --shape tiny --count 4 --batches 2 --rounds 1",
+    "storage": "--pairs 128 --large 0 --databases SQLite",
+}}.items():
+    assert "did not compute the same" in str(end(script, words)), script
+""")
+
+
+def test_the_recorder_asks_the_same_again() -> None:
+    """Functions given to the engine are not run again; what they returned is given back."""
+    drive("""
+from replay import Recorder
+
+class Engine:
+    name, asked = "one", []
+    def measure(self, pairs, draw, *, on_batch=None):
+        self.asked.append((pairs, [draw(pair) for pair in pairs], on_batch is None))
+
+drawn = []
+def draw(pair):
+    drawn.append(pair)
+    return -pair
+engine = Engine()
+recorder = Recorder(engine)
+assert recorder.name == "one"
+recorder.measure([1, 2], draw, on_batch=print)
+recorder.ask_again()
+recorder.ask_again()
+drawings = ([1, 2], [-1, -2])
+assert engine.asked == [(*drawings, False), (*drawings, True), (*drawings, True)], engine.asked
+assert drawn == [1, 2]
+""")
+
+
+def test_a_script_that_fails_takes_no_other_section_from_the_page(tmp_path: Path) -> None:
+    """The page names it, keeps the others, and the command ends with an error."""
+    drive(f"""
+import figures, report, sections
+row = figures.Row("this", "that", 2.0, 1.0, "pairs/s", (1.9, 2.0, 2.1), figures.Target(1.5))
+
+def run(section, folder, *, quick):
+    if section.name == "storage":
+        (folder / "storage.json").write_text(json.dumps({{"figures": {{"stored (pairs/s)": 5.0}}}}))
+    elif section.name != "patching":
+        figures.Figures({{}}, [row], ["A note."]).write(folder / f"{{section.name}}.json")
+    return section.name != "patching"
+
+report.run = run
+assert end("report", "--out {tmp_path}/page.md") == "failed: patching"
+""")
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert page.count("The run failed") == 1
+    assert page.count("| this | 2 pairs/s | that: 1 pairs/s | 2 (1.9 to 2.1) | at least 1.5 |") == 7
+    assert "| stored (pairs/s) | 5 |  |" in page

@@ -1,0 +1,35 @@
+"""What is asked of every batch of one call."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from patchgrid.engine.batches import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Sites, metric and direction."""
+
+    sites: tuple[str, ...]
+    metric: str
+    #: `denoise`: clean activations into the corrupted run; `noise`: the other way round.
+    direction: str
+
+    def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Give the token ids of the base run and of the source run."""
+        return (
+            (batch.corrupted, batch.clean) if self.direction == "denoise" else (batch.clean, batch.corrupted)
+        )
+
+    def clean_of(self, base: Tensor, source: Tensor) -> Tensor:
+        """Pick what belongs to the clean run."""
+        return source if self.direction == "denoise" else base
+
+    def base_prompts(self, batch: Batch) -> list[tuple[int, ...]]:
+        """Give the token ids of the base run, without padding."""
+        return [pair.corrupted if self.direction == "denoise" else pair.clean for pair in batch.pairs]
+
+    def source_prompts(self, batch: Batch) -> list[tuple[int, ...]]:
+        """Give the token ids of the source run, without padding."""
+        return [pair.clean if self.direction == "denoise" else pair.corrupted for pair in batch.pairs]

@@ -1,0 +1,64 @@
+"""From what enters the head at the last position to a metric, with as little vocabulary as that reads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from patchgrid.engine.loading import LoadedModel
+from patchgrid.engine.metrics import METRICS, NEEDS_CLEAN, READS_ANSWERS_ONLY, Answers
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """What a batch's metric reads, and how."""
+
+    metric: str
+    #: One row a pair; ids are places among the logits that `logits` gives.
+    answers: Answers
+    #: From `Activations.last`, `[row, ...]`, to float32 or float64 logits `[row, entry]`.
+    logits: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, model: LoadedModel, metric: str, answers: Answers) -> "Readout":
+        """Choose the shortest way to a metric that the model allows."""
+        if not model.shortcuts.head:
+            return cls(metric, answers, lambda logits: logits.float())
+        assert model.layout.head is not None, "a model without a head has no such shortcut"
+        head = model.layout.head._module  # noqa: SLF001 (the torch module itself: no trace is under way)
+        if metric not in READS_ANSWERS_ONLY:
+            return cls(metric, answers, lambda last: head(last).float())
+        entries, answers = answers.entries()
+        # Logits are large and their differences small: in float64 no more is lost than the model lost before.
+        exact = torch.float32 if model.device.type == "mps" else torch.float64
+        weight = head.weight[entries].to(exact)
+        bias = None if head.bias is None else head.bias[entries].to(exact)
+        return cls(metric, answers, lambda last: torch.nn.functional.linear(last.to(exact), weight, bias))
+
+    @property
+    def needs_clean(self) -> bool:
+        """Whether the metric compares with the clean run."""
+        return self.metric in NEEDS_CLEAN
+
+    def measure(self, last: Tensor, clean: Tensor, pairs: Tensor | None = None) -> Tensor:
+        """Apply the metric.
+
+        Parameters
+        ----------
+        last
+            `Activations.last` of the runs that are measured, `[row, ...]`.
+        clean
+            `Activations.last` of the clean run that belongs to each.
+        pairs
+            int64 `[row]`, each row's pair; None: one row a pair.
+
+        Returns
+        -------
+        `[row]`, float32, or float64 where the logits are.
+        """
+        answers = self.answers if pairs is None else self.answers.rows(pairs)
+        reference = None
+        if self.needs_clean:
+            reference = self.logits(clean.detach()).log_softmax(-1)
+        return METRICS[self.metric](self.logits(last), answers, reference)
