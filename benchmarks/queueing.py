@@ -206,7 +206,9 @@ class Recorder:
         measured = self._engine.measure(pairs, choose, **options)
         # Asked again, the engine is told what to patch: drawing it is the job's work, not the engine's.
         chosen = [each.components for each in measured]
-        self.asked.append(lambda: self._engine.measure(pairs, lambda place, _: chosen[place], **alone))
+        self.asked.append(
+            lambda: self._engine.measure(pairs, lambda places, _: [chosen[at] for at in places], **alone)
+        )
         return measured
 
 

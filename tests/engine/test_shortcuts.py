@@ -78,7 +78,9 @@ def measured(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Score and patch pairs in one call; all scores of a site in one row, and the effects in another."""
     chosen = [[component for component in components if fits(component, pair, engine)] for pair in pairs]
-    found = engine.measure(pairs, lambda place, _: chosen[place], sites=sites, **options)
+    found = engine.measure(
+        pairs, lambda places, _: [chosen[place] for place in places], sites=sites, **options
+    )
     assert all(each.error is None for each in found)
     scores = {site: np.concatenate([each.result.scores[site].ravel() for each in found]) for site in sites}
     metrics = [[each.result.clean_metric, each.result.corrupted_metric] for each in found]
@@ -173,6 +175,6 @@ def test_the_vocabulary_is_left_alone_where_the_metric_reads_the_answers_only(ca
     for metric, whole in (("logit_diff", False), ("prob_diff", True)):
         widths.clear()
         handle = head.register_forward_hook(note)
-        case.engine.measure(case.pairs[:1], lambda *_: [Component("z", 0)], sites=["z"], metric=metric)
+        case.engine.measure(case.pairs[:1], lambda *_: [[Component("z", 0)]], sites=["z"], metric=metric)
         handle.remove()
         assert (len(VOCABULARY) in widths) == whole, metric

@@ -20,7 +20,7 @@ from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, Pair
 from patchgrid.storage.provenance import Provenance
-from patchgrid.workers.models import ModelKey
+from patchgrid.workers.models import Choose, ModelKey
 
 LAYERS, HEADS = 2, 3
 #: Models whose name begins so cannot be loaded.
@@ -71,7 +71,7 @@ class StandIn:
     def measure(
         self,
         pairs: Sequence[Pair],
-        choose: Callable[[int, PairResult], Sequence[Component]] | None,
+        choose: Choose | None,
         *,
         sites: Sequence[str] = ("z", "mlp_out"),
         on_batch: Callable[[float], None] = lambda _finished: None,
@@ -83,10 +83,8 @@ class StandIn:
         results = self.attribute(pairs, sites=sites, on_batch=lambda count: on_batch(count / 2))
         for group in self._batches(pairs):
             on_batch(len(group) / 2)
-        return [
-            self._patched(pair, result, choose(place, result))
-            for place, (pair, result) in enumerate(zip(pairs, results, strict=True))
-        ]
+        chosen = choose(range(len(pairs)), results)
+        return [self._patched(*each) for each in zip(pairs, results, chosen, strict=True)]
 
     def _patched(self, pair: Pair, result: PairResult, components: Sequence[Component]) -> Measured:
         """Give the effects of components: a fixed function of their scores."""

@@ -46,10 +46,9 @@ class Recording:
 
     def measure(self, pairs: Sequence[Pair], choose: Choose, **_: object) -> list[Measured]:
         """Look up the results of pairs, and the effects of what is chosen."""
-        return [
-            self._measured(place, result, choose(place, result))
-            for place, result in enumerate(self.attribute(pairs))
-        ]
+        results = self.attribute(pairs)
+        chosen = choose(range(len(pairs)), results)
+        return [self._measured(place, *each) for place, each in enumerate(zip(results, chosen, strict=True))]
 
     def _measured(self, pair: int, result: PairResult, chosen: Sequence[Component]) -> Measured:
         effects = [self.effects[c.site][(pair, c.layer, *_head(c))] for c in chosen]

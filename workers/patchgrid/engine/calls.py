@@ -20,8 +20,9 @@ from patchgrid.engine.types import Component
 
 #: Takes the number of pairs that a forward pass finished: a fraction where a batch takes several.
 OnBatch = Callable[[float], None]
-#: From a pair's place in the caller's list, and its scores if there are any, to the components to patch.
-Choose = Callable[[int, PairResult], Sequence[Component]]
+#: From the places of a batch's pairs in the caller's list, and their scores if there are any, to the
+#: components to patch in each.
+Choose = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence[Component]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,10 @@ class Call:
         self, passes: Passes, results: Sequence[PairResult], choose: Choose, left: float
     ) -> list[Measured]:
         """Patch the chosen components of each pair; `left` is how many pairs that finishes."""
-        chosen = [
-            () if result.error is not None else tuple(choose(pair.index, result))
-            for pair, result in zip(passes.batch.pairs, results, strict=True)
-        ]
+        good = [row for row, result in enumerate(results) if result.error is None]
+        asked = choose([passes.batch.pairs[row].index for row in good], [results[row] for row in good])
+        components_of = dict(zip(good, asked, strict=True))
+        chosen = [tuple(components_of.get(row, ())) for row in range(len(results))]
         copies = [Copy(row, component) for row, components in enumerate(chosen) for component in components]
         reported = 0.0
 

@@ -162,9 +162,9 @@ class Engine:
         Parameters
         ----------
         choose
-            Takes a pair's place in `pairs` and its scores, gives the components to patch, all at the sites
-            asked for; not asked for pairs that cannot be measured, and again where memory runs out. None:
-            patch nothing.
+            Takes the places in `pairs` of a batch's pairs, and their scores; gives the components to patch in
+            each, all at the sites asked for. Not asked for pairs that cannot be measured, and asked again
+            where memory runs out. None: patch nothing.
         on_batch
             Called after each forward pass with the number of pairs it finished, a fraction of its batch's;
             what it raises ends the call.
@@ -185,12 +185,12 @@ class Engine:
         names.check_name("method", method, tuple(METHODS))
         question = self._question(sites, metric, direction)
 
-        def checked(index: int, result: PairResult) -> Sequence[Component]:
+        def checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
             assert choose is not None, "nothing is chosen where no one asks"
-            components = choose(index, result)
-            for component in components:
+            chosen = choose(places, results)
+            for component in {component for components in chosen for component in components}:
                 self._check_asked(component, question)
-            return components
+            return chosen
 
         call = Call(
             self._model,
@@ -270,8 +270,8 @@ class Engine:
         for place, (index, _) in enumerate(cells):
             places.setdefault(index, []).append(place)
 
-        def choose(index: int, _result: PairResult) -> Sequence[Component]:
-            return [cells[place][1] for place in places[index]]
+        def choose(indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
+            return [[cells[place][1] for place in places[index]] for index in indices]
 
         question = self._question(sites, metric, direction)
         call = Call(self._model, question, None, choose, self._budget(batch_tokens), on_batch)

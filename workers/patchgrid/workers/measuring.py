@@ -86,11 +86,12 @@ def measure_chunk(
     scales = _Scales(pilot or {})
     finished = 0.0
 
-    def choose(place: int, result: PairResult) -> list[Component]:
-        one = _arrange(first + place, pairs[place], result, alignment)
-        arranged[place] = one
-        one.draws = [] if one.error is not None else _draw_cells(job, one, scales)
-        return [draw.component for draw in one.draws]
+    def choose(places: Sequence[int], results: Sequence[PairResult]) -> list[list[Component]]:
+        for place, result in zip(places, results, strict=True):
+            one = _arrange(first + place, pairs[place], result, alignment)
+            arranged[place] = one
+            one.draws = [] if one.error is not None else _draw_cells(job, one, scales)
+        return [[draw.component for draw in arranged[place].draws] for place in places]
 
     def on_batch(count: float) -> None:
         nonlocal finished

@@ -15,6 +15,8 @@ _log = logging.getLogger(__name__)
 
 #: Takes the number of pairs that a batch finished; what it raises ends the call.
 OnBatch = Callable[[float], None]
+#: From places of pairs and their scores to the components to patch in each.
+Choose = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence[Component]]]
 
 
 class Source(Protocol):
@@ -73,7 +75,7 @@ class Engine(Protocol):
     def measure(
         self,
         pairs: Sequence[Pair],
-        choose: Callable[[int, PairResult], Sequence[Component]] | None,
+        choose: Choose | None,
         *,
         sites: Sequence[str],
         method: str,
@@ -83,7 +85,7 @@ class Engine(Protocol):
         batch_tokens: int | None,
         on_batch: OnBatch,
     ) -> list[Measured]:
-        """Score every pair, and patch the components chosen by its place and scores exactly."""
+        """Score every pair, and patch exactly the components that are chosen by their scores."""
 
 
 @dataclass(frozen=True, slots=True)
