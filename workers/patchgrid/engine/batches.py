@@ -1,6 +1,6 @@
 """Batches: pairs sorted by length, filled by tokens, left-padded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,9 +39,9 @@ class Batch:
 
 
 def fill(
-    pairs: Sequence[TokenPair], batch_tokens: int, boundary: int | None = None
+    pairs: Sequence[TokenPair], batch_tokens: Callable[[], int], boundary: int | None = None
 ) -> Iterator[tuple[TokenPair, ...]]:
-    """Group pairs into batches of at most `batch_tokens` padded tokens, at least one pair each.
+    """Group pairs into batches of at most `batch_tokens()` padded tokens, at least one pair each.
 
     Pairs with about as many tokens from their first difference on come together, as this is what most of
     the work is done for; pairs that share a clean prompt do, too.
@@ -52,7 +52,7 @@ def fill(
     width = 0
     for pair in _in_order(pairs, boundary):
         width = max(width, pair.length)
-        full = width * (len(group) + 1) > batch_tokens
+        full = width * (len(group) + 1) > batch_tokens()
         if group and (full or _is_long(group[-1], boundary) != _is_long(pair, boundary)):
             yield tuple(group)
             group, width = [], pair.length

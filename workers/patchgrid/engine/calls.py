@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchgrid.engine.batches import make_batch
+from patchgrid.engine.budget import Budget
 from patchgrid.engine.copies import Copy
+from patchgrid.engine.landing import Landing
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.methods import METHODS
 from patchgrid.engine.passes import Passes
@@ -23,6 +25,8 @@ OnBatch = Callable[[float], None]
 #: From the places of a batch's pairs in the caller's list, and their scores if there are any, to the
 #: components to patch in each.
 Choose = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence[Component]]]
+#: Names of the metrics among a batch's scores.
+_CLEAN, _CORRUPTED = "clean metric", "corrupted metric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +39,30 @@ class Call:
     method: str | None
     #: Which components are patched, or None: none are.
     choose: Choose | None
-    #: Padded tokens of a forward pass of patched copies.
-    batch_tokens: int
+    #: Padded tokens of a batch, and of a forward pass of patched copies.
+    budget: Budget
     on_batch: OnBatch
 
-    def measure(self, group: Sequence[TokenPair]) -> list[Measured]:
-        """Measure one batch of pairs; one result each, in order."""
+    def begin(self, group: Sequence[TokenPair]) -> "Begun":
+        """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
         batch = make_batch(group, self.model.pad, self.model.device)
         passes = Passes(self.model, batch, self.question, patching=self.choose is not None)
-        results = self._score(passes) if self.method else [PairResult() for _ in group]
-        if self.choose is None:
-            self.on_batch(len(group))
-            return [Measured(result) for result in results]
-        scoring = len(group) / 2 if self.method else 0.0
-        self.on_batch(scoring)
-        return self._patch(passes, results, self.choose, len(group) - scoring)
+        return Begun(self, passes, self._score(passes) if self.method else None)
 
-    def _score(self, passes: Passes) -> list[PairResult]:
+    def _score(self, passes: Passes) -> Landing:
         assert self.method is not None, "a call without a method scores nothing"
         scores = METHODS[self.method](passes)
         base, source = passes.base_rows.of_pairs(passes.base_metric().detach()), passes.source_metric()
         clean, corrupted = passes.question.clean_of(base, source), passes.question.clean_of(source, base)
-        arrays = {site: array.cpu().numpy() for site, array in scores.items()}
+        return Landing({**scores, _CLEAN: clean, _CORRUPTED: corrupted})
+
+    def results(self, pairs: Sequence[TokenPair], scored: Landing) -> list[PairResult]:
+        """Cut each pair's own scores out of its batch's."""
+        arrays = scored.arrays()
+        metrics = zip(arrays.pop(_CLEAN).tolist(), arrays.pop(_CORRUPTED).tolist(), strict=True)
         return [
-            self._result(pair, {site: array[row] for site, array in arrays.items()}, *metrics)
-            for row, (pair, *metrics) in enumerate(
-                zip(passes.batch.pairs, clean.tolist(), corrupted.tolist(), strict=True)
-            )
+            self._result(pair, {site: array[row] for site, array in arrays.items()}, clean, corrupted)
+            for row, (pair, (clean, corrupted)) in enumerate(zip(pairs, metrics, strict=True))
         ]
 
     def _result(
@@ -75,12 +76,33 @@ class Call:
         tokens, corrupted_tokens = (self.model.texts(ids) for ids in (pair.clean, pair.corrupted))
         return PairResult(own, clean, corrupted, tokens, corrupted_tokens, warning=pair.warning)
 
-    def _patch(
-        self, passes: Passes, results: Sequence[PairResult], choose: Choose, left: float
-    ) -> list[Measured]:
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A batch that was begun."""
+
+    call: Call
+    passes: Passes
+    scored: Landing | None
+
+    def finish(self) -> list[Measured]:
+        """Do what is left; one result a pair, in order."""
+        pairs, call = self.passes.batch.pairs, self.call
+        results = [PairResult() for _ in pairs]
+        if self.scored is not None:
+            results = call.results(pairs, self.scored)
+        if call.choose is None:
+            call.on_batch(len(pairs))
+            return [Measured(result) for result in results]
+        scoring = 0.0 if self.scored is None else len(pairs) / 2
+        call.on_batch(scoring)
+        return self._patch(results, call.choose, len(pairs) - scoring)
+
+    def _patch(self, results: Sequence[PairResult], choose: Choose, left: float) -> list[Measured]:
         """Patch the chosen components of each pair; `left` is how many pairs that finishes."""
+        pairs, call = self.passes.batch.pairs, self.call
         good = [row for row, result in enumerate(results) if result.error is None]
-        asked = choose([passes.batch.pairs[row].index for row in good], [results[row] for row in good])
+        asked = choose([pairs[row].index for row in good], [results[row] for row in good])
         components_of = dict(zip(good, asked, strict=True))
         chosen = [tuple(components_of.get(row, ())) for row in range(len(results))]
         copies = [Copy(row, component) for row, components in enumerate(chosen) for component in components]
@@ -89,10 +111,10 @@ class Call:
         def on_forward(count: int) -> None:
             nonlocal reported
             reported += left * count / len(copies)
-            self.on_batch(left * count / len(copies))
+            call.on_batch(left * count / len(copies))
 
-        found = effects(passes, copies, self.batch_tokens, on_forward) if copies else Tensor()
-        self.on_batch(left - reported)
+        found = effects(self.passes, copies, call.budget.tokens, on_forward) if copies else Tensor()
+        call.on_batch(left - reported)
         ends = np.cumsum([len(components) for components in chosen])[:-1]
         values = np.split(found.numpy(), ends)
         return [Measured(*each) for each in zip(results, chosen, values, strict=True)]

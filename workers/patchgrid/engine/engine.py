@@ -1,6 +1,7 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from patchgrid.engine import names
 from patchgrid.engine.batches import fill
-from patchgrid.engine.calls import Call, Choose, OnBatch
+from patchgrid.engine.budget import Budget
+from patchgrid.engine.calls import Begun, Call, Choose, OnBatch
 from patchgrid.engine.errors import ComponentError, PairError, SpecError
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
@@ -25,8 +27,6 @@ from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.tokens import PairTokenizer, TokenPair
 from patchgrid.engine.types import Component, Pair
 
-#: Padded tokens of a batch, by device: what was fastest on a CPU, and what fills a GPU.
-_BATCH_TOKENS = {"cpu": 512, "cuda": 16_384}
 _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
 
 #: A cell: place of the pair in the caller's list, and the component patched.
@@ -53,6 +53,7 @@ class Engine:
         #: What the check on load measured.
         self.self_check: SelfCheck = check_parts(model)
         self._model = replace(model, shortcuts=find_shortcuts(model) if shortcuts is None else shortcuts)
+        self._own_budget = Budget.of(model)
 
     @property
     def shortcuts(self) -> Shortcuts:
@@ -116,7 +117,7 @@ class Engine:
         prepend_bos
             Put a BOS before each prompt; None: as the tokenizer does by itself.
         batch_tokens
-            Padded tokens of one batch; None chooses by device.
+            Padded tokens of one batch; None finds out how many fit.
         on_batch
             Called after each batch with the number of pairs it finished; what it raises ends the call.
 
@@ -298,12 +299,12 @@ class Engine:
         if component.site not in question.sites:
             raise ComponentError(f"{component.name}: site {component.site!r} is not among those asked for")
 
-    def _budget(self, batch_tokens: int | None) -> int:
+    def _budget(self, batch_tokens: int | None) -> Budget:
         if batch_tokens is None:
-            return _BATCH_TOKENS.get(self._model.device.type, _BATCH_TOKENS["cpu"])
+            return self._own_budget
         if batch_tokens < 1:
             raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
-        return batch_tokens
+        return Budget(batch_tokens)
 
     def _run(
         self, call: Call, pairs: Sequence[Pair], prepend_bos: bool | None, wanted: Container[int]
@@ -316,10 +317,20 @@ class Engine:
         def fail(index: int, reason: str) -> None:
             results[index] = Measured(PairResult(error=reason))
 
+        waiting: deque[Begun] = deque()
+
+        def finish(most: int) -> None:
+            while len(waiting) > most:
+                begun = waiting.popleft()
+                for pair, measured in zip(begun.passes.batch.pairs, begun.finish(), strict=True):
+                    results[pair.index] = measured
+
         def work(group: Sequence[TokenPair]) -> None:
             try:
-                for pair, measured in zip(group, call.measure(group), strict=True):
-                    results[pair.index] = measured
+                with call.budget.batch(len(group) * max(pair.length for pair in group)):
+                    waiting.append(call.begin(group))
+                    # Scores of one batch are taken off the device while the next one is computed there.
+                    finish(most=0 if call.choose else 1)
             except RuntimeError as error:
                 if len(group) > 1 or not is_out_of_memory(error):
                     raise
@@ -327,8 +338,9 @@ class Engine:
 
         good = [pair for pair in self._tokenize(pairs, prepend_bos, fail) if pair.index in wanted]
         with self._one_at_a_time, torch.inference_mode(mode=False):
-            for group in fill(good, call.batch_tokens, self.layout.short_context):
+            for group in fill(good, lambda: call.budget.tokens, self.layout.short_context):
                 in_halves(work, group)
+            finish(most=0)
         return results
 
     def _tokenize(

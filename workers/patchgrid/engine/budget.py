@@ -1,0 +1,102 @@
+"""How large a batch may be: found by trying, and remembered for the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+
+from patchgrid.engine.loading import LoadedModel
+from patchgrid.engine.memory import is_out_of_memory
+
+#: Padded tokens of a batch on a CPU, where larger ones are no faster (docs/decisions/0007-speed.md).
+_ON_CPU = 512
+#: Bounds of what is tried on other devices.
+_LEAST, _MOST = 256, 65_536
+#: Part of the memory that is free which a batch may take.
+_SHARE = 0.7
+#: Numbers that a block keeps for each token and unit of width, its graph and its sites together: half of the
+#: 34 bytes of Korthikanti et al. 2022 (arXiv 2205.05198, equation 2), and what is kept for scores.
+_NUMBERS = 24
+
+
+class Memory(Protocol):
+    """What tells how much memory a batch took."""
+
+    def begin(self) -> None:
+        """Forget the peak so far."""
+
+    def taken(self) -> int:
+        """Give the bytes above those at `begin` that were taken at once."""
+
+    def free(self) -> int:
+        """Give the bytes that could still be taken."""
+
+
+class Budget:
+    """The padded tokens of a batch.
+
+    Without a `memory` that tells, they are fixed. With one they begin with an estimate, follow what batches
+    really take, at most doubling from one to the next, and never again reach what memory did not hold.
+    """
+
+    def __init__(self, tokens: int, memory: Memory | None = None) -> None:
+        #: Padded tokens that the next batch may have.
+        self.tokens = tokens
+        self._memory = memory
+        self._most = _MOST
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> "Budget":
+        """Begin for a model on its device."""
+        if model.device.type != "cuda":
+            return cls(_ON_CPU)
+        memory = CudaMemory(model.device)
+        layout = model.layout
+        token = layout.n_layers * layout.d_model * _NUMBERS * model.dtype.itemsize
+        return cls(_bounded(_SHARE * memory.free() / token, _MOST), memory)
+
+    @contextmanager
+    def batch(self, tokens: int) -> Iterator[None]:
+        """Take note of what a batch of so many padded tokens takes, for the time of a `with` block."""
+        if self._memory is None:
+            yield
+            return
+        self._memory.begin()
+        try:
+            yield
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                self._most = max(_LEAST, min(self._most, tokens // 2))
+                self.tokens = min(self.tokens, self._most)
+            raise
+        token = max(1.0, self._memory.taken() / tokens)
+        fitting = _SHARE * self._memory.free() / token
+        # What a small batch takes says little of what a large one will.
+        self.tokens = _bounded(min(fitting, 2 * max(tokens, self.tokens)), self._most)
+
+
+class CudaMemory:
+    """A GPU's memory, as torch's allocator has it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before = 0
+
+    def begin(self) -> None:
+        """Forget the peak so far."""
+        torch.cuda.reset_peak_memory_stats(self._device)
+        self._before = torch.cuda.memory_allocated(self._device)
+
+    def taken(self) -> int:
+        """Give the bytes above those at `begin` that were taken at once."""
+        return torch.cuda.max_memory_allocated(self._device) - self._before
+
+    def free(self) -> int:
+        """Give the bytes that could still be taken: the device's, and those the allocator holds unused."""
+        held = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return torch.cuda.mem_get_info(self._device)[0] + held
+
+
+def _bounded(tokens: float, most: int) -> int:
+    return int(min(most, max(_LEAST, tokens)))
