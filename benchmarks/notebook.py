@@ -1,6 +1,7 @@
-"""One pair at a time through nnsight: a careful notebook for a GPT-2.
+"""One pair at a time through nnsight, for a GPT-2: a notebook as tutorials have it, and a careful one.
 
-Two forwards and one backward a pair, all four node sites by position, weights frozen.
+Two forwards and one backward a pair, all four node sites by position. The careful one freezes the weights
+and asks for the last position's logits only; the other takes a model as it is loaded.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,17 @@ from torch import Tensor
 
 from patchgrid.engine import Engine, Pair
 
-NAME = "nnsight, one pair at a time"
+NAME, CAREFUL = "nnsight, one pair at a time", "the same, weights frozen, last logits only"
 
 
 class Notebook:
     """A GPT-2 wrapped by nnsight."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, *, careful: bool) -> None:
         floor = Floor.load(folder)
+        floor.model.requires_grad_(not careful)
+        self._logits = {"logits_to_keep": 1, "use_cache": False} if careful else {}
+        self._weights = [] if careful else list(floor.model.parameters())
         self._tokenizer, self._config = floor.tokenizer, floor.model.config
         self._model = TransformersModel(floor.model, tokenizer=floor.tokenizer, task="text-generation")
 
@@ -36,7 +40,8 @@ class Notebook:
             clean, _ = self._run(tokens.clean)
         corrupted, logits = self._run(tokens.corrupted)
         metric = sum(weight * logits[0, -1, answer] for answer, weight in tokens.weights.items())
-        gradients = torch.autograd.grad(metric, corrupted)
+        # `metric.backward()` goes down to all weights that are not frozen.
+        gradients = torch.autograd.grad(metric, [*corrupted, *self._weights])[: len(corrupted)]
         products = [
             (gradient * (to - base))[0].detach()
             for gradient, to, base in zip(gradients, clean, corrupted, strict=True)
@@ -46,8 +51,8 @@ class Notebook:
     def _run(self, ids: list[int]) -> tuple[list[Tensor], Tensor]:
         """Run one prompt; give the sites of each layer in the order of `SITES`, and the logits."""
         kept: Any = []
-        with self._model.trace(torch.tensor([ids]), use_cache=False, logits_to_keep=1):
-            if torch.is_grad_enabled():
+        with self._model.trace(torch.tensor([ids]), **self._logits):
+            if torch.is_grad_enabled() and not self._weights:
                 self._model.transformer.wte.output.requires_grad_(True)
             for block in self._model.transformer.h:
                 z = block.attn.c_proj.input

@@ -54,7 +54,9 @@ def peers(folder: str, names: Sequence[str], eap_ig: Path | None, found: figures
     """Give those that can be had here; note what the others need."""
     eight = figures.Target(8)
     if "nnsight" in names:
-        yield Peer(notebook.NAME, notebook.Notebook(folder).scores, notebook.ours, "four sites", eight)
+        for name, careful, target in ((notebook.NAME, False, eight), (notebook.CAREFUL, True, None)):
+            theirs = notebook.Notebook(folder, careful=careful).scores
+            yield Peer(name, theirs, notebook.ours, "four sites", target)
     if "transformer-lens" in names and lens_version() >= (4, 3):
         yield Peer(lens.NAME, lens.Lens(folder).scores, lens.ours, "four sites against its two", eight)
     elif "transformer-lens" in names:

@@ -73,10 +73,11 @@ changed is not run; `repeats`: prompts that pairs share are computed once (these
 PEERS = Section(
     name="peers",
     title="Peers",
-    text="""The same attribution in a careful notebook: nnsight, one pair at a time, two forwards and one
-backward a pair, the same four sites.""",
+    text="""The same attribution in a notebook: nnsight, one pair at a time, two forwards and one backward a
+pair, the same four sites; as tutorials write it, and with the weights frozen and no logits but the last
+position's.""",
     script="peers.py",
-    arguments=("--count", "16", "--only", "nnsight"),
+    arguments=("--count", "48", "--rounds", "2", "--only", "nnsight"),
     quick=("--count", "2", "--only", "nnsight", *_TINY),
 )
 PIPELINE = Section(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from patchgrid.engine import Engine
+from patchgrid.engine import Component, Engine
 from patchgrid.engine.errors import ModelError, SpecError
+from support.cases import Case, assert_close
 from support.models import save_model
 from support.prompts import PAIRS
+
+CaseOf = Callable[[str], Case]
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +213,23 @@ def test_half_precision_gives_scores_like_the_full_ones(whole: Path) -> None:
 
     full, half = scores("float32"), scores("bfloat16")
     assert np.corrcoef(full, half)[0, 1] > 0.98
+
+
+def test_a_model_spread_over_devices_gives_the_same_numbers(case_of: CaseOf) -> None:
+    """Through accelerate's hooks; on a machine without GPUs all parts lie on its CPU."""
+    case = case_of("gemma2")
+    spread = Engine.load(str(case.model.folder), device="sharded", dtype="float32")
+    components = [Component("z", 0, 1), Component("mlp_out", 1), Component("resid_mid", 2, position=-1)]
+    assert_close(
+        spread.patch(case.pairs, components), case.engine.patch(case.pairs, components), 1e-5, "effects"
+    )
+    for found, expected in zip(spread.attribute(case.pairs), case.engine.attribute(case.pairs), strict=True):
+        for site, scores in expected.scores.items():
+            assert_close(found.scores[site], scores, 1e-5, site)
+
+
+def test_spreading_a_model_needs_accelerate(case_of: CaseOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is named, with what to install."""
+    monkeypatch.setattr("patchgrid.engine.loading.is_accelerate_available", lambda: False)
+    with pytest.raises(SpecError, match=r"pip install 'patchgrid\[sharded\]'"):
+        Engine.load(str(case_of("gpt2").model.folder), device="sharded")

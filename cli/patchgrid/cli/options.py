@@ -95,7 +95,10 @@ _UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 SIZE = _Size()
 
 device_option = click.option(
-    "--device", default="auto", show_default=True, help="auto (a GPU where there is one), cpu, cuda, cuda:1."
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto (a GPU where there is one), cpu, cuda, cuda:1, sharded (all GPUs: for a large model).",
 )
 revision_option = click.option("--revision", help="Branch, tag or commit on the hub.")
 dtype_option = click.option(
@@ -109,7 +112,7 @@ batch_tokens_option = click.option(
     "--batch-tokens",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Padded tokens of a batch; chosen by the device if not given. Halved when memory runs out.",
+    help="Padded tokens of a batch; found out if not given. Halved when memory runs out.",
 )
 _MACHINE: tuple[Decorator, ...] = (device_option, batch_tokens_option)
 _SPEC: tuple[Decorator, ...] = (

@@ -55,7 +55,8 @@ class Activations:
                 return self.stream[layer]
             case "resid_mid":
                 added = self.attn_out[layer]
-                return self.stream[layer][:, -added.shape[1] :] + added
+                # A model's layers may lie on several devices.
+                return self.stream[layer][:, -added.shape[1] :].to(added.device) + added
             case "resid_post":
                 return self.stream[layer + 1]
             case _:

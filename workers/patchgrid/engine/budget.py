@@ -1,6 +1,6 @@
 """How large a batch may be: found by trying, and remembered for the model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -51,7 +51,8 @@ class Budget:
         """Begin for a model on its device."""
         if model.device.type != "cuda":
             return cls(_ON_CPU)
-        memory = CudaMemory(model.device)
+        devices = {parameter.device for parameter in model.envoy._module.parameters()}  # noqa: SLF001
+        memory = CudaMemory(devices)
         layout = model.layout
         token = layout.n_layers * layout.d_model * _NUMBERS * model.dtype.itemsize
         return cls(_bounded(_SHARE * memory.free() / token, _MOST), memory)
@@ -77,25 +78,29 @@ class Budget:
 
 
 class CudaMemory:
-    """A GPU's memory, as torch's allocator has it."""
+    """The memory of the GPUs that a model lies on, as torch's allocator has it."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._before = 0
+    def __init__(self, devices: Iterable[torch.device]) -> None:
+        self._before = dict.fromkeys(devices, 0)
 
     def begin(self) -> None:
         """Forget the peak so far."""
-        torch.cuda.reset_peak_memory_stats(self._device)
-        self._before = torch.cuda.memory_allocated(self._device)
+        for device in self._before:
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before[device] = torch.cuda.memory_allocated(device)
 
     def taken(self) -> int:
-        """Give the bytes above those at `begin` that were taken at once."""
-        return torch.cuda.max_memory_allocated(self._device) - self._before
+        """Give the bytes above those at `begin` that were taken at once, where that was most."""
+        return max(torch.cuda.max_memory_allocated(each) - before for each, before in self._before.items())
 
     def free(self) -> int:
-        """Give the bytes that could still be taken: the device's, and those the allocator holds unused."""
-        held = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return torch.cuda.mem_get_info(self._device)[0] + held
+        """Give the bytes that could still be taken, the device's and those the allocator holds unused."""
+        return min(map(_free, self._before))
+
+
+def _free(device: torch.device) -> int:
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held
 
 
 def _bounded(tokens: float, most: int) -> int:

@@ -77,7 +77,7 @@ class Engine:
         revision
             Branch, tag or commit on the hub.
         device
-            `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`.
+            `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`; `sharded`: layers over all GPUs.
         dtype
             `auto` (the checkpoint's own), `float32`, `bfloat16`, `float16`.
 

@@ -10,6 +10,7 @@ import torch
 from nnsight import TransformersModel
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import is_accelerate_available
 
 from patchgrid.engine import names
 from patchgrid.engine.errors import ModelError, SpecError
@@ -18,6 +19,8 @@ from patchgrid.engine.past import Remembered
 from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.tokens import TokenTexts
 
+#: The device that stands for all GPUs that the process sees, a part of the model's layers on each.
+SHARDED = "sharded"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -66,10 +69,11 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
     where = pick_device(device)
     _check_folder(name)
     tokenizer = _load_tokenizer(name, revision)
-    model = _load_weights(name, revision, dtype)
+    model = _load_weights(name, revision, dtype, sharded=device == SHARDED)
     model.eval()
     model.requires_grad_(requires_grad=False)
-    model.to(where)
+    if device != SHARDED:
+        model.to(where)
     envoy = TransformersModel(model, tokenizer=tokenizer, task="text-generation")
     layout = read_layout(envoy, model)
     vocabulary = model.get_input_embeddings().num_embeddings
@@ -77,8 +81,10 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
 
 
 def pick_device(device: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there."""
-    if device == "auto":
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there; `sharded`: the first one."""
+    if device == SHARDED and not is_accelerate_available():
+        raise SpecError("a model is spread over devices by accelerate: pip install 'patchgrid[sharded]'")
+    if device in ("auto", SHARDED):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         where = torch.device(device)
@@ -137,7 +143,7 @@ def _load_tokenizer(name: str, revision: str | None) -> Any:
         raise ModelError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from error
 
 
-def _load_weights(name: str, revision: str | None, dtype: str) -> Any:
+def _load_weights(name: str, revision: str | None, dtype: str, *, sharded: bool) -> Any:
     number_type = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -147,6 +153,7 @@ def _load_weights(name: str, revision: str | None, dtype: str) -> Any:
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            device_map="balanced" if sharded else None,
         )
     except _LOADING_ERRORS as error:
         raise ModelError(f"cannot load {name}: {_first_line(error)}") from error

@@ -137,7 +137,7 @@ class Passes:
         return self.question.clean_of(base, source).detach()
 
     def _picked(self, values: Tensor) -> Tensor:
-        return values if self._source_of_base is None else values[self._source_of_base]
+        return values if self._source_of_base is None else values[self._source_of_base.to(values.device)]
 
     def _index(self, pairs: Sequence[int]) -> Tensor:
         return torch.tensor(pairs, device=self.model.device)

@@ -59,7 +59,7 @@ class Past:
         """
 
         def laid(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            return tuple(tensor[0][:, positions].transpose(0, 1) for tensor in tensors)
+            return tuple(tensor[0][:, positions.to(tensor.device)].transpose(0, 1) for tensor in tensors)
 
         return Past(laid(self.keys), laid(self.values))
 
@@ -84,7 +84,7 @@ class _Given(DynamicLayer):  # type: ignore[misc]
         return keys, values
 
     def _picked(self, tensor: Tensor) -> Tensor:
-        return tensor if self._rows is None else tensor[self._rows]
+        return tensor if self._rows is None else tensor[self._rows.to(tensor.device)]
 
 
 @dataclass(slots=True)

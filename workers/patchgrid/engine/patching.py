@@ -116,15 +116,16 @@ class _Forward:
 
     def _base(self, values: Tensor) -> Tensor:
         """From the base run, `[base row, position, width]`, to `[copy, position, width]`."""
-        return values[:, -self._width :][self._base_rows]
+        return values[:, -self._width :][self._base_rows.to(values.device)]
 
     def _source(self, values: Tensor) -> Tensor:
-        return values[:, -self._width :][self._source_rows]
+        return values[:, -self._width :][self._source_rows.to(values.device)]
 
     def _put(self, into: Tensor, chosen: Tensor, new: Tensor) -> None:
         """Write the patched positions of the chosen copies."""
-        mask = self._where[chosen, -into.shape[1] :, None]
-        into[chosen] = torch.where(mask, new[chosen], into[chosen])
+        mask = self._where[chosen, -into.shape[1] :, None].to(into.device)
+        chosen = chosen.to(into.device)
+        into[chosen] = torch.where(mask, new.to(into.device)[chosen], into[chosen])
 
     def _stream(self) -> Tensor:
         """The stream `[copy, position, d_model]` that enters the first block, patched where it is."""
@@ -136,7 +137,8 @@ class _Forward:
             if (chosen := self._of_site(site)).numel():
                 self._put(stream, chosen, self._source(source.stream[start]))
         if (chosen := self._of_site("mlp_out")).numel():
-            new = self._base(base.at("resid_mid", start - 1)) + self._source(source.mlp_out[start - 1])
+            added = self._source(source.mlp_out[start - 1])
+            new = self._base(base.at("resid_mid", start - 1)).to(added.device) + added
             self._put(stream, chosen, new)
         # What comes out of the last block may be there for the last position only.
         return stream.expand(-1, self._width, -1)
@@ -170,6 +172,7 @@ class _Forward:
             return z
         layout = self._model.layout
         heads = self._heads(chosen)[:, None, :] & self._where[chosen, -z.shape[1] :, None]
+        heads, chosen = heads.to(z.device), chosen.to(z.device)
         new = self._source(self._passes.source.z[self._group.start])[chosen]
         own, new = head_view(z[chosen], layout), head_view(new, layout)
         patched = torch.where(heads[..., None], new, own)
@@ -185,7 +188,7 @@ class _Forward:
             # What takes resid_pre to the source's resid_mid when the block adds it.
             stream = self._base(base.stream[layer])
             new = self._source(source.at("resid_mid", layer))
-            self._put(added, chosen, new - stream[:, -new.shape[1] :])
+            self._put(added, chosen, new - stream[:, -new.shape[1] :].to(new.device))
         return added
 
     def _of_site(self, site: str) -> Tensor:

@@ -32,6 +32,7 @@ class Readout:
         entries, answers = answers.entries()
         # Logits are large and their differences small: in float64 no more is lost than the model lost before.
         exact = torch.float32 if model.device.type == "mps" else torch.float64
+        entries = entries.to(head.weight.device)
         weight = head.weight[entries].to(exact)
         bias = None if head.bias is None else head.bias[entries].to(exact)
         return cls(metric, answers, lambda last: torch.nn.functional.linear(last.to(exact), weight, bias))
@@ -60,5 +61,9 @@ class Readout:
         answers = self.answers if pairs is None else self.answers.rows(pairs)
         reference = None
         if self.needs_clean:
-            reference = self.logits(clean.detach()).log_softmax(-1)
-        return METRICS[self.metric](self.logits(last), answers, reference)
+            reference = self._logits(clean.detach()).log_softmax(-1)
+        return METRICS[self.metric](self._logits(last), answers, reference)
+
+    def _logits(self, last: Tensor) -> Tensor:
+        # The head may lie on another device than the embeddings.
+        return self.logits(last).to(self.answers.correct.device)

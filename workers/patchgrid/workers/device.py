@@ -15,7 +15,7 @@ _SHARE = 0.6
 
 
 class Device:
-    """A CPU or GPU by its name: `auto`, `cpu`, `cuda:1`."""
+    """A CPU or GPU by its name: `auto`, `cpu`, `cuda:1`; or all GPUs: `sharded`."""
 
     def __init__(self, name: str) -> None:
         #: Its name.
@@ -23,9 +23,11 @@ class Device:
 
     def resolve(self) -> None:
         """Make `auto` what it stands for; `SpecError` if the device is not there."""
-        from patchgrid.engine.loading import pick_device
+        from patchgrid.engine.loading import SHARDED, pick_device
 
-        self.name = str(pick_device(self.name))
+        found = pick_device(self.name)
+        if self.name != SHARDED:
+            self.name = str(found)
 
     @property
     def label(self) -> str:
@@ -47,14 +49,15 @@ class Device:
         """Give the bytes of its memory that this process uses."""
         torch = self._cuda()
         if torch is not None:
-            return int(torch.cuda.memory_allocated(self.name))
+            return sum(int(torch.cuda.memory_allocated(each)) for each in self._gpus(torch))
         return int(psutil.Process().memory_info().rss)
 
     def total(self) -> int:
         """Give the bytes of its memory."""
         torch = self._cuda()
         if torch is not None:
-            return int(torch.cuda.get_device_properties(self.name).total_memory)
+            found = (torch.cuda.get_device_properties(each) for each in self._gpus(torch))
+            return sum(int(each.total_memory) for each in found)
         return int(psutil.virtual_memory().total)
 
     def limit(self) -> int:
@@ -71,6 +74,11 @@ class Device:
     def _cuda(self) -> Any | None:
         """Give torch if this is a GPU that is in use; asking must not take memory on it."""
         torch = sys.modules.get("torch")
-        if torch is None or not self.name.startswith("cuda") or not torch.cuda.is_initialized():
+        if torch is None or not self.name.startswith(("cuda", "sharded")):
             return None
-        return torch
+        return torch if torch.cuda.is_initialized() else None
+
+    def _gpus(self, torch: Any) -> list[str]:
+        if self.name.startswith("cuda"):
+            return [self.name]
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

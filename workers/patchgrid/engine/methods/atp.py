@@ -67,7 +67,7 @@ class _Scores:
             source = passes.source_rows.of_pairs(passes.source.at(site, layer))
             base = passes.base_rows.of_pairs(passes.base.at(site, layer)[:, -source.shape[1] :])
             slope = passes.base_rows.of_pairs(gradient[:, -source.shape[1] :])
-            product = (source - base).float() * slope.float()
+            product = (source - base.to(source.device)).float() * slope.to(source.device).float()
             self._found[site, layer] = (
                 head_view(product, passes.model.layout).sum(-1) if site == "z" else product.sum(-1)
             )
@@ -76,7 +76,10 @@ class _Scores:
         passes = self._passes
         differs = passes.batch.differs[:, passes.cut :]
         width = differs.shape[1]
-        layers = [_widened(self._found[site, layer], width) for layer in range(passes.model.layout.n_layers)]
+        layers = [
+            _widened(self._found[site, layer], width).to(differs.device)
+            for layer in range(passes.model.layout.n_layers)
+        ]
         scores = torch.stack(layers, dim=1)
         return scores * (differs[:, None, :, None] if site == "z" else differs[:, None, :])
 
