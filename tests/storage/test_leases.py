@@ -8,7 +8,7 @@ from sqlalchemy import select
 from patchgrid.storage import Database, checking, jobs, leases, tables
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import chunk_result
-from support.leasing import claim, everything, fail, finish, nothing_to_claim
+from support.leasing import chunks, claim, everything, fail, finish, nothing_to_claim
 from support.storage_backends import run_chunk, run_job, submit_job
 
 
@@ -66,6 +66,20 @@ def test_a_late_worker_is_fenced_off(database: Database) -> None:
     before = everything(database, job)
     assert try_everything() == [False] * 4
     assert everything(database, job) == before
+
+
+def test_a_claim_that_the_server_forgot_is_fenced_off(database: Database) -> None:
+    """A crash may lose a claim that was not on disk yet: another then makes it again, with the same epoch."""
+    job = submit_job(database, 4)
+    forgotten = claim(database, "forgotten")
+    with database.write() as session:
+        as_before = {"state": "pending", "epoch": 0, "attempts": 0, "lease_until": None, "worker": None}
+        session.execute(tables.chunk.update().values(as_before))
+    holder = claim(database, "holder")
+    assert (holder.chunk_id, holder.epoch) == (forgotten.chunk_id, forgotten.epoch)
+    assert not finish(database, job, forgotten)
+    assert [state for _, _, state, _ in chunks(database, job)] == ["leased"]
+    assert finish(database, job, holder)
 
 
 def test_a_lease_that_ran_out_still_counts_until_it_is_taken(database: Database) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from patchgrid.engine.types import Pair
 from patchgrid.storage import splitting, tables
 from patchgrid.storage._closing import ANY_WAITING, close_completed, close_if_complete
-from patchgrid.storage._dialects import now
+from patchgrid.storage._dialects import may_be_lost, now
 from patchgrid.storage._turns import (
     Turn,
     first_waiting,
@@ -37,7 +37,8 @@ MAX_ATTEMPTS = splitting.MAX_ATTEMPTS
 
 # What runs once or more for each chunk is built once: building a statement takes longer than running it.
 _OF_CLAIM = (chunk.c.id == bindparam("held_chunk"), chunk.c.epoch == bindparam("held_epoch"))
-_HELD = (*_OF_CLAIM, chunk.c.state == "leased")
+# The worker, too: a claim that a crash of the server lost may be made again by another, with the same epoch.
+_HELD = (*_OF_CLAIM, chunk.c.state == "leased", chunk.c.worker == bindparam("held_worker"))
 _FIND_HELD = select(chunk).where(*_HELD).with_for_update()
 _FIND_DONE = select(chunk.c.id).where(*_OF_CLAIM, chunk.c.state == "done")
 _FREE = {"lease_until": None, "worker": None, "at_pair": None}
@@ -102,7 +103,10 @@ def claim(
 
     Only chunks of these models are taken, and of this job, if they are given. Chunks whose lease ran out are
     taken over; one that has lost its worker before is split or given up first (see `splitting`).
+
+    The transaction may be lost if the server crashes: the chunk is then claimed again, by someone.
     """
+    may_be_lost(session)
     taker = {"taker": worker, "lease_seconds": lease_seconds}
     queues = turns(session, job_id, models)
     if job_id is not None and models is not None and not _serves(session, job_id, models):
@@ -146,6 +150,7 @@ def chunk_pairs(session: Session, lease: Lease) -> list[Pair]:
 
 def extend(session: Session, lease: Lease, seconds: float = 60) -> bool:
     """Make the lease run out `seconds` from now; False if it is no longer held."""
+    may_be_lost(session)
     return _update_held(session, lease, lease_until=now() + seconds)
 
 
@@ -257,7 +262,7 @@ def _of(job_id: int | None) -> tuple[ColumnElement[bool], ...]:
 
 
 def _key(lease: Lease) -> dict[str, int]:
-    return {"held_chunk": lease.chunk_id, "held_epoch": lease.epoch}
+    return {"held_chunk": lease.chunk_id, "held_epoch": lease.epoch, "held_worker": lease.worker}
 
 
 def _update_held(session: Session, lease: Lease, **values: Any) -> bool:
