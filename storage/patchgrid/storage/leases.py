@@ -261,7 +261,7 @@ def _of(job_id: int | None) -> tuple[ColumnElement[bool], ...]:
     return () if job_id is None else (chunk.c.job_id == job_id,)
 
 
-def _key(lease: Lease) -> dict[str, int]:
+def _key(lease: Lease) -> dict[str, int | str]:
     return {"held_chunk": lease.chunk_id, "held_epoch": lease.epoch, "held_worker": lease.worker}
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from patchgrid.engine.metrics import Answers
 from patchgrid.engine.tokens import TokenPair
 
 
@@ -24,7 +23,6 @@ class Batch:
     position_ids: Tensor
     #: bool `[pair, position]`, true from the first token at which the prompts differ.
     differs: Tensor
-    answers: Answers
     #: For each pair, the padded position of the first token at which its prompts differ.
     starts: tuple[int, ...]
 
@@ -104,7 +102,6 @@ def make_batch(pairs: Sequence[TokenPair], pad: int, device: torch.device) -> Ba
         differs[row, start + pair.first_difference :] = True
     position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
     starts = tuple(width - _differing(pair) for pair in pairs)
-    answers = Answers.of([pair.correct for pair in pairs], [pair.incorrect for pair in pairs], device)
     return Batch(
         tuple(pairs),
         clean.to(device),
@@ -112,6 +109,5 @@ def make_batch(pairs: Sequence[TokenPair], pad: int, device: torch.device) -> Ba
         mask.to(device),
         position_ids.to(device),
         differs.to(device),
-        answers,
         starts,
     )

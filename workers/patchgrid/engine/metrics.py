@@ -31,13 +31,6 @@ class Answers:
             self.correct[index], self.correct_mask[index], self.incorrect[index], self.incorrect_mask[index]
         )
 
-    def entries(self) -> tuple[Tensor, "Answers"]:
-        """Give the vocabulary entries that occur, int64 `[entry]`, and the answers as places among them."""
-        both = torch.cat([self.correct, self.incorrect], dim=1)
-        found, places = torch.unique(both, return_inverse=True)
-        correct, incorrect = places.split([self.correct.shape[1], self.incorrect.shape[1]], dim=1)
-        return found, Answers(correct, self.correct_mask, incorrect, self.incorrect_mask)
-
 
 #: From float32 or float64 logits `[pair, vocabulary]`, answers, and the clean run's log-probabilities
 #: `[pair, vocabulary]` (None where the metric does not need them) to `[pair]` of the same number type.

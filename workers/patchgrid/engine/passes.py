@@ -40,7 +40,7 @@ class Passes:
     @cached_property
     def readout(self) -> Readout:
         """How the metric is read; its rows are the batch's pairs."""
-        return Readout.of(self.model, self.question.metric, self.batch.answers)
+        return Readout.of(self.model, self.question.metric, self.batch.pairs)
 
     @cached_property
     def source_rows(self) -> Rows:

@@ -41,7 +41,6 @@ def effects(
     -------
     float32 `[copy]`, on the CPU, in metric units.
     """
-    result = torch.zeros(len(copies))
     where = patched_positions(passes.batch, copies)
     with torch.no_grad():
         base_metric = passes.base_rows.of_pairs(passes.base_metric())
@@ -54,10 +53,15 @@ def effects(
             return passes.readout.measure(last, clean_last[pairs], pairs) - base_metric[pairs]
 
         n_layers, short = passes.model.layout.n_layers, passes.model.shortcuts.prefix
+        places: list[int] = []
+        found = [torch.zeros(0, device=passes.model.device)]
         for group in groups(passes.batch, copies, where, n_layers, batch_tokens, cut_short=short):
-            found = in_halves(partial(measured, group), group.places)
-            result[list(group.places)] = torch.cat(found).float().cpu()
+            found += in_halves(partial(measured, group), group.places)
+            places += group.places
             on_forward(len(group.places))
+        result = torch.zeros(len(copies))
+        # Only here the host waits for the device.
+        result[places] = torch.cat(found).float().cpu()
     return result
 
 
@@ -68,8 +72,8 @@ class _Forward:
         self._passes, self._group, self._copies = passes, group, copies
         self._model = passes.model
         device = self._model.device
-        #: bool `[copy, position]` from the group's first position on.
-        self._where = where[:, group.begin :].to(device)
+        #: bool `[copy, position]` from the group's first position on, on the host.
+        self._where = where[:, group.begin :]
         pairs = [copy.pair for copy in copies]
         self._base_rows = torch.tensor([passes.base_rows.row_of[pair] for pair in pairs], device=device)
         self._source_rows = torch.tensor([passes.source_rows.row_of[pair] for pair in pairs], device=device)
@@ -121,10 +125,10 @@ class _Forward:
     def _source(self, values: Tensor) -> Tensor:
         return values[:, -self._width :][self._source_rows.to(values.device)]
 
-    def _put(self, into: Tensor, chosen: Tensor, new: Tensor) -> None:
-        """Write the patched positions of the chosen copies."""
-        mask = self._where[chosen, -into.shape[1] :, None].to(into.device)
-        chosen = chosen.to(into.device)
+    def _put(self, into: Tensor, places: list[int], new: Tensor) -> None:
+        """Write the patched positions of the copies at these places."""
+        chosen = torch.tensor(places, device=into.device)
+        mask = self._where[places, -into.shape[1] :, None].to(into.device)
         into[chosen] = torch.where(mask, new.to(into.device)[chosen], into[chosen])
 
     def _stream(self) -> Tensor:
@@ -134,19 +138,19 @@ class _Forward:
         if self._group.within:
             return stream
         for site in ("resid_pre", "resid_post"):
-            if (chosen := self._of_site(site)).numel():
-                self._put(stream, chosen, self._source(source.stream[start]))
-        if (chosen := self._of_site("mlp_out")).numel():
+            if places := self._of_site(site):
+                self._put(stream, places, self._source(source.stream[start]))
+        if places := self._of_site("mlp_out"):
             added = self._source(source.mlp_out[start - 1])
             new = self._base(base.at("resid_mid", start - 1)).to(added.device) + added
-            self._put(stream, chosen, new)
+            self._put(stream, places, new)
         # What comes out of the last block may be there for the last position only.
         return stream.expand(-1, self._width, -1)
 
     def _attn_out(self) -> Tensor:
         """What the first block's attention adds, `[copy, position, d_model]`, without running it."""
         layer, base = self._group.start, self._passes.base
-        if self._of_site("z").numel():
+        if self._of_site("z"):
             z = self._patched_z(self._base(base.z[layer]))
             return self._patched_out(self._model.layout.blocks[layer].project(z))
         return self._patched_out(self._base(base.attn_out[layer]))
@@ -167,12 +171,12 @@ class _Forward:
 
     def _patched_z(self, z: Tensor) -> Tensor:
         """Write the source's heads into `z`, `[copy, position, head * head_dim]`, and give it."""
-        chosen = self._of_site("z")
-        if not chosen.numel():
+        places = self._of_site("z")
+        if not places:
             return z
         layout = self._model.layout
-        heads = self._heads(chosen)[:, None, :] & self._where[chosen, -z.shape[1] :, None]
-        heads, chosen = heads.to(z.device), chosen.to(z.device)
+        heads = (self._heads(places)[:, None, :] & self._where[places, -z.shape[1] :, None]).to(z.device)
+        chosen = torch.tensor(places, device=z.device)
         new = self._source(self._passes.source.z[self._group.start])[chosen]
         own, new = head_view(z[chosen], layout), head_view(new, layout)
         patched = torch.where(heads[..., None], new, own)
@@ -182,24 +186,23 @@ class _Forward:
     def _patched_out(self, added: Tensor) -> Tensor:
         """Write the source's attn_out, or what leads to its resid_mid, into `[copy, position, d_model]`."""
         layer, base, source = self._group.start, self._passes.base, self._passes.source
-        if (chosen := self._of_site("attn_out")).numel():
-            self._put(added, chosen, self._source(source.attn_out[layer]))
-        if (chosen := self._of_site("resid_mid")).numel():
+        if places := self._of_site("attn_out"):
+            self._put(added, places, self._source(source.attn_out[layer]))
+        if places := self._of_site("resid_mid"):
             # What takes resid_pre to the source's resid_mid when the block adds it.
             stream = self._base(base.stream[layer])
             new = self._source(source.at("resid_mid", layer))
-            self._put(added, chosen, new - stream[:, -new.shape[1] :].to(new.device))
+            self._put(added, places, new - stream[:, -new.shape[1] :].to(new.device))
         return added
 
-    def _of_site(self, site: str) -> Tensor:
-        """Places of the copies patched at a site, int64."""
-        places = [place for place, copy in enumerate(self._copies) if copy.component.site == site]
-        return torch.tensor(places, dtype=torch.int64, device=self._model.device)
+    def _of_site(self, site: str) -> list[int]:
+        """Places of the copies patched at a site."""
+        return [place for place, copy in enumerate(self._copies) if copy.component.site == site]
 
-    def _heads(self, chosen: Tensor) -> Tensor:
+    def _heads(self, places: list[int]) -> Tensor:
         """bool `[copy, head]`, true for the copy's head, or for every one."""
-        heads = [self._copies[place].component.head for place in chosen.tolist()]
+        heads = [self._copies[place].component.head for place in places]
         mask = torch.zeros(len(heads), self._model.layout.n_heads, dtype=torch.bool)
         for place, head in enumerate(heads):
             mask[place, slice(None) if head is None else head] = True
-        return mask.to(self._model.device)
+        return mask

@@ -1,13 +1,18 @@
 """From what enters the head at the last position to a metric, with as little vocabulary as that reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.metrics import METRICS, NEEDS_CLEAN, READS_ANSWERS_ONLY, Answers
+from patchgrid.engine.tokens import TokenPair
+
+#: Answers of one side of a pair.
+Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +26,18 @@ class Readout:
     logits: Callable[[Tensor], Tensor]
 
     @classmethod
-    def of(cls, model: LoadedModel, metric: str, answers: Answers) -> "Readout":
-        """Choose the shortest way to a metric that the model allows."""
+    def of(cls, model: LoadedModel, metric: str, pairs: Sequence[TokenPair]) -> "Readout":
+        """Choose the shortest way to a metric of these pairs that the model allows."""
+        correct, incorrect = [pair.correct for pair in pairs], [pair.incorrect for pair in pairs]
         if not model.shortcuts.head:
+            answers = Answers.of(correct, incorrect, model.device)
             return cls(metric, answers, lambda logits: logits.float())
         assert model.layout.head is not None, "a model without a head has no such shortcut"
         head = model.layout.head._module  # noqa: SLF001 (the torch module itself: no trace is under way)
         if metric not in READS_ANSWERS_ONLY:
+            answers = Answers.of(correct, incorrect, model.device)
             return cls(metric, answers, lambda last: head(last).float())
-        entries, answers = answers.entries()
-        # Logits are large and their differences small: in float64 no more is lost than the model lost before.
-        exact = torch.float32 if model.device.type == "mps" else torch.float64
-        entries = entries.to(head.weight.device)
-        weight = head.weight[entries].to(exact)
-        bias = None if head.bias is None else head.bias[entries].to(exact)
-        return cls(metric, answers, lambda last: torch.nn.functional.linear(last.to(exact), weight, bias))
+        return cls(metric, *_answers_only(model, head, correct, incorrect))
 
     @property
     def needs_clean(self) -> bool:
@@ -67,3 +69,18 @@ class Readout:
     def _logits(self, last: Tensor) -> Tensor:
         # The head may lie on another device than the embeddings.
         return self.logits(last).to(self.answers.correct.device)
+
+
+def _answers_only(
+    model: LoadedModel, head: torch.nn.Linear, correct: Sequence[Tokens], incorrect: Sequence[Tokens]
+) -> tuple[Answers, Callable[[Tensor], Tensor]]:
+    """Give answers as places among those that occur, and what computes the logits of these alone."""
+    read = sorted({token for tokens in (*correct, *incorrect) for token in tokens})
+    place = {token: number for number, token in enumerate(read)}
+    right, wrong = ([[place[token] for token in tokens] for tokens in side] for side in (correct, incorrect))
+    # Logits are large and their differences small: in float64 no more is lost than the model lost before.
+    exact = torch.float32 if model.device.type == "mps" else torch.float64
+    entries = torch.tensor(read, device=head.weight.device)
+    weight = head.weight[entries].to(exact)
+    bias = None if head.bias is None else head.bias[entries].to(exact)
+    return Answers.of(right, wrong, model.device), lambda last: linear(last.to(exact), weight, bias)
