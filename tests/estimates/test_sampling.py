@@ -9,11 +9,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from patchgrid.estimates import Sums, expected_share, pilot_rows, pilot_scales, sample
-from patchgrid.estimates.sampling import draw, inclusion
+from patchgrid.estimates import Sums, expected_share, pilot_rows, pilot_scales, sample, sample_many
+from patchgrid.estimates.sampling import _draws, draw, inclusion
 
 SCORES = hnp.arrays(
     np.float32, hnp.array_shapes(min_dims=1, max_dims=3, max_side=8), elements=st.floats(-1e6, 1e6, width=32)
+)
+
+
+#: Several pairs' scores `[pair, *axes]`, many of them equal or zero.
+BATCHES = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 9), st.integers(1, 200)) | hnp.array_shapes(min_dims=3, max_dims=4, max_side=7),
+    elements=st.sampled_from([0, 1, -3, 1e4]) | st.floats(-1e6, 1e6, width=32),
 )
 
 
@@ -36,6 +44,92 @@ def test_no_probability_is_above_one_or_below_the_floor(
     assert probability.max() <= 1
     assert (probability * pairs).min() >= 0.3 * min(30, pairs) * (1 - 1e-9)
     assert probability.min() >= 0.3 * rate / 2 * (1 - 1e-9)
+
+
+def one_by_one(
+    scores: NDArray[np.float32], *, rate: float, pairs: int, scales: NDArray[np.float64] | None
+) -> list[float]:
+    """Give the probabilities of one pair's cells `[cell]` by the definition, over plain loops."""
+    own = max(rate / 2, 30 / pairs)
+    even, share = 0.3 * own, min(1.0, own + rate / 2)
+    sizes = [abs(float(score)) for score in scores]
+    if scales is not None:
+        usual = sum(scales) / len(scales)
+        sizes = [
+            size * (0.7 * own / scale + rate / 2 / usual) for size, scale in zip(sizes, scales, strict=True)
+        ]
+        times = min(4.0, sum(sizes) / len(sizes) / (share - even))
+        share = min(1.0, even + (share - even) * (0.5 + 0.5 * times))
+    if share == 1:
+        return [1.0] * len(sizes)
+    left = set(range(len(sizes)))
+    found = [1.0] * len(sizes)
+    while left:
+        rest = share * len(sizes) - (len(sizes) - len(left))
+        total = sum(sizes[cell] for cell in left)
+        for cell in left:
+            by_size = (rest - even * len(left)) * sizes[cell] / total if total else 0.0
+            found[cell] = even + by_size if total else rest / len(left)
+        over = {cell for cell in left if found[cell] > 1}
+        for cell in over:
+            found[cell] = 1.0
+        left -= over
+        if not over:
+            break
+    return found
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.2, 0.7])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_probabilities_of_many_pairs_are_those_of_the_definition(rate: float, scaled: bool) -> None:
+    """Written out a second time, for one pair; the pairs here are small, large, lopsided and zero."""
+    rng = np.random.default_rng(2)
+    base = rng.lognormal(0, 1.5, 40)
+    scores = (base * rng.standard_t(2, (30, 40)) * rng.lognormal(0, 1, (30, 1))).astype(np.float32)
+    scores[3], scores[4, 1:], scores[5, ::2] = 0, 0, 0
+    scales = base if scaled else None
+    rows = range(100, 130)
+    _, found = sample_many(scores, rate=rate, pairs=2000, seed=0, site="z", rows=rows, scales=scales)
+    expected = [one_by_one(row, rate=rate, pairs=2000, scales=scales) for row in scores]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert (found == 1).any() or rate < 0.1
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data(), scores=BATCHES, rate=st.floats(0.001, 1), pairs=st.integers(30, 100_000))
+def test_a_pair_is_sampled_alone_as_among_any_others_in_any_order(
+    data: st.DataObject, scores: NDArray[np.float32], rate: float, pairs: int
+) -> None:
+    """Masks and probabilities are the same to the last bit, with scales and absent cells and without."""
+    rng = np.random.default_rng(scores.size)
+    scales = rng.lognormal(size=scores.shape[1:]) if data.draw(st.booleans()) else None
+    present = rng.random(scores.shape) < 0.7 if data.draw(st.booleans()) else None
+    rows = rng.integers(0, 2**40, len(scores)).tolist()
+    options = {"rate": rate, "pairs": pairs, "seed": 5, "site": "z", "scales": scales}
+    picked = data.draw(st.permutations(range(len(scores))))[: data.draw(st.integers(1, len(scores)))]
+    masks, probabilities = sample_many(
+        scores[picked],
+        rows=[rows[pair] for pair in picked],
+        present=None if present is None else present[picked],
+        **options,
+    )
+    for place, pair in enumerate(picked):
+        own = None if present is None else present[pair]
+        mask, probability = sample(scores[pair], pair=rows[pair], present=own, **options)
+        assert masks[place].tobytes() == mask.tobytes()
+        assert probabilities[place].tobytes() == probability.tobytes()
+
+
+def test_how_scores_lie_in_memory_does_not_matter() -> None:
+    """Positions turned round, as aligned scores are, or layers last."""
+    scores = np.random.default_rng(0).standard_t(3, (5, 3, 20, 4)).astype(np.float32)
+    options = {"rate": 0.1, "pairs": 2000, "seed": 5, "site": "z", "rows": range(5)}
+    expected = sample_many(scores, **options)
+    turned = np.ascontiguousarray(scores[:, :, ::-1])[:, :, ::-1]
+    moved = np.ascontiguousarray(scores.transpose(3, 2, 1, 0)).transpose(3, 2, 1, 0)
+    for same in (turned, moved):
+        for found, wanted in zip(sample_many(same, **options), expected, strict=True):
+            assert found.tobytes() == wanted.tobytes()
 
 
 def test_every_component_gets_its_draws_however_small_its_scores() -> None:
@@ -187,6 +281,17 @@ def test_a_draw_depends_on_its_own_cell_alone() -> None:
     assert (draw(1, "z", 2, (3, 4)).ravel()[:6] == base).all()
     for other in (draw(2, "z", 2, (6,)), draw(1, "k", 2, (6,)), draw(1, "z", 3, (6,))):
         assert not np.isin(other, base).any()
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 64])
+def test_draws_of_many_pairs_are_those_of_a_generator_each(count: int) -> None:
+    """Whatever words a generator has left over from the pair before."""
+    rows = [3, 0, 2**50, 4, 3]
+    name = int.from_bytes(hashlib.blake2b(b"z", digest_size=8).digest(), "little")
+    for row, found in zip(rows, _draws(2**63 - 1, "z", rows, count), strict=True):
+        key, counter = (np.array(words, np.uint64) for words in ([2**63 - 1, name], [0, row, 0, 0]))
+        words = np.random.Philox(key=key, counter=counter).random_raw(count)
+        assert found.tolist() == [(word >> 11) / 2**53 for word in words.tolist()]
 
 
 def test_draws_are_uniform_and_unrelated_between_pairs() -> None:

@@ -1,14 +1,17 @@
 """The cells that a chunk patches exactly: which ones, what is measured, and what is summed."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from patchgrid.engine import Component, Engine, JobSpec, Pair
+from patchgrid.engine import Component, Engine, JobSpec, Pair, PairResult
+from patchgrid.engine.calls import Choose
 from patchgrid.engine.names import HEAD_SITES
+from patchgrid.engine.results import Measured
 from patchgrid.estimates import Sums, estimate, sample
 from patchgrid.storage import Database
 from patchgrid.storage.components import ComponentRow, components
@@ -223,6 +226,35 @@ def test_the_order_of_chunks_does_not_matter(engine: Engine) -> None:
 def _total(chunks: dict[int, ChunkResult], site: str) -> Sums:
     first, *others = (chunk.sums[site, "whole"] for chunk in chunks.values())
     return sum(others, start=first)
+
+
+class AskedAgain:
+    """An engine whose memory does not hold a batch: it asks for the batch, and then for its halves."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self.provenance = engine, engine.provenance
+
+    def measure(self, pairs: list[Pair], choose: Choose, **options: Any) -> list[Measured]:
+        """Measure pairs, their components chosen twice."""
+
+        def halves(places: Sequence[int], results: Sequence[PairResult]) -> list[Sequence[Component]]:
+            middle = len(places) // 2
+            choose(places, results)
+            first = choose(places[:middle], results[:middle])
+            return [*first, *choose(places[middle:], results[middle:])]
+
+        return self._engine.measure(pairs, halves, **options)
+
+
+@pytest.mark.parametrize("positions", ["sum", "keep"])
+def test_a_batch_asked_for_again_in_halves_draws_the_same_cells(engine: Engine, positions: str) -> None:
+    """Not one cell twice, and none left out."""
+    pairs, spec = make_pairs(9), spec_of(positions=positions)
+    once = measured(engine, spec, pairs)
+    again = measured(AskedAgain(engine), spec, pairs)  # type: ignore[arg-type]
+    assert again.exact == once.exact
+    for key, sums in once.sums.items():
+        assert (again.sums[key].to_array() == sums.to_array()).all()
 
 
 def test_another_seed_draws_other_cells(engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """A chunk's sums over pairs, against sums made one score at a time."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from patchgrid.engine import Engine, JobSpec, Pair, PairResult
 from patchgrid.engine.names import HEAD_SITES
 from patchgrid.estimates import Sums
+from patchgrid.workers.components import Scores
 from patchgrid.workers.measuring import measure_chunk
 from support.working import LONG_ANSWER, MISMATCHED, job_of, make_pairs
 
@@ -135,6 +137,52 @@ def test_failed_pairs_never_enter_sums(engine: Engine) -> None:
         for found, expected in zip(chunk.scores[site], alone.scores[site], strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert {cell.index for cell in chunk.exact} <= {1, 2, 3, 5, 6, 7}
+
+
+def random_results(*lengths: int) -> list[PairResult]:
+    """Make scores of pairs of these lengths, as an engine would give them."""
+    rng = np.random.default_rng(0)
+    return [
+        PairResult(
+            {
+                "z": rng.normal(size=(3, length, 4)).astype(np.float32),
+                "mlp_out": rng.normal(size=(3, length)).astype(np.float32),
+            },
+            tokens=("a",) * length,
+        )
+        for length in lengths
+    ]
+
+
+@pytest.mark.parametrize("spans", [(), ("names",)])
+def test_a_pair_s_scores_are_arranged_alike_whatever_pairs_are_beside_it(spans: tuple[str, ...]) -> None:
+    """To the last bit: what is drawn must not hang on how pairs fall into batches."""
+    results = random_results(9, 20, 9, 1, 140, 20)
+    pairs = [Pair("a", "b", " c", " d", spans={"names": (0, 1)}) for _ in results]
+    together = Scores(pairs, spans)
+    together.add(range(len(pairs)), results)
+    for place, (pair, result) in enumerate(zip(pairs, results, strict=True)):
+        alone = Scores([pair], spans)
+        alone.add([0], [result])
+        for site, kind in itertools.product(("z", "mlp_out"), ("whole", "aligned")):
+            [(_, own)] = alone.stacks(kind, site, [0])
+            stacked = [(places, stack) for places, stack in together.stacks(kind, site, range(6))]
+            [found] = [stack.values[places.index(place)] for places, stack in stacked if place in places]
+            assert found.tobytes() == own.values[0].tobytes()
+        np.testing.assert_allclose(alone.whole["z"][0], result.scores["z"].sum(axis=1), rtol=1e-4)
+
+
+def test_scores_that_are_not_finite_fail_their_own_pair_alone() -> None:
+    """NaN, and infinities that cancel out, at any site."""
+    results = random_results(4, 6, 4, 6)
+    results[0].scores["mlp_out"][1, 2] = np.nan
+    results[3].scores["z"][0, :2, 1] = np.inf, -np.inf
+    scores = Scores([Pair("a", "b", " c", " d")] * 4, ())
+    scores.add(range(4), results)
+    assert scores.good(range(4)) == [1, 2]
+    assert str(scores.errors[0]).startswith("the scores of mlp_out are not finite")
+    assert str(scores.errors[3]).startswith("the scores of z are not finite")
+    assert np.isfinite(scores.whole["z"][1:3]).all()
 
 
 def test_a_chunk_of_failed_pairs_has_outcomes_only(engine: Engine) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from patchgrid.engine import Engine, JobSpec, Pair
+from patchgrid.engine.patching import effects
 from patchgrid.storage import Database, jobs
 from patchgrid.workers.measuring import measure_chunk
 from patchgrid.workers.runner import run_job
@@ -193,3 +194,26 @@ def test_a_pair_too_large_for_memory_alone_fails(engine: Engine) -> None:
     assert all(
         str(outcome.error).startswith("out of memory with this pair alone") for outcome in chunk.outcomes
     )
+
+
+def test_a_pair_whose_patching_does_not_fit_fails_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scores were there and its cells drawn: they are left out, and the others' are all there."""
+    pairs = make_pairs(6)
+    job = job_of(SPEC, 100)
+    healthy = measure_chunk(engine, job, 0, pairs, batch_tokens=ENOUGH)
+
+    def too_large(passes: Any, *rest: Any) -> Any:
+        if any(pair.index == 2 for pair in passes.batch.pairs):
+            raise torch.OutOfMemoryError
+        return effects(passes, *rest)
+
+    monkeypatch.setattr("patchgrid.engine.calls.effects", too_large)
+    chunk = measure_chunk(engine, job, 0, pairs, batch_tokens=ENOUGH)
+    assert [outcome.index for outcome in chunk.outcomes if outcome.state == "failed"] == [2]
+    assert "out of memory with this pair alone" in str(chunk.outcomes[2].error)
+    expected = [cell for cell in healthy.exact if cell.index != 2]
+    assert [(c.index, c.site, c.layer, c.head) for c in chunk.exact] == [
+        (c.index, c.site, c.layer, c.head) for c in expected
+    ]

@@ -5,7 +5,7 @@ Arrays in, arrays out: no models and no SQL.
 
 from patchgrid.estimates.agreement import Agreement, agreement, site_agreement, top_overlap
 from patchgrid.estimates.estimator import Estimates, estimate
-from patchgrid.estimates.sampling import expected_share, pilot_rows, pilot_scales, sample
+from patchgrid.estimates.sampling import expected_share, pilot_rows, pilot_scales, sample, sample_many
 from patchgrid.estimates.sums import Sums
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "pilot_rows",
     "pilot_scales",
     "sample",
+    "sample_many",
     "site_agreement",
     "top_overlap",
 ]

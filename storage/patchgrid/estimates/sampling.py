@@ -8,6 +8,7 @@ computes it.
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -95,21 +96,8 @@ def inclusion(
     Returns:
         float64 of the same shape, positive wherever `rate` is and the cell is present.
     """
-    sizes = np.abs(scores, dtype=np.float64)
-    if rate == 0:
-        return np.zeros(sizes.shape)
-    own = _own(rate, pairs, floor)
-    share = expected_share(rate, pairs=pairs, floor=floor)
-    if scales is not None:
-        sizes *= own * (1 - EVEN) / np.asarray(scales, np.float64) + rate / 2 / np.mean(scales)
-    here = np.broadcast_to(True if present is None else present, sizes.shape)
-    if scales is not None and share < 1 and here.any():
-        by_score = share - EVEN * own
-        times = min(LARGEST, float(sizes[here].mean()) / by_score)
-        share = min(1.0, EVEN * own + by_score * (ALIKE + (1 - ALIKE) * times))
-    probability = np.zeros(sizes.shape)
-    probability[here] = _fill(sizes[here], EVEN * own, share)
-    return probability
+    rows = None if present is None else np.broadcast_to(present, scores.shape)[None]
+    return _inclusion(scores[None], rows, scales, rate=rate, pairs=pairs, floor=floor).reshape(scores.shape)
 
 
 def draw(seed: int, site: str, pair: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -120,11 +108,7 @@ def draw(seed: int, site: str, pair: int, shape: tuple[int, ...]) -> NDArray[np.
     (seed, hash of the site's name) and the pair's row number as the second word of its counter; raw words,
     because NumPy keeps these the same from version to version.
     """
-    name_hash = int.from_bytes(hashlib.blake2b(site.encode(), digest_size=8).digest(), "little")
-    key = np.array([seed, name_hash], np.uint64)
-    counter = np.array([0, pair, 0, 0], np.uint64)
-    words = np.random.Philox(key=key, counter=counter).random_raw(math.prod(shape))
-    return ((words >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
+    return _draws(seed, site, [pair], math.prod(shape)).reshape(shape)
 
 
 def sample(
@@ -144,8 +128,92 @@ def sample(
     Arguments as for `inclusion` and `draw`; `pair` is the pair's row number in the job. `scores` must have
     the pair's own shape: padding it with positions that it lacks would move the flat indices of the draws.
     """
-    probability = inclusion(scores, rate=rate, pairs=pairs, scales=scales, floor=floor, present=present)
-    return draw(seed, site, pair, probability.shape) < probability, probability
+    mask, probability = sample_many(
+        scores[None],
+        rate=rate,
+        pairs=pairs,
+        seed=seed,
+        site=site,
+        rows=[pair],
+        scales=scales,
+        floor=floor,
+        present=None if present is None else np.broadcast_to(present, scores.shape)[None],
+    )
+    return mask[0], probability[0]
+
+
+def sample_many(
+    scores: NDArray[Any],
+    *,
+    rate: float,
+    pairs: int,
+    seed: int,
+    site: str,
+    rows: Sequence[int],
+    scales: NDArray[Any] | None = None,
+    floor: float = FLOOR,
+    present: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Choose the cells of several pairs whose scores at a site have one shape, `[pair, *axes]`.
+
+    `rows` are the pairs' row numbers in the job; `scales` broadcast against one pair's scores, `present`
+    against those of all. A pair's mask and probabilities are, bit for bit, those that `sample` gives for it
+    alone, whatever pairs are beside it.
+    """
+    probability = _inclusion(scores, present, scales, rate=rate, pairs=pairs, floor=floor)
+    draws = _draws(seed, site, rows, math.prod(scores.shape[1:]))
+    return draws.reshape(scores.shape) < probability, probability
+
+
+def _inclusion(
+    scores: NDArray[Any],
+    present: NDArray[np.bool_] | None,
+    scales: NDArray[Any] | None,
+    *,
+    rate: float,
+    pairs: int,
+    floor: float,
+) -> NDArray[np.float64]:
+    """Give the probabilities of `inclusion` for each of several pairs, `[pair, *axes]`.
+
+    Every step is taken cell by cell, or sums a pair's own row from end to end: so no pair's numbers hang on
+    the others, not even in their last bits.
+    """
+    if rate == 0:
+        return np.zeros(scores.shape)
+    flat = len(scores), math.prod(scores.shape[1:])
+    sizes, here = np.abs(scores, dtype=np.float64, order="C").reshape(flat), np.ones(flat, np.bool_)
+    if present is not None:
+        here = np.broadcast_to(present, scores.shape).reshape(flat)
+        sizes = np.where(here, sizes, 0.0)
+    assert np.isfinite(sizes).all(), "a score is not finite: such a pair must fail before it is sampled"
+    even, share = EVEN * _own(rate, pairs, floor), expected_share(rate, pairs=pairs, floor=floor)
+    shares = np.full(len(sizes), share)
+    if scales is not None and share < 1:
+        weights = _own(rate, pairs, floor) * (1 - EVEN) / np.asarray(scales, np.float64)
+        weights += rate / 2 / np.mean(scales)
+        sizes *= np.broadcast_to(weights, scores.shape[1:]).ravel()
+        shares = _shares(sizes, here, even, share)
+    return _fill(sizes, here, even, shares).reshape(scores.shape)
+
+
+def _draws(seed: int, site: str, rows: Sequence[int], count: int) -> NDArray[np.float64]:
+    """Give what `draw` gives for each of these pairs, `[pair, count]`."""
+    philox = np.random.Philox(key=np.array([seed, _name_hash(site)], np.uint64))
+    # Making a generator takes ten times as long as setting one back.
+    start = philox.state
+    words = np.empty((len(rows), count), np.uint64)
+    for number, row in enumerate(rows):
+        start["state"]["counter"][1] = row
+        philox.state = start
+        words[number] = philox.random_raw(count)
+    result: NDArray[np.float64] = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return result
+
+
+@lru_cache(maxsize=64)
+def _name_hash(site: str) -> int:
+    return int.from_bytes(hashlib.blake2b(site.encode(), digest_size=8).digest(), "little")
 
 
 def _own(rate: float, pairs: int, floor: float) -> float:
@@ -164,21 +232,40 @@ def _fitted(values: NDArray[np.float64], axes: Sequence[int]) -> NDArray[np.floa
     return wanted
 
 
-def _fill(sizes: NDArray[np.float64], uniform: float, share: float) -> NDArray[np.float64]:
-    """Spread what is left of the budget over cells in proportion to size, none above 1."""
-    assert np.isfinite(sizes).all(), "a score is not finite: such a pair must fail before it is sampled"
-    probability = np.full(sizes.shape, share)
-    if share == 1:
-        return probability
-    below, full = np.arange(sizes.size), 0
-    while (total := sizes[below].sum()) > 0:
-        spare = share * sizes.size - uniform * below.size - full
-        probability[below] = uniform + spare * (sizes[below] / total)
-        over = probability[below] > 1
-        probability[below[over]] = 1
+def _shares(
+    sizes: NDArray[np.float64], here: NDArray[np.bool_], even: float, share: float
+) -> NDArray[np.float64]:
+    """Give the share of each pair's cells to patch: `share` on average, more for a pair of large scores."""
+    by_score = share - even
+    times = np.minimum(LARGEST, sizes.sum(axis=1) / np.maximum(here.sum(axis=1), 1) / by_score)
+    result: NDArray[np.float64] = np.minimum(1.0, even + by_score * (ALIKE + (1 - ALIKE) * times))
+    return result
+
+
+def _fill(
+    sizes: NDArray[np.float64], here: NDArray[np.bool_], uniform: float, shares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Spread each row's budget over its cells: `uniform` each, the rest by size, none above 1."""
+    cells = here.sum(axis=1)
+    below = here & (shares < 1)[:, None]
+    # A round that leaves a row's cells as they were gives the row the same numbers again.
+    while True:
+        count = below.sum(axis=1)
+        spare = shares * cells - uniform * count - (cells - count)
+        probability = uniform + spare[:, None] * _parts(sizes, below)
+        over = below & (probability > 1)
         if not over.any():
-            return probability
-        below, full = below[~over], full + int(over.sum())
-    # Only cells of size zero are left below 1: they share the rest evenly.
-    probability[below] = (share * sizes.size - full) / max(below.size, 1)
-    return probability
+            return np.where(below, probability, here)
+        below &= ~over
+
+
+def _parts(sizes: NDArray[np.float64], below: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give each of a row's cells below 1 its part of their size; where none has any, all the same part."""
+    sized = np.where(below, sizes, 0.0)
+    total = sized.sum(axis=1)
+    empty = total == 0
+    if empty.any():
+        sized[empty] = below[empty]
+        total[empty] = np.maximum(below[empty].sum(axis=1), 1)
+    result: NDArray[np.float64] = sized / total[:, None]
+    return result

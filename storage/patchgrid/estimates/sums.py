@@ -139,10 +139,11 @@ class Sums:
         if total_effects is None:
             total_effects = np.zeros(len(scores))
         numbers = (scores, effects, inclusion, total_effects)
-        rows = _cell_rows(*(np.asarray(x, np.float64) for x in numbers))
-        flat = np.ravel_multi_index(index, self.axes)
+        rows = np.stack(_cell_rows(*(np.asarray(x, np.float64) for x in numbers)))
         size = int(np.prod(self.axes))
-        totals = np.stack([np.bincount(flat, row, minlength=size) for row in rows])
+        # Each sum has bins of its own, one a component.
+        bins = np.ravel_multi_index(index, self.axes) + size * np.arange(len(rows))[:, None]
+        totals = np.bincount(bins.ravel(), rows.ravel(), minlength=size * len(rows))
         self.values[len(SCORE_SUMS) + 1 :] += totals.reshape(-1, *self.axes)
 
     def __iadd__(self, other: "Sums") -> Self:

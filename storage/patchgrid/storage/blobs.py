@@ -23,6 +23,7 @@ from patchgrid.storage.errors import CorruptData
 
 _MAGIC = b"PGB1"
 _PREFIX = struct.Struct("<4sII")
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +52,10 @@ def pack(arrays: Sequence[NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
         raise ValueError("the arrays of a blob must be of one dtype")
     shape, sizes = _common_shape([array.shape for array in arrays])
     header = {"dtype": dtype.str, "shape": shape, "sizes": sizes, "count": len(arrays), "meta": dict(meta)}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    # Empty arrays have no memory to view.
-    parts: list[Any] = [
-        text,
-        *(np.ascontiguousarray(array, dtype).data.cast("B") for array in arrays if array.size),
-    ]
-    checksum = zlib.crc32(struct.pack("<I", len(text)))
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
-    return b"".join([_PREFIX.pack(_MAGIC, checksum, len(text)), *parts])
+    text = _JSON.encode(header).encode()
+    data = b"".join([text, *(np.asarray(array, dtype).tobytes() for array in arrays)])
+    checksum = zlib.crc32(data, zlib.crc32(struct.pack("<I", len(text))))
+    return _PREFIX.pack(_MAGIC, checksum, len(text)) + data
 
 
 def unpack(data: bytes, what: str) -> Blob:

@@ -1,9 +1,7 @@
 """Pairs as rows of the table `pair`, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
-
-from sqlalchemy import Row
 
 from patchgrid.engine.types import Answer, Pair, TokenText
 from patchgrid.storage._bulk import as_json
@@ -23,18 +21,16 @@ def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
     )
 
 
-def read_pair(row: Row[Any]) -> Pair:
-    """Give the pair that a row stores."""
-    spans: Mapping[str, tuple[int, int]] | None = None
-    if row.spans is not None:
-        spans = {name: (start, stop) for name, (start, stop) in row.spans.items()}
+def read_pair(row: Sequence[Any]) -> Pair:
+    """Give the pair that a row of all columns stores."""
+    _, _, name, clean, corrupted, correct, incorrect, spans = row
     return Pair(
-        clean=row.clean,
-        corrupted=row.corrupted,
-        correct=tuple(_read_answer(answer) for answer in row.correct),
-        incorrect=tuple(_read_answer(answer) for answer in row.incorrect),
-        id=row.name,
-        spans=spans,
+        clean=clean,
+        corrupted=corrupted,
+        correct=tuple(map(_read_answer, correct)),
+        incorrect=tuple(map(_read_answer, incorrect)),
+        id=name,
+        spans=None if spans is None else {span: (start, stop) for span, (start, stop) in spans.items()},
     )
 
 
@@ -42,5 +38,5 @@ def _write_answer(answer: Answer) -> int | str | dict[str, str]:
     return {"token": answer.text} if isinstance(answer, TokenText) else answer
 
 
-def _read_answer(value: int | str | Mapping[str, str]) -> Answer:
-    return TokenText(value["token"]) if isinstance(value, Mapping) else value
+def _read_answer(value: int | str | dict[str, str]) -> Answer:
+    return TokenText(value["token"]) if isinstance(value, dict) else value

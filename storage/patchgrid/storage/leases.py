@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
-from patchgrid.storage import splitting, tables
+from patchgrid.storage import splitting
 from patchgrid.storage._closing import ANY_WAITING, close_completed, close_if_complete
 from patchgrid.storage._dialects import may_be_lost, now
 from patchgrid.storage._turns import (
@@ -29,7 +29,7 @@ from patchgrid.storage._turns import (
 from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.provenance import FIND_PROVENANCE, provenance_id
 from patchgrid.storage.splitting import end_attempt, hand_back, may_be_taken_over
-from patchgrid.storage.tables import chunk, job
+from patchgrid.storage.tables import chunk, job, pair
 from patchgrid.storage.writing import ChunkResult, write_result
 
 #: A chunk is given up when this many attempts have failed, or have lost their worker.
@@ -61,6 +61,14 @@ _START = (
     job.update()
     .where(job.c.id == bindparam("started"), job.c.state == "pending")
     .values(state="running", started_at=now())
+)
+_PAIRS = (
+    select(pair)
+    .where(
+        pair.c.job_id == bindparam("of_job"),
+        pair.c.pair_index.between(bindparam("from_pair"), bindparam("to_pair")),
+    )
+    .order_by(pair.c.pair_index)
 )
 
 
@@ -140,12 +148,8 @@ def next_claim_in(
 
 def chunk_pairs(session: Session, lease: Lease) -> list[Pair]:
     """Give the chunk's pairs, in order: pair `lease.first + i` is entry i."""
-    pair = tables.pair
-    inside = pair.c.pair_index.between(lease.first, lease.last - 1)
-    rows = session.execute(
-        select(pair).where(pair.c.job_id == lease.job_id, inside).order_by(pair.c.pair_index)
-    )
-    return [read_pair(row) for row in rows]
+    inside = {"of_job": lease.job_id, "from_pair": lease.first, "to_pair": lease.last - 1}
+    return [read_pair(row) for row in session.execute(_PAIRS, inside)]
 
 
 def extend(session: Session, lease: Lease, seconds: float = 60) -> bool:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -216,11 +217,9 @@ def _top_rows(
     sites = [site for site in SITES if site in scores]
     if not sites:
         return []
-    whole = {site: np.stack([sum_positions(array, site) for array in scores[site]]) for site in sites}
+    whole = {site: np.array([sum_positions(array, site) for array in scores[site]]) for site in sites}
     flat = np.concatenate([whole[site].reshape(len(indices), -1) for site in sites], axis=1)
-    places = [
-        (site, *_layer_head_neuron(place)) for site in sites for place in np.ndindex(whole[site].shape[1:])
-    ]
+    places = [place for site in sites for place in _places(site, whole[site].shape[1:])]
     size = np.abs(flat)
     best = np.sort(np.argpartition(-size, min(TOP, size.shape[1]) - 1, axis=1)[:, :TOP], axis=1)
     order = np.argsort(-np.take_along_axis(size, best, axis=1), axis=1, kind="stable")
@@ -233,5 +232,7 @@ def _top_rows(
     ]
 
 
-def _layer_head_neuron(place: tuple[int, ...]) -> tuple[int, int | None, None]:
-    return place[0], place[1] if len(place) > 1 else None, None
+@lru_cache(maxsize=64)
+def _places(site: str, axes: tuple[int, ...]) -> list[tuple[str, int, int | None, None]]:
+    """Give the site, layer, head and neuron of each of a site's components."""
+    return [(site, place[0], place[1] if len(place) > 1 else None, None) for place in np.ndindex(axes)]

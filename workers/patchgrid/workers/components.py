@@ -1,7 +1,9 @@
-"""From a pair's scores by position to the components that its job compares across pairs."""
+"""From pairs' scores by position to the components that their job compares across pairs."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from patchgrid.engine.types import Pair
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+#: A pair's own positions in each aligned column.
+Columns = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +25,14 @@ class Alignment:
     #: The job's span names; empty: positions are counted from the end.
     spans: tuple[str, ...] = ()
 
-    def columns(self, pair: Pair, length: int) -> list[tuple[int, ...]]:
+    def columns(self, pair: Pair, length: int) -> Columns:
         """Give the pair's own positions in each aligned column; an empty column is one it does not have."""
         if not self.spans:
-            return [(length - 1 - column,) for column in range(length)]
+            return _from_the_end(length)
         ranges = pair.spans or {}
         columns = [tuple(range(*ranges[name])) if name in ranges else () for name in self.spans]
         covered = {position for column in columns for position in column}
-        return [*columns, tuple(position for position in range(length) if position not in covered)]
+        return (*columns, tuple(position for position in range(length) if position not in covered))
 
     def label(self, column: int) -> str | None:
         """Give a column's span name, or None where columns count from the end."""
@@ -36,43 +40,102 @@ class Alignment:
 
 
 @dataclass(frozen=True, slots=True)
-class AlignedScores:
-    """One pair's scores at one site, by the components that are compared across pairs."""
+class Stack:
+    """Scores at one site of pairs that have the same components."""
 
-    #: float32 `[layer(, column)(, head)]`.
+    #: float32 `[pair, layer(, column)(, head)]`.
     values: Floats
-    #: bool of the same shape, true where the pair has the component; None: it has them all.
-    present: Mask | None
+    #: bool of the same shape, true where the pair has the component; None: all have them all.
+    present: Mask | None = None
 
 
-def failure(result: PairResult) -> str | None:
-    """Say why a pair has no scores that can be summed, though its metrics may be numbers; None if it has."""
-    if result.error is not None:
-        return result.error
-    for site, scores in result.scores.items():
-        if not np.isfinite(scores).all():
-            return f"the scores of {site} are not finite: the metric's gradient is NaN or infinite"
-    return None
+class Scores:
+    """The scores of a chunk's pairs by component; a pair is known by its place in the chunk."""
+
+    def __init__(self, pairs: Sequence[Pair], spans: tuple[str, ...]) -> None:
+        self._pairs, self._alignment = pairs, Alignment(spans)
+        self._results: dict[int, PairResult] = {}
+        #: Of each pair: why it has no scores to sum, though its metrics may be numbers; else None.
+        self.errors: dict[int, str | None] = {}
+        #: Of each pair that has scores: its own positions in each aligned column.
+        self.columns: dict[int, Columns] = {}
+        #: Site to float32 `[pair, layer(, head)]`, the pairs by place.
+        self.whole: dict[str, Floats] = {}
+
+    def add(self, places: Sequence[int], results: Sequence[PairResult]) -> None:
+        """Take in the scores of some of the pairs; each counts as it would alone."""
+        self._results.update(zip(places, results, strict=True))
+        self.errors.update((place, self._results[place].error) for place in places)
+        good = self.good(places)
+        for place in good:
+            self.columns[place] = self._alignment.columns(
+                self._pairs[place], len(self._results[place].tokens)
+            )
+        for site in self._results[good[0]].scores if good else ():
+            self._add_whole(site, good)
+
+    def good(self, places: Iterable[int]) -> list[int]:
+        """Give those of these places whose pairs have scores that can be summed."""
+        return [place for place in places if self.errors[place] is None]
+
+    def stacks(self, kind: str, site: str, places: Sequence[int]) -> Iterator[tuple[list[int], Stack]]:
+        """Put the scores of the pairs at these places together, by components of this kind.
+
+        Gives each stack behind its places: all of them, but where positions are counted from the end those
+        of pairs of one length.
+        """
+        if kind == "whole":
+            groups, make = [list(places)], self._stack_whole
+        elif self._alignment.spans:
+            groups, make = [list(places)], self._stack_spans
+        else:
+            groups, make = self._by_length(places), self._stack_positions
+        yield from ((group, make(site, group)) for group in groups if group)
+
+    def _add_whole(self, site: str, places: Sequence[int]) -> None:
+        """Sum `[layer, position(, head)]` over positions, pair by pair in one call."""
+        scores = [self._results[place].scores[site] for place in places]
+        ends = np.cumsum([array.shape[1] for array in scores])
+        # Infinities may be among the scores of a pair that fails.
+        with np.errstate(invalid="ignore"):
+            totals = np.add.reduceat(
+                np.concatenate(scores, axis=1, dtype=np.float64), [0, *ends[:-1]], axis=1
+            ).swapaxes(0, 1)
+        finite = np.isfinite(totals).all(axis=tuple(range(1, totals.ndim)))
+        for row in np.flatnonzero(~finite).tolist():
+            reason = f"the scores of {site} are not finite: the metric's gradient is NaN or infinite"
+            self.errors[places[row]] = self.errors[places[row]] or reason
+        if site not in self.whole:
+            self.whole[site] = np.zeros((len(self._pairs), *totals.shape[1:]), np.float32)
+        self.whole[site][places] = totals
+
+    def _stack_whole(self, site: str, places: Sequence[int]) -> Stack:
+        return Stack(self.whole[site][places])
+
+    def _stack_positions(self, site: str, places: Sequence[int]) -> Stack:
+        return Stack(np.array([self._results[place].scores[site] for place in places])[:, :, ::-1])
+
+    def _stack_spans(self, site: str, places: Sequence[int]) -> Stack:
+        """Sum each pair's scores over the positions of each column."""
+        values = np.stack(
+            [_in_columns(self._results[place].scores[site], self.columns[place]) for place in places]
+        )
+        has = np.array([[bool(column) for column in self.columns[place]] for place in places])
+        shape = (len(places), 1, -1) + (1,) * (values.ndim - 3)
+        return Stack(values, np.broadcast_to(has.reshape(shape), values.shape))
+
+    def _by_length(self, places: Sequence[int]) -> list[list[int]]:
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for place in places:
+            groups[len(self._results[place].tokens)].append(place)
+        return list(groups.values())
 
 
-def arrange(
-    scores: Floats, alignment: Alignment, columns: Sequence[tuple[int, ...]], kind: str
-) -> AlignedScores:
-    """Give the scores of the components of this kind, `whole` or `aligned`."""
-    return AlignedScores(whole(scores), None) if kind == "whole" else align(scores, alignment, columns)
+def _in_columns(scores: Floats, columns: Columns) -> Floats:
+    """Put one pair's `[layer, position(, head)]` into columns, `[layer, column(, head)]`."""
+    return np.stack([scores[:, list(column)].sum(axis=1) for column in columns], axis=1)
 
 
-def whole(scores: Floats) -> Floats:
-    """Sum `[layer, position(, head)]` over positions."""
-    total: Floats = scores.sum(axis=1, dtype=np.float64).astype(np.float32)
-    return total
-
-
-def align(scores: Floats, alignment: Alignment, columns: Sequence[tuple[int, ...]]) -> AlignedScores:
-    """Put `[layer, position(, head)]` into the alignment's columns, summed over each column's positions."""
-    if not alignment.spans:
-        return AlignedScores(scores[:, ::-1], None)
-    values = np.stack([scores[:, list(column)].sum(axis=1) for column in columns], axis=1)
-    has = np.array([bool(column) for column in columns])
-    shape = (1, -1) + (1,) * (values.ndim - 2)
-    return AlignedScores(values, np.broadcast_to(has.reshape(shape), values.shape))
+@lru_cache(maxsize=256)
+def _from_the_end(length: int) -> Columns:
+    return tuple((position,) for position in reversed(range(length)))

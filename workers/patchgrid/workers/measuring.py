@@ -1,62 +1,65 @@
 """One chunk measured: attribution for every pair, exact patching for the cells drawn, the sums of both."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.names import HEAD_SITES
-from patchgrid.engine.results import PairResult
+from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, Pair
-from patchgrid.estimates import Sums, pilot_scales, sample
+from patchgrid.estimates import Sums
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.writing import ChunkResult, ExactCell, PairOutcome
-from patchgrid.workers.components import AlignedScores, Alignment, Floats, align, failure, whole
+from patchgrid.storage.sums import KINDS
+from patchgrid.storage.writing import ChunkResult, PairOutcome
+from patchgrid.workers.cells import Cells, Sampler, add_cells, by_pair, components, exact_cells
+from patchgrid.workers.components import Floats, Scores
 from patchgrid.workers.models import Engine
 
 #: Takes the share of the chunk's work that is done, 0 to 1; what it raises ends the measuring.
 OnShare = Callable[[float], None]
 
 
-@dataclass(slots=True)
-class _Measured:
-    """One pair on its way through the chunk."""
+class _Chunk:
+    """A chunk on its way: the scores of its pairs and the cells drawn of them, by the pairs' places in it."""
 
-    #: Row number in the job.
-    index: int
-    pair: Pair
-    result: PairResult
-    #: Why it failed, else None.
-    error: str | None
-    columns: list[tuple[int, ...]] = field(default_factory=list)
-    whole: dict[str, Floats] = field(default_factory=dict)
-    aligned: dict[str, AlignedScores] = field(default_factory=dict)
-    draws: list["_Draw"] = field(default_factory=list)
-    #: One for each draw.
-    cells: list[ExactCell] = field(default_factory=list)
+    def __init__(self, job: JobRecord, first: int, pairs: Sequence[Pair], pilot: Mapping[str, Sums]) -> None:
+        self._job = job
+        self._sampler = Sampler(job, first, pilot)
+        self._drawn: list[Cells] = []
+        self.scores = Scores(pairs, job.spans)
 
-    @property
-    def total_effect(self) -> float:
-        """How far the two prompts' metrics are apart."""
-        return self.result.clean_metric - self.result.corrupted_metric
+    def choose(self, places: Sequence[int], results: Sequence[PairResult]) -> list[list[Component]]:
+        """Draw the cells of a batch of pairs; give the components to patch in each."""
+        if not self.scores.errors.keys().isdisjoint(places):
+            # The batch did not fit into memory and is asked for again in parts.
+            self._drawn = [cells[~np.isin(cells["pair"], places)] for cells in self._drawn]
+        self.scores.add(places, results)
+        cells = self._sampler.draw(self.scores.good(places), self.scores)
+        self._drawn.append(cells)
+        chosen: dict[int, list[Component]] = {place: [] for place in places}
+        named = components(self._job, cells, self.scores.columns)
+        for place, component in zip(cells["pair"].tolist(), named, strict=True):
+            chosen[place].append(component)
+        return list(chosen.values())
 
-    def of_kind(self, kind: str, site: str) -> AlignedScores:
-        """Give the scores of the components of this kind."""
-        return AlignedScores(self.whole[site], None) if kind == "whole" else self.aligned[site]
+    def finish(self, found: Sequence[Measured]) -> dict[int, str | None]:
+        """Take in all that the engine found; say of each pair why it failed, None if it did not."""
+        rest = [place for place in range(len(found)) if place not in self.scores.errors]
+        self.scores.add(rest, [found[place].result for place in rest])
+        return {place: self.scores.errors[place] or each.error for place, each in enumerate(found)}
 
-
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    """A cell that was drawn: what to patch, and where its numbers go."""
-
-    component: Component
-    #: Index in the array of its site.
-    place: tuple[int, ...]
-    score: float
-    inclusion: float
+    def cells(self, found: Sequence[Measured]) -> Cells:
+        """Give all cells by pair, their effects among the rest; a pair that failed since has none."""
+        cells = by_pair(self._drawn)
+        failed = [place for place, each in enumerate(found) if each.result.error is not None]
+        cells = cells[~np.isin(cells["pair"], failed)]
+        effects = np.concatenate([each.effects for each in found])
+        assert len(effects) == len(cells), "the engine gives one effect a component"
+        cells["effect"] = effects
+        return cells
 
 
 def measure_chunk(
@@ -81,17 +84,9 @@ def measure_chunk(
         The job's pilot by site. Without one every component counts as equally large.
     """
     began = time.perf_counter()
-    spec, alignment = job.spec, Alignment(job.spans)
-    arranged: dict[int, _Measured] = {}
-    scales = _Scales(pilot or {})
+    spec = job.spec
+    chunk = _Chunk(job, first, pairs, pilot or {})
     finished = 0.0
-
-    def choose(places: Sequence[int], results: Sequence[PairResult]) -> list[list[Component]]:
-        for place, result in zip(places, results, strict=True):
-            one = _arrange(first + place, pairs[place], result, alignment)
-            arranged[place] = one
-            one.draws = [] if one.error is not None else _draw_cells(job, one, scales)
-        return [[draw.component for draw in arranged[place].draws] for place in places]
 
     def on_batch(count: float) -> None:
         nonlocal finished
@@ -100,7 +95,7 @@ def measure_chunk(
 
     found = engine.measure(
         pairs,
-        choose if spec.exact > 0 else None,
+        chunk.choose if spec.exact > 0 else None,
         sites=spec.sites,
         method=spec.method,
         direction=spec.direction,
@@ -109,155 +104,57 @@ def measure_chunk(
         batch_tokens=batch_tokens,
         on_batch=on_batch,
     )
-    measured = []
-    for place, each in enumerate(found):
-        one = arranged.get(place) or _arrange(first + place, pairs[place], each.result, alignment)
-        one.error = one.error or each.error
-        one.cells = _cells(job, one, each.effects.tolist(), alignment)
-        measured.append(one)
-    done = [one for one in measured if one.error is None]
+    errors = chunk.finish(found)
+    done = [place for place, error in errors.items() if error is None]
+    cells = chunk.cells(found)
+    cells = cells[np.isin(cells["pair"], done)]
     return ChunkResult(
         provenance=provenance_of(engine, job),
-        outcomes=[_outcome(one) for one in measured],
-        sums=_sums(job, done),
-        scores=_kept_scores(job, done),
-        exact=[cell for one in done for cell in one.cells],
+        outcomes=[_outcome(first + place, each.result, errors[place]) for place, each in enumerate(found)],
+        sums=_sums(job, chunk.scores, done, cells, np.array([_total_effect(each) for each in found])),
+        scores=_kept_scores(job, chunk.scores, done, found),
+        exact=exact_cells(job, first, cells, chunk.scores.columns),
         seconds=time.perf_counter() - began,
     )
 
 
-def _arrange(index: int, pair: Pair, result: PairResult, alignment: Alignment) -> _Measured:
-    one = _Measured(index, pair, result, failure(result))
-    if one.error is None:
-        one.columns = alignment.columns(pair, len(result.tokens))
-        one.whole = {site: whole(scores) for site, scores in result.scores.items()}
-        one.aligned = {site: align(scores, alignment, one.columns) for site, scores in result.scores.items()}
-    return one
+def _total_effect(found: Measured) -> float:
+    """Say how far the two prompts' metrics are apart."""
+    return found.result.clean_metric - found.result.corrupted_metric
 
 
-def _cells(job: JobRecord, one: _Measured, effects: Sequence[float], alignment: Alignment) -> list[ExactCell]:
-    return [
-        _cell(job, one.index, draw, effect, alignment)
-        for draw, effect in zip(one.draws, effects, strict=True)
-    ]
-
-
-class _Scales:
-    """How large each component's scores are by the job's pilot, for scores of any shape."""
-
-    def __init__(self, pilot: Mapping[str, Sums]) -> None:
-        self._pilot = pilot
-        self._known: dict[tuple[str, tuple[int, ...]], NDArray[np.float64]] = {}
-
-    def of(self, site: str, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """Give a site's scales, or None where there is no pilot."""
-        if site not in self._pilot:
-            return None
-        if (site, shape) not in self._known:
-            self._known[site, shape] = pilot_scales(self._pilot[site], shape)
-        return self._known[site, shape]
-
-
-def _draw_cells(job: JobRecord, one: _Measured, scales: _Scales) -> list[_Draw]:
-    """Draw one pair's cells at every site."""
-    draws = []
-    for site in job.spec.sites:
-        scores = one.of_kind(job.kind, site)
-        drawn, inclusion = sample(
-            scores.values,
-            rate=job.spec.exact,
-            pairs=job.pairs,
-            seed=job.spec.seed,
-            site=site,
-            pair=one.index,
-            scales=scales.of(site, scores.values.shape),
-            present=scores.present,
-        )
-        for at in zip(*np.nonzero(drawn), strict=True):
-            place = tuple(int(axis) for axis in at)
-            component = _component(job, one, site, place)
-            draws.append(_Draw(component, place, float(scores.values[at]), float(inclusion[at])))
-    return draws
-
-
-def _component(job: JobRecord, one: _Measured, site: str, at: tuple[int, ...]) -> Component:
-    """Name the component at an index of a site's array."""
-    head = at[-1] if site in HEAD_SITES else None
-    if job.kind == "whole":
-        return Component(site, at[0], head)
-    positions = one.columns[at[1]]
-    position = positions[0] if len(positions) == 1 else positions
-    return Component(site, at[0], head, position=position)
-
-
-def _cell(job: JobRecord, index: int, draw: _Draw, effect: float, alignment: Alignment) -> ExactCell:
-    component = draw.component
-    span = alignment.label(draw.place[1]) if job.kind == "aligned" else None
-    return ExactCell(
-        index=index,
-        site=component.site,
-        layer=component.layer,
-        head=component.head,
-        neuron=component.neuron,
-        position=component.position if span is None and isinstance(component.position, int) else None,
-        span=span,
-        score=draw.score,
-        effect=effect,
-        inclusion=draw.inclusion,
-    )
-
-
-def _sums(job: JobRecord, done: Sequence[_Measured]) -> dict[tuple[str, str], Sums]:
+def _sums(
+    job: JobRecord, scores: Scores, done: Sequence[int], cells: Cells, total_effects: NDArray[np.float64]
+) -> dict[tuple[str, str], Sums]:
     """Add up the chunk: whole components and aligned ones, the sampled cells to the kind that was sampled."""
     sums: dict[tuple[str, str], Sums] = {}
-    if not done:
-        return sums
-    sampled = job.spec.exact > 0
-    for site in job.spec.sites:
-        totals = Sums.zeros(done[0].whole[site].shape, sampled=sampled and job.kind == "whole")
-        totals.add_pairs(
-            np.stack([one.whole[site] for one in done]),
-            total_effects=np.array([one.total_effect for one in done]),
-        )
-        by_column = Sums.zeros(
-            done[0].aligned[site].values.shape, sampled=sampled and job.kind == "aligned", aligned=True
-        )
-        for one in done:
-            scores = one.aligned[site]
-            by_column.add_pair(scores.values, scores.present, total_effect=one.total_effect)
-        _add_cells(totals if job.kind == "whole" else by_column, site, done)
-        sums[site, "whole"], sums[site, "aligned"] = totals, by_column
+    for (number, site), kind in itertools.product(enumerate(job.spec.sites), KINDS if done else ()):
+        sampled = job.spec.exact > 0 and job.kind == kind
+        for places, stack in scores.stacks(kind, site, done):
+            if (site, kind) not in sums:
+                axes = stack.values.shape[1:]
+                sums[site, kind] = Sums.zeros(axes, sampled=sampled, aligned=kind == "aligned")
+            sums[site, kind].add_pairs(stack.values, stack.present, total_effects=total_effects[places])
+        if sampled:
+            add_cells(sums[site, kind], job, number, cells, total_effects)
     return sums
 
 
-def _add_cells(sums: Sums, site: str, done: Sequence[_Measured]) -> None:
-    rows = [
-        (draw.place, cell, one.total_effect)
-        for one in done
-        for draw, cell in zip(one.draws, one.cells, strict=True)
-        if cell.site == site
-    ]
-    if not rows:
-        return
-    index = tuple(np.array(axis) for axis in zip(*(at for at, *_ in rows), strict=True))
-    numbers = np.array([(cell.score, cell.effect, cell.inclusion, total) for _, cell, total in rows])
-    sums.add_cells(index, *numbers.T)
-
-
-def _kept_scores(job: JobRecord, done: Sequence[_Measured]) -> dict[str, list[Floats]]:
+def _kept_scores(
+    job: JobRecord, scores: Scores, done: Sequence[int], found: Sequence[Measured]
+) -> dict[str, list[Floats]]:
     if job.spec.detail == "summary":
         return {}
     if job.spec.detail == "pairs":
-        return {site: [one.whole[site] for one in done] for site in job.spec.sites}
-    return {site: [one.result.scores[site] for one in done] for site in job.spec.sites}
+        return {site: [scores.whole[site][place] for place in done] for site in job.spec.sites}
+    return {site: [found[place].result.scores[site] for place in done] for site in job.spec.sites}
 
 
-def _outcome(one: _Measured) -> PairOutcome:
-    result = one.result
-    if one.error is not None:
-        return PairOutcome(one.index, "failed", error=one.error)
+def _outcome(index: int, result: PairResult, error: str | None) -> PairOutcome:
+    if error is not None:
+        return PairOutcome(index, "failed", error=error)
     return PairOutcome(
-        one.index,
+        index,
         "done",
         warning=result.warning,
         tokens=result.tokens,

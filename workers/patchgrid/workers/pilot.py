@@ -12,7 +12,7 @@ from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import MAX_ATTEMPTS
 from patchgrid.storage.pilot import keep_first_pilot, pilot_pairs, read_pilot
 from patchgrid.workers.causes import is_device_broken, reason_of
-from patchgrid.workers.components import Alignment, arrange, failure
+from patchgrid.workers.components import Scores
 from patchgrid.workers.errors import LeaseLostError, StopRequestedError
 from patchgrid.workers.models import Engine, OnBatch
 from patchgrid.workers.waiting import Waiting
@@ -102,19 +102,19 @@ def score_pilot(
 ) -> dict[str, Sums]:
     """Score pairs and sum their scores as the job's components; pairs that cannot be scored are left out."""
     results = _score(engine, job, pairs, batch_tokens, on_batch) if pairs else []
-    alignment = Alignment(job.spans)
-    pilot: dict[str, Sums] = {}
-    for pair, result in zip(pairs, results, strict=True):
-        if failure(result) is not None:
-            continue
-        for site, scores in result.scores.items():
-            found = arrange(scores, alignment, alignment.columns(pair, len(result.tokens)), job.kind)
-            if site not in pilot:
-                axes, aligned = found.values.shape, job.kind == "aligned"
-                pilot[site] = Sums.zeros(axes, sampled=False, aligned=aligned)
-            pilot[site].add_pair(found.values, found.present)
-    # Sites of which no pair could be scored are known to be so, and not tried again by the next worker.
-    return {site: pilot.get(site, Sums.zeros((), sampled=False)) for site in job.spec.sites}
+    scores = Scores(pairs, job.spans)
+    scores.add(range(len(pairs)), results)
+    return {site: _add_up(job.kind, site, scores) for site in job.spec.sites}
+
+
+def _add_up(kind: str, site: str, scores: Scores) -> Sums:
+    # A site of which no pair could be scored is known to be so, and not tried again by the next worker.
+    sums = Sums.zeros((), sampled=False)
+    for _, stack in scores.stacks(kind, site, scores.good(scores.errors)):
+        if not sums.axes:
+            sums = Sums.zeros(stack.values.shape[1:], sampled=False, aligned=kind == "aligned")
+        sums.add_pairs(stack.values, stack.present)
+    return sums
 
 
 def _score(

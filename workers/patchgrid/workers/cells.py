@@ -1,0 +1,138 @@
+"""The cells of a chunk that are patched exactly: drawn, named for the engine, written down and summed.
+
+A cell is a pair and a component. Cells are entries of one array, so that many are handled at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchgrid.engine.names import HEAD_SITES
+from patchgrid.engine.types import Component
+from patchgrid.estimates import Sums, pilot_scales, sample_many
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.writing import ExactCell
+from patchgrid.workers.components import Alignment, Columns, Scores, Stack
+
+Cells = NDArray[np.void]
+#: A cell: the place of its pair in the chunk, the number of its site in the job's list, the component's index
+#: along each axis that the site's scores have (0 along the others), its score, its effect (0 until it is
+#: known) and its inclusion probability.
+CELL = np.dtype(
+    [
+        *((name, np.int64) for name in ("pair", "site", "layer", "column", "head")),
+        *((name, np.float64) for name in ("score", "effect", "inclusion")),
+    ]
+)
+NO_CELLS: Cells = np.empty(0, CELL)
+
+
+class Sampler:
+    """Draws the cells of a chunk's pairs."""
+
+    def __init__(self, job: JobRecord, first: int, pilot: Mapping[str, Sums]) -> None:
+        self._job, self._first, self._pilot = job, first, pilot
+        self._known: dict[tuple[str, tuple[int, ...]], NDArray[np.float64]] = {}
+
+    def draw(self, places: Sequence[int], scores: Scores) -> Cells:
+        """Draw the cells of the pairs at these places; give them by pair, site and component."""
+        sites = enumerate(self._job.spec.sites)
+        stacks = (
+            (number, *each) for number, site in sites for each in scores.stacks(self._job.kind, site, places)
+        )
+        return by_pair([self._draw(*each) for each in stacks])
+
+    def _draw(self, number: int, places: Sequence[int], scores: Stack) -> Cells:
+        """Draw the cells at one site of pairs whose scores have one shape."""
+        spec, site = self._job.spec, self._job.spec.sites[number]
+        drawn, inclusion = sample_many(
+            scores.values,
+            rate=spec.exact,
+            pairs=self._job.pairs,
+            seed=spec.seed,
+            site=site,
+            rows=[self._first + place for place in places],
+            scales=self._scales(site, scores.values.shape[1:]),
+            present=scores.present,
+        )
+        rows, *index = np.nonzero(drawn)
+        cells = np.zeros(len(rows), CELL)
+        cells["pair"], cells["site"] = np.asarray(places)[rows], number
+        for axis, along in zip(_axes(self._job.kind, site), index, strict=True):
+            cells[axis] = along
+        cells["score"], cells["inclusion"] = scores.values[drawn], inclusion[drawn]
+        return cells
+
+    def _scales(self, site: str, axes: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """Say how large each component's scores are by the job's pilot, or None where there is none."""
+        if site not in self._pilot:
+            return None
+        if (site, axes) not in self._known:
+            self._known[site, axes] = pilot_scales(self._pilot[site], axes)
+        return self._known[site, axes]
+
+
+def by_pair(parts: Sequence[Cells]) -> Cells:
+    """Put cells together by pair; a pair's own stay in the order in which they come."""
+    cells = np.concatenate(parts or [NO_CELLS])
+    return cells[np.argsort(cells["pair"], kind="stable")]
+
+
+def components(job: JobRecord, cells: Cells, columns: Mapping[int, Columns]) -> list[Component]:
+    """Name cells for the engine; `columns` are those of the pair at each place."""
+    sites = job.spec.sites
+    return [
+        _component(
+            sites[site],
+            layer,
+            head if sites[site] in HEAD_SITES else None,
+            columns[place][column] if job.kind == "aligned" else None,
+        )
+        for place, site, layer, column, head, *_ in cells.tolist()
+    ]
+
+
+def exact_cells(job: JobRecord, first: int, cells: Cells, columns: Mapping[int, Columns]) -> list[ExactCell]:
+    """Write cells down; `first` is the row number in the job of the chunk's first pair."""
+    alignment, written = Alignment(job.spans), []
+    for place, site, layer, column, head, score, effect, inclusion in cells.tolist():
+        name = job.spec.sites[site]
+        span = alignment.label(column) if job.kind == "aligned" else None
+        counted = job.kind == "aligned" and span is None
+        written.append(
+            ExactCell(
+                index=first + place,
+                site=name,
+                layer=layer,
+                head=head if name in HEAD_SITES else None,
+                neuron=None,
+                position=columns[place][column][0] if counted else None,
+                span=span,
+                score=score,
+                effect=effect,
+                inclusion=inclusion,
+            )
+        )
+    return written
+
+
+def add_cells(sums: Sums, job: JobRecord, number: int, cells: Cells, total_effects: NDArray[Any]) -> None:
+    """Add the cells of the site of this number to its sums; `total_effects` go by place in the chunk."""
+    own = cells[cells["site"] == number]
+    index = tuple(own[axis] for axis in _axes(job.kind, job.spec.sites[number]))
+    sums.add_cells(index, own["score"], own["effect"], own["inclusion"], total_effects[own["pair"]])
+
+
+def _axes(kind: str, site: str) -> tuple[str, ...]:
+    """Name the axes of a site's scores, for components of this kind."""
+    return ("layer", *["column"] * (kind == "aligned"), *["head"] * (site in HEAD_SITES))
+
+
+# Making a component checks it; most are drawn in many pairs.
+@lru_cache(maxsize=1 << 14)
+def _component(site: str, layer: int, head: int | None, positions: tuple[int, ...] | None) -> Component:
+    position = positions[0] if positions is not None and len(positions) == 1 else positions
+    return Component(site, layer, head, position=position)
