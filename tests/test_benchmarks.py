@@ -64,7 +64,8 @@ for script, words in {{
     assert {script: len(found) for script, found in rows.items()} == {
         "engine": 2,
         "patching": 1,
-        "peers": 1,
+        "shortcuts": 12,
+        "peers": 2,
         "pipeline": 2,
         "gpu": 2,
     }
@@ -106,7 +107,6 @@ memory.measure_there = lambda *_: (1.0, numpy.full((4, 3), next(numbers)))
 for script, words in {{
     "engine": "{TINY}",
     "patching": "{TINY}",
-    "shortcuts": "{TINY} --patch-count 1",
     "peers": "{TINY} --only nnsight",
     "pipeline": "{TINY} --demo-count 0",
     "memory": "{TINY}",
@@ -161,5 +161,5 @@ assert end("report", "--out {tmp_path}/page.md") == "failed: patching"
 """)
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert page.count("The run failed") == 1
-    assert page.count("| this | 2 pairs/s | that: 1 pairs/s | 2 (1.9 to 2.1) | at least 1.5 |") == 7
+    assert page.count("| this | 2 pairs/s | that: 1 pairs/s | 2 (1.9 to 2.1) | at least 1.5 |") == 8
     assert "| stored (pairs/s) | 5 |  |" in page

@@ -215,7 +215,7 @@ def test_time_without_a_database_is_not_idle_time(troubled: Troubled) -> None:
 
 
 def test_a_worker_outlives_a_crash_of_postgresql() -> None:
-    """The server is killed while a chunk is computed, and comes back: one attempt each."""
+    """The server is killed while a chunk is computed, and comes back: one attempt each, none measured again."""
     with postgres_server() as server, Database.open(server.url(server.new_database())) as database:
         job = submit_pairs(database, 16)
         calls = Calls()
@@ -223,6 +223,7 @@ def test_a_worker_outlives_a_crash_of_postgresql() -> None:
 
         def crash(point: str) -> None:
             if point == "before commit" and not down.is_set():
+                time.sleep(1)  # a claim is on the server's disk by then
                 server.stop("immediate")
                 down.set()
 
@@ -233,3 +234,23 @@ def test_a_worker_outlives_a_crash_of_postgresql() -> None:
             wait_for_state(database, job, "done", 30)
         assert chunks(database, job) == [DONE] * 4
         assert len(calls.pairs) == 16
+
+
+def test_a_claim_that_a_crash_of_postgresql_took_is_made_again() -> None:
+    """The server is killed right behind the claim: what was computed may be refused, and is computed again."""
+    with postgres_server() as server, Database.open(server.url(server.new_database())) as database:
+        job = submit_pairs(database, 16)
+        calls = Calls()
+        down = threading.Event()
+
+        def crash(point: str) -> None:
+            if point == "claimed" and not down.is_set():
+                server.stop("immediate")
+                down.set()
+
+        with running(database, calls, on_point=crash):
+            assert down.wait(20)
+            server.start()
+            wait_for_state(database, job, "done", 30)
+        assert chunks(database, job) == [DONE] * 4
+        assert len(calls.pairs) in (16, 20)
