@@ -215,7 +215,7 @@ def test_time_without_a_database_is_not_idle_time(troubled: Troubled) -> None:
 
 
 def test_a_worker_outlives_a_crash_of_postgresql() -> None:
-    """The server is killed while a chunk is computed, and comes back: one attempt each, none measured again."""
+    """The server is killed while a chunk is computed, and comes back: one attempt each, none done again."""
     with postgres_server() as server, Database.open(server.url(server.new_database())) as database:
         job = submit_pairs(database, 16)
         calls = Calls()
@@ -237,7 +237,7 @@ def test_a_worker_outlives_a_crash_of_postgresql() -> None:
 
 
 def test_a_claim_that_a_crash_of_postgresql_took_is_made_again() -> None:
-    """The server is killed right behind the claim: what was computed may be refused, and is computed again."""
+    """The server is killed right behind the claim: what was computed may be refused, and done again."""
     with postgres_server() as server, Database.open(server.url(server.new_database())) as database:
         job = submit_pairs(database, 16)
         calls = Calls()
