@@ -88,7 +88,7 @@ claimed, measured, sampled and committed to SQLite, and the results are read, ov
 takes to answer the same questions alone. The less a model costs, the larger this ratio: the demo model is
 the hardest case.""",
     script="pipeline.py",
-    arguments=("--count", "64", "--threads", "1"),
+    arguments=("--count", "64", "--demo-count", "1000", "--rounds", "5", "--threads", "1"),
     quick=("--count", "4", "--demo-count", "8", "--threads", "1", *_TINY),
 )
 MEMORY = Section(
@@ -124,7 +124,7 @@ QUEUE = Section(
 model's pairs from submit to done on PostgreSQL and Redis, over the time of the engine alone, with one
 worker and with two of one thread each; `patchgrid submit` of a million pairs.""",
     script="queue.py",
-    arguments=("--workers", "1,4,8", "--chunks", "1000", "--pairs", "500", "--rounds", "2"),
+    arguments=("--workers", "1,4,8", "--chunks", "1000", "--pairs", "2000", "--rounds", "3"),
     quick=("--workers", "1", "--chunks", "20", "--pairs", "0", "--large", "200"),
     environment=_ONE_THREAD,
     targets={

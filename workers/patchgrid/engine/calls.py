@@ -47,7 +47,9 @@ class Call:
         """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
         batch = make_batch(group, self.model.pad, self.model.device)
         passes = Passes(self.model, batch, self.question, patching=self.choose is not None)
-        return Begun(self, passes, self._score(passes) if self.method else None)
+        scored = self._score(passes) if self.method else None
+        # A batch that only has to land lets go of its activations.
+        return Begun(self, batch.pairs, passes if self.choose else None, scored)
 
     def _score(self, passes: Passes) -> Landing:
         assert self.method is not None, "a call without a method scores nothing"
@@ -82,25 +84,29 @@ class Begun:
     """A batch that was begun."""
 
     call: Call
-    passes: Passes
+    pairs: tuple[TokenPair, ...]
+    #: Both unpatched runs, where components are to be patched.
+    passes: Passes | None
     scored: Landing | None
 
     def finish(self) -> list[Measured]:
         """Do what is left; one result a pair, in order."""
-        pairs, call = self.passes.batch.pairs, self.call
+        pairs, call = self.pairs, self.call
         results = [PairResult() for _ in pairs]
         if self.scored is not None:
             results = call.results(pairs, self.scored)
-        if call.choose is None:
+        if self.passes is None or call.choose is None:
             call.on_batch(len(pairs))
             return [Measured(result) for result in results]
         scoring = 0.0 if self.scored is None else len(pairs) / 2
         call.on_batch(scoring)
-        return self._patch(results, call.choose, len(pairs) - scoring)
+        return self._patch(self.passes, results, call.choose, len(pairs) - scoring)
 
-    def _patch(self, results: Sequence[PairResult], choose: Choose, left: float) -> list[Measured]:
+    def _patch(
+        self, passes: Passes, results: Sequence[PairResult], choose: Choose, left: float
+    ) -> list[Measured]:
         """Patch the chosen components of each pair; `left` is how many pairs that finishes."""
-        pairs, call = self.passes.batch.pairs, self.call
+        pairs, call = self.pairs, self.call
         good = [row for row, result in enumerate(results) if result.error is None]
         asked = choose([pairs[row].index for row in good], [results[row] for row in good])
         components_of = dict(zip(good, asked, strict=True))
@@ -113,7 +119,7 @@ class Begun:
             reported += left * count / len(copies)
             call.on_batch(left * count / len(copies))
 
-        found = effects(self.passes, copies, call.budget.tokens, on_forward) if copies else Tensor()
+        found = effects(passes, copies, call.budget.tokens, on_forward) if copies else Tensor()
         call.on_batch(left - reported)
         ends = np.cumsum([len(components) for components in chosen])[:-1]
         values = np.split(found.numpy(), ends)

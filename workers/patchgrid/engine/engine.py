@@ -322,7 +322,7 @@ class Engine:
         def finish(most: int) -> None:
             while len(waiting) > most:
                 begun = waiting.popleft()
-                for pair, measured in zip(begun.passes.batch.pairs, begun.finish(), strict=True):
+                for pair, measured in zip(begun.pairs, begun.finish(), strict=True):
                     results[pair.index] = measured
 
         def work(group: Sequence[TokenPair]) -> None:

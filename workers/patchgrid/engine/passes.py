@@ -86,13 +86,18 @@ class Passes:
     def base(self) -> Activations:
         """The base run; rows are `base_rows`. Its graph is spent if a method took `base_with_graph`."""
         with torch.no_grad():
-            return run(self.model, self.base_rows, self._base_asked)
+            return self._run_base(self._base_asked)
 
     def base_with_graph(self) -> Activations:
         """Make the base run with its graph, for one backward pass; `base` is then this run."""
         with torch.enable_grad():
-            self.base = run(self.model, self.base_rows, replace(self._base_asked, grad=True))
+            self.base = self._run_base(replace(self._base_asked, grad=True))
         return self.base
+
+    def _run_base(self, asked: Asked) -> Activations:
+        base = run(self.model, self.base_rows, asked)
+        self.source.past = None  # the base run's own, where one is kept, has all of it
+        return base
 
     @property
     def _base_asked(self) -> Asked:

@@ -4,7 +4,8 @@ Nanda 2023, https://www.neelnanda.io/mechanistic-interpretability/attribution-pa
 al. 2024, arXiv 2403.00745, equation 4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -28,8 +29,8 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     base = passes.base_with_graph()
     with torch.enable_grad():  # whatever the caller's own mode is
         metric = passes.base_metric().sum()
-        scores.watch(base)
-        torch.autograd.grad(metric, [base.stream[0]])
+        with scores.watching(base):
+            torch.autograd.grad(metric, [base.stream[0]])
     return scores.by_site()
 
 
@@ -40,16 +41,27 @@ class _Scores:
         self._passes = passes
         self._found: dict[tuple[str, int], Tensor] = {}
 
-    def watch(self, base: Activations) -> None:
+    @contextmanager
+    def watching(self, base: Activations) -> Iterator[None]:
         """Have every tensor whose gradient is needed score its sites when it is there."""
+        handles = self._watch(base)
+        try:
+            yield
+        finally:
+            # A hook holds on to all of the batch, its own tensor among it.
+            for handle in handles:
+                handle.remove()
+
+    def _watch(self, base: Activations) -> list[Any]:
         uses: dict[Tensor, list[tuple[str, int]]] = {}
         for site in self._passes.question.sites:
             for layer in range(self._passes.model.layout.n_layers):
                 watched = self._watched(base, _GRADIENT_AT.get(site, site), layer)
                 uses.setdefault(watched, []).append((site, layer))
-        for tensor, asked in uses.items():
-            hook: Any = tensor.register_hook  # it has no types
-            hook(partial(self._add, asked=asked))
+        hooked: list[tuple[Any, Any]] = [
+            (tensor, partial(self._add, asked=asked)) for tensor, asked in uses.items()
+        ]
+        return [tensor.register_hook(hook) for tensor, hook in hooked]
 
     def by_site(self) -> dict[str, Tensor]:
         """Give what was found, the layers of each site together; 0 where nothing can matter."""
