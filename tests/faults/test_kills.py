@@ -33,13 +33,16 @@ class Kill:
 def kill_one(work: Trial, fleet: Fleet, rng: random.Random) -> Kill | None:
     """Kill a worker at this moment; None, and it is let be, if its chunk may not be lost once more.
 
-    What has lost three workers is taken for poison, and chance must not make it so.
+    What has lost three workers is taken for poison, and chance must not make it so. Most that hold nothing
+    are let be, too.
     """
     pid = rng.choice(fleet.pids)
     if not fleet.freeze(pid):
         return None
     held = work.held_by(pid)
-    if held is not None and held.attempts >= MAX_ATTEMPTS:
+    # On a busy machine most workers are about to start: kills shall meet those at work, too.
+    spared = rng.random() < 0.8 if held is None else held.attempts >= MAX_ATTEMPTS
+    if spared:
         fleet.send(pid, signal.SIGCONT)
         return None
     with work.database.read() as session:
