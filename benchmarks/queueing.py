@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 import numpy as np
+from replay import Recorder
 
 from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.results import Measured, PairResult
@@ -188,30 +189,6 @@ def chunk_rates(there: Servers, numbers: Sequence[int], chunks: int, chunk_size:
     return figures
 
 
-class Recorder:
-    """An engine that notes what it is asked, so that the same can be asked of it alone."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self.provenance = engine.provenance
-        self.asked: list[Callable[[], object]] = []
-
-    def attribute(self, *args: Any, **options: Any) -> Any:
-        alone = {name: value for name, value in options.items() if name != "on_batch"}
-        self.asked.append(lambda: self._engine.attribute(*args, **alone))
-        return self._engine.attribute(*args, **options)
-
-    def measure(self, pairs: Sequence[Pair], choose: Any, **options: Any) -> Any:
-        alone = {name: value for name, value in options.items() if name != "on_batch"}
-        measured = self._engine.measure(pairs, choose, **options)
-        # Asked again, the engine is told what to patch: drawing it is the job's work, not the engine's.
-        chosen = [each.components for each in measured]
-        self.asked.append(
-            lambda: self._engine.measure(pairs, lambda places, _: [chosen[at] for at in places], **alone)
-        )
-        return measured
-
-
 def load_engine(folder: str) -> Any:
     """Load a model without a word."""
     from transformers.utils import logging
@@ -230,14 +207,8 @@ def record(folder: str, spec: JobSpec, pairs: Sequence[Pair], chunk_size: int) -
     with Database.open(f"sqlite:///{folder}/recorded.db") as database:
         run_job(database, recorder, submit(database, spec, pairs, chunk_size))  # type: ignore[arg-type]
     calls = -(-len(pairs) // chunk_size)
-    asked = recorder.asked[-calls:]
-    assert len(recorder.asked) - calls in (0, 1), "a job asks for its pilot, then once a chunk"
-
-    def ask() -> None:
-        for each in asked:
-            each()
-
-    return ask
+    assert len(recorder) - calls in (0, 1), "a job asks for its pilot, then once a chunk"
+    return lambda: recorder.ask_again(last=calls)
 
 
 def end_to_end(there: Servers, folder: str, number: int, rounds: int) -> dict[str, float]:

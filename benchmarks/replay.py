@@ -31,9 +31,12 @@ class Recorder:
 
         return call
 
-    def ask_again(self) -> None:
-        """Ask everything that was asked, in order."""
-        for each in self._asked:
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def ask_again(self, last: int | None = None) -> None:
+        """Ask everything that was asked, in order, or only so many of the last."""
+        for each in self._asked[-last if last else 0 :]:
             each()
 
 

@@ -54,7 +54,7 @@ class Call:
     def _score(self, passes: Passes) -> Landing:
         assert self.method is not None, "a call without a method scores nothing"
         scores = METHODS[self.method](passes)
-        base, source = passes.base_rows.of_pairs(passes.base_metric().detach()), passes.source_metric()
+        base, source = passes.base_rows.of_pairs(passes.base_metric.detach()), passes.source_metric()
         clean, corrupted = passes.question.clean_of(base, source), passes.question.clean_of(source, base)
         return Landing({**scores, _CLEAN: clean, _CORRUPTED: corrupted})
 

@@ -125,6 +125,7 @@ class Passes:
             return None
         return torch.tensor(rows, device=self.model.device)
 
+    @cached_property
     def base_metric(self) -> Tensor:
         """The base run's metric, `[base row]`, with its graph if the run has one."""
         first = self._index(self.base_rows.first)
@@ -133,8 +134,8 @@ class Passes:
 
     def source_metric(self) -> Tensor:
         """The source run's metric, `[pair]`."""
-        source, base = self.source_rows.of_pairs(self.source.last), self.base_rows.of_pairs(self.base.last)
-        return self.readout.measure(source, self.question.clean_of(base, source)).detach()
+        source = self.source_rows.of_pairs(self.source.last)
+        return self.readout.measure(source, self.clean_last()).detach()
 
     def clean_last(self) -> Tensor:
         """The clean run's `Activations.last`, one row a pair."""

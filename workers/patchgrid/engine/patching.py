@@ -43,7 +43,7 @@ def effects(
     """
     where = patched_positions(passes.batch, copies)
     with torch.no_grad():
-        base_metric = passes.base_rows.of_pairs(passes.base_metric())
+        base_metric = passes.base_rows.of_pairs(passes.base_metric)
         clean_last = passes.clean_last()
 
         def measured(group: Group, places: Sequence[int]) -> Tensor:

@@ -75,7 +75,7 @@ def _numbers(model: LoadedModel) -> torch.Tensor:
     )
     component = Component("z", model.layout.n_layers // 2)
     with torch.no_grad():
-        runs = torch.cat([passes.base_metric(), passes.source_metric()]).cpu()
+        runs = torch.cat([passes.base_metric, passes.source_metric()]).cpu()
         copies = [Copy(row, component) for row in range(len(pairs))]
         return torch.cat([runs, runs[: len(pairs)] + effects(passes, copies, 1024, lambda _count: None)])
 

@@ -28,7 +28,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     scores = _Scores(passes)
     base = passes.base_with_graph()
     with torch.enable_grad():  # whatever the caller's own mode is
-        metric = passes.base_metric().sum()
+        metric = passes.base_metric.sum()
         with scores.watching(base):
             torch.autograd.grad(metric, [base.stream[0]])
     return scores.by_site()
