@@ -1,5 +1,6 @@
 """One call of the engine: pairs scored, and components chosen by their scores patched, batch by batch."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,12 @@ from patchgrid.engine.copies import Copy
 from patchgrid.engine.landing import Landing
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.methods import METHODS
+from patchgrid.engine.names import WIDE_SITES
 from patchgrid.engine.passes import Passes
 from patchgrid.engine.patching import effects
 from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
+from patchgrid.engine.stopwatch import Stopwatch
 from patchgrid.engine.tokens import TokenPair
 from patchgrid.engine.types import Component
 
@@ -25,8 +28,11 @@ OnBatch = Callable[[float], None]
 #: From the places of a batch's pairs in the caller's list, and their scores if there are any, to the
 #: components to patch in each.
 Choose = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence[Component]]]
-#: Names of the metrics among a batch's scores.
-_CLEAN, _CORRUPTED = "clean metric", "corrupted metric"
+#: What a batch's tensors are known by: method and site; the metrics have names of their own.
+_Key = tuple[str, str]
+_CLEAN, _CORRUPTED = ("", "clean metric"), ("", "corrupted metric")
+#: What the other prompt's run, which all methods share, is timed as.
+SHARED = "shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,8 @@ class Call:
 
     model: LoadedModel
     question: Question
-    #: How scores are made, or None: none are.
-    method: str | None
+    #: How scores are made, the first way first; none: none are.
+    methods: tuple[str, ...]
     #: Which components are patched, or None: none are.
     choose: Choose | None
     #: Padded tokens of a batch, and of a forward pass of patched copies.
@@ -47,36 +53,76 @@ class Call:
         """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
         batch = make_batch(group, self.model.pad, self.model.device)
         passes = Passes(self.model, batch, self.question, patching=self.choose is not None)
-        scored = self._score(passes) if self.method else None
+        scored = self._score(passes) if self.methods else None
         # A batch that only has to land lets go of its activations.
         return Begun(self, batch.pairs, passes if self.choose else None, scored)
 
-    def _score(self, passes: Passes) -> Landing:
-        assert self.method is not None, "a call without a method scores nothing"
-        scores = METHODS[self.method](passes)
+    def _score(self, passes: Passes) -> "_Scored":
+        watch = Stopwatch(self.model.device)
+        with watch.timing(SHARED):
+            passes.source  # noqa: B018 (made on first use)
+        found: dict[_Key, Tensor] = {}
+        for method in self.methods:
+            with watch.timing(method):
+                found |= {(method, site): scores for site, scores in METHODS[method](passes).items()}
         base, source = passes.base_rows.of_pairs(passes.base_metric.detach()), passes.source_metric()
         clean, corrupted = passes.question.clean_of(base, source), passes.question.clean_of(source, base)
-        return Landing({**scores, _CLEAN: clean, _CORRUPTED: corrupted})
+        return _Scored(Landing({**found, _CLEAN: clean, _CORRUPTED: corrupted}), watch)
 
-    def results(self, pairs: Sequence[TokenPair], scored: Landing) -> list[PairResult]:
+    def results(self, pairs: Sequence[TokenPair], scored: "_Scored") -> list[PairResult]:
         """Cut each pair's own scores out of its batch's."""
-        arrays = scored.arrays()
+        arrays = scored.landing.arrays()
+        seconds = {name: taken / len(pairs) for name, taken in scored.watch.seconds().items()}
         metrics = zip(arrays.pop(_CLEAN).tolist(), arrays.pop(_CORRUPTED).tolist(), strict=True)
         return [
-            self._result(pair, {site: array[row] for site, array in arrays.items()}, clean, corrupted)
-            for row, (pair, (clean, corrupted)) in enumerate(zip(pairs, metrics, strict=True))
+            self._result(pair, {key: array[row] for key, array in arrays.items()}, *both, seconds)
+            for row, (pair, both) in enumerate(zip(pairs, metrics, strict=True))
         ]
 
     def _result(
-        self, pair: TokenPair, scores: Mapping[str, NDArray[np.float32]], clean: float, corrupted: float
+        self,
+        pair: TokenPair,
+        scores: Mapping[_Key, NDArray[np.float32]],
+        clean: float,
+        corrupted: float,
+        seconds: dict[str, float],
     ) -> PairResult:
         if not (np.isfinite(clean) and np.isfinite(corrupted)):
             side = "corrupted" if np.isfinite(clean) else "clean"
             reason = f"the metric of the {side} run is not finite: the model's logits are NaN or infinite"
             return PairResult(error=reason)
-        own = {site: _own_positions(array, pair.length) for site, array in scores.items()}
+        own: dict[str, dict[str, NDArray[np.float32]]] = {method: {} for method in self.methods}
+        for (method, site), array in scores.items():
+            own[method][site] = self._own_positions(site, array, pair.length)
         tokens, corrupted_tokens = (self.model.texts(ids) for ids in (pair.clean, pair.corrupted))
-        return PairResult(own, clean, corrupted, tokens, corrupted_tokens, warning=pair.warning)
+        first = own.pop(self.methods[0])
+        return PairResult(
+            first,
+            clean,
+            corrupted,
+            tokens,
+            corrupted_tokens,
+            warning=pair.warning,
+            others=own,
+            seconds=seconds,
+        )
+
+    def _own_positions(self, site: str, scores: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+        """From a batch's last positions, `[layer, position, ...]`, to a pair's own, 0 where there is none."""
+        if site in WIDE_SITES and not self.question.keep_positions:
+            return scores
+        own = np.zeros((scores.shape[0], length, *scores.shape[2:]), np.float32)
+        count = min(length, scores.shape[1])
+        own[:, length - count :] = scores[:, scores.shape[1] - count :]
+        return own
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A batch's scores and metrics on their way to the host, and how long each method took."""
+
+    landing: Landing[_Key]
+    watch: Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +133,7 @@ class Begun:
     pairs: tuple[TokenPair, ...]
     #: Both unpatched runs, where components are to be patched.
     passes: Passes | None
-    scored: Landing | None
+    scored: _Scored | None
 
     def finish(self) -> list[Measured]:
         """Do what is left; one result a pair, in order."""
@@ -119,16 +165,11 @@ class Begun:
             reported += left * count / len(copies)
             call.on_batch(left * count / len(copies))
 
+        began = time.perf_counter()
         found = effects(passes, copies, call.budget.tokens, on_forward) if copies else Tensor()
+        # The effects are on the host: nothing is under way.
+        seconds = (time.perf_counter() - began) / len(pairs)
         call.on_batch(left - reported)
         ends = np.cumsum([len(components) for components in chosen])[:-1]
         values = np.split(found.numpy(), ends)
-        return [Measured(*each) for each in zip(results, chosen, values, strict=True)]
-
-
-def _own_positions(scores: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """From a batch's last positions, `[layer, position(, head)]`, to a pair's own, 0 where there is none."""
-    own = np.zeros((scores.shape[0], length, *scores.shape[2:]), np.float32)
-    count = min(length, scores.shape[1])
-    own[:, length - count :] = scores[:, scores.shape[1] - count :]
-    return own
+        return [Measured(*each, seconds=seconds) for each in zip(results, chosen, values, strict=True)]

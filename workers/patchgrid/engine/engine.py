@@ -1,27 +1,23 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
 import threading
-from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from patchgrid.engine import names
-from patchgrid.engine.batches import fill
+from patchgrid.engine.asked import Asked, as_names
 from patchgrid.engine.budget import Budget
-from patchgrid.engine.calls import Begun, Call, Choose, OnBatch
+from patchgrid.engine.calls import Call, Choose, OnBatch
 from patchgrid.engine.errors import ComponentError, PairError, SpecError
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
-from patchgrid.engine.memory import in_halves, is_out_of_memory
-from patchgrid.engine.methods import METHODS
 from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
+from patchgrid.engine.running import Fail, run_call
 from patchgrid.engine.selfcheck import SelfCheck, check_parts
 from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.tokens import PairTokenizer, TokenPair
@@ -101,9 +97,14 @@ class Engine:
         pairs: Sequence[Pair],
         *,
         sites: Sequence[str] = _DEFAULT_SITES,
-        method: str = "atp",
+        method: str | Sequence[str] = "atp",
         direction: str = "denoise",
         metric: str = "logit_diff",
+        source: str = "pair",
+        steps: int = 5,
+        path: str = "embedding",
+        grad_drop: bool = False,
+        keep_positions: bool = True,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
         on_batch: OnBatch = _ignore,
@@ -112,8 +113,20 @@ class Engine:
 
         Parameters
         ----------
+        method
+            One of `names.METHODS`, or several: the further ones' scores are in `PairResult.others`.
         direction
             `denoise` patches clean into the corrupted run, `noise` corrupted into the clean run.
+        source
+            Where the activations come from that are put into the base run: `pair`, `mean` or `zero`.
+        steps
+            Points of the path that `ig` and `eap-ig` average gradients over: the middles of equal parts.
+        path
+            Of `ig`: `embedding` (all of the model's input moves) or `site` (each site's own activation does).
+        grad_drop
+            Of `atp*`: drop gradients, too.
+        keep_positions
+            False: scores of sites with very many components (`mlp_post`, `edge`) are summed over positions.
         prepend_bos
             Put a BOS before each prompt; None: as the tokenizer does by itself.
         batch_tokens
@@ -137,6 +150,11 @@ class Engine:
             method=method,
             direction=direction,
             metric=metric,
+            source=source,
+            steps=steps,
+            path=path,
+            grad_drop=grad_drop,
+            keep_positions=keep_positions,
             prepend_bos=prepend_bos,
             batch_tokens=batch_tokens,
             on_batch=on_batch,
@@ -149,9 +167,14 @@ class Engine:
         choose: Choose | None,
         *,
         sites: Sequence[str] = _DEFAULT_SITES,
-        method: str = "atp",
+        method: str | Sequence[str] = "atp",
         direction: str = "denoise",
         metric: str = "logit_diff",
+        source: str = "pair",
+        steps: int = 5,
+        path: str = "embedding",
+        grad_drop: bool = False,
+        keep_positions: bool = True,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
         on_batch: OnBatch = _ignore,
@@ -183,8 +206,8 @@ class Engine:
         ComponentError
             A component that the model, the pair or `sites` does not have.
         """
-        names.check_name("method", method, tuple(METHODS))
-        question = self._question(sites, metric, direction)
+        asked = Asked(as_names(sites), as_names(method), metric, direction, source, steps, path, grad_drop)
+        question = self._question(asked, keep_positions=keep_positions)
 
         def checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
             assert choose is not None, "nothing is chosen where no one asks"
@@ -196,7 +219,7 @@ class Engine:
         call = Call(
             self._model,
             question,
-            method,
+            asked.methods,
             None if choose is None else checked,
             self._budget(batch_tokens),
             on_batch,
@@ -210,6 +233,7 @@ class Engine:
         *,
         direction: str = "denoise",
         metric: str = "logit_diff",
+        source: str = "pair",
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
     ) -> NDArray[np.float32]:
@@ -232,6 +256,7 @@ class Engine:
             cells,
             direction=direction,
             metric=metric,
+            source=source,
             prepend_bos=prepend_bos,
             batch_tokens=batch_tokens,
         )
@@ -247,6 +272,7 @@ class Engine:
         *,
         direction: str = "denoise",
         metric: str = "logit_diff",
+        source: str = "pair",
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
         on_batch: OnBatch = _ignore,
@@ -274,8 +300,8 @@ class Engine:
         def choose(indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
             return [[cells[place][1] for place in places[index]] for index in indices]
 
-        question = self._question(sites, metric, direction)
-        call = Call(self._model, question, None, choose, self._budget(batch_tokens), on_batch)
+        question = self._question(Asked(sites, (), metric, direction, source))
+        call = Call(self._model, question, (), choose, self._budget(batch_tokens), on_batch)
         values = np.full(len(cells), np.nan, dtype=np.float32)
         errors = {}
         for index, measured in enumerate(self._run(call, pairs, prepend_bos, places)):
@@ -285,14 +311,21 @@ class Engine:
                 errors[index] = measured.error
         return values, errors
 
-    def _question(self, sites: Sequence[str], metric: str, direction: str) -> Question:
-        sites = (sites,) if isinstance(sites, str) else tuple(sites)
-        if not sites:
+    def _question(self, asked: Asked, *, keep_positions: bool = True) -> Question:
+        if not asked.sites:
             raise SpecError(f"no site given: this model has {', '.join(self.layout.sites)}")
-        self.layout.check_sites(sites)
-        names.check_name("metric", metric, names.METRICS)
-        names.check_name("direction", direction, names.DIRECTIONS)
-        return Question(sites, metric, direction)
+        asked.check()
+        self.layout.check_sites(asked.sites)
+        return Question(
+            asked.sites,
+            asked.metric,
+            asked.direction,
+            asked.source,
+            asked.steps,
+            asked.path,
+            asked.grad_drop,
+            keep_positions,
+        )
 
     def _check_asked(self, component: Component, question: Question) -> None:
         self.layout.check_component(component)
@@ -317,35 +350,12 @@ class Engine:
         def fail(index: int, reason: str) -> None:
             results[index] = Measured(PairResult(error=reason))
 
-        waiting: deque[Begun] = deque()
-
-        def finish(most: int) -> None:
-            while len(waiting) > most:
-                begun = waiting.popleft()
-                for pair, measured in zip(begun.pairs, begun.finish(), strict=True):
-                    results[pair.index] = measured
-
-        def work(group: Sequence[TokenPair]) -> None:
-            try:
-                with call.budget.batch(len(group) * max(pair.length for pair in group)):
-                    waiting.append(call.begin(group))
-                    # Scores of one batch are taken off the device while the next one is computed there.
-                    finish(most=0 if call.choose else 1)
-            except RuntimeError as error:
-                if len(group) > 1 or not is_out_of_memory(error):
-                    raise
-                fail(group[0].index, f"out of memory with this pair alone ({group[0].length} tokens)")
-
         good = [pair for pair in self._tokenize(pairs, prepend_bos, fail) if pair.index in wanted]
-        with self._one_at_a_time, torch.inference_mode(mode=False):
-            for group in fill(good, lambda: call.budget.tokens, self.layout.short_context):
-                in_halves(work, group)
-            finish(most=0)
+        with self._one_at_a_time:
+            run_call(call, good, results.__setitem__, fail)
         return results
 
-    def _tokenize(
-        self, pairs: Sequence[Pair], prepend_bos: bool | None, fail: Callable[[int, str], None]
-    ) -> list[TokenPair]:
+    def _tokenize(self, pairs: Sequence[Pair], prepend_bos: bool | None, fail: Fail) -> list[TokenPair]:
         """Tokenize the pairs that can be; `fail` takes the others."""
         model = self._model
         tokenizer = PairTokenizer(

@@ -1,23 +1,25 @@
 """Results on their way from the device to the host, while the next batch is already computed."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Generic, TypeVar
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Key = TypeVar("Key", bound=Hashable)
 
-class Landing:
+
+class Landing(Generic[Key]):
     """Tensors that are copied to the host; nothing waits for it until their numbers are asked for."""
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[Key, Tensor]) -> None:
         self._host = {name: _copied(tensor) for name, tensor in tensors.items()}
         self._landed = [
             _after(device) for device in {each.device for each in tensors.values()} if device.type == "cuda"
         ]
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[Key, NDArray[Any]]:
         """Give the numbers, waiting for them if need be."""
         for event in self._landed:
             event.synchronize()

@@ -1,6 +1,6 @@
 """A loaded model seen as blocks: the nnsight handles of its parts, its sizes, the sites it has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,8 @@ class Layout:
     d_model: int
     #: Attention and MLP read the same input.
     parallel: bool
+    #: Sites that this model does not have: what is missing.
+    absent: Mapping[str, str]
     #: Longest prompt in tokens, or None where the model sets no bound.
     context: int | None
     #: Prompts longer than this are embedded otherwise (LongRoPE), for a whole batch at once; None: all alike.
@@ -57,16 +59,15 @@ class Layout:
     @property
     def sites(self) -> tuple[str, ...]:
         """The sites this model has."""
-        return tuple(site for site in names.SITES if not (self.parallel and site == "resid_mid"))
+        return tuple(site for site in names.SITES if site not in self.absent)
 
     def check_sites(self, sites: tuple[str, ...]) -> None:
         """Raise `SpecError` for a site that is unknown or that this model does not have."""
         for site in sites:
             names.check_name("site", site, names.SITES)
-            if site not in self.sites:
+            if site in self.absent:
                 raise SpecError(
-                    f"this model has no site {site!r}: its attention and MLP read the same input, "
-                    f"so nothing lies between them. It has: {', '.join(self.sites)}"
+                    f"this model has no site {site!r}: {self.absent[site]}. It has: {', '.join(self.sites)}"
                 )
 
     def check_component(self, component: Component) -> None:
@@ -99,13 +100,15 @@ def read_layout(envoy: Any, model: Any) -> Layout:
     layers = zip(_follow(envoy, family.layers), model.get_submodule(family.layers), strict=True)
     blocks = tuple(_block(layer, module, family) for layer, module in layers)
     n_heads = config.num_attention_heads
+    parallel = _is_parallel(family, config)
     return Layout(
         blocks=blocks,
         head=_head(envoy, model),
         n_heads=n_heads,
         head_dim=_projection_width(model, family) // n_heads,
         d_model=config.hidden_size,
-        parallel=_is_parallel(family, config),
+        parallel=parallel,
+        absent=_absent(parallel=parallel),
         context=getattr(config, "max_position_embeddings", None),
         short_context=_short_context(config),
     )
@@ -136,6 +139,16 @@ def _head(envoy: Any, model: Any) -> Any:
     head = model.get_output_embeddings()
     paths = [path for path, module in model.named_modules() if module is head]
     return _follow(envoy, paths[0]) if head is not None and paths else None
+
+
+def _absent(*, parallel: bool) -> dict[str, str]:
+    """Say what is missing for the sites that a model does not have."""
+    absent = {}
+    if parallel:
+        absent["resid_mid"] = "its attention and MLP read the same input, so nothing lies between them"
+    for site in ("q", "k", "v", "mlp_post", names.EDGE):
+        absent[site] = "its code does not show it"
+    return absent
 
 
 def _is_parallel(family: Family, config: Any) -> bool:

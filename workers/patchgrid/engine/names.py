@@ -2,17 +2,47 @@
 
 import difflib
 from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
 
 from patchgrid.engine.errors import SpecError
 
-#: Activations that are scored, in the order a forward pass reaches them.
-SITES = ("resid_pre", "z", "attn_out", "resid_mid", "mlp_out", "resid_post")
+#: The site of edges: what one component adds to another's input.
+EDGE = "edge"
+#: What is scored, in the order a forward pass reaches it; edges last.
+SITES = (
+    "resid_pre",
+    "q",
+    "k",
+    "v",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "mlp_post",
+    "mlp_out",
+    "resid_post",
+    EDGE,
+)
 #: Sites whose components carry an index within the layer, with that index's name.
-HEAD_SITES = ("z",)
-#: Ways to make a score.
-METHODS = ("atp",)
+INNER = {"q": "head", "k": "head", "v": "head", "z": "head", "mlp_post": "neuron"}
+HEAD_SITES = tuple(site for site, inner in INNER.items() if inner == "head")
+#: Sites of so many components that of a single pair the largest are kept, and not all.
+WIDE_SITES = ("mlp_post", EDGE)
+#: Ways to make a score of a node, then of an edge.
+NODE_METHODS = ("atp", "atp*", "ig", "relp")
+EDGE_METHODS = ("eap", "eap-ig")
+METHODS = (*NODE_METHODS, *EDGE_METHODS)
+#: Methods that average gradients over a path from the base run to the source.
+PATH_METHODS = ("ig", "eap-ig")
+#: Paths of integrated gradients: all of the model's input, or each site's own activation.
+PATHS = ("embedding", "site")
+#: Where the activations come from that are put into the base run: the pair's other prompt, the mean over the
+#: job's pairs, or nowhere.
+SOURCES = ("pair", "mean", "zero")
 #: Scalars of the last position's logits.
 METRICS = ("logit_diff", "logprob", "prob_diff", "kl")
+#: Entry points of this group are metrics of other packages: see `metrics.py`.
+METRIC_GROUP = "patchgrid.metrics"
 #: Which prompt's activations go into which run.
 DIRECTIONS = ("denoise", "noise")
 #: What is kept of each pair: nothing, scores summed over positions, everything.
@@ -23,6 +53,13 @@ POSITIONS = ("sum", "keep")
 REST = "(rest)"
 #: Number types a model can be loaded in; `auto` is the checkpoint's own.
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@cache
+def metrics() -> tuple[str, ...]:
+    """Give the names of all metrics: our own, then those of installed packages."""
+    others = sorted({point.name for point in entry_points(group=METRIC_GROUP)} - set(METRICS))
+    return (*METRICS, *others)
 
 
 def check_name(kind: str, name: str, known: Sequence[str]) -> str:

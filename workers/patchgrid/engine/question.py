@@ -9,12 +9,22 @@ from patchgrid.engine.batches import Batch
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Sites, metric and direction."""
+    """Sites, metric, direction and what goes with the methods."""
 
     sites: tuple[str, ...]
     metric: str
     #: `denoise`: clean activations into the corrupted run; `noise`: the other way round.
     direction: str
+    #: One of `names.SOURCES`.
+    source: str = "pair"
+    #: Points of the path that gradients are averaged over.
+    steps: int = 5
+    #: One of `names.PATHS`.
+    path: str = "embedding"
+    #: Whether gradients are dropped (GradDrop).
+    grad_drop: bool = False
+    #: Keep the positions of sites with very many components, or sum over them.
+    keep_positions: bool = True
 
     def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give the token ids of the base run and of the source run."""

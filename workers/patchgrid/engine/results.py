@@ -12,7 +12,9 @@ from patchgrid.engine.types import Component
 class PairResult:
     """One pair's scores and metrics, or the reason why it has none."""
 
-    #: Site to float32 array `[layer, position]`, for `z` `[layer, position, head]`; metric units.
+    #: By the first method, in metric units: site to float32 array `[layer, position]`, for `z`, `q`, `k` and
+    #: `v` `[layer, position, head]`, for `mlp_post` `[layer, position, neuron]`, for `edge` `[edge,
+    #: position]`.
     scores: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     #: Metric of the unpatched clean run; NaN where the pair failed.
     clean_metric: float = float("nan")
@@ -26,6 +28,10 @@ class PairResult:
     error: str | None = None
     #: What the user should know though the pair was measured (an answer without its leading space).
     warning: str | None = None
+    #: Scores by each further method that was asked for: method to what `scores` is.
+    others: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
+    #: Method to the seconds its scores took, a share of the batch's.
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +43,8 @@ class Measured:
     components: tuple[Component, ...] = ()
     #: float32 `[component]`: metric(patched run) - metric(base run).
     effects: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    #: Seconds that patching took, a share of the batch's.
+    seconds: float = 0.0
 
     @property
     def error(self) -> str | None:

@@ -1,14 +1,14 @@
 """The plain types that cross patchgrid's parts: no torch here."""
 
-import dataclasses
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 from patchgrid.engine import names
-from patchgrid.engine.errors import ComponentError, PairError, PatchgridError, SpecError
+from patchgrid.engine.errors import ComponentError, PairError, PatchgridError
+from patchgrid.engine.spec import JobSpec as JobSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,35 +74,71 @@ def _whole(value: object, error: type[PatchgridError], what: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A site, a layer, an index within it and a position; what is left out means all of it at once."""
+    """A site, a layer, an index within it and a position; what is left out means all of it at once.
+
+    An edge is named as a whole, `a3.h2->a9.h6<q>`: see `Component.of_edge`.
+    """
 
     #: One of `names.SITES`.
     site: str
-    #: Layer, from 0.
+    #: Layer, from 0; of an edge, the layer of what it comes from (0 for `input`).
     layer: int
-    #: Head within the layer, for `z`.
+    #: Head within the layer, for `q`, `k`, `v` and `z`; for `k` and `v`, the key-value head.
     head: int | None = None
-    #: Neuron within the layer.
+    #: Neuron within the layer, for `mlp_post`.
     neuron: int | None = None
     #: Index into the pair's own tokens (negative: from the end), several at once, or None: all.
     position: int | tuple[int, ...] | None = None
+    #: An edge's name, for `edge`.
+    edge: str | None = None
 
     def __post_init__(self) -> None:
         names.check_name("site", self.site, names.SITES)
-        if self.head is not None and self.site not in names.HEAD_SITES:
-            raise ComponentError(f"site {self.site!r} has no heads: leave head out, or use site 'z'")
-        if self.neuron is not None:
-            raise ComponentError(f"site {self.site!r} has no neurons: leave neuron out")
-        object.__setattr__(self, "layer", _whole(self.layer, ComponentError, "layer"))
-        if self.head is not None:
-            object.__setattr__(self, "head", _whole(self.head, ComponentError, "head"))
+        inner = names.INNER.get(self.site)
+        for name in ("head", "neuron"):
+            if getattr(self, name) is not None and inner != name and self.site != names.EDGE:
+                having = [site for site, its in names.INNER.items() if its == name]
+                raise ComponentError(
+                    f"site {self.site!r} has no {name}s: leave {name} out, or use site {_one_of(having)}"
+                )
+        if (self.edge is None) == (self.site == names.EDGE):
+            raise ComponentError("an edge is named by its two ends, as Component.of_edge('a3.h2->m5') does")
+        for name in ("layer", "head", "neuron"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _whole(getattr(self, name), ComponentError, name))
         if self.position is not None:
             object.__setattr__(self, "position", _positions(self.position))
+
+    @classmethod
+    def of_edge(cls, name: str, position: int | tuple[int, ...] | None = None) -> "Component":
+        """Read an edge's name: what it comes from, `->`, what reads it.
+
+        It comes from `input`, a head `a3.h2` or an MLP `m5`, and is read by a head's query, key or value
+        `a9.h6<q>`, an MLP `m9` or `logits`. Raises `ComponentError` for another text.
+        """
+        sender, arrow, reader = name.partition("->")
+        match = _SENDER.fullmatch(sender)
+        if not arrow or match is None or _READER.fullmatch(reader) is None:
+            raise ComponentError(
+                f"cannot read edge {name!r}: write it as a3.h2->a9.h6<q>, m5->m9 or input->logits"
+            )
+        layer = int(match["a"] or match["m"] or 0)
+        head = None if match["h"] is None else int(match["h"])
+        return cls(names.EDGE, layer, head, position=position, edge=name)
 
     @property
     def name(self) -> str:
         """The short name the field writes: `a9.h6`, `m5`, `resid_post3`, with `@position` behind it."""
-        return short_name(self.site, self.layer, self.head, self.position)
+        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
+
+
+_SENDER = re.compile(r"input|a(?P<a>\d+)\.h(?P<h>\d+)|m(?P<m>\d+)")
+_READER = re.compile(r"logits|m\d+|a\d+(\.h\d+<[qkv]>)?")
+
+
+def _one_of(values: Sequence[str]) -> str:
+    *others, last = [repr(value) for value in values]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _positions(value: object) -> int | tuple[int, ...]:
@@ -114,80 +150,24 @@ def _positions(value: object) -> int | tuple[int, ...]:
     return positions
 
 
-def short_name(site: str, layer: int, head: int | None = None, position: object = None) -> str:
-    """Write a component's short name: `a9.h6` (z), `m5` (mlp_out), `a9` (attn_out), `resid_post3`."""
-    stem = {"z": "a", "attn_out": "a", "mlp_out": "m"}.get(site, site)
-    head_part = "" if head is None else f".h{head}"
+def short_name(
+    site: str,
+    layer: int,
+    head: int | None = None,
+    position: object = None,
+    *,
+    neuron: int | None = None,
+    edge: str | None = None,
+) -> str:
+    """Write a component's short name.
+
+    `a9.h6` (z), `q9.h6`, `m5` (mlp_out), `m5.n70` (mlp_post), `a9` (attn_out), `resid_post3`, an edge's own.
+    """
     position_part = "" if position is None else f"@{position}"
-    return f"{stem}{layer}{head_part}{position_part}"
-
-
-@dataclass(frozen=True, slots=True)
-class JobSpec:
-    """What a job measures; with its pairs, this is the job's identity."""
-
-    #: Hub id or local folder.
-    model: str
-    #: Hub revision, or None for the default branch.
-    revision: str | None = None
-    #: Sites scored and sampled.
-    sites: tuple[str, ...] = ("z", "mlp_out")
-    #: `sum`: a component is all positions at once; `keep`: each position is a component.
-    positions: str = "sum"
-    #: How scores are made.
-    method: str = "atp"
-    #: Scalar of the last position's logits.
-    metric: str = "logit_diff"
-    #: `denoise` or `noise`.
-    direction: str = "denoise"
-    #: Share of all cells (pair, component) that is patched exactly; 0 for none.
-    exact: float = 0.05
-    #: Seed of the sample.
-    seed: int = 0
-    #: Number type the model runs in.
-    dtype: str = "auto"
-    #: Put a BOS token before each prompt; None: as the tokenizer does by itself.
-    prepend_bos: bool | None = None
-    #: What is kept of each pair.
-    detail: str = "pairs"
-
-    def __post_init__(self) -> None:
-        if not self.sites:
-            raise SpecError("no site given: name at least one, as in --sites z,mlp_out")
-        for site in self.sites:
-            names.check_name("site", site, names.SITES)
-        ordered = tuple(site for site in names.SITES if site in self.sites)
-        object.__setattr__(self, "sites", ordered)
-        names.check_name("method", self.method, names.METHODS)
-        names.check_name("metric", self.metric, names.METRICS)
-        names.check_name("direction", self.direction, names.DIRECTIONS)
-        names.check_name("detail", self.detail, names.DETAILS)
-        names.check_name("positions", self.positions, names.POSITIONS)
-        names.check_name("dtype", self.dtype, names.DTYPES)
-        if not 0 <= self.exact <= 1:
-            raise SpecError(f"exact is the share of cells patched exactly, from 0 to 1, not {self.exact}")
-        if self.seed < 0 or self.seed >= 2**63:
-            raise SpecError(f"seed must be a whole number from 0 to 2^63 - 1, not {self.seed}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the spec as JSON-ready values."""
-        return dataclasses.asdict(self) | {"sites": list(self.sites)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "JobSpec":
-        """Read back what `as_dict` wrote."""
-        return cls(**(dict(values) | {"sites": tuple(values["sites"])}))
-
-
-_COMPONENT_NAME = re.compile(r"^(?P<stem>[a-z_]+?)(?P<layer>\d+)(\.h(?P<head>\d+))?$")
-
-
-def parse_component(name: str, sites: Sequence[str] = names.SITES) -> Component:
-    """Read a short name such as `a9.h6` or `m5`; `a9` alone is `attn_out`."""
-    match = _COMPONENT_NAME.match(name)
-    if match is None:
-        raise ComponentError(f"cannot read component {name!r}: write it as a9.h6, m5 or resid_post3")
-    stem, head = match["stem"], match["head"]
-    site = {"a": "attn_out" if head is None else "z", "m": "mlp_out"}.get(stem, stem)
-    names.check_name("site", site, sites)
-    return Component(site, int(match["layer"]), None if head is None else int(head))
+    if edge is not None:
+        return edge + position_part
+    stem = {"z": "a", "attn_out": "a", "mlp_out": "m"}.get(site, site)
+    if site == "mlp_post" and neuron is not None:
+        stem = "m"
+    inner_part = ("" if head is None else f".h{head}") + ("" if neuron is None else f".n{neuron}")
+    return f"{stem}{layer}{inner_part}{position_part}"

@@ -1,0 +1,44 @@
+"""A call run over pairs, batch by batch, halving what does not fit into memory."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import torch
+
+from patchgrid.engine.batches import fill
+from patchgrid.engine.calls import Begun, Call
+from patchgrid.engine.memory import in_halves, is_out_of_memory
+from patchgrid.engine.results import Measured
+from patchgrid.engine.tokens import TokenPair
+
+#: Takes the place of a pair that cannot be measured, and the reason.
+Fail = Callable[[int, str], None]
+
+
+def run_call(
+    call: Call, pairs: Sequence[TokenPair], take: Callable[[int, Measured], None], fail: Fail
+) -> None:
+    """Measure the pairs; each comes to `take` or, where memory does not suffice for it alone, to `fail`."""
+    waiting: deque[Begun] = deque()
+
+    def finish(most: int) -> None:
+        while len(waiting) > most:
+            begun = waiting.popleft()
+            for pair, measured in zip(begun.pairs, begun.finish(), strict=True):
+                take(pair.index, measured)
+
+    def work(group: Sequence[TokenPair]) -> None:
+        try:
+            with call.budget.batch(len(group) * max(pair.length for pair in group)):
+                waiting.append(call.begin(group))
+                # Scores of one batch are taken off the device while the next one is computed there.
+                finish(most=0 if call.choose else 1)
+        except RuntimeError as error:
+            if len(group) > 1 or not is_out_of_memory(error):
+                raise
+            fail(group[0].index, f"out of memory with this pair alone ({group[0].length} tokens)")
+
+    with torch.inference_mode(mode=False):
+        for group in fill(pairs, lambda: call.budget.tokens, call.model.layout.short_context):
+            in_halves(work, group)
+        finish(most=0)
