@@ -16,7 +16,7 @@ from support.commands import FinishedJob, patchgrid, refused
 SPECS = {
     "site": (("--sites", "z,mlp_uot"), "unknown site 'mlp_uot': did you mean 'mlp_out'?"),
     "no site": (("--sites", ","), "no site given"),
-    "method": (("--method", "apt"), "unknown method 'apt': did you mean 'atp'?"),
+    "method": (("--method", "attp"), "unknown method 'attp': did you mean 'atp'?"),
     "metric": (("--metric", "logitdiff"), "unknown metric 'logitdiff': did you mean 'logit_diff'?"),
     "direction": (("--direction", "denoising"), "did you mean 'denoise'?"),
     "positions": (("--positions", "keeep"), "did you mean 'keep'?"),

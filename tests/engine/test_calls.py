@@ -59,7 +59,7 @@ def test_a_pair_that_makes_no_sense_is_refused(fields: dict[str, Any], reason: s
     [
         ({"sites": ()}, "no site given"),
         ({"sites": ("mlp",)}, "did you mean 'mlp_out'"),
-        ({"method": "apt"}, "did you mean 'atp'"),
+        ({"method": "attp"}, "did you mean 'atp'"),
         ({"metric": "logit_dif"}, "did you mean 'logit_diff'"),
         ({"direction": "noising"}, "did you mean 'noise'"),
         ({"batch_tokens": 0}, "at least 1, not 0"),

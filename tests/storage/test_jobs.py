@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import func, select, text
 
+from patchgrid.engine import JobSpec
 from patchgrid.engine.types import Pair, TokenText
 from patchgrid.estimates import Sums
 from patchgrid.storage import Database, checking, errors, jobs, leases, tables
@@ -44,13 +45,13 @@ def test_pairs_come_back_as_they_were_given(database: Database) -> None:
 
 def test_the_key_depends_on_the_pairs_and_every_part_of_the_spec() -> None:
     """And on nothing else: it is the same in any process."""
-    spec = make_spec()
+    spec = dataclasses.replace(make_spec(), method="ig,atp*")
     changed = {
         "model": "other",
         "revision": "abc",
         "sites": ("z",),
         "positions": "keep",
-        "method": "atp",
+        "method": "atp*,ig",
         "metric": "kl",
         "direction": "noise",
         "exact": 0.25,
@@ -58,14 +59,25 @@ def test_the_key_depends_on_the_pairs_and_every_part_of_the_spec() -> None:
         "dtype": "bfloat16",
         "prepend_bos": False,
         "detail": "positions",
+        "source": "mean",
+        "steps": 6,
+        "path": "site",
+        "grad_drop": True,
     }
     assert set(changed) == {field.name for field in dataclasses.fields(spec)}
     keys = {
         jobs.job_key(dataclasses.replace(spec, **{name: value}), "pairs") for name, value in changed.items()
     }
-    assert len(keys | {jobs.job_key(spec, "pairs"), jobs.job_key(spec, "other")}) == len(changed) + 1
+    assert len(keys | {jobs.job_key(spec, "pairs"), jobs.job_key(spec, "other")}) == len(changed) + 2
     text = json.dumps({"pairs": "pairs", "spec": spec.as_dict()}, sort_keys=True, separators=(",", ":"))
     assert jobs.job_key(spec, "pairs") == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_what_a_spec_could_not_yet_say_leaves_its_key_as_it_was() -> None:
+    """Jobs of older databases are found by the spec they were submitted under."""
+    spec = make_spec()
+    assert {"source", "steps", "path", "grad_drop"}.isdisjoint(spec.as_dict())
+    assert JobSpec.from_dict(spec.as_dict()) == spec
 
 
 def test_submitting_twice_gives_the_same_job(database: Database) -> None:
