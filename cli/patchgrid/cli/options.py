@@ -9,6 +9,7 @@ import click
 from patchgrid.cli.context import Decorator
 from patchgrid.cli.errors import UsageError
 from patchgrid.engine import names
+from patchgrid.engine.asked import as_names
 
 
 def model_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,9 +78,13 @@ def one_of(known: Sequence[str]) -> str:
     return f"[{'|'.join(known)}]"
 
 
-def site_list(text: str) -> tuple[str, ...]:
-    """Read `z,mlp_out`."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def site_list(text: str | None) -> tuple[str, ...]:
+    """Read `z,mlp_out`; not given: what the method scores."""
+    if text is None:
+        return ()
+    if not as_names(text):
+        raise UsageError("no site given: name at least one, as in --sites z,mlp_out")
+    return as_names(text)
 
 
 def job_name(_ctx: click.Context, _option: click.Parameter, name: str | None) -> str | None:
@@ -119,8 +124,8 @@ _SPEC: tuple[Decorator, ...] = (
     revision_option,
     click.option(
         "--sites",
-        default="z,mlp_out",
-        show_default=True,
+        default=None,
+        show_default="z,mlp_out; edge",
         metavar="SITE,…",
         help=f"Activations to score: {', '.join(names.SITES)}.",
     ),

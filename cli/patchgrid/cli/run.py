@@ -59,7 +59,7 @@ def run(
             return run_pairs(settings, database, measured, file, summary, Machine(device, batch_tokens), name)
 
 
-def make_spec(*, model: str, sites: str, **values: Any) -> JobSpec:
+def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
     """Put the options of a command together as a job's spec."""
     return JobSpec(model=model_name(model), sites=site_list(sites), **values)
 
