@@ -1,5 +1,6 @@
 """Exact effects against the reference: one hooked forward pass a component."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,7 +26,18 @@ def everything(case: Case) -> list[Component]:
     last = [Component(site, number % layers, position=-1) for number, site in enumerate(case.sites)]
     first = [Component(site, 1, position=0) for site in case.sites]
     head_at = [Component("z", 0, heads - 1, position=-1), Component("z", layers - 1, 0, position=(0, -1))]
-    return [*whole, *each_head, *last, *first, *head_at]
+    inner = [
+        Component(site, layer, head, position=position)
+        for site, layer, head in itertools.product(
+            ("q", "k", "v"), (0, 1, layers - 1), (0, case.kv_heads - 1)
+        )
+        for position in (None, -1)
+    ]
+    neurons = [
+        Component("mlp_post", layer, neuron=neuron, position=position)
+        for layer, neuron, position in ((0, 3, None), (1, 0, -1), (layers - 1, 7, -1), (layers - 1, 47, None))
+    ]
+    return [*whole, *each_head, *last, *first, *head_at, *inner, *neurons]
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -10,10 +10,11 @@ from einops import rearrange
 from torch import Tensor
 from transformers import DynamicCache
 
-from patchgrid.engine.layout import Block, Layout
+from patchgrid.engine.layout import Block
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.past import Past
 from patchgrid.engine.rows import Rows
+from patchgrid.engine.taps import TAPS
 
 #: The parts of `Activations`, beside the stream, that each site needs.
 PARTS = {
@@ -22,6 +23,10 @@ PARTS = {
     "resid_post": (),
     "attn_out": ("attn_out",),
     "mlp_out": ("mlp_out",),
+    "mlp_post": ("mlp_post",),
+    "q": ("q",),
+    "k": ("k",),
+    "v": ("v",),
     "z": ("z",),
 }
 
@@ -47,9 +52,16 @@ class Activations:
     attn_out: list[Tensor] = field(default_factory=list)
     #: `[row, position, d_model]` a layer, empty where not asked for.
     mlp_out: list[Tensor] = field(default_factory=list)
+    #: `[row, position, neuron]` a layer, or as `own` has it; empty where not asked for.
+    mlp_post: list[Tensor] = field(default_factory=list)
+    #: `[row, head, position, head_dim]` a layer, empty where not asked for; with a graph, keys and values of
+    #: all positions, those of the cache before the run's own.
+    q: list[Tensor] = field(default_factory=list)
+    k: list[Tensor] = field(default_factory=list)
+    v: list[Tensor] = field(default_factory=list)
 
     def at(self, site: str, layer: int) -> Tensor:
-        """The activation of a site, `[row, position, width]`; for z, width is head * head_dim."""
+        """The activation of a site, `[row, position, width]`; of heads, width is head * head_dim."""
         match site:
             case "resid_pre":
                 return self.stream[layer]
@@ -61,7 +73,21 @@ class Activations:
                 return self.stream[layer + 1]
             case _:
                 parts: list[Tensor] = getattr(self, site)
-                return parts[layer]
+                return self.laid_out(site, parts[layer])
+
+    def own(self, site: str, layer: int) -> Tensor:
+        """The model's own tensor of a site that is one, with the axes that the model gives it."""
+        if site in ("q", "k", "v", "mlp_post"):
+            parts: list[Tensor] = getattr(self, site)
+            return parts[layer]
+        return self.at(site, layer)
+
+    def laid_out(self, site: str, values: Tensor) -> Tensor:
+        """From a tensor like `own`, its gradient for one, to `[row, position, width]`."""
+        if site in TAPS:
+            return by_position(values)[:, -self.stream[0].shape[1] :]
+        # OPT's MLP sees the batch flattened.
+        return values.view(len(self.stream[0]), -1, values.shape[-1]) if site == "mlp_post" else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +180,10 @@ def _keep_block(
 ) -> None:
     """Read one block's parts in the order in which the forward pass reaches them."""
     parts = asked.parts
+    for site in TAPS:
+        if site in parts:
+            heads = getattr(block, site).output
+            getattr(kept, site).append(heads if asked.grad else heads[:, :, skip - shape[1] :].contiguous())
     if only_last:
         skip = 0
         shape = torch.Size((shape[0], 1, shape[2]))
@@ -166,6 +196,9 @@ def _keep_block(
         kept.attn_out.append(_tail(first_output(block.attn_out.output), skip))
     if only_last:
         block.mlp.input = block.mlp.input[:, -1:]
+    if "mlp_post" in parts:
+        neurons = block.neurons.input
+        kept.mlp_post.append(neurons if asked.grad else _tail(neurons.view(*shape[:2], -1), skip))
     if "mlp_out" in parts:
         # OPT's MLP sees the batch flattened.
         kept.mlp_out.append(_tail(block.mlp_out.output.view(shape), skip))
@@ -185,6 +218,11 @@ def first_output(output: Any) -> Tensor:
     return tensor
 
 
-def head_view(z: Tensor, layout: Layout) -> Tensor:
+def by_position(heads: Tensor) -> Tensor:
+    """From `[row, head, position, head_dim]` to `[row, position, head * head_dim]`."""
+    return rearrange(heads, "row head position dim -> row position (head dim)")
+
+
+def head_view(values: Tensor, heads: int) -> Tensor:
     """Split `[..., head * head_dim]` into `[..., head, head_dim]`."""
-    return rearrange(z, "... (head dim) -> ... head dim", head=layout.n_heads)
+    return rearrange(values, "... (head dim) -> ... head dim", head=heads)

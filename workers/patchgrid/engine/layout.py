@@ -8,8 +8,12 @@ from torch import Tensor
 
 from patchgrid.engine import names
 from patchgrid.engine.errors import ComponentError, ModelError, SpecError
-from patchgrid.engine.families import Family, find_family
+from patchgrid.engine.families import Family
+from patchgrid.engine.taps import TAPS, Heads
 from patchgrid.engine.types import Component
+
+#: Names under which MLPs keep the projection that their neurons go through.
+_DOWN = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "dense_2", "output_linear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,12 @@ class Block:
     mlp_out: Any
     #: From `z` to `attn_out`, by the block's own modules.
     project: Callable[[Tensor], Tensor]
+    #: Modules whose outputs, `[row, head, position, head_dim]`, are queries, keys and values; None: none are.
+    q: Any = None
+    k: Any = None
+    v: Any = None
+    #: Its input is `mlp_post`; None: no module has it.
+    neurons: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +50,12 @@ class Layout:
     #: nnsight handle of the projection to the vocabulary; None where the model names none.
     head: Any
     n_heads: int
+    #: Heads of keys and values: fewer than `n_heads` where queries are grouped.
+    n_kv_heads: int
     head_dim: int
     d_model: int
+    #: Neurons of each MLP; None where no module shows them.
+    d_mlp: int | None
     #: Attention and MLP read the same input.
     parallel: bool
     #: Sites that this model does not have: what is missing.
@@ -61,6 +75,12 @@ class Layout:
         """The sites this model has."""
         return tuple(site for site in names.SITES if site not in self.absent)
 
+    def n_inner(self, site: str) -> int | None:
+        """Number of a site's heads in each layer, or None for a site without."""
+        if names.INNER.get(site) != "head":
+            return None
+        return self.n_kv_heads if site in ("k", "v") else self.n_heads
+
     def check_sites(self, sites: tuple[str, ...]) -> None:
         """Raise `SpecError` for a site that is unknown or that this model does not have."""
         for site in sites:
@@ -78,14 +98,15 @@ class Layout:
                 f"{component.name}: layer {component.layer} is not there, "
                 f"the model has layers 0 to {self.n_layers - 1}"
             )
-        if component.head is not None and not 0 <= component.head < self.n_heads:
-            raise ComponentError(
-                f"{component.name}: head {component.head} is not there, "
-                f"the model has heads 0 to {self.n_heads - 1}"
-            )
+        for kind, index in (("head", component.head), ("neuron", component.neuron)):
+            count = self.d_mlp if kind == "neuron" else self.n_inner(component.site)
+            if index is not None and count is not None and not 0 <= index < count:
+                raise ComponentError(
+                    f"{component.name}: {kind} {index} is not there, the site has {kind}s 0 to {count - 1}"
+                )
 
 
-def read_layout(envoy: Any, model: Any) -> Layout:
+def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> Layout:
     """Find a model's blocks and sizes.
 
     Parameters
@@ -94,36 +115,54 @@ def read_layout(envoy: Any, model: Any) -> Layout:
         The model wrapped by nnsight.
     model
         The same Hugging Face model.
+    heads
+        What the attention modules' taps show; None: they have none.
     """
-    family = find_family(model)
     config = model.config.get_text_config()
     layers = zip(_follow(envoy, family.layers), model.get_submodule(family.layers), strict=True)
-    blocks = tuple(_block(layer, module, family) for layer, module in layers)
+    blocks = tuple(_block(layer, module, family, tapped=heads is not None) for layer, module in layers)
+    d_mlp = None if blocks[0].neurons is None else _width(blocks[0].neurons._module)  # noqa: SLF001
     n_heads = config.num_attention_heads
     parallel = _is_parallel(family, config)
     return Layout(
         blocks=blocks,
         head=_head(envoy, model),
         n_heads=n_heads,
+        n_kv_heads=n_heads if heads is None else heads.key_values,
         head_dim=_projection_width(model, family) // n_heads,
         d_model=config.hidden_size,
+        d_mlp=d_mlp,
         parallel=parallel,
-        absent=_absent(parallel=parallel),
+        absent=_absent(parallel=parallel, tapped=heads is not None, neurons=d_mlp is not None),
         context=getattr(config, "max_position_embeddings", None),
         short_context=_short_context(config),
     )
 
 
-def _block(layer: Any, module: Any, family: Family) -> Block:
+def _block(layer: Any, module: Any, family: Family, *, tapped: bool) -> Block:
+    attention = _follow(layer, family.attention)
+    neurons = _neurons(module, family)
     return Block(
         layer=layer,
-        attention=_follow(layer, family.attention),
+        attention=attention,
         projection=_follow(layer, family.projection),
         attn_out=_follow(layer, family.attn_out),
         mlp=None if family.mlp is None else _follow(layer, family.mlp),
         mlp_out=_follow(layer, family.mlp_out),
         project=_project(module, family),
+        **{site: getattr(attention, tap) if tapped else None for site, tap in TAPS.items()},
+        neurons=None if neurons is None else _follow(layer, neurons),
     )
+
+
+def _neurons(module: Any, family: Family) -> str | None:
+    """Find the projection that takes an MLP's neurons to the residual stream, by its usual names."""
+    mlp = family.mlp_out if family.mlp is None else family.mlp
+    if _width(module.get_submodule(mlp)) is not None:
+        return mlp
+    children = dict(module.get_submodule(mlp).named_children())
+    found = [name for name in _DOWN if name in children and _width(children[name]) is not None]
+    return f"{mlp}.{found[0]}" if len(found) == 1 else None
 
 
 def _project(module: Any, family: Family) -> Callable[[Tensor], Tensor]:
@@ -141,13 +180,17 @@ def _head(envoy: Any, model: Any) -> Any:
     return _follow(envoy, paths[0]) if head is not None and paths else None
 
 
-def _absent(*, parallel: bool) -> dict[str, str]:
+def _absent(*, parallel: bool, tapped: bool, neurons: bool) -> dict[str, str]:
     """Say what is missing for the sites that a model does not have."""
     absent = {}
     if parallel:
         absent["resid_mid"] = "its attention and MLP read the same input, so nothing lies between them"
-    for site in ("q", "k", "v", "mlp_post", names.EDGE):
-        absent[site] = "its code does not show it"
+    if not tapped:
+        for site in TAPS:
+            absent[site] = "its attention does not go through transformers' attention interface"
+    if not neurons:
+        absent["mlp_post"] = "its MLP has experts, or shows no one projection of its neurons"
+    absent[names.EDGE] = "edges are not scored yet"
     return absent
 
 
@@ -167,15 +210,19 @@ def _short_context(config: Any) -> int | None:
 
 
 def _projection_width(model: Any, family: Family) -> int:
-    projection = model.get_submodule(family.layers)[0].get_submodule(family.projection)
-    width = getattr(projection, "in_features", None)
-    if width is None and hasattr(projection, "nf"):  # GPT-2's Conv1D keeps its weight as [in, out]
-        width = projection.weight.shape[0]
+    width = _width(model.get_submodule(family.layers)[0].get_submodule(family.projection))
     if width is None:
         raise ModelError(
             f"the width of {family.projection}'s input is not known: cannot tell the heads apart"
         )
-    return int(width)
+    return width
+
+
+def _width(module: Any) -> int | None:
+    """Width of a projection's input, or None for a module of another kind."""
+    if hasattr(module, "in_features"):
+        return int(module.in_features)
+    return int(module.weight.shape[0]) if hasattr(module, "nf") else None  # Conv1D's weight is [in, out]
 
 
 def _follow(root: Any, path: str) -> Any:

@@ -14,9 +14,11 @@ from transformers.utils import is_accelerate_available
 
 from patchgrid.engine import names
 from patchgrid.engine.errors import ModelError, SpecError
+from patchgrid.engine.families import find_family
 from patchgrid.engine.layout import Layout, read_layout
 from patchgrid.engine.past import Remembered
 from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.taps import install
 from patchgrid.engine.tokens import TokenTexts
 
 #: The device that stands for all GPUs that the process sees, a part of the model's layers on each.
@@ -74,8 +76,11 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
     model.requires_grad_(requires_grad=False)
     if device != SHARDED:
         model.to(where)
+    family = find_family(model)
+    blocks = model.get_submodule(family.layers)
+    heads = install(model, [block.get_submodule(family.attention) for block in blocks])
     envoy = TransformersModel(model, tokenizer=tokenizer, task="text-generation")
-    layout = read_layout(envoy, model)
+    layout = read_layout(envoy, model, family, heads)
     vocabulary = model.get_input_embeddings().num_embeddings
     return LoadedModel(name, envoy, tokenizer, layout, where, model.dtype, vocabulary), model
 

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations, head_view
+from patchgrid.engine.activations import Activations
 from patchgrid.engine.passes import Passes
+from patchgrid.engine.stacking import of_components, stacked
 
 #: Sites that enter the residual stream by one addition have the gradient of its sum.
 _GRADIENT_AT = {"resid_mid": "attn_out", "mlp_out": "resid_post"}
@@ -55,7 +56,7 @@ class _Scores:
     def _watch(self, base: Activations) -> list[Any]:
         uses: dict[Tensor, list[tuple[str, int]]] = {}
         for site in self._passes.question.sites:
-            for layer in range(self._passes.model.layout.n_layers):
+            for layer in self._layers:
                 watched = self._watched(base, _GRADIENT_AT.get(site, site), layer)
                 uses.setdefault(watched, []).append((site, layer))
         hooked: list[tuple[Any, Any]] = [
@@ -68,9 +69,7 @@ class _Scores:
         return {site: self._stacked(site) for site in self._passes.question.sites}
 
     def _watched(self, base: Activations, site: str, layer: int) -> Tensor:
-        if site == "resid_pre":
-            return base.stream[layer]
-        return base.stream[layer + 1] if site == "resid_post" else base.at(site, layer)
+        return base.own(site, layer)
 
     @torch.no_grad()
     def _add(self, gradient: Tensor, asked: Sequence[tuple[str, int]]) -> None:
@@ -78,27 +77,13 @@ class _Scores:
         for site, layer in asked:
             source = passes.source_rows.of_pairs(passes.source.at(site, layer))
             base = passes.base_rows.of_pairs(passes.base.at(site, layer)[:, -source.shape[1] :])
-            slope = passes.base_rows.of_pairs(gradient[:, -source.shape[1] :])
+            slope = passes.base_rows.of_pairs(passes.base.laid_out(site, gradient)[:, -source.shape[1] :])
             product = (source - base.to(source.device)).float() * slope.to(source.device).float()
-            self._found[site, layer] = (
-                head_view(product, passes.model.layout).sum(-1) if site == "z" else product.sum(-1)
-            )
+            self._found[site, layer] = of_components(passes, site, product)
 
     def _stacked(self, site: str) -> Tensor:
-        passes = self._passes
-        differs = passes.batch.differs[:, passes.cut :]
-        width = differs.shape[1]
-        layers = [
-            _widened(self._found[site, layer], width).to(differs.device)
-            for layer in range(passes.model.layout.n_layers)
-        ]
-        scores = torch.stack(layers, dim=1)
-        return scores * (differs[:, None, :, None] if site == "z" else differs[:, None, :])
+        return stacked(self._passes, site, [self._found[site, layer] for layer in self._layers])
 
-
-def _widened(scores: Tensor, width: int) -> Tensor:
-    """Put zeros before scores `[pair, position(, head)]` that there are for the last positions only."""
-    missing = width - scores.shape[1]
-    if not missing:
-        return scores
-    return torch.cat([scores.new_zeros(scores.shape[0], missing, *scores.shape[2:]), scores], dim=1)
+    @property
+    def _layers(self) -> range:
+        return range(self._passes.model.layout.n_layers)
