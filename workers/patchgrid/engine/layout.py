@@ -8,7 +8,8 @@ from torch import Tensor
 
 from patchgrid.engine import names
 from patchgrid.engine.errors import ComponentError, ModelError, SpecError
-from patchgrid.engine.families import Family, find_family
+from patchgrid.engine.families import Family, has_part
+from patchgrid.engine.structure import find_family
 from patchgrid.engine.types import Component
 
 
@@ -22,14 +23,24 @@ class Block:
     attention: Any
     #: The output projection: its input is `z`.
     projection: Any
-    #: Its output, or the first of its outputs, is `attn_out`.
+    #: Its output, or the first of its outputs, times `scale` is `attn_out`.
     attn_out: Any
     #: All that the MLP reads is its input; None where no module has it as `[pair, position, width]`.
     mlp: Any
-    #: Its output is `mlp_out`.
-    mlp_out: Any
-    #: From `z` to `attn_out`, by the block's own modules.
+    #: Their outputs, or the first of each one's outputs, summed and times `scale` are `mlp_out`.
+    mlp_out: tuple[Any, ...]
+    #: From `z` to what `attn_out`'s module gives, by the block's own modules.
     project: Callable[[Tensor], Tensor]
+    #: What attention and MLP give is multiplied by this before it is added to the stream.
+    scale: float
+    #: How many values the block gives, the stream first; 1: the stream itself.
+    outputs: int
+    #: The block writes into what its MLP gave.
+    overwrites: bool
+
+    def gives(self, stream: Tensor) -> Any:
+        """What the block's caller expects of it, with this stream."""
+        return stream if self.outputs == 1 else (stream, *[None] * (self.outputs - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,8 @@ class Layout:
     d_model: int
     #: Attention and MLP read the same input.
     parallel: bool
+    #: Attention's own output is what is added to the stream, or enters what is.
+    attention_adds: bool
     #: Longest prompt in tokens, or None where the model sets no bound.
     context: int | None
     #: Prompts longer than this are embedded otherwise (LongRoPE), for a whole batch at once; None: all alike.
@@ -106,6 +119,7 @@ def read_layout(envoy: Any, model: Any) -> Layout:
         head_dim=_projection_width(model, family) // n_heads,
         d_model=config.hidden_size,
         parallel=_is_parallel(family, config),
+        attention_adds=family.adds_own_output,
         context=getattr(config, "max_position_embeddings", None),
         short_context=_short_context(config),
     )
@@ -118,18 +132,24 @@ def _block(layer: Any, module: Any, family: Family) -> Block:
         projection=_follow(layer, family.projection),
         attn_out=_follow(layer, family.attn_out),
         mlp=None if family.mlp is None else _follow(layer, family.mlp),
-        mlp_out=_follow(layer, family.mlp_out),
+        mlp_out=tuple(_follow(layer, part) for part in family.mlp_parts if has_part(module, part)),
         project=_project(module, family),
+        scale=1.0 if family.scale is None else float(getattr(module, family.scale)),
+        outputs=family.outputs,
+        overwrites=family.overwrites,
     )
 
 
 def _project(module: Any, family: Family) -> Callable[[Tensor], Tensor]:
     """Compose what a block does with `z` until it is added to the stream."""
-    projection = module.get_submodule(family.projection)
-    if family.attn_out == family.attention:
-        return lambda z: projection(z)
-    norm = module.get_submodule(family.attn_out)
-    return lambda z: norm(projection(z))
+    leads = [module.get_submodule(path) for path in family.leads]
+
+    def project(z: Tensor) -> Tensor:
+        for lead in leads:
+            z = lead(z)
+        return z
+
+    return project
 
 
 def _head(envoy: Any, model: Any) -> Any:
@@ -156,8 +176,11 @@ def _short_context(config: Any) -> int | None:
 def _projection_width(model: Any, family: Family) -> int:
     projection = model.get_submodule(family.layers)[0].get_submodule(family.projection)
     width = getattr(projection, "in_features", None)
-    if width is None and hasattr(projection, "nf"):  # GPT-2's Conv1D keeps its weight as [in, out]
-        width = projection.weight.shape[0]
+    weight = getattr(projection, "weight", None)
+    if (
+        width is None and weight is not None
+    ):  # GPT-2's Conv1D keeps its weight as [in, out]; norms have one axis
+        width = weight.shape[0]
     if width is None:
         raise ModelError(
             f"the width of {family.projection}'s input is not known: cannot tell the heads apart"
