@@ -10,17 +10,18 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from patchgrid.engine import Component, Engine
 from patchgrid.engine.errors import ModelError, SpecError
 from support.cases import Case, assert_close, tiny_case
-from support.models import FAMILIES, HEADS, LAYERS, PARALLEL, save_model
+from support.models import EVERY, PARALLEL, save_model
 from support.vocabulary import VOCABULARY, build_tokenizer
 
 CaseOf = Callable[[str], Case]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_the_layout_is_the_model_s(case_of: CaseOf, family: str) -> None:
     """Layers and query heads are counted right, with fewer key-value heads or wider heads too."""
-    layout = case_of(family).engine.layout
-    assert (len(layout.blocks), layout.n_heads) == (LAYERS, HEADS)
+    case = case_of(family)
+    layout = case.engine.layout
+    assert (len(layout.blocks), layout.n_heads) == (case.layers, case.heads)
     assert layout.parallel == (family in PARALLEL)
 
 
@@ -34,7 +35,7 @@ def test_parallel_models_have_no_stream_between_attention_and_mlp(case_of: CaseO
         case.engine.patch(case.pairs, [Component("resid_mid", 0)])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_dropout_is_off(case_of: CaseOf, family: str) -> None:
     """Every tiny model's configuration has dropout; two calls give the very same scores."""
     case = case_of(family)

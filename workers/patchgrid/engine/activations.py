@@ -193,18 +193,56 @@ def _keep_block(
     if "z" in parts:
         kept.z.append(_tail(z, skip))
     if "attn_out" in parts:
-        kept.attn_out.append(_tail(first_output(block.attn_out.output), skip))
+        kept.attn_out.append(_tail(_attn_out(block, asked), skip))
     if only_last:
         block.mlp.input = block.mlp.input[:, -1:]
     if "mlp_post" in parts:
         neurons = block.neurons.input
         kept.mlp_post.append(neurons if asked.grad else _tail(neurons.view(*shape[:2], -1), skip))
     if "mlp_out" in parts:
-        # OPT's MLP sees the batch flattened.
-        kept.mlp_out.append(_tail(block.mlp_out.output.view(shape), skip))
+        kept.mlp_out.append(_tail(_mlp_out(block, shape), skip))
     # A graph needs the very tensor that the model goes on with.
-    stream = block.layer.output
+    stream = first_output(block.layer.output)
     kept.stream.append(stream[:, -1:].contiguous() if only_last and not asked.grad else _tail(stream, skip))
+
+
+def _attn_out(block: Block, asked: Asked) -> Tensor:
+    """Inside a trace, read what attention adds; in a graph, what follows has its gradient through it."""
+    output = block.attn_out.output
+    given = first_output(output)
+    if block.scale == 1:
+        return given
+    added = given * block.scale
+    if asked.grad:
+        through: Tensor = _Through.apply(added, given.detach(), block.scale)
+        block.attn_out.output = (through, *output[1:]) if isinstance(output, tuple) else through
+    return added
+
+
+def _mlp_out(block: Block, shape: torch.Size) -> Tensor:
+    """Inside a trace, read what the MLP adds; of its gradient, the stream's takes the place."""
+    # OPT's MLP sees the batch flattened.
+    parts = [first_output(part.output).view(shape) for part in block.mlp_out]
+    given = parts[0].clone() if block.overwrites else parts[0]
+    for part in parts[1:]:
+        given = given + part
+    return given if block.scale == 1 else given * block.scale
+
+
+class _Through(torch.autograd.Function):
+    """What a module gave, untouched, as if it had been made of what is added: that times 1 / scale."""
+
+    @staticmethod
+    def forward(ctx: Any, added: Tensor, given: Tensor, scale: float) -> Tensor:
+        """Give `given`; `added` is only there for its gradient."""
+        del added
+        ctx.scale = scale
+        return given.view_as(given)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Give the gradient of what is added."""
+        return gradients[0] / ctx.scale, None, None
 
 
 def _tail(tensor: Tensor, skip: int) -> Tensor:
@@ -213,7 +251,7 @@ def _tail(tensor: Tensor, skip: int) -> Tensor:
 
 
 def first_output(output: Any) -> Tensor:
-    """Attention modules give a tuple, norms a tensor: the activation itself."""
+    """Some modules give a tuple, others a tensor: the activation itself."""
     tensor: Tensor = output[0] if isinstance(output, tuple) else output
     return tensor
 

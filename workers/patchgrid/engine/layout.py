@@ -1,6 +1,6 @@
 """A loaded model seen as blocks: the nnsight handles of its parts, its sizes, the sites it has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from patchgrid.engine import names
 from patchgrid.engine.errors import ComponentError, ModelError, SpecError
-from patchgrid.engine.families import Family
+from patchgrid.engine.families import Family, has_part
 from patchgrid.engine.taps import TAPS, Heads
 from patchgrid.engine.types import Component
 
 #: Names under which MLPs keep the projection that their neurons go through.
-_DOWN = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "dense_2", "output_linear")
+_DOWN = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "Wo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +26,30 @@ class Block:
     attention: Any
     #: The output projection: its input is `z`.
     projection: Any
-    #: Its output, or the first of its outputs, is `attn_out`.
+    #: Its output, or the first of its outputs, times `scale` is `attn_out`.
     attn_out: Any
     #: All that the MLP reads is its input; None where no module has it as `[pair, position, width]`.
     mlp: Any
-    #: Its output is `mlp_out`.
-    mlp_out: Any
-    #: From `z` to `attn_out`, by the block's own modules.
+    #: Their outputs, or the first of each one's outputs, summed and times `scale` are `mlp_out`.
+    mlp_out: tuple[Any, ...]
+    #: From `z` to what `attn_out`'s module gives, by the block's own modules.
     project: Callable[[Tensor], Tensor]
+    #: What attention and MLP give is multiplied by this before it is added to the stream.
+    scale: float
+    #: How many values the block gives, the stream first; 1: the stream itself.
+    outputs: int
+    #: The block writes into what its MLP gave.
+    overwrites: bool
     #: Modules whose outputs, `[row, head, position, head_dim]`, are queries, keys and values; None: none are.
     q: Any = None
     k: Any = None
     v: Any = None
     #: Its input is `mlp_post`; None: no module has it.
     neurons: Any = None
+
+    def gives(self, stream: Tensor) -> Any:
+        """What the block's caller expects of it, with this stream."""
+        return stream if self.outputs == 1 else (stream, *[None] * (self.outputs - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,8 @@ class Layout:
     d_mlp: int | None
     #: Attention and MLP read the same input.
     parallel: bool
+    #: Attention's own output is what is added to the stream, or enters what is.
+    attention_adds: bool
     #: Sites that this model does not have: what is missing.
     absent: Mapping[str, str]
     #: Longest prompt in tokens, or None where the model sets no bound.
@@ -121,7 +133,7 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
     config = model.config.get_text_config()
     layers = zip(_follow(envoy, family.layers), model.get_submodule(family.layers), strict=True)
     blocks = tuple(_block(layer, module, family, tapped=heads is not None) for layer, module in layers)
-    d_mlp = None if blocks[0].neurons is None else _width(blocks[0].neurons._module)  # noqa: SLF001
+    d_mlp = _common_width([block.neurons for block in blocks])
     n_heads = config.num_attention_heads
     parallel = _is_parallel(family, config)
     return Layout(
@@ -134,6 +146,7 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
         d_mlp=d_mlp,
         parallel=parallel,
         absent=_absent(parallel=parallel, tapped=heads is not None, neurons=d_mlp is not None),
+        attention_adds=family.adds_own_output,
         context=getattr(config, "max_position_embeddings", None),
         short_context=_short_context(config),
     )
@@ -148,8 +161,11 @@ def _block(layer: Any, module: Any, family: Family, *, tapped: bool) -> Block:
         projection=_follow(layer, family.projection),
         attn_out=_follow(layer, family.attn_out),
         mlp=None if family.mlp is None else _follow(layer, family.mlp),
-        mlp_out=_follow(layer, family.mlp_out),
+        mlp_out=tuple(_follow(layer, part) for part in family.mlp_parts if has_part(module, part)),
         project=_project(module, family),
+        scale=1.0 if family.scale is None else float(getattr(module, family.scale)),
+        outputs=family.outputs,
+        overwrites=family.overwrites,
         **{site: getattr(attention, tap) if tapped else None for site, tap in TAPS.items()},
         neurons=None if neurons is None else _follow(layer, neurons),
     )
@@ -157,21 +173,25 @@ def _block(layer: Any, module: Any, family: Family, *, tapped: bool) -> Block:
 
 def _neurons(module: Any, family: Family) -> str | None:
     """Find the projection that takes an MLP's neurons to the residual stream, by its usual names."""
-    mlp = family.mlp_out if family.mlp is None else family.mlp
-    if _width(module.get_submodule(mlp)) is not None:
-        return mlp
-    children = dict(module.get_submodule(mlp).named_children())
+    if has_part(module, family.mlp_out) and _width(module.get_submodule(family.mlp_out)) is not None:
+        return family.mlp_out
+    if family.mlp is None or not has_part(module, family.mlp):
+        return None
+    children = dict(module.get_submodule(family.mlp).named_children())
     found = [name for name in _DOWN if name in children and _width(children[name]) is not None]
-    return f"{mlp}.{found[0]}" if len(found) == 1 else None
+    return f"{family.mlp}.{found[0]}" if len(found) == 1 else None
 
 
 def _project(module: Any, family: Family) -> Callable[[Tensor], Tensor]:
     """Compose what a block does with `z` until it is added to the stream."""
-    projection = module.get_submodule(family.projection)
-    if family.attn_out == family.attention:
-        return lambda z: projection(z)
-    norm = module.get_submodule(family.attn_out)
-    return lambda z: norm(projection(z))
+    leads = [module.get_submodule(path) for path in family.leads]
+
+    def project(z: Tensor) -> Tensor:
+        for lead in leads:
+            z = lead(z)
+        return z
+
+    return project
 
 
 def _head(envoy: Any, model: Any) -> Any:
@@ -210,12 +230,21 @@ def _short_context(config: Any) -> int | None:
 
 
 def _projection_width(model: Any, family: Family) -> int:
-    width = _width(model.get_submodule(family.layers)[0].get_submodule(family.projection))
+    entered = model.get_submodule(family.layers)[0].get_submodule(family.projection)
+    width = _width(entered)
+    if width is None and getattr(entered, "weight", None) is not None:
+        width = len(entered.weight)  # a norm on the heads
     if width is None:
         raise ModelError(
             f"the width of {family.projection}'s input is not known: cannot tell the heads apart"
         )
     return width
+
+
+def _common_width(projections: Sequence[Any]) -> int | None:
+    """Width of the projections' inputs, or None where one is missing or they differ."""
+    widths = {None if each is None else _width(each._module) for each in projections}  # noqa: SLF001
+    return widths.pop() if len(widths) == 1 else None
 
 
 def _width(module: Any) -> int | None:

@@ -14,10 +14,10 @@ from transformers.utils import is_accelerate_available
 
 from patchgrid.engine import names
 from patchgrid.engine.errors import ModelError, SpecError
-from patchgrid.engine.families import find_family
 from patchgrid.engine.layout import Layout, read_layout
 from patchgrid.engine.past import Remembered
 from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.structure import find_family
 from patchgrid.engine.taps import install
 from patchgrid.engine.tokens import TokenTexts
 

@@ -88,7 +88,7 @@ class _Forward:
         kept = Activations(torch.empty(0))
         with self._model.envoy.trace(**self._inputs()):
             for block in blocks[:start]:
-                block.layer.skip(stream)
+                block.layer.skip(block.gives(stream))
             if start == 0:
                 blocks[0].layer.input = stream
             for block in blocks[start : start + 1]:
@@ -152,8 +152,9 @@ class _Forward:
         """What the first block's attention adds, `[copy, position, d_model]`, without running it."""
         layer, base = self._group.start, self._passes.base
         if self._of_site("z"):
+            block = self._model.layout.blocks[layer]
             z = self._patched_heads("z", self._base(base.z[layer]))
-            return self._patched_out(self._model.layout.blocks[layer].project(z))
+            return self._patched_out(_times(block.project(z), block.scale))
         return self._patched_out(self._base(base.attn_out[layer]))
 
     def _run_first(self, block: Block, skipped: Tensor | None) -> None:
@@ -204,16 +205,18 @@ class _Forward:
     def _patch_within(self, block: Block, skipped: Tensor | None) -> None:
         """Inside the trace, replace z, attn_out and resid_mid of the first block that runs."""
         if skipped is not None:
-            block.attention.skip((skipped, None))
+            given = _times(skipped, 1 / block.scale)
+            block.attention.skip((given, None))
             if block.attn_out is not block.attention:
-                block.attn_out.skip(skipped)
+                block.attn_out.skip(given)
             return
         last_only = self._narrow and self._group.start == self._model.layout.n_layers - 1
         z = work_for_last_only(block) if last_only else block.projection.input
         block.projection.input = self._patched_heads("z", z.clone())
         output = block.attn_out.output
-        added = self._patched_out(first_output(output).clone())
-        block.attn_out.output = (added, *output[1:]) if isinstance(output, tuple) else added
+        added = self._patched_out(_times(first_output(output).clone(), block.scale))
+        given = _times(added, 1 / block.scale)
+        block.attn_out.output = (given, *output[1:]) if isinstance(output, tuple) else given
 
     def _patched_heads(self, site: str, values: Tensor) -> Tensor:
         """Write the source's heads into `[copy, position, head * head_dim]` of a site, and give it."""
@@ -253,3 +256,7 @@ def _one_hot(indices: Sequence[int | None], count: int) -> Tensor:
     for place, index in enumerate(indices):
         mask[place, slice(None) if index is None else index] = True
     return mask
+
+
+def _times(values: Tensor, scale: float) -> Tensor:
+    return values if scale == 1 else values * scale
