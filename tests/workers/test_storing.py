@@ -19,7 +19,17 @@ from patchgrid.workers.progress import RunProgress
 from patchgrid.workers.runner import RunEnd, run_job
 from patchgrid.workers.storing import Storing
 from support.chunk_results import chunk_result
-from support.running import Calls, chunks, registered, running, state, submit_pairs, wait_for_state, work_off
+from support.running import (
+    Calls,
+    chunks,
+    make_worker,
+    registered,
+    running,
+    state,
+    submit_pairs,
+    wait_for_state,
+    work_off,
+)
 from support.servers import wait_for
 from support.standin import load
 
@@ -133,10 +143,10 @@ def test_both_leases_are_kept_for_longer_than_they_last(database: Database) -> N
     """The one that is stored and the one that is measured."""
     job = submit_pairs(database, 8)
     calls, gate = Calls(), Gate()
-    calls.on_batch = lambda: len(calls.pairs) > 4 and threading.Event().wait(1.0)
-    with running(database, calls, on_point=gate, lease_seconds=0.5, name="slow"):
+    calls.on_batch = lambda: len(calls.pairs) > 4 and threading.Event().wait(2.0)
+    with running(database, calls, on_point=gate, lease_seconds=1.5, name="slow"):
         assert gate.reached.wait(20)
-        assert work_off(database, Calls(), idle_exit=1.5, name="other") == "idle"
+        assert work_off(database, Calls(), idle_exit=3.0, name="other") == "idle"
         gate.open()
         wait_for_state(database, job, "done")
     assert chunks(database, job) == [DONE] * 2
@@ -256,6 +266,20 @@ def test_a_chunk_that_was_tried_before_is_alone(database: Database) -> None:
     assert claims == [1, 1, 2], "the one that was never tried is stored when the next is claimed"
     assert [held for point, held in seen if point == "computing"] == [1, 1, 1]
     assert [held for point, held in seen if point == "before commit"] == [1, 2, 1]
+
+
+def test_waiting_to_store_is_no_progress_of_what_is_measured(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that hangs is found though the database is away; a worker that waits for it alone is let be."""
+    worker = make_worker(database, Calls())
+    progress: list[int] = []
+    monkeypatch.setattr(worker._watchdog, "progress", lambda: progress.append(1))
+    worker._wait_to_store("the server is away")
+    assert progress == []
+    worker._storing.awaited = True
+    worker._wait_to_store("the server is away")
+    assert progress == [1]
 
 
 def test_a_measured_chunk_whose_claim_the_server_forgot_is_dropped(database: Database) -> None:
