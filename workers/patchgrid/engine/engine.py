@@ -338,6 +338,8 @@ class Engine:
 
         good = [pair for pair in self._tokenize(pairs, prepend_bos, fail) if pair.index in wanted]
         with self._one_at_a_time, torch.inference_mode(mode=False):
+            # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
+            self._model.envoy._module.eval()  # noqa: SLF001
             for group in fill(good, lambda: call.budget.tokens, self.layout.short_context):
                 in_halves(work, group)
             finish(most=0)

@@ -71,8 +71,8 @@ def _search(model: Any) -> Family:
     family = _read(layers, parts, float(torch.finfo(model.dtype).eps))
     if family is None:
         raise ModelError(
-            f"{unknown}, and no part of its attention and no part of its MLP add up, with {layers}[0]'s input, to "
-            f"what that block gives: something else is added, multiplied or normed there. {_known()}"
+            f"{unknown}, and no part of {layers}[0]'s attention and none of its MLP add up, with its input, "
+            f"to what that block gives: something else is added, multiplied or normed there. {_known()}"
         )
     return family
 
