@@ -18,6 +18,7 @@ from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
 from patchgrid.engine.memory import in_halves, is_out_of_memory
 from patchgrid.engine.methods import METHODS
+from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.question import Question
@@ -90,6 +91,11 @@ class Engine:
         """
         model, hugging_face = load_model(name, revision=revision, device=device, dtype=dtype)
         return cls(model, model_provenance(name, hugging_face, model.device, revision))
+
+    def check(self) -> ModelReport:
+        """Tell what the model supports, and check its scores and patches on a few tokens."""
+        with self._one_at_a_time, torch.inference_mode(mode=False):
+            return check_model(self._model, self.self_check)
 
     @property
     def layout(self) -> Layout:
