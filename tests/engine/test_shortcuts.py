@@ -24,7 +24,7 @@ BEHIND_THE_HEAD = (
     "vaultgemma",
 )
 #: What each family's own code does not allow.
-NOT_ALLOWED = dict.fromkeys(BEHIND_THE_HEAD, {"head"}) | {
+NOT_ALLOWED = {key: {"head"} for key in BEHIND_THE_HEAD} | {
     "opt": {"last_block"},  # the MLP sees positions flattened
     "opt_projected": {"last_block"},
     "llama4_text": {"last_block"},  # as its experts do

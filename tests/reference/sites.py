@@ -217,61 +217,75 @@ def visiting(model: Any, visitor: Visitor, only: int | None = None) -> Iterator[
     The tensor is the one that all later computation reads, so writing into it is patching it, and its
     gradient is the whole gradient. `by_position` gives it its axes.
     """
-    where, scale, own = places(model), factor(model), sites(model)
-    handles: list[Any] = []
-    #: A block's stream between attention and MLP, where its MLP is several modules.
-    middle: list[Tensor] = []
+    where, own = places(model), sites(model)
+    hooks = _Hooks(visitor, factor(model))
+    for layer, block in enumerate(model.get_submodule(where.blocks)):
+        if only not in (None, layer):
+            continue
+        hooks.on_input(block, "", "resid_pre", layer)
+        hooks.on_input(block, where.projection, "z", layer)
+        hooks.on_output(block, where.attn_out, "attn_out", layer)
+        if where.after_attention is not None:
+            hooks.on_input(block, where.after_attention, "resid_mid", layer)
+        if "mlp_post" in own:
+            hooks.on_input(block, _down(model), "mlp_post", layer)
+        if where.mlp_out is None:
+            hooks.on_rest(block, layer)
+        else:
+            # A mixture's first blocks may be dense.
+            mlp = where.mlp_out if _has(block, where.mlp_out) else "mlp.down_proj"
+            hooks.on_output(block, mlp, "mlp_out", layer)
+        hooks.on_output(block, "", "resid_post", layer)
+    try:
+        with _visiting_attention(model, visitor, only) if "q" in own else nullcontext():
+            yield
+    finally:
+        for handle in hooks.handles:
+            handle.remove()
 
-    def on_input(block: Any, path: str, site: str, layer: int) -> None:
+
+class _Hooks:
+    """Hooks that show a visitor what modules take and give."""
+
+    def __init__(self, visitor: Visitor, scale: float) -> None:
+        self.handles: list[Any] = []
+        self._visitor, self._scale = visitor, scale
+        #: The last block's stream between attention and MLP.
+        self._middle: list[Tensor] = []
+
+    def on_input(self, block: Any, path: str, site: str, layer: int) -> None:
         def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             taken = args[0] if args else kwargs["hidden_states"]
-            visitor(site, layer, taken)
-            middle[:] = [taken] if site == "resid_mid" else middle
+            self._visitor(site, layer, taken)
+            if site == "resid_mid":
+                self._middle = [taken]
 
-        handles.append(block.get_submodule(path).register_forward_pre_hook(hook, with_kwargs=True))
+        self.handles.append(block.get_submodule(path).register_forward_pre_hook(hook, with_kwargs=True))
 
-    def on_output(block: Any, path: str, site: str, layer: int) -> None:
+    def on_output(self, block: Any, path: str, site: str, layer: int) -> None:
+        scale = 1.0 if site == "resid_post" else self._scale
+
         def hook(_module: Any, _args: Any, output: Any) -> Any:
-            added = _first(output) if site == "resid_post" or scale == 1 else _first(output) * scale
-            visitor(site, layer, added)
+            added = _first(output) if scale == 1 else _first(output) * scale
+            self._visitor(site, layer, added)
             if site == "resid_post":
                 return None
             # Falcon writes into what its MLP gave: that must not reach what was seen.
             given = added.clone() if scale == 1 else added / scale
             return (given, *output[1:]) if isinstance(output, tuple) else given
 
-        handles.append(block.get_submodule(path).register_forward_hook(hook))
+        self.handles.append(block.get_submodule(path).register_forward_hook(hook))
 
-    def on_rest(block: Any, layer: int) -> None:
+    def on_rest(self, block: Any, layer: int) -> None:
+        """Show what a block adds to its `resid_mid`."""
+
         def hook(_module: Any, _args: Any, output: Any) -> Any:
-            added = _first(output) - middle[0]
-            visitor("mlp_out", layer, added)
-            return middle[0] + added
+            [middle] = self._middle
+            added = _first(output) - middle
+            self._visitor("mlp_out", layer, added)
+            return middle + added
 
-        handles.append(block.register_forward_hook(hook))
-
-    for layer, block in enumerate(model.get_submodule(where.blocks)):
-        if only not in (None, layer):
-            continue
-        on_input(block, "", "resid_pre", layer)
-        on_input(block, where.projection, "z", layer)
-        on_output(block, where.attn_out, "attn_out", layer)
-        if where.after_attention is not None:
-            on_input(block, where.after_attention, "resid_mid", layer)
-        if "mlp_post" in own:
-            on_input(block, _down(model), "mlp_post", layer)
-        if where.mlp_out is None:
-            on_rest(block, layer)
-        else:
-            mlp = where.mlp_out if _has(block, where.mlp_out) else "mlp.down_proj"
-            on_output(block, mlp, "mlp_out", layer)
-        on_output(block, "", "resid_post", layer)
-    try:
-        with _visiting_attention(model, visitor, only) if "q" in own else nullcontext():
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        self.handles.append(block.register_forward_hook(hook))
 
 
 @contextmanager

@@ -59,7 +59,7 @@ MAIN: dict[str, tuple[str, dict[str, Any]]] = {
     "granite": (
         "granite",
         _GROUPED
-        | {"residual_multiplier": 0.4, "logits_scaling": 3.0, "embedding_multiplier": 2.0}
+        | {"residual_multiplier": 0.4, "logits_scaling": 0.7, "embedding_multiplier": 2.0}
         | {"attention_multiplier": 0.4, "attention_bias": True},
     ),
     "mixtral": (
@@ -90,11 +90,11 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
     "apertus": ("apertus", _GROUPED),
     "arcee": ("arcee", _GROUPED),
     "biogpt": ("biogpt", {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2}),
-    "bitnet": ("bitnet", _GROUPED),
+    "bitnet": ("bitnet", _GROUPED | {"rms_norm_eps": 1e-2}),
     "bloom": ("bloom", {"n_layer": 2, "n_head": HEADS, "hidden_dropout": 0.2}),
     "codegen": ("codegen", {"rotary_dim": 4, "n_inner": 24} | _DROPOUTS),
-    "cohere": ("cohere", _GROUPED | {"logit_scale": 0.25, "use_qk_norm": True}),
-    "cohere2": ("cohere2", _GROUPED | _MIXED | {"logit_scale": 0.25}),
+    "cohere": ("cohere", _GROUPED | {"logit_scale": 1.5, "use_qk_norm": True}),
+    "cohere2": ("cohere2", _GROUPED | _MIXED | {"logit_scale": 1.5}),
     "ctrl": ("ctrl", {"dff": 24, "n_positions": CONTEXT, "resid_pdrop": 0.2}),
     "cwm": ("cwm", _GROUPED | _MIXED | {"head_dim": 4} | _DEFAULT),
     "dbrx": (
@@ -155,12 +155,12 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
         _GROUPED | _MIXED | {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 4} | _DEFAULT,
     ),
     "gptj": ("gptj", {"rotary_dim": 4, "n_inner": 24} | _DROPOUTS),
-    "granite_swa": ("granite_swa", _GROUPED | _MIXED | {"residual_multiplier": 0.4, "logits_scaling": 3.0}),
+    "granite_swa": ("granite_swa", _GROUPED | _MIXED | {"residual_multiplier": 0.4, "logits_scaling": 0.7}),
     "granitemoe": (
         "granitemoe",
         _GROUPED
         | {"residual_multiplier": 0.4, "num_local_experts": 4, "num_experts_per_tok": 2}
-        | {"logits_scaling": 3.0},
+        | {"logits_scaling": 0.7},
     ),
     "granitemoeshared": (
         "granitemoeshared",

@@ -214,7 +214,7 @@ def _attn_out(block: Block, asked: Asked) -> Tensor:
         return given
     added = given * block.scale
     if asked.grad:
-        through: Tensor = _Through.apply(added, given.detach(), block.scale)
+        through: Tensor = _Through.apply(added, given.detach(), block.scale)  # type: ignore[no-untyped-call]
         block.attn_out.output = (through, *output[1:]) if isinstance(output, tuple) else through
     return added
 

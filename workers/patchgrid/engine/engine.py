@@ -5,6 +5,7 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from patchgrid.engine.asked import Asked, as_names
@@ -13,6 +14,7 @@ from patchgrid.engine.calls import Call, Choose, OnBatch
 from patchgrid.engine.errors import ComponentError, PairError, SpecError
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
+from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.question import Question
@@ -86,6 +88,11 @@ class Engine:
         """
         model, hugging_face = load_model(name, revision=revision, device=device, dtype=dtype)
         return cls(model, model_provenance(name, hugging_face, model.device, revision))
+
+    def check(self) -> ModelReport:
+        """Tell what the model supports, and check its scores and patches on a few tokens."""
+        with self._one_at_a_time, torch.inference_mode(mode=False):
+            return check_model(self._model, self.self_check)
 
     @property
     def layout(self) -> Layout:
@@ -352,6 +359,8 @@ class Engine:
 
         good = [pair for pair in self._tokenize(pairs, prepend_bos, fail) if pair.index in wanted]
         with self._one_at_a_time:
+            # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
+            self._model.envoy._module.eval()  # noqa: SLF001
             run_call(call, good, results.__setitem__, fail)
         return results
 

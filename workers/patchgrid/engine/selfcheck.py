@@ -30,6 +30,8 @@ class SelfCheck:
 def check_parts(model: LoadedModel) -> SelfCheck:
     """Check that input + attention + MLP gives each block's output, and z the width of the heads.
 
+    And that a run is the same twice: with dropout at work, prompts that are the same would have effects.
+
     Raises
     ------
     ModelError
@@ -40,14 +42,23 @@ def check_parts(model: LoadedModel) -> SelfCheck:
     batch = make_batch(pairs, ids[0], model.device)
     with torch.no_grad():
         rows = Rows.of(batch, batch.clean, range(len(pairs)))
-        activations = run(
-            replace(model, shortcuts=Shortcuts.none()), rows, Asked(frozenset({"z", "attn_out", "mlp_out"}))
+        plain, asked = (
+            replace(model, shortcuts=Shortcuts.none()),
+            Asked(frozenset({"z", "attn_out", "mlp_out"})),
         )
+        activations, again = run(plain, rows, asked), run(plain, rows, asked)
     allowed = _ROUNDINGS * torch.finfo(model.dtype).eps
+    real = batch.attention_mask.bool()
+    apart = _apart(again.stream[-1][real], activations.stream[-1][real])
+    if apart > allowed:
+        raise ModelError(
+            f"{model.name}: the same tokens give other numbers when run again (off by {apart:.2g} of their "
+            "size): dropout or noise is at work that eval() does not switch off"
+        )
     worst = 0.0
     for layer in range(model.layout.n_layers):
         _check_width(model, activations, layer)
-        error = _block_error(activations, layer, batch.attention_mask.bool())
+        error = _block_error(activations, layer, real)
         if math.isnan(error):
             raise ModelError(
                 f"{model.name}: block {layer} gives values that are not finite: are its weights?"
@@ -79,4 +90,10 @@ def _check_width(model: LoadedModel, activations: Activations, layer: int) -> No
 def _block_error(activations: Activations, layer: int, real: torch.Tensor) -> float:
     output = activations.stream[layer + 1][real].float()
     total = (activations.at("resid_mid", layer) + activations.mlp_out[layer])[real].float()
-    return float((total - output).abs().max() / output.abs().max().clamp(min=1e-30))
+    return _apart(total, output)
+
+
+def _apart(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference, as a share of the largest value."""
+    scale = expected.float().abs().max().clamp(min=1e-30)
+    return float((found.float() - expected.float()).abs().max() / scale)

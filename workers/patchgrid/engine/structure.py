@@ -66,13 +66,15 @@ def _search(model: Any) -> Family:
     unknown = f"model type {model.config.model_type!r} is not known"
     layers, blocks = _list_of_blocks(model)
     if layers is None:
-        raise ModelError(f"{unknown}, and has no list of blocks with attention in each. {_known()}")
+        raise ModelError(
+            f"{unknown}, and has no list of blocks with attention in each{_without(model)}. {_known()}"
+        )
     parts = _record(model, blocks[0])
     family = _read(layers, parts, float(torch.finfo(model.dtype).eps))
     if family is None:
         raise ModelError(
-            f"{unknown}, and no part of its attention and no part of its MLP add up, with {layers}[0]'s input, to "
-            f"what that block gives: something else is added, multiplied or normed there. {_known()}"
+            f"{unknown}, and no part of {layers}[0]'s attention and none of its MLP add up, with its input, "
+            f"to what that block gives: something else is added, multiplied or normed there. {_known()}"
         )
     return family
 
@@ -86,6 +88,17 @@ def _list_of_blocks(model: Any) -> tuple[str | None, Any]:
         if all(_attention_paths(block) for block in module):
             found = path, module
     return found
+
+
+def _without(model: Any) -> str:
+    """Name the first block of the longest list that lacks attention."""
+    lists = [(path, each) for path, each in model.named_modules() if isinstance(each, torch.nn.ModuleList)]
+    if not lists:
+        return ""
+    path, blocks = max(lists, key=lambda found: len(found[1]))
+    bare = next(number for number, block in enumerate(blocks) if not _attention_paths(block))
+    children = ", ".join(type(child).__name__ for child in blocks[bare].children())
+    return f" (block {bare} of {path} has none: {children or type(blocks[bare]).__name__})"
 
 
 def _attention_paths(block: Any) -> list[str]:
