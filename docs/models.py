@@ -209,12 +209,12 @@ model, `patchgrid model check MODEL` makes the checks on its own weights.
 - **sites**: of `resid_pre`, `z`, `attn_out`, `resid_mid`, `mlp_out`, `resid_post`. A parallel block has no
   stream between attention and MLP. The experts' sum, shared experts included, is `mlp_out`. Where a model
   multiplies a branch before adding it, or norms it, `attn_out` and `mlp_out` are what is added.
-- **shortcuts not taken**: ways to compute less that the family's code does not allow (`head`: logits are scaled
-  or capped behind it); found when a model is loaded. They change the speed, no number.
+- **shortcuts not taken**: ways to compute less that the family's code does not allow (`head`: logits are
+  scaled or capped behind it); found when a model is loaded. They change the speed, no number.
 - **parts**: largest error of input + attention + MLP against a block's output, as a share of it.
 - **slopes**: largest error of three scores against central finite differences, in float32.
-- **hooks**: largest difference from scores and exact effects by plain PyTorch hooks, over pairs of six lengths
-  in one batch, both directions.
+- **hooks**: largest difference from scores and exact effects by plain PyTorch hooks, over pairs of six
+  lengths in one batch, both directions.
 
 {table}
 
@@ -222,10 +222,10 @@ model, `patchgrid model check MODEL` makes the checks on its own weights.
 
 ## Types without a record
 
-A model of another type is run on a few tokens when it is loaded. If a part of its first block's attention and a
-part of its MLP add up, with the block's input, to what the block gives, and an output projection leads to the
-first, it is measured; the self-check then looks at every block. Else it is refused, with what was not found.
-Types that were tried and are refused:
+A model of another type is run on a few tokens when it is loaded. If a part of its first block's attention
+and a part of its MLP add up, with the block's input, to what the block gives, and an output projection
+leads to the first, it is measured; the self-check then looks at every block. Else it is refused, with what
+was not found. Types that were tried and are refused:
 
 | refused | why |
 | --- | --- |
@@ -233,14 +233,14 @@ Types that were tried and are refused:
 
 ## Adapters and quantised weights
 
-- **peft** (`pip install 'patchgrid[peft]'`): a folder or repository with an `adapter_config.json` is loaded with
-  its base model. In float32 a LoRA is merged into the weights, which is exact to rounding; in other number types,
-  and beside quantised weights, it runs as it was trained, unmerged. Adapters that add virtual tokens are refused:
-  their positions are not the prompt's.
-- **quantised** (`pip install 'patchgrid[quantised]'` for bitsandbytes): measured as they are. 8-bit bitsandbytes
-  weights round the activations, too: a pair's scores differ by up to a tenth from one batch to another. A kind
-  whose package is missing is refused with the package's name. Weights of 4 bits and GPTQ's (`gptqmodel`) take the
-  same way and were not run here.
+- **peft** (`pip install 'patchgrid[peft]'`): a folder or repository with an `adapter_config.json` is loaded
+  with its base model. In float32 a LoRA is merged into the weights, which is exact to rounding; in other
+  number types, and beside quantised weights, it runs as it was trained, unmerged. Adapters that add virtual
+  tokens are refused: their positions are not the prompt's.
+- **quantised** (`pip install 'patchgrid[quantised]'` for bitsandbytes): measured as they are. 8-bit
+  bitsandbytes weights round the activations, too: a pair's scores differ by up to a tenth from one batch to
+  another. A kind whose package is missing is refused with the package's name. Weights of 4 bits and GPTQ's
+  (`gptqmodel`) take the same way and were not run here.
 """
 
 

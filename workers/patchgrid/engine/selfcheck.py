@@ -33,8 +33,8 @@ class SelfCheck:
 def check_parts(model: LoadedModel) -> SelfCheck:
     """Check that input + attention + MLP gives each block's output, and z the width of the heads.
 
-    And that tokens give the same alone as beside others: with dropout at work, prompts that are the same would
-    have effects, and where padding is not left out, effects that are not theirs.
+    And that tokens give the same alone as beside others: with dropout at work, prompts that are the same
+    would have effects, and where padding is not left out, effects that are not theirs.
 
     Raises
     ------
@@ -59,8 +59,8 @@ def check_parts(model: LoadedModel) -> SelfCheck:
     if apart > (_COARSE if _is_quantised(model) else max(_AGAIN, allowed)):
         raise ModelError(
             f"{model.name}: the same tokens give other numbers when run again, without padding (off by "
-            f"{apart:.2g} of their size): dropout or noise is at work that eval() does not switch off, or the "
-            "model's code does not leave padding out"
+            f"{apart:.2g} of their size): dropout or noise is at work that eval() does not switch off, or "
+            "padding is not left out"
         )
     worst = 0.0
     for layer in range(model.layout.n_layers):
