@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from patchgrid.engine import Engine, adapters, quantised
 from patchgrid.engine.errors import ModelError
+from patchgrid.engine.shortcuts import Shortcuts
 from support.cases import Case, assert_close, tokenize
 from support.models import TestModel, save_model
 from support.prompts import PAIRS
 
-CaseOf = Callable[[str], Case]
+#: peft asks transformers for what it is about to rename.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 
 def save_adapter(folder: Path, base: TestModel, config: Any) -> Path:
@@ -25,7 +26,7 @@ def save_adapter(folder: Path, base: TestModel, config: Any) -> Path:
     torch.manual_seed(1)
     fresh = AutoModelForCausalLM.from_pretrained(base.folder)
     adapted = get_peft_model(fresh, config)
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(folder, save_embedding_layers=False)
     return folder
 
 
@@ -51,6 +52,7 @@ def test_an_adapter_s_scores_are_those_of_base_and_adapter(
 ) -> None:
     """By hooks on the model as peft loads it; merged in float32, run beside the weights in bfloat16."""
     wrapped = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base.folder), adapter).eval()
+    wrapped.get_input_embeddings().requires_grad_(requires_grad=True)
     case = Case(
         TestModel("llama", base.folder, wrapped.get_base_model(), base.tokenizer),
         PAIRS,
@@ -121,7 +123,10 @@ def test_plain_weights_are_not_taken_for_quantised(base: TestModel) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_eight_bit_weights_are_measured_as_they_are(base: TestModel, tmp_path: Path) -> None:
-    """By hooks on the same quantised model; where bitsandbytes is installed."""
+    """By hooks on the same quantised model; where bitsandbytes is installed.
+
+    Activations are rounded to 8 bits, too: only the very same arithmetic, pair by pair, gives the same.
+    """
     pytest.importorskip("bitsandbytes")
     from transformers import BitsAndBytesConfig
 
@@ -132,12 +137,13 @@ def test_eight_bit_weights_are_measured_as_they_are(base: TestModel, tmp_path: P
     made.save_pretrained(tmp_path)
     base.tokenizer.save_pretrained(tmp_path)
     model = AutoModelForCausalLM.from_pretrained(tmp_path, device_map={"": "cpu"}).eval()
-    model.requires_grad_(requires_grad=True)
-    engine = Engine.load(str(tmp_path), device="cpu")
+    model.get_input_embeddings().requires_grad_(requires_grad=True)
+    engine = Engine.load(str(tmp_path), device="cpu").with_shortcuts(Shortcuts.none())
     assert type(engine.layout.blocks[0].projection._module).__name__ == "Linear8bitLt"
     answers = [tokenize(base, pair) for pair in PAIRS]
     case = Case(TestModel("llama", tmp_path, model, base.tokenizer), PAIRS, answers)
-    for result, reference in zip(engine.attribute(PAIRS), case.references("denoise"), strict=True):
+    for pair, reference in zip(PAIRS, case.references("denoise"), strict=True):
+        [result] = engine.attribute([pair])
         expected = reference.scores("logit_diff")
         for site, scores in result.scores.items():
-            assert_close(scores, expected[site], 2e-2, site)
+            assert_close(scores, expected[site], 1e-3, site)
