@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
 from patchgrid.engine import names
+from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ComponentError, ModelError, SpecError
 from patchgrid.engine.families import Family
 from patchgrid.engine.taps import TAPS, Heads
@@ -40,6 +42,8 @@ class Block:
     v: Any = None
     #: Its input is `mlp_post`; None: no module has it.
     neurons: Any = None
+    #: From the output projection's output to `attn_out`, by the block's own modules; None: it is that.
+    after_projection: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,11 @@ class Layout:
         return len(self.blocks)
 
     @property
+    def graph(self) -> Graph:
+        """The model's edges; an attention without queries, keys and values of its own is one reader."""
+        return _graph(self.n_layers, self.n_heads, self.n_kv_heads, self.parallel, "q" not in self.absent)
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """The sites this model has."""
         return tuple(site for site in names.SITES if site not in self.absent)
@@ -91,8 +100,11 @@ class Layout:
                 )
 
     def check_component(self, component: Component) -> None:
-        """Raise `ComponentError` for a layer or head beyond this model's."""
+        """Raise `ComponentError` for a layer or head beyond this model's, or an edge that it lacks."""
         self.check_sites((component.site,))
+        if component.edge is not None:
+            self.graph.number_of(component.edge)
+            return
         if not 0 <= component.layer < self.n_layers:
             raise ComponentError(
                 f"{component.name}: layer {component.layer} is not there, "
@@ -152,6 +164,7 @@ def _block(layer: Any, module: Any, family: Family, *, tapped: bool) -> Block:
         project=_project(module, family),
         **{site: getattr(attention, tap) if tapped else None for site, tap in TAPS.items()},
         neurons=None if neurons is None else _follow(layer, neurons),
+        after_projection=_after_projection(module, family),
     )
 
 
@@ -167,11 +180,17 @@ def _neurons(module: Any, family: Family) -> str | None:
 
 def _project(module: Any, family: Family) -> Callable[[Tensor], Tensor]:
     """Compose what a block does with `z` until it is added to the stream."""
-    projection = module.get_submodule(family.projection)
-    if family.attn_out == family.attention:
+    projection, after = module.get_submodule(family.projection), _after_projection(module, family)
+    if after is None:
         return lambda z: projection(z)
+    return lambda z: after(projection(z))
+
+
+def _after_projection(module: Any, family: Family) -> Callable[[Tensor], Tensor] | None:
+    if family.attn_out == family.attention:
+        return None
     norm = module.get_submodule(family.attn_out)
-    return lambda z: norm(projection(z))
+    return lambda projected: norm(projected)
 
 
 def _head(envoy: Any, model: Any) -> Any:
@@ -190,8 +209,11 @@ def _absent(*, parallel: bool, tapped: bool, neurons: bool) -> dict[str, str]:
             absent[site] = "its attention does not go through transformers' attention interface"
     if not neurons:
         absent["mlp_post"] = "its MLP has experts, or shows no one projection of its neurons"
-    absent[names.EDGE] = "edges are not scored yet"
     return absent
+
+
+#: Asked for component by component: its tables are made once.
+_graph = cache(Graph)
 
 
 def _is_parallel(family: Family, config: Any) -> bool:
