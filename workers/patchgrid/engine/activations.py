@@ -28,6 +28,7 @@ PARTS = {
     "k": ("k",),
     "v": ("v",),
     "z": ("z",),
+    "edge": ("q", "k", "v", "z", "attn_out", "mlp_out"),
 }
 
 
@@ -104,6 +105,8 @@ class Asked:
     cache: DynamicCache | None = None
     #: First position whose activations are kept.
     keep_from: int = 0
+    #: `[row, position, d_model]` from `start` on, what enters the first block; None: the embedded tokens.
+    stream: Tensor | None = None
 
 
 def parts_for(sites: Collection[str]) -> frozenset[str]:
@@ -121,7 +124,9 @@ def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
         torch.set_grad_enabled(asked.grad),
         model.envoy.trace(**model_inputs(rows, asked.start, asked.cache)),
     ):
-        first = blocks[0].layer.input
+        if asked.stream is not None:
+            blocks[0].layer.input = asked.stream
+        first: Any = blocks[0].layer.input if asked.stream is None else asked.stream
         if asked.grad:
             first.requires_grad_(requires_grad=True)
         kept.stream.append(_tail(first, skip))
@@ -181,7 +186,7 @@ def _keep_block(
     """Read one block's parts in the order in which the forward pass reaches them."""
     parts = asked.parts
     for site in TAPS:
-        if site in parts:
+        if site in parts and getattr(block, site) is not None:
             heads = getattr(block, site).output
             getattr(kept, site).append(heads if asked.grad else heads[:, :, skip - shape[1] :].contiguous())
     if only_last:

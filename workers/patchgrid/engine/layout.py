@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
 from patchgrid.engine import names
+from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ComponentError, ModelError, SpecError
 from patchgrid.engine.families import Family, has_part
 from patchgrid.engine.taps import TAPS, Heads
@@ -46,6 +48,9 @@ class Block:
     v: Any = None
     #: Its input is `mlp_post`; None: no module has it.
     neurons: Any = None
+    #: From the output projection's output (from `z`, where that enters a norm first) to `attn_out`, but for
+    #: its scale, by the block's own modules; None: it is that.
+    after_projection: Callable[[Tensor], Tensor] | None = None
 
     def gives(self, stream: Tensor) -> Any:
         """What the block's caller expects of it, with this stream."""
@@ -83,6 +88,11 @@ class Layout:
         return len(self.blocks)
 
     @property
+    def graph(self) -> Graph:
+        """The model's edges; an attention without queries, keys and values of its own is one reader."""
+        return _graph(self.n_layers, self.n_heads, self.n_kv_heads, self.parallel, "q" not in self.absent)
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """The sites this model has."""
         return tuple(site for site in names.SITES if site not in self.absent)
@@ -103,8 +113,11 @@ class Layout:
                 )
 
     def check_component(self, component: Component) -> None:
-        """Raise `ComponentError` for a layer or head beyond this model's."""
+        """Raise `ComponentError` for a layer or head beyond this model's, or an edge that it lacks."""
         self.check_sites((component.site,))
+        if component.edge is not None:
+            self.graph.number_of(component.edge)
+            return
         if not 0 <= component.layer < self.n_layers:
             raise ComponentError(
                 f"{component.name}: layer {component.layer} is not there, "
@@ -168,6 +181,7 @@ def _block(layer: Any, module: Any, family: Family, *, tapped: bool) -> Block:
         overwrites=family.overwrites,
         **{site: getattr(attention, tap) if tapped else None for site, tap in TAPS.items()},
         neurons=None if neurons is None else _follow(layer, neurons),
+        after_projection=_after_projection(module, family),
     )
 
 
@@ -184,14 +198,24 @@ def _neurons(module: Any, family: Family) -> str | None:
 
 def _project(module: Any, family: Family) -> Callable[[Tensor], Tensor]:
     """Compose what a block does with `z` until it is added to the stream."""
-    leads = [module.get_submodule(path) for path in family.leads]
+    return _composed([module.get_submodule(path) for path in family.leads])
 
-    def project(z: Tensor) -> Tensor:
-        for lead in leads:
-            z = lead(z)
-        return z
 
-    return project
+def _composed(modules: Sequence[Any]) -> Callable[[Tensor], Tensor]:
+    def run(values: Tensor) -> Tensor:
+        for module in modules:
+            values = module(values)
+        return values
+
+    return run
+
+
+def _after_projection(module: Any, family: Family) -> Callable[[Tensor], Tensor] | None:
+    """Compose what follows the output projection, or the norm that `z` enters in its place."""
+    first, *leads = [module.get_submodule(path) for path in family.leads]
+    if _width(first) is None:
+        leads = [first, *leads]
+    return _composed(leads) if leads else None
 
 
 def _head(envoy: Any, model: Any) -> Any:
@@ -210,8 +234,11 @@ def _absent(*, parallel: bool, tapped: bool, neurons: bool) -> dict[str, str]:
             absent[site] = "its attention does not go through transformers' attention interface"
     if not neurons:
         absent["mlp_post"] = "its MLP has experts, or shows no one projection of its neurons"
-    absent[names.EDGE] = "edges are not scored yet"
     return absent
+
+
+#: Asked for component by component: its tables are made once.
+_graph = cache(Graph)
 
 
 def _is_parallel(family: Family, config: Any) -> bool:

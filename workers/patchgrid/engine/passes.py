@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from patchgrid.engine.activations import Activations, Asked, parts_for, run
 from patchgrid.engine.batches import Batch
@@ -14,6 +15,7 @@ from patchgrid.engine.past import Past
 from patchgrid.engine.preamble import beginning, shared_beginning
 from patchgrid.engine.question import Question
 from patchgrid.engine.readout import Readout
+from patchgrid.engine.replacement import OtherPrompt, Replacement
 from patchgrid.engine.rows import Rows
 
 
@@ -83,6 +85,11 @@ class Passes:
             return run(self.model, rows, Asked(self._parts, start=shared, cache=cache, keep_from=self.cut))
 
     @cached_property
+    def replacement(self) -> Replacement:
+        """What is put into the base run."""
+        return OtherPrompt(self.source, self.source_rows)
+
+    @cached_property
     def base(self) -> Activations:
         """The base run; rows are `base_rows`. Its graph is spent if a method took `base_with_graph`."""
         with torch.no_grad():
@@ -96,7 +103,8 @@ class Passes:
 
     def _run_base(self, asked: Asked) -> Activations:
         base = run(self.model, self.base_rows, asked)
-        self.source.past = None  # the base run's own, where one is kept, has all of it
+        if self.patching:
+            self.source.past = None  # the base run's own has all of it
         return base
 
     @property
@@ -111,10 +119,23 @@ class Passes:
         # Patched copies go on from the base run, wherever their patch begins.
         cache = Past.nothing() if self.patching and self.model.shortcuts.prefix else None
         if self.cut:
-            past = self.source.past
-            assert past is not None, "the source run keeps what the base run starts from"
-            cache = past.cache(self.cut, self._source_of_base, keep=self.patching)
+            cache = self.before_cut(self.base_rows.first, keep=self.patching)
         return Asked(parts, start=self.cut, cache=cache, keep_from=self.cut)
+
+    def before_cut(self, pairs: Sequence[int], *, keep: bool = False) -> DynamicCache | None:
+        """Give the keys and values that runs over these pairs, a row each, go on from; None: there are none.
+
+        `keep` has the run leave its own there, too.
+        """
+        if not self.cut:
+            return None
+        past, rows = self.source.past, self.source_rows
+        if past is None:
+            past, rows = self.base.past, self.base_rows
+        assert past is not None, "one of the two runs keeps what others start from"
+        index = [rows.row_of[pair] for pair in pairs]
+        in_order = index == list(range(len(rows.first)))
+        return past.cache(self.cut, None if in_order else self._index(index), keep=keep)
 
     @property
     def _parts(self) -> frozenset[str]:
@@ -134,6 +155,10 @@ class Passes:
         first = self._index(self.base_rows.first)
         clean = self.question.clean_of(self.base.last, self._picked(self.source.last))
         return self.readout.measure(self.base.last, clean, first)
+
+    def measure(self, last: Tensor, pairs: Tensor) -> Tensor:
+        """Apply the metric to runs' `Activations.last`, of the given pairs."""
+        return self.readout.measure(last, self.clean_last()[pairs], pairs)
 
     def source_metric(self) -> Tensor:
         """The source run's metric, `[pair]`."""

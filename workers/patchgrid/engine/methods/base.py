@@ -7,5 +7,6 @@ from torch import Tensor
 from patchgrid.engine.passes import Passes
 
 #: From the unpatched runs of a batch to scores: site to float32 `[pair, layer, position]`, for `z`
-#: `[pair, layer, position, head]`, the positions being those from `Passes.cut` on.
+#: `[pair, layer, position, head]`, for `edge` `[pair, edge, position]` or `[pair, edge]`, the positions being
+#: those from `Passes.cut` on.
 Method = Callable[[Passes], Mapping[str, Tensor]]
