@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from patchgrid.engine.asked import Asked, as_names
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.calls import Call, Choose, OnBatch
+from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ComponentError, PairError, SpecError
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
@@ -98,6 +99,11 @@ class Engine:
     def layout(self) -> Layout:
         """The model's layers, heads, sizes and sites."""
         return self._model.layout
+
+    @property
+    def graph(self) -> Graph:
+        """The model's edges, by number."""
+        return self._model.layout.graph
 
     def attribute(
         self,

@@ -73,6 +73,8 @@ class Layout:
     d_mlp: int | None
     #: Attention and MLP read the same input.
     parallel: bool
+    #: Attention reads the stream through queries, keys and values that can be told apart, and by no gate.
+    split: bool
     #: Attention's own output is what is added to the stream, or enters what is.
     attention_adds: bool
     #: Sites that this model does not have: what is missing.
@@ -89,8 +91,8 @@ class Layout:
 
     @property
     def graph(self) -> Graph:
-        """The model's edges; an attention without queries, keys and values of its own is one reader."""
-        return _graph(self.n_layers, self.n_heads, self.n_kv_heads, self.parallel, "q" not in self.absent)
+        """The model's edges; an attention that is not `split` is one reader."""
+        return _graph(self.n_layers, self.n_heads, self.n_kv_heads, self.parallel, self.split)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -158,6 +160,7 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
         d_model=config.hidden_size,
         d_mlp=d_mlp,
         parallel=parallel,
+        split=heads is not None and heads.sole,
         absent=_absent(parallel=parallel, tapped=heads is not None, neurons=d_mlp is not None),
         attention_adds=family.adds_own_output,
         context=getattr(config, "max_position_embeddings", None),

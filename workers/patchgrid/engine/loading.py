@@ -86,7 +86,11 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
         model.to(where)
     family = find_family(model)
     blocks = model.get_submodule(family.layers)
-    heads = install(model, [block.get_submodule(family.attention) for block in blocks])
+    heads = install(
+        model,
+        [block.get_submodule(family.attention) for block in blocks],
+        [block.get_submodule(family.projection) for block in blocks],
+    )
     envoy = TransformersModel(model, tokenizer=tokenizer, task="text-generation")
     layout = read_layout(envoy, model, family, heads)
     vocabulary = model.get_input_embeddings().num_embeddings

@@ -32,12 +32,15 @@ class Heads:
     queries: int
     #: Fewer than queries where these are grouped.
     key_values: int
+    #: Nothing but queries, keys and values leads from the stream to attention's output: no gate does.
+    sole: bool
 
 
-def install(model: Any, attentions: list[nn.Module]) -> Heads | None:
+def install(model: Any, attentions: list[nn.Module], projections: list[nn.Module]) -> Heads | None:
     """Add taps to a model's attention modules; None, and the model is as it was, where nothing passes them.
 
-    What the model gives must be what it gave before, to the bit.
+    What the model gives must be what it gave before, to the bit. `projections` are what attention's heads
+    enter.
     """
     before = _Implementation.of(model)
     if before is None:
@@ -50,7 +53,7 @@ def install(model: Any, attentions: list[nn.Module]) -> Heads | None:
     try:
         heads, tapped = _heads(model, attentions)
         if heads is not None and torch.equal(tapped, plain):
-            return heads
+            return Heads(*heads, sole=_are_sole(model, attentions, projections))
         _log.info(
             "%s: queries, keys and values do not pass through its attention function", type(model).__name__
         )
@@ -138,18 +141,47 @@ def _seen(attentions: list[nn.Module]) -> Iterator[list[list[tuple[int, ...]]]]:
             handle.remove()
 
 
-def _heads(model: Any, attentions: list[nn.Module]) -> tuple[Heads | None, Tensor]:
+def _heads(model: Any, attentions: list[nn.Module]) -> tuple[tuple[int, int] | None, Tensor]:
     with _seen(attentions) as shapes:
         logits = _logits(model)
     if any(len(seen) != len(TAPS) or any(len(shape) != 4 for shape in seen) for seen in shapes):
         return None, logits
     found = {(q[1], k[1], v[1]) for q, k, v in shapes}
     queries, keys, values = found.pop()
-    return (Heads(queries, keys) if not found and keys == values else None), logits
+    return ((queries, keys) if not found and keys == values else None), logits
+
+
+def _are_sole(model: Any, attentions: list[nn.Module], projections: list[nn.Module]) -> bool:
+    """Cut the graph at the taps, and see whether what the projections take still depends on the stream."""
+    depends: list[bool] = []
+
+    def note(_module: Any, args: tuple[Any, ...]) -> None:
+        depends.append(args[0].requires_grad)
+
+    handles = [
+        getattr(attention, name).register_forward_hook(lambda _module, _args, output: output.detach())
+        for attention in attentions
+        for name in TAPS.values()
+    ]
+    handles += [projection.register_forward_pre_hook(note) for projection in projections]
+    embedded = model.get_input_embeddings().register_forward_hook(
+        lambda _module, _args, output: output.detach().requires_grad_()
+    )
+    try:
+        with torch.enable_grad():
+            _run(model)
+    finally:
+        for handle in (*handles, embedded):
+            handle.remove()
+    return not any(depends)
 
 
 @torch.no_grad()
 def _logits(model: Any) -> Tensor:
+    return _run(model)
+
+
+def _run(model: Any) -> Tensor:
     """Logits of two short rows, one of them padded on the left."""
     embeddings = model.get_input_embeddings()
     device = embeddings.weight.device
