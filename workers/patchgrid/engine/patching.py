@@ -26,6 +26,7 @@ from patchgrid.engine.copies import Copy, Group, groups, patched_positions
 from patchgrid.engine.layout import Block
 from patchgrid.engine.memory import in_halves
 from patchgrid.engine.passes import Passes
+from patchgrid.engine.replacement import Replacement
 
 
 def effects(
@@ -44,13 +45,12 @@ def effects(
     where = patched_positions(passes.batch, copies)
     with torch.no_grad():
         base_metric = passes.base_rows.of_pairs(passes.base_metric)
-        clean_last = passes.clean_last()
 
         def measured(group: Group, places: Sequence[int]) -> Tensor:
             some = [copies[place] for place in places]
             pairs = torch.tensor([copy.pair for copy in some], device=passes.model.device)
-            last = _Forward(passes, group, some, where[list(places)]).last()
-            return passes.readout.measure(last, clean_last[pairs], pairs) - base_metric[pairs]
+            last = PatchedRun(passes, group, some, where[list(places)]).last()
+            return passes.measure(last, pairs) - base_metric[pairs]
 
         n_layers, short = passes.model.layout.n_layers, passes.model.shortcuts.prefix
         places: list[int] = []
@@ -65,18 +65,26 @@ def effects(
     return result
 
 
-class _Forward:
+class PatchedRun:
     """One forward pass of patched copies that start together."""
 
-    def __init__(self, passes: Passes, group: Group, copies: Sequence[Copy], where: Tensor) -> None:
+    def __init__(
+        self,
+        passes: Passes,
+        group: Group,
+        copies: Sequence[Copy],
+        where: Tensor,
+        replacement: Replacement | None = None,
+    ) -> None:
         self._passes, self._group, self._copies = passes, group, copies
+        self._replacement = replacement or passes.replacement
         self._model = passes.model
         device = self._model.device
         #: bool `[copy, position]` from the group's first position on, on the host.
         self._where = where[:, group.begin :]
         pairs = [copy.pair for copy in copies]
         self._base_rows = torch.tensor([passes.base_rows.row_of[pair] for pair in pairs], device=device)
-        self._source_rows = torch.tensor([passes.source_rows.row_of[pair] for pair in pairs], device=device)
+        self._pairs = torch.tensor(pairs, device=device)
 
     def last(self) -> Tensor:
         """Run the copies; give what `Activations.last` is, `[copy, ...]`."""
@@ -122,8 +130,9 @@ class _Forward:
         """From the base run, `[base row, position, width]`, to `[copy, position, width]`."""
         return values[:, -self._width :][self._base_rows.to(values.device)]
 
-    def _source(self, values: Tensor) -> Tensor:
-        return values[:, -self._width :][self._source_rows.to(values.device)]
+    def _new(self, site: str, layer: int, positions: int) -> Tensor:
+        """What is put in, `[copy, position, width]`."""
+        return self._replacement.at(site, layer, pairs=self._pairs, positions=positions)
 
     def _put(self, into: Tensor, places: list[int], new: Tensor) -> None:
         """Write the patched positions of the copies at these places."""
@@ -133,15 +142,15 @@ class _Forward:
 
     def _stream(self) -> Tensor:
         """The stream `[copy, position, d_model]` that enters the first block, patched where it is."""
-        start, base, source = self._group.start, self._passes.base, self._passes.source
+        start, base = self._group.start, self._passes.base
         stream = self._base(base.stream[start])
         if self._group.within:
             return stream
-        for site in ("resid_pre", "resid_post"):
+        for site, layer in (("resid_pre", start), ("resid_post", start - 1)):
             if places := self._of_site(site):
-                self._put(stream, places, self._source(source.stream[start]))
+                self._put(stream, places, self._new(site, layer, stream.shape[1]))
         if places := self._of_site("mlp_out"):
-            added = self._source(source.mlp_out[start - 1])
+            added = self._new("mlp_out", start - 1, stream.shape[1])
             new = self._base(base.at("resid_mid", start - 1)).to(added.device) + added
             self._put(stream, places, new)
         # What comes out of the last block may be there for the last position only.
@@ -177,7 +186,7 @@ class _Forward:
         layout = self._model.layout
         heads = (self._heads(places)[:, None, :] & self._where[places, -z.shape[1] :, None]).to(z.device)
         chosen = torch.tensor(places, device=z.device)
-        new = self._source(self._passes.source.z[self._group.start])[chosen]
+        new = self._new("z", self._group.start, z.shape[1])[chosen]
         own, new = head_view(z[chosen], layout), head_view(new, layout)
         patched = torch.where(heads[..., None], new, own)
         z[chosen] = rearrange(patched, "copy position head dim -> copy position (head dim)")
@@ -185,13 +194,13 @@ class _Forward:
 
     def _patched_out(self, added: Tensor) -> Tensor:
         """Write the source's attn_out, or what leads to its resid_mid, into `[copy, position, d_model]`."""
-        layer, base, source = self._group.start, self._passes.base, self._passes.source
+        layer, base = self._group.start, self._passes.base
         if places := self._of_site("attn_out"):
-            self._put(added, places, self._source(source.attn_out[layer]))
+            self._put(added, places, self._new("attn_out", layer, added.shape[1]))
         if places := self._of_site("resid_mid"):
             # What takes resid_pre to the source's resid_mid when the block adds it.
             stream = self._base(base.stream[layer])
-            new = self._source(source.at("resid_mid", layer))
+            new = self._new("resid_mid", layer, added.shape[1])
             self._put(added, places, new - stream[:, -new.shape[1] :].to(new.device))
         return added
 

@@ -39,6 +39,13 @@ class Rows:
         masks, positions = batch.attention_mask[index], batch.position_ids[index]
         return cls(tokens[index], masks, positions, tuple(first), row_of)
 
+    @classmethod
+    def of_side(cls, batch: Batch, tokens: Tensor, pairs: Sequence[int]) -> "Rows":
+        """Take one side of the named pairs of a batch, a row each; a pair may be named several times."""
+        index = torch.tensor(pairs, device=tokens.device)
+        masks, positions = batch.attention_mask[index], batch.position_ids[index]
+        return cls(tokens[index], masks, positions, tuple(pairs), tuple(range(len(pairs))))
+
     def of_pairs(self, values: Tensor) -> Tensor:
         """From `[row, ...]` to `[pair, ...]`; the same tensor where each pair has a row of its own."""
         if len(self.first) == len(self.row_of):
