@@ -159,7 +159,7 @@ def test_a_job_whose_last_chunks_were_finished_side_by_side_is_closed(server: Da
     assert nothing_to_claim(server, models=["a/model"])
     with server.read() as session:
         assert jobs.get(session, job.id).state == "done"
-        assert components.job_sums(session, job.id, "z", "whole") is not None
+        assert components.job_sums(session, job, "z", "whole") is not None
     assert checking.check(server.url).problems == ()
 
 

@@ -105,7 +105,7 @@ def _orphans(session: Session) -> Iterator[str]:
     )
     if lost:
         yield f"{lost} rows of table pair belong to jobs that do not exist"
-    for table in (outcome, tables.exact, tables.top_component):
+    for table in (outcome, tables.exact, tables.top_component, tables.method_score):
         same = (pair.c.job_id == table.c.job_id) & (pair.c.pair_index == table.c.pair_index)
         lost = session.scalar(
             select(func.count()).select_from(table).outerjoin(pair, same).where(pair.c.job_id.is_(None))
@@ -135,9 +135,9 @@ def _totals(session: Session) -> Iterator[str]:
     """Add up each finished job's chunks again."""
     for row in session.execute(select(tables.total).order_by(tables.total.c.job_id)).all():
         try:
-            added = add_up(session, row.job_id, row.site, row.kind)
+            added = add_up(session, row.job_id, row.site, row.kind, row.method)
         except CorruptData:
             continue  # told of by `_blobs`
         if added is None or pack_sums(added) != row.data:
-            name = f"job {row.job_id}, {row.site} ({row.kind})"
+            name = f"job {row.job_id}, {row.site} ({row.kind}, {row.method})"
             yield f"the stored total of {name} is not the sum of its chunks"

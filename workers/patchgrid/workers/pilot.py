@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 
 from patchgrid.engine.results import PairResult
 from patchgrid.engine.types import Pair
-from patchgrid.estimates import Sums, expected_share, pilot_rows
+from patchgrid.estimates import Sums, pilot_rows
 from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import MAX_ATTEMPTS
 from patchgrid.storage.pilot import keep_first_pilot, pilot_pairs, read_pilot
+from patchgrid.storage.shares import exact_share
 from patchgrid.workers.causes import is_device_broken, reason_of
 from patchgrid.workers.components import Scores
 from patchgrid.workers.errors import LeaseLostError, StopRequestedError
-from patchgrid.workers.models import Engine, OnBatch
+from patchgrid.workers.models import Engine, OnBatch, call_options
 from patchgrid.workers.waiting import Waiting
 
 _log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def make_pilot(
     may be what took them down. At the last attempt the job is given an empty pilot, for good: every component
     then counts as equally large, which costs precision and nothing else.
     """
-    if not 0 < expected_share(job.spec.exact, pairs=job.pairs) < 1:
+    if not any(0 < exact_share(job.spec, site, pairs=job.pairs) < 1 for site in job.spec.sites):
         return {}
     known = waiting.read(lambda session: read_pilot(session, job.id))
     if known:
@@ -100,7 +101,10 @@ def score_pilot(
     batch_tokens: int | None = None,
     on_batch: Callable[[float], None] = lambda _done: None,
 ) -> dict[str, Sums]:
-    """Score pairs and sum their scores as the job's components; pairs that cannot be scored are left out."""
+    """Score pairs by the job's first method and sum their scores as its components.
+
+    Pairs that cannot be scored are left out.
+    """
     results = _score(engine, job, pairs, batch_tokens, on_batch) if pairs else []
     scores = Scores(pairs, job.spans)
     scores.add(range(len(pairs)), results)
@@ -124,13 +128,9 @@ def _score(
     try:
         return engine.attribute(
             pairs,
-            sites=job.spec.sites,
-            method=job.spec.method,
-            direction=job.spec.direction,
-            metric=job.spec.metric,
-            prepend_bos=job.spec.prepend_bos,
             batch_tokens=batch_tokens,
             on_batch=on_batch,
+            **call_options(job.spec, job.spec.methods[:1]),
         )
     except (LeaseLostError, StopRequestedError):
         raise
