@@ -11,18 +11,23 @@ from patchgrid.engine.activations import Asked, parts_for, run
 from patchgrid.engine.batches import Batch, fill, make_batch
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.means import Adding, Means
-from patchgrid.engine.memory import in_halves
+from patchgrid.engine.memory import in_halves, is_out_of_memory
 from patchgrid.engine.question import Question
 from patchgrid.engine.rows import Rows
 from patchgrid.engine.tokens import TokenPair
 
 
 def average(
-    model: LoadedModel, question: Question, pairs: Sequence[TokenPair], batch_tokens: Callable[[], int]
+    model: LoadedModel,
+    question: Question,
+    pairs: Sequence[TokenPair],
+    batch_tokens: Callable[[], int],
+    on_batch: Callable[[float], None],
 ) -> Means:
     """Average each asked site's activation over the source prompts of pairs and over their positions.
 
-    `SpecError` where there are no pairs.
+    `on_batch` takes the number of pairs of each batch that was added. A pair that memory does not hold is
+    left out; `SpecError` where none is left.
     """
     adding = Adding()
     # All positions count, of the last block's activations too.
@@ -30,7 +35,14 @@ def average(
 
     def work(group: Sequence[TokenPair]) -> None:
         batch = make_batch(group, model.pad, model.device)
-        adding.add(_sums(whole, question, batch), sum(pair.length for pair in group))
+        try:
+            sums = _sums(whole, question, batch)
+        except RuntimeError as error:
+            if len(group) > 1 or not is_out_of_memory(error):
+                raise
+        else:
+            adding.add(sums, sum(pair.length for pair in group))
+        on_batch(len(group))
 
     with torch.inference_mode(mode=False), torch.no_grad():
         for group in fill(pairs, batch_tokens, model.layout.short_context):

@@ -242,6 +242,7 @@ class Engine:
         direction: str = "denoise",
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
+        on_batch: OnBatch = _ignore,
     ) -> Means:
         """Average each site's activation over the pairs' source prompts, and over their positions.
 
@@ -252,7 +253,7 @@ class Engine:
         able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
         budget = self._budget(batch_tokens)
         with self._one_at_a_time:
-            return average(self._model, question, able, lambda: budget.tokens)
+            return average(self._model, question, able, lambda: budget.tokens, on_batch)
 
     def patch(
         self,
@@ -394,7 +395,7 @@ class Engine:
         good = [pair for pair in able if pair.index in wanted]
         with self._one_at_a_time:
             if call.question.source == "mean" and call.question.means is None and good:
-                means = average(self._model, call.question, able, lambda: call.budget.tokens)
+                means = average(self._model, call.question, able, lambda: call.budget.tokens, _ignore)
                 call = replace(call, question=replace(call.question, means=means))
             run_call(call, good, results.__setitem__, fail)
         return results

@@ -17,6 +17,7 @@ from patchgrid.workers.errors import (
     StopRequestedError,
 )
 from patchgrid.workers.heartbeat import Heartbeat
+from patchgrid.workers.jobmeans import JobMeans
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
 from patchgrid.workers.serving import Serving
@@ -44,6 +45,7 @@ class Handling:
     #: Takes the name of each point that is passed.
     on_point: Callable[[str], None]
     pilots: Pilots = field(default_factory=Pilots)
+    means: JobMeans = field(default_factory=JobMeans)
 
     def work(self, lease: Lease, pairs: Sequence[Pair]) -> bool:
         """Work a chunk and its pairs off; True: it was worked on to an end, whether good or bad.
@@ -95,6 +97,7 @@ class Handling:
             pairs=pairs,
             batch_tokens=self.settings.batch_tokens,
             pilots=self.pilots,
+            means=self.means,
             on_share=self.on_share,
             on_point=self.on_point,
         ).work()

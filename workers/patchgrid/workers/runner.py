@@ -19,6 +19,7 @@ from patchgrid.workers.errors import (
 )
 from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.identity import may_be_alive, worker_name
+from patchgrid.workers.jobmeans import JobMeans
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
 from patchgrid.workers.waiting import Waiting
@@ -108,6 +109,7 @@ class _Run:
     lease_seconds: float
     heartbeat: Heartbeat
     pilots: Pilots = field(default_factory=Pilots)
+    means: JobMeans = field(default_factory=JobMeans)
 
     @property
     def waiting(self) -> Waiting:
@@ -171,6 +173,7 @@ class _Run:
             pairs=pairs,
             batch_tokens=self.batch_tokens,
             pilots=self.pilots,
+            means=self.means,
             on_share=on_share,
         ).work()
         failed = sum(outcome.state == "failed" for outcome in result.outcomes)
