@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from patchgrid.engine.asked import as_names
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ModelError
+from patchgrid.engine.means import Means
 from patchgrid.engine.names import EDGE, HEAD_SITES, WIDE_SITES
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, Pair
@@ -78,6 +79,21 @@ class StandIn:
             results += [_score(pair, sites, as_names(method), keep_positions) for pair in group]
             on_batch(len(group))
         return results
+
+    def means(
+        self,
+        pairs: Sequence[Pair],
+        sites: Sequence[str],
+        *,
+        on_batch: Callable[[float], None] = lambda _finished: None,
+        **_options: object,
+    ) -> Means:
+        """Give vectors made of the pairs' texts, their number first."""
+        numbers = np.zeros(4)
+        for group in self._batches(pairs):
+            numbers += sum((np.r_[1, _rng(pair, "means").normal(size=3)] for pair in group), np.zeros(4))
+            on_batch(len(group))
+        return Means({site: np.tile(numbers, (LAYERS, 1)).astype(np.float32) for site in sites})
 
     def measure(
         self,

@@ -16,7 +16,7 @@ from patchgrid.storage.tables import chunk, job, outcome, pair
 
 #: Blobs read at a time.
 _BATCH = 64
-_WITH_BLOBS = (tables.sums, tables.scores, tables.total, tables.pilot)
+_WITH_BLOBS = (tables.sums, tables.scores, tables.total, tables.pilot, tables.mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,12 @@ def _blobs(session: Session) -> Iterator[str]:
                     unpack(data, f"the {table.name} of chunk {chunk_id}, {site}, job {job_id}")
                 except CorruptData as error:
                     yield str(error)
-    for row in session.execute(select(tables.pilot)).all():
-        try:
-            unpack(row.data, f"the pilot of job {row.job_id}, {row.site}")
-        except CorruptData as error:
-            yield str(error)
+    for table, name in ((tables.pilot, "pilot"), (tables.mean, "means")):
+        for row in session.execute(select(table)).all():
+            try:
+                unpack(row.data, f"the {name} of job {row.job_id}, {row.site}")
+            except CorruptData as error:
+                yield str(error)
 
 
 def _totals(session: Session) -> Iterator[str]:

@@ -259,7 +259,8 @@ def delete(session: Session, job_id: int) -> None:
     used = used_ids(session, job_id)
     for each in (
         *(tables.top_component, tables.method_score, tables.exact, tables.outcome),
-        *(tables.total, tables.scores, tables.sums, tables.cost, tables.pilot, tables.chunk, tables.pair),
+        *(tables.total, tables.scores, tables.sums, tables.cost, tables.pilot, tables.mean),
+        *(tables.chunk, tables.pair),
     ):
         session.execute(each.delete().where(each.c.job_id == job_id))
     at_it = tables.worker.c.job_id == job_id

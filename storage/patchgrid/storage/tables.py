@@ -196,6 +196,16 @@ pilot = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+#: One blob a job and site: mean activations, `[layer, width]`, where they are put into the base run; fixed by
+#: the first worker.
+mean = Table(
+    "mean",
+    metadata,
+    _job_id(primary_key=True),
+    Column("site", String(32), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
 #: One blob a chunk, site and method: the scores of the chunk's pairs.
 scores = Table(
     "scores",

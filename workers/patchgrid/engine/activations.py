@@ -1,7 +1,7 @@
 """One forward pass through nnsight, with the activations that were asked for."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import nnsight
@@ -90,6 +90,14 @@ class Activations:
         # OPT's MLP sees the batch flattened.
         return values.view(len(self.stream[0]), -1, values.shape[-1]) if site == "mlp_post" else values
 
+    def detached(self) -> "Activations":
+        """Give the same numbers without their graph."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = [tensor.detach() for tensor in value]
+        return Activations(**values | {"last": self.last.detach()})
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -107,6 +115,8 @@ class Asked:
     keep_from: int = 0
     #: `[row, position, d_model]` from `start` on, what enters the first block; None: the embedded tokens.
     stream: Tensor | None = None
+    #: Called inside the trace beside what reads it, before it where both meet: it changes how gradients flow.
+    rules: Callable[[], None] | None = None
 
 
 def parts_for(sites: Collection[str]) -> frozenset[str]:
@@ -116,27 +126,37 @@ def parts_for(sites: Collection[str]) -> frozenset[str]:
 
 def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
     """Run rows of tokens and keep the stream and the named parts."""
-    blocks = model.layout.blocks
     kept = Activations(torch.empty(0))
-    skip = asked.keep_from - asked.start
-    narrow = model.shortcuts.last_block
-    with (
-        torch.set_grad_enabled(asked.grad),
-        model.envoy.trace(**model_inputs(rows, asked.start, asked.cache)),
-    ):
-        if asked.stream is not None:
-            blocks[0].layer.input = asked.stream
-        first: Any = blocks[0].layer.input if asked.stream is None else asked.stream
-        if asked.grad:
-            first.requires_grad_(requires_grad=True)
-        kept.stream.append(_tail(first, skip))
-        for block in blocks:
-            only_last = narrow and block is blocks[-1]
-            _keep_block(kept, block, asked, skip, first.shape, only_last=only_last)
-        kept.last = read_last(model)
+    inputs = model_inputs(rows, asked.start, asked.cache)
+    with torch.set_grad_enabled(asked.grad):
+        if asked.rules is None:
+            with model.envoy.trace(**inputs):
+                _read(model, asked, kept)
+        else:
+            with model.envoy.trace() as tracer:
+                with tracer.invoke(**inputs):
+                    asked.rules()
+                with tracer.invoke():
+                    _read(model, asked, kept)
     if asked.cache is not None:
         kept.past = Past.of(asked.cache)
     return kept
+
+
+def _read(model: LoadedModel, asked: Asked, kept: Activations) -> None:
+    """Inside a trace, keep what was asked for."""
+    blocks = model.layout.blocks
+    skip = asked.keep_from - asked.start
+    if asked.stream is not None:
+        blocks[0].layer.input = asked.stream
+    first = blocks[0].layer.input if asked.stream is None else asked.stream
+    if asked.grad:
+        first.requires_grad_()
+    kept.stream.append(_tail(first, skip))
+    for block in blocks:
+        only_last = model.shortcuts.last_block and block is blocks[-1]
+        _keep_block(kept, block, asked, skip, first.shape, only_last=only_last)
+    kept.last = read_last(model)
 
 
 def model_inputs(rows: Rows, start: int, cache: DynamicCache | None) -> dict[str, Any]:

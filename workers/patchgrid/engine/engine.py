@@ -9,21 +9,24 @@ import torch
 from numpy.typing import NDArray
 
 from patchgrid.engine.asked import Asked, as_names
+from patchgrid.engine.averaging import average
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.calls import Call, Choose, OnBatch
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ComponentError, PairError, SpecError
+from patchgrid.engine.foundmetrics import find_metric
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
+from patchgrid.engine.means import Means
+from patchgrid.engine.methods import check_method
 from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
-from patchgrid.engine.running import Fail, run_call
+from patchgrid.engine.running import run_call, tokenized
 from patchgrid.engine.selfcheck import SelfCheck, check_parts
 from patchgrid.engine.shortcuts import Shortcuts
-from patchgrid.engine.tokens import PairTokenizer, TokenPair
 from patchgrid.engine.types import Component, Pair
 
 _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
@@ -114,6 +117,7 @@ class Engine:
         direction: str = "denoise",
         metric: str = "logit_diff",
         source: str = "pair",
+        means: Means | None = None,
         steps: int = 5,
         path: str = "embedding",
         grad_drop: bool = False,
@@ -132,6 +136,8 @@ class Engine:
             `denoise` patches clean into the corrupted run, `noise` corrupted into the clean run.
         source
             Where the activations come from that are put into the base run: `pair`, `mean` or `zero`.
+        means
+            For the source `mean`, what `means` gave; None: those of this call's pairs.
         steps
             Points of the path that `ig` and `eap-ig` average gradients over: the middles of equal parts.
         path
@@ -164,6 +170,7 @@ class Engine:
             direction=direction,
             metric=metric,
             source=source,
+            means=means,
             steps=steps,
             path=path,
             grad_drop=grad_drop,
@@ -184,6 +191,7 @@ class Engine:
         direction: str = "denoise",
         metric: str = "logit_diff",
         source: str = "pair",
+        means: Means | None = None,
         steps: int = 5,
         path: str = "embedding",
         grad_drop: bool = False,
@@ -220,7 +228,7 @@ class Engine:
             A component that the model, the pair or `sites` does not have.
         """
         asked = Asked(as_names(sites), as_names(method), metric, direction, source, steps, path, grad_drop)
-        question = self._question(asked, keep_positions=keep_positions)
+        question = self._question(asked, means, keep_positions=keep_positions)
 
         def checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
             assert choose is not None, "nothing is chosen where no one asks"
@@ -239,6 +247,27 @@ class Engine:
         )
         return self._run(call, pairs, prepend_bos, range(len(pairs)))
 
+    def means(
+        self,
+        pairs: Sequence[Pair],
+        sites: Sequence[str],
+        *,
+        direction: str = "denoise",
+        prepend_bos: bool | None = None,
+        batch_tokens: int | None = None,
+        on_batch: OnBatch = _ignore,
+    ) -> Means:
+        """Average each site's activation over the pairs' source prompts, and over their positions.
+
+        The source prompts are the clean ones in the direction `denoise`, else the corrupted ones. Pairs that
+        cannot be measured are left out; `SpecError` where none can.
+        """
+        question = self._question(Asked(as_names(sites), (), direction=direction, source="mean"))
+        able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
+        budget = self._budget(batch_tokens)
+        with self._one_at_a_time:
+            return average(self._model, question, able, lambda: budget.tokens, on_batch)
+
     def patch(
         self,
         pairs: Sequence[Pair],
@@ -247,6 +276,7 @@ class Engine:
         direction: str = "denoise",
         metric: str = "logit_diff",
         source: str = "pair",
+        means: Means | None = None,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
     ) -> NDArray[np.float32]:
@@ -270,6 +300,7 @@ class Engine:
             direction=direction,
             metric=metric,
             source=source,
+            means=means,
             prepend_bos=prepend_bos,
             batch_tokens=batch_tokens,
         )
@@ -286,6 +317,7 @@ class Engine:
         direction: str = "denoise",
         metric: str = "logit_diff",
         source: str = "pair",
+        means: Means | None = None,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
         on_batch: OnBatch = _ignore,
@@ -313,7 +345,7 @@ class Engine:
         def choose(indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
             return [[cells[place][1] for place in places[index]] for index in indices]
 
-        question = self._question(Asked(sites, (), metric, direction, source))
+        question = self._question(Asked(sites, (), metric, direction, source), means)
         call = Call(self._model, question, (), choose, self._budget(batch_tokens), on_batch)
         values = np.full(len(cells), np.nan, dtype=np.float32)
         errors = {}
@@ -324,11 +356,19 @@ class Engine:
                 errors[index] = measured.error
         return values, errors
 
-    def _question(self, asked: Asked, *, keep_positions: bool = True) -> Question:
+    def _question(self, asked: Asked, means: Means | None = None, *, keep_positions: bool = True) -> Question:
         if not asked.sites:
             raise SpecError(f"no site given: this model has {', '.join(self.layout.sites)}")
         asked.check()
         self.layout.check_sites(asked.sites)
+        find_metric(asked.metric)
+        with self._one_at_a_time:
+            for method in asked.methods:
+                check_method(method, self._model)
+        if means is not None:
+            if asked.source != "mean":
+                raise SpecError(f"means are for the source 'mean', not {asked.source!r}")
+            means.check(asked.sites, self.layout.n_layers)
         return Question(
             asked.sites,
             asked.metric,
@@ -338,6 +378,7 @@ class Engine:
             asked.path,
             asked.grad_drop,
             keep_positions,
+            means,
         )
 
     def _check_asked(self, component: Component, question: Question) -> None:
@@ -363,26 +404,13 @@ class Engine:
         def fail(index: int, reason: str) -> None:
             results[index] = Measured(PairResult(error=reason))
 
-        good = [pair for pair in self._tokenize(pairs, prepend_bos, fail) if pair.index in wanted]
+        able = tokenized(self._model, pairs, prepend_bos, fail)
+        good = [pair for pair in able if pair.index in wanted]
         with self._one_at_a_time:
             # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
             self._model.envoy._module.eval()  # noqa: SLF001
+            if call.question.source == "mean" and call.question.means is None and good:
+                means = average(self._model, call.question, able, lambda: call.budget.tokens, _ignore)
+                call = replace(call, question=replace(call.question, means=means))
             run_call(call, good, results.__setitem__, fail)
         return results
-
-    def _tokenize(self, pairs: Sequence[Pair], prepend_bos: bool | None, fail: Fail) -> list[TokenPair]:
-        """Tokenize the pairs that can be; `fail` takes the others."""
-        model = self._model
-        tokenizer = PairTokenizer(
-            model.tokenizer,
-            vocabulary=model.vocabulary,
-            context=model.layout.context,
-            prepend_bos=prepend_bos,
-        )
-        good = []
-        for index, made in enumerate(tokenizer.many(pairs)):
-            if isinstance(made, PairError):
-                fail(index, str(made))
-            else:
-                good.append(made)
-        return good

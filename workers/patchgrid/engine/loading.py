@@ -46,6 +46,8 @@ class LoadedModel:
     shortcuts: Shortcuts = field(default_factory=Shortcuts.none)
     #: What the last batch's prompts began with.
     remembered: Remembered = field(default_factory=Remembered)
+    #: What methods found out about the model, each by its name.
+    found: dict[str, object] = field(default_factory=dict)
 
     @cached_property
     def texts(self) -> TokenTexts:

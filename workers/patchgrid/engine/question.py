@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from patchgrid.engine.batches import Batch
+from patchgrid.engine.means import Means
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Question:
     grad_drop: bool = False
     #: Keep the positions of sites with very many components, or sum over them.
     keep_positions: bool = True
+    #: Mean activations, for the source `mean`.
+    means: Means | None = None
 
     def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give the token ids of the base run and of the source run."""

@@ -13,6 +13,7 @@ from patchgrid.storage.writing import ChunkResult
 from patchgrid.workers.carefully import measure_carefully
 from patchgrid.workers.errors import LeaseLostError
 from patchgrid.workers.heartbeat import Heartbeat
+from patchgrid.workers.jobmeans import JobMeans
 from patchgrid.workers.measuring import OnShare, measure_chunk
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
@@ -69,6 +70,7 @@ class Attempt:
     pairs: Sequence[Pair]
     batch_tokens: int | None
     pilots: Pilots
+    means: JobMeans
     #: Takes the share of the work that is done, after each batch; what it raises ends the attempt.
     on_share: OnShare
     #: Takes the name of each point that is passed.
@@ -99,13 +101,21 @@ class Attempt:
 
     def _measure(self, engine: Engine, on_share: OnShare) -> ChunkResult:
         self.on_point("computing")
+
+        def on_batch(_done: float) -> None:
+            on_share(0.0)
+
+        means = self.means.get(
+            self.waiting, engine, self.job, self.lease, batch_tokens=self.batch_tokens, on_batch=on_batch
+        )
         pilot = self.pilots.get(
             self.waiting,
             engine,
             self.job,
+            means=means,
             attempts=self.lease.attempts,
             batch_tokens=self.batch_tokens,
-            on_batch=lambda _done: on_share(0.0),
+            on_batch=on_batch,
         )
         if not self.lease.careful:
             return measure_chunk(
@@ -114,6 +124,7 @@ class Attempt:
                 self.lease.first,
                 self.pairs,
                 pilot=pilot,
+                means=means,
                 batch_tokens=self.batch_tokens,
                 on_share=on_share,
             )
@@ -124,6 +135,7 @@ class Attempt:
             self.pairs,
             note=self._note,
             pilot=pilot,
+            means=means,
             batch_tokens=self.batch_tokens,
             on_share=on_share,
         )

@@ -16,6 +16,7 @@ from patchgrid.workers.errors import (
     StopRequestedError,
 )
 from patchgrid.workers.heartbeat import Heartbeat
+from patchgrid.workers.jobmeans import JobMeans
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
 from patchgrid.workers.serving import Serving
@@ -63,6 +64,7 @@ class Handling:
         self._on_share = on_share
         self._on_point = on_point
         self._pilots = Pilots()
+        self._means = JobMeans()
         #: What is measured and not stored yet.
         self.storing = Storing(self._store)
 
@@ -136,6 +138,7 @@ class Handling:
             pairs=pairs,
             batch_tokens=self._settings.batch_tokens,
             pilots=self._pilots,
+            means=self._means,
             on_share=self._on_share,
             on_point=self._on_point,
         ).measure()

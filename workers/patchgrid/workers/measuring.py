@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.engine.edges import Graph
+from patchgrid.engine.means import Means
 from patchgrid.engine.names import EDGE, WIDE_SITES
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, Pair
@@ -78,6 +79,7 @@ def measure_chunk(
     pairs: Sequence[Pair],
     *,
     pilot: Mapping[str, Sums] | None = None,
+    means: Means | None = None,
     batch_tokens: int | None = None,
     on_share: OnShare = lambda _share: None,
 ) -> ChunkResult:
@@ -91,6 +93,8 @@ def measure_chunk(
         The chunk's pairs, in order.
     pilot
         The job's pilot by site. Without one every component counts as equally large.
+    means
+        The job's means, for the source `mean`.
     """
     began = time.perf_counter()
     spec = job.spec
@@ -108,7 +112,7 @@ def measure_chunk(
         chunk.choose if spec.exact > 0 else None,
         batch_tokens=batch_tokens,
         on_batch=on_batch,
-        **call_options(spec, spec.methods),
+        **call_options(spec, spec.methods, means),
     )
     errors = chunk.finish(found)
     done = [place for place, error in errors.items() if error is None]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
 from patchgrid.engine.edges import Graph
+from patchgrid.engine.means import Means
 from patchgrid.engine.names import PATHS
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, JobSpec, Pair
@@ -73,6 +74,7 @@ class Engine(Protocol):
         direction: str,
         metric: str,
         source: str,
+        means: Means | None,
         steps: int,
         path: str,
         grad_drop: bool,
@@ -82,6 +84,18 @@ class Engine(Protocol):
         on_batch: OnBatch,
     ) -> list[PairResult]:
         """Score every component of the sites for every pair."""
+
+    def means(
+        self,
+        pairs: Sequence[Pair],
+        sites: Sequence[str],
+        *,
+        direction: str,
+        prepend_bos: bool | None,
+        batch_tokens: int | None,
+        on_batch: OnBatch,
+    ) -> Means:
+        """Average each site's activation over the pairs' source prompts and their positions."""
 
     def measure(
         self,
@@ -93,6 +107,7 @@ class Engine(Protocol):
         direction: str,
         metric: str,
         source: str,
+        means: Means | None,
         steps: int,
         path: str,
         grad_drop: bool,
@@ -129,6 +144,7 @@ class Options(TypedDict):
     direction: str
     metric: str
     source: str
+    means: Means | None
     steps: int
     path: str
     grad_drop: bool
@@ -136,8 +152,8 @@ class Options(TypedDict):
     prepend_bos: bool | None
 
 
-def call_options(spec: JobSpec, methods: Sequence[str]) -> Options:
-    """Give what a job asks of a call of its engine, for some of its methods.
+def call_options(spec: JobSpec, methods: Sequence[str], means: Means | None) -> Options:
+    """Give what a job asks of a call of its engine, for some of its methods, with its means if it has any.
 
     Scores of very large sites come by position only if something is made of their positions.
     """
@@ -147,6 +163,7 @@ def call_options(spec: JobSpec, methods: Sequence[str]) -> Options:
         direction=spec.direction,
         metric=spec.metric,
         source=spec.source,
+        means=means,
         steps=spec.steps,
         # These are refused where the method that they are for is not asked for.
         path=spec.path if "ig" in methods else PATHS[0],

@@ -4,6 +4,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from patchgrid.engine.means import Means
 from patchgrid.engine.results import PairResult
 from patchgrid.engine.types import Pair
 from patchgrid.estimates import Sums, pilot_rows
@@ -36,6 +37,7 @@ class Pilots:
         engine: Engine,
         job: JobRecord,
         *,
+        means: Means | None = None,
         attempts: int,
         batch_tokens: int | None,
         on_batch: OnBatch,
@@ -43,7 +45,13 @@ class Pilots:
         """Give a job's pilot by site, for a chunk at its so many-th attempt; empty where none is needed."""
         if job.id not in self._known:
             self._known[job.id] = make_pilot(
-                waiting, engine, job, attempts=attempts, batch_tokens=batch_tokens, on_batch=on_batch
+                waiting,
+                engine,
+                job,
+                means=means,
+                attempts=attempts,
+                batch_tokens=batch_tokens,
+                on_batch=on_batch,
             )
         self._known.move_to_end(job.id)
         while len(self._known) > _KEPT:
@@ -69,6 +77,7 @@ def make_pilot(
     engine: Engine,
     job: JobRecord,
     *,
+    means: Means | None = None,
     attempts: int = 1,
     batch_tokens: int | None,
     on_batch: OnBatch,
@@ -89,7 +98,7 @@ def make_pilot(
         pairs = waiting.read(lambda session: pilot_pairs(session, job.id, pilot_rows(job.pairs)))
     else:
         _log.warning("job %d goes on without a pilot: workers were lost while they made it", job.id)
-    pilot = score_pilot(engine, job, pairs, batch_tokens=batch_tokens, on_batch=on_batch)
+    pilot = score_pilot(engine, job, pairs, means=means, batch_tokens=batch_tokens, on_batch=on_batch)
     return waiting.write(lambda session: keep_first_pilot(session, job.id, pilot))
 
 
@@ -98,6 +107,7 @@ def score_pilot(
     job: JobRecord,
     pairs: Sequence[Pair],
     *,
+    means: Means | None = None,
     batch_tokens: int | None = None,
     on_batch: Callable[[float], None] = lambda _done: None,
 ) -> dict[str, Sums]:
@@ -105,7 +115,7 @@ def score_pilot(
 
     Pairs that cannot be scored are left out.
     """
-    results = _score(engine, job, pairs, batch_tokens, on_batch) if pairs else []
+    results = _score(engine, job, pairs, means, batch_tokens, on_batch) if pairs else []
     scores = Scores(pairs, job.spans)
     scores.add(range(len(pairs)), results)
     return {site: _add_up(job.kind, site, scores) for site in job.spec.sites}
@@ -122,7 +132,12 @@ def _add_up(kind: str, site: str, scores: Scores) -> Sums:
 
 
 def _score(
-    engine: Engine, job: JobRecord, pairs: Sequence[Pair], batch_tokens: int | None, on_batch: OnBatch
+    engine: Engine,
+    job: JobRecord,
+    pairs: Sequence[Pair],
+    means: Means | None,
+    batch_tokens: int | None,
+    on_batch: OnBatch,
 ) -> list[PairResult]:
     """Score pairs; where that raises, each alone, so that only those that raise have no scores."""
     try:
@@ -130,7 +145,7 @@ def _score(
             pairs,
             batch_tokens=batch_tokens,
             on_batch=on_batch,
-            **call_options(job.spec, job.spec.methods[:1]),
+            **call_options(job.spec, job.spec.methods[:1], means),
         )
     except (LeaseLostError, StopRequestedError):
         raise
@@ -142,7 +157,7 @@ def _score(
     results = []
     for pair in pairs:
         try:
-            results += _score(engine, job, [pair], batch_tokens, on_batch)
+            results += _score(engine, job, [pair], means, batch_tokens, on_batch)
         except (LeaseLostError, StopRequestedError):
             raise
         except Exception as error:

@@ -22,6 +22,7 @@ from patchgrid.workers.errors import (
 )
 from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.identity import may_be_alive, worker_name
+from patchgrid.workers.jobmeans import JobMeans
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
 from patchgrid.workers.progress import Progressing, RunProgress
@@ -99,6 +100,7 @@ class _Run:
         self._lease_seconds = lease_seconds
         self.heartbeat = Heartbeat(database, lease_seconds)
         self._pilots = Pilots()
+        self._means = JobMeans()
         self._progress = Progressing(on_progress)
         self._storing = Storing(self._store)
 
@@ -205,6 +207,7 @@ class _Run:
             pairs=pairs,
             batch_tokens=self._batch_tokens,
             pilots=self._pilots,
+            means=self._means,
             on_share=on_share,
         ).measure()
 
