@@ -28,7 +28,8 @@ def integrated(reference: Reference, metric_name: str, steps: int, path: str) ->
         change = (
             reference.source.activations[site, layer] - reference.base.activations[site, layer]
         ).detach()
-        product = by_position(site, gradients[site, layer] * change, reference.heads).sum(dim=-1)
+        product = by_position(site, gradients[site, layer] * change, reference.heads)
+        product = product if site == "mlp_post" else product.sum(dim=-1)
         rows.setdefault(site, []).append(product.double().numpy())
     return {site: np.stack(layers) for site, layers in rows.items()}
 
