@@ -12,7 +12,7 @@ from patchgrid.engine import Engine, families, structure
 from patchgrid.engine.errors import ModelError
 from patchgrid.engine.families import FAMILIES
 from support.cases import Case, assert_close
-from support.models import EVERY
+from support.models import EVERY, PARALLEL
 from support.vocabulary import VOCABULARY, build_tokenizer
 
 CaseOf = Callable[[str], Case]
@@ -42,7 +42,7 @@ def test_the_search_finds_what_the_record_says(case_of: CaseOf, family: str) -> 
     assert found.mlp_out == known.mlp_out
     if family != "bitnet":  # its z is read before a norm that the search takes for a part of attention
         assert (found.projection, found.leads) == (known.projection, known.leads)
-    assert found.parallel == case_of(family).engine.layout.parallel
+    assert found.parallel == (family in PARALLEL)
 
 
 @pytest.mark.parametrize("family", ["bloom", "cohere", "deepseek_v3", "glm4", "gpt_neo", "mpt"])
@@ -59,6 +59,19 @@ def test_a_model_found_by_structure_has_the_record_s_numbers(
     for found, expected in zip(engine.attribute(case.pairs), case.engine.attribute(case.pairs), strict=True):
         for site, scores in expected.scores.items():
             assert_close(found.scores[site], scores, 1e-5, site)
+
+
+def test_a_model_with_a_picture_tower_is_measured_by_its_text_part(tmp_path: Path) -> None:
+    """Gemma 3 keeps the blocks of its text model elsewhere."""
+    text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text |= {"num_key_value_heads": 2, "head_dim": 8, "vocab_size": len(VOCABULARY), "sliding_window": 4}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision |= {"image_size": 28, "patch_size": 14}
+    config = AutoConfig.for_model("gemma3", text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    build_tokenizer().save_pretrained(tmp_path)
+    report = Engine.load(str(tmp_path), device="cpu", dtype="float32").check()
+    assert (report.model_type, report.found_by, report.passed) == ("gemma3", "record", True)
 
 
 def test_a_model_without_attention_is_refused_with_what_is_missing(tmp_path: Path) -> None:
