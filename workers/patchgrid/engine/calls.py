@@ -11,10 +11,11 @@ from torch import Tensor
 from patchgrid.engine.batches import make_batch
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.copies import Copy
+from patchgrid.engine.edgepatching import edge_effects
 from patchgrid.engine.landing import Landing
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.methods import METHODS
-from patchgrid.engine.names import WIDE_SITES
+from patchgrid.engine.names import EDGE, WIDE_SITES
 from patchgrid.engine.passes import Passes
 from patchgrid.engine.patching import effects
 from patchgrid.engine.question import Question
@@ -170,7 +171,8 @@ class Begun:
             call.on_batch(left * count / len(copies))
 
         began = time.perf_counter()
-        found = effects(passes, copies, call.budget.tokens, on_forward) if copies else Tensor()
+        find = edge_effects if EDGE in call.question.sites else effects
+        found = find(passes, copies, call.budget.tokens, on_forward) if copies else Tensor()
         # The effects are on the host: nothing is under way.
         seconds = (time.perf_counter() - began) / len(pairs)
         call.on_batch(left - reported)

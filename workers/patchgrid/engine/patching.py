@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import nnsight
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -44,14 +45,34 @@ def effects(
     -------
     float32 `[copy]`, on the CPU, in metric units.
     """
-    where = patched_positions(passes.batch, copies)
+    return effects_at(passes, copies, patched_positions(passes.batch, copies), batch_tokens, on_forward)
+
+
+def effects_at(
+    passes: Passes,
+    copies: Sequence[Copy],
+    where: Tensor,
+    batch_tokens: int,
+    on_forward: Callable[[int], None],
+    given: Callable[[Group, Sequence[int]], Replacement] | None = None,
+) -> Tensor:
+    """Measure effects as `effects` does, of copies patched at given positions.
+
+    Parameters
+    ----------
+    where
+        bool `[copy, position]`.
+    given
+        Makes what is put in, from a group and its copies' places; None: what the passes put in.
+    """
     with torch.no_grad():
         base_metric = passes.base_rows.of_pairs(passes.base_metric)
 
         def measured(group: Group, places: Sequence[int]) -> Tensor:
             some = [copies[place] for place in places]
             pairs = torch.tensor([copy.pair for copy in some], device=passes.model.device)
-            last = PatchedRun(passes, group, some, where[list(places)]).last()
+            new = None if given is None else given(group, places)
+            last = PatchedRun(passes, group, some, where[list(places)], new).last()
             return passes.measure(last, pairs) - base_metric[pairs]
 
         n_layers, short = passes.model.layout.n_layers, passes.model.shortcuts.prefix
@@ -91,14 +112,10 @@ class PatchedRun:
     def last(self) -> Tensor:
         """Run the copies; give what `Activations.last` is, `[copy, ...]`."""
         blocks, start = self._model.layout.blocks, self._group.start
-        stream = self._stream()
-        skipped = self._attn_out() if self._group.within and self._model.shortcuts.attention else None
+        stream, skipped = self._stream(), self._skipped()
         kept = Activations(torch.empty(0))
         with self._model.envoy.trace(**self._inputs()):
-            for block in blocks[:start]:
-                block.layer.skip(block.gives(stream))
-            if start == 0:
-                blocks[0].layer.input = stream
+            self._enter(stream)
             for block in blocks[start : start + 1]:
                 self._run_first(block, skipped)
             if start + 1 < len(blocks) and self._narrow:
@@ -106,6 +123,45 @@ class PatchedRun:
                 blocks[-1].mlp.input = blocks[-1].mlp.input[:, -1:]
             kept.last = read_last(self._model)
         return kept.last
+
+    def first_block(self, site: str) -> Tensor:
+        """Run the copies' first block alone, and no further than to a site of it.
+
+        Returns
+        -------
+        `[copy, position, width]`, of `q`, `k`, `v`, `attn_out` or `mlp_out`; the last position alone where
+        that is all that the last block works for.
+        """
+        block = self._model.layout.blocks[self._group.start]
+        last_only = self._narrow and self._group.start == self._model.layout.n_layers - 1
+        stream, skipped = self._stream(), self._skipped()
+        with self._model.envoy.trace(**self._inputs()) as tracer:
+            self._enter(stream)
+            if site in TAPS:
+                found = nnsight.save(by_position(getattr(block, site).output)[:, -self._width :])
+            elif site == "attn_out":
+                if last_only:
+                    work_for_last_only(block)
+                found = nnsight.save(first_output(block.attn_out.output))
+            else:
+                self._run_first(block, skipped)
+                found = nnsight.save(block.mlp_out.output)
+            tracer.stop()
+        # OPT's MLP sees the batch flattened.
+        values: Tensor = found.view(len(self._copies), -1, found.shape[-1])
+        return values
+
+    def _skipped(self) -> Tensor | None:
+        """What the first block's attention adds, where that need not be run."""
+        return self._attn_out() if self._group.within and self._model.shortcuts.attention else None
+
+    def _enter(self, stream: Tensor) -> None:
+        """Inside the trace, have the first block that runs read a stream, and none before it run."""
+        blocks, start = self._model.layout.blocks, self._group.start
+        for block in blocks[:start]:
+            block.layer.skip(block.gives(stream))
+        if start == 0:
+            blocks[0].layer.input = stream
 
     @property
     def _narrow(self) -> bool:
