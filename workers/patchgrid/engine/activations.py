@@ -225,7 +225,7 @@ def _keep_block(
         neurons = block.neurons.input
         kept.mlp_post.append(neurons if asked.grad else _tail(neurons.view(*shape[:2], -1), skip))
     if "mlp_out" in parts:
-        kept.mlp_out.append(_tail(_mlp_out(block, shape), skip))
+        kept.mlp_out.append(_tail(added_by_mlp(block, shape), skip))
     # A graph needs the very tensor that the model goes on with.
     stream = first_output(block.layer.output)
     kept.stream.append(stream[:, -1:].contiguous() if only_last and not asked.grad else _tail(stream, skip))
@@ -244,7 +244,7 @@ def _attn_out(block: Block, asked: Asked) -> Tensor:
     return added
 
 
-def _mlp_out(block: Block, shape: torch.Size) -> Tensor:
+def added_by_mlp(block: Block, shape: torch.Size) -> Tensor:
     """Inside a trace, read what the MLP adds; of its gradient, the stream's takes the place."""
     # OPT's MLP sees the batch flattened.
     parts = [first_output(part.output).view(shape) for part in block.mlp_out]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from patchgrid.engine.activations import (
     Activations,
+    added_by_mlp,
     by_position,
     first_output,
     head_view,
@@ -142,13 +143,14 @@ class PatchedRun:
             elif site == "attn_out":
                 if last_only:
                     work_for_last_only(block)
-                found = nnsight.save(first_output(block.attn_out.output))
+                found = nnsight.save(_times(first_output(block.attn_out.output), block.scale))
             else:
                 self._run_first(block, skipped)
-                found = nnsight.save(block.mlp_out.output)
+                found = nnsight.save(
+                    added_by_mlp(block, stream.shape if not last_only else stream[:, :1].shape)
+                )
             tracer.stop()
-        # OPT's MLP sees the batch flattened.
-        values: Tensor = found.view(len(self._copies), -1, found.shape[-1])
+        values: Tensor = found
         return values
 
     def _skipped(self) -> Tensor | None:
