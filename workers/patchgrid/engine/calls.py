@@ -52,7 +52,8 @@ class Call:
     def begin(self, group: Sequence[TokenPair]) -> "Begun":
         """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
         batch = make_batch(group, self.model.pad, self.model.device)
-        passes = Passes(self.model, batch, self.question, patching=self.choose is not None)
+        patching, several = self.choose is not None, len(self.methods) > 1
+        passes = Passes(self.model, batch, self.question, patching=patching, several=several)
         scored = self._score(passes) if self.methods else None
         # A batch that only has to land lets go of its activations.
         return Begun(self, batch.pairs, passes if self.choose else None, scored)

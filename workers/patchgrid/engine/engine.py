@@ -15,6 +15,7 @@ from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
 from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
+from patchgrid.engine.qkcheck import refuse, what_is_missing
 from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import Fail, run_call
@@ -50,6 +51,7 @@ class Engine:
         self.self_check: SelfCheck = check_parts(model)
         self._model = replace(model, shortcuts=find_shortcuts(model) if shortcuts is None else shortcuts)
         self._own_budget = Budget.of(model)
+        self._no_softmax = what_is_missing(model)
 
     @property
     def shortcuts(self) -> Shortcuts:
@@ -316,6 +318,8 @@ class Engine:
             raise SpecError(f"no site given: this model has {', '.join(self.layout.sites)}")
         asked.check()
         self.layout.check_sites(asked.sites)
+        if "atp*" in asked.methods:
+            refuse(self._no_softmax, asked.sites, self.layout.n_layers, grad_drop=asked.grad_drop)
         return Question(
             asked.sites,
             asked.metric,

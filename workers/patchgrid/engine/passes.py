@@ -1,6 +1,6 @@
 """The unpatched runs of a batch: each made when it is first needed, and kept for all that build on it."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -31,6 +31,8 @@ class Passes:
     question: Question
     #: Whether components are patched too: the base run then keeps what that needs.
     patching: bool = False
+    #: Whether the base run is made more than once: the source run then keeps what that starts from.
+    several: bool = False
 
     @cached_property
     def cut(self) -> int:
@@ -88,15 +90,21 @@ class Passes:
         with torch.no_grad():
             return self._run_base(self._base_asked)
 
-    def base_with_graph(self) -> Activations:
-        """Make the base run with its graph, for one backward pass; `base` is then this run."""
+    def base_with_graph(self, also: Collection[str] = ()) -> Activations:
+        """Make the base run with its graph, for one backward pass; `base` is then this run.
+
+        It keeps the activations of the sites `also`, beside those that are asked for.
+        """
+        asked = self._base_asked
         with torch.enable_grad():
-            self.base = self._run_base(replace(self._base_asked, grad=True))
+            self.base = self._run_base(replace(asked, parts=asked.parts | parts_for(also), grad=True))
+        self.__dict__.pop("base_metric", None)  # that of a run before
         return self.base
 
     def _run_base(self, asked: Asked) -> Activations:
         base = run(self.model, self.base_rows, asked)
-        self.source.past = None  # the base run's own, where one is kept, has all of it
+        if not self.several:
+            self.source.past = None  # the base run's own, where one is kept, has all of it
         return base
 
     @property

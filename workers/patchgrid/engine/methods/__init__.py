@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from patchgrid.engine.methods import atp
+from patchgrid.engine.methods import atp, atpstar
 from patchgrid.engine.methods.base import Method
 
 #: Every method by its name.
-METHODS: Mapping[str, Method] = {"atp": atp.score}
+METHODS: Mapping[str, Method] = {"atp": atp.score, "atp*": atpstar.score}
 
 __all__ = ["METHODS", "Method"]

@@ -26,7 +26,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     The metric is summed, never averaged, over the batch: each pair's gradient is its own. Each score is made
     the moment its gradient is there, so that no gradient is kept.
     """
-    scores = _Scores(passes)
+    scores = Scores(passes)
     base = passes.base_with_graph()
     with torch.enable_grad():  # whatever the caller's own mode is
         metric = passes.base_metric.sum()
@@ -35,7 +35,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     return scores.by_site()
 
 
-class _Scores:
+class Scores:
     """The scores of a batch as the backward pass comes by them."""
 
     def __init__(self, passes: Passes) -> None:
@@ -60,7 +60,7 @@ class _Scores:
                 watched = self._watched(base, _GRADIENT_AT.get(site, site), layer)
                 uses.setdefault(watched, []).append((site, layer))
         hooked: list[tuple[Any, Any]] = [
-            (tensor, partial(self._add, asked=asked)) for tensor, asked in uses.items()
+            (tensor, partial(self.add, asked=asked)) for tensor, asked in uses.items()
         ]
         return [tensor.register_hook(hook) for tensor, hook in hooked]
 
@@ -71,15 +71,31 @@ class _Scores:
     def _watched(self, base: Activations, site: str, layer: int) -> Tensor:
         return base.own(site, layer)
 
+    def take(self) -> dict[tuple[str, int], Tensor]:
+        """Give what was found, by site and layer, and begin anew."""
+        found, self._found = self._found, {}
+        return found
+
+    def put(self, found: dict[tuple[str, int], Tensor]) -> None:
+        """Take these scores, by site and layer, for what was found."""
+        self._found = found
+
     @torch.no_grad()
-    def _add(self, gradient: Tensor, asked: Sequence[tuple[str, int]]) -> None:
-        passes = self._passes
+    def add(self, gradient: Tensor, asked: Sequence[tuple[str, int]]) -> None:
+        """Score sites of layers by the gradient that is watched for them."""
         for site, layer in asked:
-            source = passes.source_rows.of_pairs(passes.source.at(site, layer))
-            base = passes.base_rows.of_pairs(passes.base.at(site, layer)[:, -source.shape[1] :])
-            slope = passes.base_rows.of_pairs(passes.base.laid_out(site, gradient)[:, -source.shape[1] :])
-            product = (source - base.to(source.device)).float() * slope.to(source.device).float()
-            self._found[site, layer] = of_components(passes, site, product)
+            self._found[site, layer] = self._scored(site, layer, gradient)
+
+    def _scored(self, site: str, layer: int, gradient: Tensor) -> Tensor:
+        """Score a site's components, as `of_components` gives them, by the gradient watched for it."""
+        return of_components(self._passes, site, self._product(site, layer, gradient))
+
+    def _product(self, site: str, layer: int, gradient: Tensor) -> Tensor:
+        passes = self._passes
+        source = passes.source_rows.of_pairs(passes.source.at(site, layer))
+        base = passes.base_rows.of_pairs(passes.base.at(site, layer)[:, -source.shape[1] :])
+        slope = passes.base_rows.of_pairs(passes.base.laid_out(site, gradient)[:, -source.shape[1] :])
+        return (source - base.to(source.device)).float() * slope.to(source.device).float()
 
     def _stacked(self, site: str) -> Tensor:
         return stacked(self._passes, site, [self._found[site, layer] for layer in self._layers])
