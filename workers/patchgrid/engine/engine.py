@@ -22,6 +22,7 @@ from patchgrid.engine.methods import check_method
 from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
+from patchgrid.engine.qkcheck import refuse, what_is_missing
 from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import run_call, tokenized
@@ -56,6 +57,7 @@ class Engine:
         self.self_check: SelfCheck = check_parts(model)
         self._model = replace(model, shortcuts=find_shortcuts(model) if shortcuts is None else shortcuts)
         self._own_budget = Budget.of(model)
+        self._no_softmax = what_is_missing(model)
 
     @property
     def shortcuts(self) -> Shortcuts:
@@ -369,6 +371,8 @@ class Engine:
             if asked.source != "mean":
                 raise SpecError(f"means are for the source 'mean', not {asked.source!r}")
             means.check(asked.sites, self.layout.n_layers)
+        if "atp*" in asked.methods:
+            refuse(self._no_softmax, asked.sites, self.layout.n_layers, grad_drop=asked.grad_drop)
         return Question(
             asked.sites,
             asked.metric,

@@ -1,6 +1,6 @@
 """The unpatched runs of a batch: each made when it is first needed, and kept for all that build on it."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -107,21 +107,25 @@ class Passes:
         with torch.no_grad():
             return self._run_base(grad=False)
 
-    def base_with_graph(self, rules: Callable[[], None] | None = None) -> Activations:
+    def base_with_graph(
+        self, rules: Callable[[], None] | None = None, *, also: Collection[str] = ()
+    ) -> Activations:
         """Make a base run with its graph, for one backward pass.
 
         `base_metric` is then this run's, with its graph, and `base` has the same numbers without. `rules` are
-        `Asked.rules`.
+        `Asked.rules`. It keeps the activations of the sites `also`, beside those that are asked for.
         """
         with torch.enable_grad():
-            made = self._run_base(grad=True, rules=rules)
+            made = self._run_base(grad=True, rules=rules, also=also)
             if "base" not in self.__dict__:
                 self.base = made.detached()
             self.base_metric = self._metric_of(made)
         return made
 
-    def _run_base(self, *, grad: bool, rules: Callable[[], None] | None = None) -> Activations:
-        parts = self._parts
+    def _run_base(
+        self, *, grad: bool, rules: Callable[[], None] | None = None, also: Collection[str] = ()
+    ) -> Activations:
+        parts = self._parts | parts_for(also)
         first = "base" not in self.__dict__
         if self.patching and "mlp_out" in self.question.sites:
             # A patched mlp_out is added to the base run's own resid_mid.

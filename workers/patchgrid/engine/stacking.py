@@ -34,6 +34,13 @@ def of_components(passes: Passes, site: str, product: Tensor) -> Tensor:
     return (product * differs).sum(1)
 
 
+def magnitudes(passes: Passes, site: str, product: Tensor) -> Tensor:
+    """Give `of_components` of each component at each position without its sign."""
+    if site in names.WIDE_SITES:
+        return of_components(passes, site, product.abs())
+    return of_components(passes, site, product).abs()
+
+
 def stacked(passes: Passes, site: str, layers: Sequence[Tensor]) -> Tensor:
     """Put the layers' scores, as `of_components` gives them, together: `[pair, layer, position, ...]`.
 

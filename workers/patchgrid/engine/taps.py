@@ -8,9 +8,10 @@ hook, reads and replaces them there like any module's output.
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 #: The sites, and the names of the modules that show them.
 TAPS = {"q": "tap_q", "k": "tap_k", "v": "tap_v"}
 _PREFIX = "patchgrid_"
+#: Attribute of an attention module that takes note of what its function is given.
+_NOTE = "patchgrid_note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,30 @@ class Heads:
     key_values: int
     #: Nothing but queries, keys and values leads from the stream to attention's output: no gate does.
     sole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a call of an attention function was given beside queries, keys and values."""
+
+    module: nn.Module
+    #: bool (true: seen) or added to the logits, `[row, 1 or head, query position, key position]`.
+    mask: Tensor | None
+    #: Its further arguments, by name.
+    options: dict[str, Any]
+
+
+@contextmanager
+def noting(attentions: Sequence[nn.Module]) -> Iterator[dict[int, Given]]:
+    """Note what each attention module's function is given last, by the module's place, while it is open."""
+    notes: dict[int, Given] = {}
+    for place, attention in enumerate(attentions):
+        setattr(attention, _NOTE, partial(notes.__setitem__, place))
+    try:
+        yield notes
+    finally:
+        for attention in attentions:
+            delattr(attention, _NOTE)
 
 
 def install(model: Any, attentions: list[nn.Module], projections: list[nn.Module]) -> Heads | None:
@@ -114,6 +141,8 @@ def _through_taps(name: str) -> Callable[..., Any]:
                 getattr(module, tap)(tensor)
                 for tap, tensor in zip(TAPS.values(), (query, key, value), strict=True)
             )
+        if hasattr(module, _NOTE):
+            getattr(module, _NOTE)(Given(module, attention_mask, options))
         # Each modelling file has an eager function, and may have its own table of the others.
         own = sys.modules[type(module).__module__]
         table = getattr(own, "ALL_ATTENTION_FUNCTIONS", ALL_ATTENTION_FUNCTIONS)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from patchgrid.engine.errors import SpecError
 from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.methods import atp, eap, eap_ig, ig, relp
+from patchgrid.engine.methods import atp, atpstar, eap, eap_ig, ig, relp
 from patchgrid.engine.methods.base import Method, Requirement
 
 #: Every method by its name.
 METHODS: Mapping[str, Method] = {
     "atp": atp.score,
+    "atp*": atpstar.score,
     "ig": ig.score,
     "relp": relp.score,
     "eap": eap.score,

@@ -44,11 +44,14 @@ class Scores:
         self._passes = passes
         #: The rows of the run that gradients are taken of; it may have them several times, one after another.
         self._rows = rows
+        #: The run that is watched.
+        self.run: Activations
         self._found: dict[tuple[str, int], Tensor] = {}
 
     @contextmanager
     def watching(self, run: Activations) -> Iterator[None]:
         """Have every tensor whose gradient is needed score its sites when it is there."""
+        self.run = run
         handles = self._watch(run)
         try:
             yield
@@ -61,10 +64,10 @@ class Scores:
         uses: dict[Tensor, list[tuple[str, int]]] = {}
         for site in self._passes.question.sites:
             for layer in self._layers:
-                watched = run.own(_GRADIENT_AT.get(site, site), layer)
+                watched = self._watched(run, _GRADIENT_AT.get(site, site), layer)
                 uses.setdefault(watched, []).append((site, layer))
         hooked: list[tuple[Any, Any]] = [
-            (tensor, partial(self._add, run=run, asked=asked)) for tensor, asked in uses.items()
+            (tensor, partial(self.add, asked=asked)) for tensor, asked in uses.items()
         ]
         return [tensor.register_hook(hook) for tensor, hook in hooked]
 
@@ -72,20 +75,38 @@ class Scores:
         """Give what was found, the layers of each site together; 0 where nothing can matter."""
         return {site: self._stacked(site) for site in self._passes.question.sites}
 
+    def _watched(self, run: Activations, site: str, layer: int) -> Tensor:
+        return run.own(site, layer)
+
+    def take(self) -> dict[tuple[str, int], Tensor]:
+        """Give what was found, by site and layer, and begin anew."""
+        found, self._found = self._found, {}
+        return found
+
+    def put(self, found: dict[tuple[str, int], Tensor]) -> None:
+        """Take these scores, by site and layer, for what was found."""
+        self._found = found
+
     @torch.no_grad()
-    def _add(self, gradient: Tensor, run: Activations, asked: Sequence[tuple[str, int]]) -> None:
+    def add(self, gradient: Tensor, asked: Sequence[tuple[str, int]]) -> None:
+        """Score sites of layers by the gradient that is watched for them."""
+        for key in asked:
+            found, before = self._scored(*key, gradient), self._found.get(key)
+            self._found[key] = found if before is None else before + found
+
+    def _scored(self, site: str, layer: int, gradient: Tensor) -> Tensor:
+        """Score a site's components, as `of_components` gives them, by the gradient watched for it."""
+        return of_components(self._passes, site, self._product(site, layer, gradient))
+
+    def _product(self, site: str, layer: int, gradient: Tensor) -> Tensor:
         passes = self._passes
-        for site, layer in asked:
-            here, slope = passes.base.at(site, layer), run.laid_out(site, gradient)
-            width = min(here.shape[1], slope.shape[1])
-            source = passes.replacement.at(site, layer, positions=width)
-            width = source.shape[1]
-            base = passes.base_rows.of_pairs(here[:, -width:])
-            slope = self._rows.of_pairs(self._summed(slope[:, -width:]))
-            product = (source - base.to(source.device)).float() * slope.to(source.device).float()
-            found = of_components(passes, site, product)
-            before = self._found.get((site, layer))
-            self._found[site, layer] = found if before is None else before + found
+        here, slope = passes.base.at(site, layer), self.run.laid_out(site, gradient)
+        width = min(here.shape[1], slope.shape[1])
+        source = passes.replacement.at(site, layer, positions=width)
+        width = source.shape[1]
+        base = passes.base_rows.of_pairs(here[:, -width:])
+        slope = self._rows.of_pairs(self._summed(slope[:, -width:]))
+        return (source - base.to(source.device)).float() * slope.to(source.device).float()
 
     def _summed(self, gradient: Tensor) -> Tensor:
         """Add up what the same row has several times."""

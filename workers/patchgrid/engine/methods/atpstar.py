@@ -1,0 +1,96 @@
+"""AtP*: attribution patching that takes queries and keys through the softmax, not along its slope.
+
+Kramár et al. 2024, arXiv 2403.00745: the QK fix, and with `grad_drop` GradDrop too (`graddrop.py`). The
+other sites have the scores of `atp`.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from einops import reduce
+from torch import Tensor
+
+from patchgrid.engine import pattern
+from patchgrid.engine.activations import Activations, head_view
+from patchgrid.engine.methods import atp
+from patchgrid.engine.methods.graddrop import dropping
+from patchgrid.engine.passes import Passes
+from patchgrid.engine.pattern import Pattern, for_queries
+from patchgrid.engine.qkfix import Attended
+from patchgrid.engine.stacking import magnitudes
+from patchgrid.engine.taps import Given, noting
+
+#: The sites that act through the softmax.
+FIXED = ("q", "k")
+#: What their scores are made from.
+_NEEDED = ("q", "k", "v", "z")
+
+
+def score(passes: Passes) -> Mapping[str, Tensor]:
+    """Score every component of the asked sites; with `grad_drop`, unsigned.
+
+    One backward pass; with `grad_drop` another one below each layer.
+    """
+    fixes = any(site in FIXED for site in passes.question.sites)
+    with noting(pattern.modules(passes.model.layout) if fixes else ()) as notes:
+        base = passes.base_with_graph(also=_NEEDED if fixes else ())
+    scores = Scores(passes, notes)
+    with torch.enable_grad():  # whatever the caller's own mode is
+        metric = passes.base_metric.sum()
+        if passes.question.grad_drop:
+            return dropping(passes, base, scores, metric)
+        with scores.watching(base):
+            torch.autograd.grad(metric, [base.stream[0]])
+    return scores.by_site()
+
+
+class Scores(atp.Scores):
+    """The scores of a batch as backward passes come by them."""
+
+    def __init__(self, passes: Passes, notes: Mapping[int, Given]) -> None:
+        super().__init__(passes, passes.base_rows)
+        self._notes = notes
+
+    def _watched(self, run: Activations, site: str, layer: int) -> Tensor:
+        return super()._watched(run, "z" if site in FIXED else site, layer)
+
+    def _scored(self, site: str, layer: int, gradient: Tensor) -> Tensor:
+        fixed = self._fixed(site, layer, gradient) if site in FIXED else None
+        if not self._passes.question.grad_drop:
+            return super()._scored(site, layer, gradient) if fixed is None else fixed
+        if fixed is not None:
+            return fixed.abs()
+        return magnitudes(self._passes, site, self._product(site, layer, gradient))
+
+    def _fixed(self, site: str, layer: int, gradient: Tensor) -> Tensor:
+        """Score a layer's queries or keys, `[pair, position, head]`, from the gradient at its z."""
+        passes = self._passes
+        attended = self._attended(layer, gradient)
+        source = passes.replacement.at(site, layer)
+        count = passes.model.layout.n_inner(site)
+        assert count is not None, "queries and keys have heads"
+        others = head_view(source, count).transpose(1, 2).to(attended.slope.device)
+        if site == "q":
+            return attended.of_queries(others[:, :, -attended.queries.shape[2] :].float()).transpose(1, 2)
+        by_query_head = attended.of_keys(for_queries(others, passes.model.layout.n_heads))
+        return reduce(by_query_head, "pair (head group) position -> pair position head", "sum", head=count)
+
+    def _attended(self, layer: int, gradient: Tensor) -> Attended:
+        """Lay out a layer's attention in the base run, one row a pair."""
+        passes, base, given = self._passes, self.run, self._notes[layer]
+        queries, keys, values = base.q[layer], base.k[layer], base.v[layer]
+        count = queries.shape[1]
+        slope = passes.base_rows.of_pairs(head_view(gradient, count).transpose(1, 2).float())
+        first = queries.shape[2] - slope.shape[2]
+
+        def by_pair(heads: Tensor) -> Tensor:
+            return for_queries(passes.base_rows.of_pairs(heads.detach()), count)
+
+        return Attended(
+            Pattern.of(given, queries, keys).of_rows(passes.base_rows),
+            by_pair(queries[:, :, first:]),
+            by_pair(keys),
+            by_pair(values),
+            slope,
+            first,
+        )
