@@ -21,7 +21,8 @@ from patchgrid.engine.tokens import TokenPair
 from reference.patching import Reference
 from reference.relevance import relevance_rules
 from support.cases import Case, assert_close
-from support.models import CONTEXT, FAMILIES, LAYERS
+from support.models import FAMILIES
+from support.shapes import CONTEXT, LAYERS
 from support.vocabulary import VOCABULARY, build_tokenizer
 
 CaseOf = Callable[[str], Case]
