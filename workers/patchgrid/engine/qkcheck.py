@@ -1,5 +1,6 @@
 """The check that a model's attention is the softmax that the QK fix computes anew."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -25,17 +26,23 @@ _UNDERSTOOD = {
 }
 
 
-@torch.no_grad()
 def what_is_missing(model: LoadedModel) -> str | None:
     """Say why a model's attention cannot be computed anew; None: it can, or it shows no queries and keys.
 
-    Two rows, one of them padded, are run, and each layer's z compared with its softmax times its values.
+    Each layer's z is compared with its softmax times its values, of a row alone, which may be given no mask,
+    and of two rows, one of them padded.
     """
     if "q" in model.layout.absent:
         return None
     ids = some_tokens(model)
     pairs = [TokenPair(row, ids[row:], tuple(reversed(ids[row:])), (ids[0],), (ids[1],)) for row in (0, 1)]
-    batch = make_batch(pairs, ids[0], model.device)
+    return _differing(model, pairs[:1]) or _differing(model, pairs)
+
+
+@torch.no_grad()
+def _differing(model: LoadedModel, pairs: Sequence[TokenPair]) -> str | None:
+    """Run the pairs' clean prompts; name the first layer whose z is another, or None."""
+    batch = make_batch(pairs, pairs[0].clean[0], model.device)
     rows = Rows.of(batch, batch.clean, range(len(pairs)))
     with noting(pattern.modules(model.layout)) as notes:
         found = run(replace(model, shortcuts=Shortcuts.none()), rows, Asked(parts_for(("q", "k", "v", "z"))))
@@ -44,9 +51,8 @@ def what_is_missing(model: LoadedModel) -> str | None:
         z = found.z[layer].float()
         anew = pattern.attended(given, found.q[layer], found.k[layer], found.v[layer])
         if not _close(anew, z, batch.attention_mask.bool(), allowed):
-            return (
-                f"layer {layer} attends otherwise than by the softmax of its scaled logits{_not_known(given)}"
-            )
+            unknown = _not_known(given)
+            return f"layer {layer} attends otherwise than by the softmax of its scaled logits{unknown}"
     return None
 
 
