@@ -30,7 +30,7 @@ def assert_poison_spares_the_chunk_before(
         trial(
             url, folder, make_pairs(pairs, killers), spec=SPEC, chunk_size=SIZE, healthy=make_pairs(pairs)
         ) as work,
-        make_fleet(url, workers, lease=2.0, commit_seconds=1.5) as fleet,
+        make_fleet(url, workers, lease=6.0, commit_seconds=1.5) as fleet,
     ):
         work.wait_until_over(fleet)
         assert fleet.end() == [0] * workers
@@ -62,8 +62,8 @@ def test_poison_spares_the_chunk_that_is_on_its_way(url: str, tmp_path: Path, ma
 def test_much_poison_spares_the_chunks_that_are_on_their_way(
     url: str, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
-    """Every second chunk of sixty kills its workers."""
-    assert_poison_spares_the_chunk_before(url, tmp_path, make_fleet, poison=30, workers=4)
+    """Every second chunk of forty kills its workers."""
+    assert_poison_spares_the_chunk_before(url, tmp_path, make_fleet, poison=20, workers=4)
 
 
 @contextmanager
@@ -104,8 +104,11 @@ def test_a_chunk_whose_commit_is_locked_out_outlives_the_killer_behind_it(
         chunk_size=SIZE,
         healthy=make_pairs(16),
     ) as work:
-        with make_fleet(postgres_url, 3, lease=2.0, pair_seconds=0.2) as fleet:
+        with make_fleet(postgres_url, 1, lease=6.0, pair_seconds=0.2) as fleet:
             with no_results(work.database):
+                work.wait(lambda: len(fleet.codes) == 1, fleet)
+                assert [row.attempts for row in work.rows()][:2] == [0, 1]
+                fleet.size = 3
                 work.wait(lambda: len(fleet.codes) == MAX_ATTEMPTS - 1, fleet)
                 assert work.progress().done == 0
                 healthy = [row for row in work.rows() if row.first // SIZE != 5 // SIZE]

@@ -232,11 +232,22 @@ def test_a_measured_chunk_whose_worker_is_lost_counts_no_attempt(database: Datab
         lease = claim(database, seconds=0)
         assert (lease.epoch, lease.attempts, lease.careful) == (epoch, 1, False)
         assert (lease.takeover, lease.suspect) == (epoch > 1, epoch > 1)
-        assert note_computed(database, replace(lease, takeover=False))
+        assert note_computed(database, replace(lease, takeover=False), seconds=0)
         assert chunks(database, job) == [(0, 4, "leased", 0)]
     assert not finish(database, job, lease := replace(lease, epoch=1))
     assert finish(database, job, replace(lease, epoch=epoch))
     assert chunks(database, job) == [(0, 4, "done", 1)]
+
+
+def test_a_measured_chunk_is_not_lost_to_the_claim_beside_it(database: Database) -> None:
+    """Its own worker would take it over, for want of a heartbeat in time."""
+    submit_job(database, 8)
+    late = claim(database, "worker", seconds=0)
+    with database.write() as session:
+        assert leases.note_computed(session, late)
+        other = leases.claim(session, "worker")
+    assert other is not None
+    assert other.first == 4
 
 
 def test_a_measured_chunk_that_fails_after_all_counts_its_attempt(database: Database) -> None:
@@ -274,7 +285,7 @@ def test_a_measured_chunk_may_be_handed_back_paused_and_cancelled(database: Data
     assert chunks(database, job)[0] == (0, 4, "pending", 0)
     third, fourth = claim(database), claim(database, seconds=0)
     assert note_computed(database, third)
-    assert note_computed(database, fourth)
+    assert note_computed(database, fourth, seconds=0)
     with database.write() as session:
         control.pause(session, job.id)
     assert nothing_to_claim(database)

@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,8 +26,9 @@ from types import FrameType
 from typing import Any
 
 from sqlalchemy import Engine as SQLEngine
-from sqlalchemy import event
+from sqlalchemy import event, func
 from sqlalchemy import select as sql_select
+from sqlalchemy.orm import Session
 
 from patchgrid.storage import Database
 from patchgrid.storage.tables import chunk
@@ -79,11 +81,29 @@ class WorkerOptions:
     commit_seconds: float = 0.0
 
 
+class GuardedDatabase(Database):
+    """A database of which it is known when this process is in the middle of no transaction.
+
+    Whoever stands still within one keeps others from writing for as long.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.writing = threading.Lock()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session for one transaction at a time."""
+        with self.writing, super().write() as session:
+            yield session
+
+
 class Fault:
     """Counts a worker's points and sends it a signal at one."""
 
     def __init__(self, options: WorkerOptions, database: Database) -> None:
         self._options, self._database = options, database
+        self._guard = database.writing if isinstance(database, GuardedDatabase) else nullcontext()
         self._passed, self._sent = 0, 0
         self._computing = threading.Event()
 
@@ -110,24 +130,15 @@ class Fault:
         self._passed += 1
         if self._passed >= options.passing and self._losses() <= options.spared_after:
             self._passed, self._sent = 0, self._sent + 1
-            if options.fault == signal.SIGSTOP and point == "computing":
-                self._wait_for_commit()
-            os.kill(os.getpid(), options.fault)
+            with self._guard:
+                # To this thread: sent to the process, another might take it up, and this one go on meanwhile.
+                signal.pthread_kill(threading.get_ident(), options.fault)
 
     def _losses(self) -> int:
         """Count the workers that the chunks at hand have lost, the unluckier of them."""
-        return max(self._attempts(), default=1) - 1
-
-    def _wait_for_commit(self) -> None:
-        """Wait until the chunk before this is stored: whoever stands still in that keeps all from writing."""
-        while 0 in self._attempts():
-            time.sleep(0.01)
-
-    def _attempts(self) -> Sequence[int]:
-        """Give the attempts at the chunks at hand; 0: it is measured, and only to be stored."""
         mine = (chunk.c.worker == worker_name()) & (chunk.c.state == "leased")
         with self._database.read() as session:
-            return session.scalars(sql_select(chunk.c.attempts).where(mine)).all()
+            return (session.scalar(sql_select(func.max(chunk.c.attempts)).where(mine)) or 1) - 1
 
 
 def work(options: WorkerOptions) -> None:
@@ -140,7 +151,8 @@ def work(options: WorkerOptions) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     if options.pages is not None:
         bound_pages(Path(options.pages))
-    with Database.open(options.database) as database:
+    kind = GuardedDatabase if options.fault == signal.SIGSTOP else Database
+    with kind.open(options.database) as database:
         load = None if options.engine == "real" else load_stand_in(options.pair_seconds)
         settings = WorkerSettings(
             models=options.models,

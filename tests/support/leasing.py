@@ -33,10 +33,10 @@ def note(database: Database, lease: Lease, index: int) -> bool:
         return leases.note_pair(session, lease, index)
 
 
-def note_computed(database: Database, lease: Lease) -> bool:
+def note_computed(database: Database, lease: Lease, *, seconds: float = 60) -> bool:
     """Note that a chunk is measured."""
     with database.write() as session:
-        return leases.note_computed(session, lease)
+        return leases.note_computed(session, lease, seconds)
 
 
 def finish(database: Database, job: JobRecord, lease: Lease, *, failed: Collection[int] = ()) -> bool:

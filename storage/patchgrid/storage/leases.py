@@ -184,17 +184,18 @@ def note_pair(session: Session, lease: Lease, index: int) -> bool:
     return _update_held(session, lease, at_pair=index)
 
 
-def note_computed(session: Session, lease: Lease) -> bool:
+def note_computed(session: Session, lease: Lease, seconds: float = 60) -> bool:
     """Note that the chunk is measured and has only to be stored; False if fenced off.
 
     For the transaction that claims another, before that is claimed (see `_locks`): a worker that is lost from
     here on is lost to the other. This one's attempt counts no longer, unless `finish` or `fail` counts it
     again, and it is taken over as if nobody had tried. For first attempts only: what was tried before may be
-    what ends its worker, as it is stored, too.
+    what ends its worker, as it is stored, too. The lease runs out `seconds` from now: the claim that follows
+    must not find it lost.
     """
     if lease.suspect:
         raise ValueError(f"chunk {lease.chunk_id} was tried before: it is stored before another is claimed")
-    return _update_held(session, lease, attempts=0)
+    return _update_held(session, lease, attempts=0, lease_until=now() + seconds)
 
 
 def release(session: Session, lease: Lease) -> bool:

@@ -145,7 +145,7 @@ class _Run:
     def _take(self, session: Session) -> tuple[bool, tuple[Lease, list[Pair]] | None]:
         """Claim a chunk; tell, too, whether the one that is measured is still this run's."""
         ready = self._storing.ready
-        kept = ready is None or leases.note_computed(session, ready)
+        kept = ready is None or leases.note_computed(session, ready, self._lease_seconds)
         lease = leases.claim(session, worker_name(), job_id=self._job.id, lease_seconds=self._lease_seconds)
         return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
 

@@ -243,12 +243,12 @@ class Worker:
         In one transaction: whatever ends this process while the one is measured, the other is known to be no
         part of it.
         """
-        ready = self._storing.ready
-        kept = ready is None or leases.note_computed(session, ready)
+        ready, seconds = self._storing.ready, self._settings.lease_seconds
+        kept = ready is None or leases.note_computed(session, ready, seconds)
         if self._unsure:
             leases.release_own(session, self.name, keep=ready)
         self._unsure = True
-        lease = leases.claim(session, self.name, models=models, lease_seconds=self._settings.lease_seconds)
+        lease = leases.claim(session, self.name, models=models, lease_seconds=seconds)
         # In the same transaction, too: one less for each chunk.
         return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
 
