@@ -218,7 +218,7 @@ model, `patchgrid model check MODEL` makes the checks on its own weights.
 
 {table}
 
-`gemma3`, the model with a picture tower, keeps the blocks of `gemma3_text` elsewhere, and has a test of its own.
+`gemma3`, the model with a picture tower, keeps the blocks of `gemma3_text` elsewhere; it has its own test.
 
 ## Types without a record
 
