@@ -101,11 +101,11 @@ HUB = {
 #: Why types that a search by structure turns away, too, cannot be measured.
 TURNED_AWAY = {
     "mamba, mamba2, falcon_mamba, rwkv, xlstm": "no attention: there are no heads, and no `z`",
-    "jamba, nemotron_h, recurrent_gemma, lfm2, lfm3, qwen3_next, qwen3_5, granitemoehybrid, kimi_linear, "
+    "jamba, nemotron_h, recurrent_gemma, lfm3, qwen3_next, qwen3_5_text, granitemoehybrid, kimi_linear, "
     "olmo_hybrid": "hybrids: some blocks have no softmax attention",
     "falcon_h1": "each block adds a state-space layer beside attention",
     "openai-gpt, bart, bert; opt-350m": "a norm follows the sum: nothing is added to a stream",
-    "gemma4": "a third part, the input of each layer, is added, or the whole stream is scaled",
+    "gemma4_text": "a third part, the input of each layer, is added, or the whole stream is scaled",
     "minimax, beam, doge, zaya": "the stream itself is scaled when a part is added to it",
     "longcat_flash": "two attentions and two MLPs a block",
 }
@@ -218,7 +218,7 @@ model, `patchgrid model check MODEL` makes the checks on its own weights.
 
 {table}
 
-`gemma3`, which has a picture tower, keeps the blocks of `gemma3_text` elsewhere; it has a test of its own.
+`gemma3`, the model with a picture tower, keeps the blocks of `gemma3_text` elsewhere; it has its own test.
 
 ## Types without a record
 
