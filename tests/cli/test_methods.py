@@ -225,6 +225,14 @@ def test_a_submitted_job_has_its_settings(tmp_path: Path) -> None:
     assert "method atp, not ig; steps 5, not 9" in message
 
 
+def test_a_large_share_of_very_many_components_is_noted(tmp_path: Path) -> None:
+    """With what would do; a small one passes in silence."""
+    pairs = write_pairs(tmp_path / "pairs.jsonl", 2)
+    command = ("submit", pairs, "-m", "nobody/nothing", "--db", tmp_path / "a.db", "--method", "eap")
+    assert "Note: edge has very many components, and 5 % of all cells" in patchgrid(*command).stderr
+    assert "Note: edge" not in patchgrid(*command, "--exact", "0.001").stderr
+
+
 def test_a_dry_run_counts_components_and_cells_by_site(tiny_model: Path, tmp_path: Path) -> None:
     """From the model's configuration, without loading it."""
     pairs = write_pairs(tmp_path / "pairs.jsonl", 10, failing=2)

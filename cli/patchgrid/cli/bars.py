@@ -8,10 +8,13 @@ from patchgrid.cli.plots import new_figure
 from patchgrid.storage.components import ComponentRow
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: Components drawn at most.
 MOST_BARS = 30
+#: Times the largest bar that an interval is drawn to.
+LONGEST = 2.0
 _ESTIMATE, _SCORE = "#0072b2", "#e69f00"
 
 
@@ -55,7 +58,18 @@ def component_bars(rows: Sequence[ComponentRow], *, title: str, unit: str) -> "F
     )
     axes.axvline(0, color="0.6", linewidth=0.8)
     axes.set_yticks(places, [drawable(row.name) for row in rows], fontsize=8, parse_math=False)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"{drawable(unit)}, with 95 % intervals", parse_math=False)
+    _set_limits(axes, rows, unit)
     axes.legend(fontsize=8, framealpha=0.9)
     return figure
+
+
+def _set_limits(axes: "Axes", rows: Sequence[ComponentRow], unit: str) -> None:
+    """Leave room for the bars: one interval of few cells must not make all the others invisible."""
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    ends = [abs(end) for row in rows for end in (row.ci_low, row.ci_high) if end is not None]
+    largest = max(abs(value or 0.0) for row in rows for value in (row.estimate, row.mean)) or 1.0
+    reach = max([largest, *ends])
+    limit = 1.05 * min(LONGEST * largest, reach)
+    axes.set_xlim(-limit, limit)
+    note = ", cut where they are longer" if reach > LONGEST * largest else ""
+    axes.set_xlabel(f"{drawable(unit)}, with 95 % intervals{note}", parse_math=False)

@@ -13,11 +13,15 @@ from patchgrid.cli.options import machine_options, model_option, site_list, spec
 from patchgrid.cli.screen import say
 from patchgrid.cli.summary import FINISHED
 from patchgrid.engine import JobSpec
+from patchgrid.engine.names import WIDE_SITES
 from patchgrid.engine.weights import folder_hash
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage import Database, jobs, provenance
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.workers.errors import JobCancelledError, ModelChangedError
+
+#: Share of the cells of a very large site from which on patching takes far longer than scoring.
+MUCH = 0.01
 
 
 @click.command()
@@ -63,7 +67,14 @@ def run(
 
 def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
     """Put the options of a command together as a job's spec."""
-    return JobSpec(model=model_name(model), sites=site_list(sites), **values)
+    spec = JobSpec(model=model_name(model), sites=site_list(sites), **values)
+    wide = [site for site in spec.sites if site in WIDE_SITES]
+    if wide and spec.exact > MUCH:
+        say(
+            f"Note: {wide[0]} has very many components, and {100 * spec.exact:g} % of all cells would be "
+            "patched exactly: --exact 0.001 is plenty, and `patchgrid submit --dry-run` counts them"
+        )
+    return spec
 
 
 def run_pairs(
