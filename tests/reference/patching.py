@@ -64,7 +64,7 @@ class Reference:
         return make_metric(name, self.pair.correct, self.pair.incorrect, self.clean.logits)
 
     def scores(self, metric_name: str) -> dict[str, Array]:
-        """Score every site: `[layer, position]`, for `z` `[layer, position, head]`."""
+        """Score every site: `[layer, position]`, with heads or neurons `[layer, position, head]`."""
         keys = list(self.base.activations)
         wanted = [self.base.activations[key] for key in keys]
         value = self.metric(metric_name)(self.base.logits)
@@ -72,8 +72,9 @@ class Reference:
         rows: dict[str, list[Array]] = {}
         for (site, layer), gradient in zip(keys, gradients, strict=True):
             change = self.source.activations[site, layer] - self.base.activations[site, layer]
-            product = by_position(site, gradient * change, self.heads).sum(dim=-1)
-            rows.setdefault(site, []).append(product.detach().double().numpy())
+            product = by_position(site, gradient * change, self.heads)
+            score = product if site == "mlp_post" else product.sum(dim=-1)
+            rows.setdefault(site, []).append(score.detach().double().numpy())
         return {site: np.stack(layers) for site, layers in rows.items()}
 
     def patched_logits(self, component: Component, fraction: float = 1.0) -> Tensor:
@@ -85,7 +86,8 @@ class Reference:
             source = by_position(site, self.source.activations[site, layer].detach(), self.heads)
             here = by_position(site, tensor, self.heads)
             rows = _rows(component, len(here))
-            cells = (rows, slice(None) if component.head is None else component.head)
+            index = component.neuron if component.head is None else component.head
+            cells = (rows, slice(None) if index is None else index)
             here[cells] = (1 - fraction) * here[cells] + fraction * source[cells]
 
         with torch.no_grad(), visiting(self.model, write, only=component.layer):

@@ -4,10 +4,22 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from patchgrid.storage import Database, StorageError, _connection, checking, components, errors, jobs, leases
+from patchgrid.storage import (
+    Database,
+    StorageError,
+    _connection,
+    checking,
+    components,
+    control,
+    errors,
+    jobs,
+    leases,
+    tables,
+)
+from patchgrid.storage._dialects import now
 from patchgrid.storage.sql import query_readonly
 from support.chunk_results import chunk_result
 from support.leasing import claim, finish, nothing_to_claim
@@ -174,6 +186,39 @@ def test_commits_of_one_job_do_not_wait_for_each_other(server: Database) -> None
         assert finish(other, job, two)
         assert finish(other, job, claim(other))
     assert run_job(server, job).state == "done"
+
+
+def test_extending_leases_waits_for_no_commit(server: Database) -> None:
+    """One that is being finished is let be, so that others are extended in time."""
+    job = submit_job(server, 12)
+    one, two = claim(server), claim(server, seconds=1)
+    with Database.open(server.url, timeout=0.5) as other, server.write() as slow:
+        assert leases.finish(slow, one, chunk_result(job, one))
+        with other.write() as session:
+            assert leases.extend(session, one)
+            assert leases.extend(session, two)
+    with server.write() as session:
+        assert not leases.extend(session, one)
+        left = session.scalar(
+            select(tables.chunk.c.lease_until - now()).where(tables.chunk.c.id == two.chunk_id)
+        )
+    assert left is not None
+    assert left > 30
+    assert run_job(server, job).state == "running", "the other chunk is still held"
+
+
+def test_a_claim_beside_a_measured_chunk_waits_for_no_other(server: Database) -> None:
+    """Whatever else is locked: a pause in the middle, or another's commit."""
+    job, other = submit_job(server, 8, key="one"), submit_job(server, 8, key="other")
+    measured = claim(server, job_id=other.id)
+    with Database.open(server.url, timeout=0.5) as here, server.write() as slow:
+        control.pause(slow, job.id)
+        with here.write() as session:
+            assert leases.note_computed(session, measured)
+            lease = leases.claim(session, "worker", models=["a/model"])
+        assert lease is not None
+        assert lease.job_id == other.id
+    assert finish(server, other, measured)
 
 
 def test_blobs_are_stored_as_they_are(server: Database) -> None:

@@ -48,10 +48,10 @@ def add_compact(values: NDArray[np.float64], blob: Blob) -> None:
     others = [number for number in range(min(_OVER_PAIRS, len(rows))) if number not in same]
     constants, of_pairs, sampled, of_cells = blob.arrays
     rows[same] += constants[:, None]
-    rows[others] += of_pairs.reshape(len(others), -1)
+    rows[others] += of_pairs.reshape(len(others), rows.shape[1])
     if len(rows) > _OVER_PAIRS:
         at = sampled.astype(np.intp)
-        rows[_OVER_PAIRS:, at] += of_cells.reshape(-1, len(at))
+        rows[_OVER_PAIRS:, at] += of_cells.reshape(len(rows) - _OVER_PAIRS, len(at))
 
 
 def read_compact(blob: Blob) -> Sums:

@@ -10,10 +10,11 @@ from einops import rearrange
 from torch import Tensor
 from transformers import DynamicCache
 
-from patchgrid.engine.layout import Block, Layout
+from patchgrid.engine.layout import Block
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.past import Past
 from patchgrid.engine.rows import Rows
+from patchgrid.engine.taps import TAPS
 
 #: The parts of `Activations`, beside the stream, that each site needs.
 PARTS = {
@@ -22,7 +23,12 @@ PARTS = {
     "resid_post": (),
     "attn_out": ("attn_out",),
     "mlp_out": ("mlp_out",),
+    "mlp_post": ("mlp_post",),
+    "q": ("q",),
+    "k": ("k",),
+    "v": ("v",),
     "z": ("z",),
+    "edge": ("q", "k", "v", "z", "attn_out", "mlp_out"),
 }
 
 
@@ -47,9 +53,16 @@ class Activations:
     attn_out: list[Tensor] = field(default_factory=list)
     #: `[row, position, d_model]` a layer, empty where not asked for.
     mlp_out: list[Tensor] = field(default_factory=list)
+    #: `[row, position, neuron]` a layer, or as `own` has it; empty where not asked for.
+    mlp_post: list[Tensor] = field(default_factory=list)
+    #: `[row, head, position, head_dim]` a layer, empty where not asked for; with a graph, keys and values of
+    #: all positions, those of the cache before the run's own.
+    q: list[Tensor] = field(default_factory=list)
+    k: list[Tensor] = field(default_factory=list)
+    v: list[Tensor] = field(default_factory=list)
 
     def at(self, site: str, layer: int) -> Tensor:
-        """The activation of a site, `[row, position, width]`; for z, width is head * head_dim."""
+        """The activation of a site, `[row, position, width]`; of heads, width is head * head_dim."""
         match site:
             case "resid_pre":
                 return self.stream[layer]
@@ -61,7 +74,21 @@ class Activations:
                 return self.stream[layer + 1]
             case _:
                 parts: list[Tensor] = getattr(self, site)
-                return parts[layer]
+                return self.laid_out(site, parts[layer])
+
+    def own(self, site: str, layer: int) -> Tensor:
+        """The model's own tensor of a site that is one, with the axes that the model gives it."""
+        if site in ("q", "k", "v", "mlp_post"):
+            parts: list[Tensor] = getattr(self, site)
+            return parts[layer]
+        return self.at(site, layer)
+
+    def laid_out(self, site: str, values: Tensor) -> Tensor:
+        """From a tensor like `own`, its gradient for one, to `[row, position, width]`."""
+        if site in TAPS:
+            return by_position(values)[:, -self.stream[0].shape[1] :]
+        # OPT's MLP sees the batch flattened.
+        return values.view(len(self.stream[0]), -1, values.shape[-1]) if site == "mlp_post" else values
 
     def detached(self) -> "Activations":
         """Give the same numbers without their graph."""
@@ -122,7 +149,7 @@ def _read(model: LoadedModel, asked: Asked, kept: Activations) -> None:
     skip = asked.keep_from - asked.start
     if asked.stream is not None:
         blocks[0].layer.input = asked.stream
-    first = blocks[0].layer.input if asked.stream is None else asked.stream
+    first: Any = blocks[0].layer.input if asked.stream is None else asked.stream
     if asked.grad:
         first.requires_grad_()
     kept.stream.append(_tail(first, skip))
@@ -178,6 +205,10 @@ def _keep_block(
 ) -> None:
     """Read one block's parts in the order in which the forward pass reaches them."""
     parts = asked.parts
+    for site in TAPS:
+        if site in parts and getattr(block, site) is not None:
+            heads = getattr(block, site).output
+            getattr(kept, site).append(heads if asked.grad else heads[:, :, skip - shape[1] :].contiguous())
     if only_last:
         skip = 0
         shape = torch.Size((shape[0], 1, shape[2]))
@@ -187,15 +218,56 @@ def _keep_block(
     if "z" in parts:
         kept.z.append(_tail(z, skip))
     if "attn_out" in parts:
-        kept.attn_out.append(_tail(first_output(block.attn_out.output), skip))
+        kept.attn_out.append(_tail(_attn_out(block, asked), skip))
     if only_last:
         block.mlp.input = block.mlp.input[:, -1:]
+    if "mlp_post" in parts:
+        neurons = block.neurons.input
+        kept.mlp_post.append(neurons if asked.grad else _tail(neurons.view(*shape[:2], -1), skip))
     if "mlp_out" in parts:
-        # OPT's MLP sees the batch flattened.
-        kept.mlp_out.append(_tail(block.mlp_out.output.view(shape), skip))
+        kept.mlp_out.append(_tail(_mlp_out(block, shape), skip))
     # A graph needs the very tensor that the model goes on with.
-    stream = block.layer.output
+    stream = first_output(block.layer.output)
     kept.stream.append(stream[:, -1:].contiguous() if only_last and not asked.grad else _tail(stream, skip))
+
+
+def _attn_out(block: Block, asked: Asked) -> Tensor:
+    """Inside a trace, read what attention adds; in a graph, what follows has its gradient through it."""
+    output = block.attn_out.output
+    given = first_output(output)
+    if block.scale == 1:
+        return given
+    added = given * block.scale
+    if asked.grad:
+        through: Tensor = _Through.apply(added, given.detach(), block.scale)  # type: ignore[no-untyped-call]
+        block.attn_out.output = (through, *output[1:]) if isinstance(output, tuple) else through
+    return added
+
+
+def _mlp_out(block: Block, shape: torch.Size) -> Tensor:
+    """Inside a trace, read what the MLP adds; of its gradient, the stream's takes the place."""
+    # OPT's MLP sees the batch flattened.
+    parts = [first_output(part.output).view(shape) for part in block.mlp_out]
+    given = parts[0].clone() if block.overwrites else parts[0]
+    for part in parts[1:]:
+        given = given + part
+    return given if block.scale == 1 else given * block.scale
+
+
+class _Through(torch.autograd.Function):
+    """What a module gave, untouched, as if it had been made of what is added: that times 1 / scale."""
+
+    @staticmethod
+    def forward(ctx: Any, added: Tensor, given: Tensor, scale: float) -> Tensor:
+        """Give `given`; `added` is only there for its gradient."""
+        del added
+        ctx.scale = scale
+        return given.view_as(given)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Give the gradient of what is added."""
+        return gradients[0] / ctx.scale, None, None
 
 
 def _tail(tensor: Tensor, skip: int) -> Tensor:
@@ -204,11 +276,16 @@ def _tail(tensor: Tensor, skip: int) -> Tensor:
 
 
 def first_output(output: Any) -> Tensor:
-    """Attention modules give a tuple, norms a tensor: the activation itself."""
+    """Some modules give a tuple, others a tensor: the activation itself."""
     tensor: Tensor = output[0] if isinstance(output, tuple) else output
     return tensor
 
 
-def head_view(z: Tensor, layout: Layout) -> Tensor:
+def by_position(heads: Tensor) -> Tensor:
+    """From `[row, head, position, head_dim]` to `[row, position, head * head_dim]`."""
+    return rearrange(heads, "row head position dim -> row position (head dim)")
+
+
+def head_view(values: Tensor, heads: int) -> Tensor:
     """Split `[..., head * head_dim]` into `[..., head, head_dim]`."""
-    return rearrange(z, "... (head dim) -> ... head dim", head=layout.n_heads)
+    return rearrange(values, "... (head dim) -> ... head dim", head=heads)

@@ -12,7 +12,7 @@ from patchgrid.engine.errors import ComponentError
 from patchgrid.engine.types import Component
 
 #: Sites behind a block's attention: a patch there leaves that attention as it is.
-_BEHIND_ATTENTION = frozenset({"z", "attn_out", "resid_mid"})
+_BEHIND_ATTENTION = frozenset({"z", "attn_out", "resid_mid", "mlp_post"})
 #: Sites that a patch changes no earlier than for the next block.
 _BEHIND_BLOCK = frozenset({"mlp_out", "resid_post"})
 

@@ -126,6 +126,9 @@ class Passes:
         if self.patching and "mlp_out" in self.question.sites:
             # A patched mlp_out is added to the base run's own resid_mid.
             parts |= parts_for(["resid_mid"])
+        if self.patching and "mlp_post" in self.question.sites:
+            # What the attention adds stands in for it where neurons behind it are patched.
+            parts |= parts_for(["attn_out"])
         # Patched copies go on from the base run, wherever their patch begins.
         keep = self.patching and first
         cache = Past.nothing() if keep and self.model.shortcuts.prefix else None

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from patchgrid.engine.activations import (
     Activations,
+    by_position,
     first_output,
     head_view,
     model_inputs,
@@ -27,6 +28,7 @@ from patchgrid.engine.layout import Block
 from patchgrid.engine.memory import in_halves
 from patchgrid.engine.passes import Passes
 from patchgrid.engine.replacement import Replacement
+from patchgrid.engine.taps import TAPS
 
 
 def effects(
@@ -94,14 +96,13 @@ class PatchedRun:
         kept = Activations(torch.empty(0))
         with self._model.envoy.trace(**self._inputs()):
             for block in blocks[:start]:
-                block.layer.skip(stream)
+                block.layer.skip(block.gives(stream))
             if start == 0:
                 blocks[0].layer.input = stream
-            for block in blocks[start : start + self._group.within]:
-                self._patch_within(block, skipped)
-            if start + self._group.within < len(blocks) and self._narrow:
+            for block in blocks[start : start + 1]:
+                self._run_first(block, skipped)
+            if start + 1 < len(blocks) and self._narrow:
                 work_for_last_only(blocks[-1])
-            if start < len(blocks) and self._narrow:
                 blocks[-1].mlp.input = blocks[-1].mlp.input[:, -1:]
             kept.last = read_last(self._model)
         return kept.last
@@ -160,37 +161,86 @@ class PatchedRun:
         """What the first block's attention adds, `[copy, position, d_model]`, without running it."""
         layer, base = self._group.start, self._passes.base
         if self._of_site("z"):
-            z = self._patched_z(self._base(base.z[layer]))
-            return self._patched_out(self._model.layout.blocks[layer].project(z))
+            block = self._model.layout.blocks[layer]
+            z = self._patched_heads("z", self._base(base.z[layer]))
+            return self._patched_out(_times(block.project(z), block.scale))
         return self._patched_out(self._base(base.attn_out[layer]))
+
+    def _run_first(self, block: Block, skipped: Tensor | None) -> None:
+        """Inside the trace, patch what lies in the first block that runs, in the order it comes to it."""
+        last_only = self._narrow and self._group.start == self._model.layout.n_layers - 1
+        if self._group.within:
+            self._patch_within(block, skipped)
+        else:
+            self._patch_taps(block)
+            if last_only:
+                work_for_last_only(block)
+        if last_only:
+            block.mlp.input = block.mlp.input[:, -1:]
+        if self._of_site("mlp_post"):
+            self._patch_neurons(block)
+
+    def _patch_taps(self, block: Block) -> None:
+        """Inside the trace, write the source's queries, keys and values."""
+        for site in TAPS:
+            if self._of_site(site):
+                tap = getattr(block, site)
+                # Keys and values of the positions before the copies' own come first.
+                values = by_position(tap.output).clone()
+                self._patched_heads(site, values[:, -self._width :])
+                tap.output = rearrange(
+                    values,
+                    "copy position (head dim) -> copy head position dim",
+                    head=self._model.layout.n_inner(site),
+                )
+
+    def _patch_neurons(self, block: Block) -> None:
+        """Inside the trace, write the source's neurons."""
+        places = self._of_site("mlp_post")
+        entering = block.neurons.input
+        # OPT's MLP sees the batch flattened.
+        own = entering.clone().view(len(self._copies), -1, entering.shape[-1])
+        chosen = torch.tensor(places, device=own.device)
+        new = self._new("mlp_post", self._group.start, own.shape[1])[chosen].to(own.device)
+        neurons = self._neurons(places, own.shape[-1]).to(own.device)
+        mask = self._where[places, -own.shape[1] :, None].to(own.device) & neurons[:, None, :]
+        own[chosen] = torch.where(mask, new[:, -own.shape[1] :], own[chosen])
+        block.neurons.input = own.view(entering.shape)
+
+    def _neurons(self, places: list[int], count: int) -> Tensor:
+        """bool `[copy, neuron]`, true for the copy's neuron, or for every one."""
+        return _one_hot([self._copies[place].component.neuron for place in places], count)
 
     def _patch_within(self, block: Block, skipped: Tensor | None) -> None:
         """Inside the trace, replace z, attn_out and resid_mid of the first block that runs."""
         if skipped is not None:
-            block.attention.skip((skipped, None))
+            given = _times(skipped, 1 / block.scale)
+            block.attention.skip((given, None))
             if block.attn_out is not block.attention:
-                block.attn_out.skip(skipped)
+                block.attn_out.skip(given)
             return
         last_only = self._narrow and self._group.start == self._model.layout.n_layers - 1
         z = work_for_last_only(block) if last_only else block.projection.input
-        block.projection.input = self._patched_z(z.clone())
+        block.projection.input = self._patched_heads("z", z.clone())
         output = block.attn_out.output
-        added = self._patched_out(first_output(output).clone())
-        block.attn_out.output = (added, *output[1:]) if isinstance(output, tuple) else added
+        added = self._patched_out(_times(first_output(output).clone(), block.scale))
+        given = _times(added, 1 / block.scale)
+        block.attn_out.output = (given, *output[1:]) if isinstance(output, tuple) else given
 
-    def _patched_z(self, z: Tensor) -> Tensor:
-        """Write the source's heads into `z`, `[copy, position, head * head_dim]`, and give it."""
-        places = self._of_site("z")
-        if not places:
-            return z
-        layout = self._model.layout
-        heads = (self._heads(places)[:, None, :] & self._where[places, -z.shape[1] :, None]).to(z.device)
-        chosen = torch.tensor(places, device=z.device)
-        new = self._new("z", self._group.start, z.shape[1])[chosen]
-        own, new = head_view(z[chosen], layout), head_view(new, layout)
+    def _patched_heads(self, site: str, values: Tensor) -> Tensor:
+        """Write the source's heads into `[copy, position, head * head_dim]` of a site, and give it."""
+        places = self._of_site(site)
+        count = self._model.layout.n_inner(site)
+        if not places or count is None:
+            return values
+        asked = _one_hot([self._copies[place].component.head for place in places], count)
+        heads = (asked[:, None, :] & self._where[places, -values.shape[1] :, None]).to(values.device)
+        chosen = torch.tensor(places, device=values.device)
+        new = self._new(site, self._group.start, values.shape[1]).to(values.device)[chosen]
+        own, new = head_view(values[chosen], count), head_view(new, count)
         patched = torch.where(heads[..., None], new, own)
-        z[chosen] = rearrange(patched, "copy position head dim -> copy position (head dim)")
-        return z
+        values[chosen] = rearrange(patched, "copy position head dim -> copy position (head dim)")
+        return values
 
     def _patched_out(self, added: Tensor) -> Tensor:
         """Write the source's attn_out, or what leads to its resid_mid, into `[copy, position, d_model]`."""
@@ -208,10 +258,14 @@ class PatchedRun:
         """Places of the copies patched at a site."""
         return [place for place, copy in enumerate(self._copies) if copy.component.site == site]
 
-    def _heads(self, places: list[int]) -> Tensor:
-        """bool `[copy, head]`, true for the copy's head, or for every one."""
-        heads = [self._copies[place].component.head for place in places]
-        mask = torch.zeros(len(heads), self._model.layout.n_heads, dtype=torch.bool)
-        for place, head in enumerate(heads):
-            mask[place, slice(None) if head is None else head] = True
-        return mask
+
+def _one_hot(indices: Sequence[int | None], count: int) -> Tensor:
+    """bool `[index, entry]`, true at each index, or everywhere for None."""
+    mask = torch.zeros(len(indices), count, dtype=torch.bool)
+    for place, index in enumerate(indices):
+        mask[place, slice(None) if index is None else index] = True
+    return mask
+
+
+def _times(values: Tensor, scale: float) -> Tensor:
+    return values if scale == 1 else values * scale

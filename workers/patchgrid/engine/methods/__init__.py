@@ -4,11 +4,17 @@ from collections.abc import Mapping
 
 from patchgrid.engine.errors import SpecError
 from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.methods import atp, ig, relp
+from patchgrid.engine.methods import atp, eap, eap_ig, ig, relp
 from patchgrid.engine.methods.base import Method, Requirement
 
 #: Every method by its name.
-METHODS: Mapping[str, Method] = {"atp": atp.score, "ig": ig.score, "relp": relp.score}
+METHODS: Mapping[str, Method] = {
+    "atp": atp.score,
+    "ig": ig.score,
+    "relp": relp.score,
+    "eap": eap.score,
+    "eap-ig": eap_ig.score,
+}
 #: What methods need of a model, beyond its sites.
 REQUIREMENTS: Mapping[str, Requirement] = {"relp": relp.check}
 

@@ -13,9 +13,10 @@ import torch
 from einops import reduce
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations, head_view
+from patchgrid.engine.activations import Activations
 from patchgrid.engine.passes import Passes
 from patchgrid.engine.rows import Rows
+from patchgrid.engine.stacking import of_components, stacked
 
 #: Sites that enter the residual stream by one addition have the gradient of its sum.
 _GRADIENT_AT = {"resid_mid": "attn_out", "mlp_out": "resid_post"}
@@ -59,11 +60,11 @@ class Scores:
     def _watch(self, run: Activations) -> list[Any]:
         uses: dict[Tensor, list[tuple[str, int]]] = {}
         for site in self._passes.question.sites:
-            for layer in range(self._passes.model.layout.n_layers):
-                watched = self._watched(run, _GRADIENT_AT.get(site, site), layer)
+            for layer in self._layers:
+                watched = run.own(_GRADIENT_AT.get(site, site), layer)
                 uses.setdefault(watched, []).append((site, layer))
         hooked: list[tuple[Any, Any]] = [
-            (tensor, partial(self._add, asked=asked)) for tensor, asked in uses.items()
+            (tensor, partial(self._add, run=run, asked=asked)) for tensor, asked in uses.items()
         ]
         return [tensor.register_hook(hook) for tensor, hook in hooked]
 
@@ -71,23 +72,18 @@ class Scores:
         """Give what was found, the layers of each site together; 0 where nothing can matter."""
         return {site: self._stacked(site) for site in self._passes.question.sites}
 
-    def _watched(self, run: Activations, site: str, layer: int) -> Tensor:
-        if site == "resid_pre":
-            return run.stream[layer]
-        return run.stream[layer + 1] if site == "resid_post" else run.at(site, layer)
-
     @torch.no_grad()
-    def _add(self, gradient: Tensor, asked: Sequence[tuple[str, int]]) -> None:
+    def _add(self, gradient: Tensor, run: Activations, asked: Sequence[tuple[str, int]]) -> None:
         passes = self._passes
         for site, layer in asked:
             here = passes.base.at(site, layer)
-            width = min(here.shape[1], gradient.shape[1])
+            slope = self._rows.of_pairs(self._summed(run.laid_out(site, gradient)))
+            width = min(here.shape[1], slope.shape[1])
             source = passes.replacement.at(site, layer, positions=width)
             width = source.shape[1]
             base = passes.base_rows.of_pairs(here[:, -width:])
-            slope = self._rows.of_pairs(self._summed(gradient[:, -width:]))
-            product = (source - base.to(source.device)).float() * slope.to(source.device).float()
-            found = head_view(product, passes.model.layout).sum(-1) if site == "z" else product.sum(-1)
+            product = (source - base.to(source.device)).float()
+            found = of_components(passes, site, product * slope[:, -width:].to(source.device).float())
             before = self._found.get((site, layer))
             self._found[site, layer] = found if before is None else before + found
 
@@ -99,20 +95,8 @@ class Scores:
         return reduce(gradient, "(time row) position width -> row position width", "sum", time=times)
 
     def _stacked(self, site: str) -> Tensor:
-        passes = self._passes
-        differs = passes.batch.differs[:, passes.cut :]
-        width = differs.shape[1]
-        layers = [
-            _widened(self._found[site, layer], width).to(differs.device)
-            for layer in range(passes.model.layout.n_layers)
-        ]
-        scores = torch.stack(layers, dim=1)
-        return scores * (differs[:, None, :, None] if site == "z" else differs[:, None, :])
+        return stacked(self._passes, site, [self._found[site, layer] for layer in self._layers])
 
-
-def _widened(scores: Tensor, width: int) -> Tensor:
-    """Put zeros before scores `[pair, position(, head)]` that there are for the last positions only."""
-    missing = width - scores.shape[1]
-    if not missing:
-        return scores
-    return torch.cat([scores.new_zeros(scores.shape[0], missing, *scores.shape[2:]), scores], dim=1)
+    @property
+    def _layers(self) -> range:
+        return range(self._passes.model.layout.n_layers)

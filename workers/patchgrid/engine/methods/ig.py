@@ -19,12 +19,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations, Asked, head_view, parts_for, run
+from patchgrid.engine.activations import Activations, Asked, parts_for, run
 from patchgrid.engine.copies import Copy, Group, groups, patched_positions
 from patchgrid.engine.methods.atp import Scores
 from patchgrid.engine.passes import Passes
 from patchgrid.engine.patching import PatchedRun
 from patchgrid.engine.rows import Rows
+from patchgrid.engine.stacking import of_components, stacked
 from patchgrid.engine.types import Component
 
 
@@ -127,12 +128,7 @@ class _SiteScores:
 
     def __init__(self, passes: Passes) -> None:
         self._passes = passes
-        batch, layout = passes.batch, passes.model.layout
-        shape = (len(batch.pairs), layout.n_layers, batch.width - passes.cut)
-        self._found = {
-            site: torch.zeros(*shape, *((layout.n_heads,) if site == "z" else ()), device=passes.model.device)
-            for site in passes.question.sites
-        }
+        self._found: dict[tuple[str, int], Tensor] = {}
 
     def add(self, group: Group, copies: Sequence[Copy], where: Tensor, along: Tensor) -> None:
         """Run copies at their points of the path, and add what they give to their pairs' scores."""
@@ -149,22 +145,32 @@ class _SiteScores:
             self._add(*key, pairs[mine], (gradient[mine].float() * change[mine].float()).detach())
 
     def _add(self, site: str, layer: int, pairs: Tensor, products: Tensor) -> None:
-        found = self._found[site]
-        layout = self._passes.model.layout
-        values = head_view(products, layout).sum(-1) if site == "z" else products.sum(-1)
+        """Add `[copy, position, width]`, from some position on to the last, to the copies' pairs."""
+        passes = self._passes
+        if (site, layer) not in self._found:
+            shape = (len(passes.batch.pairs), passes.batch.width - passes.cut, products.shape[2])
+            self._found[site, layer] = products.new_zeros(shape)
+        found = self._found[site, layer]
         # Before a copy's own first position its gradient is 0.
-        count = min(values.shape[1], found.shape[2])
-        into = found[:, layer, found.shape[2] - count :]
-        into.index_add_(0, pairs, values[:, values.shape[1] - count :].to(found.device))
+        found[:, found.shape[1] - products.shape[1] :].index_add_(0, pairs.to(found.device), products)
 
     def by_site(self) -> dict[str, Tensor]:
         """Give the scores, 0 where nothing can matter."""
-        differs = self._passes.batch.differs[:, self._passes.cut :]
-        steps = self._passes.question.steps
+        passes = self._passes
+        layers = range(passes.model.layout.n_layers)
         return {
-            site: found / steps * (differs[:, None, :, None] if site == "z" else differs[:, None, :])
-            for site, found in self._found.items()
+            site: stacked(passes, site, [self._of(site, layer) for layer in layers])
+            for site in passes.question.sites
         }
+
+    def _of(self, site: str, layer: int) -> Tensor:
+        """Give one layer's scores; in the last one, no copy of any pair may have been worth running."""
+        passes = self._passes
+        found = self._found.get((site, layer))
+        if found is None:
+            there = passes.base.at(site, layer)
+            found = there.new_zeros(len(passes.batch.pairs), 1, there.shape[2], dtype=torch.float32)
+        return of_components(passes, site, found / passes.question.steps)
 
 
 def _key(copy: Copy) -> tuple[str, int]:

@@ -1,0 +1,160 @@
+"""Queries, keys and values made visible: modules that a model's attention passes them through.
+
+transformers' attention modules call a function that the configuration names. Ours hands queries, keys and
+values (after rotary embedding and the norms on them, keys and values with those of the cache before them)
+through one `Identity` each, then calls the function that the model would have called. nnsight, or a plain
+hook, reads and replaces them there like any module's output.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
+
+_log = logging.getLogger(__name__)
+
+#: The sites, and the names of the modules that show them.
+TAPS = {"q": "tap_q", "k": "tap_k", "v": "tap_v"}
+_PREFIX = "patchgrid_"
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """How many heads the taps show, and their widths."""
+
+    queries: int
+    #: Fewer than queries where these are grouped.
+    key_values: int
+
+
+def install(model: Any, attentions: list[nn.Module]) -> Heads | None:
+    """Add taps to a model's attention modules; None, and the model is as it was, where nothing passes them.
+
+    What the model gives must be what it gave before, to the bit.
+    """
+    before = _Implementation.of(model)
+    if before is None:
+        return None
+    plain = _logits(model)
+    for attention in attentions:
+        for name in TAPS.values():
+            attention.add_module(name, nn.Identity())
+    before.tap()
+    try:
+        heads, tapped = _heads(model, attentions)
+        if heads is not None and torch.equal(tapped, plain):
+            return heads
+        _log.info(
+            "%s: queries, keys and values do not pass through its attention function", type(model).__name__
+        )
+    except Exception as error:  # noqa: BLE001 (whatever it is, this model's code goes another way)
+        _log.debug("%s: taps: %s", type(model).__name__, error)
+    before.restore()
+    for attention in attentions:
+        for name in TAPS.values():
+            delattr(attention, name)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Implementation:
+    """The attention function that a model's configurations name."""
+
+    name: str
+    configs: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, model: Any) -> "_Implementation | None":
+        found = {
+            id(config): config for module in model.modules() if (config := getattr(module, "config", None))
+        }
+        configs = [each for each in found.values() if hasattr(each, "_attn_implementation")]
+        names = {each._attn_implementation for each in configs} - {None}  # noqa: SLF001
+        if names not in ({"eager"}, {"sdpa"}):
+            return None
+        return cls(names.pop(), tuple(each for each in configs if each._attn_implementation))  # noqa: SLF001
+
+    def tap(self) -> None:
+        tapped = _PREFIX + self.name
+        AttentionInterface.register(tapped, _through_taps(self.name))
+        AttentionMaskInterface.register(tapped, ALL_MASK_ATTENTION_FUNCTIONS[self.name])
+        self._set(tapped)
+
+    def restore(self) -> None:
+        self._set(self.name)
+
+    def _set(self, name: str) -> None:
+        for config in self.configs:
+            config._attn_implementation = name  # noqa: SLF001
+
+
+def _through_taps(name: str) -> Callable[..., Any]:
+    """Give the attention function that shows what it is given, then calls the one of this name."""
+
+    def attention(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        **options: Any,
+    ) -> Any:
+        if hasattr(module, TAPS["q"]):
+            query, key, value = (
+                getattr(module, tap)(tensor)
+                for tap, tensor in zip(TAPS.values(), (query, key, value), strict=True)
+            )
+        # Each modelling file has an eager function, and may have its own table of the others.
+        own = sys.modules[type(module).__module__]
+        table = getattr(own, "ALL_ATTENTION_FUNCTIONS", ALL_ATTENTION_FUNCTIONS)
+        function = table.get_interface(name, getattr(own, "eager_attention_forward", None))
+        return function(module, query, key, value, attention_mask, **options)
+
+    return attention
+
+
+@contextmanager
+def _seen(attentions: list[nn.Module]) -> Iterator[list[list[tuple[int, ...]]]]:
+    """Give the shapes that pass each attention module's taps, filled while it is open."""
+    shapes: list[list[tuple[int, ...]]] = [[] for _ in attentions]
+    handles = [
+        getattr(attention, name).register_forward_hook(
+            lambda _module, _args, output, seen=seen: seen.append(tuple(output.shape))
+        )
+        for attention, seen in zip(attentions, shapes, strict=True)
+        for name in TAPS.values()
+    ]
+    try:
+        yield shapes
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _heads(model: Any, attentions: list[nn.Module]) -> tuple[Heads | None, Tensor]:
+    with _seen(attentions) as shapes:
+        logits = _logits(model)
+    if any(len(seen) != len(TAPS) or any(len(shape) != 4 for shape in seen) for seen in shapes):
+        return None, logits
+    found = {(q[1], k[1], v[1]) for q, k, v in shapes}
+    queries, keys, values = found.pop()
+    return (Heads(queries, keys) if not found and keys == values else None), logits
+
+
+@torch.no_grad()
+def _logits(model: Any) -> Tensor:
+    """Logits of two short rows, one of them padded on the left."""
+    embeddings = model.get_input_embeddings()
+    device = embeddings.weight.device
+    ids = (torch.arange(8, device=device) * 7 % embeddings.num_embeddings).view(2, 4)
+    mask = torch.ones_like(ids)
+    mask[1, 0] = 0
+    logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    return logits
