@@ -27,14 +27,16 @@ from support.vocabulary import VOCABULARY, build_tokenizer
 
 CaseOf = Callable[[str], Case]
 #: Families whose rules the reference has by hand.
-BY_HAND = ("gpt2", "llama", "gemma2", "gemma3", "gpt_neox", "gpt_neox_serial")
+BY_HAND = ("gpt2", "llama", "gemma2", "gemma3_text", "gpt_neox", "gpt_neox_serial")
+#: Families that the rules are found for: not those whose experts a router chooses.
+RULED = tuple(name for name in FAMILIES if name != "mixtral")
 #: Norms a block, with those of queries and keys; gated or not.
 FOUND = {
     "gpt2": (2, 0),
     "llama": (2, 1),
     "qwen3": (4, 1),
     "gemma2": (4, 1),
-    "gemma3": (6, 1),
+    "gemma3_text": (6, 1),
     "gpt_neox": (2, 0),
     "phi": (3, 0),
     "phi3": (2, 1),
@@ -72,7 +74,7 @@ def test_norms_activations_and_gates_are_found_by_what_they_do(case_of: CaseOf, 
     assert count == {Norm: norms * LAYERS + 1, Activation: LAYERS, Gate: gates * LAYERS}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RULED)
 def test_no_forward_value_changes(case_of: CaseOf, family: str) -> None:
     """Under the rules every activation is, bit for bit, what it is without."""
     model = case_of(family).engine._model
@@ -88,7 +90,7 @@ def test_no_forward_value_changes(case_of: CaseOf, family: str) -> None:
             assert torch.equal(one, other), part
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RULED)
 def test_every_family_s_scores_are_other_than_plain_gradients(case_of: CaseOf, family: str) -> None:
     """Beside atp in one call, each as alone, and with the same metrics."""
     case = case_of(family)

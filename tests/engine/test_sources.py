@@ -41,7 +41,7 @@ def test_means_are_over_all_tokens_of_all_source_prompts(
         found = case.engine.means(case.pairs, case.sites, direction=direction, batch_tokens=budget)
         for site in case.sites:
             assert found.vectors[site].dtype == np.float32
-            rows = [expected[site, layer].numpy() for layer in range(case.layers)]
+            rows = [expected[site, layer].flatten().numpy() for layer in range(case.layers)]
             assert_close(found.vectors[site], np.stack(rows), 1e-5, site)
 
 
@@ -88,7 +88,7 @@ def test_integrated_gradients_go_to_the_mean(case_of: CaseOf, path: str) -> None
 
 
 @pytest.mark.parametrize("source", ["mean", "zero"])
-@pytest.mark.parametrize("family", ["gpt2", "mistral", "gemma3", "phi", "opt"])
+@pytest.mark.parametrize("family", ["gpt2", "mistral", "gemma3_text", "phi", "opt"])
 def test_a_batch_changes_nothing(case_of: CaseOf, family: str, source: str) -> None:
     """With the same means given, a pair's scores and effects are the same alone and among others."""
     case = case_of(family)
@@ -108,10 +108,15 @@ def test_means_that_do_not_fit_are_refused(case_of: CaseOf) -> None:
     """Of another site, of another model, for another source, of nothing."""
     engine, pairs = case_of("gpt2").engine, case_of("gpt2").pairs
     given = engine.means(pairs, ("z",))
-    with pytest.raises(SpecError, match="no means of site 'mlp_out' given: there are z"):
+    with pytest.raises(SpecError, match="no means of site 'mlp_out' given: there are resid_pre, z"):
         engine.attribute(pairs, sites=("mlp_out",), source="mean", means=given)
     with pytest.raises(SpecError, match="are of 2 layers, and the model has 3"):
-        engine.attribute(pairs, sites=("z",), source="mean", means=Means({"z": given.vectors["z"][:2]}))
+        engine.attribute(
+            pairs,
+            sites=("z",),
+            source="mean",
+            means=Means({name: each[:2] for name, each in given.vectors.items()}),
+        )
     with pytest.raises(SpecError, match="means are for the source 'mean', not 'zero'"):
         engine.patch(pairs, [Component("z", 0)], source="zero", means=given)
     with pytest.raises(SpecError, match="no pair could be measured"):

@@ -29,8 +29,8 @@ def integrated(reference: Reference, metric_name: str, steps: int, path: str) ->
             reference.source.activations[site, layer] - reference.base.activations[site, layer]
         ).detach()
         product = by_position(site, gradients[site, layer] * change, reference.heads)
-        product = product if site == "mlp_post" else product.sum(dim=-1)
-        rows.setdefault(site, []).append(product.double().numpy())
+        score = product if site == "mlp_post" else product.sum(dim=-1)
+        rows.setdefault(site, []).append(score.double().numpy())
     return {site: np.stack(layers) for site, layers in rows.items()}
 
 
@@ -44,7 +44,8 @@ def _gradients(
         if (site, layer) == moved:
             base = reference.base.activations[moved].detach()
             source = reference.source.activations[moved].detach()
-            tensor.copy_(base + point * (source - base))
+            # Past autograd, which is asked for nothing that lies before it.
+            tensor.data.copy_(base + point * (source - base))
         if seen or (site, layer) == moved:
             seen[site, layer] = tensor
 

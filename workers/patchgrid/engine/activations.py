@@ -149,7 +149,7 @@ def _read(model: LoadedModel, asked: Asked, kept: Activations) -> None:
     skip = asked.keep_from - asked.start
     if asked.stream is not None:
         blocks[0].layer.input = asked.stream
-    first = blocks[0].layer.input if asked.stream is None else asked.stream
+    first: Any = blocks[0].layer.input if asked.stream is None else asked.stream
     if asked.grad:
         first.requires_grad_()
     kept.stream.append(_tail(first, skip))

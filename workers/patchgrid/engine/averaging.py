@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from patchgrid.engine import names
 from patchgrid.engine.activations import Asked, parts_for, run
 from patchgrid.engine.batches import Batch, fill, make_batch
 from patchgrid.engine.loading import LoadedModel
@@ -17,6 +18,16 @@ from patchgrid.engine.rows import Rows
 from patchgrid.engine.tokens import TokenPair
 
 
+def sites_of_means(sites: Sequence[str]) -> tuple[str, ...]:
+    """Name the sites whose means it takes to put the mean in at `sites`.
+
+    Paths begin and end at the model's input; an edge's sender is a head, an MLP or the input.
+    """
+    named = [site for site in sites if site != names.EDGE]
+    senders = ("z", "mlp_out") if names.EDGE in sites else ()
+    return tuple(dict.fromkeys(("resid_pre", *named, *senders)))
+
+
 def average(
     model: LoadedModel,
     question: Question,
@@ -24,7 +35,7 @@ def average(
     batch_tokens: Callable[[], int],
     on_batch: Callable[[float], None],
 ) -> Means:
-    """Average each asked site's activation over the source prompts of pairs and over their positions.
+    """Average the activation of `sites_of_means` over the source prompts of pairs and over their positions.
 
     `on_batch` takes the number of pairs of each batch that was added. A pair that memory does not hold is
     left out; `SpecError` where none is left.
@@ -54,10 +65,11 @@ def _sums(model: LoadedModel, question: Question, batch: Batch) -> dict[str, NDA
     """Sum a batch's activations over its tokens, site to `[layer, width]`."""
     _, tokens = question.sides(batch)
     rows = Rows.of(batch, tokens, range(len(batch.pairs)))
-    found = run(model, rows, Asked(parts_for(question.sites)))
+    sites = sites_of_means(question.sites)
+    found = run(model, rows, Asked(parts_for(sites)))
     real = batch.attention_mask.bool()
     sums = {}
-    for site in question.sites:
+    for site in sites:
         layers = [found.at(site, layer) for layer in range(model.layout.n_layers)]
         # On the host: not every device has float64.
         sums[site] = np.stack([each[real.to(each.device)].cpu().double().sum(0).numpy() for each in layers])

@@ -1,7 +1,8 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from patchgrid.engine.asked import Asked, as_names
-from patchgrid.engine.averaging import average
+from patchgrid.engine.averaging import average, sites_of_means
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.calls import Call, Choose, OnBatch
 from patchgrid.engine.edges import Graph
@@ -25,7 +26,7 @@ from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.qkcheck import refuse, what_is_missing
 from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
-from patchgrid.engine.running import run_call, tokenized
+from patchgrid.engine.running import run_call, tokenized, with_means
 from patchgrid.engine.selfcheck import SelfCheck, check_parts
 from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.types import Component, Pair
@@ -43,8 +44,7 @@ def _ignore(_finished: float) -> None:
 class Engine:
     """A loaded model that scores and patches; `Engine.load` makes one.
 
-    One call at a time: nnsight's traces of one model cannot run in several threads at once, so calls from
-    other threads wait.
+    One call at a time: nnsight's traces of one model cannot run in several threads at once: others wait.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class Engine:
 
     @property
     def graph(self) -> Graph:
-        """The model's edges, by number."""
-        return self._model.layout.graph
+        """How the model's edges are named and numbered."""
+        return self.layout.graph
 
     def attribute(
         self,
@@ -261,13 +261,13 @@ class Engine:
     ) -> Means:
         """Average each site's activation over the pairs' source prompts, and over their positions.
 
-        The source prompts are the clean ones in the direction `denoise`, else the corrupted ones. Pairs that
-        cannot be measured are left out; `SpecError` where none can.
+        `resid_pre` is always among them: paths of integrated gradients lead to its mean. Pairs that cannot
+        be measured are left out; `SpecError` where none can.
         """
         question = self._question(Asked(as_names(sites), (), direction=direction, source="mean"))
         able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
         budget = self._budget(batch_tokens)
-        with self._one_at_a_time:
+        with self._alone():
             return average(self._model, question, able, lambda: budget.tokens, on_batch)
 
     def patch(
@@ -326,8 +326,7 @@ class Engine:
     ) -> tuple[NDArray[np.float32], dict[int, str]]:
         """Patch chosen (pair, component) cells exactly.
 
-        `on_batch` is called after each forward pass of patched copies with the number of pairs it finished,
-        a fraction of its batch's; what it raises ends the call.
+        `on_batch` is that of `measure`.
 
         Returns
         -------
@@ -364,26 +363,14 @@ class Engine:
         asked.check()
         self.layout.check_sites(asked.sites)
         find_metric(asked.metric)
-        with self._one_at_a_time:
+        with self._alone():
             for method in asked.methods:
                 check_method(method, self._model)
         if means is not None:
-            if asked.source != "mean":
-                raise SpecError(f"means are for the source 'mean', not {asked.source!r}")
-            means.check(asked.sites, self.layout.n_layers)
+            means.check(asked.source, sites_of_means(asked.sites), self.layout.n_layers)
         if "atp*" in asked.methods:
             refuse(self._no_softmax, asked.sites, self.layout.n_layers, grad_drop=asked.grad_drop)
-        return Question(
-            asked.sites,
-            asked.metric,
-            asked.direction,
-            asked.source,
-            asked.steps,
-            asked.path,
-            asked.grad_drop,
-            keep_positions,
-            means,
-        )
+        return Question.of(asked, means, keep_positions=keep_positions)
 
     def _check_asked(self, component: Component, question: Question) -> None:
         self.layout.check_component(component)
@@ -391,30 +378,27 @@ class Engine:
             raise ComponentError(f"{component.name}: site {component.site!r} is not among those asked for")
 
     def _budget(self, batch_tokens: int | None) -> Budget:
-        if batch_tokens is None:
-            return self._own_budget
-        if batch_tokens < 1:
-            raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
-        return Budget(batch_tokens)
+        return self._own_budget if batch_tokens is None else Budget.fixed(batch_tokens)
 
     def _run(
         self, call: Call, pairs: Sequence[Pair], prepend_bos: bool | None, wanted: Container[int]
     ) -> list[Measured]:
         """Run a call over the wanted pairs, in batches that are halved where memory runs out."""
-        results = [
-            Measured(PairResult(error="not measured" if i in wanted else None)) for i in range(len(pairs))
-        ]
+        reasons = ["not measured" if index in wanted else None for index in range(len(pairs))]
+        results = [Measured(PairResult(error=reason)) for reason in reasons]
 
         def fail(index: int, reason: str) -> None:
             results[index] = Measured(PairResult(error=reason))
 
         able = tokenized(self._model, pairs, prepend_bos, fail)
         good = [pair for pair in able if pair.index in wanted]
+        with self._alone():
+            run_call(with_means(call, able), good, results.__setitem__, fail)
+        return results
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
         with self._one_at_a_time:
             # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
             self._model.envoy._module.eval()  # noqa: SLF001
-            if call.question.source == "mean" and call.question.means is None and good:
-                means = average(self._model, call.question, able, lambda: call.budget.tokens, _ignore)
-                call = replace(call, question=replace(call.question, means=means))
-            run_call(call, good, results.__setitem__, fail)
-        return results
+            yield

@@ -16,8 +16,10 @@ class Means:
     #: Site to float32 `[layer, width]`.
     vectors: Mapping[str, NDArray[np.float32]]
 
-    def check(self, sites: tuple[str, ...], n_layers: int) -> None:
-        """Raise `SpecError` for a site that has no means, or means that are not of a model so deep."""
+    def check(self, source: str, sites: tuple[str, ...], n_layers: int) -> None:
+        """Raise `SpecError` for another source, a site without means, or means of a model not so deep."""
+        if source != "mean":
+            raise SpecError(f"means are for the source 'mean', not {source!r}")
         for site in sites:
             if site not in self.vectors:
                 raise SpecError(

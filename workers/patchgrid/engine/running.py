@@ -2,9 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
+from patchgrid.engine.averaging import average
 from patchgrid.engine.batches import fill
 from patchgrid.engine.calls import Begun, Call
 from patchgrid.engine.errors import PairError
@@ -35,6 +37,15 @@ def tokenized(
         else:
             good.append(made)
     return good
+
+
+def with_means(call: Call, pairs: Sequence[TokenPair]) -> Call:
+    """Give a call the means over pairs, where it puts in means and was given none."""
+    question = call.question
+    if question.source != "mean" or question.means is not None or not pairs:
+        return call
+    means = average(call.model, question, pairs, lambda: call.budget.tokens, lambda _count: None)
+    return replace(call, question=replace(question, means=means))
 
 
 def run_call(

@@ -63,8 +63,7 @@ class Handling:
         self._tally = tally
         self._on_share = on_share
         self._on_point = on_point
-        self._pilots = Pilots()
-        self._means = JobMeans()
+        self._pilots, self._means = Pilots(), JobMeans()
         #: What is measured and not stored yet.
         self.storing = Storing(self._store)
 

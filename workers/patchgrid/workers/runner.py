@@ -99,8 +99,7 @@ class _Run:
         self._stop = stop
         self._lease_seconds = lease_seconds
         self.heartbeat = Heartbeat(database, lease_seconds)
-        self._pilots = Pilots()
-        self._means = JobMeans()
+        self._pilots, self._means = Pilots(), JobMeans()
         self._progress = Progressing(on_progress)
         self._storing = Storing(self._store)
 

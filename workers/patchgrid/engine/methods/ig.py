@@ -128,7 +128,6 @@ class _SiteScores:
 
     def __init__(self, passes: Passes) -> None:
         self._passes = passes
-        #: By site and layer, gradient times change `[pair, position, width]`, summed over points of the path.
         self._found: dict[tuple[str, int], Tensor] = {}
 
     def add(self, group: Group, copies: Sequence[Copy], where: Tensor, along: Tensor) -> None:
@@ -146,26 +145,32 @@ class _SiteScores:
             self._add(*key, pairs[mine], (gradient[mine].float() * change[mine].float()).detach())
 
     def _add(self, site: str, layer: int, pairs: Tensor, products: Tensor) -> None:
-        batch, width = self._passes.batch, self._passes.batch.width - self._passes.cut
+        """Add `[copy, position, width]`, from some position on to the last, to the copies' pairs."""
+        passes = self._passes
         if (site, layer) not in self._found:
-            shape = (len(batch.pairs), width, products.shape[2])
-            self._found[site, layer] = torch.zeros(shape, device=products.device)
+            shape = (len(passes.batch.pairs), passes.batch.width - passes.cut, products.shape[2])
+            self._found[site, layer] = products.new_zeros(shape)
+        found = self._found[site, layer]
         # Before a copy's own first position its gradient is 0.
-        count = min(products.shape[1], width)
-        into = self._found[site, layer][:, width - count :]
-        into.index_add_(0, pairs.to(into.device), products[:, products.shape[1] - count :])
+        found[:, found.shape[1] - products.shape[1] :].index_add_(0, pairs.to(found.device), products)
 
     def by_site(self) -> dict[str, Tensor]:
         """Give the scores, 0 where nothing can matter."""
         passes = self._passes
-        return {site: stacked(passes, site, self._layers(site)) for site in passes.question.sites}
+        layers = range(passes.model.layout.n_layers)
+        return {
+            site: stacked(passes, site, [self._of(site, layer) for layer in layers])
+            for site in passes.question.sites
+        }
 
-    def _layers(self, site: str) -> list[Tensor]:
+    def _of(self, site: str, layer: int) -> Tensor:
+        """Give one layer's scores; in the last one, no copy of any pair may have been worth running."""
         passes = self._passes
-        return [
-            of_components(passes, site, self._found[site, layer] / passes.question.steps)
-            for layer in range(passes.model.layout.n_layers)
-        ]
+        found = self._found.get((site, layer))
+        if found is None:
+            there = passes.base.at(site, layer)
+            found = there.new_zeros(len(passes.batch.pairs), 1, there.shape[2], dtype=torch.float32)
+        return of_components(passes, site, found / passes.question.steps)
 
 
 def _key(copy: Copy) -> tuple[str, int]:
