@@ -129,7 +129,8 @@ class Layout:
             count = self.d_mlp if kind == "neuron" else self.n_inner(component.site)
             if index is not None and count is not None and not 0 <= index < count:
                 raise ComponentError(
-                    f"{component.name}: {kind} {index} is not there, the site has {kind}s 0 to {count - 1}"
+                    f"{component.name}: {kind} {index} is not there, "
+                    f"the model has {kind}s 0 to {count - 1} at {component.site}"
                 )
 
 
