@@ -80,6 +80,17 @@ position's.""",
     arguments=("--count", "48", "--rounds", "2", "--only", "nnsight"),
     quick=("--count", "2", "--only", "nnsight", *_TINY),
 )
+EDGES = Section(
+    name="edges",
+    title="Edges",
+    text="""All edges of the model by `eap` (32,491 for GPT-2 small), summed over positions and averaged over
+pairs, against the published way: every head reads a copy of the stream of its own, and one buffer `[pair,
+position, sender, d_model]` holds what all senders add. That way in plain PyTorch is always measured, EAP-IG's
+own code where it can be had.""",
+    script="edges.py",
+    arguments=("--count", "16", "--rounds", "2"),
+    quick=("--count", "2", *_TINY),
+)
 PIPELINE = Section(
     name="pipeline",
     title="Pipeline",
@@ -174,4 +185,4 @@ def sections() -> list[Section]:
         lens(named("PATCHGRID_BENCH_LENS_PYTHON", sys.executable)),
         eap_ig(named("PATCHGRID_BENCH_EAP_IG_PYTHON", sys.executable), named("PATCHGRID_BENCH_EAP_IG")),
     ]
-    return [ENGINE, PATCHING, SHORTCUTS, *peers, PIPELINE, MEMORY, STORAGE, QUEUE]
+    return [ENGINE, PATCHING, SHORTCUTS, *peers, EDGES, PIPELINE, MEMORY, STORAGE, QUEUE]
