@@ -1,4 +1,4 @@
-"""EAP-IG's published node attribution (arXiv 2403.17806) on a GPT-2, from a checkout of its repository.
+"""EAP-IG's published scores of nodes and edges (arXiv 2403.17806) for a GPT-2, from a checkout of its code.
 
 It runs on TransformerLens 2 or 3 (`HookedTransformer`). Its gradients are the clean run's and its differences
 corrupted minus clean: patchgrid's `noise`, summed over positions and averaged over pairs. Its metric must be
@@ -17,6 +17,7 @@ from floor import Floor, Tokens, tokenize
 from torch import Tensor
 
 from patchgrid.engine import Engine, Pair
+from patchgrid.engine.edges import Graph
 
 NAME = "EAP-IG"
 HELP = (
@@ -32,29 +33,20 @@ class EapIg:
 
     def __init__(self, folder: str, checkout: Path) -> None:
         sys.path.insert(0, str(checkout / "src"))
-        from eap import attribute_node
-        from eap.graph import Graph
+        from eap import attribute, attribute_node
+        from eap.graph import Graph as TheirGraph
 
         floor = Floor.load(folder)
         self._tokenizer = floor.tokenizer
         self._model = hooked_transformer(floor.model, floor.tokenizer)
-        self._graph = Graph.from_model(self._model, node_scores=True)
-        self._attribute = attribute_node.attribute_node
-        for module in (attribute_node, sys.modules["eap.utils"]):
+        self._graph = TheirGraph.from_model(self._model, node_scores=True)
+        self._attribute, self._attribute_edges = attribute_node.attribute_node, attribute.attribute
+        for module in (attribute, attribute_node, sys.modules["eap.utils"]):
             module.torch = _AnyDevice()
 
     def scores(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Give the means over pairs: the embeddings' score, then each head's."""
-        tokens = [tokenize(self._tokenizer, pair, place) for place, pair in enumerate(pairs)]
-        loader = [
-            (
-                [p.clean for p in pairs[at : at + _BATCH]],
-                [p.corrupted for p in pairs[at : at + _BATCH]],
-                tokens[at : at + _BATCH],
-            )
-            for at in range(0, len(pairs), _BATCH)
-        ]
-        self._attribute(self._model, self._graph, loader, _metric, "EAP", quiet=True)
+        self._attribute(self._model, self._graph, self._loader(pairs), _metric, "EAP", quiet=True)
         self._model.zero_grad()
         cfg = self._graph.cfg
         names = [
@@ -62,6 +54,25 @@ class EapIg:
             *(f"a{layer}.h{h}" for layer in range(cfg["n_layers"]) for h in range(cfg["n_heads"])),
         ]
         return np.array([float(self._graph.nodes[name].score) for name in names])
+
+    def edges(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Give every edge's mean over pairs, in the order of patchgrid's graph."""
+        self._attribute_edges(self._model, self._graph, self._loader(pairs), _metric, "EAP", quiet=True)
+        self._model.zero_grad()
+        cfg = self._graph.cfg
+        names = Graph(cfg["n_layers"], cfg["n_heads"], cfg["n_heads"]).names
+        return np.array([float(self._graph.edges[name].score) for name in names])
+
+    def _loader(self, pairs: Sequence[Pair]) -> list[tuple[list[str], list[str], list[Tokens]]]:
+        tokens = [tokenize(self._tokenizer, pair, place) for place, pair in enumerate(pairs)]
+        return [
+            (
+                [p.clean for p in pairs[at : at + _BATCH]],
+                [p.corrupted for p in pairs[at : at + _BATCH]],
+                tokens[at : at + _BATCH],
+            )
+            for at in range(0, len(pairs), _BATCH)
+        ]
 
 
 def ours(engine: Engine, pairs: Sequence[Pair]) -> np.ndarray:

@@ -166,12 +166,32 @@ which is TransformerLens 2 or 3, and asks for `cuda` by name: the benchmark give
     )
 
 
+def edges(python: str, checkout: str | None) -> Section:
+    """Give the run of edges, in the Python that has what EAP-IG needs, where there is one."""
+    given = ("--eap-ig", checkout) if checkout else ()
+    return Section(
+        name="edges",
+        title="Edges",
+        text="""All edges by `eap` (32,491 for GPT-2 small), summed over positions and averaged over pairs,
+against the published way: every head reads a copy of the stream of its own, and one buffer `[pair, position,
+sender, d_model]` holds what all senders add. EAP-IG's own code is measured where it can be had; that way
+written with care in plain PyTorch (weights frozen, one clean forward, last-position logits only) always.""",
+        script="edges.py",
+        arguments=("--count", "16", "--rounds", "2", *given),
+        quick=("--count", "2", *given, *_TINY),
+        python=python,
+    )
+
+
 def sections() -> list[Section]:
-    """Give all runs; the two peers in the Pythons that the environment names for them."""
+    """Give all runs; the peers in the Pythons that the environment names for them."""
     named = os.environ.get
+    eap_python = named("PATCHGRID_BENCH_EAP_IG_PYTHON", sys.executable)
+    checkout = named("PATCHGRID_BENCH_EAP_IG")
     peers = [
         PEERS,
         lens(named("PATCHGRID_BENCH_LENS_PYTHON", sys.executable)),
-        eap_ig(named("PATCHGRID_BENCH_EAP_IG_PYTHON", sys.executable), named("PATCHGRID_BENCH_EAP_IG")),
+        eap_ig(eap_python, checkout),
+        edges(eap_python, checkout),
     ]
     return [ENGINE, PATCHING, SHORTCUTS, *peers, PIPELINE, MEMORY, STORAGE, QUEUE]

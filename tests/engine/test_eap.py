@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patchgrid.engine import Engine
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import DIRECTIONS
 from patchgrid.engine.shortcuts import Shortcuts
@@ -131,3 +132,19 @@ def test_integrated_scores_of_the_input_add_up_to_the_metric_s_change(case_of: C
         errors.append(np.abs(np.array(sums) - gaps).max() / np.abs(gaps).max())
     assert errors[1] < 0.02
     assert errors[1] < errors[0] / 8
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox", "phi3", "olmo2"])
+def test_scores_are_the_same_without_the_projections_of_queries_keys_and_values(
+    case_of: CaseOf, family: str
+) -> None:
+    """As where adapters or quantised weights hide them: single heads go back through the whole projection."""
+    case = case_of(family)
+    model = case.engine._model
+    assert all(block.inner for block in model.layout.blocks)
+    blocks = tuple(replace(block, inner=()) for block in model.layout.blocks)
+    hidden = replace(model, layout=replace(model.layout, blocks=blocks))
+    options: dict[str, Any] = {"sites": ("edge",), "method": "eap"}
+    found = Engine(hidden, case.engine.provenance, case.engine.shortcuts).attribute(case.pairs, **options)
+    for one, other in zip(found, case.engine.attribute(case.pairs, **options), strict=True):
+        assert_close(one.scores["edge"], other.scores["edge"], 1e-5, family)

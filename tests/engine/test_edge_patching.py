@@ -84,11 +84,11 @@ def test_shortcuts_and_batches_change_no_effect(case_of: CaseOf, family: str) ->
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen3", "gemma3", "gpt_neox"])
 def test_scores_are_what_effects_become_as_the_source_comes_near(case_of: CaseOf, family: str) -> None:
-    """In float64, the effect of a thousandth of a sender's change is a thousandth of the score."""
+    """A small share of a sender's change, to and fro, has that share of the score as its effect."""
     case = case_of(family)
     graph = case.engine.layout.graph
     reference = Reference(case.model.double().model, case.token_pairs[PAIR], "denoise")
-    edges, share = EdgeReference(reference, graph), 2.0**-12
+    edges, share = EdgeReference(reference, graph), 2.0**-7
     [result] = case.engine.attribute([case.pairs[PAIR]], sites=("edge",), method="eap", keep_positions=False)
     at = range(len(case.token_pairs[PAIR].clean))
     names = some_edges(case, 40)
@@ -98,7 +98,7 @@ def test_scores_are_what_effects_become_as_the_source_comes_near(case_of: CaseOf
         for name in names
     ]
     scores = [result.scores["edge"][graph.number_of(name)] for name in names]
-    assert_close(scores, slopes, 1e-4, family)
+    assert_close(scores, slopes, 2e-3, family)
 
 
 def test_an_edge_the_model_lacks_is_refused(case_of: CaseOf) -> None:

@@ -28,7 +28,7 @@ PARTS = {
     "k": ("k",),
     "v": ("v",),
     "z": ("z",),
-    "edge": ("q", "k", "v", "z", "attn_out", "mlp_out"),
+    "edge": ("q", "k", "v", "z", "attn_out", "mlp_out", "inner"),
 }
 
 
@@ -60,6 +60,10 @@ class Activations:
     q: list[Tensor] = field(default_factory=list)
     k: list[Tensor] = field(default_factory=list)
     v: list[Tensor] = field(default_factory=list)
+    #: With a graph: `[row, position, width]` a layer, what the projections to queries, keys and values read.
+    inner_input: list[Tensor] = field(default_factory=list)
+    #: `[row, position, width]`, what each of them gives, one layer's after the other.
+    inner_outputs: list[Tensor] = field(default_factory=list)
 
     def at(self, site: str, layer: int) -> Tensor:
         """The activation of a site, `[row, position, width]`; of heads, width is head * head_dim."""
@@ -205,10 +209,7 @@ def _keep_block(
 ) -> None:
     """Read one block's parts in the order in which the forward pass reaches them."""
     parts = asked.parts
-    for site in TAPS:
-        if site in parts and getattr(block, site) is not None:
-            heads = getattr(block, site).output
-            getattr(kept, site).append(heads if asked.grad else heads[:, :, skip - shape[1] :].contiguous())
+    _keep_inner(kept, block, asked, shape[1] - skip)
     if only_last:
         skip = 0
         shape = torch.Size((shape[0], 1, shape[2]))
@@ -268,6 +269,17 @@ class _Through(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Give the gradient of what is added."""
         return gradients[0] / ctx.scale, None, None
+
+
+def _keep_inner(kept: Activations, block: Block, asked: Asked, width: int) -> None:
+    """Read queries, keys and values, and what they are made with; of a block without taps, nothing."""
+    if "inner" in asked.parts and asked.grad and block.inner:
+        kept.inner_input.append(block.inner[0].input)
+        kept.inner_outputs += [projection.output for projection in block.inner]
+    for site in TAPS:
+        if site in asked.parts and getattr(block, site) is not None:
+            heads = getattr(block, site).output
+            getattr(kept, site).append(heads if asked.grad else heads[:, :, -width:].contiguous())
 
 
 def _tail(tensor: Tensor, skip: int) -> Tensor:

@@ -11,6 +11,7 @@ from patchgrid.engine import names
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ComponentError, ModelError, SpecError
 from patchgrid.engine.families import Family, has_part
+from patchgrid.engine.inner import projections
 from patchgrid.engine.taps import TAPS, Heads
 from patchgrid.engine.types import Component
 
@@ -48,6 +49,8 @@ class Block:
     v: Any = None
     #: Its input is `mlp_post`; None: no module has it.
     neurons: Any = None
+    #: What queries, keys and values are made with, in the order in which it runs: see `inner.py`.
+    inner: tuple[Any, ...] = ()
     #: From the output projection's output (from `z`, where that enters a norm first) to `attn_out`, but for
     #: its scale, by the block's own modules; None: it is that.
     after_projection: Callable[[Tensor], Tensor] | None = None
@@ -148,7 +151,8 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
     """
     config = model.config.get_text_config()
     layers = zip(_follow(envoy, family.layers), model.get_submodule(family.layers), strict=True)
-    blocks = tuple(_block(layer, module, family, tapped=heads is not None) for layer, module in layers)
+    inner = () if heads is None else _inner(model, family)
+    blocks = tuple(_block(*each, family, inner, tapped=heads is not None) for each in layers)
     d_mlp = _common_width([block.neurons for block in blocks])
     n_heads = config.num_attention_heads
     parallel = _is_parallel(family, config)
@@ -169,7 +173,12 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
     )
 
 
-def _block(layer: Any, module: Any, family: Family, *, tapped: bool) -> Block:
+def _inner(model: Any, family: Family) -> tuple[str, ...]:
+    first = model.get_submodule(family.layers)[0]
+    return projections(model, first.get_submodule(family.attention), first.get_submodule(family.projection))
+
+
+def _block(layer: Any, module: Any, family: Family, inner: tuple[str, ...], *, tapped: bool) -> Block:
     attention = _follow(layer, family.attention)
     neurons = _neurons(module, family)
     return Block(
@@ -185,6 +194,7 @@ def _block(layer: Any, module: Any, family: Family, *, tapped: bool) -> Block:
         overwrites=family.overwrites,
         **{site: getattr(attention, tap) if tapped else None for site, tap in TAPS.items()},
         neurons=None if neurons is None else _follow(layer, neurons),
+        inner=tuple(getattr(attention, name) for name in inner),
         after_projection=_after_projection(module, family),
     )
 

@@ -6,15 +6,16 @@ by one, from the last block to the first: what goes back through a query, a key,
 further than to the stream, before that reader's own norm. Nothing is gone through twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
+from einops import einsum, rearrange
 from torch import Tensor
 
 from patchgrid.engine.activations import Activations
 from patchgrid.engine.layout import Layout
+from patchgrid.engine.linear import matrix
 from patchgrid.engine.taps import TAPS
 
 #: Heads whose gradients are taken at once hold so many numbers at most.
@@ -62,7 +63,7 @@ def _of_layer(layout: Layout, run: Activations, layer: int, after: Tensor) -> Te
         if layout.split:
             heads = [getattr(run, site)[layer] for site in TAPS]
             at_heads = torch.autograd.grad(added, heads, _narrowed(between, added), retain_graph=True)
-            of_attention = [_by_head(*each, stream) for each in zip(heads, at_heads, strict=True)]
+            of_attention = _of_heads(layout, run, layer, list(zip(heads, at_heads, strict=True)))
         else:
             of_attention = [_back(added, stream, between)[None]]
     found = torch.cat([*of_attention, _widened(of_mlp, stream)[None]])
@@ -75,21 +76,59 @@ def _back(output: Tensor, to: Tensor, gradient: Tensor) -> Tensor:
     return found
 
 
-def _by_head(heads: Tensor, gradient: Tensor, stream: Tensor) -> Tensor:
-    """Go back to the stream from each of some heads `[row, head, position, head_dim]` alone.
+#: Queries, keys or values, and the gradient at them: `[row, head, position, head_dim]` both.
+_Heads = tuple[Tensor, Tensor]
 
-    Returns
-    -------
-    `[head, row, position, d_model]`.
-    """
-    count = heads.shape[1]
-    size = max(1, min(count, _AT_ONCE // max(heads.numel(), stream.numel())))
-    own = torch.eye(count, dtype=gradient.dtype, device=gradient.device)
-    found: list[Tensor] = []
-    for some in torch.split(own, size):
-        alone = some[:, None, :, None, None] * gradient
-        found += torch.autograd.grad(heads, [stream], alone, retain_graph=True, is_grads_batched=True)
-    return torch.cat(found)
+
+def _of_heads(layout: Layout, run: Activations, layer: int, taps: Sequence[_Heads]) -> list[Tensor]:
+    """Go back to the stream from each head of queries, keys and values: `[head, row, position, d_model]`."""
+    stream, projections = run.stream[layer], layout.blocks[layer].inner
+    if not projections:
+        return [_by_head(*each, [stream])[0] for each in taps]
+    read, count = run.inner_input[layer], len(projections)
+    given = run.inner_outputs[layer * count : (layer + 1) * count]
+    matrices = [matrix(each._module, read.shape[-1]) for each in projections]  # noqa: SLF001
+    at_read = [_through(_by_head(*each, given), matrices) for each in taps]
+    return [_batched(read, [stream], some)[0] for some in at_read]
+
+
+def _through(found: Sequence[Tensor], matrices: Sequence[Tensor]) -> Tensor:
+    """Go back through projections by the outputs that a head has of them, from those of `_by_head`."""
+    parts = [
+        _rows_of(gradient, weights.T)
+        for gradient, weights in zip(found, matrices, strict=True)
+        if gradient.numel()
+    ]
+    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+
+
+def _rows_of(gradient: Tensor, weights: Tensor) -> Tensor:
+    """Multiply `[head, row, position, output]` and `[output, width]`, where each head has few outputs."""
+    touched = (gradient != 0).flatten(1, 2).any(1)
+    count = max(1, int(touched.sum(1).max()))
+    if 2 * count > len(weights):
+        return gradient @ weights
+    rows = touched.int().topk(count).indices
+    own = gradient.gather(-1, rows[:, None, None].expand(*gradient.shape[:3], -1))
+    return einsum(own, weights[rows], "head row position inner, head inner width -> head row position width")
+
+
+def _by_head(heads: Tensor, gradient: Tensor, to: Sequence[Tensor]) -> list[Tensor]:
+    """Go back from each of some heads alone: `[head, row, position, width]` for each tensor gone back to."""
+    own = torch.eye(heads.shape[1], dtype=gradient.dtype, device=gradient.device)
+    return _batched(heads, to, own[:, None, :, None, None] * gradient)
+
+
+def _batched(output: Tensor, to: Sequence[Tensor], gradients: Tensor) -> list[Tensor]:
+    """Go back with several gradients, so many at once; what nothing leads to is left out as `[0]`."""
+    size = max(1, _AT_ONCE // max(output.numel(), to[0].numel()))
+    found = [
+        torch.autograd.grad(output, to, some, retain_graph=True, is_grads_batched=True, allow_unused=True)
+        for some in torch.split(gradients, size)
+    ]
+    return [
+        gradients.new_zeros(0) if parts[0] is None else torch.cat(parts) for parts in zip(*found, strict=True)
+    ]
 
 
 def _narrowed(gradient: Tensor, like: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import torch
 from einops import einsum
-from torch import Tensor, nn
+from torch import Tensor
 
 from patchgrid.engine.layout import Block
+from patchgrid.engine.linear import matrix
 
 Function = Callable[[Tensor], Tensor]
 
@@ -32,7 +33,7 @@ def of_each_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
     float32 `[pair, position, head, d_model]`.
     """
     heads, dim = change.shape[2:]
-    per_head = projection_matrix(block, heads * dim).float().view(heads, dim, -1)
+    per_head = _matrix(block, heads * dim).float().view(heads, dim, -1)
     projected = einsum(change, per_head, "pair position head dim, head dim width -> pair position head width")
     after = block.after_projection
     if after is None:
@@ -55,7 +56,7 @@ def of_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
     -------
     float32 `[copy, position, d_model]`.
     """
-    projected = change @ projection_matrix(block, change.shape[-1]).float()
+    projected = change @ _matrix(block, change.shape[-1]).float()
     after = block.after_projection
     if after is None:
         return projected * block.scale
@@ -64,22 +65,12 @@ def of_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
     return changed * block.scale
 
 
-def projection_matrix(block: Block, width: int) -> Tensor:
+def _matrix(block: Block, width: int) -> Tensor:
     """Give the matrix that takes `z`, `[head * head_dim]`, to what `Block.after_projection` takes."""
     module = block.projection._module  # noqa: SLF001 (the torch module itself: no trace is under way)
     if _enters_norm(block):
         return torch.eye(width, device=next(module.parameters()).device)
-    if type(module) is nn.Linear:
-        return module.weight.T
-    if type(module).__name__ == "Conv1D":
-        return module.weight  # type: ignore[no-any-return]
-    # Quantised weights, adapters: whatever it is, it is linear.
-    parameter = next(module.parameters())
-    dtype = parameter.dtype if parameter.is_floating_point() else torch.get_default_dtype()
-    unit = torch.eye(width, device=parameter.device, dtype=dtype)[None]
-    with torch.no_grad():
-        made: Tensor = module(unit) - module(torch.zeros_like(unit[:, :1]))
-    return made[0]
+    return matrix(module, width)
 
 
 def _enters_norm(block: Block) -> bool:
