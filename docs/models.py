@@ -126,19 +126,33 @@ def row(name: str, case: Case) -> tuple[str, ...]:
     )
     missing = [f"no `{site}`" for site in report.missing]
     skipped = [field.name for field in fields(Shortcuts) if not getattr(engine.shortcuts, field.name)]
-    inner = [site for site in ("q", "k", "v") if site in engine.layout.sites]
     return (
         f"`{report.model_type}`"
         + (f" ({name.removeprefix(report.model_type)[1:]})" if name in _VARIANTS else ""),
         HUB.get(report.model_type, ""),
         ", ".join(missing) or "all",
-        "/".join(inner) or "-",
+        "apart" if engine.graph.split else "whole",
+        ", ".join(f"`{method}`" for method in methods_not_had(case)) or "-",
         ", ".join(f"`{each}`" for each in skipped) or "-",
         f"{engine.self_check.error:.0e}",
         f"{slopes:.0e}",
         f"{hooks_error(case):.0e}",
         notes(FAMILIES[report.model_type], case),
     )
+
+
+def methods_not_had(case: Case) -> list[str]:
+    """Name the methods that the model refuses, each asked for what it is there for."""
+    from patchgrid.engine.errors import SpecError
+
+    refused = []
+    asked = {"atp*": ("q", "k"), "relp": ("z",), "ig": ("z",), "eap": ("edge",)}
+    for method, sites in asked.items():
+        try:
+            case.engine.attribute(case.pairs[:1], sites=sites, method=method)
+        except SpecError:
+            refused.append(method)
+    return refused
 
 
 def hooks_error(case: Case) -> float:
@@ -159,7 +173,8 @@ def hooks_error(case: Case) -> float:
 
 
 def _apart(found: Any, expected: Any) -> float:
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+    # The one query of a prompt of one token has nothing to choose from: its score is 0.
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-3))
 
 
 def notes(family: Family, case: Case) -> str:
@@ -183,7 +198,8 @@ def page(rows: list[tuple[str, ...]]) -> str:
         "type",
         "for example",
         "sites",
-        "q/k/v",
+        "attention's edges",
+        "methods not had",
         "shortcuts not taken",
         "parts",
         "slopes",
@@ -206,9 +222,15 @@ Made by `python docs/models.py` from tiny random models of transformers' own cod
 projection and its MLP. The examples on the hub are of the type; they were not run for this page. For any one
 model, `patchgrid model check MODEL` makes the checks on its own weights.
 
-- **sites**: of `resid_pre`, `z`, `attn_out`, `resid_mid`, `mlp_out`, `resid_post`. A parallel block has no
-  stream between attention and MLP. The experts' sum, shared experts included, is `mlp_out`. Where a model
+- **sites**: of `resid_pre`, `q`, `k`, `v`, `z`, `attn_out`, `resid_mid`, `mlp_post`, `mlp_out`,
+  `resid_post`. A parallel block has no stream between attention and MLP. Queries, keys and values are seen
+  where attention goes through transformers' attention interface; keys and values are those of key-value
+  heads. The experts' sum, shared experts included, is `mlp_out`; experts show no neurons. Where a model
   multiplies a branch before adding it, or norms it, `attn_out` and `mlp_out` are what is added.
+- **attention's edges**: `apart`, to each head's query, key and value; `whole`, one for each layer's
+  attention, where these are not seen or a gate reads the stream beside them.
+- **methods not had**: refused when asked for, with the reason. `atp*` of queries and keys needs a softmax
+  that it can compute anew to the last digits, `relp` activations and gates that are modules of their own.
 - **shortcuts not taken**: ways to compute less that the family's code does not allow (`head`: logits are
   scaled or capped behind it); found when a model is loaded. They change the speed, no number.
 - **parts**: largest error of input + attention + MLP against a block's output, as a share of it.

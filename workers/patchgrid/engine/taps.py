@@ -194,7 +194,8 @@ def _are_sole(model: Any, attentions: list[nn.Module], projections: list[nn.Modu
     ]
     handles += [projection.register_forward_pre_hook(note) for projection in projections]
     embedded = model.get_input_embeddings().register_forward_hook(
-        lambda _module, _args, output: output.detach().requires_grad_()
+        # A copy: CTRL writes into it, which a leaf of the graph would not bear.
+        lambda _module, _args, output: output.detach().requires_grad_().clone()
     )
     try:
         with torch.enable_grad():
