@@ -1,4 +1,4 @@
-"""What `queue.py` measures: chunks a second, the queue's share of the time, two workers, a large submit.
+"""What `queue.py` measures: chunks a second, what storing costs beside a GPU, two workers, a large submit.
 
 Workers are processes with one thread each, on a PostgreSQL and a Redis of our own (which sync every commit
 to the disk, as a real one does) or on an SQLite file.
@@ -50,8 +50,10 @@ _fork = multiprocessing.get_context("fork")
 
 @dataclass
 class Instant:
-    """An engine of a very small model that has its numbers at once."""
+    """An engine of a very small model that has its numbers at once, or after so many seconds."""
 
+    #: Slept for each chunk: the process does nothing meanwhile, as when a GPU computes.
+    seconds: float = 0.0
     provenance: Provenance = field(
         default_factory=lambda: Provenance(
             "instant", None, "c" * 64, "w" * 64, {"patchgrid": "0.1.0"}, "float32", "cpu", 0
@@ -71,6 +73,7 @@ class Instant:
             site: np.ones((LAYERS, 8, HEADS) if site in HEAD_SITES else (LAYERS, 8), np.float32)
             for site in sites
         }
+        time.sleep(self.seconds)
         on_batch(len(pairs))
         return [Measured(PairResult(scores, 1.0, -1.0, TOKENS, TOKENS)) for _ in pairs]
 
@@ -80,7 +83,8 @@ TOKENS = tuple(f" token{number}" for number in range(8))
 
 def work(url: str, broker: str | None, model: str, poll: float) -> None:
     """Be a worker; the body of a process."""
-    load = (lambda key: load_engine(key.model)) if Path(model).is_dir() else (lambda _key: Instant())
+    seconds = float(model.rpartition(" ")[2]) if model.startswith("after ") else 0.0
+    load = (lambda key: load_engine(key.model)) if Path(model).is_dir() else (lambda _key: Instant(seconds))
     settings = WorkerSettings(models=(model,), device="cpu", broker=broker, poll=poll)
     with Database.open(url) as database:
         Worker(database, settings, load=load).run()
@@ -167,25 +171,38 @@ def servers(folder: str) -> Iterator[Servers]:
         yield Servers(new_url, redis.url)
 
 
-def chunk_rates(there: Servers, numbers: Sequence[int], chunks: int, chunk_size: int) -> dict[str, float]:
-    """Work a job off with an instant engine; from its first claim to its end, by the database's clock."""
-    figures = {}
+def seconds_of_job(there: Servers, kind: str, number: int, model: str, chunks: int, chunk_size: int) -> float:
+    """Have so many workers work a job off; from its first claim to its end, by the database's clock."""
+    url = there.new_url(kind)
     pairs = [Pair(f"clean {index}", f"corrupted {index}", " a", " b") for index in range(chunks * chunk_size)]
+    with Database.open(url) as database, workers(url, number, model, broker=there.broker, poll=0.5):
+        job = submit(database, JobSpec(model, exact=0.0), pairs, chunk_size)
+        ring(there.broker, job.id)
+        record = finished(database, job)
+    assert record.started_at is not None
+    assert record.finished_at is not None
+    return record.finished_at - record.started_at
+
+
+def chunk_rates(there: Servers, numbers: Sequence[int], chunks: int, chunk_size: int) -> dict[str, float]:
+    """Work a job off with an instant engine."""
+    figures = {}
     for kind in ("SQLite", "PostgreSQL"):
         for number in numbers:
-            url = there.new_url(kind)
-            with (
-                Database.open(url) as database,
-                workers(url, number, "instant", broker=there.broker, poll=0.5),
-            ):
-                job = submit(database, JobSpec("instant", exact=0.0), pairs, chunk_size)
-                ring(there.broker, job.id)
-                record = finished(database, job)
-            assert record.started_at is not None
-            assert record.finished_at is not None
-            rate = chunks / (record.finished_at - record.started_at)
+            rate = chunks / seconds_of_job(there, kind, number, "instant", chunks, chunk_size)
             figures[f"{kind}, {number} workers (chunks/s)"] = rate
             say(f"{kind}, {number} workers (chunks/s)", rate)
+    return figures
+
+
+def engine_shares(there: Servers, seconds: float, chunks: int, chunk_size: int) -> dict[str, float]:
+    """Have one worker work a job off with an engine that takes its time; say what share of all it was."""
+    figures = {}
+    for kind in ("SQLite", "PostgreSQL"):
+        spent = seconds_of_job(there, kind, 1, f"after {seconds}", chunks, chunk_size)
+        name = f"{kind}, engine of {1000 * seconds:.0f} ms for {chunk_size} pairs, its share of the time"
+        figures[name] = seconds * chunks / spent
+        say(name, figures[name])
     return figures
 
 
@@ -288,6 +305,7 @@ def say(name: str, value: float) -> None:
 @click.option("--workers", "numbers", default="1,2,4,8,16", help="Numbers of worker processes.")
 @click.option("--chunks", default=2000, help="Chunks of the job for an instant engine; 0: not measured.")
 @click.option("--chunk-size", default=4, help="Pairs in each of them.")
+@click.option("--waited", default=300, help="Chunks for an engine that takes 30 ms; 0: not measured.")
 @click.option("--pairs", default=1000, help="Pairs of the job for the demo model; 0: not measured.")
 @click.option("--rounds", default=3, help="Rounds of it.")
 @click.option("--large", default=1_000_000, help="Pairs of the large submit; 0: not measured.")
@@ -299,6 +317,7 @@ def main(
     numbers: str,
     chunks: int,
     chunk_size: int,
+    waited: int,
     pairs: int,
     rounds: int,
     large: int,
@@ -325,8 +344,16 @@ def main(
             figures |= large_submit(there, folder, large)
         if chunks:
             figures |= chunk_rates(there, [int(each) for each in numbers.split(",")], chunks, chunk_size)
+        if waited:
+            figures |= engine_shares(there, 0.03, min(waited, 20) if quick else waited, 64)
         if pairs:
             figures |= end_to_end(there, folder, pairs, rounds)
     if json_file is not None:
-        setting = {"chunks": chunks, "chunk_size": chunk_size, "pairs": pairs, "large": large}
+        setting = {
+            "chunks": chunks,
+            "chunk_size": chunk_size,
+            "waited": waited,
+            "pairs": pairs,
+            "large": large,
+        }
         json_file.write_text(json.dumps({"setting": setting, "figures": figures}, indent=1) + "\n")

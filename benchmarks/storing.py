@@ -102,7 +102,7 @@ def store_totals(database: Database, job: JobRecord) -> None:
     """Do what finishing the last chunk does."""
     with database.write() as session:
         for site in job.spec.sites:
-            added = add_up(session, job.id, site, "whole")
+            added = add_up(session, job.id, site, "whole", "atp")
             assert added is not None
             row = {"job_id": job.id, "site": site, "kind": "whole", "data": pack_sums(added)}
             session.execute(tables.total.insert().values(row))

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from patchgrid.engine.families import FAMILIES
+from patchgrid.engine.structure import REFUSED
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,6 +79,16 @@ def test_the_page_of_commands_is_current() -> None:
         check=True,
     )
     assert done.stdout == (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_models_names_the_families_of_the_records() -> None:
+    """Run `python docs/models.py` when a record changes."""
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    table = text[: text.index("## Types without a record")]
+    assert set(re.findall(r"^\| `([a-z0-9_-]+)`", table, re.MULTILINE)) | {"gemma3"} == set(FAMILIES)
+    assert f"{len(FAMILIES)} families" in text
+    for model_type in REFUSED:
+        assert f"| `{model_type}` |" in text
 
 
 def test_the_architecture_names_files_that_are_there() -> None:

@@ -6,10 +6,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from patchgrid.cli import demo, health
 from support.commands import FinishedJob, patchgrid, refused, write_pairs
 from support.servers import Redis, free_port
+from support.vocabulary import build_tokenizer
 
 
 def test_model_check_tells_what_was_found(tiny_model: Path) -> None:
@@ -19,20 +21,52 @@ def test_model_check_tells_what_was_found(tiny_model: Path) -> None:
     facts = json.loads(result.stdout)
     assert (facts["model_type"], facts["layers"], facts["heads"]) == ("gpt2", 3, 4)
     assert facts["dtype"] == "float32"
+    assert (facts["kv_heads"], facts["head_dim"], facts["found_by"]) == (4, 8, "record")
     assert "resid_mid" in facts["sites"]
-    assert facts["self_check_error"] <= facts["self_check_allowed"]
-    assert facts["patching_identity_error"] < 1e-4
+    assert (facts["missing_sites"], all(facts["shortcuts"].values())) == ({}, True)
+    errors = {check["name"]: check["error"] for check in facts["checks"]}
+    assert set(errors) == {
+        "parts add up",
+        "slope of z, layer 1",
+        "slope of mlp_out, layer 1",
+        "slope of resid_pre, layer 0",
+        "patch of everything",
+    }
+    assert errors["patch of everything"] < 1e-4
+    assert all(check["ok"] for check in facts["checks"])
     assert facts["ok"] is True
+    text = patchgrid("model", "check", tiny_model)
+    assert text.stdout.count("  pass  ") == len(errors)
 
 
-def test_model_check_fails_where_patching_the_input_is_not_the_clean_run(
+def test_model_check_fails_where_scores_are_not_the_slopes(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model whose parts are not what they are taken for."""
-    monkeypatch.setattr("patchgrid.cli.model.patching_identity", lambda _engine: 0.5)
+    """Exit code 1; the check that failed is named."""
+    monkeypatch.setattr("patchgrid.engine.modelcheck._slope", lambda *_: 0.5)
     result = patchgrid("model", "check", tiny_model)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
+    assert "FAIL" in result.stdout
     assert "this model is not understood" in result.stderr
+    assert "slope of z, layer 1" in result.stderr
+    assert json.loads(patchgrid("model", "check", tiny_model, "--json").stdout)["ok"] is False
+
+
+def test_model_check_leaves_out_what_a_number_type_is_too_coarse_for(tiny_model: Path) -> None:
+    """bfloat16 cannot tell small steps apart: what would do is named, and nothing fails."""
+    result = patchgrid("model", "check", tiny_model, "--dtype", "bfloat16")
+    assert result.exit_code == 0
+    assert result.stdout.count("--dtype float32") == 3
+
+
+def test_model_check_refuses_a_model_without_attention(tmp_path: Path) -> None:
+    """Exit code 2, with what is missing."""
+    config = AutoConfig.for_model("mamba", vocab_size=80, hidden_size=32, state_size=4, num_hidden_layers=2)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    build_tokenizer().save_pretrained(tmp_path)
+    result = patchgrid("model", "check", tmp_path)
+    assert result.exit_code == 2
+    assert "no list of blocks with attention in each" in result.stderr
 
 
 def test_upgrade_and_check_of_a_sound_database(finished: FinishedJob) -> None:

@@ -229,7 +229,11 @@ MISTAKES = {
     "full disk": (("results", "export", "1", "-o", "/dev/full"), "No space left on device"),
     "picture's ending": (("results", "plot", "1", "-o", "a.gif"), ".png or .svg"),
     "picture": (("results", "plot", "1", "-o", "a.png", "--what", "head"), "did you mean 'heads'?"),
-    "no heads": (("results", "plot", "1", "-o", "a.png", "--site", "mlp_out"), "'mlp_out' has no heads"),
+    "no heads": (
+        ("results", "plot", "1", "-o", "a.png", "--what", "heads", "--site", "mlp_out"),
+        "'mlp_out' has no heads",
+    ),
+    "method of another job": (("results", "top", "1", "--method", "ig"), "unknown method of this job 'ig'"),
     "scatter of a pair": (
         ("results", "plot", "1", "-o", "a.png", "--what", "scatter", "--pair", "pair-1"),
         "a scatter plot is of all pairs",

@@ -24,6 +24,7 @@ def test_a_run_ends_with_the_top_components_and_the_verification(finished: Finis
         "Pearson",
         "Spearman",
         "slope",
+        "bias",
         "same",
         "sign",
         "top-k",

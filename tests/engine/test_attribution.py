@@ -12,20 +12,33 @@ from patchgrid.engine.errors import SpecError
 from patchgrid.engine.names import DIRECTIONS, METRICS
 from reference.patching import TokenPair
 from support.cases import ROUNDING, Case, assert_close
-from support.models import FAMILIES, LAYERS
+from support.models import EVERY, FAMILIES, each
+from support.shapes import LAYERS
 from support.vocabulary import token_id
 
 CaseOf = Callable[[str], Case]
-#: Families whose attention output is added to the residual stream as the projection made it.
-WITHOUT_POST_NORM = tuple(name for name in FAMILIES if name not in ("gemma2", "gemma3", "olmo2"))
-
-
 #: `kl` has no gradient at the clean run, from which `noise` starts.
-ASKED = [asked for asked in itertools.product(DIRECTIONS, METRICS) if asked != ("noise", "kl")]
+SETTINGS = [asked for asked in itertools.product(DIRECTIONS, METRICS) if asked != ("noise", "kl")]
+FEWER = [("denoise", "logit_diff"), ("noise", "logprob")]
+#: Families with a norm between the heads and what attention adds to the residual stream.
+NORMED = (
+    "afmoe",
+    "bitnet",
+    "exaone4",
+    "flex_olmo",
+    "gemma2",
+    "gemma3_text",
+    "glm4",
+    "hyperclovax",
+    "olmo2",
+    "olmo3",
+)
 
 
-@pytest.mark.parametrize(("direction", "metric"), ASKED)
-@pytest.mark.parametrize("family", [*FAMILIES, "demo_model"])
+@pytest.mark.parametrize(
+    ("family", "direction", "metric"),
+    [*each(SETTINGS, FEWER), *(("demo_model", *setting) for setting in SETTINGS)],
+)
 def test_scores_equal_the_reference(case_of: CaseOf, family: str, direction: str, metric: str) -> None:
     """Every site, layer, position and head of pairs of differing lengths scored in one call."""
     case = case_of(family)
@@ -72,7 +85,7 @@ def test_only_the_named_sites_are_scored(case_of: CaseOf) -> None:
         )
 
 
-@pytest.mark.parametrize("family", WITHOUT_POST_NORM)
+@pytest.mark.parametrize("family", [name for name in EVERY if name not in NORMED])
 def test_heads_add_up_to_attention(case_of: CaseOf, family: str) -> None:
     """The output projection is linear, so a layer's head scores sum to its attention score."""
     case = case_of(family)

@@ -11,7 +11,8 @@ import pytest
 from patchgrid.engine import Component, Engine, Pair, PairResult
 from patchgrid.engine.names import DIRECTIONS
 from support.cases import Case, assert_close, tiny_case, tokenize
-from support.models import CONTEXT, FAMILIES, save_model
+from support.models import FAMILIES, save_model
+from support.shapes import CONTEXT
 from support.vocabulary import build_tokenizer
 
 CaseOf = Callable[[str], Case]

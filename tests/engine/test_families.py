@@ -10,17 +10,28 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from patchgrid.engine import Component, Engine
 from patchgrid.engine.errors import ModelError, SpecError
 from support.cases import Case, assert_close, tiny_case
-from support.models import FAMILIES, HEADS, LAYERS, PARALLEL, save_model
+from support.models import EVERY, PARALLEL, save_model
 from support.vocabulary import VOCABULARY, build_tokenizer
 
 CaseOf = Callable[[str], Case]
+#: Key-value heads of families that name them each in its own way.
+KV_HEADS = {
+    "gpt2": 4,
+    "llama": 2,
+    "falcon": 1,
+    "falcon_alibi": 4,
+    "falcon_grouped": 2,
+    "gpt_bigcode": 1,
+    "dbrx": 2,
+}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_the_layout_is_the_model_s(case_of: CaseOf, family: str) -> None:
     """Layers and query heads are counted right, with fewer key-value heads or wider heads too."""
-    layout = case_of(family).engine.layout
-    assert (len(layout.blocks), layout.n_heads) == (LAYERS, HEADS)
+    case = case_of(family)
+    layout = case.engine.layout
+    assert (len(layout.blocks), layout.n_heads) == (case.layers, case.heads)
     assert layout.parallel == (family in PARALLEL)
 
 
@@ -34,7 +45,16 @@ def test_parallel_models_have_no_stream_between_attention_and_mlp(case_of: CaseO
         case.engine.patch(case.pairs, [Component("resid_mid", 0)])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
+def test_the_model_s_own_check_passes(case_of: CaseOf, family: str) -> None:
+    """Parts add up, three scores are slopes, and a patch of everything gives the source's metric."""
+    report = case_of(family).engine.check()
+    assert report.passed, [check for check in report.checks if not check.passed]
+    assert (report.found_by, report.kv_heads) == ("record", KV_HEADS.get(family, report.kv_heads))
+    assert set(report.missing) == ({"resid_mid"} if family in PARALLEL else set())
+
+
+@pytest.mark.parametrize("family", EVERY)
 def test_dropout_is_off(case_of: CaseOf, family: str) -> None:
     """Every tiny model's configuration has dropout; two calls give the very same scores."""
     case = case_of(family)
@@ -43,6 +63,43 @@ def test_dropout_is_off(case_of: CaseOf, family: str) -> None:
     first, second = (case.engine.attribute(case.pairs[:1])[0] for _ in range(2))
     for site, scores in first.scores.items():
         assert (second.scores[site] == scores).all(), site
+
+
+def test_training_flags_set_after_loading_change_nothing(case_of: CaseOf) -> None:
+    """Whoever holds the model may call `train()`: dropout would be scored as an effect."""
+    case = case_of("phi3")
+    expected = case.engine.attribute(case.pairs)
+    effects = case.engine.patch(case.pairs, [Component("z", 0)])
+    case.engine._model.envoy._module.train()
+    for result, plain in zip(case.engine.attribute(case.pairs), expected, strict=True):
+        for site, scores in plain.scores.items():
+            assert (result.scores[site] == scores).all(), site
+    case.engine._model.envoy._module.model.layers[1].train()
+    assert (case.engine.patch(case.pairs, [Component("z", 0)]) == effects).all()
+
+
+def test_dropout_that_no_flag_switches_off_is_refused(case_of: CaseOf) -> None:
+    """A run that is not the same twice would give prompts that are the same an effect."""
+    engine = case_of("llama").engine
+    mlp = engine._model.envoy._module.model.layers[1].mlp
+    handle = mlp.register_forward_hook(lambda _module, _args, output: torch.dropout(output, 0.2, train=True))
+    try:
+        with pytest.raises(ModelError, match="other numbers when run again"):
+            engine.with_shortcuts(engine.shortcuts)
+    finally:
+        handle.remove()
+
+
+def test_positions_that_are_the_same_in_both_prompts_have_no_effect(case_of: CaseOf) -> None:
+    """What lies before the first difference is the same in both runs, to the last bit."""
+    case = case_of("seed_oss")
+    case.engine._model.envoy._module.train()
+    [result] = case.engine.attribute(case.pairs[:1], sites=case.sites)
+    first = next(
+        at for at, (a, b) in enumerate(zip(result.tokens, result.corrupted_tokens, strict=True)) if a != b
+    )
+    for site, scores in result.scores.items():
+        assert not scores[:, :first].any(), site
 
 
 def test_a_model_whose_norm_follows_the_sum_is_refused(tmp_path: Path) -> None:

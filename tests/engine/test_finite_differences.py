@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from patchgrid.engine import Component
 from reference.patching import Reference
 from support.cases import Case, assert_close
-from support.models import FAMILIES
+from support.models import each
 
 CaseOf = Callable[[str], Case]
 Array = NDArray[np.float64]
@@ -21,6 +22,7 @@ STEPS = (2**-8, 2**-9)
 #: Relative error under which halving cannot be told from rounding.
 NOISE = 5e-3
 SETTINGS = [("denoise", "logit_diff"), ("denoise", "kl"), ("noise", "prob_diff"), ("noise", "logprob")]
+FEWER = [("denoise", "logit_diff"), ("noise", "logprob")]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,13 @@ def slopes_of(case_of: CaseOf) -> Callable[[str, str, str], dict[str, list[Array
     def get(family: str, direction: str, metric_name: str) -> dict[str, list[Array]]:
         if (family, direction) not in logits:
             case = case_of(family)
-            reference = Reference(case.model.double().model, case.token_pairs[PAIR], direction)
-            logits[family, direction] = (reference, {site: _steps(reference, site) for site in case.sites})
+            torch.set_default_dtype(torch.float64)  # XGLM makes a limit of its scores in it
+            try:
+                reference = Reference(case.model.double().model, case.token_pairs[PAIR], direction)
+                steps = {site: _steps(reference, site) for site in case.sites}
+            finally:
+                torch.set_default_dtype(torch.float32)
+            logits[family, direction] = (reference, steps)
         reference, by_site = logits[family, direction]
         metric = reference.metric(metric_name)
         before = float(metric(reference.base.logits.detach()))
@@ -57,8 +64,7 @@ def _steps(reference: Reference, site: str) -> list[list[Tensor]]:
     return [[reference.patched_logits(component, step) for component in chosen] for step in STEPS]
 
 
-@pytest.mark.parametrize(("direction", "metric"), SETTINGS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "direction", "metric"), each(SETTINGS, FEWER))
 def test_the_reference_is_the_limit_of_small_steps(
     case_of: CaseOf,
     slopes_of: Callable[..., dict[str, list[Array]]],
@@ -66,20 +72,20 @@ def test_the_reference_is_the_limit_of_small_steps(
     direction: str,
     metric: str,
 ) -> None:
-    """A one-sided difference's error halves with the step, and vanishes when the two are extrapolated."""
+    """A one-sided difference's error halves with the step, or better; the two extrapolated have none."""
     scores = case_of(family).references(direction)[PAIR].scores(metric)
     for site, (far, near) in slopes_of(family, direction, metric).items():
         exact = scores[site][:, -2:].reshape(-1)
         errors = [float(np.linalg.norm(slope - exact)) for slope in (far, near)]
         scale = float(np.linalg.norm(exact))
         assert_close(2 * near - far, exact, 5e-3, site)
+        # Where an error is all curvature of the third order, it falls to a quarter.
         # Below this the float32 arithmetic inside the norms drowns the error.
         if errors[0] > NOISE * scale:
-            assert 0.4 < errors[1] / errors[0] < 0.6, f"{site}: {errors}"
+            assert 0.2 < errors[1] / errors[0] < 0.6, f"{site}: {errors}"
 
 
-@pytest.mark.parametrize(("direction", "metric"), SETTINGS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "direction", "metric"), each(SETTINGS, FEWER))
 def test_scores_agree_with_finite_differences(
     case_of: CaseOf,
     slopes_of: Callable[..., dict[str, list[Array]]],

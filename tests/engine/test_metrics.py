@@ -12,7 +12,7 @@ import torch
 from patchgrid.engine import Component, Pair, TokenText
 from patchgrid.engine.errors import PairError
 from support.cases import Case, assert_close, tiny_case
-from support.models import CONTEXT
+from support.shapes import CONTEXT
 from support.vocabulary import token_id
 
 CaseOf = Callable[[str], Case]
@@ -27,7 +27,7 @@ def log_probabilities(case: Case, prompt: str) -> torch.Tensor:
 
 def test_metrics_are_what_they_are_called(case_of: CaseOf) -> None:
     """Each metric of both prompts, worked out here from the model's own probabilities."""
-    case = case_of("gemma3")
+    case = case_of("gemma3_text")
     pair = case.pairs[4]
     correct, incorrect = (
         [token_id(" and"), token_id(" then")],

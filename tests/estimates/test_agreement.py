@@ -11,7 +11,7 @@ from scipy import stats
 
 from patchgrid.estimates import Agreement, Sums, agreement, site_agreement, top_overlap
 
-FIGURES = ("pearson", "slope", "intercept", "sign_agreement")
+FIGURES = ("pearson", "slope", "intercept", "sign_agreement", "bias")
 
 
 def cells(count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

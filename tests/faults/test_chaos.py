@@ -98,7 +98,7 @@ class Chaos:
             pid = self.rng.choice(self.fleet.pids)
             if self.fleet.freeze(pid):
                 held = self.work.held_by(pid)
-                if self.work.state() == "done" or (held is not None and held.attempts < MAX_ATTEMPTS):
+                if self.work.state() == "done" or (held and max(row.attempts for row in held) < MAX_ATTEMPTS):
                     return pid
                 self.fleet.send(pid, signal.SIGCONT)
 

@@ -17,7 +17,7 @@ from support.standin import make_pairs
 
 #: Seconds from a kill that a chunk may take beyond its lease.
 RECOVERY = 10
-POINTS = ("claimed", "computing", "before commit", "committed")
+POINTS = ("claimed", "computing", "before commit", "in commit", "committed")
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Kill:
 
     #: When, by the database's clock.
     at: float
-    #: The pairs it held, or None.
-    held: range | None
+    #: The pairs it held.
+    held: frozenset[int]
 
 
 def kill_one(work: Trial, fleet: Fleet, rng: random.Random) -> Kill | None:
@@ -41,7 +41,7 @@ def kill_one(work: Trial, fleet: Fleet, rng: random.Random) -> Kill | None:
         return None
     held = work.held_by(pid)
     # On a busy machine most workers are about to start: kills shall meet those at work, too.
-    spared = rng.random() < 0.8 if held is None else held.attempts >= MAX_ATTEMPTS
+    spared = any(row.attempts >= MAX_ATTEMPTS for row in held) if held else rng.random() < 0.8
     if spared:
         fleet.send(pid, signal.SIGCONT)
         return None
@@ -49,7 +49,7 @@ def kill_one(work: Trial, fleet: Fleet, rng: random.Random) -> Kill | None:
         at = session.scalar(select(now()))
     assert at is not None
     fleet.kill(pid)
-    return Kill(at, None if held is None else range(held.first, held.last))
+    return Kill(at, frozenset(index for row in held for index in range(row.first, row.last)))
 
 
 def kill_at_random(work: Trial, fleet: Fleet, count: int, rng: random.Random) -> list[Kill]:
@@ -70,7 +70,7 @@ def assert_recovered(work: Trial, kills: Sequence[Kill], lease: float) -> None:
     """
     last: dict[int, float] = {}
     for killed in kills:
-        for index in killed.held or ():
+        for index in killed.held:
             last[index] = killed.at
     whole = [row for row in work.rows() if row.last - row.first == work.job.chunk_size]
     took = [row.finished_at - last[row.first] for row in whole if row.first in last]
@@ -135,7 +135,7 @@ def assert_kills_at_points_lose_nothing(
         for point in points
     ]
     with trial(url, folder, make_pairs(2 * chunks)) as work:
-        fleet = make_fleet(url, workers, lease=3.0)
+        fleet = make_fleet(url, workers, lease=3.0, pair_seconds=0.01)
         fleet.next_options = list(told)
         with fleet:
             work.wait_until_over(fleet)
@@ -147,7 +147,7 @@ def assert_kills_at_points_lose_nothing(
 def test_kills_at_points_lose_nothing_and_repeat_nothing(
     url: str, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
-    """Twice after the claim, in the computing, before the commit and after it."""
+    """Twice after the claim, in the computing, before the commit, within it and after it."""
     assert_kills_at_points_lose_nothing(url, tmp_path, make_fleet, POINTS, chunks=60, workers=4, kills=2)
 
 

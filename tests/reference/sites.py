@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,14 +22,14 @@ class Places:
     blocks: str
     #: Its output is what attention adds to the residual stream.
     attn_out: str
-    #: Its output is what the MLP adds to the residual stream.
-    mlp_out: str
+    #: Its output is what the MLP adds to the residual stream; None: what the block adds to `resid_mid`.
+    mlp_out: str | None
     #: The attention's output projection, whose input is the heads side by side.
     projection: str
     #: Its input is the residual stream between attention and MLP; None where they run in parallel.
     after_attention: str | None
-    #: Its input is the neurons' activations.
-    down: str
+    #: The configuration's own factor, by which both are multiplied before they are added.
+    factor: str | None = None
 
 
 _LLAMA = Places(
@@ -38,42 +38,172 @@ _LLAMA = Places(
     "mlp.down_proj",
     "self_attn.o_proj",
     "post_attention_layernorm",
-    "mlp.down_proj",
 )
+#: The experts' sum is what the module of the mixture gives.
+_MIXTURE = replace(_LLAMA, mlp_out="mlp")
 _POST_NORM = ("post_attention_layernorm", "post_feedforward_layernorm", "self_attn.o_proj")
-_GEMMA = Places("model.layers", *_POST_NORM, "pre_feedforward_layernorm", "mlp.down_proj")
+_GEMMA = Places("model.layers", *_POST_NORM, "pre_feedforward_layernorm")
+_OLMO2 = Places("model.layers", *_POST_NORM, "mlp")
+_COHERE = replace(_LLAMA, after_attention=None)
 _NEOX = ("gpt_neox.layers", "attention.dense", "mlp.dense_4h_to_h", "attention.dense")
-_OPT = Places(
-    "model.decoder.layers", "self_attn.out_proj", "fc2", "self_attn.out_proj", "final_layer_norm", "fc2"
+_OPT = Places("model.decoder.layers", "self_attn.out_proj", "fc2", "self_attn.out_proj", "final_layer_norm")
+_GPT2 = Places("transformer.h", "attn.c_proj", "mlp.c_proj", "attn.c_proj", "ln_2")
+_GPTJ = Places("transformer.h", "attn.out_proj", "mlp.fc_out", "attn.out_proj", None)
+_GLM4 = Places(
+    *("model.layers", "post_self_attn_layernorm", "post_mlp_layernorm", "self_attn.o_proj"),
+    "post_attention_layernorm",
 )
+_GRANITE = replace(_LLAMA, factor="residual_multiplier")
+_FALCON = (*("transformer.h", "self_attention.dense", "mlp.dense_4h_to_h", "self_attention.dense"),)
+_NORMS_AFTER = {"attn_out": "post_attention_layernorm", "mlp_out": "post_mlp_layernorm"}
 
 _PLACES = {
-    "gpt2": Places("transformer.h", "attn.c_proj", "mlp.c_proj", "attn.c_proj", "ln_2", "mlp.c_proj"),
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
-    "phi3": _LLAMA,
+    "afmoe": replace(_LLAMA, **_NORMS_AFTER, after_attention="pre_mlp_layernorm"),
+    "apertus": replace(_LLAMA, after_attention="feedforward_layernorm"),
+    "biogpt": replace(_OPT, blocks="biogpt.layers"),
+    "bitnet": replace(_LLAMA, projection="self_attn.attn_sub_norm"),
+    "bloom": Places(*_FALCON, "post_attention_layernorm"),
+    "codegen": _GPTJ,
+    "cohere": _COHERE,
+    "cohere2": _COHERE,
+    "ctrl": Places(
+        "transformer.h", "multi_head_attention.dense", "ffn.2", "multi_head_attention.dense", "layernorm2"
+    ),
+    "dbrx": Places(
+        *("transformer.blocks", "norm_attn_norm.attn.out_proj", "ffn", "norm_attn_norm.attn.out_proj"),
+        "norm_attn_norm.norm_2",
+    ),
+    "deepseek_v2": _MIXTURE,
+    "deepseek_v3": _MIXTURE,
+    "ernie4_5_moe": _MIXTURE,
+    "exaone4": _OLMO2,
+    "exaone_moe": _MIXTURE,
+    "falcon_parallel": Places(*_FALCON, None),
+    "falcon": Places(*_FALCON, "post_attention_layernorm"),
+    "flex_olmo": _OLMO2,
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
-    "olmo2": Places("model.layers", *_POST_NORM, "mlp", "mlp.down_proj"),
-    "gpt_neox": Places(*_NEOX, None, "mlp.dense_4h_to_h"),
-    "gpt_neox_serial": Places(*_NEOX, "post_attention_layernorm", "mlp.dense_4h_to_h"),
-    "phi": Places("model.layers", "self_attn.dense", "mlp.fc2", "self_attn.dense", None, "mlp.fc2"),
+    "glm4": _GLM4,
+    "glm4_moe": _MIXTURE,
+    "gpt2": _GPT2,
+    "gpt_bigcode": _GPT2,
+    "gpt_neo": Places(
+        "transformer.h", "attn.attention.out_proj", "mlp.c_proj", "attn.attention.out_proj", "ln_2"
+    ),
+    "gpt_neox": Places(*_NEOX, "post_attention_layernorm"),
+    "gpt_neox_parallel": Places(*_NEOX, None),
+    "gpt_oss": _MIXTURE,
+    "gptj": _GPTJ,
+    "granite": _GRANITE,
+    "granite_swa": _GRANITE,
+    "granitemoe": replace(_GRANITE, mlp_out="block_sparse_moe"),
+    "granitemoeshared": replace(_GRANITE, mlp_out=None),
+    "hunyuan_v1_moe": _MIXTURE,
+    "hyperclovax": replace(_GRANITE, attn_out="post_norm1", mlp_out="post_norm2"),
+    "llama4_text": replace(_LLAMA, mlp_out="feed_forward"),
+    "minicpm3": replace(_LLAMA, factor="scale_depth / sqrt(num_hidden_layers)"),
+    "minimax_m2": _MIXTURE,
+    "mixtral": _MIXTURE,
+    "modernbert-decoder": Places("model.layers", "attn.Wo", "mlp.Wo", "attn.Wo", "mlp_norm"),
+    "mpt": Places("transformer.blocks", "attn.out_proj", "ffn.down_proj", "attn.out_proj", "norm_2"),
+    "nanochat": replace(_LLAMA, mlp_out="mlp.fc2"),
+    "nemotron": _LLAMA,
+    "olmo2": _OLMO2,
+    "olmo3": _OLMO2,
+    "olmoe": _MIXTURE,
     "opt": _OPT,
+    "persimmon": Places(
+        *("model.layers", "self_attn.dense", "mlp.dense_4h_to_h", "self_attn.dense"),
+        "post_attention_layernorm",
+    ),
+    "phi": Places("model.layers", "self_attn.dense", "mlp.fc2", "self_attn.dense", None),
+    "phimoe": _MIXTURE,
+    "qwen2_moe": _MIXTURE,
+    "qwen3_moe": _MIXTURE,
+    "stablelm_parallel": _COHERE,
+    "starcoder2": replace(_LLAMA, mlp_out="mlp.c_proj"),
+    "vaultgemma": replace(_LLAMA, after_attention="pre_feedforward_layernorm"),
+    "xglm": replace(_OPT, blocks="model.layers"),
+    **dict.fromkeys(
+        (
+            *("arcee", "cwm", "ernie4_5", "gemma", "glm", "helium", "hunyuan_v1_dense", "jais2", "llama"),
+            *("ministral", "ministral3", "mistral", "olmo", "phi3", "qwen2", "qwen3"),
+            *("seed_oss", "smollm3", "stablelm", "youtu"),
+        ),
+        _LLAMA,
+    ),
+}
+#: What makes attention and MLP of a family read the same input.
+_SWITCHES = {
+    "falcon": "parallel_attn",
+    "gpt_neox": "use_parallel_residual",
+    "stablelm": "use_parallel_residual",
 }
 
 
 def places(model: Any) -> Places:
     """Find the family's places from the model's configuration."""
-    serial = model.config.model_type == "gpt_neox" and not model.config.use_parallel_residual
-    return _PLACES["gpt_neox_serial" if serial else model.config.model_type]
+    config = model.config
+    parallel = getattr(config, _SWITCHES.get(config.model_type, ""), False)
+    return _PLACES[f"{config.model_type}_parallel" if parallel else config.model_type]
+
+
+def factor(model: Any) -> float:
+    """What attention and MLP give is multiplied by this before it is added."""
+    config, name = model.config, places(model).factor
+    if name is None:
+        return 1.0
+    if "sqrt" in name:
+        return float(config.scale_depth / config.num_hidden_layers**0.5)
+    return float(getattr(config, name))
+
+
+#: The projection that neurons go through, where it is not the one of Llama's MLP.
+_DOWN = {
+    "biogpt": "fc2",
+    "bloom": "mlp.dense_4h_to_h",
+    "codegen": "mlp.fc_out",
+    "falcon": "mlp.dense_4h_to_h",
+    "gpt2": "mlp.c_proj",
+    "gpt_bigcode": "mlp.c_proj",
+    "gpt_neo": "mlp.c_proj",
+    "gpt_neox": "mlp.dense_4h_to_h",
+    "gptj": "mlp.fc_out",
+    "modernbert-decoder": "mlp.Wo",
+    "mpt": "ffn.down_proj",
+    "nanochat": "mlp.fc2",
+    "opt": "fc2",
+    "persimmon": "mlp.dense_4h_to_h",
+    "phi": "mlp.fc2",
+    "starcoder2": "mlp.c_proj",
+    "xglm": "fc2",
+}
+#: Families whose attention calls no function of transformers' table.
+_NO_TABLE = ("bloom", "codegen", "falcon", "gpt_neo", "gptj", "mpt", "xglm")
 
 
 def sites(model: Any) -> tuple[str, ...]:
     """Name the sites that this model has."""
-    known = ("resid_pre", "q", "k", "v", "z", "attn_out", "mlp_post", "mlp_out", "resid_post")
-    return known if places(model).after_attention is None else (*known, "resid_mid")
+    absent = set()
+    if places(model).after_attention is None:
+        absent.add("resid_mid")
+    if model.config.model_type in _NO_TABLE:
+        absent |= {"q", "k", "v"}
+    if not all(_has(block, _down(model)) for block in model.get_submodule(places(model).blocks)):
+        absent.add("mlp_post")
+    known = ("resid_pre", "q", "k", "v", "z", "attn_out", "resid_mid", "mlp_post", "mlp_out", "resid_post")
+    return tuple(site for site in known if site not in absent)
+
+
+def _down(model: Any) -> str:
+    return _DOWN.get(model.config.model_type, "mlp.down_proj")
+
+
+def _has(block: Any, path: str) -> bool:
+    try:
+        return block.get_submodule(path) is not None
+    except AttributeError:
+        return False
 
 
 def _first(value: Any) -> Tensor:
@@ -87,38 +217,75 @@ def visiting(model: Any, visitor: Visitor, only: int | None = None) -> Iterator[
     The tensor is the one that all later computation reads, so writing into it is patching it, and its
     gradient is the whole gradient. `by_position` gives it its axes.
     """
-    where = places(model)
-    handles: list[Any] = []
-
-    def on_input(block: Any, path: str, site: str, layer: int) -> None:
-        def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            visitor(site, layer, args[0] if args else kwargs["hidden_states"])
-
-        handles.append(block.get_submodule(path).register_forward_pre_hook(hook, with_kwargs=True))
-
-    def on_output(block: Any, path: str, site: str, layer: int) -> None:
-        def hook(_module: Any, _args: Any, output: Any) -> None:
-            visitor(site, layer, _first(output))
-
-        handles.append(block.get_submodule(path).register_forward_hook(hook))
-
+    where, own = places(model), sites(model)
+    hooks = _Hooks(visitor, factor(model))
     for layer, block in enumerate(model.get_submodule(where.blocks)):
         if only not in (None, layer):
             continue
-        on_input(block, "", "resid_pre", layer)
-        on_input(block, where.projection, "z", layer)
-        on_output(block, where.attn_out, "attn_out", layer)
+        hooks.on_input(block, "", "resid_pre", layer)
+        hooks.on_input(block, where.projection, "z", layer)
+        hooks.on_output(block, where.attn_out, "attn_out", layer)
         if where.after_attention is not None:
-            on_input(block, where.after_attention, "resid_mid", layer)
-        on_input(block, where.down, "mlp_post", layer)
-        on_output(block, where.mlp_out, "mlp_out", layer)
-        on_output(block, "", "resid_post", layer)
+            hooks.on_input(block, where.after_attention, "resid_mid", layer)
+        if "mlp_post" in own:
+            hooks.on_input(block, _down(model), "mlp_post", layer)
+        if where.mlp_out is None:
+            hooks.on_rest(block, layer)
+        else:
+            # A mixture's first blocks may be dense.
+            mlp = where.mlp_out if _has(block, where.mlp_out) else "mlp.down_proj"
+            hooks.on_output(block, mlp, "mlp_out", layer)
+        hooks.on_output(block, "", "resid_post", layer)
     try:
-        with _visiting_attention(model, visitor, only):
+        with _visiting_attention(model, visitor, only) if "q" in own else nullcontext():
             yield
     finally:
-        for handle in handles:
+        for handle in hooks.handles:
             handle.remove()
+
+
+class _Hooks:
+    """Hooks that show a visitor what modules take and give."""
+
+    def __init__(self, visitor: Visitor, scale: float) -> None:
+        self.handles: list[Any] = []
+        self._visitor, self._scale = visitor, scale
+        #: The last block's stream between attention and MLP.
+        self._middle: list[Tensor] = []
+
+    def on_input(self, block: Any, path: str, site: str, layer: int) -> None:
+        def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            taken = args[0] if args else kwargs["hidden_states"]
+            self._visitor(site, layer, taken)
+            if site == "resid_mid":
+                self._middle = [taken]
+
+        self.handles.append(block.get_submodule(path).register_forward_pre_hook(hook, with_kwargs=True))
+
+    def on_output(self, block: Any, path: str, site: str, layer: int) -> None:
+        scale = 1.0 if site == "resid_post" else self._scale
+
+        def hook(_module: Any, _args: Any, output: Any) -> Any:
+            added = _first(output) if scale == 1 else _first(output) * scale
+            self._visitor(site, layer, added)
+            if site == "resid_post":
+                return None
+            # Falcon writes into what its MLP gave: that must not reach what was seen.
+            given = added.clone() if scale == 1 else added / scale
+            return (given, *output[1:]) if isinstance(output, tuple) else given
+
+        self.handles.append(block.get_submodule(path).register_forward_hook(hook))
+
+    def on_rest(self, block: Any, layer: int) -> None:
+        """Show what a block adds to its `resid_mid`."""
+
+        def hook(_module: Any, _args: Any, output: Any) -> Any:
+            [middle] = self._middle
+            added = _first(output) - middle
+            self._visitor("mlp_out", layer, added)
+            return middle + added
+
+        self.handles.append(block.register_forward_hook(hook))
 
 
 @contextmanager

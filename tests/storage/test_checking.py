@@ -29,10 +29,10 @@ from support.storage_backends import run_job, submit_job
         (exact.update().where(exact.c.pair_index == 9).values(pair_index=77), "rows of table exact"),
         (sums.update().where(sums.c.chunk_id == 2).values(data=b"PGB1"), "sums of chunk 2, z, job 1"),
         (scores.update().where(scores.c.chunk_id == 3).values(data=b""), "scores of chunk 3, mlp_out, job 1"),
-        (total.update().where(total.c.site == "z").values(data=b"PGB1"), "total of job 1, z (whole)"),
+        (total.update().where(total.c.site == "z").values(data=b"PGB1"), "total of job 1, z (whole, atp)"),
         (
             sums.delete().where(sums.c.chunk_id == 2, sums.c.kind == "aligned"),
-            "total of job 1, mlp_out (aligned)",
+            "total of job 1, mlp_out (aligned, atp)",
         ),
     ],
 )

@@ -215,7 +215,8 @@ def test_warnings_are_counted(database: Database) -> None:
 
 def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Database) -> None:
     """Its provenance too, once no other job has the same."""
-    first, second = submit_job(database, 5), submit_job(database, 6)
+    spec = make_spec(method="atp,relp")
+    first, second = submit_job(database, 5, spec=spec), submit_job(database, 6, spec=spec)
     run_job(database, first)
     run_job(database, second)
     with database.write() as session:

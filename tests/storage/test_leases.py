@@ -1,14 +1,15 @@
 """Chunks are computed once, whatever becomes of the workers."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
-from patchgrid.storage import Database, checking, jobs, leases, tables
+from patchgrid.storage import Database, checking, control, jobs, leases, tables
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import chunk_result
-from support.leasing import chunks, claim, everything, fail, finish, nothing_to_claim
+from support.leasing import chunks, claim, everything, fail, finish, note_computed, nothing_to_claim
 from support.storage_backends import run_chunk, run_job, submit_job
 
 
@@ -210,6 +211,83 @@ def test_a_worker_that_lost_sight_of_its_claim_frees_it(database: Database) -> N
     assert finish(database, job, again)
     assert finish(database, job, others)
     assert run_job(database, job).state == "done"
+
+
+def test_a_worker_that_lost_sight_of_its_claim_keeps_what_it_measured(database: Database) -> None:
+    """The chunk that it is about to hand in is none of those that it does not know of."""
+    job = submit_job(database, 8)
+    measured, unseen = claim(database, "one"), claim(database, "one")
+    assert note_computed(database, measured)
+    with database.write() as session:
+        assert leases.release_own(session, "one", keep=measured) == 1
+    assert finish(database, job, measured)
+    assert not finish(database, job, unseen)
+    assert run_job(database, job).state == "done"
+
+
+def test_a_measured_chunk_whose_worker_is_lost_counts_no_attempt(database: Database) -> None:
+    """However often: it is taken over as it was, whole; and then alone, so that it happens once."""
+    job = submit_job(database, 4)
+    for epoch in range(1, leases.MAX_ATTEMPTS + 3):
+        lease = claim(database, seconds=0)
+        assert (lease.epoch, lease.attempts, lease.careful) == (epoch, 1, False)
+        assert (lease.takeover, lease.suspect) == (epoch > 1, epoch > 1)
+        assert note_computed(database, replace(lease, takeover=False))
+        assert chunks(database, job) == [(0, 4, "leased", 0)]
+    assert not finish(database, job, lease := replace(lease, epoch=1))
+    assert finish(database, job, replace(lease, epoch=epoch))
+    assert chunks(database, job) == [(0, 4, "done", 1)]
+
+
+def test_a_measured_chunk_that_fails_after_all_counts_its_attempt(database: Database) -> None:
+    """Its results may be what cannot be stored."""
+    job = submit_job(database, 4)
+    lease = claim(database)
+    assert note_computed(database, lease)
+    assert fail(database, lease)
+    assert chunks(database, job) == [(0, 4, "pending", 1)]
+    again = claim(database)
+    assert (again.attempts, again.careful, again.suspect) == (2, True, True)
+
+
+def test_a_chunk_that_was_tried_before_is_not_noted_as_measured(database: Database) -> None:
+    """Its attempt counts until it is stored."""
+    submit_job(database, 4)
+    fail(database, claim(database))
+    again = claim(database)
+    with pytest.raises(ValueError, match="was tried before"):
+        note_computed(database, again)
+
+
+def test_a_measured_chunk_may_be_handed_back_paused_and_cancelled(database: Database) -> None:
+    """As any other: no attempt counts, and what is late is refused."""
+    job = submit_job(database, 8)
+    first = claim(database, "dead")
+    assert note_computed(database, first)
+    with database.write() as session:
+        assert leases.release(session, first)
+    assert chunks(database, job)[0] == (0, 4, "pending", 0)
+    again = claim(database, "dead")
+    assert note_computed(database, again)
+    with database.write() as session:
+        assert leases.release_dead(session, lambda _worker: False) == 1
+    assert chunks(database, job)[0] == (0, 4, "pending", 0)
+    third, fourth = claim(database), claim(database, seconds=0)
+    assert note_computed(database, third)
+    assert note_computed(database, fourth)
+    with database.write() as session:
+        control.pause(session, job.id)
+    assert nothing_to_claim(database)
+    assert chunks(database, job) == [(0, 4, "leased", 0), (4, 8, "held", 0)]
+    assert finish(database, job, third)
+    with database.write() as session:
+        control.unpause(session, job.id)
+    last = claim(database)
+    assert (last.first, last.attempts) == (4, 1)
+    with database.write() as session:
+        control.cancel(session, job.id)
+    assert not note_computed(database, last)
+    assert chunks(database, job) == [(0, 4, "done", 1), (4, 8, "cancelled", 1)]
 
 
 def test_the_wait_for_a_chunk_is_known(database: Database) -> None:

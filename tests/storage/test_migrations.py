@@ -11,8 +11,20 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, select, text
 
-from patchgrid.storage import Database, checking, errors, jobs, leases, schema, tables
+from patchgrid.storage import (
+    Database,
+    checking,
+    components,
+    errors,
+    jobs,
+    leases,
+    pairview,
+    schema,
+    tables,
+    verification,
+)
 from patchgrid.storage._connection import for_writing
+from support.chunk_results import make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
 
 MIGRATIONS = Path(schema.__file__).parent / "migrations"
@@ -210,3 +222,45 @@ def test_a_database_from_before_the_cluster_goes_on_where_it_was(database: Datab
             ids = session.scalars(select(chunk.c.id).where(chunk.c.job_id == later.id)).all()
         assert min(ids) > 3 + 10
     assert checking.check(url).problems == ()
+
+
+def test_a_job_from_before_there_were_several_methods_goes_on(database: Database, url: str) -> None:
+    """Its sums, totals and scores are by the one method there was; what is added later adds up with them."""
+    done = run_job(database, submit_job(database, 8, key="done"))
+    begun = submit_job(database, 12, key="begun")
+    run_chunk(database, begun)
+    with database.read() as session:
+        rows = components.components(session, done)
+        view = pairview.pair(session, done, 5)
+    with migrated(database, "0003") as connection:
+        inspected = inspect(connection)
+        for table in ("sums", "total", "scores"):
+            assert "method" not in inspected.get_pk_constraint(table)["constrained_columns"]
+        assert {"cost", "method_score"}.isdisjoint(table_names(connection))
+    database.close()
+    assert schema.upgrade(url) == ("0003", schema.REVISIONS[-1])
+    with Database.open(url) as upgraded:
+        run_job(upgraded, begun)
+        with upgraded.read() as session:
+            for table in (tables.sums, tables.total, tables.scores):
+                assert set(session.scalars(select(table.c.method))) == {"atp"}
+            assert components.components(session, done) == rows
+            assert pairview.pair(session, done, 5).top == view.top
+            assert verification.cost(session, done).exact is None
+            together = components.components(session, jobs.get(session, begun.id))
+        alone = run_job(upgraded, submit_job(upgraded, 12, key="alone"))
+        with upgraded.read() as session:
+            assert together == components.components(session, alone)
+    assert checking.check(url).problems == ()
+
+
+def test_of_several_methods_an_older_version_gets_the_first(database: Database) -> None:
+    """Downgrading leaves what the older tables can hold."""
+    spec = make_spec(method="relp,atp")
+    job = run_job(database, submit_job(database, 8, spec=spec))
+    with database.read() as session:
+        rows = components.components(session, job, method="relp")
+        stored = session.scalars(select(tables.sums.c.data).where(tables.sums.c.method == "relp")).all()
+    assert rows
+    with migrated(database, "0003") as connection:
+        assert sorted(connection.scalars(text("SELECT data FROM sums"))) == sorted(stored)

@@ -4,10 +4,22 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from patchgrid.storage import Database, StorageError, _connection, checking, components, errors, jobs, leases
+from patchgrid.storage import (
+    Database,
+    StorageError,
+    _connection,
+    checking,
+    components,
+    control,
+    errors,
+    jobs,
+    leases,
+    tables,
+)
+from patchgrid.storage._dialects import now
 from patchgrid.storage.sql import query_readonly
 from support.chunk_results import chunk_result
 from support.leasing import claim, finish, nothing_to_claim
@@ -159,7 +171,7 @@ def test_a_job_whose_last_chunks_were_finished_side_by_side_is_closed(server: Da
     assert nothing_to_claim(server, models=["a/model"])
     with server.read() as session:
         assert jobs.get(session, job.id).state == "done"
-        assert components.job_sums(session, job.id, "z", "whole") is not None
+        assert components.job_sums(session, job, "z", "whole") is not None
     assert checking.check(server.url).problems == ()
 
 
@@ -176,13 +188,46 @@ def test_commits_of_one_job_do_not_wait_for_each_other(server: Database) -> None
     assert run_job(server, job).state == "done"
 
 
+def test_extending_leases_waits_for_no_commit(server: Database) -> None:
+    """One that is being finished is let be, so that others are extended in time."""
+    job = submit_job(server, 12)
+    one, two = claim(server), claim(server, seconds=1)
+    with Database.open(server.url, timeout=0.5) as other, server.write() as slow:
+        assert leases.finish(slow, one, chunk_result(job, one))
+        with other.write() as session:
+            assert leases.extend(session, one)
+            assert leases.extend(session, two)
+    with server.write() as session:
+        assert not leases.extend(session, one)
+        left = session.scalar(
+            select(tables.chunk.c.lease_until - now()).where(tables.chunk.c.id == two.chunk_id)
+        )
+    assert left is not None
+    assert left > 30
+    assert run_job(server, job).state == "running", "the other chunk is still held"
+
+
+def test_a_claim_beside_a_measured_chunk_waits_for_no_other(server: Database) -> None:
+    """Whatever else is locked: a pause in the middle, or another's commit."""
+    job, other = submit_job(server, 8, key="one"), submit_job(server, 8, key="other")
+    measured = claim(server, job_id=other.id)
+    with Database.open(server.url, timeout=0.5) as here, server.write() as slow:
+        control.pause(slow, job.id)
+        with here.write() as session:
+            assert leases.note_computed(session, measured)
+            lease = leases.claim(session, "worker", models=["a/model"])
+        assert lease is not None
+        assert lease.job_id == other.id
+    assert finish(server, other, measured)
+
+
 def test_blobs_are_stored_as_they_are(server: Database) -> None:
     """Trying to compress them would take longer than all else."""
     with server.read() as session:
         of_blobs = (
             "SELECT attrelid::regclass::text FROM pg_attribute WHERE attname = 'data' AND attstorage = 'e'"
         )
-        assert set(session.scalars(text(of_blobs))) == {"sums", "scores", "total", "pilot"}
+        assert set(session.scalars(text(of_blobs))) == {"sums", "scores", "total", "pilot", "mean"}
 
 
 def test_a_server_that_goes_away_during_a_query_is_told_as_such(

@@ -112,8 +112,8 @@ def test_a_finished_jobs_totals_are_its_chunks_sums(database: Database) -> None:
     with database.read() as session:
         for site in job.spec.sites:
             for kind in sums.KINDS:
-                total = components.job_sums(session, job.id, site, kind)
-                added = sums.add_up(session, job.id, site, kind)
+                total = components.job_sums(session, job, site, kind)
+                added = sums.add_up(session, job.id, site, kind, "atp")
                 assert total is not None
                 assert added is not None
                 np.testing.assert_array_equal(total.values, added.values)
@@ -180,7 +180,7 @@ def test_verification_agrees_with_the_cells(database: Database) -> None:
             assert (row.site, row.n, row.spearman_n) == (site, wanted.n, wanted.n)
             for name in ("pearson", "spearman", "slope", "intercept", "sign_agreement"):
                 assert getattr(row, name) == pytest.approx(getattr(wanted, name)), name
-            total = components.job_sums(session, job.id, site, "whole")
+            total = components.job_sums(session, job, site, "whole")
             assert total is not None
             estimates = estimate(total)
             assert row.top_k == min(3, row.components)
@@ -356,7 +356,7 @@ def test_sums_of_nothing_are_none(database: Database) -> None:
     """No chunk has committed any."""
     job = submit_job(database)
     with database.read() as session:
-        assert components.job_sums(session, job.id, "z", "whole") is None
+        assert components.job_sums(session, job, "z", "whole") is None
 
 
 def test_blobs_keep_sums_as_they_are() -> None:

@@ -56,11 +56,6 @@ class Case:
         """Number of query heads a block."""
         return int(self.model.model.config.num_attention_heads)
 
-    @property
-    def kv_heads(self) -> int:
-        """Number of key-value heads a block."""
-        return int(getattr(self.model.model.config, "num_key_value_heads", self.heads))
-
     def reference_of(self, pair: TokenPair, direction: str) -> Reference:
         """Run a pair that is not one of the case's own."""
         return Reference(self.model.model, pair, direction)

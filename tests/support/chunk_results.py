@@ -3,22 +3,25 @@
 A pair's numbers are the same in whatever chunk it is, and in whatever process.
 """
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.names import HEAD_SITES, REST
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.names import EDGE, INNER, REST, WIDE_SITES
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.estimates import Sums, sample
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
+from patchgrid.storage.naming import has_inner, indexed
 from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.sums import KINDS
-from patchgrid.storage.writing import ChunkResult, ExactCell, PairOutcome
+from patchgrid.storage.writing import ChunkResult, ExactCell, PairOutcome, Scored
 
-LAYERS, HEADS = 2, 3
+LAYERS, HEADS, NEURONS = 2, 3, 25
+GRAPH = Graph(LAYERS, HEADS, HEADS)
 SITES = ("z", "mlp_out")
 
 PROVENANCE = Provenance(
@@ -53,11 +56,18 @@ def make_pairs(count: int, *, named: bool = False, spans: bool = False) -> list[
     ]
 
 
-def pair_scores(index: int, site: str) -> NDArray[np.float32]:
-    """Give a pair's scores at a site, `[layer, position(, head)]`; it has 3 to 5 positions."""
+def pair_scores(index: int, site: str, method: str = "atp") -> NDArray[np.float32]:
+    """Give a pair's scores at a site, `[layer, position(, inner)]`; it has 3 to 5 positions.
+
+    Those by another method than the first are other numbers, near the first's.
+    """
     positions = 3 + index % 3
-    shape = (LAYERS, positions, HEADS) if site in HEAD_SITES else (LAYERS, positions)
-    return np.random.default_rng([index, len(site)]).normal(size=shape).astype(np.float32)
+    inner = (NEURONS if INNER[site] == "neuron" else HEADS,) if has_inner(site) else ()
+    shape = (GRAPH.count if site == EDGE else LAYERS, positions, *inner)
+    scores = np.random.default_rng([index, len(site)]).normal(size=shape)
+    if method not in ("atp", "eap"):
+        scores = 0.75 * scores + 0.25 * np.random.default_rng([index, *method.encode()]).normal(size=shape)
+    return scores.astype(np.float32)
 
 
 def effect_of(score: float) -> float:
@@ -76,20 +86,34 @@ def chunk_result(
     """Give what a worker would hand in for a lease; the pairs in `failed` fail."""
     indices = range(lease.first, lease.last)
     done = [index for index in indices if index not in failed]
-    detail = job.spec.detail
-    scores = {site: [pair_scores(index, site) for index in done] for site in job.spec.sites}
-    kept = {"summary": {}, "positions": scores}.get(detail)
-    if kept is None:
-        kept = {site: [array.sum(axis=1) for array in arrays] for site, arrays in scores.items()}
     exact = [cell for site in job.spec.sites for index in done for cell in pair_cells(job, index, site)]
+    by_method = {method: _scored(job, done, method) for method in job.spec.methods}
+    first = by_method.pop(job.method())
+    if EDGE in job.spec.sites:
+        provenance = dataclasses.replace(provenance, graph=GRAPH.as_dict())
     return ChunkResult(
         provenance=provenance,
         outcomes=[_outcome(index, index in failed, (warned or {}).get(index)) for index in indices],
-        sums={(site, kind): _sums(job, done, site, kind) for site in job.spec.sites for kind in KINDS},
-        scores=kept,
+        sums=first.sums,
+        scores=first.scores,
         exact=exact,
         seconds=0.5,
+        methods=job.spec.methods,
+        others=by_method,
+        cost={"exact": 2.0, "shared": 0.5, **dict.fromkeys(job.spec.methods, 0.25)},
     )
+
+
+def _scored(job: JobRecord, done: list[int], method: str) -> Scored:
+    sites, detail = job.spec.sites, job.spec.detail
+    sums = {(site, kind): _sums(job, done, site, kind, method) for site in sites for kind in job.kinds(site)}
+    if detail == "summary":
+        return Scored(sums)
+    scores = {site: [pair_scores(index, site, method) for index in done] for site in sites}
+    if detail == "pairs":
+        kept = [site for site in sites if method == job.method() or site not in WIDE_SITES]
+        scores = {site: [array.sum(axis=1) for array in scores[site]] for site in kept}
+    return Scored(sums, scores)
 
 
 def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
@@ -98,18 +122,22 @@ def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
     cells = []
     for place in zip(*np.nonzero(chosen), strict=True):
         position, span = _position(job, index, int(place[1])) if job.kind == "aligned" else (None, None)
+        at = indexed(site, [int(place[0]), *([int(place[-1])] if has_inner(site) else [])], GRAPH)
+        others = (_components(job, index, site, job.kind, method)[place] for method in job.spec.methods[1:])
         cells.append(
             ExactCell(
                 index=index,
                 site=site,
-                layer=int(place[0]),
-                head=int(place[-1]) if site in HEAD_SITES else None,
-                neuron=None,
+                layer=at.layer,
+                head=at.head,
+                neuron=at.neuron,
                 position=position,
                 span=span,
                 score=scores[place],
                 effect=effect_of(scores[place]),
                 inclusion=inclusion[place],
+                edge=at.edge,
+                others=tuple(others),
             )
         )
     return cells
@@ -131,9 +159,9 @@ def _position(job: JobRecord, index: int, place: int) -> tuple[int | None, str |
     return 2 + index % 3 - place, None
 
 
-def _components(job: JobRecord, index: int, site: str, kind: str) -> NDArray[np.float32]:
+def _components(job: JobRecord, index: int, site: str, kind: str, method: str = "atp") -> NDArray[np.float32]:
     """Give a pair's scores with the axes of the job's sums of this kind."""
-    scores = pair_scores(index, site)
+    scores = pair_scores(index, site, method)
     if kind == "whole":
         return scores.sum(axis=1)
     if job.spans:
@@ -141,19 +169,19 @@ def _components(job: JobRecord, index: int, site: str, kind: str) -> NDArray[np.
     return scores[:, ::-1]
 
 
-def _sums(job: JobRecord, done: list[int], site: str, kind: str) -> Sums:
-    shape = (LAYERS, *(1,) * (kind == "aligned"), *(HEADS,) * (site in HEAD_SITES))
-    if kind == "aligned" and job.spans:
-        shape = (LAYERS, len(job.spans) + 1, *shape[2:])
+def _sums(job: JobRecord, done: list[int], site: str, kind: str, method: str) -> Sums:
+    first, *inner = pair_scores(0, site).sum(axis=1).shape
+    columns = (len(job.spans) + 1,) if job.spans else (1,)
+    shape = (first, *columns * (kind == "aligned"), *inner)
     sums = Sums.zeros(shape, sampled=kind == job.kind and job.spec.exact > 0, aligned=kind == "aligned")
     for index in done:
-        scores = _components(job, index, site, kind)
+        scores = _components(job, index, site, kind, method)
         sums.add_pair(scores, total_effect=2.0 * index)
         if sums.sampled:
-            scores, chosen, inclusion = _sample(job, index, site)
-            a = scores[chosen].astype(np.float64)
+            by_first, chosen, inclusion = _sample(job, index, site)
+            a, effects = scores[chosen].astype(np.float64), effect_of(by_first[chosen].astype(np.float64))
             totals = np.full(len(a), 2.0 * index)
-            sums.add_cells(np.nonzero(chosen), a, effect_of(a), inclusion[chosen], totals)
+            sums.add_cells(np.nonzero(chosen), a, effects, inclusion[chosen], totals)
     return sums
 
 

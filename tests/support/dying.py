@@ -4,15 +4,16 @@ Usage: python dying.py MODEL FOLDER all|some
 
 Each run is a forked child that opens its own database, kills itself (SIGKILL) at the n-th point and is
 followed by a child that does the same from the start and lives. A point is: before a statement is sent to
-the database, before and after a transaction is committed, and each report of progress. `some` is one point
-of each kind that changes something. Prints JSON: the names of all points, those killed at, and those after
-which the rows differed from the rows of a run that nobody killed.
+the database, before and after a transaction is committed, and each report of progress, in any thread.
+`some` is one point of each kind that changes something. Prints JSON: the names of all points, those killed
+at, and those after which the rows differed from the rows of a run that nobody killed.
 """
 
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -71,16 +72,17 @@ def in_child(folder: Path, engine: Engine, model: str, kill_at: int | None) -> l
 
 
 def _child(folder: Path, engine: Engine, model: str, kill_at: int | None, log: Path) -> None:
-    passed = 0
+    passed, passing = 0, threading.Lock()
     with log.open("w", encoding="utf-8") as file:
 
         def on_point(name: str) -> None:
             nonlocal passed
-            file.write(" ".join(name.split()) + "\n")
-            if passed == kill_at:
-                file.flush()
-                os.kill(os.getpid(), signal.SIGKILL)
-            passed += 1
+            with passing:
+                file.write(" ".join(name.split()) + "\n")
+                if passed == kill_at:
+                    file.flush()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                passed += 1
 
         work(folder, engine, model, on_point)
 

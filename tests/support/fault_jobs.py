@@ -48,11 +48,11 @@ class Trial:
         with self.database.read() as session:
             return jobs.get(session, self.job.id).state
 
-    def held_by(self, pid: int) -> Row[Any] | None:
-        """Give the chunk that a worker process holds, or None."""
+    def held_by(self, pid: int) -> Sequence[Row[Any]]:
+        """Give the chunks that a worker process holds: one that is stored, and one that is measured."""
         mine = (chunk.c.state == "leased") & chunk.c.worker.like(f"%/{pid}/%")
         with self.database.read() as session:
-            return session.execute(select(chunk).where(mine)).first()
+            return session.execute(select(chunk).where(mine)).all()
 
     def rows(self) -> Sequence[Row[Any]]:
         """Give the job's chunks in order."""
@@ -62,13 +62,14 @@ class Trial:
 
     def wait_until_done(self, count: int, fleet: Fleet) -> None:
         """Wait until this many chunks are done."""
-        self._wait(lambda: self.progress().chunks_done >= count, fleet)
+        self.wait(lambda: self.progress().chunks_done >= count, fleet)
 
     def wait_until_over(self, fleet: Fleet) -> None:
         """Wait until no chunk is left to do."""
-        self._wait(lambda: self.state() in ("done", "failed"), fleet)
+        self.wait(lambda: self.state() in ("done", "failed"), fleet)
 
-    def _wait(self, check: Callable[[], bool], fleet: Fleet) -> None:
+    def wait(self, check: Callable[[], bool], fleet: Fleet) -> None:
+        """Wait for something, however slow the machine is."""
         end = time.monotonic() + PATIENCE
         while True:
             try:

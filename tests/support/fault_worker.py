@@ -14,8 +14,10 @@ import os
 import select
 import signal
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -66,11 +68,15 @@ class WorkerOptions:
     #: Signal to send itself, None for none.
     fault: int | None = None
     #: The point at which to, at which passing of it (and at every such number of passings), and how often.
+    #: Besides those of a worker there is `in commit`: a chunk's results are written, their commit is not yet
+    #: sent, and the next chunk is measured.
     point: str = ""
     passing: int = 1
     times: int = 1
     #: A chunk that has lost more workers than this is let be: one that loses three is poison.
     spared_after: int = 1
+    #: Seconds that each chunk waits before it is committed.
+    commit_seconds: float = 0.0
 
 
 class Fault:
@@ -79,22 +85,49 @@ class Fault:
     def __init__(self, options: WorkerOptions, database: Database) -> None:
         self._options, self._database = options, database
         self._passed, self._sent = 0, 0
+        self._computing = threading.Event()
 
     def __call__(self, point: str) -> None:
         """Take note of a point."""
+        if point == "claimed":
+            self._computing.clear()
+        elif point == "computing":
+            self._computing.set()
+        elif point == "before commit":
+            time.sleep(self._options.commit_seconds)
+        self._pass(point)
+
+    def in_commit(self, _connection: Any) -> None:
+        """Take note that a transaction is about to be committed."""
+        storing = threading.current_thread().name.startswith("patchgrid-storing")
+        if storing and self._computing.wait(0.5):
+            self._pass("in commit")
+
+    def _pass(self, point: str) -> None:
         options = self._options
         if options.fault is None or point != options.point or self._sent == options.times:
             return
         self._passed += 1
         if self._passed >= options.passing and self._losses() <= options.spared_after:
             self._passed, self._sent = 0, self._sent + 1
+            if options.fault == signal.SIGSTOP and point == "computing":
+                self._wait_for_commit()
             os.kill(os.getpid(), options.fault)
 
     def _losses(self) -> int:
-        """Count the workers that the chunk at hand has lost."""
+        """Count the workers that the chunks at hand have lost, the unluckier of them."""
+        return max(self._attempts(), default=1) - 1
+
+    def _wait_for_commit(self) -> None:
+        """Wait until the chunk before this is stored: whoever stands still in that keeps all from writing."""
+        while 0 in self._attempts():
+            time.sleep(0.01)
+
+    def _attempts(self) -> Sequence[int]:
+        """Give the attempts at the chunks at hand; 0: it is measured, and only to be stored."""
         mine = (chunk.c.worker == worker_name()) & (chunk.c.state == "leased")
         with self._database.read() as session:
-            return (session.scalar(sql_select(chunk.c.attempts).where(mine)) or 1) - 1
+            return session.scalars(sql_select(chunk.c.attempts).where(mine)).all()
 
 
 def work(options: WorkerOptions) -> None:
@@ -120,7 +153,10 @@ def work(options: WorkerOptions) -> None:
             idle_exit=options.idle_exit,
             max_chunks=options.max_chunks,
         )
-        worker = Worker(database, settings, load=load, on_point=Fault(options, database))
+        fault = Fault(options, database)
+        worker = Worker(database, settings, load=load, on_point=fault)
+        if options.point == "in commit":
+            event.listen(database.engine, "commit", fault.in_commit)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             worker.stop()

@@ -33,6 +33,12 @@ def note(database: Database, lease: Lease, index: int) -> bool:
         return leases.note_pair(session, lease, index)
 
 
+def note_computed(database: Database, lease: Lease) -> bool:
+    """Note that a chunk is measured."""
+    with database.write() as session:
+        return leases.note_computed(session, lease)
+
+
 def finish(database: Database, job: JobRecord, lease: Lease, *, failed: Collection[int] = ()) -> bool:
     """Hand in a lease's results."""
     with database.write() as session:

@@ -2,7 +2,8 @@
 
 A pair's numbers are the same in any batch, any chunk and any process. Words in a pair's clean prompt make
 trouble: KILL ends the process with SIGKILL, OOM is too large for memory even alone, NAN gives metrics that
-are not numbers, RAISE raises RuntimeError, CUDA raises what a broken GPU does, HANG sleeps without end.
+are not numbers, INF gives a further method an infinite score, RAISE raises RuntimeError, CUDA raises what a
+broken GPU does, HANG sleeps without end.
 """
 
 import hashlib
@@ -11,18 +12,26 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.engine.asked import as_names
+from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ModelError
-from patchgrid.engine.names import HEAD_SITES
+from patchgrid.engine.means import Means
+from patchgrid.engine.names import EDGE, HEAD_SITES, WIDE_SITES
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, Pair
 from patchgrid.storage.provenance import Provenance
+from patchgrid.storage.verification import SHARED
 from patchgrid.workers.models import Choose, ModelKey
 
-LAYERS, HEADS = 2, 3
+LAYERS, HEADS, KV_HEADS, NEURONS = 2, 3, 1, 8
+GRAPH = Graph(LAYERS, HEADS, KV_HEADS)
+#: Seconds that a pair's scores take by a method, and its patching.
+SCORING, PATCHING = 0.25, 2.0
 #: Models whose name begins so cannot be loaded.
 UNLOADABLE = "unloadable"
 
@@ -52,35 +61,52 @@ class StandIn:
     layout: StandInLayout = field(default_factory=StandInLayout)
     #: It was told to close.
     closed: bool = False
+    graph: Graph = GRAPH
 
     def attribute(
         self,
         pairs: Sequence[Pair],
         *,
         sites: Sequence[str] = ("z", "mlp_out"),
+        method: str | Sequence[str] = "atp",
+        keep_positions: bool = True,
         on_batch: Callable[[float], None] = lambda _finished: None,
         **_options: object,
     ) -> list[PairResult]:
         """Score every pair at the sites."""
         results = []
         for group in self._batches(pairs):
-            results += [_score(pair, sites) for pair in group]
+            results += [_score(pair, sites, as_names(method), keep_positions) for pair in group]
             on_batch(len(group))
         return results
+
+    def means(
+        self,
+        pairs: Sequence[Pair],
+        sites: Sequence[str],
+        *,
+        on_batch: Callable[[float], None] = lambda _finished: None,
+        **_options: object,
+    ) -> Means:
+        """Give vectors made of the pairs' texts, their number first."""
+        numbers = np.zeros(4)
+        for group in self._batches(pairs):
+            numbers += sum((np.r_[1, _rng(pair, "means").normal(size=3)] for pair in group), np.zeros(4))
+            on_batch(len(group))
+        return Means({site: np.tile(numbers, (LAYERS, 1)).astype(np.float32) for site in sites})
 
     def measure(
         self,
         pairs: Sequence[Pair],
         choose: Choose | None,
         *,
-        sites: Sequence[str] = ("z", "mlp_out"),
         on_batch: Callable[[float], None] = lambda _finished: None,
-        **_options: object,
+        **options: Any,
     ) -> list[Measured]:
         """Score every pair, then patch what is chosen; either takes its time."""
         if choose is None:
-            return [Measured(result) for result in self.attribute(pairs, sites=sites, on_batch=on_batch)]
-        results = self.attribute(pairs, sites=sites, on_batch=lambda count: on_batch(count / 2))
+            return [Measured(result) for result in self.attribute(pairs, on_batch=on_batch, **options)]
+        results = self.attribute(pairs, on_batch=lambda count: on_batch(count / 2), **options)
         for group in self._batches(pairs):
             on_batch(len(group) / 2)
         chosen = choose(range(len(pairs)), results)
@@ -88,8 +114,8 @@ class StandIn:
 
     def _patched(self, pair: Pair, result: PairResult, components: Sequence[Component]) -> Measured:
         """Give the effects of components: a fixed function of their scores."""
-        effects = [_effect(_site_scores(pair, component.site), component) for component in components]
-        return Measured(result, tuple(components), np.array(effects, dtype=np.float32))
+        effects = [effect_of(pair, component) for component in components]
+        return Measured(result, tuple(components), np.array(effects, dtype=np.float32), seconds=PATCHING)
 
     def close(self) -> None:
         """Give up the model."""
@@ -146,7 +172,7 @@ def _make_trouble(pair: Pair) -> None:
         time.sleep(1)
 
 
-def _score(pair: Pair, sites: Sequence[str]) -> PairResult:
+def _score(pair: Pair, sites: Sequence[str], methods: Sequence[str], keep_positions: bool) -> PairResult:
     words, others = pair.clean.split(), pair.corrupted.split()
     if len(words) != len(others):
         return PairResult(error=f"the prompts differ in length: {len(words)} and {len(others)} tokens")
@@ -157,14 +183,41 @@ def _score(pair: Pair, sites: Sequence[str]) -> PairResult:
             error="the metric of the clean run is not finite: the model's logits are NaN or infinite"
         )
     clean, corrupted = _rng(pair, "metrics").normal(size=2).tolist()
-    scores = {site: _site_scores(pair, site) for site in sites}
-    return PairResult(scores, clean, corrupted, tuple(words), tuple(others))
+    first, *further = (
+        {site: _given(pair, site, method, keep_positions) for site in sites} for method in methods
+    )
+    return PairResult(
+        first,
+        clean,
+        corrupted,
+        tuple(words),
+        tuple(others),
+        others=dict(zip(methods[1:], further, strict=True)),
+        seconds=dict.fromkeys((SHARED, *methods), SCORING),
+    )
 
 
-def _site_scores(pair: Pair, site: str) -> Floats:
+def _given(pair: Pair, site: str, method: str, keep_positions: bool) -> Floats:
+    scores = site_scores(pair, site, method)
+    return scores.sum(axis=1) if site in WIDE_SITES and not keep_positions else scores
+
+
+def site_scores(pair: Pair, site: str, method: str = "atp") -> Floats:
+    """Give a pair's scores at a site; those of two methods are near each other, and not the same."""
     positions = len(pair.clean.split())
-    shape = (LAYERS, positions, HEADS) if site in HEAD_SITES else (LAYERS, positions)
-    return _rng(pair, site).normal(size=shape).astype(np.float32)
+    heads = {"k": KV_HEADS, "v": KV_HEADS, "mlp_post": NEURONS}.get(site, HEADS)
+    shape: tuple[int, ...] = (LAYERS, positions)
+    if site == EDGE:
+        shape = (GRAPH.count, positions)
+    elif site in HEAD_SITES or site == "mlp_post":
+        shape = (*shape, heads)
+    scores = _rng(pair, site).normal(size=shape)
+    if method in ("atp", "eap"):
+        return scores.astype(np.float32)
+    scores = 0.8 * scores + 0.2 * _rng(pair, f"{site} by {method}").normal(size=shape)
+    if "INF" in pair.clean.split():
+        scores.flat[0] = np.inf
+    return scores.astype(np.float32)
 
 
 def _rng(pair: Pair, what: str) -> np.random.Generator:
@@ -172,8 +225,12 @@ def _rng(pair: Pair, what: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
 
 
-def _effect(scores: Floats, component: Component) -> float:
-    cell = scores[component.layer] if component.head is None else scores[component.layer, :, component.head]
+def effect_of(pair: Pair, component: Component) -> float:
+    """Give the effect of a component in a pair: a fixed function of its score by the first method."""
+    scores = site_scores(pair, component.site)
+    first = component.layer if component.edge is None else GRAPH.number_of(component.edge)
+    inner = component.head if component.neuron is None else component.neuron
+    cell = scores[first] if scores.ndim == 2 else scores[first, :, inner]
     place = component.position
     cell = cell if place is None else cell[[place] if isinstance(place, int) else list(place)]
     return 1.25 * float(cell.sum()) + 0.1

@@ -68,7 +68,7 @@ def test_a_model_is_loaded_once_for_all_jobs_that_ask_for_the_same() -> None:
     loader = Loader(memory)
     models = Models(loader, memory, lambda: 99)
     engine = models.get(spec("a"))
-    assert models.get(spec("a", metric="kl", direction="noise")) is engine
+    assert models.get(spec("a", metric="logprob", direction="noise")) is engine
     assert models.get(spec("a", revision="main")) is not engine
     assert models.get(spec("a", dtype="bfloat16")) is not engine
     assert loader.loaded == [ModelKey("a"), ModelKey("a", "main"), ModelKey("a", None, "bfloat16")]

@@ -19,6 +19,7 @@ from patchgrid.workers.errors import JobCancelledError, ModelChangedError
 from patchgrid.workers.measuring import measure_chunk
 from patchgrid.workers.runner import RunEnd, RunProgress, run_job
 from support.models import TestModel
+from support.servers import wait_for
 from support.working import LONG_ANSWER, MISMATCHED, Exported, exported, make_pairs, submit
 
 #: Several batches a chunk, so that there is something to interrupt.
@@ -54,6 +55,13 @@ def chunks(database: Database, job: JobRecord) -> list[tuple[str, int, int]]:
         return [(row.state, row.attempts, row.epoch) for row in rows]
 
 
+def stored(database: Database, job: JobRecord) -> int:
+    """Count the pairs that are through."""
+    with database.read() as session:
+        progress = jobs.progress(session, job.id)
+    return progress.done + progress.failed
+
+
 def state(database: Database, job: JobRecord) -> str:
     """Give the job's state as it is now."""
     with database.read() as session:
@@ -63,14 +71,21 @@ def state(database: Database, job: JobRecord) -> str:
 class Once:
     """Calls a function the first time that a chunk is in the middle of its work."""
 
-    def __init__(self, act: Callable[[], object], *, after: int = 0) -> None:
+    def __init__(
+        self, act: Callable[[], object], *, after: int = 0, stored: Callable[[], int] | None = None
+    ) -> None:
         self._act: Callable[[], object] | None = act
         self._after = after
+        self._stored = stored
 
     def __call__(self, progress: RunProgress) -> None:
-        """Take a run's progress."""
-        if self._act is not None and progress.in_flight > 0 and progress.done >= self._after:
+        """Take a run's progress; wait until so many pairs are `stored`, too, if that is given."""
+        reached = progress.done + progress.failed + progress.in_flight
+        if self._act is not None and progress.in_flight > 0 and reached > self._after:
             act, self._act = self._act, None
+            if self._stored is not None:
+                stored = self._stored
+                wait_for(lambda: stored() >= self._after)
             act()
 
 
@@ -105,7 +120,7 @@ def test_a_stopped_run_hands_its_chunk_back_and_the_next_goes_on(
     """Stopped within the second chunk: the first stays done, no attempt is used up, nothing is half done."""
     stop = threading.Event()
     first = run_job(
-        database, engine, job, batch_tokens=BATCH_TOKENS, stop=stop, on_progress=Once(stop.set, after=8)
+        database, engine, job, batch_tokens=BATCH_TOKENS, stop=stop, on_progress=Once(stop.set, after=9)
     )
     assert first == RunEnd(stopped=True)
     assert chunks(database, job) == [("done", 1, 1), ("pending", 0, 1), ("pending", 0, 0)]
@@ -230,7 +245,7 @@ def test_numbers_of_two_models_are_never_mixed(
 ) -> None:
     """One weight changed between two runs: the second is refused and changes nothing."""
     stop = threading.Event()
-    run_job(database, engine, job, batch_tokens=BATCH_TOKENS, stop=stop, on_progress=Once(stop.set, after=8))
+    run_job(database, engine, job, batch_tokens=BATCH_TOKENS, stop=stop, on_progress=Once(stop.set, after=9))
     before = chunks(database, job), exported(database, job)
     weight = tiny.model.transformer.h[0].mlp.c_fc.weight
     with torch.no_grad():
@@ -292,6 +307,7 @@ def test_a_job_that_is_cancelled_while_it_runs_ends_the_run(
         with database.write() as session:
             control.cancel(session, job.id)
 
+    once = Once(cancel, after=9, stored=lambda: stored(database, job))
     with pytest.raises(JobCancelledError):
-        run_job(database, engine, job, batch_tokens=BATCH_TOKENS, on_progress=Once(cancel, after=8))
+        run_job(database, engine, job, batch_tokens=BATCH_TOKENS, on_progress=once)
     assert [each[0] for each in chunks(database, job)] == ["done", "cancelled", "cancelled"]

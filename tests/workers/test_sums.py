@@ -169,7 +169,7 @@ def test_a_pair_s_scores_are_arranged_alike_whatever_pairs_are_beside_it(spans: 
             stacked = [(places, stack) for places, stack in together.stacks(kind, site, range(6))]
             [found] = [stack.values[places.index(place)] for places, stack in stacked if place in places]
             assert found.tobytes() == own.values[0].tobytes()
-        np.testing.assert_allclose(alone.whole["z"][0], result.scores["z"].sum(axis=1), rtol=1e-4)
+        np.testing.assert_allclose(alone.whole(0, "z"), result.scores["z"].sum(axis=1), rtol=1e-4)
 
 
 def test_scores_that_are_not_finite_fail_their_own_pair_alone() -> None:
@@ -182,7 +182,7 @@ def test_scores_that_are_not_finite_fail_their_own_pair_alone() -> None:
     assert scores.good(range(4)) == [1, 2]
     assert str(scores.errors[0]).startswith("the scores of mlp_out are not finite")
     assert str(scores.errors[3]).startswith("the scores of z are not finite")
-    assert np.isfinite(scores.whole["z"][1:3]).all()
+    assert all(np.isfinite(scores.whole(place, "z")).all() for place in (1, 2))
 
 
 def test_a_chunk_of_failed_pairs_has_outcomes_only(engine: Engine) -> None:

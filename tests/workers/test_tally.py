@@ -1,5 +1,7 @@
 """What a worker says of itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from patchgrid.storage.leases import Lease
@@ -78,5 +80,7 @@ def test_the_state_says_what_matters_most(clock: Clock) -> None:
     assert state() == "waiting"
     assert own.status((), None, None).message == "the disk is full"
     own.trouble = None
-    own.end()
+    own.end(replace(LEASE, chunk_id=6))
+    assert own.status((), None, None).chunk_id == 7
+    own.end(LEASE)
     assert own.status((), None, None).chunk_id is None

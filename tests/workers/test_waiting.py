@@ -102,8 +102,8 @@ def test_patience_ends_when_it_is_over_or_after_so_many_seconds(troubled: Troubl
 
 @pytest.mark.parametrize("error", [DatabaseFull("the disk is full"), DatabaseUnavailable("no server")])
 def test_a_computed_chunk_is_kept_until_the_database_takes_it(troubled: Troubled, error: Exception) -> None:
-    """It is measured once, counts one attempt, and the job goes on by itself."""
-    job = submit_pairs(troubled, 8)
+    """The next is measured meanwhile, no more; each once, at one attempt, and the job goes on by itself."""
+    job = submit_pairs(troubled, 12)
     calls = Calls()
 
     def begin(point: str) -> None:
@@ -111,13 +111,12 @@ def test_a_computed_chunk_is_kept_until_the_database_takes_it(troubled: Troubled
             troubled.trouble = error
 
     with running(troubled, calls, on_point=begin):
-        wait_for(lambda: troubled.refused > 5)
-        assert chunks(troubled, job) == [("leased", 1, 1), ("pending", 0, 0)]
-        assert len(calls.pairs) == 4
+        wait_for(lambda: troubled.refused > 5 and len(calls.pairs) == 8)
+        assert chunks(troubled, job) == [("leased", 0, 1), ("leased", 1, 1), ("pending", 0, 0)]
         troubled.trouble = None
         wait_for_state(troubled, job, "done")
-    assert chunks(troubled, job) == [DONE, DONE]
-    assert len(calls.pairs) == 8
+    assert chunks(troubled, job) == [DONE] * 3
+    assert len(calls.pairs) == 12
 
 
 def test_a_worker_says_that_it_waits(database: Database, tmp_path: Path) -> None:
@@ -160,19 +159,22 @@ def test_a_connection_that_is_cut_during_a_commit_changes_nothing(troubled: Trou
 
 
 def test_a_connection_that_is_cut_during_a_claim_costs_no_attempt(troubled: Troubled) -> None:
-    """The claim had landed: its chunk is freed and claimed again, not left until its lease runs out."""
-    job = submit_pairs(troubled, 12)
+    """The claim had landed: its chunk is freed and claimed again, not left until its lease runs out.
+
+    The chunk that was measured and not handed in yet stays this worker's.
+    """
+    job = submit_pairs(troubled, 16)
 
     def cut(point: str) -> None:
         if point == "committed":
             troubled.cuts = 1
 
     assert work_off(troubled, Calls(), on_point=cut) == "idle"
-    assert chunks(troubled, job) == [DONE, ("done", 1, 2), ("done", 1, 2)]
+    assert chunks(troubled, job) == [DONE, DONE, ("done", 1, 2), ("done", 1, 2)]
 
 
 def test_a_worker_that_is_told_to_stop_waits_no_longer_than_the_grace(troubled: Troubled) -> None:
-    """Its chunk stays leased: the lease runs out, and another measures it."""
+    """Its chunk stays leased: the lease runs out, and another measures it; no attempt counts."""
     job = submit_pairs(troubled, 4)
 
     def begin(point: str) -> None:
@@ -183,10 +185,10 @@ def test_a_worker_that_is_told_to_stop_waits_no_longer_than_the_grace(troubled: 
         wait_for(lambda: troubled.refused > 2)
         one.worker.stop()
         assert one.join(5) == "stopped"
-    assert chunks(troubled, job) == [("leased", 1, 1)]
+    assert chunks(troubled, job) == [("leased", 0, 1)]
     troubled.trouble = None
     assert work_off(troubled, Calls(), idle_exit=1.5) == "idle"
-    assert chunks(troubled, job) == [("done", 2, 2)]
+    assert chunks(troubled, job) == [("done", 1, 2)]
     assert sorted(row.takeovers for row in registered(troubled)) == [1]
 
 

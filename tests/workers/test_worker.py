@@ -88,11 +88,17 @@ def test_a_worker_ends_after_so_many_chunks(database: Database) -> None:
 
 
 def test_a_worker_passes_the_points_in_order(database: Database) -> None:
-    """Those that tests of faults name."""
-    points: list[str] = []
+    """Those that tests of faults name; a chunk is stored once the next is claimed, in a thread of its own."""
+    points: list[tuple[bool, str]] = []
+    mine = threading.current_thread()
     submit_pairs(database, 8)
-    work_off(database, Calls(), on_point=points.append)
-    assert points == ["claimed", "computing", "before commit", "committed"] * 2
+    work_off(
+        database, Calls(), on_point=lambda name: points.append((threading.current_thread() is mine, name))
+    )
+    assert [name for here, name in points if here] == ["claimed", "computing"] * 2
+    assert [name for here, name in points if not here] == ["before commit", "committed"] * 2
+    assert [name for _, name in points[:3]] == ["claimed", "computing", "claimed"]
+    assert [name for _, name in points[-2:]] == ["before commit", "committed"]
 
 
 def test_a_drained_worker_finishes_its_chunk_and_ends(database: Database) -> None:

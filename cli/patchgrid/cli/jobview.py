@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.agreementtable import agreement_json, show_agreement
 from patchgrid.cli.chunknotes import Troubles, chunk_counts, chunk_words, troubles
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import seconds
@@ -67,11 +67,12 @@ def show_job(settings: Settings, session: Session, record: JobRecord) -> None:
     """Print all that is known of a job but its components."""
     progress = jobs.progress(session, record.id)
     made_by = provenance.provenances(session, record.id)
-    agreement = verification.verification(session, record)
+    agreement, cost = verification.verification(session, record), verification.cost(session, record)
     warned = warnings_by_kind(session, record.id)
     now, bad = look(session, record.id), troubles(session, record, progress)
     if settings.json:
-        more = {"provenance": plain(made_by), "verification": plain(agreement)}
+        more: dict[str, Any] = {"provenance": plain(made_by)}
+        more["verification"] = [agreement_json(row, cost) for row in agreement]
         more |= {"chunks": chunk_counts(progress), "troubles": plain(bad)}
         more |= {"workers": plain(now.at_work), "load_failures": plain(now.load_failures)}
         more["warnings"] = [{"warning": text, "pairs": count} for text, count in warned]
@@ -85,7 +86,7 @@ def show_job(settings: Settings, session: Session, record: JobRecord) -> None:
     if len(made_by) > 1:
         say("Note: parts of this job were made by different versions or devices")
     if agreement:
-        show_agreement(agreement, "Scores against exact patching")
+        show_agreement(agreement, cost, "Scores against exact patching")
     if progress.failed:
         say(f"Failed pairs: {settings.command(f'job errors {record.id}')}")
 

@@ -50,6 +50,13 @@ def count_option(default: int, what: str) -> Decorator:
     )
 
 
+def method_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--method`, one of the job's."""
+    return click.option(
+        "--method", metavar="METHOD", help="One of the job's methods; its first if not given."
+    )(function)
+
+
 def submit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what a job is made of besides its spec: how many pairs, and its name."""
     for option in reversed(_JOB):
@@ -127,7 +134,8 @@ _SPEC: tuple[Decorator, ...] = (
         default=None,
         show_default="z,mlp_out; edge",
         metavar="SITE,…",
-        help=f"Activations to score: {', '.join(names.SITES)}.",
+        help="What to score: resid_pre, resid_mid, resid_post; q, k, v, z (by head); attn_out, mlp_out; "
+        "mlp_post (neurons); edge (what the input, a head or an MLP adds to what a later part reads).",
     ),
     click.option(
         "--positions",
@@ -141,8 +149,37 @@ _SPEC: tuple[Decorator, ...] = (
         "--method",
         default="atp",
         show_default=True,
-        metavar=one_of(names.METHODS),
-        help="How scores are made: atp is attribution patching.",
+        metavar="METHOD,…",
+        help="How scores are made. Nodes: atp (attribution patching: one gradient), atp* (with the attention "
+        "pattern recomputed), ig (integrated gradients), relp (relevance propagation). Edges: eap, eap-ig. "
+        "With several (atp,relp,ig) each has its estimates, from one sample drawn by the first.",
+    ),
+    click.option(
+        "--source",
+        default="pair",
+        show_default=True,
+        metavar=one_of(names.SOURCES),
+        help="What is put in: the activation of the pair's other prompt, the mean one, or zero.",
+    ),
+    click.option(
+        "--steps",
+        type=int,
+        default=5,
+        show_default=True,
+        metavar="N",
+        help="Points of the path that ig and eap-ig average gradients over.",
+    ),
+    click.option(
+        "--path",
+        default="embedding",
+        show_default=True,
+        metavar=one_of(names.PATHS),
+        help="The path of ig: all of the model's input moves, or each site's own activation.",
+    ),
+    click.option(
+        "--grad-drop",
+        is_flag=True,
+        help="For atp*: also average over gradients that leave out one layer each (GradDrop).",
     ),
     click.option(
         "--metric",
@@ -174,7 +211,8 @@ _SPEC: tuple[Decorator, ...] = (
         default="pairs",
         show_default=True,
         metavar=one_of(names.DETAILS),
-        help="What is kept of each pair: nothing, scores summed over positions, or every position.",
+        help="What is kept of each pair: nothing; scores summed over positions, of neurons and edges the "
+        "largest 20; or every position.",
     ),
     click.option(
         "--prepend-bos/--no-prepend-bos",

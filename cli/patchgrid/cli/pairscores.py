@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.names import HEAD_SITES
+from patchgrid.storage import naming
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.pairview import PairView
 
 
 def whole_scores(view: PairView, site: str) -> NDArray[np.float64]:
-    """Give a pair's scores over all positions, `[layer(, head)]`."""
+    """Give a pair's scores over all positions, `[layer(, inner)]` or `[edge]`."""
     if site not in view.scores:
         raise NothingKept(_nothing(view, "scores", "pairs or positions"))
     scores = view.scores[site].astype(np.float64)
@@ -18,15 +18,15 @@ def whole_scores(view: PairView, site: str) -> NDArray[np.float64]:
 
 def has_positions(view: PairView, site: str) -> bool:
     """Tell whether a pair's scores at a site were kept by position."""
-    return view.scores[site].ndim == (3 if site in HEAD_SITES else 2)
+    return naming.has_positions(view.scores[site], site)
 
 
 def position_scores(view: PairView, site: str) -> NDArray[np.float64]:
-    """Give a pair's scores `[layer, position]`, summed over heads."""
+    """Give a pair's scores `[layer, position]`, summed over heads or neurons."""
     if site not in view.scores or not has_positions(view, site):
         raise NothingKept(_nothing(view, "positions", "positions"))
     scores = view.scores[site].astype(np.float64)
-    return scores.sum(axis=2) if site in HEAD_SITES else scores
+    return scores.sum(axis=2) if naming.has_inner(site) else scores
 
 
 def _nothing(view: PairView, what: str, detail: str) -> str:

@@ -1,5 +1,6 @@
 """One pair on the screen."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -14,11 +15,14 @@ from patchgrid.cli.screen import plain, say
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.engine.types import TokenText, short_name
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.naming import indexed
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.writing import ExactCell
 
 #: Exact effects shown; an export has them all.
 SHOWN_EXACT = 20
+#: Components in a pair's JSON where the rows that were kept do not tell.
+TOP = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,18 @@ class Scored:
     site: str
     layer: int
     head: int | None
+    neuron: int | None
     #: Index into the pair's own tokens, or None: all at once.
     position: int | None
-    #: Attribution score, metric units.
+    #: Score by the method shown, metric units.
     score: float
+    #: An edge's name, or None.
+    edge: str | None = None
 
     @property
     def name(self) -> str:
         """The short name."""
-        return short_name(self.site, self.layer, self.head, self.position)
+        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
 
 
 def show_pair(settings: Settings, job: JobRecord, view: PairView, count: int) -> None:
@@ -44,18 +51,23 @@ def show_pair(settings: Settings, job: JobRecord, view: PairView, count: int) ->
     show_table([Column(f"pair {view.name}"), Column("")], _facts(job, view))
     if view.tokens:
         _show_tokens(view)
-    strongest = whole_components(view)[:count]
+    strongest = whole_components(view, count)
     if strongest:
         scale = Scale(component.score for component in strongest)
         show_table(
             [Column("component"), Column("score", number=True)],
             [(component.name, scale.write(component.score)) for component in strongest],
-            "Strongest components",
+            _strongest_title(job, view),
         )
     if view.exact:
         _show_exact(settings, job, view.exact)
     if view.state == "pending":
         say("This pair has not been measured yet")
+
+
+def _strongest_title(job: JobRecord, view: PairView) -> str:
+    by = f" by {view.method}" if len(job.spec.methods) > 1 else ""
+    return f"Strongest components{by}"
 
 
 def _facts(job: JobRecord, view: PairView) -> list[tuple[str, object]]:
@@ -90,7 +102,7 @@ def _show_tokens(view: PairView) -> None:
         columns += [Column("strongest here"), Column("score", number=True)]
         scale = Scale(component.score for component in strongest)
         for row, component in zip(rows, strongest, strict=True):
-            name = short_name(component.site, component.layer, component.head)
+            name = dataclasses.replace(component, position=None).name
             row += [name, scale.write(component.score)] if component.score else [None, None]
     show_table(columns, rows, "Tokens")
 
@@ -100,10 +112,8 @@ def _show_exact(settings: Settings, job: JobRecord, cells: Sequence[ExactCell]) 
     scale = Scale(value for cell in largest for value in (cell.score, cell.effect))
     rows = []
     for cell in largest:
-        where = cell.position if cell.span is None else cell.span
-        name = short_name(cell.site, cell.layer, cell.head, where)
         drawn = f"{cell.inclusion:.3f}"
-        rows.append((name, scale.write(cell.score), scale.write(cell.effect), drawn))
+        rows.append((cell.name, scale.write(cell.score), scale.write(cell.effect), drawn))
     columns = [Column("component")]
     columns += [Column(title, number=True) for title in ("score", "exact effect", "inclusion")]
     show_table(columns, rows, "Patched exactly")
@@ -112,15 +122,20 @@ def _show_exact(settings: Settings, job: JobRecord, cells: Sequence[ExactCell]) 
         say(f"{len(cells) - SHOWN_EXACT:,} smaller ones: {command}")
 
 
-def whole_components(view: PairView) -> list[Scored]:
-    """Give the pair's components over all positions, the strongest first: all that was kept."""
-    if not view.scores:
-        return [Scored(one.site, one.layer, one.head, None, one.score) for one in view.top]
-    found = []
+def whole_components(view: PairView, count: int) -> list[Scored]:
+    """Give the pair's strongest components over all positions, the strongest first, of all that was kept."""
+    # Of sites with very many components a few were kept, and not the scores of all.
+    found = [
+        Scored(one.site, one.layer, one.head, one.neuron, None, one.score, one.edge)
+        for one in view.top
+        if one.site not in view.scores
+    ]
     for site in view.scores:
-        for (layer, *head), score in np.ndenumerate(whole_scores(view, site)):
-            found.append(Scored(site, layer, head[0] if head else None, None, float(score)))
-    return sorted(found, key=lambda component: abs(component.score), reverse=True)
+        scores = whole_scores(view, site)
+        for number in np.argsort(-np.abs(scores), axis=None, kind="stable")[:count]:
+            index = np.unravel_index(number, scores.shape)
+            found.append(_scored(view, site, index, None, float(scores[index])))
+    return sorted(found, key=lambda component: abs(component.score), reverse=True)[:count]
 
 
 def strongest_by_position(view: PairView) -> list[Scored]:
@@ -131,16 +146,21 @@ def strongest_by_position(view: PairView) -> list[Scored]:
             continue
         for position in range(scores.shape[1]):
             part = scores[:, position]
-            layer, *head = np.unravel_index(int(np.abs(part).argmax()), part.shape)
-            score = float(part[(layer, *head)])
+            index = np.unravel_index(int(np.abs(part).argmax()), part.shape)
+            score = float(part[index])
             if position not in best or abs(score) > abs(best[position].score):
-                place = int(head[0]) if head else None
-                best[position] = Scored(site, int(layer), place, position, score)
+                best[position] = _scored(view, site, index, position, score)
     return [best[position] for position in sorted(best)]
+
+
+def _scored(view: PairView, site: str, index: Sequence[Any], position: int | None, score: float) -> Scored:
+    place = indexed(site, [int(along) for along in index], view.graph)
+    return Scored(site, place.layer, place.head, place.neuron, position, score, place.edge)
 
 
 def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
     """Give all that is kept of a pair as JSON."""
+    strongest = whole_components(view, len(view.top) or TOP)
     return {
         "job": job.id,
         "pair": view.name,
@@ -155,10 +175,11 @@ def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
         "spans": plain(view.spans),
         "tokens": list(view.tokens),
         "corrupted_tokens": list(view.corrupted_tokens),
+        "method": view.method,
         "metric": job.spec.metric,
         "clean_metric": view.clean_metric,
         "corrupted_metric": view.corrupted_metric,
-        "top": [{"component": one.name, **plain(one)} for one in whole_components(view)[: len(view.top)]],
+        "top": [{"component": one.name, **plain(one)} for one in strongest],
         "scores": plain(view.scores),
         "exact": plain(view.exact),
     }

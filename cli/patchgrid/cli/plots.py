@@ -36,7 +36,7 @@ def layer_head_heatmap(values: ArrayLike, *, title: str, unit: str, quantity: st
     array = _finite(values)
     layers, heads = array.shape
     cell = _between(0.17, 7.0 / heads, 0.62)
-    figure, axes = _figure(heads * cell + 2.2, layers * cell + 1.5, title)
+    figure, axes = new_figure(heads * cell + 2.2, layers * cell + 1.5, title)
     _draw_cells(axes, array, f"{quantity} ({unit})", (cell, cell))
     step = every(heads, max(4, int(heads * cell / 0.3)))
     axes.set_xticks(range(0, heads, step))
@@ -61,7 +61,7 @@ def layer_position_heatmap(
     width = _between(0.02, (_WIDEST - 2.2) / positions, _between(0.2, 8.0 / positions, 0.62))
     height = _between(0.17, 6.0 / layers, 0.45)
     longest = max(map(len, shown))
-    figure, axes = _figure(positions * width + 2.2, layers * height + 1.5 + 0.07 * longest, title)
+    figure, axes = new_figure(positions * width + 2.2, layers * height + 1.5 + 0.07 * longest, title)
     _draw_cells(axes, array, f"{quantity} ({unit})", (width, height))
     step = every(positions, max(4, int(positions * width / 0.14)))
     _label_positions(axes, shown, step, upright=longest * 0.085 < width * step)
@@ -86,7 +86,7 @@ def score_effect_scatter(
     pi = np.ones_like(x) if inclusion is None else np.asarray(inclusion, np.float64).ravel()
     known = np.isfinite(x) & np.isfinite(y) & (pi > 0)
     x, y, pi = x[known], y[known], pi[known]
-    figure, axes = _figure(6.4, 6.0, title)
+    figure, axes = new_figure(6.4, 6.0, title)
     axes.set_xlabel(f"score ({drawable(unit)})", parse_math=False)
     axes.set_ylabel(f"exact effect ({drawable(unit)})", parse_math=False)
     axes.axhline(0, color="0.85", linewidth=0.8, zorder=0)
@@ -145,7 +145,7 @@ def _write(figure: "Figure", place: Path) -> None:
         raise
 
 
-def _figure(width: float, height: float, title: str) -> "tuple[Figure, Axes]":
+def new_figure(width: float, height: float, title: str) -> "tuple[Figure, Axes]":
     """Make a figure of its own: no window, nothing of pyplot's state."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -19,7 +19,7 @@ from patchgrid.cli.stopping import ASKED
 
 if TYPE_CHECKING:
     from patchgrid.storage.jobs import Progress
-    from patchgrid.workers.runner import RunProgress
+    from patchgrid.workers.progress import RunProgress
 
 Item = TypeVar("Item")
 

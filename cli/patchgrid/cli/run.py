@@ -40,8 +40,8 @@ def run(
     """Measure which components of MODEL carry the behaviour that the prompt pairs in PAIRS show.
 
     PAIRS is a file of clean and corrupted prompts with their answers: JSONL, CSV, EAP-IG's CSV,
-    auto-circuit's JSON or Parquet; `-` reads standard input. Every pair is scored by attribution patching, a
-    sample of (pair, component) cells is patched exactly, and both go to the database.
+    auto-circuit's JSON or Parquet; `-` reads standard input. Every pair is scored by attribution, a sample of
+    (pair, component) cells is patched exactly, and both go to the database.
 
     Ctrl-C stops after the running batch. The same command goes on where it stopped; once the job is done, it
     shows the results again.
@@ -49,6 +49,8 @@ def run(
     \b
     patchgrid run pairs.jsonl -m openai-community/gpt2
     patchgrid run pairs.csv -m ./model --sites z,resid_post --exact 0.1
+    patchgrid run pairs.csv -m ./model --method atp,relp,ig    (then: results verify)
+    patchgrid run pairs.csv -m ./model --method eap --exact 0.001
     """
     measured = make_spec(**spec)
     with PairFile.open(pairs, limit=limit) as file:

@@ -1,5 +1,6 @@
 """Storing a job for workers, once."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def _check_same(session: Session, order: Order, known: JobRecord) -> None:
     if order.own_key is None:
         return
     what = f"the key {order.own_key!r} belongs to job {known.id}"
-    theirs, ours = known.spec.as_dict(), order.spec.as_dict()
+    theirs, ours = (dataclasses.asdict(spec) for spec in (known.spec, order.spec))
     other = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
     if other:
         raise KeyTakenError(f"{what}, which has other settings ({'; '.join(other)}): choose another key")

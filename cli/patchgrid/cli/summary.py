@@ -6,17 +6,17 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.agreementtable import agreement_json, show_agreement
 from patchgrid.cli.componenttable import component_json, show_components
 from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.figures import seconds
 from patchgrid.cli.pairnotes import warnings_by_kind
-from patchgrid.cli.screen import counted, plain, say, visible
+from patchgrid.cli.screen import counted, say, visible
 from patchgrid.storage import components, jobs, verification
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.jobs import JobRecord, Progress
-from patchgrid.storage.verification import SiteAgreement
+from patchgrid.storage.verification import Cost, SiteAgreement
 
 #: States in which nothing is left to measure.
 FINISHED = ("done", "failed")
@@ -34,6 +34,7 @@ class Summary:
     progress: Progress
     top: Sequence[ComponentRow]
     verification: Sequence[SiteAgreement]
+    cost: Cost
     #: Each kind of warning with the number of pairs it was given for.
     warnings: Sequence[tuple[str, int]]
     #: Failed pairs with their reasons.
@@ -55,6 +56,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
         progress=jobs.progress(session, job_id),
         top=components.top(session, job, k),
         verification=verification.verification(session, job),
+        cost=verification.cost(session, job),
         warnings=warnings_by_kind(session, job_id),
         errors=jobs.errors(session, job_id),
     )
@@ -71,7 +73,7 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
         "key": job.key,
         "seconds": round(elapsed, 3),
         "top": [component_json(row) for row in summary.top],
-        "verification": plain(summary.verification),
+        "verification": [agreement_json(row, summary.cost) for row in summary.verification],
         "warnings": [{"warning": text, "pairs": count} for text, count in summary.warnings],
         "errors": [{"pair": pair, "error": error} for pair, error in summary.errors[:SHOWN_ERRORS]],
     }
@@ -86,7 +88,7 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
     if summary.top:
         show_components(summary.top, title=_title(summary.job))
     if summary.verification:
-        show_agreement(summary.verification, "Scores against exact patching")
+        show_agreement(summary.verification, summary.cost, "Scores against exact patching")
     if summary.job.state == "done":
         command = settings.command(f"results top {summary.job.id}")
         say(f"More: {command} (also pair, verify, plot, export, sql)")
@@ -94,7 +96,7 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
 
 def _title(job: JobRecord) -> str:
     spec = job.spec
-    return f"Top components: {spec.method}, {spec.metric}, {spec.direction}"
+    return f"Top components: {spec.methods[0]}, {spec.metric}, {spec.direction}"
 
 
 def _headline(job: JobRecord, progress: Progress, elapsed: float | None) -> str:

@@ -33,6 +33,8 @@ class Agreement:
     intercept: float
     #: Share of the cells with an effect other than 0 whose score has its sign; a score of 0 does not.
     sign_agreement: float
+    #: Mean of effect - score, in metric units.
+    bias: float
 
 
 def agreement(scores: ArrayLike, effects: ArrayLike, inclusion: ArrayLike) -> Agreement:
@@ -55,6 +57,7 @@ def agreement(scores: ArrayLike, effects: ArrayLike, inclusion: ArrayLike) -> Ag
         slope=slope,
         intercept=float(_mean(e, w) - slope * _mean(a, w)),
         sign_agreement=float(agree / signed) if signed > 0 else math.nan,
+        bias=_mean(e - a, w),
     )
 
 
@@ -66,7 +69,7 @@ def site_agreement(sums: Sums) -> Agreement:
     )
     we, wae, wee = wa + wr, waa + war, waa + 2 * war + wrr
     if m == 0:
-        return Agreement(0, math.nan, math.nan, math.nan, math.nan, math.nan)
+        return Agreement(0, *[math.nan] * 6)
     saa, see, sae = waa - wa * wa / w, wee - we * we / w, wae - wa * we / w
     pearson, slope = _line(saa if saa > _ROUNDING * waa else 0, sae, see if see > _ROUNDING * wee else 0)
     return Agreement(
@@ -76,6 +79,7 @@ def site_agreement(sums: Sums) -> Agreement:
         slope=slope,
         intercept=(we - slope * wa) / w,
         sign_agreement=agree / signed if signed > 0 else math.nan,
+        bias=wr / w,
     )
 
 

@@ -63,8 +63,9 @@ def close_completed(session: Session, job_id: int | None) -> None:
 
 
 def _store_totals(session: Session, job_id: int) -> None:
-    kinds = select(sums.c.site, sums.c.kind).where(sums.c.job_id == job_id).distinct()
-    for site, kind in session.execute(kinds).all():
-        added = add_up(session, job_id, site, kind)
+    kinds = select(sums.c.site, sums.c.kind, sums.c.method).where(sums.c.job_id == job_id).distinct()
+    for site, kind, method in session.execute(kinds).all():
+        added = add_up(session, job_id, site, kind, method)
         assert added is not None, "sums that were just found cannot be read"
-        session.execute(total.insert().values(job_id=job_id, site=site, kind=kind, data=pack_sums(added)))
+        key = {"job_id": job_id, "site": site, "kind": kind, "method": method}
+        session.execute(total.insert().values(key | {"data": pack_sums(added)}))

@@ -1,7 +1,9 @@
 """The order in which rows are locked, so that no two transactions wait for each other.
 
 Chunks first, in the order of their ids, then the job. One who has a chunk's lock may ask for the job's state:
-it stays what it is, for whoever changes it locks the chunks before. SQLite has one lock for all.
+it stays what it is, for whoever changes it locks the chunks before. Whoever claims may have locked the one
+chunk that it has measured, as it waits for no other: it takes what nobody has locked. SQLite has one lock for
+all.
 """
 
 from sqlalchemy import bindparam, select

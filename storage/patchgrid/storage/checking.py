@@ -16,7 +16,7 @@ from patchgrid.storage.tables import chunk, job, outcome, pair
 
 #: Blobs read at a time.
 _BATCH = 64
-_WITH_BLOBS = (tables.sums, tables.scores, tables.total, tables.pilot)
+_WITH_BLOBS = (tables.sums, tables.scores, tables.total, tables.pilot, tables.mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _orphans(session: Session) -> Iterator[str]:
     )
     if lost:
         yield f"{lost} rows of table pair belong to jobs that do not exist"
-    for table in (outcome, tables.exact, tables.top_component):
+    for table in (outcome, tables.exact, tables.top_component, tables.method_score):
         same = (pair.c.job_id == table.c.job_id) & (pair.c.pair_index == table.c.pair_index)
         lost = session.scalar(
             select(func.count()).select_from(table).outerjoin(pair, same).where(pair.c.job_id.is_(None))
@@ -124,20 +124,21 @@ def _blobs(session: Session) -> Iterator[str]:
                     unpack(data, f"the {table.name} of chunk {chunk_id}, {site}, job {job_id}")
                 except CorruptData as error:
                     yield str(error)
-    for row in session.execute(select(tables.pilot)).all():
-        try:
-            unpack(row.data, f"the pilot of job {row.job_id}, {row.site}")
-        except CorruptData as error:
-            yield str(error)
+    for table, name in ((tables.pilot, "pilot"), (tables.mean, "means")):
+        for row in session.execute(select(table)).all():
+            try:
+                unpack(row.data, f"the {name} of job {row.job_id}, {row.site}")
+            except CorruptData as error:
+                yield str(error)
 
 
 def _totals(session: Session) -> Iterator[str]:
     """Add up each finished job's chunks again."""
     for row in session.execute(select(tables.total).order_by(tables.total.c.job_id)).all():
         try:
-            added = add_up(session, row.job_id, row.site, row.kind)
+            added = add_up(session, row.job_id, row.site, row.kind, row.method)
         except CorruptData:
             continue  # told of by `_blobs`
         if added is None or pack_sums(added) != row.data:
-            name = f"job {row.job_id}, {row.site} ({row.kind})"
+            name = f"job {row.job_id}, {row.site} ({row.kind}, {row.method})"
             yield f"the stored total of {name} is not the sum of its chunks"

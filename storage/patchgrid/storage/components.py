@@ -1,28 +1,35 @@
 """A job's answer: its components with their means, estimates and intervals."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.names import HEAD_SITES, REST, check_name
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.names import REST, check_name
 from patchgrid.engine.types import short_name
 from patchgrid.estimates import Estimates, Sums, estimate
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.naming import indexed
+from patchgrid.storage.provenance import job_graph
 from patchgrid.storage.sums import add_up, read_sums
 from patchgrid.storage.tables import total
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentRow:
-    """One component over all of a job's pairs; metric units. The fields are those of an export, in order."""
+    """One component over all of a job's pairs by one method; metric units.
+
+    The fields are those of an export, in order.
+    """
 
     #: One of `names.SITES`.
     site: str
-    #: Layer, from 0.
+    #: Layer, from 0; of an edge, the layer of what it comes from.
     layer: int
     #: Head within the layer, or None.
     head: int | None
@@ -46,20 +53,37 @@ class ComponentRow:
     ci_high: float | None
     #: Cells patched exactly.
     exact_n: int
+    #: An edge's name, or None; exported for edges only.
+    edge: str | None = None
 
     @property
     def name(self) -> str:
         """The short name the field writes: `a9.h6`, `m5@-1`."""
-        return short_name(self.site, self.layer, self.head, self.position)
+        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
 
 
-def job_sums(session: Session, job_id: int, site: str, kind: str) -> Sums | None:
-    """Add up the sums that the job's chunks have committed so far, or None if there are none."""
-    stored = select(total.c.data).where(total.c.job_id == job_id, total.c.site == site, total.c.kind == kind)
+#: By what components can be ordered.
+ORDERS = ("estimate", "mean", "mean_abs")
+
+
+def job_sums(
+    session: Session, job: JobRecord, site: str, kind: str, method: str | None = None
+) -> Sums | None:
+    """Add up the sums that the job's chunks have committed so far, or None if there are none.
+
+    `method` None is the job's first, here and in all questions.
+    """
+    chosen = job.method(method)
+    stored = select(total.c.data).where(
+        total.c.job_id == job.id,
+        total.c.site == site,
+        total.c.kind == kind,
+        total.c.method == chosen,
+    )
     data = session.scalar(stored)
     if data is not None:
-        return read_sums(data, f"the stored sums of job {job_id}, {site}")
-    return add_up(session, job_id, site, kind)
+        return read_sums(data, f"the stored sums of job {job.id}, {site}")
+    return add_up(session, job.id, site, kind, chosen)
 
 
 def components(
@@ -69,33 +93,41 @@ def components(
     sites: Sequence[str] | None = None,
     kind: str | None = None,
     population: bool = False,
+    method: str | None = None,
 ) -> list[ComponentRow]:
     """Give every component that the job measures, by site, layer, head and position (the last one last).
 
     `kind` None is the job's own: `whole`, or `aligned` when positions are kept. `population` widens the
     intervals to speak of the pairs' source and not of this job's pairs alone.
     """
-    rows: list[ComponentRow] = []
-    for site in job.spec.sites if sites is None else sites:
-        check_name("site of this job", site, job.spec.sites)
-        sums = job_sums(session, job.id, site, kind or job.kind)
-        if sums is not None:
-            rows += _rows(site, job.spans, sums, estimate(sums, population=population))
-    return rows
+    parts = _by_site(session, job, sites, kind, method, population=population)
+    return [row for part in parts for row in part.rows(part.order())]
 
 
-def top(session: Session, job: JobRecord, k: int = 20, by: str = "estimate") -> list[ComponentRow]:
+def top(
+    session: Session,
+    job: JobRecord,
+    k: int = 20,
+    by: str = "estimate",
+    *,
+    sites: Sequence[str] | None = None,
+    population: bool = False,
+    method: str | None = None,
+) -> list[ComponentRow]:
     """Give the k components of largest |estimate|, |mean score| or mean |score|, the largest first.
 
     `by` is `estimate` (|mean| stands in where nothing was sampled), `mean` or `mean_abs`.
     """
-    check_name("order", by, ("estimate", "mean", "mean_abs"))
-
-    def size(row: ComponentRow) -> float:
-        value = getattr(row, by)
-        return abs(row.mean or 0.0) if value is None else abs(value)
-
-    return sorted(components(session, job), key=size, reverse=True)[:k]
+    check_name("order", by, ORDERS)
+    rows: list[ComponentRow] = []
+    sizes: list[float] = []
+    for part in _by_site(session, job, sites, None, method, population=population):
+        order, size = part.order(), part.size(by)
+        largest = order[np.argsort(-size[order], kind="stable")[:k]]
+        rows += part.rows(largest)
+        sizes += size[largest].tolist()
+    ranked = sorted(zip(sizes, rows, strict=True), key=lambda both: both[0], reverse=True)
+    return [row for _, row in ranked[:k]]
 
 
 def aligned_labels(spans: Sequence[str], count: int) -> list[int | str]:
@@ -106,43 +138,86 @@ def aligned_labels(spans: Sequence[str], count: int) -> list[int | str]:
     return named[:count]
 
 
-def _rows(site: str, spans: Sequence[str], sums: Sums, estimates: Estimates) -> list[ComponentRow]:
-    labels = aligned_labels(spans, sums.axes[1]) if sums.aligned else [None]
-    # From the end, index 0 is the last position: turned round, rows run in the order of the prompt.
-    order = range(len(labels)) if spans else range(len(labels) - 1, -1, -1)
-    heads = range(sums.axes[-1]) if site in HEAD_SITES else [None]
-    rows = []
-    for layer, head, position in itertools.product(range(sums.axes[0]), heads, order):
-        index = tuple(i for i in (layer, position if sums.aligned else None, head) if i is not None)
-        if estimates.n[index] > 0:
-            rows.append(_row(site, layer, head, labels[position], estimates, index))
-    return rows
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One site's components; a component is known by its flat number."""
+
+    site: str
+    #: Labels of the aligned positions, from the end or by span; empty: all positions at once.
+    labels: Sequence[int | str]
+    #: Whether the labels run in the order of the prompt.
+    in_order: bool
+    estimates: Estimates
+    graph: Graph | None
+
+    def order(self) -> NDArray[np.intp]:
+        """Give the components that some pair has, by layer, head and position."""
+        n = self.estimates.n
+        flat = np.arange(n.size).reshape(n.shape)
+        if self.labels:
+            # From the end, index 0 is the last position: turned round, rows run in the order of the prompt.
+            flat = np.moveaxis(flat if self.in_order else flat[:, ::-1], 1, -1)
+        order = flat.ravel()
+        return order[n.ravel()[order] > 0]
+
+    def size(self, by: str) -> NDArray[np.float64]:
+        """Give what components are ordered by."""
+        mean = np.nan_to_num(np.abs(self.estimates.mean)).ravel()
+        size = np.abs(getattr(self.estimates, by)).ravel()
+        return np.where(np.isfinite(size), size, mean)
+
+    def rows(self, numbers: NDArray[np.intp]) -> list[ComponentRow]:
+        """Write components down."""
+        shape = self.estimates.n.shape
+        places = np.stack(np.unravel_index(numbers, shape), axis=1).tolist()
+        columns = [
+            getattr(self.estimates, name).ravel()[numbers].tolist()
+            for name in ("n", "mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "exact_n")
+        ]
+        return [self._row(place, values) for place, *values in zip(places, *columns, strict=True)]
+
+    def _row(self, index: list[int], values: Sequence[float]) -> ComponentRow:
+        position = self.labels[index.pop(1)] if self.labels else None
+        place = indexed(self.site, index, self.graph)
+        n, mean, mean_abs, std, middle, low, high, exact_n = values
+        return ComponentRow(
+            site=self.site,
+            layer=place.layer,
+            head=place.head,
+            neuron=place.neuron,
+            position=position,
+            n=int(n),
+            mean=_number(mean),
+            mean_abs=_number(mean_abs),
+            std=_number(std),
+            estimate=_number(middle),
+            ci_low=_number(low),
+            ci_high=_number(high),
+            exact_n=int(exact_n),
+            edge=place.edge,
+        )
 
 
-def _row(
-    site: str,
-    layer: int,
-    head: int | None,
-    position: int | str | None,
-    estimates: Estimates,
-    index: tuple[int, ...],
-) -> ComponentRow:
-    return ComponentRow(
-        site=site,
-        layer=layer,
-        head=head,
-        neuron=None,
-        position=position,
-        n=int(estimates.n[index]),
-        mean=_number(estimates.mean[index]),
-        mean_abs=_number(estimates.mean_abs[index]),
-        std=_number(estimates.std[index]),
-        estimate=_number(estimates.estimate[index]),
-        ci_low=_number(estimates.ci_low[index]),
-        ci_high=_number(estimates.ci_high[index]),
-        exact_n=int(estimates.exact_n[index]),
-    )
+def _by_site(
+    session: Session,
+    job: JobRecord,
+    sites: Sequence[str] | None,
+    kind: str | None,
+    method: str | None,
+    *,
+    population: bool,
+) -> list[_Part]:
+    graph = job_graph(session, job.id)
+    parts = []
+    for site in job.spec.sites if sites is None else sites:
+        check_name("site of this job", site, job.spec.sites)
+        sums = job_sums(session, job, site, kind or job.kind, method)
+        if sums is not None:
+            labels = aligned_labels(job.spans, sums.axes[1]) if sums.aligned else []
+            found = estimate(sums, population=population)
+            parts.append(_Part(site, labels, bool(job.spans), found, graph))
+    return parts
 
 
 def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return value if math.isfinite(value) else None

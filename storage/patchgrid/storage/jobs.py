@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, bindparam, case, func, select
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
+from patchgrid.engine.names import WIDE_SITES, check_name
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.storage import tables
 from patchgrid.storage._bulk import insert_rows
@@ -18,6 +19,7 @@ from patchgrid.storage._locks import lock_unfinished, lock_whole
 from patchgrid.storage.errors import JobNotFound, PairsRefused
 from patchgrid.storage.inputs import pair_row
 from patchgrid.storage.provenance import canonical_json, delete_unused, used_ids
+from patchgrid.storage.sums import KINDS
 from patchgrid.storage.tables import job as table
 
 #: Pairs inserted at a time: bounds a submit's memory.
@@ -71,6 +73,15 @@ class JobRecord:
     def kind(self) -> str:
         """Which of the sums the job samples: `whole`, or `aligned` when positions are kept."""
         return "whole" if self.spec.positions == "sum" else "aligned"
+
+    def method(self, asked: str | None = None) -> str:
+        """Give the method asked for, None being the first; `SpecError` for one that the job does not have."""
+        methods = self.spec.methods
+        return methods[0] if asked is None else check_name("method of this job", asked, methods)
+
+    def kinds(self, site: str) -> tuple[str, ...]:
+        """Which of the sums there are at a site: both, but for sites whose positions nobody asked for."""
+        return KINDS if site not in WIDE_SITES or self.kind == "aligned" else KINDS[:1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +258,9 @@ def delete(session: Session, job_id: int) -> None:
     lock_whole(session, job_id)
     used = used_ids(session, job_id)
     for each in (
-        *(tables.top_component, tables.exact, tables.outcome, tables.total, tables.scores, tables.sums),
-        *(tables.pilot, tables.chunk, tables.pair),
+        *(tables.top_component, tables.method_score, tables.exact, tables.outcome),
+        *(tables.total, tables.scores, tables.sums, tables.cost, tables.pilot, tables.mean),
+        *(tables.chunk, tables.pair),
     ):
         session.execute(each.delete().where(each.c.job_id == job_id))
     at_it = tables.worker.c.job_id == job_id

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, case, func, select
+from sqlalchemy import ColumnElement, Double, Row, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
@@ -40,6 +40,14 @@ _OF_CLAIM = (chunk.c.id == bindparam("held_chunk"), chunk.c.epoch == bindparam("
 # The worker, too: a claim that a crash of the server lost may be made again by another, with the same epoch.
 _HELD = (*_OF_CLAIM, chunk.c.state == "leased", chunk.c.worker == bindparam("held_worker"))
 _FIND_HELD = select(chunk).where(*_HELD).with_for_update()
+_IS_HELD = select(chunk.c.id).where(*_HELD)
+# Whoever has the row locked is waited for by nobody: it may be the holder itself, in the middle of a commit.
+_EXTEND = (
+    chunk.update()
+    .where(chunk.c.id == _IS_HELD.with_for_update(skip_locked=True).correlate(None).scalar_subquery())
+    .values(lease_until=now() + bindparam("lease_seconds", type_=Double))
+    .returning(chunk.c.id)
+)
 _FIND_DONE = select(chunk.c.id).where(*_OF_CLAIM, chunk.c.state == "done")
 _FREE = {"lease_until": None, "worker": None, "at_pair": None}
 _CLOSE = (
@@ -48,6 +56,7 @@ _CLOSE = (
     .values(
         **_FREE,
         state="done",
+        attempts=bindparam("attempts_made"),
         done=bindparam("pairs_done"),
         failed=bindparam("pairs_failed"),
         error=None,
@@ -97,6 +106,11 @@ class Lease:
     def careful(self) -> bool:
         """Whether to measure pair by pair, noting each: an attempt at these pairs together ended badly."""
         return self.attempts > 1 and self.last - self.first > 1
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the chunk may be what ended an earlier attempt: nothing else is done beside it."""
+        return self.attempts > 1 or self.takeover
 
 
 def claim(
@@ -153,9 +167,14 @@ def chunk_pairs(session: Session, lease: Lease) -> list[Pair]:
 
 
 def extend(session: Session, lease: Lease, seconds: float = 60) -> bool:
-    """Make the lease run out `seconds` from now; False if it is no longer held."""
+    """Make the lease run out `seconds` from now; False if it is no longer held.
+
+    Where another transaction has the chunk locked, it is left as it is.
+    """
     may_be_lost(session)
-    return _update_held(session, lease, lease_until=now() + seconds)
+    if session.execute(_EXTEND, _key(lease) | {"lease_seconds": seconds}).first() is not None:
+        return True
+    return session.scalar(_IS_HELD, _key(lease)) is not None
 
 
 def note_pair(session: Session, lease: Lease, index: int) -> bool:
@@ -165,11 +184,24 @@ def note_pair(session: Session, lease: Lease, index: int) -> bool:
     return _update_held(session, lease, at_pair=index)
 
 
+def note_computed(session: Session, lease: Lease) -> bool:
+    """Note that the chunk is measured and has only to be stored; False if fenced off.
+
+    For the transaction that claims another, before that is claimed (see `_locks`): a worker that is lost from
+    here on is lost to the other. This one's attempt counts no longer, unless `finish` or `fail` counts it
+    again, and it is taken over as if nobody had tried. For first attempts only: what was tried before may be
+    what ends its worker, as it is stored, too.
+    """
+    if lease.suspect:
+        raise ValueError(f"chunk {lease.chunk_id} was tried before: it is stored before another is claimed")
+    return _update_held(session, lease, attempts=0)
+
+
 def release(session: Session, lease: Lease) -> bool:
     """Hand the chunk back undone, the attempt not counted; False if the lease is no longer held."""
     row = session.execute(_FIND_HELD, _key(lease)).first()
     if row is not None:
-        hand_back(session, row, attempts=row.attempts - 1)
+        hand_back(session, row, attempts=lease.attempts - 1)
     return row is not None
 
 
@@ -181,6 +213,7 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     """
     failed = sum(outcome.state == "failed" for outcome in result.outcomes)
     counts = {"pairs_done": len(result.outcomes) - failed, "pairs_failed": failed, "took": result.seconds}
+    counts |= {"attempts_made": lease.attempts}
     made = {"made_by": result.provenance.hash, "waiting_job": lease.job_id}
     row = session.execute(_CLOSE, _key(lease) | counts | made).first()
     if row is None:
@@ -200,6 +233,7 @@ def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> 
     After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
     A careful attempt that fails at a pair splits the chunk there.
     """
+    _update_held(session, lease, attempts=lease.attempts)
     row = session.execute(_FIND_HELD, _key(lease)).first()
     if row is not None:
         end_attempt(session, row, error, retry_in=retry_in)
@@ -220,20 +254,22 @@ def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | N
     return _release_leased(session, lambda row: not alive(row.worker), *_of(job_id))
 
 
-def release_own(session: Session, worker: str) -> int:
-    """Free whatever is leased to a worker that holds nothing, as far as it knows; give the number of chunks.
+def release_own(session: Session, worker: str, *, keep: Lease | None = None) -> int:
+    """Free what is leased to a worker that holds nothing but `keep`, as far as it knows; give the number.
 
     When a connection breaks in the middle of a claim's commit, nobody knows whether that landed: the worker
     calls this before it claims again, else the chunk waits until its lease runs out, and an attempt counts.
     """
-    return _release_leased(session, lambda _: True, chunk.c.worker == worker)
+    kept = () if keep is None else (chunk.c.id != keep.chunk_id,)
+    return _release_leased(session, lambda _: True, chunk.c.worker == worker, *kept)
 
 
 def _release_leased(session: Session, free: Callable[[Row[Any]], bool], *where: ColumnElement[bool]) -> int:
     leased = select(chunk).where(chunk.c.state == "leased", *where).order_by(chunk.c.id).with_for_update()
     rows = [row for row in session.execute(leased).all() if free(row)]
     for row in rows:
-        hand_back(session, row, attempts=row.attempts - 1)
+        # A chunk that was computed had its attempt back already.
+        hand_back(session, row, attempts=max(0, row.attempts - 1))
     return len(rows)
 
 

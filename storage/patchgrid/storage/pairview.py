@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, Select, Table, func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import SITES
 from patchgrid.engine.types import Pair, short_name
 from patchgrid.storage import tables
 from patchgrid.storage.blobs import unpack
 from patchgrid.storage.errors import PairNotFound
+from patchgrid.storage.exactscores import with_scores
 from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.jobs import JobRecord, pair_name
+from patchgrid.storage.provenance import job_graph
 from patchgrid.storage.writing import ExactCell
 
 
@@ -31,13 +34,15 @@ class TopComponent:
     head: int | None
     #: Neuron within the layer, or None.
     neuron: int | None
-    #: Score over all positions, metric units.
+    #: Score over all positions by the job's first method, metric units.
     score: float
+    #: An edge's name, or None.
+    edge: str | None = None
 
     @property
     def name(self) -> str:
         """The short name the field writes: `a9.h6`."""
-        return short_name(self.site, self.layer, self.head)
+        return short_name(self.site, self.layer, self.head, neuron=self.neuron, edge=self.edge)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,13 +69,17 @@ class PairView:
     clean_metric: float | None
     #: Metric of the unpatched corrupted run, or None.
     corrupted_metric: float | None
-    #: Site to float32 `[layer(, head)]` (detail `pairs`) or `[layer, position(, head)]` (`positions`); empty:
-    #: not kept.
+    #: The method that `scores` are by.
+    method: str
+    #: Site to float32 `[layer(, inner)]` (detail `pairs`) or `[layer, position(, inner)]` (`positions`), for
+    #: edges `[edge, position]`; empty: not kept.
     scores: Mapping[str, NDArray[np.float32]]
-    #: The components of largest |score|, the largest first.
+    #: The components of largest |score|, the largest first; by the job's first method, empty for another.
     top: tuple[TopComponent, ...]
-    #: The pair's cells that were patched exactly.
+    #: The pair's cells that were patched exactly, scored by `method`.
     exact: tuple[ExactCell, ...]
+    #: How edges are numbered, where there are any.
+    graph: Graph | None
 
     @property
     def spans(self) -> Mapping[str, tuple[int, int]]:
@@ -78,8 +87,10 @@ class PairView:
         return self.pair.spans or {}
 
 
-def pair(session: Session, job: JobRecord, name: int | str) -> PairView:
+def pair(session: Session, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
     """Give one pair by its id, else by its row number; `PairNotFound` if the job has none such."""
+    chosen = job.method(method)
+    first = chosen == job.method()
     row = _find(session, job, name)
     index = row.pair_index
     done = session.execute(_of_pair(tables.outcome, job, index)).first()
@@ -94,9 +105,11 @@ def pair(session: Session, job: JobRecord, name: int | str) -> PairView:
         corrupted_tokens=() if done is None else tuple(done.corrupted_tokens),
         clean_metric=None if done is None else done.clean_metric,
         corrupted_metric=None if done is None else done.corrupted_metric,
-        scores=_scores(session, job, index),
-        top=_top(session, job, index),
-        exact=_exact(session, job, index),
+        method=chosen,
+        scores=_scores(session, job, index, chosen),
+        top=_top(session, job, index) if first else (),
+        exact=_exact(session, job, index, None if first else chosen),
+        graph=job_graph(session, job.id),
     )
 
 
@@ -121,7 +134,7 @@ def _of_pair(table: Table, job: JobRecord, index: int) -> Select[Any]:
     return select(table).where(table.c.job_id == job.id, table.c.pair_index == index)
 
 
-def _scores(session: Session, job: JobRecord, index: int) -> dict[str, NDArray[np.float32]]:
+def _scores(session: Session, job: JobRecord, index: int, method: str) -> dict[str, NDArray[np.float32]]:
     chunk = tables.chunk
     first = (
         select(func.max(chunk.c.first))
@@ -129,16 +142,19 @@ def _scores(session: Session, job: JobRecord, index: int) -> dict[str, NDArray[n
         .scalar_subquery()
     )
     chunk_id = session.scalar(select(chunk.c.id).where(chunk.c.job_id == job.id, chunk.c.first == first))
-    found = {
-        site: by_pair[index] for site, by_pair in chunk_scores(session, chunk_id).items() if index in by_pair
-    }
+    kept = chunk_scores(session, chunk_id, method)
+    found = {site: by_pair[index] for site, by_pair in kept.items() if index in by_pair}
     return {site: found[site] for site in SITES if site in found}
 
 
-def chunk_scores(session: Session, chunk_id: int | None) -> dict[str, dict[int, NDArray[np.float32]]]:
-    """Give the scores kept of a chunk: site to pair index to array."""
+def chunk_scores(
+    session: Session, chunk_id: int | None, method: str
+) -> dict[str, dict[int, NDArray[np.float32]]]:
+    """Give the scores by a method that were kept of a chunk: site to pair index to array."""
     table = tables.scores
-    rows = session.execute(select(table.c.site, table.c.data).where(table.c.chunk_id == chunk_id))
+    rows = session.execute(
+        select(table.c.site, table.c.data).where(table.c.chunk_id == chunk_id, table.c.method == method)
+    )
     result = {}
     for site, data in rows:
         blob = unpack(data, f"the stored scores of chunk {chunk_id}, {site},")
@@ -148,11 +164,13 @@ def chunk_scores(session: Session, chunk_id: int | None) -> dict[str, dict[int, 
 
 def _top(session: Session, job: JobRecord, index: int) -> tuple[TopComponent, ...]:
     rows = session.execute(_of_pair(tables.top_component, job, index).order_by(tables.top_component.c.rank))
-    return tuple(TopComponent(row.site, row.layer, row.head, row.neuron, row.score) for row in rows)
+    return tuple(TopComponent(row.site, row.layer, row.head, row.neuron, row.score, row.edge) for row in rows)
 
 
-def _exact(session: Session, job: JobRecord, index: int) -> tuple[ExactCell, ...]:
-    rows = session.execute(_of_pair(tables.exact, job, index).order_by(tables.exact.c.cell))
+def _exact(session: Session, job: JobRecord, index: int, further: str | None) -> tuple[ExactCell, ...]:
+    """Give a pair's cells, scored by the job's first method or by a `further` one."""
+    table = tables.exact
+    of_pair = with_scores(further).where(table.c.job_id == job.id, table.c.pair_index == index)
     return tuple(
         ExactCell(
             index=row.pair_index,
@@ -162,9 +180,10 @@ def _exact(session: Session, job: JobRecord, index: int) -> tuple[ExactCell, ...
             neuron=row.neuron,
             position=row.position,
             span=row.span,
-            score=row.score,
+            score=row.by_method,
             effect=row.effect,
             inclusion=row.inclusion,
+            edge=row.edge,
         )
-        for row in rows
+        for row in session.execute(of_pair.order_by(table.c.cell))
     )

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
+from patchgrid.engine.edges import Graph
 from patchgrid.storage import tables
 from patchgrid.storage._dialects import insert_new
 
@@ -42,6 +43,8 @@ class Provenance:
     device: str
     #: Seed of the sample.
     seed: int
+    #: How the model's edges are numbered (`Graph.as_dict`), where edges were measured.
+    graph: Mapping[str, Any] | None = None
 
     @property
     def hash(self) -> str:
@@ -51,7 +54,9 @@ class Provenance:
     def as_dict(self) -> dict[str, Any]:
         """Give the fields as JSON-ready values."""
         names = ("model", "revision", "config_hash", "weights_hash", "dtype", "device", "seed")
-        return {name: getattr(self, name) for name in names} | {"versions": dict(self.versions)}
+        values = {name: getattr(self, name) for name in names} | {"versions": dict(self.versions)}
+        # What there was before there were graphs keeps its hash.
+        return values if self.graph is None else values | {"graph": self.graph}
 
 
 def canonical_json(value: object) -> str:
@@ -76,6 +81,14 @@ def provenances(session: Session, job_id: int) -> list[Provenance]:
     rows = session.execute(select(table).where(table.c.id.in_(_used(job_id))).order_by(table.c.id)).mappings()
     fields = [field.name for field in dataclasses.fields(Provenance)]
     return [Provenance(**{name: row[name] for name in fields}) for row in rows]
+
+
+def job_graph(session: Session, job_id: int) -> Graph | None:
+    """Give the graph that numbers the edges a job measured; None before it has measured any."""
+    table = tables.provenance
+    query = select(table.c.graph).where(table.c.id.in_(_used(job_id)), table.c.graph.is_not(None))
+    values = session.scalar(query.order_by(table.c.id).limit(1))
+    return None if values is None else Graph.from_dict(values)
 
 
 def weights_hashes(session: Session, job_id: int) -> set[str]:

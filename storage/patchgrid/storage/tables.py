@@ -44,6 +44,11 @@ def _job_id(*, primary_key: bool = False) -> Column[int]:
     return Column("job_id", ForeignKey("job.id"), primary_key=primary_key, nullable=False)
 
 
+def _method() -> Column[str]:
+    # Behind the blobs, and with a default: so older tables could be given it without being copied.
+    return Column("method", String(16), primary_key=True, server_default="atp")
+
+
 def _component() -> tuple[Column[str], Column[int], Column[int | None], Column[int | None]]:
     return (
         Column("site", String(32), nullable=False),
@@ -109,6 +114,7 @@ provenance = Table(
     Column("dtype", String(16), nullable=False),
     Column("device", Text, nullable=False),
     Column("seed", BigInteger, nullable=False),
+    Column("graph", _Json),
 )
 
 # state: pending, leased, held (of a paused job), done, failed or cancelled. Whether a chunk may be claimed is
@@ -156,7 +162,7 @@ outcome = Table(
     sqlite_with_rowid=False,
 )
 
-#: One blob a chunk, site and kind: the sums over the chunk's pairs.
+#: One blob a chunk, site, kind and method: the sums over the chunk's pairs.
 sums = Table(
     "sums",
     metadata,
@@ -165,10 +171,11 @@ sums = Table(
     Column("kind", String(16), primary_key=True),
     _job_id(),
     Column("data", LargeBinary, nullable=False),
+    _method(),
 )
-Index("ix_sums_job", sums.c.job_id, sums.c.site, sums.c.kind, sums.c.chunk_id)
+Index("ix_sums_job", sums.c.job_id, sums.c.method, sums.c.site, sums.c.kind, sums.c.chunk_id)
 
-#: One blob a finished job, site and kind: its chunks' sums added up, once.
+#: One blob a finished job, site, kind and method: its chunks' sums added up, once.
 total = Table(
     "total",
     metadata,
@@ -176,9 +183,11 @@ total = Table(
     Column("site", String(32), primary_key=True),
     Column("kind", String(16), primary_key=True),
     Column("data", LargeBinary, nullable=False),
+    _method(),
 )
 
-#: One blob a job and site: the sums over the job's pilot pairs, fixed by the first worker.
+#: One blob a job and site: the sums over the job's pilot pairs, by the first of its methods, fixed by the
+#: first worker.
 pilot = Table(
     "pilot",
     metadata,
@@ -187,7 +196,17 @@ pilot = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
-#: One blob a chunk and site: the scores of the chunk's pairs.
+#: One blob a job and site: mean activations, `[layer, width]`, where they are put into the base run; fixed by
+#: the first worker.
+mean = Table(
+    "mean",
+    metadata,
+    _job_id(primary_key=True),
+    Column("site", String(32), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+#: One blob a chunk, site and method: the scores of the chunk's pairs.
 scores = Table(
     "scores",
     metadata,
@@ -195,10 +214,22 @@ scores = Table(
     Column("site", String(32), primary_key=True),
     _job_id(),
     Column("data", LargeBinary, nullable=False),
+    _method(),
     Index("ix_scores_job_id", "job_id"),
 )
 
-# `cell` numbers a pair's cells in the order of an export.
+#: Seconds that a chunk's scores took by each method; `shared` is what all methods share, `exact` patching.
+cost = Table(
+    "cost",
+    metadata,
+    Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
+    Column("method", String(16), primary_key=True),
+    _job_id(),
+    Column("seconds", Double, nullable=False),
+    Index("ix_cost_job_id", "job_id"),
+)
+
+# `cell` numbers a pair's cells in the order of an export; `score` is by the first of the job's methods.
 exact = Table(
     "exact",
     metadata,
@@ -210,9 +241,22 @@ exact = Table(
     Column("score", Double, nullable=False),
     Column("effect", Double, nullable=False),
     Column("inclusion", Double, nullable=False),
+    Column("edge", Text),
     sqlite_with_rowid=False,
 )
 
+#: The score of a cell of `exact` by each further method of its job.
+method_score = Table(
+    "method_score",
+    metadata,
+    *_pair_key(),
+    Column("cell", Integer, primary_key=True),
+    Column("method", String(16), primary_key=True),
+    Column("score", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The components of largest |score| by the first of the job's methods, over all sites.
 top_component = Table(
     "top_component",
     metadata,
@@ -220,6 +264,7 @@ top_component = Table(
     Column("rank", Integer, primary_key=True),
     *_component(),
     Column("score", Double, nullable=False),
+    Column("edge", Text),
     sqlite_with_rowid=False,
 )
 

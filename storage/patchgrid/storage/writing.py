@@ -2,10 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,22 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.names import HEAD_SITES, SITES
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.names import WIDE_SITES
+from patchgrid.engine.types import short_name
 from patchgrid.estimates import Sums
-from patchgrid.storage import tables
-from patchgrid.storage._bulk import insert_rows, texts_as_json
+from patchgrid.storage import _rows, tables
+from patchgrid.storage._bulk import insert_rows
 from patchgrid.storage.blobs import pack
+from patchgrid.storage.naming import has_positions
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.sums import pack_sums
 
-#: How many of a pair's components are kept as rows.
-TOP = 5
-_SITE_RANK = {site: rank for rank, site in enumerate(SITES)}
+#: (site, kind) to the sums over a chunk's done pairs.
+SumsBySite = Mapping[tuple[str, str], Sums]
+#: Site to one float32 array for each *done* pair, in order: `[layer(, inner)]` (detail `pairs`) or `[layer,
+#: position(, inner)]` (detail `positions`); for edges `[edge]` and `[edge, position]`.
+ScoresBySite = Mapping[str, Sequence[NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,32 @@ class ExactCell:
     position: int | None
     #: Name of the span that was patched, or None.
     span: str | None
-    #: Attribution score, metric units.
+    #: Score by the job's first method, metric units.
     score: float
     #: Exact effect, metric units.
     effect: float
     #: Probability with which the cell was drawn, above 0 and up to 1.
     inclusion: float
+    #: An edge's name, or None.
+    edge: str | None = None
+    #: Scores by the job's further methods, in their order.
+    others: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The short name the field writes: `a9.h6`, `m5@-1`."""
+        where = self.position if self.span is None else self.span
+        return short_name(self.site, self.layer, self.head, where, neuron=self.neuron, edge=self.edge)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A chunk by one of its job's further methods."""
+
+    #: As `ChunkResult.sums`.
+    sums: SumsBySite
+    #: As `ChunkResult.scores`.
+    scores: ScoresBySite = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,36 +106,60 @@ class ChunkResult:
     provenance: Provenance
     #: One for each pair of the chunk, in order.
     outcomes: Sequence[PairOutcome]
-    #: (site, kind) to the sums over the chunk's done pairs.
-    sums: Mapping[tuple[str, str], Sums]
-    #: Site to one float32 array for each *done* pair, in order: `[layer(, head)]` (detail `pairs`) or
-    #: `[layer, position(, head)]` (detail `positions`); empty for `summary`.
-    scores: Mapping[str, Sequence[NDArray[np.float32]]] = field(default_factory=dict)
+    #: The sums by the job's first method.
+    sums: SumsBySite
+    #: The scores by the job's first method; empty for detail `summary`. Of sites with very many components
+    #: only each pair's largest are written, unless they come by position.
+    scores: ScoresBySite = field(default_factory=dict)
     #: Cells patched exactly, in any order.
     exact: Sequence[ExactCell] = ()
     #: Seconds the chunk took to compute.
     seconds: float = 0.0
+    #: How scores were made, the first way first.
+    methods: tuple[str, ...] = ("atp",)
+    #: What each further method gave.
+    others: Mapping[str, Scored] = field(default_factory=dict)
+    #: Method to the seconds that its scores took; `shared` and `exact` as in the table `cost`.
+    cost: Mapping[str, float] = field(default_factory=dict)
 
 
 def join_results(results: Sequence[ChunkResult]) -> ChunkResult:
     """Give the result of a chunk from those of its parts, which lie in order and are of one provenance."""
     if len({result.provenance.hash for result in results}) != 1:
         raise ValueError("results of one provenance, and at least one, can be joined")
-    sums: dict[tuple[str, str], Sums] = {}
-    scores: dict[str, list[NDArray[np.float32]]] = {}
-    for result in results:
-        for key, part in result.sums.items():
-            sums[key] = sums[key] + part if key in sums else part
-        for site, arrays in result.scores.items():
-            scores.setdefault(site, []).extend(arrays)
+    methods = results[0].methods
+    first = _join([(result.sums, result.scores) for result in results])
+    others = {
+        method: _join(
+            [(part.others[method].sums, part.others[method].scores) for part in results if part.others]
+        )
+        for method in methods[1:]
+    }
+    cost: defaultdict[str, float] = defaultdict(float)
+    for name, taken in itertools.chain.from_iterable(result.cost.items() for result in results):
+        cost[name] += taken
     return ChunkResult(
         provenance=results[0].provenance,
         outcomes=[outcome for result in results for outcome in result.outcomes],
-        sums=sums,
-        scores=scores,
+        sums=first.sums,
+        scores=first.scores,
         exact=[cell for result in results for cell in result.exact],
         seconds=math.fsum(result.seconds for result in results),
+        methods=methods,
+        others=others,
+        cost=dict(cost),
     )
+
+
+def _join(parts: Sequence[tuple[SumsBySite, ScoresBySite]]) -> Scored:
+    sums: dict[tuple[str, str], Sums] = {}
+    scores: dict[str, list[NDArray[np.float32]]] = {}
+    for part_sums, part_scores in parts:
+        for key, part in part_sums.items():
+            sums[key] = sums[key] + part if key in sums else part
+        for site, arrays in part_scores.items():
+            scores.setdefault(site, []).extend(arrays)
+    return Scored(sums, scores)
 
 
 def write_result(session: Session, job_id: int, chunk_id: int, indices: range, result: ChunkResult) -> None:
@@ -119,120 +167,43 @@ def write_result(session: Session, job_id: int, chunk_id: int, indices: range, r
     if [outcome.index for outcome in result.outcomes] != list(indices):
         raise ValueError(f"a chunk of pairs {indices} must have their outcomes, in order")
     done = [outcome.index for outcome in result.outcomes if outcome.state == "done"]
-    if any(len(arrays) != len(done) for arrays in result.scores.values()):
+    by_method = list(_by_method(result))
+    if any(len(arrays) != len(done) for _, part in by_method for arrays in part.scores.values()):
         raise ValueError("scores must be those of the done pairs, one array each")
-    insert_rows(session, tables.outcome, [_outcome_row(job_id, outcome) for outcome in result.outcomes])
-    kinds = result.sums.items()
-    insert_rows(
-        session, tables.sums, [(chunk_id, site, kind, job_id, pack_sums(s)) for (site, kind), s in kinds]
-    )
+    insert_rows(session, tables.outcome, [_rows.outcome_row(job_id, outcome) for outcome in result.outcomes])
+    for method, part in by_method:
+        sums = [(chunk_id, *key, job_id, pack_sums(each), method) for key, each in part.sums.items()]
+        insert_rows(session, tables.sums, sums)
+        insert_rows(session, tables.scores, _blob_rows(job_id, chunk_id, done, method, part.scores))
+    graph = None if result.provenance.graph is None else Graph.from_dict(result.provenance.graph)
     if done:
-        blobs = [(site, pack(arrays, {"pairs": done})) for site, arrays in result.scores.items()]
-        insert_rows(session, tables.scores, [(chunk_id, site, job_id, data) for site, data in blobs])
-        insert_rows(session, tables.top_component, _top_rows(job_id, done, result.scores))
+        insert_rows(session, tables.top_component, _rows.top_rows(job_id, done, result.scores, graph))
     spans: Sequence[str] = ()
     if any(cell.span is not None for cell in result.exact):
         spans = session.scalar(select(tables.job.c.spans).where(tables.job.c.id == job_id)) or ()
-    insert_rows(session, tables.exact, _exact_rows(job_id, result.exact, spans))
+    cells, scores = _rows.exact_rows(job_id, result.exact, spans, graph, result.methods[1:])
+    insert_rows(session, tables.exact, cells)
+    insert_rows(session, tables.method_score, scores)
+    cost = [(chunk_id, method, job_id, float(seconds)) for method, seconds in result.cost.items()]
+    insert_rows(session, tables.cost, cost)
 
 
 def write_failed(session: Session, job_id: int, indices: range, error: str) -> None:
     """Write error rows for all these pairs."""
     outcomes = [PairOutcome(index, "failed", error) for index in indices]
-    insert_rows(session, tables.outcome, [_outcome_row(job_id, outcome) for outcome in outcomes])
+    insert_rows(session, tables.outcome, [_rows.outcome_row(job_id, outcome) for outcome in outcomes])
 
 
-def sum_positions(array: NDArray[np.float32], site: str) -> NDArray[np.float32]:
-    """Sum a pair's scores over positions, if they have them, to `[layer(, head)]`."""
-    return array.sum(axis=1) if has_positions(array, site) else array
+def _by_method(result: ChunkResult) -> Iterator[tuple[str, Scored]]:
+    yield result.methods[0], Scored(result.sums, result.scores)
+    yield from result.others.items()
 
 
-def has_positions(array: NDArray[np.float32], site: str) -> bool:
-    """Tell whether a pair's scores at a site have a position axis."""
-    return array.ndim == 2 + (site in HEAD_SITES)
-
-
-def _outcome_row(job_id: int, outcome: PairOutcome) -> tuple[Any, ...]:
-    return (
-        job_id,
-        outcome.index,
-        outcome.state,
-        outcome.error,
-        outcome.warning,
-        texts_as_json(outcome.tokens),
-        texts_as_json(outcome.corrupted_tokens),
-        _float(outcome.clean_metric),
-        _float(outcome.corrupted_metric),
-    )
-
-
-def _float(value: float | None) -> float | None:
-    """Give a plain float, None for NaN: SQLite has no NaN."""
-    return None if value is None or math.isnan(value) else float(value)
-
-
-def _exact_rows(job_id: int, cells: Sequence[ExactCell], spans: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Give the cells' rows, those of each pair numbered in the order of an export."""
-    rank: dict[str | None, int] = {name: number for number, name in enumerate(spans)}
-
-    def order(cell: ExactCell) -> tuple[int, ...]:
-        return (
-            cell.index,
-            _SITE_RANK[cell.site],
-            cell.layer,
-            -1 if cell.head is None else cell.head,
-            -1 if cell.neuron is None else cell.neuron,
-            -1 if cell.position is None else cell.position,
-            -1 if cell.span is None else rank.get(cell.span, len(rank)),
-        )
-
-    rows: list[tuple[Any, ...]] = []
-    for index, group in itertools.groupby(sorted(cells, key=order), key=attrgetter("index")):
-        rows += [_exact_row(job_id, int(index), number, cell) for number, cell in enumerate(group)]
-    return rows
-
-
-def _exact_row(job_id: int, index: int, number: int, cell: ExactCell) -> tuple[Any, ...]:
-    # Drivers take plain numbers only, not NumPy's.
-    return (
-        job_id,
-        index,
-        number,
-        cell.site,
-        int(cell.layer),
-        None if cell.head is None else int(cell.head),
-        None if cell.neuron is None else int(cell.neuron),
-        None if cell.position is None else int(cell.position),
-        cell.span,
-        float(cell.score),
-        float(cell.effect),
-        float(cell.inclusion),
-    )
-
-
-def _top_rows(
-    job_id: int, indices: Sequence[int], scores: Mapping[str, Sequence[NDArray[np.float32]]]
+def _blob_rows(
+    job_id: int, chunk_id: int, done: Sequence[int], method: str, scores: ScoresBySite
 ) -> list[tuple[Any, ...]]:
-    """Give each pair's components of largest |score| over all sites, ties to the first in order."""
-    sites = [site for site in SITES if site in scores]
-    if not sites:
-        return []
-    whole = {site: np.array([sum_positions(array, site) for array in scores[site]]) for site in sites}
-    flat = np.concatenate([whole[site].reshape(len(indices), -1) for site in sites], axis=1)
-    places = [place for site in sites for place in _places(site, whole[site].shape[1:])]
-    size = np.abs(flat)
-    best = np.sort(np.argpartition(-size, min(TOP, size.shape[1]) - 1, axis=1)[:, :TOP], axis=1)
-    order = np.argsort(-np.take_along_axis(size, best, axis=1), axis=1, kind="stable")
-    best = np.take_along_axis(best, order, axis=1)
-    values = np.take_along_axis(flat, best, axis=1).astype(float).tolist()
     return [
-        (job_id, index, rank, *places[column], value)
-        for index, columns, row in zip(indices, best.tolist(), values, strict=True)
-        for rank, (column, value) in enumerate(zip(columns, row, strict=True))
+        (chunk_id, site, job_id, pack(arrays, {"pairs": done}), method)
+        for site, arrays in scores.items()
+        if arrays and (site not in WIDE_SITES or has_positions(arrays[0], site))
     ]
-
-
-@lru_cache(maxsize=64)
-def _places(site: str, axes: tuple[int, ...]) -> list[tuple[str, int, int | None, None]]:
-    """Give the site, layer, head and neuron of each of a site's components."""
-    return [(site, place[0], place[1] if len(place) > 1 else None, None) for place in np.ndindex(axes)]

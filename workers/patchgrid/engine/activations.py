@@ -1,7 +1,7 @@
 """One forward pass through nnsight, with the activations that were asked for."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import nnsight
@@ -94,6 +94,14 @@ class Activations:
         # OPT's MLP sees the batch flattened.
         return values.view(len(self.stream[0]), -1, values.shape[-1]) if site == "mlp_post" else values
 
+    def detached(self) -> "Activations":
+        """Give the same numbers without their graph."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = [tensor.detach() for tensor in value]
+        return Activations(**values | {"last": self.last.detach()})
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -111,6 +119,8 @@ class Asked:
     keep_from: int = 0
     #: `[row, position, d_model]` from `start` on, what enters the first block; None: the embedded tokens.
     stream: Tensor | None = None
+    #: Called inside the trace beside what reads it, before it where both meet: it changes how gradients flow.
+    rules: Callable[[], None] | None = None
 
 
 def parts_for(sites: Collection[str]) -> frozenset[str]:
@@ -120,27 +130,37 @@ def parts_for(sites: Collection[str]) -> frozenset[str]:
 
 def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
     """Run rows of tokens and keep the stream and the named parts."""
-    blocks = model.layout.blocks
     kept = Activations(torch.empty(0))
-    skip = asked.keep_from - asked.start
-    narrow = model.shortcuts.last_block
-    with (
-        torch.set_grad_enabled(asked.grad),
-        model.envoy.trace(**model_inputs(rows, asked.start, asked.cache)),
-    ):
-        if asked.stream is not None:
-            blocks[0].layer.input = asked.stream
-        first: Any = blocks[0].layer.input if asked.stream is None else asked.stream
-        if asked.grad:
-            first.requires_grad_(requires_grad=True)
-        kept.stream.append(_tail(first, skip))
-        for block in blocks:
-            only_last = narrow and block is blocks[-1]
-            _keep_block(kept, block, asked, skip, first.shape, only_last=only_last)
-        kept.last = read_last(model)
+    inputs = model_inputs(rows, asked.start, asked.cache)
+    with torch.set_grad_enabled(asked.grad):
+        if asked.rules is None:
+            with model.envoy.trace(**inputs):
+                _read(model, asked, kept)
+        else:
+            with model.envoy.trace() as tracer:
+                with tracer.invoke(**inputs):
+                    asked.rules()
+                with tracer.invoke():
+                    _read(model, asked, kept)
     if asked.cache is not None:
         kept.past = Past.of(asked.cache)
     return kept
+
+
+def _read(model: LoadedModel, asked: Asked, kept: Activations) -> None:
+    """Inside a trace, keep what was asked for."""
+    blocks = model.layout.blocks
+    skip = asked.keep_from - asked.start
+    if asked.stream is not None:
+        blocks[0].layer.input = asked.stream
+    first: Any = blocks[0].layer.input if asked.stream is None else asked.stream
+    if asked.grad:
+        first.requires_grad_()
+    kept.stream.append(_tail(first, skip))
+    for block in blocks:
+        only_last = model.shortcuts.last_block and block is blocks[-1]
+        _keep_block(kept, block, asked, skip, first.shape, only_last=only_last)
+    kept.last = read_last(model)
 
 
 def model_inputs(rows: Rows, start: int, cache: DynamicCache | None) -> dict[str, Any]:
@@ -199,17 +219,16 @@ def _keep_block(
     if "z" in parts:
         kept.z.append(_tail(z, skip))
     if "attn_out" in parts:
-        kept.attn_out.append(_tail(first_output(block.attn_out.output), skip))
+        kept.attn_out.append(_tail(_attn_out(block, asked), skip))
     if only_last:
         block.mlp.input = block.mlp.input[:, -1:]
     if "mlp_post" in parts:
         neurons = block.neurons.input
         kept.mlp_post.append(neurons if asked.grad else _tail(neurons.view(*shape[:2], -1), skip))
     if "mlp_out" in parts:
-        # OPT's MLP sees the batch flattened.
-        kept.mlp_out.append(_tail(block.mlp_out.output.view(shape), skip))
+        kept.mlp_out.append(_tail(read_mlp_out(block, shape), skip))
     # A graph needs the very tensor that the model goes on with.
-    stream = block.layer.output
+    stream = first_output(block.layer.output)
     kept.stream.append(stream[:, -1:].contiguous() if only_last and not asked.grad else _tail(stream, skip))
 
 
@@ -224,13 +243,52 @@ def _keep_inner(kept: Activations, block: Block, asked: Asked, width: int) -> No
             getattr(kept, site).append(heads if asked.grad else heads[:, :, -width:].contiguous())
 
 
+def _attn_out(block: Block, asked: Asked) -> Tensor:
+    """Inside a trace, read what attention adds; in a graph, what follows has its gradient through it."""
+    output = block.attn_out.output
+    given = first_output(output)
+    if block.scale == 1:
+        return given
+    added = given * block.scale
+    if asked.grad:
+        through: Tensor = _Through.apply(added, given.detach(), block.scale)  # type: ignore[no-untyped-call]
+        block.attn_out.output = (through, *output[1:]) if isinstance(output, tuple) else through
+    return added
+
+
+def read_mlp_out(block: Block, shape: torch.Size) -> Tensor:
+    """Inside a trace, read what the MLP adds; of its gradient, the stream's takes the place."""
+    # OPT's MLP sees the batch flattened.
+    parts = [first_output(part.output).view(shape) for part in block.mlp_out]
+    given = parts[0].clone() if block.overwrites else parts[0]
+    for part in parts[1:]:
+        given = given + part
+    return given if block.scale == 1 else given * block.scale
+
+
+class _Through(torch.autograd.Function):
+    """What a module gave, untouched, as if it had been made of what is added: that times 1 / scale."""
+
+    @staticmethod
+    def forward(ctx: Any, added: Tensor, given: Tensor, scale: float) -> Tensor:
+        """Give `given`; `added` is only there for its gradient."""
+        del added
+        ctx.scale = scale
+        return given.view_as(given)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Give the gradient of what is added."""
+        return gradients[0] / ctx.scale, None, None
+
+
 def _tail(tensor: Tensor, skip: int) -> Tensor:
     """Keep the positions from one on, and not the memory of the others."""
     return tensor[:, skip:].contiguous() if skip else tensor
 
 
 def first_output(output: Any) -> Tensor:
-    """Attention modules give a tuple, norms a tensor: the activation itself."""
+    """Some modules give a tuple, others a tensor: the activation itself."""
     tensor: Tensor = output[0] if isinstance(output, tuple) else output
     return tensor
 

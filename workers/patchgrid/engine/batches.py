@@ -1,7 +1,7 @@
 """Batches: pairs sorted by length, filled by tokens, left-padded."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,11 @@ class Batch:
     def width(self) -> int:
         """Padded number of positions."""
         return self.clean.shape[1]
+
+    def differing_everywhere(self) -> "Batch":
+        """Give the batch as it is where what is put in differs from the base run at every token."""
+        starts = tuple(self.padding(row) for row in range(len(self.pairs)))
+        return replace(self, differs=self.attention_mask.bool(), starts=starts)
 
     def padding(self, row: int) -> int:
         """Number of padding positions before a row's first token."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from patchgrid.engine.errors import SpecError
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.memory import is_out_of_memory
 
@@ -45,6 +46,13 @@ class Budget:
         self.tokens = tokens
         self._memory = memory
         self._most = _MOST
+
+    @classmethod
+    def fixed(cls, tokens: int) -> "Budget":
+        """Take a number that someone chose; `SpecError` where not even one token may be."""
+        if tokens < 1:
+            raise SpecError(f"batch_tokens must be at least 1, not {tokens}")
+        return cls(tokens)
 
     @classmethod
     def of(cls, model: LoadedModel) -> "Budget":

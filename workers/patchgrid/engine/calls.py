@@ -53,7 +53,11 @@ class Call:
     def begin(self, group: Sequence[TokenPair]) -> "Begun":
         """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
         batch = make_batch(group, self.model.pad, self.model.device)
-        passes = Passes(self.model, batch, self.question, patching=self.choose is not None)
+        if self.question.source != "pair":
+            batch = batch.differing_everywhere()
+        # Along the path of a site, copies of the base run are patched, too.
+        patching = self.choose is not None or self.question.path == "site"
+        passes = Passes(self.model, batch, self.question, patching=patching, tokens=self.budget.tokens)
         scored = self._score(passes) if self.methods else None
         # A batch that only has to land lets go of its activations.
         return Begun(self, batch.pairs, passes if self.choose else None, scored)

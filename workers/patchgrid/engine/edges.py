@@ -91,10 +91,10 @@ class Graph:
 
     def number_of(self, name: str) -> int:
         """Give the number of an edge; `ComponentError` for one that the model does not have."""
-        Component.of_edge(name)
         sender_name, _, reader_name = name.partition("->")
         sender, reader = self._sender_numbers.get(sender_name), self._reader_numbers.get(reader_name)
         if sender is None or reader is None:
+            Component.of_edge(name)  # tells of a name that is none
             lacking = sender_name if sender is None else reader_name
             raise ComponentError(f"the model has no edge {name}: {lacking} {self._why_not(sender is None)}")
         if sender >= self.reads[reader]:

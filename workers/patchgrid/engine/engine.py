@@ -1,26 +1,33 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from patchgrid.engine.asked import Asked, as_names
+from patchgrid.engine.averaging import average, sites_of_means
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.calls import Call, Choose, OnBatch
+from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ComponentError, PairError, SpecError
+from patchgrid.engine.foundmetrics import find_metric
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
+from patchgrid.engine.means import Means
+from patchgrid.engine.methods import check_method
+from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
-from patchgrid.engine.running import Fail, run_call
+from patchgrid.engine.running import run_call, tokenized, with_means
 from patchgrid.engine.selfcheck import SelfCheck, check_parts
 from patchgrid.engine.shortcuts import Shortcuts
-from patchgrid.engine.tokens import PairTokenizer, TokenPair
 from patchgrid.engine.types import Component, Pair
 
 _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
@@ -36,8 +43,7 @@ def _ignore(_finished: float) -> None:
 class Engine:
     """A loaded model that scores and patches; `Engine.load` makes one.
 
-    One call at a time: nnsight's traces of one model cannot run in several threads at once, so calls from
-    other threads wait.
+    One call at a time: nnsight's traces of one model cannot run in several threads at once: others wait.
     """
 
     def __init__(
@@ -87,10 +93,20 @@ class Engine:
         model, hugging_face = load_model(name, revision=revision, device=device, dtype=dtype)
         return cls(model, model_provenance(name, hugging_face, model.device, revision))
 
+    def check(self) -> ModelReport:
+        """Tell what the model supports, and check its scores and patches on a few tokens."""
+        with self._one_at_a_time, torch.inference_mode(mode=False):
+            return check_model(self._model, self.self_check)
+
     @property
     def layout(self) -> Layout:
         """The model's layers, heads, sizes and sites."""
         return self._model.layout
+
+    @property
+    def graph(self) -> Graph:
+        """How the model's edges are named and numbered."""
+        return self.layout.graph
 
     def attribute(
         self,
@@ -101,6 +117,7 @@ class Engine:
         direction: str = "denoise",
         metric: str = "logit_diff",
         source: str = "pair",
+        means: Means | None = None,
         steps: int = 5,
         path: str = "embedding",
         grad_drop: bool = False,
@@ -119,6 +136,8 @@ class Engine:
             `denoise` patches clean into the corrupted run, `noise` corrupted into the clean run.
         source
             Where the activations come from that are put into the base run: `pair`, `mean` or `zero`.
+        means
+            For the source `mean`, what `means` gave; None: those of this call's pairs.
         steps
             Points of the path that `ig` and `eap-ig` average gradients over: the middles of equal parts.
         path
@@ -151,6 +170,7 @@ class Engine:
             direction=direction,
             metric=metric,
             source=source,
+            means=means,
             steps=steps,
             path=path,
             grad_drop=grad_drop,
@@ -171,6 +191,7 @@ class Engine:
         direction: str = "denoise",
         metric: str = "logit_diff",
         source: str = "pair",
+        means: Means | None = None,
         steps: int = 5,
         path: str = "embedding",
         grad_drop: bool = False,
@@ -207,7 +228,7 @@ class Engine:
             A component that the model, the pair or `sites` does not have.
         """
         asked = Asked(as_names(sites), as_names(method), metric, direction, source, steps, path, grad_drop)
-        question = self._question(asked, keep_positions=keep_positions)
+        question = self._question(asked, means, keep_positions=keep_positions)
 
         def checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
             assert choose is not None, "nothing is chosen where no one asks"
@@ -226,6 +247,27 @@ class Engine:
         )
         return self._run(call, pairs, prepend_bos, range(len(pairs)))
 
+    def means(
+        self,
+        pairs: Sequence[Pair],
+        sites: Sequence[str],
+        *,
+        direction: str = "denoise",
+        prepend_bos: bool | None = None,
+        batch_tokens: int | None = None,
+        on_batch: OnBatch = _ignore,
+    ) -> Means:
+        """Average each site's activation over the pairs' source prompts, and over their positions.
+
+        `resid_pre` is always among them: paths of integrated gradients lead to its mean. Pairs that cannot
+        be measured are left out; `SpecError` where none can.
+        """
+        question = self._question(Asked(as_names(sites), (), direction=direction, source="mean"))
+        able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
+        budget = self._budget(batch_tokens)
+        with self._alone():
+            return average(self._model, question, able, lambda: budget.tokens, on_batch)
+
     def patch(
         self,
         pairs: Sequence[Pair],
@@ -234,6 +276,7 @@ class Engine:
         direction: str = "denoise",
         metric: str = "logit_diff",
         source: str = "pair",
+        means: Means | None = None,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
     ) -> NDArray[np.float32]:
@@ -257,6 +300,7 @@ class Engine:
             direction=direction,
             metric=metric,
             source=source,
+            means=means,
             prepend_bos=prepend_bos,
             batch_tokens=batch_tokens,
         )
@@ -273,14 +317,14 @@ class Engine:
         direction: str = "denoise",
         metric: str = "logit_diff",
         source: str = "pair",
+        means: Means | None = None,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
         on_batch: OnBatch = _ignore,
     ) -> tuple[NDArray[np.float32], dict[int, str]]:
         """Patch chosen (pair, component) cells exactly.
 
-        `on_batch` is called after each forward pass of patched copies with the number of pairs it finished,
-        a fraction of its batch's; what it raises ends the call.
+        `on_batch` is that of `measure`.
 
         Returns
         -------
@@ -300,7 +344,7 @@ class Engine:
         def choose(indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
             return [[cells[place][1] for place in places[index]] for index in indices]
 
-        question = self._question(Asked(sites, (), metric, direction, source))
+        question = self._question(Asked(sites, (), metric, direction, source), means)
         call = Call(self._model, question, (), choose, self._budget(batch_tokens), on_batch)
         values = np.full(len(cells), np.nan, dtype=np.float32)
         errors = {}
@@ -311,21 +355,18 @@ class Engine:
                 errors[index] = measured.error
         return values, errors
 
-    def _question(self, asked: Asked, *, keep_positions: bool = True) -> Question:
+    def _question(self, asked: Asked, means: Means | None = None, *, keep_positions: bool = True) -> Question:
         if not asked.sites:
             raise SpecError(f"no site given: this model has {', '.join(self.layout.sites)}")
         asked.check()
         self.layout.check_sites(asked.sites)
-        return Question(
-            asked.sites,
-            asked.metric,
-            asked.direction,
-            asked.source,
-            asked.steps,
-            asked.path,
-            asked.grad_drop,
-            keep_positions,
-        )
+        find_metric(asked.metric)
+        with self._alone():
+            for method in asked.methods:
+                check_method(method, self._model)
+        if means is not None:
+            means.check(asked.source, sites_of_means(asked.sites), self.layout.n_layers)
+        return Question.of(asked, means, keep_positions=keep_positions)
 
     def _check_asked(self, component: Component, question: Question) -> None:
         self.layout.check_component(component)
@@ -333,41 +374,27 @@ class Engine:
             raise ComponentError(f"{component.name}: site {component.site!r} is not among those asked for")
 
     def _budget(self, batch_tokens: int | None) -> Budget:
-        if batch_tokens is None:
-            return self._own_budget
-        if batch_tokens < 1:
-            raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
-        return Budget(batch_tokens)
+        return self._own_budget if batch_tokens is None else Budget.fixed(batch_tokens)
 
     def _run(
         self, call: Call, pairs: Sequence[Pair], prepend_bos: bool | None, wanted: Container[int]
     ) -> list[Measured]:
         """Run a call over the wanted pairs, in batches that are halved where memory runs out."""
-        results = [
-            Measured(PairResult(error="not measured" if i in wanted else None)) for i in range(len(pairs))
-        ]
+        reasons = ["not measured" if index in wanted else None for index in range(len(pairs))]
+        results = [Measured(PairResult(error=reason)) for reason in reasons]
 
         def fail(index: int, reason: str) -> None:
             results[index] = Measured(PairResult(error=reason))
 
-        good = [pair for pair in self._tokenize(pairs, prepend_bos, fail) if pair.index in wanted]
-        with self._one_at_a_time:
-            run_call(call, good, results.__setitem__, fail)
+        able = tokenized(self._model, pairs, prepend_bos, fail)
+        good = [pair for pair in able if pair.index in wanted]
+        with self._alone():
+            run_call(with_means(call, able), good, results.__setitem__, fail)
         return results
 
-    def _tokenize(self, pairs: Sequence[Pair], prepend_bos: bool | None, fail: Fail) -> list[TokenPair]:
-        """Tokenize the pairs that can be; `fail` takes the others."""
-        model = self._model
-        tokenizer = PairTokenizer(
-            model.tokenizer,
-            vocabulary=model.vocabulary,
-            context=model.layout.context,
-            prepend_bos=prepend_bos,
-        )
-        good = []
-        for index, made in enumerate(tokenizer.many(pairs)):
-            if isinstance(made, PairError):
-                fail(index, str(made))
-            else:
-                good.append(made)
-        return good
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._one_at_a_time:
+            # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
+            self._model.envoy._module.eval()  # noqa: SLF001
+            yield

@@ -3,12 +3,14 @@
 Gradients of single heads then need not go through whole projections, of which each head has its own rows.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from patchgrid.engine.linear import is_linear
+from patchgrid.engine.taps import TAPS
 
 
 def projections(model: Any, attention: nn.Module, output: nn.Module) -> tuple[str, ...]:
@@ -30,7 +32,8 @@ def projections(model: Any, attention: nn.Module, output: nn.Module) -> tuple[st
         for name, child in found.items()
     ]
     try:
-        _run(model)
+        with torch.no_grad():
+            _run(model)
     finally:
         for handle in handles:
             handle.remove()
@@ -39,7 +42,35 @@ def projections(model: Any, attention: nn.Module, output: nn.Module) -> tuple[st
     return names if same and sorted(names) == sorted(found) else ()
 
 
-@torch.no_grad()
 def _run(model: Any) -> None:
     ids = torch.arange(2, device=model.get_input_embeddings().weight.device)[None]
     model(input_ids=ids, use_cache=False)
+
+
+def read_by_taps_alone(model: Any, attentions: Sequence[nn.Module]) -> bool:
+    """Tell whether what attentions give follows from queries, keys and values alone.
+
+    It does not where a gate, made of the stream too, lies behind them: cut off at the taps, what attention
+    gives then still depends on the stream.
+    """
+    still: list[bool] = []
+    taps = [getattr(attention, name) for attention in attentions for name in TAPS.values()]
+    handles = [
+        model.get_input_embeddings().register_forward_hook(
+            lambda *args: args[-1].detach().requires_grad_() * 1
+        ),
+        *(tap.register_forward_hook(lambda *args: args[-1].detach()) for tap in taps),
+        *(each.register_forward_hook(lambda *args: still.append(_depends(args[-1]))) for each in attentions),
+    ]
+    try:
+        with torch.enable_grad():
+            _run(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return not any(still)
+
+
+def _depends(output: Any) -> bool:
+    tensor: Tensor = output[0] if isinstance(output, tuple) else output
+    return tensor.requires_grad

@@ -1,6 +1,6 @@
 """A loaded model seen as blocks: the nnsight handles of its parts, its sizes, the sites it has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,13 +10,13 @@ from torch import Tensor
 from patchgrid.engine import names
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ComponentError, ModelError, SpecError
-from patchgrid.engine.families import Family
-from patchgrid.engine.inner import projections
+from patchgrid.engine.families import Family, has_part
+from patchgrid.engine.inner import projections, read_by_taps_alone
 from patchgrid.engine.taps import TAPS, Heads
 from patchgrid.engine.types import Component
 
 #: Names under which MLPs keep the projection that their neurons go through.
-_DOWN = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "dense_2", "output_linear")
+_DOWN = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "Wo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,20 @@ class Block:
     attention: Any
     #: The output projection: its input is `z`.
     projection: Any
-    #: Its output, or the first of its outputs, is `attn_out`.
+    #: Its output, or the first of its outputs, times `scale` is `attn_out`.
     attn_out: Any
     #: All that the MLP reads is its input; None where no module has it as `[pair, position, width]`.
     mlp: Any
-    #: Its output is `mlp_out`.
-    mlp_out: Any
-    #: From `z` to `attn_out`, by the block's own modules.
+    #: Their outputs, or the first of each one's outputs, summed and times `scale` are `mlp_out`.
+    mlp_out: tuple[Any, ...]
+    #: From `z` to what `attn_out`'s module gives, by the block's own modules.
     project: Callable[[Tensor], Tensor]
+    #: What attention and MLP give is multiplied by this before it is added to the stream.
+    scale: float
+    #: How many values the block gives, the stream first; 1: the stream itself.
+    outputs: int
+    #: The block writes into what its MLP gave.
+    overwrites: bool
     #: Modules whose outputs, `[row, head, position, head_dim]`, are queries, keys and values; None: none are.
     q: Any = None
     k: Any = None
@@ -45,8 +51,13 @@ class Block:
     neurons: Any = None
     #: What queries, keys and values are made with, in the order in which it runs: see `inner.py`.
     inner: tuple[Any, ...] = ()
-    #: From the output projection's output to `attn_out`, by the block's own modules; None: it is that.
+    #: From the output projection's output (from `z`, where that enters a norm first) to `attn_out`, but for
+    #: its scale, by the block's own modules; None: it is that.
     after_projection: Callable[[Tensor], Tensor] | None = None
+
+    def gives(self, stream: Tensor) -> Any:
+        """What the block's caller expects of it, with this stream."""
+        return stream if self.outputs == 1 else (stream, *[None] * (self.outputs - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,10 @@ class Layout:
     d_mlp: int | None
     #: Attention and MLP read the same input.
     parallel: bool
+    #: Attention's own output is what is added to the stream, or enters what is.
+    attention_adds: bool
+    #: Queries, keys and values are all that attention reads of the stream, and are seen.
+    split: bool
     #: Sites that this model does not have: what is missing.
     absent: Mapping[str, str]
     #: Longest prompt in tokens, or None where the model sets no bound.
@@ -79,8 +94,8 @@ class Layout:
 
     @property
     def graph(self) -> Graph:
-        """The model's edges; an attention without queries, keys and values of its own is one reader."""
-        return _graph(self.n_layers, self.n_heads, self.n_kv_heads, self.parallel, "q" not in self.absent)
+        """The model's edges; an attention that reads more than queries, keys and values is one reader."""
+        return _graph(self.n_layers, self.n_heads, self.n_kv_heads, self.parallel, self.split)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -137,7 +152,7 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
     layers = zip(_follow(envoy, family.layers), model.get_submodule(family.layers), strict=True)
     inner = () if heads is None else _inner(model, family)
     blocks = tuple(_block(*each, family, inner, tapped=heads is not None) for each in layers)
-    d_mlp = None if blocks[0].neurons is None else _width(blocks[0].neurons._module)  # noqa: SLF001
+    d_mlp = _common_width([block.neurons for block in blocks])
     n_heads = config.num_attention_heads
     parallel = _is_parallel(family, config)
     return Layout(
@@ -149,10 +164,16 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
         d_model=config.hidden_size,
         d_mlp=d_mlp,
         parallel=parallel,
+        split=heads is not None and read_by_taps_alone(model, _attentions(model, family)),
         absent=_absent(parallel=parallel, tapped=heads is not None, neurons=d_mlp is not None),
+        attention_adds=family.adds_own_output,
         context=getattr(config, "max_position_embeddings", None),
         short_context=_short_context(config),
     )
+
+
+def _attentions(model: Any, family: Family) -> list[Any]:
+    return [layer.get_submodule(family.attention) for layer in model.get_submodule(family.layers)]
 
 
 def _inner(model: Any, family: Family) -> tuple[str, ...]:
@@ -169,8 +190,11 @@ def _block(layer: Any, module: Any, family: Family, inner: tuple[str, ...], *, t
         projection=_follow(layer, family.projection),
         attn_out=_follow(layer, family.attn_out),
         mlp=None if family.mlp is None else _follow(layer, family.mlp),
-        mlp_out=_follow(layer, family.mlp_out),
+        mlp_out=tuple(_follow(layer, part) for part in family.mlp_parts if has_part(module, part)),
         project=_project(module, family),
+        scale=1.0 if family.scale is None else float(getattr(module, family.scale)),
+        outputs=family.outputs,
+        overwrites=family.overwrites,
         **{site: getattr(attention, tap) if tapped else None for site, tap in TAPS.items()},
         neurons=None if neurons is None else _follow(layer, neurons),
         inner=tuple(getattr(attention, name) for name in inner),
@@ -180,27 +204,35 @@ def _block(layer: Any, module: Any, family: Family, inner: tuple[str, ...], *, t
 
 def _neurons(module: Any, family: Family) -> str | None:
     """Find the projection that takes an MLP's neurons to the residual stream, by its usual names."""
-    mlp = family.mlp_out if family.mlp is None else family.mlp
-    if _width(module.get_submodule(mlp)) is not None:
-        return mlp
-    children = dict(module.get_submodule(mlp).named_children())
+    if has_part(module, family.mlp_out) and _width(module.get_submodule(family.mlp_out)) is not None:
+        return family.mlp_out
+    if family.mlp is None or not has_part(module, family.mlp):
+        return None
+    children = dict(module.get_submodule(family.mlp).named_children())
     found = [name for name in _DOWN if name in children and _width(children[name]) is not None]
-    return f"{mlp}.{found[0]}" if len(found) == 1 else None
+    return f"{family.mlp}.{found[0]}" if len(found) == 1 else None
 
 
 def _project(module: Any, family: Family) -> Callable[[Tensor], Tensor]:
     """Compose what a block does with `z` until it is added to the stream."""
-    projection, after = module.get_submodule(family.projection), _after_projection(module, family)
-    if after is None:
-        return lambda z: projection(z)
-    return lambda z: after(projection(z))
+    return _composed([module.get_submodule(path) for path in family.leads])
+
+
+def _composed(modules: Sequence[Any]) -> Callable[[Tensor], Tensor]:
+    def run(values: Tensor) -> Tensor:
+        for module in modules:
+            values = module(values)
+        return values
+
+    return run
 
 
 def _after_projection(module: Any, family: Family) -> Callable[[Tensor], Tensor] | None:
-    if family.attn_out == family.attention:
-        return None
-    norm = module.get_submodule(family.attn_out)
-    return lambda projected: norm(projected)
+    """Compose what follows the output projection, or the norm that `z` enters in its place."""
+    first, *leads = [module.get_submodule(path) for path in family.leads]
+    if _width(first) is None:
+        leads = [first, *leads]
+    return _composed(leads) if leads else None
 
 
 def _head(envoy: Any, model: Any) -> Any:
@@ -242,12 +274,21 @@ def _short_context(config: Any) -> int | None:
 
 
 def _projection_width(model: Any, family: Family) -> int:
-    width = _width(model.get_submodule(family.layers)[0].get_submodule(family.projection))
+    entered = model.get_submodule(family.layers)[0].get_submodule(family.projection)
+    width = _width(entered)
+    if width is None and getattr(entered, "weight", None) is not None:
+        width = len(entered.weight)  # a norm on the heads
     if width is None:
         raise ModelError(
             f"the width of {family.projection}'s input is not known: cannot tell the heads apart"
         )
     return width
+
+
+def _common_width(projections: Sequence[Any]) -> int | None:
+    """Width of the projections' inputs, or None where one is missing or they differ."""
+    widths = {None if each is None else _width(each._module) for each in projections}  # noqa: SLF001
+    return widths.pop() if len(widths) == 1 else None
 
 
 def _width(module: Any) -> int | None:

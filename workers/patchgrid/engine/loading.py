@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from nnsight import TransformersModel
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import is_accelerate_available
 
 from patchgrid.engine import names
+from patchgrid.engine.adapters import Adapter, find_adapter, put_on
 from patchgrid.engine.errors import ModelError, SpecError
-from patchgrid.engine.families import find_family
 from patchgrid.engine.layout import Layout, read_layout
 from patchgrid.engine.past import Remembered
+from patchgrid.engine.quantised import quantisation
 from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.structure import find_family
 from patchgrid.engine.taps import install
 from patchgrid.engine.tokens import TokenTexts
 
@@ -44,6 +46,8 @@ class LoadedModel:
     shortcuts: Shortcuts = field(default_factory=Shortcuts.none)
     #: What the last batch's prompts began with.
     remembered: Remembered = field(default_factory=Remembered)
+    #: What methods found out about the model, each by its name.
+    found: dict[str, object] = field(default_factory=dict)
 
     @cached_property
     def texts(self) -> TokenTexts:
@@ -69,12 +73,18 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
     """
     names.check_name("dtype", dtype, names.DTYPES)
     where = pick_device(device)
-    _check_folder(name)
-    tokenizer = _load_tokenizer(name, revision)
-    model = _load_weights(name, revision, dtype, sharded=device == SHARDED)
+    adapter = find_adapter(name, revision)
+    weights, weights_revision = (name, revision) if adapter is None else (adapter.base, adapter.base_revision)
+    _check_folder(weights, tokenizer=adapter is None or not _has_tokenizer(Path(name)))
+    tokenizer = _load_tokenizer(*_tokenizer_of(adapter, weights, weights_revision, name, revision))
+    method = quantisation(weights, _load_config(weights, weights_revision))
+    spread = "balanced" if device == SHARDED else None if method is None else {"": where}
+    model = _load_weights(weights, weights_revision, dtype, spread)
+    if adapter is not None:
+        model = put_on(model, adapter, revision, quantised=method is not None)
     model.eval()
     model.requires_grad_(requires_grad=False)
-    if device != SHARDED:
+    if spread is None:
         model.to(where)
     family = find_family(model)
     blocks = model.get_submodule(family.layers)
@@ -100,7 +110,7 @@ def pick_device(device: str) -> torch.device:
     return where
 
 
-def _check_folder(name: str) -> None:
+def _check_folder(name: str, *, tokenizer: bool = True) -> None:
     """Refuse a local folder that cannot be loaded, naming what it lacks."""
     folder = Path(name)
     if not folder.is_dir():
@@ -113,7 +123,7 @@ def _check_folder(name: str) -> None:
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{name}/config.json is not valid JSON: {error}") from error
-    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+    if tokenizer and not _has_tokenizer(folder):
         raise ModelError(f"{name} has no tokenizer: put the model's tokenizer.json beside its weights")
     if not list(folder.glob("*.safetensors")):
         pickles = sorted(path.name for path in folder.glob("*.bin")) + sorted(
@@ -125,6 +135,18 @@ def _check_folder(name: str) -> None:
                 "convert them to safetensors with model.save_pretrained(folder)"
             )
         raise ModelError(f"{name} has no weights: no *.safetensors file in it")
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in _TOKENIZER_FILES)
+
+
+def _tokenizer_of(
+    adapter: Adapter | None, base: str, base_revision: str | None, name: str, revision: str | None
+) -> tuple[str, str | None]:
+    """Where the tokenizer is: beside an adapter if it has one, else beside the weights."""
+    beside = adapter is not None and _has_tokenizer(Path(name))
+    return (name, revision) if beside else (base, base_revision)
 
 
 #: What transformers and safetensors raise for files that are absent, broken or do not fit together.
@@ -148,7 +170,14 @@ def _load_tokenizer(name: str, revision: str | None) -> Any:
         raise ModelError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from error
 
 
-def _load_weights(name: str, revision: str | None, dtype: str, *, sharded: bool) -> Any:
+def _load_config(name: str, revision: str | None) -> Any:
+    try:
+        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except _LOADING_ERRORS as error:
+        raise ModelError(f"cannot load {name}: {_first_line(error)}") from error
+
+
+def _load_weights(name: str, revision: str | None, dtype: str, spread: Any) -> Any:
     number_type = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -158,7 +187,7 @@ def _load_weights(name: str, revision: str | None, dtype: str, *, sharded: bool)
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            device_map="balanced" if sharded else None,
+            device_map=spread,
         )
     except _LOADING_ERRORS as error:
         raise ModelError(f"cannot load {name}: {_first_line(error)}") from error

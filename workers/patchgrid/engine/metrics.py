@@ -34,7 +34,19 @@ class Answers:
 
 #: From float32 or float64 logits `[pair, vocabulary]`, answers, and the clean run's log-probabilities
 #: `[pair, vocabulary]` (None where the metric does not need them) to `[pair]` of the same number type.
-Metric = Callable[[Tensor, Answers, Tensor | None], Tensor]
+Function = Callable[[Tensor, Answers, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A scalar of the last position's logits: what computes it, and what it reads."""
+
+    #: Differentiable, and of each pair alone.
+    function: Function
+    #: It compares with the clean run's distribution: without this it is given None.
+    needs_clean: bool = False
+    #: It reads the answers' logits and no others: it is then given these alone, and answers numbered anew.
+    reads_answers_only: bool = False
 
 
 def logit_diff(logits: Tensor, answers: Answers, _clean: Tensor | None) -> Tensor:
@@ -64,17 +76,13 @@ def kl(logits: Tensor, _answers: Answers, clean: Tensor | None) -> Tensor:
     return (clean.exp() * (clean - logits.log_softmax(-1))).sum(-1)
 
 
-#: Every metric by its name.
+#: Our own metrics by name.
 METRICS: Mapping[str, Metric] = {
-    "logit_diff": logit_diff,
-    "logprob": logprob,
-    "prob_diff": prob_diff,
-    "kl": kl,
+    "logit_diff": Metric(logit_diff, reads_answers_only=True),
+    "logprob": Metric(logprob),
+    "prob_diff": Metric(prob_diff),
+    "kl": Metric(kl, needs_clean=True),
 }
-#: Metrics that read the answers' logits and no others.
-READS_ANSWERS_ONLY = frozenset({"logit_diff"})
-#: Metrics that compare with the clean run's distribution.
-NEEDS_CLEAN = frozenset({"kl"})
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

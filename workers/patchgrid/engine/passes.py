@@ -1,7 +1,7 @@
 """The unpatched runs of a batch: each made when it is first needed, and kept for all that build on it."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -15,7 +15,7 @@ from patchgrid.engine.past import Past
 from patchgrid.engine.preamble import beginning, shared_beginning
 from patchgrid.engine.question import Question
 from patchgrid.engine.readout import Readout
-from patchgrid.engine.replacement import OtherPrompt, Replacement
+from patchgrid.engine.replacement import Constant, OtherPrompt, Replacement
 from patchgrid.engine.rows import Rows
 
 
@@ -33,6 +33,8 @@ class Passes:
     question: Question
     #: Whether components are patched too: the base run then keeps what that needs.
     patching: bool = False
+    #: Padded tokens of a forward pass that takes several points of a path.
+    tokens: int = 1
 
     @cached_property
     def cut(self) -> int:
@@ -81,35 +83,46 @@ class Passes:
             longest = max(rows.first, key=lambda pair: batch.pairs[pair].length)
             past = beginning(self.model, prompts[longest][:shared], lengths)
             cache = past.cache(shared, keep=True)
+        # The other prompt's own activations are of no use where they are not what is put in.
+        parts = self._parts if self.question.source == "pair" else frozenset[str]()
         with torch.no_grad():
-            return run(self.model, rows, Asked(self._parts, start=shared, cache=cache, keep_from=self.cut))
+            return run(self.model, rows, Asked(parts, start=shared, cache=cache, keep_from=self.cut))
 
     @cached_property
     def replacement(self) -> Replacement:
         """What is put into the base run."""
-        return OtherPrompt(self.source, self.source_rows)
+        if self.question.source == "pair":
+            return OtherPrompt(self.source, self.source_rows)
+        return Constant(self._vector, len(self.batch.pairs), self.batch.width - self.cut)
+
+    def _vector(self, site: str, layer: int) -> Tensor:
+        there = self.base.at(site, layer)
+        if self.question.means is None:
+            return there.new_zeros(there.shape[-1])
+        return torch.as_tensor(self.question.means.vectors[site][layer]).to(there)
 
     @cached_property
     def base(self) -> Activations:
-        """The base run; rows are `base_rows`. Its graph is spent if a method took `base_with_graph`."""
+        """The base run; rows are `base_rows`."""
         with torch.no_grad():
-            return self._run_base(self._base_asked)
+            return self._run_base(grad=False)
 
-    def base_with_graph(self) -> Activations:
-        """Make the base run with its graph, for one backward pass; `base` is then this run."""
+    def base_with_graph(self, rules: Callable[[], None] | None = None) -> Activations:
+        """Make a base run with its graph, for one backward pass.
+
+        `base_metric` is then this run's, with its graph, and `base` has the same numbers without. `rules` are
+        `Asked.rules`.
+        """
         with torch.enable_grad():
-            self.base = self._run_base(replace(self._base_asked, grad=True))
-        return self.base
+            made = self._run_base(grad=True, rules=rules)
+            if "base" not in self.__dict__:
+                self.base = made.detached()
+            self.base_metric = self._metric_of(made)
+        return made
 
-    def _run_base(self, asked: Asked) -> Activations:
-        base = run(self.model, self.base_rows, asked)
-        if self.patching:
-            self.source.past = None  # the base run's own has all of it
-        return base
-
-    @property
-    def _base_asked(self) -> Asked:
+    def _run_base(self, *, grad: bool, rules: Callable[[], None] | None = None) -> Activations:
         parts = self._parts
+        first = "base" not in self.__dict__
         if self.patching and "mlp_out" in self.question.sites:
             # A patched mlp_out is added to the base run's own resid_mid.
             parts |= parts_for(["resid_mid"])
@@ -117,10 +130,15 @@ class Passes:
             # What the attention adds stands in for it where neurons behind it are patched.
             parts |= parts_for(["attn_out"])
         # Patched copies go on from the base run, wherever their patch begins.
-        cache = Past.nothing() if self.patching and self.model.shortcuts.prefix else None
+        keep = self.patching and first
+        cache = Past.nothing() if keep and self.model.shortcuts.prefix else None
         if self.cut:
-            cache = self.before_cut(self.base_rows.first, keep=self.patching)
-        return Asked(parts, start=self.cut, cache=cache, keep_from=self.cut)
+            cache = self.before_cut(self.base_rows.first, keep=keep)
+        asked = Asked(parts, grad=grad, start=self.cut, cache=cache, keep_from=self.cut, rules=rules)
+        made = run(self.model, self.base_rows, asked)
+        if keep:
+            self.source.past = None  # the base run's own has all of it
+        return made
 
     def before_cut(self, pairs: Sequence[int], *, keep: bool = False) -> DynamicCache | None:
         """Give the keys and values that runs over these pairs, a row each, go on from; None: there are none.
@@ -142,36 +160,29 @@ class Passes:
         return parts_for(self.question.sites)
 
     @cached_property
-    def _source_of_base(self) -> Tensor | None:
-        """For each row of the base run, its row in the source run; None: the same."""
-        rows = [self.source_rows.row_of[pair] for pair in self.base_rows.first]
-        if rows == list(range(len(self.source_rows.first))):
-            return None
-        return torch.tensor(rows, device=self.model.device)
+    def base_metric(self) -> Tensor:
+        """The base run's metric, `[base row]`; after `base_with_graph` with that run's graph."""
+        return self._metric_of(self.base)
+
+    def _metric_of(self, base: Activations) -> Tensor:
+        return self.measure(base.last, self._index(self.base_rows.first))
+
+    def measure(self, last: Tensor, pairs: Tensor | None = None) -> Tensor:
+        """Apply the metric to runs' `Activations.last`, of the given pairs; None: one row a pair."""
+        return self.readout.measure(last, self._clean, pairs)
 
     @cached_property
-    def base_metric(self) -> Tensor:
-        """The base run's metric, `[base row]`, with its graph if the run has one."""
-        first = self._index(self.base_rows.first)
-        clean = self.question.clean_of(self.base.last, self._picked(self.source.last))
-        return self.readout.measure(self.base.last, clean, first)
-
-    def measure(self, last: Tensor, pairs: Tensor) -> Tensor:
-        """Apply the metric to runs' `Activations.last`, of the given pairs."""
-        return self.readout.measure(last, self.clean_last()[pairs], pairs)
+    def _clean(self) -> Tensor | None:
+        """The clean run's log-probabilities, `[pair, vocabulary]`; None where the metric reads none."""
+        if not self.readout.needs_clean:
+            return None
+        denoise = self.question.direction == "denoise"
+        clean, rows = (self.source, self.source_rows) if denoise else (self.base, self.base_rows)
+        return rows.of_pairs(self.readout.log_probabilities(clean.last))
 
     def source_metric(self) -> Tensor:
         """The source run's metric, `[pair]`."""
-        source = self.source_rows.of_pairs(self.source.last)
-        return self.readout.measure(source, self.clean_last()).detach()
-
-    def clean_last(self) -> Tensor:
-        """The clean run's `Activations.last`, one row a pair."""
-        source, base = self.source_rows.of_pairs(self.source.last), self.base_rows.of_pairs(self.base.last)
-        return self.question.clean_of(base, source).detach()
-
-    def _picked(self, values: Tensor) -> Tensor:
-        return values if self._source_of_base is None else values[self._source_of_base.to(values.device)]
+        return self.measure(self.source_rows.of_pairs(self.source.last)).detach()
 
     def _index(self, pairs: Sequence[int]) -> Tensor:
         return torch.tensor(pairs, device=self.model.device)

@@ -22,6 +22,7 @@ from patchgrid.engine.activations import (
     head_view,
     model_inputs,
     read_last,
+    read_mlp_out,
     work_for_last_only,
 )
 from patchgrid.engine.copies import Copy, Group, groups, patched_positions
@@ -142,13 +143,13 @@ class PatchedRun:
             elif site == "attn_out":
                 if last_only:
                     work_for_last_only(block)
-                found = nnsight.save(first_output(block.attn_out.output))
+                found = nnsight.save(first_output(block.attn_out.output) * block.scale)
             else:
                 self._run_first(block, skipped)
-                found = nnsight.save(block.mlp_out.output)
+                shape = stream[:, -1:].shape if last_only else stream.shape
+                found = nnsight.save(read_mlp_out(block, shape))
             tracer.stop()
-        # OPT's MLP sees the batch flattened.
-        values: Tensor = found.view(len(self._copies), -1, found.shape[-1])
+        values: Tensor = found
         return values
 
     def _skipped(self) -> Tensor | None:
@@ -159,7 +160,7 @@ class PatchedRun:
         """Inside the trace, have the first block that runs read a stream, and none before it run."""
         blocks, start = self._model.layout.blocks, self._group.start
         for block in blocks[:start]:
-            block.layer.skip(stream)
+            block.layer.skip(block.gives(stream))
         if start == 0:
             blocks[0].layer.input = stream
 
@@ -217,8 +218,9 @@ class PatchedRun:
         """What the first block's attention adds, `[copy, position, d_model]`, without running it."""
         layer, base = self._group.start, self._passes.base
         if self._of_site("z"):
+            block = self._model.layout.blocks[layer]
             z = self._patched_heads("z", self._base(base.z[layer]))
-            return self._patched_out(self._model.layout.blocks[layer].project(z))
+            return self._patched_out(_times(block.project(z), block.scale))
         return self._patched_out(self._base(base.attn_out[layer]))
 
     def _run_first(self, block: Block, skipped: Tensor | None) -> None:
@@ -269,16 +271,18 @@ class PatchedRun:
     def _patch_within(self, block: Block, skipped: Tensor | None) -> None:
         """Inside the trace, replace z, attn_out and resid_mid of the first block that runs."""
         if skipped is not None:
-            block.attention.skip((skipped, None))
+            given = _times(skipped, 1 / block.scale)
+            block.attention.skip((given, None))
             if block.attn_out is not block.attention:
-                block.attn_out.skip(skipped)
+                block.attn_out.skip(given)
             return
         last_only = self._narrow and self._group.start == self._model.layout.n_layers - 1
         z = work_for_last_only(block) if last_only else block.projection.input
         block.projection.input = self._patched_heads("z", z.clone())
         output = block.attn_out.output
-        added = self._patched_out(first_output(output).clone())
-        block.attn_out.output = (added, *output[1:]) if isinstance(output, tuple) else added
+        added = self._patched_out(_times(first_output(output).clone(), block.scale))
+        given = _times(added, 1 / block.scale)
+        block.attn_out.output = (given, *output[1:]) if isinstance(output, tuple) else given
 
     def _patched_heads(self, site: str, values: Tensor) -> Tensor:
         """Write the source's heads into `[copy, position, head * head_dim]` of a site, and give it."""
@@ -318,3 +322,7 @@ def _one_hot(indices: Sequence[int | None], count: int) -> Tensor:
     for place, index in enumerate(indices):
         mask[place, slice(None) if index is None else index] = True
     return mask
+
+
+def _times(values: Tensor, scale: float) -> Tensor:
+    return values if scale == 1 else values * scale

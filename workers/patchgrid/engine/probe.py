@@ -30,6 +30,7 @@ def find_shortcuts(model: LoadedModel) -> Shortcuts:
     possible = Shortcuts(
         last_block=all(block.mlp is not None for block in model.layout.blocks),
         head=_gives(_head_is_last, model),
+        attention=model.layout.attention_adds,
     )
     plain = _numbers(replace(model, shortcuts=Shortcuts.none()))
     if _holds(model, possible, plain):

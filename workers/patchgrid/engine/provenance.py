@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers.utils import cached_file
 
+from patchgrid.engine.adapters import find_adapter
 from patchgrid.engine.weights import weights_hash
 
 _PACKAGES = ("patchgrid", "torch", "transformers", "nnsight")
@@ -39,6 +40,8 @@ def model_provenance(name: str, model: Any, device: torch.device, revision: str 
     """Describe a loaded Hugging Face model."""
     config = {key: value for key, value in model.config.to_dict().items() if not key.startswith("_")}
     config.pop("transformers_version", None)
+    if (adapter := find_adapter(name, revision)) is not None:
+        config["adapted"] = weights_hash(weight_files(adapter.base, adapter.base_revision))
     text = json.dumps(config, sort_keys=True, default=str)
     return ModelProvenance(
         model=name,
@@ -55,7 +58,9 @@ def weight_files(name: str, revision: str | None) -> list[Path]:
     """The safetensors files of a local folder or of a hub model already in the cache."""
     if Path(name).is_dir():
         return sorted(Path(name).glob("*.safetensors"))
-    config = cached_file(name, "config.json", revision=revision, local_files_only=True)
+    adapter = find_adapter(name, revision)
+    file = "config.json" if adapter is None else "adapter_config.json"
+    config = cached_file(name, file, revision=revision, local_files_only=True)
     return sorted(Path(str(config)).parent.glob("*.safetensors"))
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from patchgrid.engine.asked import Asked
 from patchgrid.engine.batches import Batch
+from patchgrid.engine.means import Means
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,23 @@ class Question:
     grad_drop: bool = False
     #: Keep the positions of sites with very many components, or sum over them.
     keep_positions: bool = True
+    #: Mean activations, for the source `mean`.
+    means: Means | None = None
+
+    @classmethod
+    def of(cls, asked: Asked, means: Means | None, *, keep_positions: bool) -> "Question":
+        """Take what was asked, once it is checked."""
+        return cls(
+            asked.sites,
+            asked.metric,
+            asked.direction,
+            asked.source,
+            asked.steps,
+            asked.path,
+            asked.grad_drop,
+            keep_positions,
+            means,
+        )
 
     def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give the token ids of the base run and of the source run."""

@@ -60,7 +60,7 @@ def _of_layer(layout: Layout, run: Activations, layer: int, after: Tensor) -> Te
         read = stream if layout.parallel else added
         of_mlp = _back(mlp_out, read, after)
         between = after if layout.parallel else after + _widened(of_mlp, after)
-        if run.q:
+        if layout.graph.split:
             heads = [getattr(run, site)[layer] for site in TAPS]
             at_heads = torch.autograd.grad(added, heads, _narrowed(between, added), retain_graph=True)
             of_attention = _of_heads(layout, run, layer, list(zip(heads, at_heads, strict=True)))

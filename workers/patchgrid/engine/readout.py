@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from patchgrid.engine.foundmetrics import find_metric
 from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.metrics import METRICS, NEEDS_CLEAN, READS_ANSWERS_ONLY, Answers
+from patchgrid.engine.metrics import Answers, Metric
 from patchgrid.engine.tokens import TokenPair
 
 #: Answers of one side of a pair.
@@ -19,22 +20,23 @@ Tokens = tuple[int, ...]
 class Readout:
     """What a batch's metric reads, and how."""
 
-    metric: str
+    metric: Metric
     #: One row a pair; ids are places among the logits that `logits` gives.
     answers: Answers
     #: From `Activations.last`, `[row, ...]`, to float32 or float64 logits `[row, entry]`.
     logits: Callable[[Tensor], Tensor]
 
     @classmethod
-    def of(cls, model: LoadedModel, metric: str, pairs: Sequence[TokenPair]) -> "Readout":
+    def of(cls, model: LoadedModel, name: str, pairs: Sequence[TokenPair]) -> "Readout":
         """Choose the shortest way to a metric of these pairs that the model allows."""
+        metric = find_metric(name)
         correct, incorrect = [pair.correct for pair in pairs], [pair.incorrect for pair in pairs]
         if not model.shortcuts.head:
             answers = Answers.of(correct, incorrect, model.device)
             return cls(metric, answers, lambda logits: logits.float())
         assert model.layout.head is not None, "a model without a head has no such shortcut"
         head = model.layout.head._module  # noqa: SLF001 (the torch module itself: no trace is under way)
-        if metric not in READS_ANSWERS_ONLY:
+        if not metric.reads_answers_only:
             answers = Answers.of(correct, incorrect, model.device)
             return cls(metric, answers, lambda last: head(last).float())
         return cls(metric, *_answers_only(model, head, correct, incorrect))
@@ -42,9 +44,13 @@ class Readout:
     @property
     def needs_clean(self) -> bool:
         """Whether the metric compares with the clean run."""
-        return self.metric in NEEDS_CLEAN
+        return self.metric.needs_clean
 
-    def measure(self, last: Tensor, clean: Tensor, pairs: Tensor | None = None) -> Tensor:
+    def log_probabilities(self, clean: Tensor) -> Tensor:
+        """From `Activations.last` of clean runs, `[row, ...]`, to what is compared with, `[row, entry]`."""
+        return self._logits(clean.detach()).log_softmax(-1)
+
+    def measure(self, last: Tensor, clean: Tensor | None, pairs: Tensor | None = None) -> Tensor:
         """Apply the metric.
 
         Parameters
@@ -52,7 +58,7 @@ class Readout:
         last
             `Activations.last` of the runs that are measured, `[row, ...]`.
         clean
-            `Activations.last` of the clean run that belongs to each.
+            `log_probabilities` of the clean runs, one row a pair; None where the metric does not need them.
         pairs
             int64 `[row]`, each row's pair; None: one row a pair.
 
@@ -61,10 +67,9 @@ class Readout:
         `[row]`, float32, or float64 where the logits are.
         """
         answers = self.answers if pairs is None else self.answers.rows(pairs)
-        reference = None
-        if self.needs_clean:
-            reference = self._logits(clean.detach()).log_softmax(-1)
-        return METRICS[self.metric](self._logits(last), answers, reference)
+        if pairs is not None and clean is not None:
+            clean = clean[pairs]
+        return self.metric.function(self._logits(last), answers, clean)
 
     def _logits(self, last: Tensor) -> Tensor:
         # The head may lie on another device than the embeddings.

@@ -2,17 +2,50 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
+from patchgrid.engine.averaging import average
 from patchgrid.engine.batches import fill
 from patchgrid.engine.calls import Begun, Call
+from patchgrid.engine.errors import PairError
+from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.memory import in_halves, is_out_of_memory
 from patchgrid.engine.results import Measured
-from patchgrid.engine.tokens import TokenPair
+from patchgrid.engine.tokens import PairTokenizer, TokenPair
+from patchgrid.engine.types import Pair
 
 #: Takes the place of a pair that cannot be measured, and the reason.
 Fail = Callable[[int, str], None]
+
+
+def tokenized(
+    model: LoadedModel, pairs: Sequence[Pair], prepend_bos: bool | None, fail: Fail
+) -> list[TokenPair]:
+    """Tokenize the pairs that can be; `fail` takes the others."""
+    tokenizer = PairTokenizer(
+        model.tokenizer,
+        vocabulary=model.vocabulary,
+        context=model.layout.context,
+        prepend_bos=prepend_bos,
+    )
+    good = []
+    for index, made in enumerate(tokenizer.many(pairs)):
+        if isinstance(made, PairError):
+            fail(index, str(made))
+        else:
+            good.append(made)
+    return good
+
+
+def with_means(call: Call, pairs: Sequence[TokenPair]) -> Call:
+    """Give a call the means over pairs, where it puts in means and was given none."""
+    question = call.question
+    if question.source != "mean" or question.means is not None or not pairs:
+        return call
+    means = average(call.model, question, pairs, lambda: call.budget.tokens, lambda _count: None)
+    return replace(call, question=replace(question, means=means))
 
 
 def run_call(

@@ -37,9 +37,9 @@ def of_each_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
     projected = einsum(change, per_head, "pair position head dim, head dim width -> pair position head width")
     after = block.after_projection
     if after is None:
-        return projected
+        return projected * block.scale
     there = _projected(block, z)[:, :, None].float().expand_as(projected)
-    return _derivative(after, there.detach().clone(), projected)
+    return _derivative(after, there.detach().clone(), projected) * block.scale
 
 
 def of_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
@@ -59,17 +59,28 @@ def of_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
     projected = change @ _matrix(block, change.shape[-1]).float()
     after = block.after_projection
     if after is None:
-        return projected
+        return projected * block.scale
     there = _projected(block, z).float()
     changed: Tensor = after(there + projected).float() - after(there).float()
-    return changed
+    return changed * block.scale
 
 
 def _matrix(block: Block, width: int) -> Tensor:
-    return matrix(block.projection._module, width)  # noqa: SLF001 (the torch module: no trace is under way)
+    """Give the matrix that takes `z`, `[head * head_dim]`, to what `Block.after_projection` takes."""
+    module = block.projection._module  # noqa: SLF001 (the torch module itself: no trace is under way)
+    if _enters_norm(block):
+        return torch.eye(width, device=next(module.parameters()).device)
+    return matrix(module, width)
+
+
+def _enters_norm(block: Block) -> bool:
+    module = block.projection._module  # noqa: SLF001
+    return not hasattr(module, "in_features") and not hasattr(module, "nf")
 
 
 def _projected(block: Block, z: Tensor) -> Tensor:
+    if _enters_norm(block):
+        return z
     projected: Tensor = block.projection._module(z)  # noqa: SLF001
     return projected
 

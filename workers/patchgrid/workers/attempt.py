@@ -1,6 +1,8 @@
 """One lease worked off: what `patchgrid run` and a worker of the cluster both do with a chunk."""
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from patchgrid.engine.types import Pair
@@ -11,15 +13,50 @@ from patchgrid.storage.writing import ChunkResult
 from patchgrid.workers.carefully import measure_carefully
 from patchgrid.workers.errors import LeaseLostError
 from patchgrid.workers.heartbeat import Heartbeat
+from patchgrid.workers.jobmeans import JobMeans
 from patchgrid.workers.measuring import OnShare, measure_chunk
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
 from patchgrid.workers.waiting import Waiting
 
 
+def _no_point(_name: str) -> None:
+    """Let a point pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A chunk that is measured and not stored yet; its lease is extended until it is let go."""
+
+    lease: Lease
+    result: ChunkResult
+    #: When the attempt began, by the monotonic clock.
+    began: float
+    #: Extends the lease no more.
+    let_go: Callable[[], None]
+
+    def store(self, waiting: Waiting, on_point: Callable[[str], None] = _no_point) -> None:
+        """Commit it, and let go of the lease.
+
+        Raises
+        ------
+        LeaseLostError
+            The lease is no longer held: nothing was written.
+        StorageError
+            The database stayed away for longer than there was patience: nobody knows whether it was written.
+        """
+        try:
+            on_point("before commit")
+            if not waiting.write(lambda session: leases.finish(session, self.lease, self.result)):
+                raise LeaseLostError
+            on_point("committed")
+        finally:
+            self.let_go()
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One lease, and what it takes to work it off."""
+    """One lease, and what it takes to measure its chunk."""
 
     #: Extends the lease meanwhile.
     heartbeat: Heartbeat
@@ -33,22 +70,23 @@ class Attempt:
     pairs: Sequence[Pair]
     batch_tokens: int | None
     pilots: Pilots
+    means: JobMeans
     #: Takes the share of the work that is done, after each batch; what it raises ends the attempt.
     on_share: OnShare
     #: Takes the name of each point that is passed.
-    on_point: Callable[[str], None] = lambda _name: None
+    on_point: Callable[[str], None] = _no_point
 
-    def work(self) -> ChunkResult:
-        """Measure the chunk and commit it; give what was committed.
+    def measure(self) -> Computed:
+        """Measure the chunk; its lease is held on to, to be stored.
 
         Raises
         ------
         LeaseLostError
-            The lease is no longer held: nothing was written.
-        StorageError
-            The database stayed away for longer than there was patience: nobody knows whether it was written.
+            The lease is no longer held.
         """
-        with self.heartbeat.hold(self.lease) as lost:
+        began = time.monotonic()
+        with ExitStack() as holding:
+            lost = holding.enter_context(self.heartbeat.hold(self.lease))
 
             def on_share(share: float) -> None:
                 self.on_share(share)
@@ -59,21 +97,25 @@ class Attempt:
             if lost.is_set():
                 raise LeaseLostError
             result = self._measure(engine, on_share)
-            self.on_point("before commit")
-            if not self.waiting.write(lambda session: leases.finish(session, self.lease, result)):
-                raise LeaseLostError
-            self.on_point("committed")
-        return result
+            return Computed(self.lease, result, began, holding.pop_all().close)
 
     def _measure(self, engine: Engine, on_share: OnShare) -> ChunkResult:
         self.on_point("computing")
+
+        def on_batch(_done: float) -> None:
+            on_share(0.0)
+
+        means = self.means.get(
+            self.waiting, engine, self.job, self.lease, batch_tokens=self.batch_tokens, on_batch=on_batch
+        )
         pilot = self.pilots.get(
             self.waiting,
             engine,
             self.job,
+            means=means,
             attempts=self.lease.attempts,
             batch_tokens=self.batch_tokens,
-            on_batch=lambda _done: on_share(0.0),
+            on_batch=on_batch,
         )
         if not self.lease.careful:
             return measure_chunk(
@@ -82,6 +124,7 @@ class Attempt:
                 self.lease.first,
                 self.pairs,
                 pilot=pilot,
+                means=means,
                 batch_tokens=self.batch_tokens,
                 on_share=on_share,
             )
@@ -92,6 +135,7 @@ class Attempt:
             self.pairs,
             note=self._note,
             pilot=pilot,
+            means=means,
             batch_tokens=self.batch_tokens,
             on_share=on_share,
         )

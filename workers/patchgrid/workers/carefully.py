@@ -6,6 +6,7 @@ So a pair that takes its worker down is known by what was noted, and one that ra
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from patchgrid.engine.means import Means
 from patchgrid.engine.types import Pair
 from patchgrid.estimates import Sums
 from patchgrid.storage.jobs import JobRecord
@@ -26,6 +27,7 @@ def measure_carefully(
     *,
     note: Callable[[int], None],
     pilot: Mapping[str, Sums] | None = None,
+    means: Means | None = None,
     batch_tokens: int | None = None,
     on_share: OnShare = lambda _share: None,
 ) -> ChunkResult:
@@ -47,6 +49,7 @@ def measure_carefully(
                 first + place,
                 [pair],
                 pilot=pilot,
+                means=means,
                 batch_tokens=batch_tokens,
                 on_share=on_part,
             )
@@ -57,7 +60,7 @@ def measure_carefully(
                 raise
             _log.warning("pair %s of job %d: %s", first + place, job.id, reason_of(error), exc_info=True)
             outcome = PairOutcome(first + place, "failed", error=reason_of(error))
-            part = ChunkResult(provenance_of(engine, job), [outcome], {})
+            part = ChunkResult(provenance_of(engine, job), [outcome], {}, methods=job.spec.methods)
             on_part(1.0)
         parts.append(part)
     return join_results(parts)

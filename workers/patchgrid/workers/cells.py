@@ -10,20 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.names import HEAD_SITES
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.names import EDGE
 from patchgrid.engine.types import Component
 from patchgrid.estimates import Sums, pilot_scales, sample_many
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.naming import has_inner, place_of
+from patchgrid.storage.shares import floor_of
 from patchgrid.storage.writing import ExactCell
 from patchgrid.workers.components import Alignment, Columns, Scores, Stack
 
 Cells = NDArray[np.void]
 #: A cell: the place of its pair in the chunk, the number of its site in the job's list, the component's index
-#: along each axis that the site's scores have (0 along the others), its score, its effect (0 until it is
-#: known) and its inclusion probability.
+#: along each axis that the site's scores have (0 along the others; an edge's number stands for a layer), its
+#: score by the job's first method, its effect (0 until it is known) and its inclusion probability.
 CELL = np.dtype(
     [
-        *((name, np.int64) for name in ("pair", "site", "layer", "column", "head")),
+        *((name, np.int64) for name in ("pair", "site", "layer", "column", "inner")),
         *((name, np.float64) for name in ("score", "effect", "inclusion")),
     ]
 )
@@ -56,6 +59,7 @@ class Sampler:
             site=site,
             rows=[self._first + place for place in places],
             scales=self._scales(site, scores.values.shape[1:]),
+            floor=floor_of(site),
             present=scores.present,
         )
         rows, *index = np.nonzero(drawn)
@@ -81,42 +85,68 @@ def by_pair(parts: Sequence[Cells]) -> Cells:
     return cells[np.argsort(cells["pair"], kind="stable")]
 
 
-def components(job: JobRecord, cells: Cells, columns: Mapping[int, Columns]) -> list[Component]:
+def components(
+    job: JobRecord, cells: Cells, columns: Mapping[int, Columns], graph: Graph | None
+) -> list[Component]:
     """Name cells for the engine; `columns` are those of the pair at each place."""
     sites = job.spec.sites
     return [
         _component(
             sites[site],
             layer,
-            head if sites[site] in HEAD_SITES else None,
+            inner if has_inner(sites[site]) else None,
             columns[place][column] if job.kind == "aligned" else None,
+            graph,
         )
-        for place, site, layer, column, head, *_ in cells.tolist()
+        for place, site, layer, column, inner, *_ in cells.tolist()
     ]
 
 
-def exact_cells(job: JobRecord, first: int, cells: Cells, columns: Mapping[int, Columns]) -> list[ExactCell]:
+def exact_cells(
+    job: JobRecord, first: int, cells: Cells, scores: Scores, graph: Graph | None
+) -> list[ExactCell]:
     """Write cells down; `first` is the row number in the job of the chunk's first pair."""
     alignment, written = Alignment(job.spans), []
-    for place, site, layer, column, head, score, effect, inclusion in cells.tolist():
+    further = [scores_by(job, cells, scores, method).tolist() for method in job.spec.methods[1:]]
+    others = list(zip(*further, strict=True)) if further else [()] * len(cells)
+    for (place, site, layer, column, inner, score, effect, inclusion), more in zip(
+        cells.tolist(), others, strict=True
+    ):
         name = job.spec.sites[site]
+        at = place_of(name, layer, inner, graph)
         span = alignment.label(column) if job.kind == "aligned" else None
         counted = job.kind == "aligned" and span is None
         written.append(
             ExactCell(
                 index=first + place,
                 site=name,
-                layer=layer,
-                head=head if name in HEAD_SITES else None,
-                neuron=None,
-                position=columns[place][column][0] if counted else None,
+                layer=at.layer,
+                head=at.head,
+                neuron=at.neuron,
+                position=scores.columns[place][column][0] if counted else None,
                 span=span,
                 score=score,
                 effect=effect,
                 inclusion=inclusion,
+                edge=at.edge,
+                others=more,
             )
         )
     return written
+
+
+def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDArray[np.float64]:
+    """Give the cells' scores by one of the job's further methods."""
+    found = np.zeros(len(cells))
+    for number, site in enumerate(job.spec.sites):
+        own = np.flatnonzero(cells["site"] == number)
+        pairs = np.unique(cells["pair"][own]).tolist()
+        for places, stack in scores.stacks(job.kind, site, pairs, method):
+            here = own[np.isin(cells["pair"][own], places)]
+            rows = np.argsort(places)[np.searchsorted(np.sort(places), cells["pair"][here])]
+            index = (cells[axis][here] for axis in _axes(job.kind, site))
+            found[here] = stack.values[(rows, *index)]
+    return found
 
 
 def add_cells(sums: Sums, job: JobRecord, number: int, cells: Cells, total_effects: NDArray[Any]) -> None:
@@ -128,11 +158,16 @@ def add_cells(sums: Sums, job: JobRecord, number: int, cells: Cells, total_effec
 
 def _axes(kind: str, site: str) -> tuple[str, ...]:
     """Name the axes of a site's scores, for components of this kind."""
-    return ("layer", *["column"] * (kind == "aligned"), *["head"] * (site in HEAD_SITES))
+    return ("layer", *["column"] * (kind == "aligned"), *["inner"] * has_inner(site))
 
 
 # Making a component checks it; most are drawn in many pairs.
-@lru_cache(maxsize=1 << 14)
-def _component(site: str, layer: int, head: int | None, positions: tuple[int, ...] | None) -> Component:
+@lru_cache(maxsize=1 << 16)
+def _component(
+    site: str, layer: int, inner: int | None, positions: tuple[int, ...] | None, graph: Graph | None
+) -> Component:
     position = positions[0] if positions is not None and len(positions) == 1 else positions
-    return Component(site, layer, head, position=position)
+    if site == EDGE and graph is not None:
+        return graph.component(layer, position)
+    at = place_of(site, layer, inner)
+    return Component(site, at.layer, at.head, at.neuron, position)

@@ -3,12 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from patchgrid.engine.types import Pair
 from patchgrid.storage import leases
 from patchgrid.storage.leases import Lease
-from patchgrid.workers.attempt import Attempt
+from patchgrid.workers.attempt import Attempt, Computed
 from patchgrid.workers.causes import is_device_broken, reason_of
 from patchgrid.workers.errors import (
     CannotLoadError,
@@ -17,10 +16,12 @@ from patchgrid.workers.errors import (
     StopRequestedError,
 )
 from patchgrid.workers.heartbeat import Heartbeat
+from patchgrid.workers.jobmeans import JobMeans
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
 from patchgrid.workers.serving import Serving
 from patchgrid.workers.settings import WorkerSettings
+from patchgrid.workers.storing import Storing
 from patchgrid.workers.tally import Tally
 from patchgrid.workers.waiting import AWAY, Waiting
 
@@ -30,93 +31,159 @@ _log = logging.getLogger(__name__)
 _RETRY = 1.0
 
 
-@dataclass(frozen=True, slots=True)
 class Handling:
-    """What a worker needs to work chunks off."""
+    """Works chunks off: this thread measures, another stores what was measured before.
 
-    heartbeat: Heartbeat
-    waiting: Waiting
-    serving: Serving
-    settings: WorkerSettings
-    tally: Tally
-    #: Takes the share of a chunk that is done, after each batch; what it raises ends the attempt.
-    on_share: Callable[[float], None]
-    #: Takes the name of each point that is passed.
-    on_point: Callable[[str], None]
-    pilots: Pilots = field(default_factory=Pilots)
+    Parameters
+    ----------
+    waiting, storing_waiting
+        Repeat the transactions of the thread that measures and of the one that stores.
+    on_share
+        Takes the share of a chunk that is done, after each batch; what it raises ends the attempt.
+    on_point
+        Takes the name of each point that is passed.
+    """
+
+    def __init__(
+        self,
+        heartbeat: Heartbeat,
+        waiting: Waiting,
+        storing_waiting: Waiting,
+        serving: Serving,
+        settings: WorkerSettings,
+        tally: Tally,
+        on_share: Callable[[float], None],
+        on_point: Callable[[str], None],
+    ) -> None:
+        self._heartbeat = heartbeat
+        self._waiting = waiting
+        self._storing_waiting = storing_waiting
+        self._serving = serving
+        self._settings = settings
+        self._tally = tally
+        self._on_share = on_share
+        self._on_point = on_point
+        self._pilots, self._means = Pilots(), JobMeans()
+        #: What is measured and not stored yet.
+        self.storing = Storing(self._store)
 
     def work(self, lease: Lease, pairs: Sequence[Pair]) -> bool:
-        """Work a chunk and its pairs off; True: it was worked on to an end, whether good or bad.
+        """Measure a chunk and its pairs, while the one before is stored; True: the attempt failed.
 
-        `DeviceBrokenError` if this process can go on no more.
+        What is measured is stored beside the next chunk, or by `storing.finish`. A chunk that was tried
+        before is measured and stored with nothing else going on. `DeviceBrokenError` if this process can go
+        on no more.
         """
-        what = f"chunk {lease.chunk_id} of job {lease.job_id}"
-        self.tally.begin(lease)
-        _log.info("%s %s", "took over" if lease.takeover else "claimed", what)
+        self._tally.begin(lease)
+        _log.info("%s %s", "took over" if lease.takeover else "claimed", _name(lease))
+        self._on_point("claimed")
+        self.storing.hand_over()
+        if lease.suspect:
+            self.storing.settle()
+        failed = self._measure(lease, pairs)
+        if lease.suspect:
+            self.storing.finish()
+        return failed
+
+    def drop(self) -> None:
+        """Let go of the chunk that was just measured: its lease turned out to be lost."""
+        lease = self.storing.ready
+        self.storing.drop()
+        if lease is not None:
+            self._lost(lease)
+            self._tally.end(lease)
+
+    def _measure(self, lease: Lease, pairs: Sequence[Pair]) -> bool:
         try:
-            self.on_point("claimed")
-            return self._attempt(lease, pairs, what)
+            self.storing.keep(self._attempt(lease, pairs))
         except LeaseLostError:
-            self.tally.lease_losses += 1
-            _log.warning("the lease of %s was lost: its results are dropped", what)
+            self._lost(lease)
         except StopRequestedError:
-            self._hand_back(lease, what)
+            self._hand_back(lease)
         except CannotLoadError as error:
-            self.tally.message = str(error)
-            self._hand_back(lease, what)
+            self._tally.message = str(error)
+            self._hand_back(lease)
         except AWAY as error:
-            _log.warning("%s was not handed in, as the database stays away: %s", what, error)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the chunk is what it happened to)
-            self._fail(lease, what, error)
+            _log.warning("%s was not handed in, as the database stays away: %s", _name(lease), error)
+        except Exception as error:  # whatever it is, the chunk is what it happened to
+            self._fail(lease, error, self._waiting)
+            if is_device_broken(error):
+                reason = f"the device is lost to this process, which ends: {reason_of(error)}"
+                raise DeviceBrokenError(reason) from error
             return True
         except BaseException:
-            self._hand_back(lease, what)
+            self._hand_back(lease)
             raise
         finally:
-            self.tally.end()
+            if self.storing.ready is None:
+                self._tally.end(lease)
         return False
 
-    def _attempt(self, lease: Lease, pairs: Sequence[Pair], what: str) -> bool:
-        began = time.monotonic()
-        job = self.serving.job(lease)
+    def _attempt(self, lease: Lease, pairs: Sequence[Pair]) -> Computed:
+        job = self._serving.job(lease)
 
         def engine() -> Engine:
-            loaded = self.serving.engine(job)
-            self.tally.message = None
-            self.on_share(0.0)
+            loaded = self._serving.engine(job)
+            self._tally.message = None
+            self._on_share(0.0)
             return loaded
 
-        result = Attempt(
-            heartbeat=self.heartbeat,
-            waiting=self.waiting,
+        return Attempt(
+            heartbeat=self._heartbeat,
+            waiting=self._waiting,
             engine=engine,
             job=job,
             lease=lease,
             pairs=pairs,
-            batch_tokens=self.settings.batch_tokens,
-            pilots=self.pilots,
-            on_share=self.on_share,
-            on_point=self.on_point,
-        ).work()
-        failed = self.tally.finish(result)
-        took = time.monotonic() - began
-        _log.info("finished %s in %.1f s: %d pairs, %d failed", what, took, len(result.outcomes), failed)
-        return True
+            batch_tokens=self._settings.batch_tokens,
+            pilots=self._pilots,
+            means=self._means,
+            on_share=self._on_share,
+            on_point=self._on_point,
+        ).measure()
 
-    def _hand_back(self, lease: Lease, what: str) -> None:
+    def _store(self, computed: Computed) -> bool:
+        """Commit a chunk; True: it was worked on to an end, whether good or bad."""
+        lease, name = computed.lease, _name(computed.lease)
         try:
-            self.waiting.write(lambda session: leases.release(session, lease))
+            computed.store(self._storing_waiting, self._on_point)
+        except LeaseLostError:
+            self._lost(lease)
+            return False
         except AWAY as error:
-            _log.warning("%s could not be handed back, its lease has to run out: %s", what, error)
+            _log.warning("%s was not handed in, as the database stays away: %s", name, error)
+            return False
+        except Exception as error:  # noqa: BLE001 (here, too)
+            self._fail(lease, error, self._storing_waiting)
+            return True
         else:
-            _log.info("handed %s back", what)
+            failed, pairs = self._tally.finish(computed.result), len(computed.result.outcomes)
+            took = time.monotonic() - computed.began
+            _log.info("finished %s in %.1f s: %d pairs, %d failed", name, took, pairs, failed)
+            return True
+        finally:
+            self._tally.end(lease)
 
-    def _fail(self, lease: Lease, what: str, error: Exception) -> None:
-        reason = reason_of(error)
-        _log.error("%s failed at attempt %d: %s", what, lease.attempts, reason, exc_info=error)
+    def _lost(self, lease: Lease) -> None:
+        self._tally.lose()
+        _log.warning("the lease of %s was lost: its results are dropped", _name(lease))
+
+    def _hand_back(self, lease: Lease) -> None:
         try:
-            self.waiting.write(lambda session: leases.fail(session, lease, reason, retry_in=_RETRY))
+            self._waiting.write(lambda session: leases.release(session, lease))
+        except AWAY as error:
+            _log.warning("%s could not be handed back, its lease has to run out: %s", _name(lease), error)
+        else:
+            _log.info("handed %s back", _name(lease))
+
+    def _fail(self, lease: Lease, error: Exception, waiting: Waiting) -> None:
+        reason = reason_of(error)
+        _log.error("%s failed at attempt %d: %s", _name(lease), lease.attempts, reason, exc_info=error)
+        try:
+            waiting.write(lambda session: leases.fail(session, lease, reason, retry_in=_RETRY))
         except AWAY as away:
-            _log.warning("%s could not be failed, its lease has to run out: %s", what, away)
-        if is_device_broken(error):
-            raise DeviceBrokenError(f"the device is lost to this process, which ends: {reason}") from error
+            _log.warning("%s could not be failed, its lease has to run out: %s", _name(lease), away)
+
+
+def _name(lease: Lease) -> str:
+    return f"chunk {lease.chunk_id} of job {lease.job_id}"

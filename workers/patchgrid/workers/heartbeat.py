@@ -1,4 +1,4 @@
-"""A thread that extends a lease while its chunk is computed."""
+"""A thread that extends leases while their chunks are computed and stored."""
 
 import logging
 import threading
@@ -22,15 +22,17 @@ _LAST = 10.0
 
 
 class Heartbeat:
-    """Extends the lease at hand, whichever it is, until the `with` block ends."""
+    """Extends the leases at hand, whichever they are, until the `with` block ends."""
 
     def __init__(self, database: Database, seconds: float) -> None:
         self._database = database
         self._seconds = seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="patchgrid-heartbeat", daemon=True)
-        #: The lease at hand, and what is set when it turns out to belong to another worker.
-        self._held: tuple[Lease, threading.Event] | None = None
+        self._changing = threading.Lock()
+        #: The leases at hand, each with what is set when it turns out to belong to another worker. Never
+        #: changed but replaced, so that it can be read at any time.
+        self._held: tuple[tuple[Lease, threading.Event], ...] = ()
         self._missed = False
 
     def __enter__(self) -> Self:
@@ -43,29 +45,34 @@ class Heartbeat:
 
     @contextmanager
     def hold(self, lease: Lease) -> Iterator[threading.Event]:
-        """Extend a lease until the block ends; give an event that is set when it is lost."""
-        lost = threading.Event()
-        self._held = lease, lost
+        """Extend a lease until the block ends, in any thread; give an event that is set when it is lost."""
+        mine = lease, threading.Event()
+        with self._changing:
+            self._held = (*self._held, mine)
         try:
-            yield lost
+            yield mine[1]
         finally:
-            self._held = None
+            with self._changing:
+                self._held = tuple(held for held in self._held if held is not mine)
 
     def _run(self) -> None:
         while not self._ended.wait(min(self._seconds / _BEATS, _MOST)):
-            # The lease may be given up meanwhile: then it is not extended, and nobody looks at its event.
-            held = self._held
-            if held is None or held[1].is_set():
-                continue
-            lease, lost = held
-            try:
-                with self._database.write() as session:
-                    kept = leases.extend(session, lease, self._seconds)
-            except AWAY as error:
-                if not self._missed:
-                    _log.warning("the lease of chunk %s is not extended: %s", lease.chunk_id, error)
-                self._missed = True
-                continue
-            self._missed = False
-            if not kept:
+            # Leases may be given up meanwhile: then they are not extended, and nobody looks at their events.
+            held = [(lease, lost) for lease, lost in self._held if not lost.is_set()]
+            if held:
+                self._beat(held)
+
+    def _beat(self, held: list[tuple[Lease, threading.Event]]) -> None:
+        try:
+            with self._database.write() as session:
+                kept = [leases.extend(session, lease, self._seconds) for lease, _ in held]
+        except AWAY as error:
+            if not self._missed:
+                chunks = " and ".join(str(lease.chunk_id) for lease, _ in held)
+                _log.warning("the lease of chunk %s is not extended: %s", chunks, error)
+            self._missed = True
+            return
+        self._missed = False
+        for (_, lost), is_kept in zip(held, kept, strict=True):
+            if not is_kept:
                 lost.set()

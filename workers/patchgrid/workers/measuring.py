@@ -1,22 +1,25 @@
 """One chunk measured: attribution for every pair, exact patching for the cells drawn, the sums of both."""
 
-import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.means import Means
+from patchgrid.engine.names import EDGE, WIDE_SITES
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, Pair
 from patchgrid.estimates import Sums
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.sums import KINDS
-from patchgrid.storage.writing import ChunkResult, PairOutcome
-from patchgrid.workers.cells import Cells, Sampler, add_cells, by_pair, components, exact_cells
+from patchgrid.storage.verification import EXACT
+from patchgrid.storage.writing import ChunkResult, PairOutcome, Scored
+from patchgrid.workers.cells import Cells, Sampler, add_cells, by_pair, components, exact_cells, scores_by
 from patchgrid.workers.components import Floats, Scores
-from patchgrid.workers.models import Engine
+from patchgrid.workers.models import Engine, call_options
 
 #: Takes the share of the chunk's work that is done, 0 to 1; what it raises ends the measuring.
 OnShare = Callable[[float], None]
@@ -25,11 +28,18 @@ OnShare = Callable[[float], None]
 class _Chunk:
     """A chunk on its way: the scores of its pairs and the cells drawn of them, by the pairs' places in it."""
 
-    def __init__(self, job: JobRecord, first: int, pairs: Sequence[Pair], pilot: Mapping[str, Sums]) -> None:
-        self._job = job
+    def __init__(
+        self,
+        job: JobRecord,
+        first: int,
+        pairs: Sequence[Pair],
+        pilot: Mapping[str, Sums],
+        graph: Graph | None,
+    ) -> None:
+        self._job, self._graph = job, graph
         self._sampler = Sampler(job, first, pilot)
         self._drawn: list[Cells] = []
-        self.scores = Scores(pairs, job.spans)
+        self.scores = Scores(pairs, job.spans, job.spec.methods[1:])
 
     def choose(self, places: Sequence[int], results: Sequence[PairResult]) -> list[list[Component]]:
         """Draw the cells of a batch of pairs; give the components to patch in each."""
@@ -40,7 +50,7 @@ class _Chunk:
         cells = self._sampler.draw(self.scores.good(places), self.scores)
         self._drawn.append(cells)
         chosen: dict[int, list[Component]] = {place: [] for place in places}
-        named = components(self._job, cells, self.scores.columns)
+        named = components(self._job, cells, self.scores.columns, self._graph)
         for place, component in zip(cells["pair"].tolist(), named, strict=True):
             chosen[place].append(component)
         return list(chosen.values())
@@ -69,6 +79,7 @@ def measure_chunk(
     pairs: Sequence[Pair],
     *,
     pilot: Mapping[str, Sums] | None = None,
+    means: Means | None = None,
     batch_tokens: int | None = None,
     on_share: OnShare = lambda _share: None,
 ) -> ChunkResult:
@@ -82,10 +93,13 @@ def measure_chunk(
         The chunk's pairs, in order.
     pilot
         The job's pilot by site. Without one every component counts as equally large.
+    means
+        The job's means, for the source `mean`.
     """
     began = time.perf_counter()
     spec = job.spec
-    chunk = _Chunk(job, first, pairs, pilot or {})
+    graph = graph_of(engine, job)
+    chunk = _Chunk(job, first, pairs, pilot or {}, graph)
     finished = 0.0
 
     def on_batch(count: float) -> None:
@@ -96,25 +110,32 @@ def measure_chunk(
     found = engine.measure(
         pairs,
         chunk.choose if spec.exact > 0 else None,
-        sites=spec.sites,
-        method=spec.method,
-        direction=spec.direction,
-        metric=spec.metric,
-        prepend_bos=spec.prepend_bos,
         batch_tokens=batch_tokens,
         on_batch=on_batch,
+        **call_options(spec, spec.methods, means),
     )
     errors = chunk.finish(found)
     done = [place for place, error in errors.items() if error is None]
     cells = chunk.cells(found)
     cells = cells[np.isin(cells["pair"], done)]
+    total_effects = np.array([_total_effect(each) for each in found])
+    by_method = [
+        Scored(
+            _sums(job, chunk.scores, done, cells, total_effects, method),
+            _kept_scores(job, chunk.scores, done, method),
+        )
+        for method in (None, *spec.methods[1:])
+    ]
     return ChunkResult(
         provenance=provenance_of(engine, job),
         outcomes=[_outcome(first + place, each.result, errors[place]) for place, each in enumerate(found)],
-        sums=_sums(job, chunk.scores, done, cells, np.array([_total_effect(each) for each in found])),
-        scores=_kept_scores(job, chunk.scores, done, found),
-        exact=exact_cells(job, first, cells, chunk.scores.columns),
+        sums=by_method[0].sums,
+        scores=by_method[0].scores,
+        exact=exact_cells(job, first, cells, chunk.scores, graph),
         seconds=time.perf_counter() - began,
+        methods=spec.methods,
+        others=dict(zip(spec.methods[1:], by_method[1:], strict=True)),
+        cost=_cost(found, patched=spec.exact > 0),
     )
 
 
@@ -123,31 +144,57 @@ def _total_effect(found: Measured) -> float:
     return found.result.clean_metric - found.result.corrupted_metric
 
 
+def _cost(found: Sequence[Measured], *, patched: bool) -> dict[str, float]:
+    """Add up the seconds of each method, and of patching."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for each in found:
+        for name, taken in each.result.seconds.items():
+            seconds[name] += taken
+        if patched:
+            seconds[EXACT] += each.seconds
+    return dict(seconds)
+
+
 def _sums(
-    job: JobRecord, scores: Scores, done: Sequence[int], cells: Cells, total_effects: NDArray[np.float64]
+    job: JobRecord,
+    scores: Scores,
+    done: Sequence[int],
+    cells: Cells,
+    total_effects: NDArray[np.float64],
+    method: str | None,
 ) -> dict[tuple[str, str], Sums]:
-    """Add up the chunk: whole components and aligned ones, the sampled cells to the kind that was sampled."""
+    """Add up the chunk by one method: whole components and aligned ones.
+
+    The sampled cells go to the kind that was sampled, with the inclusion that the first method gave them.
+    """
+    if method is not None and len(cells):
+        cells = cells.copy()
+        cells["score"] = scores_by(job, cells, scores, method)
     sums: dict[tuple[str, str], Sums] = {}
-    for (number, site), kind in itertools.product(enumerate(job.spec.sites), KINDS if done else ()):
-        sampled = job.spec.exact > 0 and job.kind == kind
-        for places, stack in scores.stacks(kind, site, done):
-            if (site, kind) not in sums:
-                axes = stack.values.shape[1:]
-                sums[site, kind] = Sums.zeros(axes, sampled=sampled, aligned=kind == "aligned")
-            sums[site, kind].add_pairs(stack.values, stack.present, total_effects=total_effects[places])
-        if sampled:
-            add_cells(sums[site, kind], job, number, cells, total_effects)
+    for number, site in enumerate(job.spec.sites if done else ()):
+        for kind in job.kinds(site):
+            sampled = job.spec.exact > 0 and job.kind == kind
+            for places, stack in scores.stacks(kind, site, done, method):
+                if (site, kind) not in sums:
+                    axes = stack.values.shape[1:]
+                    sums[site, kind] = Sums.zeros(axes, sampled=sampled, aligned=kind == "aligned")
+                sums[site, kind].add_pairs(stack.values, stack.present, total_effects=total_effects[places])
+            if sampled:
+                add_cells(sums[site, kind], job, number, cells, total_effects)
     return sums
 
 
 def _kept_scores(
-    job: JobRecord, scores: Scores, done: Sequence[int], found: Sequence[Measured]
+    job: JobRecord, scores: Scores, done: Sequence[int], method: str | None
 ) -> dict[str, list[Floats]]:
-    if job.spec.detail == "summary":
+    """Give what is kept of each pair's scores; of very large sites, by further methods, only all of it is."""
+    detail = job.spec.detail
+    if detail == "summary":
         return {}
-    if job.spec.detail == "pairs":
-        return {site: [scores.whole[site][place] for place in done] for site in job.spec.sites}
-    return {site: [found[place].result.scores[site] for place in done] for site in job.spec.sites}
+    if detail == "positions":
+        return {site: [scores.of_pair(place, site, method) for place in done] for site in job.spec.sites}
+    sites = [site for site in job.spec.sites if method is None or site not in WIDE_SITES]
+    return {site: [scores.whole(place, site, method) for place in done] for site in sites}
 
 
 def _outcome(index: int, result: PairResult, error: str | None) -> PairOutcome:
@@ -166,7 +213,7 @@ def _outcome(index: int, result: PairResult, error: str | None) -> PairOutcome:
 
 def provenance_of(engine: Engine, job: JobRecord) -> Provenance:
     """Say what a job's numbers come from when this engine makes them."""
-    source = engine.provenance
+    source, graph = engine.provenance, graph_of(engine, job)
     return Provenance(
         model=source.model,
         revision=source.revision,
@@ -176,4 +223,10 @@ def provenance_of(engine: Engine, job: JobRecord) -> Provenance:
         dtype=source.dtype,
         device=source.device,
         seed=job.spec.seed,
+        graph=None if graph is None else graph.as_dict(),
     )
+
+
+def graph_of(engine: Engine, job: JobRecord) -> Graph | None:
+    """Give the numbering of the edges that a job measures, if it does."""
+    return engine.graph if EDGE in job.spec.sites else None

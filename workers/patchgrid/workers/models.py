@@ -5,8 +5,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.means import Means
+from patchgrid.engine.names import PATHS
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, JobSpec, Pair
 from patchgrid.workers.causes import reason_of
@@ -58,19 +61,41 @@ class Engine(Protocol):
     def provenance(self) -> Source:
         """Where the engine's numbers come from."""
 
+    @property
+    def graph(self) -> Graph:
+        """How the model's edges are named and numbered; asked for where edges are measured."""
+
     def attribute(
         self,
         pairs: Sequence[Pair],
         *,
         sites: Sequence[str],
-        method: str,
+        method: str | Sequence[str],
         direction: str,
         metric: str,
+        source: str,
+        means: Means | None,
+        steps: int,
+        path: str,
+        grad_drop: bool,
+        keep_positions: bool,
         prepend_bos: bool | None,
         batch_tokens: int | None,
         on_batch: OnBatch,
     ) -> list[PairResult]:
         """Score every component of the sites for every pair."""
+
+    def means(
+        self,
+        pairs: Sequence[Pair],
+        sites: Sequence[str],
+        *,
+        direction: str,
+        prepend_bos: bool | None,
+        batch_tokens: int | None,
+        on_batch: OnBatch,
+    ) -> Means:
+        """Average each site's activation over the pairs' source prompts and their positions."""
 
     def measure(
         self,
@@ -78,9 +103,15 @@ class Engine(Protocol):
         choose: Choose | None,
         *,
         sites: Sequence[str],
-        method: str,
+        method: str | Sequence[str],
         direction: str,
         metric: str,
+        source: str,
+        means: Means | None,
+        steps: int,
+        path: str,
+        grad_drop: bool,
+        keep_positions: bool,
         prepend_bos: bool | None,
         batch_tokens: int | None,
         on_batch: OnBatch,
@@ -103,6 +134,43 @@ class ModelKey:
     def of(cls, spec: JobSpec) -> "ModelKey":
         """Give the key of the model that a job asks for."""
         return cls(spec.model, spec.revision, spec.dtype)
+
+
+class Options(TypedDict):
+    """What a job asks of a call of its engine."""
+
+    sites: Sequence[str]
+    method: Sequence[str]
+    direction: str
+    metric: str
+    source: str
+    means: Means | None
+    steps: int
+    path: str
+    grad_drop: bool
+    keep_positions: bool
+    prepend_bos: bool | None
+
+
+def call_options(spec: JobSpec, methods: Sequence[str], means: Means | None) -> Options:
+    """Give what a job asks of a call of its engine, for some of its methods, with its means if it has any.
+
+    Scores of very large sites come by position only if something is made of their positions.
+    """
+    return Options(
+        sites=spec.sites,
+        method=methods,
+        direction=spec.direction,
+        metric=spec.metric,
+        source=spec.source,
+        means=means,
+        steps=spec.steps,
+        # These are refused where the method that they are for is not asked for.
+        path=spec.path if "ig" in methods else PATHS[0],
+        grad_drop=spec.grad_drop and "atp*" in methods,
+        keep_positions=spec.positions == "keep" or spec.detail == "positions",
+        prepend_bos=spec.prepend_bos,
+    )
 
 
 class Memory(Protocol):

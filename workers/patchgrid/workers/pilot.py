@@ -4,17 +4,19 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from patchgrid.engine.means import Means
 from patchgrid.engine.results import PairResult
 from patchgrid.engine.types import Pair
-from patchgrid.estimates import Sums, expected_share, pilot_rows
+from patchgrid.estimates import Sums, pilot_rows
 from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import MAX_ATTEMPTS
 from patchgrid.storage.pilot import keep_first_pilot, pilot_pairs, read_pilot
+from patchgrid.storage.shares import exact_share
 from patchgrid.workers.causes import is_device_broken, reason_of
 from patchgrid.workers.components import Scores
 from patchgrid.workers.errors import LeaseLostError, StopRequestedError
-from patchgrid.workers.models import Engine, OnBatch
+from patchgrid.workers.models import Engine, OnBatch, call_options
 from patchgrid.workers.waiting import Waiting
 
 _log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Pilots:
         engine: Engine,
         job: JobRecord,
         *,
+        means: Means | None = None,
         attempts: int,
         batch_tokens: int | None,
         on_batch: OnBatch,
@@ -42,7 +45,13 @@ class Pilots:
         """Give a job's pilot by site, for a chunk at its so many-th attempt; empty where none is needed."""
         if job.id not in self._known:
             self._known[job.id] = make_pilot(
-                waiting, engine, job, attempts=attempts, batch_tokens=batch_tokens, on_batch=on_batch
+                waiting,
+                engine,
+                job,
+                means=means,
+                attempts=attempts,
+                batch_tokens=batch_tokens,
+                on_batch=on_batch,
             )
         self._known.move_to_end(job.id)
         while len(self._known) > _KEPT:
@@ -68,6 +77,7 @@ def make_pilot(
     engine: Engine,
     job: JobRecord,
     *,
+    means: Means | None = None,
     attempts: int = 1,
     batch_tokens: int | None,
     on_batch: OnBatch,
@@ -78,7 +88,7 @@ def make_pilot(
     may be what took them down. At the last attempt the job is given an empty pilot, for good: every component
     then counts as equally large, which costs precision and nothing else.
     """
-    if not 0 < expected_share(job.spec.exact, pairs=job.pairs) < 1:
+    if not any(0 < exact_share(job.spec, site, pairs=job.pairs) < 1 for site in job.spec.sites):
         return {}
     known = waiting.read(lambda session: read_pilot(session, job.id))
     if known:
@@ -88,7 +98,7 @@ def make_pilot(
         pairs = waiting.read(lambda session: pilot_pairs(session, job.id, pilot_rows(job.pairs)))
     else:
         _log.warning("job %d goes on without a pilot: workers were lost while they made it", job.id)
-    pilot = score_pilot(engine, job, pairs, batch_tokens=batch_tokens, on_batch=on_batch)
+    pilot = score_pilot(engine, job, pairs, means=means, batch_tokens=batch_tokens, on_batch=on_batch)
     return waiting.write(lambda session: keep_first_pilot(session, job.id, pilot))
 
 
@@ -97,11 +107,15 @@ def score_pilot(
     job: JobRecord,
     pairs: Sequence[Pair],
     *,
+    means: Means | None = None,
     batch_tokens: int | None = None,
     on_batch: Callable[[float], None] = lambda _done: None,
 ) -> dict[str, Sums]:
-    """Score pairs and sum their scores as the job's components; pairs that cannot be scored are left out."""
-    results = _score(engine, job, pairs, batch_tokens, on_batch) if pairs else []
+    """Score pairs by the job's first method and sum their scores as its components.
+
+    Pairs that cannot be scored are left out.
+    """
+    results = _score(engine, job, pairs, means, batch_tokens, on_batch) if pairs else []
     scores = Scores(pairs, job.spans)
     scores.add(range(len(pairs)), results)
     return {site: _add_up(job.kind, site, scores) for site in job.spec.sites}
@@ -118,19 +132,20 @@ def _add_up(kind: str, site: str, scores: Scores) -> Sums:
 
 
 def _score(
-    engine: Engine, job: JobRecord, pairs: Sequence[Pair], batch_tokens: int | None, on_batch: OnBatch
+    engine: Engine,
+    job: JobRecord,
+    pairs: Sequence[Pair],
+    means: Means | None,
+    batch_tokens: int | None,
+    on_batch: OnBatch,
 ) -> list[PairResult]:
     """Score pairs; where that raises, each alone, so that only those that raise have no scores."""
     try:
         return engine.attribute(
             pairs,
-            sites=job.spec.sites,
-            method=job.spec.method,
-            direction=job.spec.direction,
-            metric=job.spec.metric,
-            prepend_bos=job.spec.prepend_bos,
             batch_tokens=batch_tokens,
             on_batch=on_batch,
+            **call_options(job.spec, job.spec.methods[:1], means),
         )
     except (LeaseLostError, StopRequestedError):
         raise
@@ -142,7 +157,7 @@ def _score(
     results = []
     for pair in pairs:
         try:
-            results += _score(engine, job, [pair], batch_tokens, on_batch)
+            results += _score(engine, job, [pair], means, batch_tokens, on_batch)
         except (LeaseLostError, StopRequestedError):
             raise
         except Exception as error:

@@ -1,16 +1,19 @@
-"""Working one job off in this process: claim, measure and finish chunks until none is left."""
+"""Working one job off in this process: claim, measure and store chunks until none is left."""
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
 from patchgrid.storage import control, jobs, leases, provenance
 from patchgrid.storage.database import Database
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
-from patchgrid.workers.attempt import Attempt
+from patchgrid.workers.attempt import Attempt, Computed
 from patchgrid.workers.errors import (
     JobCancelledError,
     LeaseLostError,
@@ -19,9 +22,12 @@ from patchgrid.workers.errors import (
 )
 from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.identity import may_be_alive, worker_name
+from patchgrid.workers.jobmeans import JobMeans
 from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
-from patchgrid.workers.waiting import Waiting
+from patchgrid.workers.progress import Progressing, RunProgress
+from patchgrid.workers.storing import Storing
+from patchgrid.workers.waiting import AWAY, Waiting
 
 _log = logging.getLogger(__name__)
 
@@ -29,18 +35,6 @@ _log = logging.getLogger(__name__)
 _LONGEST_WAIT = 2.0
 #: Seconds for which a database that is away is waited for: someone sits in front of this.
 _PATIENCE = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class RunProgress:
-    """How far a job is."""
-
-    #: Pairs measured so far.
-    done: int
-    #: Pairs that could not be measured.
-    failed: int
-    #: Pairs of the running chunk measured so far, as a fraction.
-    in_flight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,101 +72,168 @@ def run_job(
     JobCancelledError
         The job was cancelled, before or meanwhile.
     """
-    heartbeat = Heartbeat(database, lease_seconds)
     stop = stop or threading.Event()
-    run = _Run(database, engine, job, batch_tokens, stop, on_progress, lease_seconds, heartbeat)
+    run = _Run(database, engine, job, batch_tokens, stop, on_progress, lease_seconds)
     run.begin()
-    with heartbeat:
-        while not stop.is_set():
-            claimed = run.claim()
-            if claimed is not None:
-                run.work(*claimed)
-                continue
-            wait = run.next_claim_in()
-            if wait is None:
-                return RunEnd(stopped=False)
-            stop.wait(min(max(wait, 0.05), _LONGEST_WAIT))
-    return RunEnd(stopped=True)
+    with run.heartbeat:
+        return run.work_off()
 
 
-@dataclass(frozen=True, slots=True)
 class _Run:
-    """What the steps of one run share."""
+    """One run of a job: this thread measures, another stores what was measured before."""
 
-    database: Database
-    engine: Engine
-    job: JobRecord
-    batch_tokens: int | None
-    stop: threading.Event
-    on_progress: Callable[[RunProgress], None]
-    lease_seconds: float
-    heartbeat: Heartbeat
-    pilots: Pilots = field(default_factory=Pilots)
-
-    @property
-    def waiting(self) -> Waiting:
-        return Waiting(self.database, seconds=_PATIENCE, over=self.stop.is_set)
+    def __init__(
+        self,
+        database: Database,
+        engine: Engine,
+        job: JobRecord,
+        batch_tokens: int | None,
+        stop: threading.Event,
+        on_progress: Callable[[RunProgress], None],
+        lease_seconds: float,
+    ) -> None:
+        self._database = database
+        self._engine = engine
+        self._job = job
+        self._batch_tokens = batch_tokens
+        self._stop = stop
+        self._lease_seconds = lease_seconds
+        self.heartbeat = Heartbeat(database, lease_seconds)
+        self._pilots, self._means = Pilots(), JobMeans()
+        self._progress = Progressing(on_progress)
+        self._storing = Storing(self._store)
 
     def begin(self) -> None:
         """Free what dead processes held, and refuse to mix the numbers of two models."""
-        with self.database.write() as session:
-            state = jobs.get(session, self.job.id).state
+        with self._database.write() as session:
+            state = jobs.get(session, self._job.id).state
             if state == "cancelled":
-                raise JobCancelledError(self.job.id)
+                raise JobCancelledError(self._job.id)
             if state == "paused":
-                control.unpause(session, self.job.id)
-            known = provenance.weights_hashes(session, self.job.id)
-            if known and self.engine.provenance.weights_hash not in known:
-                raise ModelChangedError(self.job.id, self.job.spec.model)
-            leases.release_dead(session, may_be_alive, self.job.id)
-            jobs.reopen(session, self.job.id)
+                control.unpause(session, self._job.id)
+            known = provenance.weights_hashes(session, self._job.id)
+            if known and self._engine.provenance.weights_hash not in known:
+                raise ModelChangedError(self._job.id, self._job.spec.model)
+            leases.release_dead(session, may_be_alive, self._job.id)
+            jobs.reopen(session, self._job.id)
 
-    def claim(self) -> tuple[Lease, list[Pair]] | None:
+    def work_off(self) -> RunEnd:
+        """Work chunks off until none is left, or someone asks to stop."""
+        with self._storing:
+            while not self._stop.is_set():
+                claimed = self._claim()
+                if claimed is not None:
+                    self._work(*claimed)
+                elif not self._finish():
+                    wait = self._next_claim_in()
+                    if wait is None:
+                        return RunEnd(stopped=False)
+                    self._stop.wait(min(max(wait, 0.05), _LONGEST_WAIT))
+            self._finish()
+        return RunEnd(stopped=True)
+
+    def _claim(self) -> tuple[Lease, list[Pair]] | None:
         """Take the job's next chunk; give it and its pairs."""
-        with self.database.write() as session:
-            lease = leases.claim(session, worker_name(), job_id=self.job.id, lease_seconds=self.lease_seconds)
-            return None if lease is None else (lease, leases.chunk_pairs(session, lease))
+        self._storing.settle()
+        with self._database.write() as session:
+            kept, claimed = self._take(session)
+        if not kept:
+            self._drop()
+        return claimed
 
-    def next_claim_in(self) -> float | None:
+    def _take(self, session: Session) -> tuple[bool, tuple[Lease, list[Pair]] | None]:
+        """Claim a chunk; tell, too, whether the one that is measured is still this run's."""
+        ready = self._storing.ready
+        kept = ready is None or leases.note_computed(session, ready)
+        lease = leases.claim(session, worker_name(), job_id=self._job.id, lease_seconds=self._lease_seconds)
+        return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
+
+    def _drop(self) -> None:
+        """Let go of the chunk that was just measured: its lease turned out to be lost."""
+        lease = self._storing.ready
+        assert lease is not None, "there was nothing to lose"
+        self._storing.drop()
+        self._progress.dropped(lease.last - lease.first)
+        _say_lost(lease)
+
+    def _finish(self) -> bool:
+        """Store what is measured; tell whether there was anything."""
+        stored = self._storing.finish()
+        if stored:
+            self._progress.tell()
+        return stored
+
+    def _next_claim_in(self) -> float | None:
         """Give the seconds until another chunk may be had, None if there is none left."""
-        with self.database.read() as session:
-            wait = leases.next_claim_in(session, self.job.id)
-            if wait is None and jobs.get(session, self.job.id).state == "cancelled":
-                raise JobCancelledError(self.job.id)
+        with self._database.read() as session:
+            wait = leases.next_claim_in(session, self._job.id)
+            if wait is None and jobs.get(session, self._job.id).state == "cancelled":
+                raise JobCancelledError(self._job.id)
             return wait
 
-    def work(self, lease: Lease, pairs: Sequence[Pair]) -> None:
-        """Measure one chunk and commit it, or hand it back."""
+    def _work(self, lease: Lease, pairs: Sequence[Pair]) -> None:
+        """Measure one chunk while the one before it is stored, or hand it back."""
         try:
-            self._measure_and_finish(lease, pairs)
+            with self._database.read() as session:
+                self._progress.begin(jobs.progress(session, self._job.id))
+            self._storing.hand_over()
+            if lease.suspect:
+                self._storing.settle()
+            self._storing.keep(self._measure(lease, pairs))
         except LeaseLostError:
-            _log.warning("the lease of chunk %s was lost: its results are dropped", lease.chunk_id)
+            _say_lost(lease)
         except BaseException as error:
-            with self.database.write() as session:
-                leases.release(session, lease)
+            self._release(lease)
             if not isinstance(error, StopRequestedError):
                 raise
+        else:
+            self._progress.computed(len(pairs))
+        if lease.suspect:
+            self._finish()
 
-    def _measure_and_finish(self, lease: Lease, pairs: Sequence[Pair]) -> None:
-        with self.database.read() as session:
-            progress = jobs.progress(session, self.job.id)
-
+    def _measure(self, lease: Lease, pairs: Sequence[Pair]) -> Computed:
         def on_share(share: float) -> None:
-            self.on_progress(RunProgress(progress.done, progress.failed, share * len(pairs)))
-            if self.stop.is_set() and share < 1:
+            self._progress.tell(share * len(pairs))
+            if self._stop.is_set() and share < 1:
                 raise StopRequestedError
 
-        result = Attempt(
+        return Attempt(
             heartbeat=self.heartbeat,
-            waiting=self.waiting,
-            engine=lambda: self.engine,
-            job=self.job,
+            waiting=self._waiting(),
+            engine=lambda: self._engine,
+            job=self._job,
             lease=lease,
             pairs=pairs,
-            batch_tokens=self.batch_tokens,
-            pilots=self.pilots,
+            batch_tokens=self._batch_tokens,
+            pilots=self._pilots,
+            means=self._means,
             on_share=on_share,
-        ).work()
-        failed = sum(outcome.state == "failed" for outcome in result.outcomes)
-        done = len(result.outcomes) - failed
-        self.on_progress(RunProgress(progress.done + done, progress.failed + failed, 0.0))
+        ).measure()
+
+    def _store(self, computed: Computed) -> bool:
+        """Commit one chunk, or hand it back."""
+        lease = computed.lease
+        try:
+            computed.store(self._waiting())
+        except LeaseLostError:
+            self._progress.dropped(lease.last - lease.first)
+            _say_lost(lease)
+            return False
+        except BaseException:
+            self._progress.dropped(lease.last - lease.first)
+            with suppress(*AWAY):
+                self._release(lease)
+            raise
+        self._progress.stored(computed.result)
+        return True
+
+    def _waiting(self) -> Waiting:
+        return Waiting(self._database, seconds=_PATIENCE, over=self._stop.is_set)
+
+    def _release(self, lease: Lease) -> None:
+        with self._database.write() as session:
+            leases.release(session, lease)
+
+
+def _say_lost(lease: Lease) -> None:
+    _log.warning("the lease of chunk %s was lost: its results are dropped", lease.chunk_id)

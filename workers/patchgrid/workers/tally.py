@@ -1,5 +1,6 @@
-"""What a worker has done and is at: written by the thread that works, read by the one that tells."""
+"""What a worker has done and is at: written by those that measure and store, read by the one that tells."""
 
+import threading
 import time
 from collections import Counter, deque
 
@@ -44,7 +45,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.pace = Pace()
-        #: The chunk at hand.
+        #: The chunk at hand: the one that is measured, or else the one that is stored.
         self.lease: Lease | None = None
         #: Chunks and pairs committed.
         self.chunks = 0
@@ -61,10 +62,12 @@ class Tally:
         #: What an operator should know besides.
         self.message: str | None = None
         self._share = 0.0
+        self._changing = threading.Lock()
 
     def begin(self, lease: Lease) -> None:
         """Take note of a chunk that was claimed."""
-        self.lease, self._share = lease, 0.0
+        with self._changing:
+            self.lease, self._share = lease, 0.0
         self.takeovers += lease.takeover
 
     def share(self, share: float) -> None:
@@ -82,9 +85,16 @@ class Tally:
         self.failures = self.failures + Counter(failed)
         return len(failed)
 
-    def end(self) -> None:
-        """Take note that no chunk is at hand any more."""
-        self.lease = None
+    def lose(self) -> None:
+        """Take note of a lease that was lost."""
+        with self._changing:
+            self.lease_losses += 1
+
+    def end(self, lease: Lease) -> None:
+        """Take note that a chunk is through; one that was begun since stays at hand."""
+        with self._changing:
+            if self.lease == lease:
+                self.lease = None
 
     def status(self, loaded: tuple[str, ...], used: int | None, total: int | None) -> WorkerStatus:
         """Give it for the registry."""

@@ -1,7 +1,8 @@
 """A worker of the cluster: takes chunks of the models it serves, measures them and hands them in.
 
 The database says what there is to do. A bell only tells a worker that waits to look now. What is computed is
-kept until the database has taken it, or has given the chunk to another worker.
+kept until the database has taken it, or has given the chunk to another worker: each is stored in a thread
+beside this one, which measures the next.
 """
 
 import logging
@@ -46,8 +47,8 @@ class Worker:
     name
         What it is called in the registry; None: host, process and the time it began.
     on_point
-        Called with the name of each point that a chunk passes: `claimed`, `computing`, `before commit`,
-        `committed`.
+        Called with the name of each point that a chunk passes: `claimed`, `computing`, and in the thread that
+        stores `before commit`, `committed`.
     load_retry
         Seconds for which a model that could not be loaded is left to others, at first.
     beat
@@ -90,14 +91,23 @@ class Worker:
             self.name,
         )
         self._handling = Handling(
-            self._heartbeat, self._waiting, self._serving, settings, self._tally, self._on_share, on_point
+            self._heartbeat,
+            self._waiting,
+            Waiting(database, over=self._is_over, on_wait=self._wait_to_store),
+            self._serving,
+            settings,
+            self._tally,
+            self._on_share,
+            on_point,
         )
+        self._storing = self._handling.storing
         #: When to hand the chunk back, by the monotonic clock; None: nobody asked to stop.
         self._stop_at: float | None = None
         self._drained = False
         #: A claim was begun whose end was not heard of: it may have landed.
         self._unsure = False
-        self._worked = 0
+        #: Chunks whose attempt failed in measuring; `_storing` counts the others.
+        self._failed = 0
         self._idle_since = time.monotonic()
         self._pause = _SHORTEST
 
@@ -118,7 +128,7 @@ class Worker:
             self._registry.start(self._looking.write(lambda session: workers.register(session, mine)))
             _log.info("worker %s started on %s, serving %s", mine.name, mine.device, ", ".join(mine.models))
             self._tally.started = True
-            with self._heartbeat:
+            with self._heartbeat, self._storing:
                 return self._loop()
         except AWAY:
             if self._stop_at is None:
@@ -164,19 +174,33 @@ class Worker:
         self._idle_since = time.monotonic()
         self._registry.beat_soon()
 
+    def _wait_to_store(self, trouble: str | None) -> None:
+        self._tally.trouble = trouble
+        # A batch that hangs meanwhile is none the better for it.
+        if self._storing.awaited:
+            self._watchdog.progress()
+        self._idle_since = time.monotonic()
+        self._registry.beat_soon()
+
     def _loop(self) -> str:
         self._idle_since = time.monotonic()
         idle = False
-        while (reason := self._reason_to_end()) is None:
+        while True:
             self._watchdog.progress()
-            claimed = self._claim(idle=idle)
+            # With that stored, there are never more than two chunks of this worker's under way.
+            self._storing.settle()
+            reason = self._reason_to_end()
+            claimed = self._claim(idle=idle) if reason is None else None
             idle = claimed is None
             if claimed is not None:
-                self._worked += self._handling.work(*claimed)
-                self._idle_since = time.monotonic()
-                self._pause = _SHORTEST
-        _log.info("worker %s ends: %s", self.name, reason)
-        return reason
+                self._failed += self._handling.work(*claimed)
+            elif not self._storing.finish():
+                if reason is None:
+                    continue
+                _log.info("worker %s ends: %s", self.name, reason)
+                return reason
+            self._idle_since = time.monotonic()
+            self._pause = _SHORTEST
 
     def _reason_to_end(self) -> str | None:
         settings = self._settings
@@ -184,14 +208,18 @@ class Worker:
             return "stopped"
         if self._drained:
             return "drained"
-        if settings.max_chunks is not None and self._worked >= settings.max_chunks:
+        worked = self._failed + self._storing.worked + self._storing.pending
+        if settings.max_chunks is not None and worked >= settings.max_chunks:
             return "max chunks"
         if settings.idle_exit is not None and time.monotonic() - self._idle_since >= settings.idle_exit:
             return "idle"
         return None
 
     def _claim(self, *, idle: bool) -> tuple[Lease, list[Pair]] | None:
-        """Take a chunk, with its pairs; where there is none, wait until it is time to look again."""
+        """Take a chunk, with its pairs; where there is none, wait until it is time to look again.
+
+        A chunk that is measured does not wait with it: None is given at once.
+        """
         models = self._left_out.available(self._settings.models)
         due: float | None = 0.0
         if models:
@@ -199,20 +227,30 @@ class Worker:
             if idle:
                 due = self._looking.read(lambda session: leases.next_claim_in(session, models=models))
             if due == 0:
-                claimed = self._looking.write(lambda session: self._take(session, models))
+                kept, claimed = self._looking.write(lambda session: self._take(session, models))
                 self._unsure = False
+                if not kept:
+                    self._handling.drop()
                 if claimed is not None:
                     return claimed
-        self._rest(due if models else None)
+        if not self._storing.pending:
+            self._rest(due if models else None)
         return None
 
-    def _take(self, session: Session, models: list[str]) -> tuple[Lease, list[Pair]] | None:
+    def _take(self, session: Session, models: list[str]) -> tuple[bool, tuple[Lease, list[Pair]] | None]:
+        """Claim a chunk; tell, too, whether the one that is measured is still this worker's.
+
+        In one transaction: whatever ends this process while the one is measured, the other is known to be no
+        part of it.
+        """
+        ready = self._storing.ready
+        kept = ready is None or leases.note_computed(session, ready)
         if self._unsure:
-            leases.release_own(session, self.name)
+            leases.release_own(session, self.name, keep=ready)
         self._unsure = True
         lease = leases.claim(session, self.name, models=models, lease_seconds=self._settings.lease_seconds)
-        # In the same transaction: one less for each chunk.
-        return None if lease is None else (lease, leases.chunk_pairs(session, lease))
+        # In the same transaction, too: one less for each chunk.
+        return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
 
     def _rest(self, due: float | None) -> None:
         """Wait for a bell, or until a chunk is due, a model is to be tried again, or it is time to poll."""

@@ -5,12 +5,13 @@ import click
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.finding import find_job, job_argument
-from patchgrid.cli.options import one_of
+from patchgrid.cli.options import method_option, one_of
 from patchgrid.cli.output import open_output
 from patchgrid.cli.screen import counted, say
 from patchgrid.cli.writers import FORMATS, write_rows
 from patchgrid.engine.names import check_name
-from patchgrid.storage.export import FIELDS, export_rows
+from patchgrid.storage.export import FIELDS, TOP_WIDE, export_rows, fields_of, strongest_only
+from patchgrid.storage.jobs import JobRecord
 
 
 @click.command()
@@ -31,11 +32,14 @@ from patchgrid.storage.export import FIELDS, export_rows
     metavar=one_of(FORMATS),
     help="Parquet needs -o and pip install 'patchgrid[parquet]'.",
 )
+@method_option
 @click.option(
     "-o", "--output", metavar="FILE", help="File to write, whole or not at all; stdout if not given."
 )
 @with_settings
-def export(settings: Settings, /, name: str, what: str, form: str, output: str | None) -> None:
+def export(
+    settings: Settings, /, name: str, what: str, form: str, method: str | None, output: str | None
+) -> None:
     """Write a job's results as rows, in an order that depends on nothing but the job.
 
     \b
@@ -46,7 +50,8 @@ def export(settings: Settings, /, name: str, what: str, form: str, output: str |
     pairs        pair, state, error, tokens, clean_metric, corrupted_metric
 
     A position is the index into the pair's own tokens from 0, in `components` the place counted from the end
-    (-1 is the last), or a span's name. An empty value means: not applicable, or all at once.
+    (-1 is the last), or a span's name. An empty value means: not applicable, or all at once. Rows of edges
+    have one more field at the end, `edge`, its name; layer and head are those of what it comes from.
     """
     check_name("export", what, tuple(FIELDS))
     check_name("format", form, FORMATS)
@@ -54,8 +59,19 @@ def export(settings: Settings, /, name: str, what: str, form: str, output: str |
         raise UsageError("Parquet cannot go to stdout: name a file with -o")
     with settings.reading() as session:
         job = find_job(session, name)
-        rows = export_rows(session, job, what)
+        rows = export_rows(session, job, what, method)
+        if what == "scores" and strongest_only(job):
+            _say_strongest(job, method)
         with open_output(output) as file:
-            written = write_rows(file, form, FIELDS[what], rows, text_positions=bool(job.spans))
+            written = write_rows(file, form, fields_of(job, what), rows, text_positions=bool(job.spans))
     if output is not None:
         say(f"Wrote {counted(written, 'row')} to {output}")
+
+
+def _say_strongest(job: JobRecord, method: str | None) -> None:
+    """Say that not all scores were kept."""
+    sites = ", ".join(strongest_only(job))
+    if job.method(method) == job.method():
+        say(f"Of {sites} only each pair's {TOP_WIDE} largest scores were kept (--detail positions keeps all)")
+    else:
+        say(f"Of {sites} no scores by {method} were kept (--detail positions keeps all)")

@@ -4,7 +4,7 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
-from patchgrid.cli.options import count_option
+from patchgrid.cli.options import count_option, method_option
 from patchgrid.cli.pairview import pair_json, show_pair
 from patchgrid.cli.screen import show_json
 from patchgrid.storage import pairview
@@ -14,16 +14,18 @@ from patchgrid.storage import pairview
 @job_argument
 @click.argument("name_of_pair", metavar="PAIR")
 @count_option(10, "How many components.")
+@method_option
 @with_settings
-def pair(settings: Settings, /, name: str, name_of_pair: str, count: int) -> None:
+def pair(settings: Settings, /, name: str, name_of_pair: str, count: int, method: str | None) -> None:
     """Show one pair: its tokens, both metrics, its strongest components, its exact effects.
 
     PAIR is the id given in the pair file, else its row number from 0. Where a token differs in the corrupted
-    prompt, that one is shown beside it. Positions need a job run with --detail positions.
+    prompt, that one is shown beside it. Positions need a job run with --detail positions; without it, of
+    neurons and edges the pair's 20 largest by the job's first method are known.
     """
     with settings.reading() as session:
         job = find_job(session, name)
-        view = pairview.pair(session, job, name_of_pair)
+        view = pairview.pair(session, job, name_of_pair, method)
     if settings.json:
         show_json(pair_json(job, view))
     else:

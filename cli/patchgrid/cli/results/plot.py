@@ -4,50 +4,71 @@ import click
 
 from patchgrid.cli import plots
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.drawings import default_site, draw_heads, draw_positions, draw_scatter
+from patchgrid.cli.drawings import (
+    default_picture,
+    default_site,
+    draw_heads,
+    draw_positions,
+    draw_scatter,
+    draw_top,
+)
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.finding import find_job, job_argument
-from patchgrid.cli.options import one_of
+from patchgrid.cli.options import method_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.engine.names import check_name
 
-PICTURES = ("heads", "positions", "scatter")
+PICTURES = ("heads", "positions", "scatter", "top")
+#: Pictures that cannot be of one pair, with the words for it.
+OF_ALL_PAIRS = {"scatter": "a scatter plot is", "top": "the strongest components are"}
 
 
 @click.command()
 @job_argument
 @click.option(
     "--what",
-    default="heads",
-    show_default=True,
+    show_default="heads; top of what has none",
     metavar=one_of(PICTURES),
-    help="heads: layer by head; positions: layer by position; scatter: score against exact effect.",
+    help="heads: layer by head; positions: layer by position; scatter: score against exact effect; top: the "
+    "30 strongest components with their intervals.",
 )
 @click.option("--site", metavar="SITE", help="Site to draw; z if not given, where the job has it.")
+@method_option
 @click.option(
     "--pair", metavar="ID", help="One pair instead of the mean: heads, or positions with its tokens."
 )
 @click.option("-o", "--output", required=True, metavar="FILE", help="Picture to write: .png or .svg.")
 @with_settings
 def plot(
-    settings: Settings, /, name: str, what: str, site: str | None, pair: str | None, output: str
+    settings: Settings,
+    /,
+    name: str,
+    what: str | None,
+    site: str | None,
+    method: str | None,
+    pair: str | None,
+    output: str,
 ) -> None:
     """Draw a job's heatmaps, or its scores against the exact effects.
 
     Heatmaps show the estimated mean effect where every component has one, else the mean score. Positions of
-    single pairs need a job run with --detail positions.
+    single pairs need a job run with --detail positions. Neurons and edges, of which there are too many for a
+    heatmap, are drawn by --what top.
     """
-    check_name("picture", what, PICTURES)
-    if what == "scatter" and pair is not None:
-        raise UsageError("--pair goes with heads and positions: a scatter plot is of all pairs")
+    if what is not None:
+        check_name("picture", what, PICTURES)
+    if what in OF_ALL_PAIRS and pair is not None:
+        raise UsageError(f"--pair goes with heads and positions: {OF_ALL_PAIRS[what]} of all pairs")
     with settings.reading() as session:
         job = find_job(session, name)
-        chosen = site or default_site(job, what)
-        if what == "scatter":
-            figure = draw_scatter(session, job, chosen)
+        picture = what or default_picture(job, site)
+        chosen = site or default_site(job, picture)
+        if picture in OF_ALL_PAIRS:
+            figure = (draw_scatter if picture == "scatter" else draw_top)(session, job, chosen, method)
         else:
-            figure = (draw_heads if what == "heads" else draw_positions)(session, job, chosen, pair)
+            draw = draw_heads if picture == "heads" else draw_positions
+            figure = draw(session, job, chosen, pair, method)
     plots.save(figure, output)
     if settings.json:
-        show_json({"file": output, "what": what, "site": chosen})
+        show_json({"file": output, "what": picture, "site": chosen, "method": job.method(method)})
     say(f"Wrote {output}")

@@ -1,23 +1,15 @@
 """`patchgrid results top`."""
 
-import dataclasses
-import sys
-
 import click
-from sqlalchemy.orm import Session
 
 from patchgrid.cli.componenttable import component_json, show_components
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
-from patchgrid.cli.options import count_option, one_of
+from patchgrid.cli.options import count_option, method_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
-from patchgrid.engine.names import check_name
 from patchgrid.storage import components, jobs
-from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.jobs import JobRecord
-
-ORDERS = ("estimate", "mean", "mean_abs")
+from patchgrid.storage.components import ORDERS
 
 
 @click.command()
@@ -36,17 +28,28 @@ ORDERS = ("estimate", "mean", "mean_abs")
     is_flag=True,
     help="Intervals for where the pairs came from, not for this job's pairs alone: wider.",
 )
+@method_option
 @with_settings
-def top(settings: Settings, /, name: str, count: int, by: str, site: str | None, population: bool) -> None:
+def top(
+    settings: Settings,
+    /,
+    name: str,
+    count: int,
+    by: str,
+    site: str | None,
+    population: bool,
+    method: str | None,
+) -> None:
     """Show a job's strongest components.
 
-    `mean score` is attribution's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
+    `mean score` is the method's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
     cells that were patched exactly, with its 95 % interval (`-` where the sample does not give one).
     Both are in units of the job's metric.
     """
     with settings.reading() as session:
         job = find_job(session, name)
-        rows = strongest(session, job, count, by, site, population=population)
+        sites = None if site is None else (site,)
+        rows = components.top(session, job, count, by, sites=sites, population=population, method=method)
         progress = jobs.progress(session, job.id)
     if settings.json:
         show_json([component_json(row) for row in rows])
@@ -56,18 +59,3 @@ def top(settings: Settings, /, name: str, count: int, by: str, site: str | None,
     if rows and not any(row.exact_n for row in rows):
         say("Nothing was patched exactly (--exact 0): these are attribution's means, unverified")
     say_unfinished(settings, job, progress)
-
-
-def strongest(
-    session: Session, job: JobRecord, count: int, by: str, site: str | None, *, population: bool
-) -> list[ComponentRow]:
-    """Give the components of largest size, of one site or all."""
-    if site is not None:
-        check_name("site of this job", site, job.spec.sites)
-    rows = components.top(session, job, sys.maxsize, by)
-    chosen = [row for row in rows if site in (None, row.site)][:count]
-    if not population:
-        return chosen
-    sites = tuple(dict.fromkeys(row.site for row in chosen))
-    wide = {row.name: row for row in components.components(session, job, sites=sites, population=True)}
-    return [dataclasses.replace(wide[row.name]) for row in chosen]

@@ -2,10 +2,29 @@
 
 from collections.abc import Mapping
 
-from patchgrid.engine.methods import atp, eap, eap_ig
-from patchgrid.engine.methods.base import Method
+from patchgrid.engine.errors import SpecError
+from patchgrid.engine.loading import LoadedModel
+from patchgrid.engine.methods import atp, eap, eap_ig, ig, relp
+from patchgrid.engine.methods.base import Method, Requirement
 
 #: Every method by its name.
-METHODS: Mapping[str, Method] = {"atp": atp.score, "eap": eap.score, "eap-ig": eap_ig.score}
+METHODS: Mapping[str, Method] = {
+    "atp": atp.score,
+    "ig": ig.score,
+    "relp": relp.score,
+    "eap": eap.score,
+    "eap-ig": eap_ig.score,
+}
+#: What methods need of a model, beyond its sites.
+REQUIREMENTS: Mapping[str, Requirement] = {"relp": relp.check}
 
-__all__ = ["METHODS", "Method"]
+
+def check_method(name: str, model: LoadedModel) -> None:
+    """Raise `SpecError`, which names what is missing, where a model does not allow a method."""
+    if name not in METHODS:
+        raise SpecError(f"method {name!r} is not there yet: there are {', '.join(METHODS)}")
+    if name in REQUIREMENTS:
+        REQUIREMENTS[name](model)
+
+
+__all__ = ["METHODS", "Method", "check_method"]

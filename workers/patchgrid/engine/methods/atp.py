@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from einops import reduce
 from torch import Tensor
 
 from patchgrid.engine.activations import Activations
 from patchgrid.engine.passes import Passes
+from patchgrid.engine.rows import Rows
 from patchgrid.engine.stacking import of_components, stacked
 
 #: Sites that enter the residual stream by one addition have the gradient of its sum.
@@ -26,7 +28,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     The metric is summed, never averaged, over the batch: each pair's gradient is its own. Each score is made
     the moment its gradient is there, so that no gradient is kept.
     """
-    scores = _Scores(passes)
+    scores = Scores(passes, passes.base_rows)
     base = passes.base_with_graph()
     with torch.enable_grad():  # whatever the caller's own mode is
         metric = passes.base_metric.sum()
@@ -35,17 +37,19 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     return scores.by_site()
 
 
-class _Scores:
-    """The scores of a batch as the backward pass comes by them."""
+class Scores:
+    """The scores of a batch as backward passes come by them: what several give is added up."""
 
-    def __init__(self, passes: Passes) -> None:
+    def __init__(self, passes: Passes, rows: Rows) -> None:
         self._passes = passes
+        #: The rows of the run that gradients are taken of; it may have them several times, one after another.
+        self._rows = rows
         self._found: dict[tuple[str, int], Tensor] = {}
 
     @contextmanager
-    def watching(self, base: Activations) -> Iterator[None]:
+    def watching(self, run: Activations) -> Iterator[None]:
         """Have every tensor whose gradient is needed score its sites when it is there."""
-        handles = self._watch(base)
+        handles = self._watch(run)
         try:
             yield
         finally:
@@ -53,14 +57,14 @@ class _Scores:
             for handle in handles:
                 handle.remove()
 
-    def _watch(self, base: Activations) -> list[Any]:
+    def _watch(self, run: Activations) -> list[Any]:
         uses: dict[Tensor, list[tuple[str, int]]] = {}
         for site in self._passes.question.sites:
             for layer in self._layers:
-                watched = self._watched(base, _GRADIENT_AT.get(site, site), layer)
+                watched = run.own(_GRADIENT_AT.get(site, site), layer)
                 uses.setdefault(watched, []).append((site, layer))
         hooked: list[tuple[Any, Any]] = [
-            (tensor, partial(self._add, asked=asked)) for tensor, asked in uses.items()
+            (tensor, partial(self._add, run=run, asked=asked)) for tensor, asked in uses.items()
         ]
         return [tensor.register_hook(hook) for tensor, hook in hooked]
 
@@ -68,18 +72,27 @@ class _Scores:
         """Give what was found, the layers of each site together; 0 where nothing can matter."""
         return {site: self._stacked(site) for site in self._passes.question.sites}
 
-    def _watched(self, base: Activations, site: str, layer: int) -> Tensor:
-        return base.own(site, layer)
-
     @torch.no_grad()
-    def _add(self, gradient: Tensor, asked: Sequence[tuple[str, int]]) -> None:
+    def _add(self, gradient: Tensor, run: Activations, asked: Sequence[tuple[str, int]]) -> None:
         passes = self._passes
         for site, layer in asked:
-            source = passes.source_rows.of_pairs(passes.source.at(site, layer))
-            base = passes.base_rows.of_pairs(passes.base.at(site, layer)[:, -source.shape[1] :])
-            slope = passes.base_rows.of_pairs(passes.base.laid_out(site, gradient)[:, -source.shape[1] :])
-            product = (source - base.to(source.device)).float() * slope.to(source.device).float()
-            self._found[site, layer] = of_components(passes, site, product)
+            here = passes.base.at(site, layer)
+            slope = self._rows.of_pairs(self._summed(run.laid_out(site, gradient)))
+            width = min(here.shape[1], slope.shape[1])
+            source = passes.replacement.at(site, layer, positions=width)
+            width = source.shape[1]
+            base = passes.base_rows.of_pairs(here[:, -width:])
+            product = (source - base.to(source.device)).float()
+            found = of_components(passes, site, product * slope[:, -width:].to(source.device).float())
+            before = self._found.get((site, layer))
+            self._found[site, layer] = found if before is None else before + found
+
+    def _summed(self, gradient: Tensor) -> Tensor:
+        """Add up what the same row has several times."""
+        times = len(gradient) // len(self._rows.first)
+        if times == 1:
+            return gradient
+        return reduce(gradient, "(time row) position width -> row position width", "sum", time=times)
 
     def _stacked(self, site: str) -> Tensor:
         return stacked(self._passes, site, [self._found[site, layer] for layer in self._layers])

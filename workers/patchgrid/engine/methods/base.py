@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.passes import Passes
 
 #: From the unpatched runs of a batch to scores: site to float32 `[pair, layer, position]`, for `z`
 #: `[pair, layer, position, head]`, for `edge` `[pair, edge, position]` or `[pair, edge]`, the positions being
 #: those from `Passes.cut` on.
 Method = Callable[[Passes], Mapping[str, Tensor]]
+#: Raises `SpecError` where a method cannot be had of a model.
+Requirement = Callable[[LoadedModel], None]

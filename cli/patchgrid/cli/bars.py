@@ -1,0 +1,61 @@
+"""The strongest components as a picture: for sites of which there are too many for a heatmap."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from patchgrid.cli.plotlabels import drawable
+from patchgrid.cli.plots import new_figure
+from patchgrid.storage.components import ComponentRow
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Components drawn at most.
+MOST_BARS = 30
+_ESTIMATE, _SCORE = "#0072b2", "#e69f00"
+
+
+def component_bars(rows: Sequence[ComponentRow], *, title: str, unit: str) -> "Figure":
+    """Draw a bar a component, the first on top: its estimate with the interval, and a mark at its mean score.
+
+    A component that was not patched exactly has a paler bar, of its mean score.
+    """
+    longest = max(len(row.name) for row in rows)
+    figure, axes = new_figure(4.6 + 0.075 * longest, 1.4 + 0.22 * len(rows), title)
+    places = range(len(rows))
+    known = [(place, row) for place, row in enumerate(rows) if row.estimate is not None]
+    guessed = [(place, row.mean or 0.0) for place, row in enumerate(rows) if row.estimate is None]
+    if guessed:
+        at, means = zip(*guessed, strict=True)
+        axes.barh(at, means, height=0.7, color=_ESTIMATE, alpha=0.3, label="mean score: not patched")
+    if known:
+        axes.barh(
+            [place for place, _ in known],
+            [row.estimate or 0.0 for _, row in known],
+            height=0.7,
+            color=_ESTIMATE,
+            label="estimated mean effect",
+        )
+        axes.plot(
+            [row.mean or 0.0 for _, row in known],
+            [place for place, _ in known],
+            linestyle="none",
+            marker="D",
+            markersize=3.5,
+            color=_SCORE,
+            label="mean score",
+        )
+    bounded = [(place, row) for place, row in known if row.ci_low is not None and row.ci_high is not None]
+    axes.hlines(
+        [place for place, _ in bounded],
+        [row.ci_low or 0.0 for _, row in bounded],
+        [row.ci_high or 0.0 for _, row in bounded],
+        color="0.15",
+        linewidth=1,
+    )
+    axes.axvline(0, color="0.6", linewidth=0.8)
+    axes.set_yticks(places, [drawable(row.name) for row in rows], fontsize=8, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{drawable(unit)}, with 95 % intervals", parse_math=False)
+    axes.legend(fontsize=8, framealpha=0.9)
+    return figure

@@ -1,0 +1,104 @@
+"""The scores of single pairs as rows, and what is read of a job at a time."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Table, and_, select
+from sqlalchemy.orm import Session
+
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.names import SITES, WIDE_SITES
+from patchgrid.storage import tables
+from patchgrid.storage.jobs import JobRecord, pair_name
+from patchgrid.storage.naming import Place, has_inner, has_positions, indexed
+from patchgrid.storage.pairview import chunk_scores
+from patchgrid.storage.provenance import job_graph
+
+_Row = dict[str, Any]
+
+
+def pair_scores(session: Session, job: JobRecord, method: str) -> Iterator[_Row]:
+    """Give the scores by a method that were kept of each pair.
+
+    By pair, site, layer, head and position; those of a very large site that was kept in part, largest first.
+    """
+    graph = job_graph(session, job.id)
+    for first, last in chunk_ranges(session, job):
+        chunk = tables.chunk
+        of_chunk = select(chunk.c.id).where(chunk.c.job_id == job.id, chunk.c.first == first)
+        by_site = chunk_scores(session, session.scalar(of_chunk), method)
+        largest = _largest(session, job, method, first, last, kept=by_site.keys())
+        for index, name in pair_names(session, job, first, last).items():
+            for site in SITES:
+                if index in by_site.get(site, {}):
+                    yield from _score_rows(name, site, by_site[site][index], graph)
+                for place, score in largest.get((index, site), ()):
+                    yield _row(name, site, place, None, score)
+
+
+def _largest(
+    session: Session, job: JobRecord, method: str, first: int, last: int, *, kept: Any
+) -> dict[tuple[int, str], list[tuple[Place, float]]]:
+    """Give each pair's largest scores at the very large sites that were not kept whole."""
+    sites = [site for site in job.spec.sites if site in WIDE_SITES and site not in kept]
+    found: dict[tuple[int, str], list[tuple[Place, float]]] = {}
+    if not sites or method != job.method():
+        return found
+    table = tables.top_component
+    rows = select(table).where(inside_of(table, job, first, last), table.c.site.in_(sites))
+    for row in session.execute(rows.order_by(table.c.pair_index, table.c.rank)):
+        place = Place(row.layer, row.head, row.neuron, row.edge)
+        found.setdefault((row.pair_index, row.site), []).append((place, row.score))
+    return found
+
+
+def _score_rows(
+    name: int | str, site: str, scores: NDArray[np.float32], graph: Graph | None
+) -> Iterator[_Row]:
+    positioned = has_positions(scores, site)
+    if positioned and has_inner(site):
+        scores = scores.transpose(0, 2, 1)
+    axes = scores.shape[:-1] if positioned else scores.shape
+    positions = range(scores.shape[-1]) if positioned else [None]
+    places = itertools.product(np.ndindex(axes), positions)
+    for (index, position), score in zip(places, scores.ravel().tolist(), strict=True):
+        yield _row(name, site, indexed(site, index, graph), position, score)
+
+
+def _row(name: int | str, site: str, place: Place, position: int | None, score: float) -> _Row:
+    return {
+        "pair": name,
+        "site": site,
+        "layer": place.layer,
+        "head": place.head,
+        "neuron": place.neuron,
+        "position": position,
+        "score": score,
+        "edge": place.edge,
+    }
+
+
+def chunk_ranges(session: Session, job: JobRecord) -> list[tuple[int, int]]:
+    """Give the chunks' ranges of pairs: what is read at a time."""
+    chunk = tables.chunk
+    query = select(chunk.c.first, chunk.c.last).where(chunk.c.job_id == job.id).order_by(chunk.c.first)
+    return [(first, last) for first, last in session.execute(query)]
+
+
+def pair_names(session: Session, job: JobRecord, first: int, last: int) -> dict[int, int | str]:
+    """Give the names of some pairs by row number."""
+    pair = tables.pair
+    query = (
+        select(pair.c.pair_index, pair.c.name)
+        .where(inside_of(pair, job, first, last))
+        .order_by(pair.c.pair_index)
+    )
+    return {index: pair_name(index, given) for index, given in session.execute(query)}
+
+
+def inside_of(table: Table, job: JobRecord, first: int, last: int) -> Any:
+    """Give the condition that a row belongs to one of these pairs."""
+    return and_(table.c.job_id == job.id, table.c.pair_index.between(first, last - 1))
