@@ -85,7 +85,7 @@ def test_shortcuts_and_batches_change_no_effect(case_of: CaseOf, family: str) ->
     assert_close(found, plain, 1e-5, family, floor=ROUNDING)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "qwen3", "gemma3", "gpt_neox"])
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "gemma3_text", "gpt_neox"])
 def test_scores_are_what_effects_become_as_the_source_comes_near(case_of: CaseOf, family: str) -> None:
     """A small share of a sender's change, to and fro, has that share of the score as its effect."""
     case = case_of(family)
