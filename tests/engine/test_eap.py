@@ -13,7 +13,7 @@ from patchgrid.engine.names import DIRECTIONS
 from patchgrid.engine.shortcuts import Shortcuts
 from reference.edges import EdgeReference
 from support.cases import ROUNDING, Case, assert_close
-from support.models import EVERY, FAMILIES
+from support.models import FAMILIES, each
 
 CaseOf = Callable[[str], Case]
 #: Which of a case's pairs the reference is asked about: it runs and differentiates once a reader.
@@ -40,8 +40,9 @@ def test_scores_equal_the_reference(case_of: CaseOf, family: str, direction: str
         assert_close(found, reference.scores(metric), 1e-4, f"pair {index}")
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("family", [*EVERY, "demo_model"])
+@pytest.mark.parametrize(
+    ("family", "direction"), [*each(DIRECTIONS, ["denoise"]), *(("demo_model", way) for way in DIRECTIONS)]
+)
 def test_edges_of_a_sender_add_up_to_its_node_score(case_of: CaseOf, family: str, direction: str) -> None:
     """Summed over all readers, `logits` included: heads to `z`, MLPs to `mlp_out`, input to `resid_pre`."""
     case = case_of(family)

@@ -47,3 +47,10 @@ def test_queries_of_their_own_are_refused(case: Case) -> None:
     with pytest.raises(ComponentError, match=r"a1.h0<q> is none of its readers, which are named as a3, m3"):
         case.engine.patch(case.pairs, [Component.of_edge("input->a1.h0<q>")])
     assert isinstance(case.engine, Engine)
+
+
+def test_a_gated_attention_is_one_reader(case_of: CaseOf) -> None:
+    """AFMoE has a gate that reads the stream, too: queries, keys and values are not all."""
+    graph = case_of("afmoe").engine.layout.graph
+    assert graph.readers[:2] == ("a0", "m0")
+    assert "q" in case_of("afmoe").engine.layout.sites

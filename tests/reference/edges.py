@@ -136,7 +136,11 @@ def _reading(model: Any, reader: str, change: Tensor) -> Iterator[None]:
     """Have one reader read the stream with a change, `[position, d_model]`."""
     where, blocks = places(model), model.get_submodule(places(model).blocks)
     if reader == "logits":
-        with _hooked(blocks[-1].register_forward_hook(lambda _block, _args, output: output + change)):
+
+        def add(_block: Any, _args: Any, output: Any) -> Any:
+            return (output[0] + change, *output[1:]) if isinstance(output, tuple) else output + change
+
+        with _hooked(blocks[-1].register_forward_hook(add)):
             yield
         return
     layer, _, inner = reader[1:].partition(".h")
@@ -183,7 +187,10 @@ class _Again:
     def exchange(self, _part: Any, _args: Any, output: Any) -> Any:
         """Note what a part gives on the changed stream, and give it in the own run."""
         if self.second:
-            self.noted = output
+            # Falcon's blocks write into it.
+            first, *others = output if isinstance(output, tuple) else (output,)
+            self.noted = (first.clone(), *others) if others else first.clone()
+            return output
         return self.noted
 
 
