@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from patchgrid.engine import Component, Engine
+from patchgrid.engine import Component, Engine, names
 from patchgrid.engine.errors import ModelError, SpecError
 from support.cases import Case, assert_close, tiny_case
 from support.models import EVERY, PARALLEL, save_model
@@ -51,7 +51,8 @@ def test_the_model_s_own_check_passes(case_of: CaseOf, family: str) -> None:
     report = case_of(family).engine.check()
     assert report.passed, [check for check in report.checks if not check.passed]
     assert (report.found_by, report.kv_heads) == ("record", KV_HEADS.get(family, report.kv_heads))
-    assert set(report.missing) == ({"resid_mid"} if family in PARALLEL else set())
+    assert set(report.missing) == set(names.SITES) - {names.EDGE} - set(case_of(family).sites)
+    assert ("resid_mid" in report.missing) == (family in PARALLEL)
 
 
 @pytest.mark.parametrize("family", EVERY)

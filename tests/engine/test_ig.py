@@ -13,6 +13,8 @@ from support.cases import Case, assert_close
 from support.models import FAMILIES
 
 CaseOf = Callable[[str], Case]
+#: Where a router chooses other experts on the way the metric jumps, and no gradient tells of that.
+SMOOTH = tuple(family for family in FAMILIES if family != "mixtral")
 SETTINGS = [("denoise", "logit_diff"), ("noise", "kl")]
 
 
@@ -46,7 +48,7 @@ def test_scores_equal_plain_hooks(
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("family", [*FAMILIES, "demo_model"])
+@pytest.mark.parametrize("family", [*SMOOTH, "demo_model"])
 def test_the_embeddings_scores_sum_to_the_whole_difference(
     case_of: CaseOf, family: str, direction: str
 ) -> None:

@@ -72,7 +72,8 @@ def test_effects_equal_plain_hooks(case_of: CaseOf, family: str, source: str, di
     found = case.engine.patch(case.pairs, components, source=source, direction=direction)
     for index, reference in zip(CHOSEN, references(case, source, direction), strict=True):
         expected = reference.effects(components, ["logit_diff"])["logit_diff"]
-        assert_close(found[index], expected, 1e-4, f"pair {index}")
+        # To put zero in is a change far larger than another prompt, and rounds accordingly.
+        assert_close(found[index], expected, 2e-4, f"pair {index}")
 
 
 @pytest.mark.parametrize("path", ["embedding", "site"])
