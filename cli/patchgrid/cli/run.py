@@ -101,7 +101,7 @@ def run_pairs(
         command = settings.command(f"job resume {known.id} --here")
         raise UsageError(f"job {known.id} measures these pairs this way and is paused: {command} goes on")
     engine = engine_for(spec, machine)
-    engine.layout.check_sites(spec.sites)
+    engine.check_asked(spec.asked)
     job = known or _submit(database, spec, file, summary, key, name)
     elapsed = work_off(database, engine, job, machine)
     return show_outcome(settings, database, job.id, elapsed)

@@ -9,21 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from patchgrid.engine.allowed import check_allowed
 from patchgrid.engine.asked import Asked, as_names
 from patchgrid.engine.averaging import average, sites_of_means
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.calls import Call, Choose, OnBatch
 from patchgrid.engine.edges import Graph
-from patchgrid.engine.errors import ComponentError, PairError, SpecError
-from patchgrid.engine.foundmetrics import find_metric
+from patchgrid.engine.errors import ComponentError, PairError
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
 from patchgrid.engine.means import Means
-from patchgrid.engine.methods import check_method
 from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.probe import find_shortcuts
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
-from patchgrid.engine.qkcheck import refuse, what_is_missing
+from patchgrid.engine.qkcheck import what_is_missing
 from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import run_call, tokenized, with_means
@@ -109,6 +108,11 @@ class Engine:
     def graph(self) -> Graph:
         """How the model's edges are named and numbered."""
         return self.layout.graph
+
+    def check_asked(self, asked: Asked) -> None:
+        """Raise `SpecError`, which says what would work, for what this model cannot give."""
+        with self._alone():
+            check_allowed(self._model, asked, self._no_softmax)
 
     def attribute(
         self,
@@ -358,18 +362,9 @@ class Engine:
         return values, errors
 
     def _question(self, asked: Asked, means: Means | None = None, *, keep_positions: bool = True) -> Question:
-        if not asked.sites:
-            raise SpecError(f"no site given: this model has {', '.join(self.layout.sites)}")
-        asked.check()
-        self.layout.check_sites(asked.sites)
-        find_metric(asked.metric)
-        with self._alone():
-            for method in asked.methods:
-                check_method(method, self._model)
+        self.check_asked(asked)
         if means is not None:
             means.check(asked.source, sites_of_means(asked.sites), self.layout.n_layers)
-        if "atp*" in asked.methods:
-            refuse(self._no_softmax, asked.sites, self.layout.n_layers, grad_drop=asked.grad_drop)
         return Question.of(asked, means, keep_positions=keep_positions)
 
     def _check_asked(self, component: Component, question: Question) -> None:

@@ -56,16 +56,8 @@ class JobSpec:
         object.__setattr__(self, "method", ",".join(methods))
         default = (names.EDGE,) if methods[0] in names.EDGE_METHODS else _DEFAULT_SITES
         sites = as_names(self.sites) or default
-        Asked(
-            sites,
-            methods,
-            self.metric,
-            self.direction,
-            self.source,
-            self.steps,
-            self.path,
-            self.grad_drop,
-        ).check()
+        object.__setattr__(self, "sites", sites)
+        self.asked.check()
         object.__setattr__(self, "sites", tuple(site for site in names.SITES if site in sites))
         names.check_name("detail", self.detail, names.DETAILS)
         names.check_name("positions", self.positions, names.POSITIONS)
@@ -79,6 +71,20 @@ class JobSpec:
     def methods(self) -> tuple[str, ...]:
         """How scores are made; the sample is drawn by the first."""
         return as_names(self.method)
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked of the model."""
+        return Asked(
+            self.sites,
+            self.methods,
+            self.metric,
+            self.direction,
+            self.source,
+            self.steps,
+            self.path,
+            self.grad_drop,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Give the spec as JSON-ready values.

@@ -1,0 +1,24 @@
+"""Whether a model can give what is asked of it."""
+
+from patchgrid.engine.asked import Asked
+from patchgrid.engine.errors import SpecError
+from patchgrid.engine.foundmetrics import find_metric
+from patchgrid.engine.loading import LoadedModel
+from patchgrid.engine.methods import check_method
+from patchgrid.engine.qkcheck import refuse
+
+
+def check_allowed(model: LoadedModel, asked: Asked, no_softmax: str | None) -> None:
+    """Raise `SpecError`, which names what is missing and what would work, for what the model cannot give.
+
+    `no_softmax` is why its attention cannot be computed anew, if it cannot.
+    """
+    if not asked.sites:
+        raise SpecError(f"no site given: this model has {', '.join(model.layout.sites)}")
+    asked.check()
+    model.layout.check_sites(asked.sites)
+    find_metric(asked.metric)
+    for method in asked.methods:
+        check_method(method, model)
+    if "atp*" in asked.methods:
+        refuse(no_softmax, asked.sites, model.layout.n_layers, grad_drop=asked.grad_drop)
