@@ -23,7 +23,9 @@ PAIR = 4
 STEPS = (2**-8, 2**-9)
 #: Steps to both sides, for sites whose scores are small: where parts of a model are computed in float32,
 #: whatever its number type, what rounding leaves of a slope is the less the larger the step.
-BOTH_SIDES = (2**-4, -(2**-4), 2**-5, -(2**-5))
+BOTH_SIDES = (2**-6, -(2**-6), 2**-7, -(2**-7))
+#: The same for ReLUs, whose kinks a small step seldom meets.
+FINE = tuple(step / 16 for step in BOTH_SIDES)
 CENTRAL = ("q", "k", "v", "mlp_post")
 #: Relative error under which halving cannot be told from rounding.
 NOISE = 5e-3
@@ -52,7 +54,7 @@ def slopes_of(case_of: CaseOf) -> Callable[[str, str, str], dict[str, list[Array
         metric = reference.metric(metric_name)
         before = float(metric(reference.base.logits.detach()))
         return {
-            site: _slopes(site, [[float(metric(row)) for row in rows] for rows in steps], before)
+            site: _slopes(reference, site, [[float(metric(row)) for row in rows] for rows in steps], before)
             for site, steps in by_site.items()
         }
 
@@ -72,16 +74,22 @@ def _steps(reference: Reference, site: str) -> list[list[Tensor]]:
         for position in (-2, -1)
         for inner in named
     ]
-    steps = BOTH_SIDES if site in CENTRAL else STEPS
+    steps = _both_sides(reference) if site in CENTRAL else STEPS
     return [[reference.patched_logits(component, step) for component in chosen] for step in steps]
 
 
-def _slopes(site: str, found: list[list[float]], before: float) -> list[Array]:
+def _both_sides(reference: Reference) -> tuple[float, ...]:
+    return FINE if getattr(reference.model.config, "activation_function", "") == "relu" else BOTH_SIDES
+
+
+def _slopes(reference: Reference, site: str, found: list[list[float]], before: float) -> list[Array]:
     """From metrics by step and component to slopes over the larger and the smaller step."""
     if site not in CENTRAL:
         return [(np.array(each) - before) / step for each, step in zip(found, STEPS, strict=True)]
     ahead, back = np.array(found[0::2]), np.array(found[1::2])
-    return [(a - b) / (2 * step) for a, b, step in zip(ahead, back, BOTH_SIDES[0::2], strict=True)]
+    return [
+        (a - b) / (2 * step) for a, b, step in zip(ahead, back, _both_sides(reference)[0::2], strict=True)
+    ]
 
 
 def _limit(site: str, far: Array, near: Array) -> Array:

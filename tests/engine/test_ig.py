@@ -67,7 +67,7 @@ def test_the_embeddings_scores_sum_to_the_whole_difference(
     assert errors[1] < 0.5 * errors[0] + 1e-5
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "demo_model"])
+@pytest.mark.parametrize("family", [*SMOOTH, "demo_model"])
 def test_a_layer_s_scores_sum_to_the_effect_of_all_of_it(case_of: CaseOf, family: str) -> None:
     """Along a site's own path, under 1 % of the largest effect is left at 64 points."""
     case = case_of(family)

@@ -5,13 +5,16 @@ import hashlib
 import json
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select, text
 
 from patchgrid.engine import JobSpec
+from patchgrid.engine.means import Means
 from patchgrid.engine.types import Pair, TokenText
 from patchgrid.estimates import Sums
 from patchgrid.storage import Database, checking, errors, jobs, leases, tables
+from patchgrid.storage.means import keep_first_means
 from patchgrid.storage.pilot import keep_first_pilot
 from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
@@ -222,6 +225,7 @@ def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Data
     with database.write() as session:
         for job in (first, second):
             keep_first_pilot(session, job.id, {"z": Sums.zeros((), sampled=False)})
+            keep_first_means(session, job.id, Means({"z": np.zeros((1, 2), np.float32)}))
         jobs.delete(session, first.id)
     with database.read() as session:
         assert jobs.progress(session, second.id).done == 6
