@@ -1,5 +1,6 @@
 """One chunk measured: attribution for every pair, exact patching for the cells drawn, the sums of both."""
 
+import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ class _Chunk:
         pilot: Mapping[str, Sums],
         graph: Graph | None,
     ) -> None:
-        self._job, self._graph = job, graph
+        self._job, self.graph = job, graph
         self._sampler = Sampler(job, first, pilot)
         self._drawn: list[Cells] = []
         self.scores = Scores(pairs, job.spans, job.spec.methods[1:])
@@ -50,7 +51,7 @@ class _Chunk:
         cells = self._sampler.draw(self.scores.good(places), self.scores)
         self._drawn.append(cells)
         chosen: dict[int, list[Component]] = {place: [] for place in places}
-        named = components(self._job, cells, self.scores.columns, self._graph)
+        named = components(self._job, cells, self.scores.columns, self.graph)
         for place, component in zip(cells["pair"].tolist(), named, strict=True):
             chosen[place].append(component)
         return list(chosen.values())
@@ -98,8 +99,7 @@ def measure_chunk(
     """
     began = time.perf_counter()
     spec = job.spec
-    graph = graph_of(engine, job)
-    chunk = _Chunk(job, first, pairs, pilot or {}, graph)
+    chunk = _Chunk(job, first, pairs, pilot or {}, graph_of(engine, job))
     finished = 0.0
 
     def on_batch(count: float) -> None:
@@ -114,6 +114,15 @@ def measure_chunk(
         on_batch=on_batch,
         **call_options(spec, spec.methods, means),
     )
+    result = _result(engine, job, first, chunk, found)
+    return dataclasses.replace(result, seconds=time.perf_counter() - began)
+
+
+def _result(
+    engine: Engine, job: JobRecord, first: int, chunk: _Chunk, found: Sequence[Measured]
+) -> ChunkResult:
+    """Put together what is stored of a chunk."""
+    spec = job.spec
     errors = chunk.finish(found)
     done = [place for place, error in errors.items() if error is None]
     cells = chunk.cells(found)
@@ -131,8 +140,7 @@ def measure_chunk(
         outcomes=[_outcome(first + place, each.result, errors[place]) for place, each in enumerate(found)],
         sums=by_method[0].sums,
         scores=by_method[0].scores,
-        exact=exact_cells(job, first, cells, chunk.scores, graph),
-        seconds=time.perf_counter() - began,
+        exact=exact_cells(job, first, cells, chunk.scores, chunk.graph),
         methods=spec.methods,
         others=dict(zip(spec.methods[1:], by_method[1:], strict=True)),
         cost=_cost(found, patched=spec.exact > 0),
