@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patchgrid.engine import Engine
+from patchgrid.engine import Component, Engine
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import DIRECTIONS
 from patchgrid.engine.shortcuts import Shortcuts
@@ -149,3 +149,33 @@ def test_scores_are_the_same_without_the_projections_of_queries_keys_and_values(
     found = Engine(hidden, case.engine.provenance, case.engine.shortcuts).attribute(case.pairs, **options)
     for one, other in zip(found, case.engine.attribute(case.pairs, **options), strict=True):
         assert_close(one.scores["edge"], other.scores["edge"], 1e-5, family)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("source", ["mean", "zero"])
+@pytest.mark.parametrize("family", ["gpt2", "gemma2", "phi"])
+def test_edges_add_up_where_means_or_zero_are_put_in(
+    case_of: CaseOf, family: str, source: str, direction: str
+) -> None:
+    """Every position differs then, from the first on."""
+    engine, pairs = case_of(family).engine, case_of(family).pairs
+    means = engine.means(pairs, ("resid_pre", "z", "mlp_out"), direction=direction)
+    given = {"source": source, "direction": direction, "means": means if source == "mean" else None}
+    nodes = engine.attribute(pairs, sites=("resid_pre", "z", "mlp_out"), **given)
+    edges = engine.attribute(pairs, sites=("edge",), method="eap", **given | {"means": None})
+    for node, edge in zip(nodes, edges, strict=True):
+        assert_close(
+            by_sender(engine.graph, edge.scores["edge"]), by_node(node.scores), 1e-5, "sum over readers"
+        )
+
+
+@pytest.mark.parametrize("source", ["mean", "zero"])
+@pytest.mark.parametrize("family", ["gpt2", "gemma2", "phi"])
+def test_the_last_mlp_s_one_edge_is_its_node(case_of: CaseOf, family: str, source: str) -> None:
+    """Nothing but the logits reads it."""
+    case = case_of(family)
+    last = case.layers - 1
+    edge, node = Component.of_edge(f"m{last}->logits"), Component("mlp_out", last)
+    [by_edge] = case.engine.patch(case.pairs, [edge], source=source).T
+    [by_its_node] = case.engine.patch(case.pairs, [node], source=source).T
+    assert_close(by_edge, by_its_node, 1e-5, "effect")
