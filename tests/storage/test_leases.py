@@ -143,6 +143,17 @@ def test_a_chunk_that_fails_too_often_is_given_up_and_the_rest_completes(databas
         assert jobs.errors(session, job.id) == [(index, reason) for index in range(4)]
 
 
+def test_a_chunk_that_would_fail_each_time_is_given_up_at_once(database: Database) -> None:
+    """With the reason alone: it was not tried again."""
+    job = submit_job(database, 10)
+    lease = claim(database)
+    with database.write() as session:
+        assert leases.fail(session, lease, "the model has no such site", for_good=True)
+    assert run_job(database, job).state == "done"
+    with database.read() as session:
+        assert jobs.errors(session, job.id) == [(index, "the model has no such site") for index in range(4)]
+
+
 def test_a_chunk_that_loses_its_workers_is_given_up(database: Database, url: str) -> None:
     """Whoever looks for work next finds that out; a job of nothing else has failed."""
     job = submit_job(database, 4)

@@ -2,8 +2,8 @@
 
 A pair's numbers are the same in any batch, any chunk and any process. Words in a pair's clean prompt make
 trouble: KILL ends the process with SIGKILL, OOM is too large for memory even alone, NAN gives metrics that
-are not numbers, INF gives a further method an infinite score, RAISE raises RuntimeError, CUDA raises what a
-broken GPU does, HANG sleeps without end.
+are not numbers, INF gives a further method an infinite score, RAISE raises RuntimeError, REFUSE what is
+raised for what a model cannot give, CUDA what a broken GPU raises, HANG sleeps without end.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from patchgrid.engine.asked import as_names
 from patchgrid.engine.edges import Graph
-from patchgrid.engine.errors import ModelError
+from patchgrid.engine.errors import ModelError, SpecError
 from patchgrid.engine.means import Means
 from patchgrid.engine.names import EDGE, HEAD_SITES, WIDE_SITES
 from patchgrid.engine.results import Measured, PairResult
@@ -166,6 +166,8 @@ def _make_trouble(pair: Pair) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if "RAISE" in words:
         raise RuntimeError("the pair makes trouble")
+    if "REFUSE" in words:
+        raise SpecError("this model has no site 'q'")
     if "CUDA" in words:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     while "HANG" in words:

@@ -248,6 +248,14 @@ def test_a_pair_that_raises_fails_alone(database: Database) -> None:
     assert registered(database)[0].failures == {"error": 1}
 
 
+def test_what_a_model_cannot_give_is_not_asked_for_again(database: Database) -> None:
+    """Its pairs say why, after one attempt."""
+    job = submit_pairs(database, 4, {1: "REFUSE"})
+    work_off(database, Calls(), idle_exit=1.2)
+    assert state(database, job) == "failed"
+    assert set(errors(database, job).values()) == {"SpecError: this model has no site 'q'"}
+
+
 def test_a_deleted_job_s_chunk_is_dropped(database: Database) -> None:
     """Its worker goes on with the next job."""
     job, other = submit_pairs(database, 4), submit_pairs(database, 4)

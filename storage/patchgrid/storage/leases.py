@@ -228,16 +228,17 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     return True
 
 
-def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0) -> bool:
+def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0, for_good: bool = False) -> bool:
     """Hand in a failed attempt, to be tried again in `retry_in` seconds; False if fenced off.
 
     After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
-    A careful attempt that fails at a pair splits the chunk there.
+    A careful attempt that fails at a pair splits the chunk there. `for_good` gives the chunk up at once: it
+    would fail each time.
     """
     _update_held(session, lease, attempts=lease.attempts)
     row = session.execute(_FIND_HELD, _key(lease)).first()
     if row is not None:
-        end_attempt(session, row, error, retry_in=retry_in)
+        end_attempt(session, row, error, retry_in=retry_in, for_good=for_good)
     return row is not None
 
 

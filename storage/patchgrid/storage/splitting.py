@@ -28,9 +28,13 @@ def hand_back(session: Session, row: Row[Any], **values: Any) -> None:
     session.execute(chunk.update().where(chunk.c.id == row.id).values(free | values))
 
 
-def end_attempt(session: Session, row: Row[Any], error: str, *, retry_in: float = 0) -> None:
+def end_attempt(
+    session: Session, row: Row[Any], error: str, *, retry_in: float = 0, for_good: bool = False
+) -> None:
     """End a chunk's attempt for `error`: split it, give it up, or hand it back to be tried again."""
-    if not _settle(session, row, error, retry_in):
+    if for_good:
+        _give_up(session, row, error, error)
+    elif not _settle(session, row, error, retry_in):
         hand_back(session, row, error=error, not_before=now() + retry_in)
 
 
@@ -54,7 +58,7 @@ def _settle(session: Session, row: Row[Any], error: str, retry_in: float) -> boo
     if row.at_pair is not None and row.last - row.first > 1:
         _split(session, row, error, retry_in)
     elif row.attempts >= MAX_ATTEMPTS:
-        _give_up(session, row, error)
+        _give_up(session, row, error, _tried(row, error))
     else:
         return False
     return True
@@ -77,12 +81,16 @@ def _split(session: Session, row: Row[Any], error: str, retry_in: float) -> None
         session.execute(chunk.insert().values(same | part))
     if row.attempts >= MAX_ATTEMPTS:
         of_pair = select(chunk).where(chunk.c.job_id == row.job_id, chunk.c.first == row.at_pair)
-        _give_up(session, session.execute(of_pair).one(), error)
+        guilty = session.execute(of_pair).one()
+        _give_up(session, guilty, error, _tried(guilty, error))
 
 
-def _give_up(session: Session, row: Row[Any], error: str) -> None:
-    """Turn a chunk's pairs into error rows."""
-    reason = f"given up after {row.attempts} attempts: {error}"
+def _tried(row: Row[Any], error: str) -> str:
+    return f"given up after {row.attempts} attempts: {error}"
+
+
+def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
+    """Turn a chunk's pairs into error rows, with a reason."""
     write_failed(session, row.job_id, range(row.first, row.last), reason)
     values: dict[str, Any] = {"state": "failed", "lease_until": None, "worker": None, "at_pair": None}
     values |= {"failed": row.last - row.first, "error": error, "finished_at": now()}

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from patchgrid.engine.errors import SpecError
 from patchgrid.engine.types import Pair
 from patchgrid.storage import leases
 from patchgrid.storage.leases import Lease
@@ -178,9 +179,13 @@ class Handling:
 
     def _fail(self, lease: Lease, error: Exception, waiting: Waiting) -> None:
         reason = reason_of(error)
+        # What the model cannot give it gives at no attempt.
+        for_good = isinstance(error, SpecError)
         _log.error("%s failed at attempt %d: %s", _name(lease), lease.attempts, reason, exc_info=error)
         try:
-            waiting.write(lambda session: leases.fail(session, lease, reason, retry_in=_RETRY))
+            waiting.write(
+                lambda session: leases.fail(session, lease, reason, retry_in=_RETRY, for_good=for_good)
+            )
         except AWAY as away:
             _log.warning("%s could not be failed, its lease has to run out: %s", _name(lease), away)
 
