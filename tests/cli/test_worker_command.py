@@ -132,8 +132,10 @@ def test_a_worker_ends_after_its_chunks_or_when_drained(
     database = tmp_path / "a.db"
     patchgrid("submit", pairs, "-m", tiny_model, "--db", database, "--chunk-size", 2)
     serve = ("-m", tiny_model, "--db", database, "--poll", 0.2)
-    with working(*serve, "--max-chunks", 1) as brief, working(*serve, "--name", "alice/long-name") as drained:
+    with working(*serve, "--max-chunks", 1) as brief:
+        # Alone: another worker might leave it none.
         assert "ends: max chunks" in brief.communicate(timeout=120)[1]
+    with working(*serve, "--name", "alice/long-name") as drained:
         assert patchgrid("job", "wait", 1, "--timeout", 60, "--db", database).exit_code == 0
         result = patchgrid("worker", "drain", "alice", "--db", database)
         assert (result.exit_code, result.stdout) == (0, "")
