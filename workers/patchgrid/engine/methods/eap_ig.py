@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from patchgrid.engine import names
-from patchgrid.engine.activations import Activations, Asked, parts_for, run
 from patchgrid.engine.methods.eap import EdgeScores
+from patchgrid.engine.methods.ig import fractions, moved
 from patchgrid.engine.passes import Passes
 from patchgrid.engine.rows import Rows
 
@@ -31,26 +31,12 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     steps, pairs = passes.question.steps, range(len(passes.batch.pairs))
     edges = EdgeScores(passes)
     index = torch.tensor(pairs, device=passes.model.device)
-    for step in range(steps):
-        with torch.enable_grad():  # whatever the caller's own mode is
-            moved = _moved(passes, (step + 0.5) / steps)
-            metric = passes.measure(moved.last, index).sum()
-        edges.add(moved, metric, None)
-    return {names.EDGE: edges.found / steps}
-
-
-def _moved(passes: Passes, fraction: float) -> Activations:
-    """Run a batch from a point of the path on, a row a pair: on the way, pairs share nothing."""
-    base = passes.base_rows.of_pairs(passes.base.stream[0]).detach()
-    source = passes.replacement.at("resid_pre", 0, positions=base.shape[1])
     tokens, _ = passes.question.sides(passes.batch)
-    rows = Rows.of_side(passes.batch, tokens, range(len(passes.batch.pairs)))
-    asked = Asked(
-        parts_for(passes.question.sites),
-        grad=True,
-        start=passes.cut,
-        cache=passes.before_cut(rows.first),
-        keep_from=passes.cut,
-        stream=base + fraction * (source - base),
-    )
-    return run(passes.model, rows, asked)
+    # A row a pair: on the way, pairs share nothing.
+    rows = Rows.of_side(passes.batch, tokens, pairs)
+    for point in fractions(steps):
+        with torch.enable_grad():  # whatever the caller's own mode is
+            there = moved(passes, rows, [point])
+            metric = passes.measure(there.last, index).sum()
+        edges.add(there, metric, None)
+    return {names.EDGE: edges.found / steps}

@@ -49,11 +49,11 @@ def _along_embedding(passes: Passes) -> Mapping[str, Tensor]:
     for some in _parts(fractions(steps), max(1, passes.tokens // ran)):
         rows = [pair for _ in some for pair in pairs]
         with torch.enable_grad():
-            moved = _moved(passes, Rows.of_side(batch, tokens, rows), some)
+            there = moved(passes, Rows.of_side(batch, tokens, rows), some)
             index = torch.tensor(rows, device=passes.model.device)
-            metric = passes.measure(moved.last, index).sum()
-            with scores.watching(moved):
-                torch.autograd.grad(metric, [moved.stream[0]])
+            metric = passes.measure(there.last, index).sum()
+            with scores.watching(there):
+                torch.autograd.grad(metric, [there.stream[0]])
     return {site: found / steps for site, found in scores.by_site().items()}
 
 
@@ -62,7 +62,7 @@ def _parts(values: Sequence[float], size: int) -> Iterator[Sequence[float]]:
         yield values[begin : begin + size]
 
 
-def _moved(passes: Passes, rows: Rows, some: Sequence[float]) -> Activations:
+def moved(passes: Passes, rows: Rows, some: Sequence[float]) -> Activations:
     """Run a batch's pairs from some points of the path on, all pairs at one point after the other."""
     base = passes.base_rows.of_pairs(passes.base.stream[0])
     source = passes.replacement.at("resid_pre", 0, positions=base.shape[1])
