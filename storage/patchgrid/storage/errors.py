@@ -50,6 +50,10 @@ class JobNotFound(StorageError):
     """No job, or more than one, goes by this id or name."""
 
 
+class KeyTaken(StorageError):
+    """The key belongs to a job of other pairs or settings."""
+
+
 class JobFinished(StorageError):
     """The job is done, failed or cancelled: it can be paused, resumed or cancelled no more."""
 

@@ -26,6 +26,10 @@ from patchgrid.storage.tables import job as table
 _BATCH = 2000
 #: Largest id that the databases can look for.
 _LARGEST = 2**31 - 1
+#: States in which nothing is left to measure.
+FINISHED = ("done", "failed")
+#: States in which nothing more is measured unless someone asks for it.
+ENDED = (*FINISHED, "cancelled")
 _chunk = tables.chunk
 # Asked once a chunk: building it takes longer than running it.
 _COUNTS = select(

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from patchgrid.cli.engines import is_installed
-from patchgrid.cli.errors import MissingExtraError
-from patchgrid.cli.screen import plain
+from patchgrid.engine.packages import MissingExtraError, is_installed
+from patchgrid.storage.plain import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
