@@ -89,9 +89,20 @@ class PairView:
 
 def pair(session: Session, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
     """Give one pair by its id, else by its row number; `PairNotFound` if the job has none such."""
+    return _view(session, job, _find(session, job, name), method)
+
+
+def pair_at(session: Session, job: JobRecord, index: int, method: str | None = None) -> PairView:
+    """Give the pair of a row, whatever ids there are; `PairNotFound` if the job has fewer rows."""
+    row = session.execute(_of_pair(tables.pair, job, index)).first()
+    if row is None:
+        raise PairNotFound(f"job {job.id} has no row {index}: rows go from 0 to {job.pairs - 1}")
+    return _view(session, job, row, method)
+
+
+def _view(session: Session, job: JobRecord, row: Row[Any], method: str | None) -> PairView:
     chosen = job.method(method)
     first = chosen == job.method()
-    row = _find(session, job, name)
     index = row.pair_index
     done = session.execute(_of_pair(tables.outcome, job, index)).first()
     return PairView(
