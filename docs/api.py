@@ -28,18 +28,19 @@ curl -sN localhost:8000/v1/jobs/last/events
 curl -s 'localhost:8000/v1/jobs/last/components?by=estimate&limit=20&format=csv'
 ```
 
-With tokens (`patchgrid token create`), send `Authorization: Bearer TOKEN`. The scope `read` allows every GET, `submit` also
-submitting, and steering the jobs that the token submitted, `admin` everything.
+With tokens (`patchgrid token create`), send `Authorization: Bearer TOKEN`. The scope `read` allows every
+GET, `submit` also submitting, and steering the jobs that the token submitted, `admin` everything.
 
-- **Errors** are `application/problem+json` (RFC 9457): `detail` says what to do, `errors` names lines, rows and fields.
-  429 and 503 carry `Retry-After`.
-- **Lists** go on with `next`, given back as `cursor`. `format=csv` gives the same rows as a file; the cursor is then in
-  the header `X-Next-Cursor`.
+- **Errors** are `application/problem+json` (RFC 9457): `detail` says what to do, `errors` names lines, rows
+  and fields. 429 and 503 carry `Retry-After`.
+- **Lists** go on with `next`, given back as `cursor`. `format=csv` gives the same rows as a file; the
+  cursor is then in the header `X-Next-Cursor`.
 - **Answers about ended jobs** carry an `ETag`; `If-None-Match` saves sending them again.
-- **Submitting** is atomic and idempotent: a job is stored whole or not at all, the same pairs and settings are the same
-  job (201 the first time, 200 after it). `Idempotency-Key` holds a client to one job for one key.
-- **Events**: `event: job` carries how a job stands, whole, at once and whenever it changes; `event: end` is the last. A
-  client that reconnects with `Last-Event-ID` is told nothing twice.
+- **Submitting** is atomic and idempotent: a job is stored whole or not at all, the same pairs and settings
+  are the same job (201 the first time, 200 after it). `Idempotency-Key` holds a client to one job for one
+  key.
+- **Events**: `event: job` carries how a job stands, whole, at once and whenever it changes; `event: end` is
+  the last. A client that reconnects with `Last-Event-ID` is told nothing twice.
 """
 
 
@@ -54,9 +55,8 @@ def page() -> str:
     schema = document()
     parts = [_INTRODUCTION, "## Endpoints\n"]
     for path, operations in schema["paths"].items():
-        for method in _METHODS:
-            if method in operations:
-                parts.append("\n".join(_endpoint(method, path, operations[method])))
+        known = [method for method in _METHODS if method in operations]
+        parts += ["\n".join(_endpoint(method, path, operations[method])) for method in known]
     parts.append("## Documents\n")
     shapes = schema["components"]["schemas"]
     parts += ["\n".join(_shape(name, shapes[name])) for name in shapes if "properties" in shapes[name]]

@@ -32,6 +32,8 @@ _STATUS: dict[type[PatchgridError], int] = {
     errors.JobFinished: 409,
     errors.KeyTaken: 409,
     errors.PairsRefused: 422,
+    errors.IdempotencyKeyReused: 422,
+    errors.TooManyOpenJobs: 429,
     errors.DatabaseUnavailable: 503,
     errors.DatabaseLocked: 503,
     errors.DatabaseFull: 503,
@@ -39,6 +41,7 @@ _STATUS: dict[type[PatchgridError], int] = {
     errors.CorruptData: 500,
     MissingExtraError: 501,
     PairFileError: 422,
+    errors.SearchRefused: 422,
     SpecError: 422,
 }
 
@@ -89,7 +92,7 @@ def of_error(error: PatchgridError) -> Problem:
     """Give the problem that one of patchgrid's own errors is."""
     known = next((kind for kind in type(error).__mro__ if kind in _STATUS), None)
     status = 400 if known is None else _STATUS[known]
-    headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else None
+    headers = {"Retry-After": str(RETRY_AFTER)} if status in (429, 503) else None
     name = type(error if known is None else known).__name__ if known is None else known.__name__
     lines = [_line(each) for each in getattr(error, "lines", ())]
     return Problem(status, _dashed(name), str(error), errors=lines, headers=headers)

@@ -30,7 +30,7 @@ def list_jobs(
     state: State | None = None,
     model: Word | None = None,
     search: Annotated[Word | None, Query(description="In id, name and model")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Cursor = None,
     form: Form = "json",
 ) -> Response:
