@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from patchgrid.storage.tokens import SCOPES
 from sqlalchemy.orm import Session
 
 from patchgrid.api.problems import Problem
 from patchgrid.api.service import Service
 from patchgrid.storage import submitting, tokens
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.tokens import SCOPES
 
 #: The cookie that the page signs in with.
 COOKIE = "patchgrid_token"
@@ -86,7 +86,10 @@ def check_own(session: Session, caller: Caller, job: JobRecord) -> None:
 
 
 def _without_token(request: Request, session: Session, service: Service) -> Caller:
-    is_open = service.settings.loopback and _is_local(request) and not tokens.any_valid(session)
+    no_tokens = service.settings.loopback and not tokens.any_valid(session)
+    is_open = no_tokens and _is_local(request)
+    if no_tokens and not is_open:
+        raise _unknown("without tokens this server answers to localhost alone, by that name: make a token")
     return Caller(None, None, SCOPES if is_open else (), is_open)
 
 

@@ -22,27 +22,32 @@ TYPE = "urn:patchgrid:problem:"
 MEDIA_TYPE = "application/problem+json"
 #: Seconds after which a client may try again while the database is away, or busy.
 RETRY_AFTER = 5
+_HTTP = {
+    404: ("no-such-path", "there is nothing at this path: /openapi.json has all there is"),
+    405: ("method-not-allowed", "this path has no such method: /openapi.json has those it has"),
+}
 #: Problems of single fields or lines that one answer tells.
 _SHOWN = 20
 
-_STATUS: dict[type[PatchgridError], int] = {
-    errors.JobNotFound: 404,
-    errors.PairNotFound: 404,
-    errors.NothingKept: 404,
-    errors.JobFinished: 409,
-    errors.KeyTaken: 409,
-    errors.PairsRefused: 422,
-    errors.IdempotencyKeyReused: 422,
-    errors.TooManyOpenJobs: 429,
-    errors.DatabaseUnavailable: 503,
-    errors.DatabaseLocked: 503,
-    errors.DatabaseFull: 503,
-    errors.DatabaseMissing: 503,
-    errors.CorruptData: 500,
-    MissingExtraError: 501,
-    PairFileError: 422,
-    errors.SearchRefused: 422,
-    SpecError: 422,
+#: Our own errors: their status, and what the problem is called.
+_KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
+    errors.JobNotFound: (404, "no-such-job"),
+    errors.PairNotFound: (404, "no-such-pair"),
+    errors.NothingKept: (404, "nothing-kept"),
+    errors.JobFinished: (409, "job-finished"),
+    errors.KeyTaken: (409, "key-taken"),
+    errors.PairsRefused: (422, "bad-pairs"),
+    PairFileError: (422, "bad-pairs"),
+    errors.IdempotencyKeyReused: (422, "idempotency-key-reused"),
+    errors.TooManyOpenJobs: (429, "too-many-open-jobs"),
+    errors.SearchRefused: (422, "bad-value"),
+    SpecError: (422, "bad-value"),
+    errors.DatabaseUnavailable: (503, "database-away"),
+    errors.DatabaseMissing: (503, "database-away"),
+    errors.DatabaseLocked: (503, "database-busy"),
+    errors.DatabaseFull: (503, "database-full"),
+    errors.CorruptData: (500, "damaged-data"),
+    MissingExtraError: (501, "not-installed"),
 }
 
 
@@ -75,7 +80,7 @@ class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so)
         """Give the document, of a request for this path."""
         document: dict[str, Any] = {
             "type": TYPE + self.kind,
-            "title": self.kind.replace("-", " "),
+            "title": self.kind.replace("-", " ").capitalize(),
             "status": self.status,
             "detail": self.detail,
             "instance": path,
@@ -90,12 +95,11 @@ def too_busy(what: str, seconds: int = RETRY_AFTER) -> Problem:
 
 def of_error(error: PatchgridError) -> Problem:
     """Give the problem that one of patchgrid's own errors is."""
-    known = next((kind for kind in type(error).__mro__ if kind in _STATUS), None)
-    status = 400 if known is None else _STATUS[known]
+    known = (_KNOWN[kind] for kind in type(error).__mro__ if kind in _KNOWN)
+    status, name = next(known, (400, "refused"))
     headers = {"Retry-After": str(RETRY_AFTER)} if status in (429, 503) else None
-    name = type(error if known is None else known).__name__ if known is None else known.__name__
     lines = [_line(each) for each in getattr(error, "lines", ())]
-    return Problem(status, _dashed(name), str(error), errors=lines, headers=headers)
+    return Problem(status, name, str(error), errors=lines, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -118,10 +122,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        kind = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "refused")
-        return Problem(
-            error.status_code, kind, str(error.detail), headers=dict(error.headers or {})
-        ).response(request)
+        kind, words = _HTTP.get(error.status_code, ("refused", str(error.detail)))
+        return Problem(error.status_code, kind, words, headers=dict(error.headers or {})).response(request)
 
     @app.exception_handler(PoolTimeout)
     async def no_connection(request: Request, _: PoolTimeout) -> JSONResponse:
@@ -137,11 +139,17 @@ def install(app: FastAPI) -> None:
 def validation(found: Sequence[Any]) -> Problem:
     """Give the problem of values that pydantic refused: each with its field."""
     listed = [
-        {"field": ".".join(str(part) for part in each["loc"] if part not in _PLACES), "detail": each["msg"]}
+        {"field": ".".join(str(part) for part in each["loc"] if part not in _PLACES), "detail": _words(each)}
         for each in found[:_SHOWN]
     ]
     words = "; ".join(f"{each['field']}: {each['detail']}" for each in listed)
     return Problem(422, "bad-value", words, errors=listed)
+
+
+def _words(found: Any) -> str:
+    """Say what pydantic found, in our words where its own do not help."""
+    said = {"extra_forbidden": "is no field of a job", "missing": "is missing"}
+    return said.get(found["type"], found["msg"].removeprefix("Value error, "))
 
 
 #: What pydantic calls the places that values come from.
@@ -153,8 +161,3 @@ def _line(line: Any) -> dict[str, Any]:
     place = {} if line.number is None else {line.unit: line.number}
     field = {} if line.field is None else {"field": line.field}
     return {**place, **field, "detail": line.problem}
-
-
-def _dashed(name: str) -> str:
-    words = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
-    return words.lstrip("-").removesuffix("-error")
