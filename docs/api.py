@@ -73,14 +73,15 @@ def _endpoint(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[
             shape = each["schema"]
             text = each.get("description") or shape.get("description") or ""
             default = shape.get("default")
-            given = f" Default: `{json.dumps(default)}`." if default is not None else ""
+            given = _default(text, default)
             needed = ", needed" if each.get("required") else ""
             yield f"| `{each['name']}` | {each['in']}{needed} | {_type(shape)} | {_cell(text + given)} |"
         yield ""
     body = operation.get("requestBody")
     if body:
         yield f"Body: {', '.join(f'`{kind}`' for kind in body['content'])}. {body.get('description', '')}\n"
-    yield f"Answers: {'; '.join(_answer(code, each) for code, each in operation['responses'].items())}.\n"
+    answers = sorted(operation["responses"].items())
+    yield f"Answers: {'; '.join(_answer(code, each) for code, each in answers)}.\n"
 
 
 def _answer(code: str, answer: Mapping[str, Any]) -> str:
@@ -98,8 +99,7 @@ def _shape(name: str, shape: Mapping[str, Any]) -> Iterator[str]:
     required = shape.get("required", ())
     for field, part in shape["properties"].items():
         text = part.get("description", "")
-        if part.get("default") is not None:
-            text = f"{text} Default: `{json.dumps(part['default'])}`."
+        text += _default(text, part.get("default"))
         optional = "" if field in required else ", may be left out"
         yield f"| `{field}` | {_type(part)}{optional} | {_cell(text.strip())} |"
     yield ""
@@ -118,6 +118,13 @@ def _type(shape: Mapping[str, Any]) -> str:
         inner = _type(shape.get("items", {}))
         return f"list of {inner}" if inner != "any" else "list"
     return {"object": "object", "null": "null"}.get(kind, str(kind))
+
+
+def _default(text: str, value: object) -> str:
+    """Say what is taken where nothing is given."""
+    if value is None:
+        return ""
+    return f"{'.' if text and not text.endswith('.') else ''} Default: `{json.dumps(value)}`."
 
 
 def _cell(text: str) -> str:

@@ -149,7 +149,7 @@ def validation(found: Sequence[Any]) -> Problem:
 def _words(found: Any) -> str:
     """Say what pydantic found, in our words where its own do not help."""
     said = {"extra_forbidden": "is no field of a job", "missing": "is missing"}
-    return said.get(found["type"], found["msg"].removeprefix("Value error, "))
+    return str(said.get(found["type"], found["msg"].removeprefix("Value error, ")))
 
 
 #: What pydantic calls the places that values come from.

@@ -45,5 +45,5 @@ class ServerSettings:
     streams: int = 1000
     #: Seconds between two looks at a job that someone follows.
     look_every: float = 1.0
-    #: Whether the server can be reached from this machine only: without tokens it then is open.
-    loopback: bool = True
+    #: Whether it is open while there are no tokens: only where it is reached from its own machine alone.
+    may_be_open: bool = True

@@ -72,6 +72,11 @@ _CONNECTIONS = 32
     metavar="N",
     help="Requests a second of a token, or of an address without one.",
 )
+@click.option(
+    "--require-token",
+    is_flag=True,
+    help="Ask for tokens from the start: the server then may listen anywhere before there are any.",
+)
 @click.option("--access-log", is_flag=True, help="Write a line for each request to stderr.")
 @with_broker
 def serve(
@@ -84,6 +89,7 @@ def serve(
     max_pairs: int,
     max_open_jobs: int,
     rate: float,
+    require_token: bool,
     access_log: bool,
 ) -> int:
     """Serve jobs and results over HTTP, with a page for people, until Ctrl-C or SIGTERM.
@@ -101,35 +107,42 @@ def serve(
     from patchgrid.api import serving
     from patchgrid.api.settings import ServerSettings
 
+    may_be_open = serving.is_loopback(host) and not require_token
+    values = ServerSettings(
+        broker=settings.broker,
+        models=tuple(_allowed(text) for text in models),
+        upload_bytes=max_upload,
+        pairs=max_pairs,
+        open_jobs=max_open_jobs,
+        requests_per_second=rate,
+        may_be_open=may_be_open,
+    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with Database.open(settings.url, create=True, connections=_CONNECTIONS) as database:
-        loopback = serving.is_loopback(host)
         with database.read() as session:
-            open_to_all = not tokens.any_valid(session)
-        if open_to_all and not loopback:
-            command = settings.command("token create NAME --scope submit")
-            raise UsageError(f"without tokens the server listens to this machine only: first {command}")
-        values = ServerSettings(
-            broker=settings.broker,
-            models=tuple(_allowed(text) for text in models),
-            upload_bytes=max_upload,
-            pairs=max_pairs,
-            open_jobs=max_open_jobs,
-            requests_per_second=rate,
-            loopback=loopback,
-        )
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+            no_tokens = not tokens.any_valid(session)
+        if no_tokens and not may_be_open and not require_token:
+            raise UsageError(
+                f"without tokens the server listens to this machine only: first {_create(settings)}"
+            )
         listener = serving.listen(host, port)
-        url = serving.address(listener)
 
         def ready() -> None:
+            url, is_open = serving.address(listener), no_tokens and may_be_open
             if settings.json:
-                show_json({"url": url, "open": open_to_all})
-            who = "no tokens: open to this machine alone" if open_to_all else "tokens are asked for"
+                show_json({"url": url, "open": is_open})
+            who = "no tokens: open to this machine alone" if is_open else "tokens are asked for"
             say(f"Serving {visible(database.label)} at {url} ({who}); Ctrl-C ends it")
+            if no_tokens and not is_open:
+                say(f"There are none yet: {_create(settings)}")
 
         serving.serve(database, values, listener, access_log=access_log, on_ready=ready)
     say("Stopped")
     return DONE
+
+
+def _create(settings: Settings) -> str:
+    return settings.command("token create NAME --scope submit")
 
 
 def _require_packages() -> None:
