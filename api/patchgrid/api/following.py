@@ -79,7 +79,7 @@ class Followers:
         finally:
             watched.followers -= 1
             if not watched.followers:
-                self._watched.pop(job_id, None)
+                self._forget(job_id, watched)
                 watched.task.cancel()
 
     def stop(self) -> None:
@@ -91,16 +91,23 @@ class Followers:
         while not self.stopping:
             try:
                 seen = await run_in_threadpool(self._look, job_id)
-            except PatchgridError as error:
-                _log.info("job %d cannot be looked at: %s", job_id, error)
+            except Exception as error:  # noqa: BLE001 (whatever it is, those who follow wait for the next look)
+                known = isinstance(error, PatchgridError)
+                _log.warning("job %d cannot be looked at: %s", job_id, error, exc_info=not known)
             else:
                 if watched.seen is None or watched.seen.version != seen.version:
                     watched.seen = seen
                     async with watched.changed:
                         watched.changed.notify_all()
                 if seen.ended:
+                    # Who comes now looks anew: it may be tried again.
+                    self._forget(job_id, watched)
                     return
             await asyncio.sleep(self._every)
+
+    def _forget(self, job_id: int, watched: _Watched) -> None:
+        if self._watched.get(job_id) is watched:
+            del self._watched[job_id]
 
     def _look(self, job_id: int) -> Seen:
         try:

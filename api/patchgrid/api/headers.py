@@ -58,7 +58,14 @@ def _refusal(scope: Scope) -> Problem | None:
     if scope["method"] not in _SAFE:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         # Browsers that say where a request comes from are believed: a proxy may have changed Host.
-        foreign = origin is not None and urlsplit(origin).netloc != host if site is None else None
+        foreign = site is None and origin is not None and _host_of(origin) != host
         if foreign or site not in (None, "same-origin", "none"):
             return Problem(403, "other-site", "another site's page may not do this")
     return None
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
