@@ -18,6 +18,7 @@ _COMMANDS = {
     "results": ("patchgrid.cli.results:results", "Look at what was measured, draw it and export it."),
     "worker": ("patchgrid.cli.worker:worker", "Start workers, list them, drain them."),
     "model": ("patchgrid.cli.model:model", "Check that a model is understood."),
+    "token": ("patchgrid.cli.tokens:token", "Make, list and revoke the HTTP service's tokens."),
     "db": ("patchgrid.cli.db:db", "Upgrade and check the database."),
     "doctor": ("patchgrid.cli.doctor:doctor", "Check this machine: packages, device, database, disk."),
 }
