@@ -56,7 +56,7 @@ function methodColumns(limit) {
   return [
     { key: "method", title: "method", header: true, cell: (row) => row.method },
     { key: "estimate", title: "estimate", number: true, cell: (row) => number(row.estimate) },
-    { key: "drawn", title: "", cell: (row) => html`<${Interval} row=${row} limit=${limit} />` },
+    { key: "drawn", title: "drawn", cell: (row) => html`<${Interval} row=${row} limit=${limit} />` },
     { key: "interval", title: "95 % interval", number: true, cell: (row) => interval(row.ci_low, row.ci_high) },
     { key: "mean", title: "mean score", number: true, cell: (row) => number(row.mean) },
     { key: "mean_abs", title: "mean |score|", number: true, cell: (row) => number(row.mean_abs) },

@@ -110,7 +110,7 @@ function columns(job, method, shown, found, drawn) {
     },
     { key: "site", title: "site", sort: true, cell: (row) => row.site },
     figure("estimate", "estimate", "Estimated mean effect; sorted by size"),
-    drawn && { key: "interval", title: "", hint: "Interval, drawn", cell: (row) => html`<${Interval} row=${row} limit=${limit} />` },
+    drawn && { key: "interval", title: "drawn", hint: "Interval, drawn", cell: (row) => html`<${Interval} row=${row} limit=${limit} />` },
     figure("ci_low", "95 % low"),
     figure("ci_high", "95 % high"),
     { key: "width", title: "width", hint: "Width of the interval", number: true, sort: true, cell: (row) => scale(row.ci_high === null ? null : row.ci_high - row.ci_low) },

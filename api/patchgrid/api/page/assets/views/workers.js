@@ -17,22 +17,22 @@ export function Workers({ params }) {
   const queue = useData("v1/queue", {}, { every: EVERY });
   const all = params.all === "yes";
   return html`<h1>Workers and queue</h1>
-    <section aria-labelledby="queue">
-      <div class="head"><h2 id="queue">Queue</h2><${DataLinks} path="v1/queue" what="The queue" /></div>
+    <section aria-labelledby="queue-heading">
+      <div class="head"><h2 id="queue-heading">Queue</h2><${DataLinks} path="v1/queue" what="The queue" /></div>
       <${Answer} of=${queue}>
         ${(data) => html`<${Table} caption="Chunks by model" columns=${QUEUE} rows=${data.items} rowKey=${(row) => row.model} empty="Nothing waits." />`}
       <//>
     </section>
-    <section aria-labelledby="workers">
+    <section aria-labelledby="workers-heading">
       <div class="head">
-        <h2 id="workers">Workers</h2>
+        <h2 id="workers-heading">Workers</h2>
         <${Check} label="Stopped ones, too" checked=${all} onChange=${(on) => choose({ all: on ? "yes" : null })} />
         <${DataLinks} path="v1/workers" what="Workers" />
       </div>
       <${Answer} of=${workers}>
         ${(data) =>
           html`<${Table}
-            caption="Workers"
+            caption="All workers"
             columns=${WORKERS}
             rows=${data.items.filter((worker) => all || worker.state !== "stopped")}
             rowKey=${(worker) => worker.id}
