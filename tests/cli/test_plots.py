@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from patchgrid.cli.errors import MissingExtraError, OutputError
+from patchgrid.cli.errors import OutputError
 from patchgrid.cli.plotlabels import LONGEST, drawable, elide, every, token_label
 from patchgrid.cli.plots import layer_head_heatmap, layer_position_heatmap, save, score_effect_scatter
 from patchgrid.engine.errors import PatchgridError
+from patchgrid.engine.packages import MissingExtraError
 from patchgrid.estimates.agreement import agreement
 
 UNIT = "logit difference"

@@ -15,11 +15,12 @@ from rich.console import Console, Group
 
 from patchgrid.cli import watching
 from patchgrid.cli.context import Settings
-from patchgrid.cli.following import Snapshot, Speed, follow
+from patchgrid.cli.following import Speed, follow
 from patchgrid.engine.types import JobSpec
 from patchgrid.storage import Database, control, jobs, workers
 from patchgrid.storage.errors import DatabaseUnavailable
 from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.workers import LoadFailure, WorkerInfo, WorkerRecord, WorkerStatus
 from support.commands import patchgrid, start, write_pairs
 from support.leasing import claim, finish

@@ -1,10 +1,9 @@
 """How scores and exact effects agree, as a table: a line a site, or a site and method."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from patchgrid.cli.figures import Scale, ratio
-from patchgrid.cli.screen import counted, plain, say
+from patchgrid.cli.screen import counted, say
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.verification import Cost, SiteAgreement
 
@@ -26,12 +25,6 @@ def show_agreement(rows: Sequence[SiteAgreement], cost: Cost, title: str | None 
         cells.append([*cell, _overlap(row, short=several), *[_seconds(cost.scores[row.method])] * several])
     show_table(columns, cells, title)
     _say_cost(cost, several=several)
-
-
-def agreement_json(row: SiteAgreement, cost: Cost) -> dict[str, Any]:
-    """Give a row with what its method and exact patching took, in seconds per 1,000 pairs."""
-    values: dict[str, Any] = plain(row)
-    return values | {"seconds": cost.scores[row.method], "exact_seconds": cost.exact}
 
 
 def _overlap(row: SiteAgreement, *, short: bool) -> str:

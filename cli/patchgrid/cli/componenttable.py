@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from patchgrid.cli.figures import Scale
-from patchgrid.cli.screen import plain
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.components import ComponentRow
 
@@ -29,8 +28,3 @@ def show_components(
             cell += [scale.write(row.estimate), scale.interval(row.ci_low, row.ci_high), f"{row.exact_n:,}"]
         cells.append([*cell, f"{row.n:,}"])
     show_table(columns, cells, title)
-
-
-def component_json(row: ComponentRow) -> dict[str, object]:
-    """Give a component's fields, its short name first."""
-    return {"component": row.name, **plain(row)}

@@ -9,12 +9,12 @@ from patchgrid.cli import plots
 from patchgrid.cli.bars import MOST_BARS, component_bars
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.jobview import short_model
-from patchgrid.cli.pairscores import position_scores, whole_scores
 from patchgrid.cli.screen import counted, say
 from patchgrid.engine.names import EDGE, HEAD_SITES, WIDE_SITES, check_name
 from patchgrid.storage import components, jobs, pairview
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.pairscores import position_scores, whole_scores
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import cells, heatmap
 

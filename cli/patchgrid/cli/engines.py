@@ -4,13 +4,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchgrid.cli.errors import MissingExtraError
 from patchgrid.cli.screen import say
 from patchgrid.engine.errors import ModelError
+from patchgrid.engine.packages import MissingExtraError, is_installed
 
 if TYPE_CHECKING:
     from patchgrid.engine import Engine
@@ -26,14 +25,6 @@ def require_worker() -> None:
             f"this command runs a model, and {', '.join(missing)} is not installed: "
             "pip install 'patchgrid[worker]'"
         )
-
-
-def is_installed(package: str) -> bool:
-    """Tell whether a package can be imported, without importing it."""
-    try:
-        return find_spec(package) is not None
-    except ImportError:
-        return False
 
 
 def model_name(text: str) -> str:

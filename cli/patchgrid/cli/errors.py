@@ -21,10 +21,6 @@ DEBUG = "PATCHGRID_DEBUG"
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
 
 
-class MissingExtraError(PatchgridError):
-    """A command needs packages that the base install leaves out."""
-
-
 class OutputError(PatchgridError):
     """Results cannot be written where they should go."""
 

@@ -9,10 +9,10 @@ from patchgrid.cli.engines import load_engine, quietly
 from patchgrid.cli.progress import shown_progress
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.stopping import GOES_ON, stop_on_signals
-from patchgrid.cli.summary import ENDED, show_summary, summarize, summary_json
+from patchgrid.cli.summary import exit_code, show_summary, summarize, summary_json
 from patchgrid.engine.types import JobSpec
 from patchgrid.storage import Database, jobs
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.jobs import ENDED, JobRecord
 
 if TYPE_CHECKING:
     from patchgrid.engine import Engine
@@ -59,4 +59,4 @@ def show_outcome(settings: Settings, database: Database, job_id: int, elapsed: f
         say(f"Paused; to go on: {settings.command(f'job resume {job_id}')}")
     elif summary.job.state not in ENDED:
         say(GOES_ON)
-    return summary.exit_code
+    return exit_code(summary.job, summary.progress)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from patchgrid.cli.engines import is_installed
 from patchgrid.cli.figures import size
 from patchgrid.engine.errors import PatchgridError
+from patchgrid.engine.packages import is_installed
 from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseMissing, StorageError
 

@@ -7,17 +7,20 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from patchgrid.cli.agreementtable import agreement_json, show_agreement
-from patchgrid.cli.chunknotes import Troubles, chunk_counts, chunk_words, troubles
+from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.chunknotes import chunk_words, trouble_words
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import seconds
-from patchgrid.cli.following import Snapshot, look
-from patchgrid.cli.pairnotes import warnings_by_kind
-from patchgrid.cli.screen import plain, say, show_json
+from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage import jobs, provenance, verification
+from patchgrid.storage.chunknotes import Troubles, chunk_counts, troubles
+from patchgrid.storage.documents import agreement_json, job_json
 from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.pairnotes import warnings_by_kind
+from patchgrid.storage.plain import plain
 from patchgrid.storage.provenance import Provenance
+from patchgrid.storage.standing import Snapshot, look
 
 
 def show_jobs(found: Sequence[tuple[JobRecord, Progress]]) -> None:
@@ -44,23 +47,6 @@ def moment(stamp: float | None) -> str | None:
     if stamp is None:
         return None
     return datetime.fromtimestamp(stamp, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
-    """Give a job as JSON."""
-    return {
-        "job": record.id,
-        "name": record.name,
-        "state": record.state,
-        "key": record.key,
-        "spec": record.spec.as_dict(),
-        "spans": list(record.spans),
-        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
-        "created_at": record.created_at,
-        "started_at": record.started_at,
-        "finished_at": record.finished_at,
-        "error": record.error,
-    }
 
 
 def show_job(settings: Settings, session: Session, record: JobRecord) -> None:
@@ -111,8 +97,8 @@ def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:
 def _queue_facts(now: Snapshot, bad: Troubles) -> Iterator[tuple[str, object]]:
     """Give how its chunks fare, who works on it, and who cannot."""
     yield ("chunks", chunk_words(now.progress))
-    if bad.words:
-        yield ("trouble", bad.words)
+    if words := trouble_words(bad):
+        yield ("trouble", words)
     if now.ended:
         return
     yield ("priority", now.job.priority)

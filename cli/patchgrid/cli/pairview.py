@@ -2,48 +2,20 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
-
-import numpy as np
 
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import Scale
-from patchgrid.cli.pairscores import has_positions, whole_scores
-from patchgrid.cli.screen import plain, say
+from patchgrid.cli.screen import say
 from patchgrid.cli.tables import Column, show_table
-from patchgrid.engine.types import TokenText, short_name
+from patchgrid.engine.types import TokenText
 from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.naming import indexed
 from patchgrid.storage.pairview import PairView
+from patchgrid.storage.strongest import strongest_by_position, whole_components
 from patchgrid.storage.writing import ExactCell
 
 #: Exact effects shown; an export has them all.
 SHOWN_EXACT = 20
-#: Components in a pair's JSON where the rows that were kept do not tell.
-TOP = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """One component of the pair."""
-
-    site: str
-    layer: int
-    head: int | None
-    neuron: int | None
-    #: Index into the pair's own tokens, or None: all at once.
-    position: int | None
-    #: Score by the method shown, metric units.
-    score: float
-    #: An edge's name, or None.
-    edge: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The short name."""
-        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
 
 
 def show_pair(settings: Settings, job: JobRecord, view: PairView, count: int) -> None:
@@ -120,66 +92,3 @@ def _show_exact(settings: Settings, job: JobRecord, cells: Sequence[ExactCell]) 
     if len(cells) > SHOWN_EXACT:
         command = settings.command(f"results export {job.id} --what exact")
         say(f"{len(cells) - SHOWN_EXACT:,} smaller ones: {command}")
-
-
-def whole_components(view: PairView, count: int) -> list[Scored]:
-    """Give the pair's strongest components over all positions, the strongest first, of all that was kept."""
-    # Of sites with very many components a few were kept, and not the scores of all.
-    found = [
-        Scored(one.site, one.layer, one.head, one.neuron, None, one.score, one.edge)
-        for one in view.top
-        if one.site not in view.scores
-    ]
-    for site in view.scores:
-        scores = whole_scores(view, site)
-        for number in np.argsort(-np.abs(scores), axis=None, kind="stable")[:count]:
-            index = np.unravel_index(number, scores.shape)
-            found.append(_scored(view, site, index, None, float(scores[index])))
-    return sorted(found, key=lambda component: abs(component.score), reverse=True)[:count]
-
-
-def strongest_by_position(view: PairView) -> list[Scored]:
-    """Give each position's strongest component; nothing where positions were not kept."""
-    best: dict[int, Scored] = {}
-    for site, scores in view.scores.items():
-        if not has_positions(view, site):
-            continue
-        for position in range(scores.shape[1]):
-            part = scores[:, position]
-            index = np.unravel_index(int(np.abs(part).argmax()), part.shape)
-            score = float(part[index])
-            if position not in best or abs(score) > abs(best[position].score):
-                best[position] = _scored(view, site, index, position, score)
-    return [best[position] for position in sorted(best)]
-
-
-def _scored(view: PairView, site: str, index: Sequence[Any], position: int | None, score: float) -> Scored:
-    place = indexed(site, [int(along) for along in index], view.graph)
-    return Scored(site, place.layer, place.head, place.neuron, position, score, place.edge)
-
-
-def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
-    """Give all that is kept of a pair as JSON."""
-    strongest = whole_components(view, len(view.top) or TOP)
-    return {
-        "job": job.id,
-        "pair": view.name,
-        "row": view.index,
-        "state": view.state,
-        "error": view.error,
-        "warning": view.warning,
-        "clean": view.pair.clean,
-        "corrupted": view.pair.corrupted,
-        "correct": plain(view.pair.correct),
-        "incorrect": plain(view.pair.incorrect),
-        "spans": plain(view.spans),
-        "tokens": list(view.tokens),
-        "corrupted_tokens": list(view.corrupted_tokens),
-        "method": view.method,
-        "metric": job.spec.metric,
-        "clean_metric": view.clean_metric,
-        "corrupted_metric": view.corrupted_metric,
-        "top": [{"component": one.name, **plain(one)} for one in strongest],
-        "scores": plain(view.scores),
-        "exact": plain(view.exact),
-    }

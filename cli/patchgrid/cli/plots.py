@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from patchgrid.cli.errors import MissingExtraError, OutputError
+from patchgrid.cli.errors import OutputError
 from patchgrid.cli.plotlabels import drawable, every, families, token_label, wrapped
+from patchgrid.engine.packages import MissingExtraError
 from patchgrid.estimates.agreement import agreement
 
 if TYPE_CHECKING:

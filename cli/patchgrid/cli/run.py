@@ -11,13 +11,12 @@ from patchgrid.cli.errors import UsageError
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
 from patchgrid.cli.options import machine_options, model_option, site_list, spec_options, submit_options
 from patchgrid.cli.screen import say
-from patchgrid.cli.summary import FINISHED
 from patchgrid.engine import JobSpec
 from patchgrid.engine.names import WIDE_SITES
 from patchgrid.engine.weights import folder_hash
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage import Database, jobs, provenance
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.jobs import FINISHED, JobRecord
 from patchgrid.workers.errors import JobCancelledError, ModelChangedError
 
 #: Share of the cells of a very large site from which on patching takes far longer than scoring.

@@ -1,12 +1,10 @@
 """What goes to the screen: JSON on stdout, words on stderr, and how both write values."""
 
-import dataclasses
 import json
-import math
-from collections.abc import Mapping
-from typing import Any
 
 import click
+
+from patchgrid.storage.plain import plain
 
 
 def say(text: str = "") -> None:
@@ -17,22 +15,6 @@ def say(text: str = "") -> None:
 def show_json(value: object) -> None:
     """Write one JSON document to stdout."""
     click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def plain(value: object) -> Any:
-    """Turn dataclasses, arrays and numbers that JSON lacks into what JSON has."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return plain(fields)
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def visible(value: object) -> str:

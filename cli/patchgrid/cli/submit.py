@@ -1,6 +1,7 @@
 """`patchgrid submit`: a pair file onto the queue, for workers to measure."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,16 +11,19 @@ from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.dryrun import show_dry_run
 from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
 from patchgrid.cli.execution import show_outcome
-from patchgrid.cli.following import Snapshot, follow, look
+from patchgrid.cli.following import follow
 from patchgrid.cli.job.watch import refuse_paused
 from patchgrid.cli.options import machine_options, model_option, spec_options, submit_options
-from patchgrid.cli.run import make_spec
+from patchgrid.cli.progress import aloud
+from patchgrid.cli.run import check_unchanged, make_spec
 from patchgrid.cli.screen import counted, say, show_json, visible
-from patchgrid.cli.submission import Order, check_model, is_folder, store
-from patchgrid.cli.summary import ENDED
 from patchgrid.cli.watching import feed, shown, start_command
+from patchgrid.engine.errors import ModelError
 from patchgrid.pairs import PairFile
-from patchgrid.storage import Database
+from patchgrid.storage import Database, provenance
+from patchgrid.storage.jobs import ENDED, FINISHED
+from patchgrid.storage.standing import Snapshot, look
+from patchgrid.storage.submitting import Order, store
 
 #: Highest and lowest priority: the columns' type holds more, nobody needs more.
 PRIORITIES = click.IntRange(-1000, 1000)
@@ -112,11 +116,25 @@ def submit(
             return show_dry_run(settings, measured, file, summary, chunk_size)
         order = Order(measured, file, summary, name, key, priority, chunk_size)
         with settings.open(create=True) as database:
-            job, created = store(database, order)
+            job, created = store(database, order, pairs=lambda: aloud(file, summary.count, "stored"))
+            if not created and job.state in FINISHED:
+                with database.read() as session:
+                    check_unchanged(job, provenance.weights_hashes(session, job.id))
             with database.read() as session:
                 found = look(session, job.id)
             (_say_created if created else _say_known)(settings, database, found)
             return _finish(settings, database, found, created=created, wait=wait)
+
+
+def check_model(model: str) -> None:
+    """Refuse a folder that is named relative to here and is not here: nobody could find it."""
+    if model.startswith((".", "~")):
+        raise ModelError(f"no model folder at {model}")
+
+
+def is_folder(model: str) -> bool:
+    """Tell whether a model is named by its folder, here or elsewhere."""
+    return Path(model).is_absolute()
 
 
 def _finish(settings: Settings, database: Database, found: Snapshot, *, created: bool, wait: bool) -> int:

@@ -6,22 +6,19 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from patchgrid.cli.agreementtable import agreement_json, show_agreement
-from patchgrid.cli.componenttable import component_json, show_components
+from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.componenttable import show_components
 from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.figures import seconds
-from patchgrid.cli.pairnotes import warnings_by_kind
 from patchgrid.cli.screen import counted, say, visible
 from patchgrid.storage import components, jobs, verification
 from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.documents import agreement_json, component_json
+from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
+from patchgrid.storage.pairnotes import warnings_by_kind
 from patchgrid.storage.verification import Cost, SiteAgreement
 
-#: States in which nothing is left to measure.
-FINISHED = ("done", "failed")
-#: States in which nothing more is measured unless someone asks for it.
-ENDED = (*FINISHED, "cancelled")
 #: Components and failed pairs shown at the end of a run.
 SHOWN_COMPONENTS, SHOWN_ERRORS = 10, 3
 
@@ -40,12 +37,12 @@ class Summary:
     #: Failed pairs with their reasons.
     errors: Sequence[tuple[int | str, str]]
 
-    @property
-    def exit_code(self) -> int:
-        """0 done, 1 failed or not finished, 3 done with some pairs failed."""
-        if self.job.state != "done":
-            return FAILED
-        return SOME_FAILED if self.progress.failed else DONE
+
+def exit_code(job: JobRecord, progress: Progress) -> int:
+    """Give a job's exit code: 0 done, 1 failed, cancelled or not ended, 3 done with some pairs failed."""
+    if job.state != "done":
+        return FAILED
+    return SOME_FAILED if progress.failed else DONE
 
 
 def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Summary:

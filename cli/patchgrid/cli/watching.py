@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -14,14 +14,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from patchgrid.cli.chunknotes import chunk_counts, chunk_words
+from patchgrid.cli.chunknotes import chunk_words
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import size
-from patchgrid.cli.following import Snapshot, Speed
+from patchgrid.cli.following import Speed
 from patchgrid.cli.jobview import short_model
 from patchgrid.cli.progress import Pace
-from patchgrid.cli.screen import counted, plain, visible
+from patchgrid.cli.screen import counted, visible
 from patchgrid.cli.workertable import short_name, speed
+from patchgrid.storage.documents import snapshot_json
+from patchgrid.storage.plain import plain
+from patchgrid.storage.standing import Snapshot
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY = 5.0
@@ -94,18 +97,6 @@ class _JsonLines(Show):
             left = (pace.total - pace.reached) / rate if rate else None
             timed = document | {"pairs_per_second": rate, "seconds_left": left}
             click.echo(json.dumps(plain(timed), ensure_ascii=False, allow_nan=False), self._stream)
-
-
-def snapshot_json(found: Snapshot) -> dict[str, Any]:
-    """Give a job's state and counts."""
-    progress = found.progress
-    return {
-        "job": found.job.id,
-        "state": found.job.state,
-        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
-        "chunks": chunk_counts(progress),
-        "workers": [each.name for each in found.at_work],
-    }
 
 
 def _hands(found: Snapshot) -> str:

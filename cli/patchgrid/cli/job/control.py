@@ -11,9 +11,8 @@ from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
 from patchgrid.cli.finding import find_job, job_argument
 from patchgrid.cli.options import machine_options
 from patchgrid.cli.screen import counted, say, show_json, visible
-from patchgrid.cli.summary import FINISHED
 from patchgrid.storage import Database, control, jobs
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
 from patchgrid.workers.errors import JobCancelledError
 
 

@@ -4,10 +4,11 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
-from patchgrid.cli.jobview import job_json, show_job, show_jobs
+from patchgrid.cli.jobview import show_job, show_jobs
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage import jobs
+from patchgrid.storage.documents import job_json
 
 
 @click.command("list")

@@ -9,11 +9,13 @@ import click
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import INTERRUPTED, OUT_OF_TIME, UsageError
 from patchgrid.cli.finding import find_job, job_argument
-from patchgrid.cli.following import Snapshot, follow
+from patchgrid.cli.following import follow
 from patchgrid.cli.screen import say, show_json
-from patchgrid.cli.summary import say_ended
-from patchgrid.cli.watching import feed, shown, snapshot_json
+from patchgrid.cli.summary import exit_code, say_ended
+from patchgrid.cli.watching import feed, shown
+from patchgrid.storage.documents import snapshot_json
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.standing import Snapshot
 
 
 @click.command()
@@ -36,7 +38,7 @@ def watch(settings: Settings, /, name: str) -> int:
             say(f"Stopped watching; job {record.id} goes on")
             return INTERRUPTED
     say_ended(settings, last.job, last.progress)
-    return last.exit_code
+    return exit_code(last.job, last.progress)
 
 
 @click.command()
@@ -60,7 +62,7 @@ def wait(settings: Settings, /, name: str, timeout: float | None) -> int:
         say(f"Job {record.id} is {last.job.state} still: waited {timeout:g} s for it")
         return OUT_OF_TIME
     say_ended(settings, last.job, last.progress)
-    return last.exit_code
+    return exit_code(last.job, last.progress)
 
 
 def refuse_paused(settings: Settings, record: JobRecord) -> None:

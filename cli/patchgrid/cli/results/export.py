@@ -8,10 +8,10 @@ from patchgrid.cli.finding import find_job, job_argument
 from patchgrid.cli.options import method_option, one_of
 from patchgrid.cli.output import open_output
 from patchgrid.cli.screen import counted, say
-from patchgrid.cli.writers import FORMATS, write_rows
 from patchgrid.engine.names import check_name
 from patchgrid.storage.export import FIELDS, TOP_WIDE, export_rows, fields_of, strongest_only
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.rowfiles import FORMATS, write_rows
 
 
 @click.command()

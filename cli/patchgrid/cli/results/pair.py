@@ -5,9 +5,10 @@ import click
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
 from patchgrid.cli.options import count_option, method_option
-from patchgrid.cli.pairview import pair_json, show_pair
+from patchgrid.cli.pairview import show_pair
 from patchgrid.cli.screen import show_json
 from patchgrid.storage import pairview
+from patchgrid.storage.documents import pair_json
 
 
 @click.command()

@@ -9,7 +9,7 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.output import open_output
 from patchgrid.cli.screen import counted, say
 from patchgrid.cli.tables import Column, show_table
-from patchgrid.cli.writers import write_rows
+from patchgrid.storage.rowfiles import write_rows
 from patchgrid.storage.sql import query_readonly
 
 #: Rows shown as a table.

@@ -2,7 +2,7 @@
 
 import click
 
-from patchgrid.cli.componenttable import component_json, show_components
+from patchgrid.cli.componenttable import show_components
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
 from patchgrid.cli.options import count_option, method_option, one_of
@@ -10,6 +10,7 @@ from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.storage import components, jobs
 from patchgrid.storage.components import ORDERS
+from patchgrid.storage.documents import component_json
 
 
 @click.command()

@@ -2,13 +2,14 @@
 
 import click
 
-from patchgrid.cli.agreementtable import agreement_json, show_agreement
+from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.finding import find_job, job_argument
 from patchgrid.cli.options import count_option
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.storage import jobs, verification
+from patchgrid.storage.documents import agreement_json
 
 
 @click.command()

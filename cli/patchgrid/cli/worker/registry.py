@@ -4,9 +4,10 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.screen import counted, plain, say, show_json, visible
+from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.cli.workertable import short_name, show_queues, show_workers, worker_json
 from patchgrid.storage import metrics, workers
+from patchgrid.storage.plain import plain
 
 
 @click.command("list")

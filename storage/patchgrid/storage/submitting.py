@@ -1,24 +1,23 @@
 """Storing a job for workers, once."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from patchgrid.cli.errors import UsageError
-from patchgrid.cli.progress import aloud
-from patchgrid.cli.run import check_unchanged
-from patchgrid.cli.summary import FINISHED
-from patchgrid.engine.errors import ModelError
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.pairs.digest import Digest
-from patchgrid.storage import Database, jobs, provenance, tables
+from patchgrid.storage import jobs, ownership, tables
+from patchgrid.storage.database import Database
+from patchgrid.storage.errors import KeyTaken
 from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.ownership import Submitter as Submitter
+from patchgrid.storage.ownership import owner as owner
+from patchgrid.storage.ownership import submitters as submitters
 
 #: Pairs read from the database at a time.
 _BATCH = 2000
@@ -31,11 +30,11 @@ class Order:
     spec: JobSpec
     file: PairFile
     summary: PairSummary
-    name: str | None
+    name: str | None = None
     #: The user's own key, or None: the hash of pairs and spec.
-    own_key: str | None
-    priority: int
-    chunk_size: int
+    own_key: str | None = None
+    priority: int = 0
+    chunk_size: int = 64
 
     @property
     def key(self) -> str:
@@ -43,63 +42,70 @@ class Order:
         return self.own_key or jobs.job_key(self.spec, self.summary.digest)
 
 
-class KeyTakenError(UsageError):
-    """The key belongs to a job of other pairs or settings."""
-
-
-def check_model(model: str) -> None:
-    """Refuse a folder that is named relative to here and is not here: nobody could find it."""
-    if model.startswith((".", "~")):
-        raise ModelError(f"no model folder at {model}")
-
-
-def store(database: Database, order: Order) -> tuple[JobRecord, bool]:
+def store(
+    database: Database,
+    order: Order,
+    *,
+    pairs: Callable[[], Iterable[Pair]] | None = None,
+    by: Submitter | None = None,
+) -> tuple[JobRecord, bool]:
     """Store a job in one transaction, or find it; tell whether it is new.
 
-    Raises
-    ------
-    KeyTakenError
-        The user's own key is another job's.
-    ModelChangedError
-        The job is finished, and the model's weights are others by now.
+    `pairs` gives the file's pairs where someone wants to see them pass. `KeyTaken` if the user's own key is
+    another job's. With `by`, a new job is theirs; `TooManyOpenJobs` if they may have no more,
+    `IdempotencyKeyReused` if they gave their key to another job. A job that is there already is no new one.
     """
     with database.read() as session:
+        if by is not None:
+            ownership.check_key(session, by, order.key)
         known = jobs.find_by_key(session, order.key)
-    taken = _Taken(order)
+    taken = _Taken(pairs or (lambda: order.file))
     if known is None:
         with database.write() as session:
-            known = jobs.submit(
-                session,
-                order.spec,
-                taken,
-                key=order.key,
-                count=order.summary.count,
-                spans=order.summary.spans,
-                name=order.name,
-                chunk_size=order.chunk_size,
-                priority=order.priority,
-            )
+            known = _submit(session, order, taken, by)
     if taken.begun:
         return known, True
     with database.read() as session:
         _check_same(session, order, known)
-        measured = provenance.weights_hashes(session, known.id)
-    if known.state in FINISHED:
-        check_unchanged(known, measured)
+        noted = by is None or ownership.is_noted(session, by)
+    if by is not None and not noted:
+        with database.write() as session:
+            ownership.note_key(session, by, known)
     return known, False
+
+
+def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | None) -> JobRecord:
+    """Write the job with whose it is, unless another process has written it meanwhile."""
+    if by is not None:
+        # Before a million pairs are written in vain. What counts is asked again behind them.
+        ownership.check_open(session, by, order.key)
+    job = jobs.submit(
+        session,
+        order.spec,
+        taken,
+        key=order.key,
+        count=order.summary.count,
+        spans=order.summary.spans,
+        name=order.name,
+        chunk_size=order.chunk_size,
+        priority=order.priority,
+    )
+    if by is not None and taken.begun:
+        ownership.note_owner(session, by, job)
+    return job
 
 
 class _Taken:
     """Pairs on their way to the database; a job that is there already takes none."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, pairs: Callable[[], Iterable[Pair]]) -> None:
+        self._pairs = pairs
         #: Whether anyone asked for the pairs.
         self.begun = False
 
     def __iter__(self) -> Iterator[Pair]:
         self.begun = True
-        return aloud(self._order.file, self._order.summary.count, "stored")
+        return iter(self._pairs())
 
 
 def _check_same(session: Session, order: Order, known: JobRecord) -> None:
@@ -110,9 +116,9 @@ def _check_same(session: Session, order: Order, known: JobRecord) -> None:
     theirs, ours = (dataclasses.asdict(spec) for spec in (known.spec, order.spec))
     other = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
     if other:
-        raise KeyTakenError(f"{what}, which has other settings ({'; '.join(other)}): choose another key")
+        raise KeyTaken(f"{what}, which has other settings ({'; '.join(other)}): choose another key")
     if known.pairs != order.summary.count or _digest(session, known.id) != order.summary.digest:
-        raise KeyTakenError(f"{what}, which has other pairs: choose another key")
+        raise KeyTaken(f"{what}, which has other pairs: choose another key")
 
 
 def _digest(session: Session, job_id: int) -> str:
@@ -122,8 +128,3 @@ def _digest(session: Session, job_id: int) -> str:
     for row in session.execute(query, execution_options={"yield_per": _BATCH}):
         digest.add(read_pair(row))
     return digest.value
-
-
-def is_folder(model: str) -> bool:
-    """Tell whether a model is named by its folder, here or elsewhere."""
-    return Path(model).is_absolute()

@@ -1,0 +1,86 @@
+"""JSON documents: what the command line prints with `--json`, and the HTTP service answers."""
+
+from typing import Any
+
+from patchgrid.storage.chunknotes import chunk_counts
+from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.pairview import PairView
+from patchgrid.storage.plain import plain
+from patchgrid.storage.standing import Snapshot
+from patchgrid.storage.strongest import whole_components
+from patchgrid.storage.verification import Cost, SiteAgreement
+
+#: Components in a pair's document where the rows that were kept do not tell.
+TOP = 5
+
+
+def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
+    """Give a job as JSON."""
+    return {
+        "job": record.id,
+        "name": record.name,
+        "state": record.state,
+        "key": record.key,
+        "spec": record.spec.as_dict(),
+        "methods": list(record.spec.methods),
+        "spans": list(record.spans),
+        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "chunks": chunk_counts(progress),
+        "chunk_size": record.chunk_size,
+        "priority": record.priority,
+        "created_at": record.created_at,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "error": record.error,
+    }
+
+
+def snapshot_json(found: Snapshot) -> dict[str, Any]:
+    """Give a job's state and counts."""
+    progress = found.progress
+    return {
+        "job": found.job.id,
+        "state": found.job.state,
+        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "chunks": chunk_counts(progress),
+        "workers": [each.name for each in found.at_work],
+    }
+
+
+def component_json(row: ComponentRow) -> dict[str, object]:
+    """Give a component's fields, its short name first."""
+    return {"component": row.name, **plain(row)}
+
+
+def agreement_json(row: SiteAgreement, cost: Cost) -> dict[str, Any]:
+    """Give a row with what its method and exact patching took, in seconds per 1,000 pairs."""
+    values: dict[str, Any] = plain(row)
+    return values | {"seconds": cost.scores[row.method], "exact_seconds": cost.exact}
+
+
+def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
+    """Give all that is kept of a pair as JSON."""
+    strongest = whole_components(view, len(view.top) or TOP)
+    return {
+        "job": job.id,
+        "pair": view.name,
+        "row": view.index,
+        "state": view.state,
+        "error": view.error,
+        "warning": view.warning,
+        "clean": view.pair.clean,
+        "corrupted": view.pair.corrupted,
+        "correct": plain(view.pair.correct),
+        "incorrect": plain(view.pair.incorrect),
+        "spans": plain(view.spans),
+        "tokens": list(view.tokens),
+        "corrupted_tokens": list(view.corrupted_tokens),
+        "method": view.method,
+        "metric": job.spec.metric,
+        "clean_metric": view.clean_metric,
+        "corrupted_metric": view.corrupted_metric,
+        "top": [{"component": one.name, **plain(one)} for one in strongest],
+        "scores": plain(view.scores),
+        "exact": plain(view.exact),
+    }
