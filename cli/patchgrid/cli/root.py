@@ -19,6 +19,7 @@ _COMMANDS = {
     "worker": ("patchgrid.cli.worker:worker", "Start workers, list them, drain them."),
     "serve": ("patchgrid.cli.serve:serve", "Serve jobs and results over HTTP, with a page."),
     "model": ("patchgrid.cli.model:model", "Check that a model is understood."),
+    "token": ("patchgrid.cli.tokens:token", "Make, list and revoke the HTTP service's tokens."),
     "db": ("patchgrid.cli.db:db", "Upgrade and check the database."),
     "doctor": ("patchgrid.cli.doctor:doctor", "Check this machine: packages, device, database, disk."),
 }
