@@ -54,8 +54,10 @@ def test_the_largest_components_are_those_of_the_command(filled: Filled, reading
     name = filled.finished.id
     printed = patchgrid("results", "top", name, "-k", "5", "--json", "--db", filled.database.url)
     assert printed.exit_code == 0, printed.stderr
-    items = reading.get(at(filled.finished, "components"), params={"by": "estimate", "limit": 5}).json()["items"]
-    assert json.loads(printed.stdout)== items
+    items = reading.get(at(filled.finished, "components"), params={"by": "estimate", "limit": 5}).json()[
+        "items"
+    ]
+    assert json.loads(printed.stdout) == items
 
 
 def test_intervals_for_the_population_are_wider(filled: Filled, reading: TestClient) -> None:
@@ -95,7 +97,9 @@ def test_exact_cells_come_page_by_page_each_once(filled: Filled, reading: TestCl
         found = every_item(reading, path, limit=7)
         assert [{name: row[name] for name in rows[0]} for row in found] == rows
         for site in job.spec.sites:
-            assert every_item(reading, path, site=site, limit=5) == [row for row in found if row["site"] == site]
+            assert every_item(reading, path, site=site, limit=5) == [
+                row for row in found if row["site"] == site
+            ]
 
 
 def test_exact_cells_have_each_methods_scores(filled: Filled, reading: TestClient) -> None:

@@ -10,7 +10,12 @@ from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
 
 #: Prompts that HTML, SQL, CSV and terminals could trip over.
-_ODD = ('<script>alert("1")</script>', "'; DROP TABLE job; --", '=cmd|"/c calc"!A1', "a\u202eb\x1b[31m {{7*7}}")
+_ODD = (
+    '<script>alert("1")</script>',
+    "'; DROP TABLE job; --",
+    '=cmd|"/c calc"!A1',
+    "a\u202eb\x1b[31m {{7*7}}",
+)
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,7 @@ def fill(database: Database, backend: str) -> Filled:
 
 def _named(count: int) -> list[Pair]:
     pairs = make_pairs(count, named=True)
-    odd = [
-        Pair(f"{text} x", f"{text} y", " a", " b", id=f"odd-{index}") for index, text in enumerate(_ODD)
-    ]
+    odd = [Pair(f"{text} x", f"{text} y", " a", " b", id=f"odd-{index}") for index, text in enumerate(_ODD)]
     return [*pairs[: count - len(odd)], *odd]
 
 

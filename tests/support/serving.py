@@ -103,7 +103,9 @@ def uploads_left(folder: Path, since: float = 0.0) -> list[Path]:
     return [path for path in folder.glob("patchgrid-*") if path.stat().st_mtime >= since]
 
 
-def wait_for_answer(client: httpx.Client, path: str, status: int, seconds: float = PATIENCE) -> httpx.Response:
+def wait_for_answer(
+    client: httpx.Client, path: str, status: int, seconds: float = PATIENCE
+) -> httpx.Response:
     """Ask until an answer has a status; give it."""
     found: list[httpx.Response] = []
 

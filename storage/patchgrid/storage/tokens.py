@@ -141,6 +141,11 @@ def any_valid(session: Session) -> bool:
     return session.scalar(select(table.c.id).where(_VALID).limit(1)) is not None
 
 
+def any_made(session: Session) -> bool:
+    """Tell whether there ever was a token: what asks for one does so even when the last has ended."""
+    return session.scalar(select(table.c.id).limit(1)) is not None
+
+
 def _check(name: str, days: float | None) -> None:
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         raise TokenRefused(f"a token's name is 1 to {LONGEST_NAME} printable characters, not {name!r}")
