@@ -40,7 +40,7 @@ export function jobPath(job, ...rest) {
 
 /** What an HTTP error says, whether or not it speaks problem+json. */
 export function problemOf(status, text, path = "") {
-  let body = {};
+  let body;
   try {
     body = JSON.parse(text);
   } catch {

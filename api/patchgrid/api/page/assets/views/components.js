@@ -63,7 +63,7 @@ function Found({ job, data, params }) {
     </p>
     <${Table}
       caption="Components"
-      columns=${columns(job, shown, params.drawn !== "no")}
+      columns=${columns(job, params.method, shown, params.drawn !== "no")}
       rows=${shown}
       rowKey=${(row) => `${row.site}/${row.component}`}
       sort=${{ by: sort, down }}
@@ -98,7 +98,7 @@ function sorted(rows, by, down) {
   });
 }
 
-function columns(job, shown, drawn) {
+function columns(job, method, shown, drawn) {
   const domain = domainOf(shown);
   const figure = (key, title, hint) => ({ key, title, hint, number: true, sort: true, cell: (row) => number(row[key]) });
   return [
@@ -108,7 +108,7 @@ function columns(job, shown, drawn) {
       header: true,
       sort: true,
       cell: (row) =>
-        html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method: job.methods.length > 1 ? method : null })}>${row.component}</a>`,
+        html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method })}>${row.component}</a>`,
     },
     { key: "site", title: "site", sort: true, cell: (row) => row.site },
     figure("estimate", "estimate", "Estimated mean effect; sorted by size"),
