@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-#: Bytes of answers that are kept.
-_ROOM = 64 * 2**20
+#: Bytes of answers that are kept, and answers.
+_ROOM, _MOST = 64 * 2**20, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,6 @@ class Answers:
         before = self._kept.pop(key, None)
         self._used += len(answer.body) - (0 if before is None else len(before[0].body))
         self._kept[key] = (answer, until)
-        while self._used > self._room:
+        while self._used > self._room or len(self._kept) > _MOST:
             _, (oldest, _until) = self._kept.popitem(last=False)
             self._used -= len(oldest.body)

@@ -93,6 +93,9 @@ class Followers:
                 seen = await run_in_threadpool(self._look, job_id)
             except PatchgridError as error:
                 _log.info("job %d cannot be looked at: %s", job_id, error)
+            except Exception:  # noqa: BLE001
+                # Those who follow wait for this task: it goes on, whatever one look stumbles over.
+                _log.exception("job %d cannot be looked at", job_id)
             else:
                 if watched.seen is None or watched.seen.version != seen.version:
                     watched.seen = seen
