@@ -68,7 +68,7 @@ function scatterSpec({ points, fit, unit, byLayer, width, colours }) {
           y: { field: "y", type: "quantitative", scale },
           x2: { field: "x2" },
           y2: { field: "y2" },
-          strokeDash: { field: "kind", type: "nominal", scale: { domain: ["y = x", "fit"], range: [[4, 4], [1, 0]] }, legend: { title: null, orient: "top-left", symbolType: "stroke", symbolSize: 300, symbolStrokeColor: colours.text } },
+          strokeDash: { field: "kind", type: "nominal", scale: { domain: lines.map((line) => line.kind), range: [[4, 4], [1, 0]] }, legend: { title: null, orient: "top-left", symbolType: "stroke", symbolSize: 300, symbolStrokeColor: colours.text } },
           color: { value: colours.text },
         },
       },

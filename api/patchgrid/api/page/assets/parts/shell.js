@@ -56,7 +56,7 @@ function Theme() {
   return html`<label class="theme">
     <span class="hidden">Colours</span>
     <select value=${chosen} onChange=${(event) => setTheme(event.target.value)}>
-      <option value="auto" selected=${chosen === "auto"}>Auto</option>
+      <option value="auto" selected=${chosen === "auto"}>Auto colours</option>
       <option value="light" selected=${chosen === "light"}>Light</option>
       <option value="dark" selected=${chosen === "dark"}>Dark</option>
     </select>
