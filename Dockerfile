@@ -1,4 +1,4 @@
-# Two images: `slim` (no torch: migrations, submitting, results) and `worker`, which is the default.
+# Two images: `slim` (no torch: the HTTP service, migrations, submitting, results) and `worker`, which is the default.
 #   docker build --target slim --tag patchgrid:slim .
 #   docker build --tag patchgrid:worker .
 # A tag may be moved to another image, a digest may not: docs/operations.md says how to pin one.
@@ -24,7 +24,7 @@ COPY constraints.txt /
 RUN python -m venv /opt/patchgrid
 COPY --from=wheel /wheels /wheels
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/patchgrid/bin/pip install --constraint /constraints.txt "$(ls /wheels/*.whl)[postgres,parquet]"
+    /opt/patchgrid/bin/pip install --constraint /constraints.txt "$(ls /wheels/*.whl)[serve,postgres,parquet]"
 
 
 FROM ${PYTHON_IMAGE} AS worker-packages

@@ -81,6 +81,18 @@ def test_the_page_of_commands_is_current() -> None:
     assert done.stdout == (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 
 
+def test_the_page_of_the_api_is_current() -> None:
+    """Run `python docs/api.py` when an endpoint changes."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import api; print(api.page(), end='')"],
+        cwd=ROOT / "docs",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+
+
 def test_the_page_of_models_names_the_families_of_the_records() -> None:
     """Run `python docs/models.py` when a record changes."""
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 import click
 from sqlalchemy.orm import Session
 
-from patchgrid.storage import jobs
+from patchgrid.storage import joblist, jobs
 from patchgrid.storage.errors import JobNotFound
 from patchgrid.storage.jobs import JobRecord
 
@@ -17,7 +17,7 @@ def find_job(session: Session, name: str) -> JobRecord:
     """Give a job by id, by name if only one has it, or the newest for `last`."""
     if name != LAST:
         return jobs.get(session, name)
-    known = jobs.list_jobs(session)
-    if not known:
+    newest = joblist.newest(session)
+    if newest is None:
         raise JobNotFound("the database has no jobs yet: start one with patchgrid run PAIRS -m MODEL")
-    return max(known, key=lambda job: job.id)
+    return newest

@@ -17,7 +17,9 @@ _COMMANDS = {
     "job": ("patchgrid.cli.job:job", "List jobs, follow them and steer them."),
     "results": ("patchgrid.cli.results:results", "Look at what was measured, draw it and export it."),
     "worker": ("patchgrid.cli.worker:worker", "Start workers, list them, drain them."),
+    "serve": ("patchgrid.cli.serve:serve", "Serve jobs and results over HTTP, with a page."),
     "model": ("patchgrid.cli.model:model", "Check that a model is understood."),
+    "token": ("patchgrid.cli.tokens:token", "Make, list and revoke the HTTP service's tokens."),
     "db": ("patchgrid.cli.db:db", "Upgrade and check the database."),
     "doctor": ("patchgrid.cli.doctor:doctor", "Check this machine: packages, device, database, disk."),
 }

@@ -1,6 +1,6 @@
 """Reading prompt pairs from files, and refusing bad ones with every bad line named."""
 
-from patchgrid.pairs.errors import PairFileError
+from patchgrid.pairs.errors import BadLine, PairFileError
 from patchgrid.pairs.pairfile import PairFile, PairSummary
 
-__all__ = ["PairFile", "PairFileError", "PairSummary"]
+__all__ = ["BadLine", "PairFile", "PairFileError", "PairSummary"]

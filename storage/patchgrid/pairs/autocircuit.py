@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from patchgrid.engine.types import Pair, TokenText
 from patchgrid.pairs import jsonio
+from patchgrid.pairs.errors import Problem, field_of
 from patchgrid.pairs.lines import LIMIT
 from patchgrid.pairs.reading import Note, Row
 from patchgrid.pairs.records import Fields, make_reader
@@ -80,7 +81,8 @@ def _entries(text: "_Text") -> Iterator[Row]:
         except _NotUtf8Error as error:
             outcome = [str(error)]
         if not isinstance(outcome, Pair):
-            outcome = [f"prompts[{number}]: {outcome[0]}", *outcome[1:]]
+            first = Problem(f"prompts[{number}]: {outcome[0]}", field_of(outcome[0]))
+            outcome = [first, *outcome[1:]]
         yield line, outcome
         number += 1
         if text.expect(",]") == "]":

@@ -9,9 +9,10 @@ from typing import BinaryIO, NoReturn
 
 from patchgrid.engine.types import Pair, TokenText
 from patchgrid.pairs import jsonio
+from patchgrid.pairs.errors import Problem
 from patchgrid.pairs.lines import LIMIT, LongLine, lines, undecodable
 from patchgrid.pairs.reading import Note, Row
-from patchgrid.pairs.records import Fields, make_reader
+from patchgrid.pairs.records import Fields, column_problems, make_reader
 from patchgrid.pairs.wording import shown, unknown
 
 _TOKEN_OBJECT = re.compile(r'\s*\{\s*"token"')
@@ -129,23 +130,21 @@ def _header_problems(header: Sequence[str], fields: Fields) -> list[str]:
         if len(header) == 1 and separator in header[0]:
             return [f"the columns are separated by {name}: separate them by commas"]
     required = _GREATER_THAN_COLUMNS if fields is _GREATER_THAN.fields else fields.required
-    missing = [f"missing column {name!r}" for name in required if name not in header]
-    twice = [f"column {shown(name)} is given twice" for name in sorted(set(header)) if header.count(name) > 1]
     strange = [name for name in header if name not in fields.ignored]
-    return missing + twice + unknown(strange, fields.named, "column")
+    return column_problems(header, required, fields.named) + unknown(strange, fields.named, "column")
 
 
 def _pair(cells: Sequence[str], header: Sequence[str], layout: _Layout) -> Pair | list[str]:
     if len(cells) != len(header):
         return [f"{len(cells)} cells where the header has {len(header)}"]
     record: dict[str, object] = dict(zip(header, cells, strict=True))
-    problems = []
+    problems: list[str] = []
     for column, parse in layout.cells.items():
         try:
             if column in record:
                 record[column] = parse(str(record[column]))
         except ValueError as error:
-            problems.append(f"{column!r} {error}")
+            problems.append(Problem(f"{column!r} {error}", column))
     return problems or layout.read(record)
 
 

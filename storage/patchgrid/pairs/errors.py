@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
 
 from patchgrid.engine.errors import PatchgridError
 
@@ -9,8 +11,41 @@ from patchgrid.engine.errors import PatchgridError
 SHOWN = 20
 
 
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """One thing that is wrong with one line of a pair file."""
+
+    #: Line from 1, row of a table from 0, or None: the file as a whole.
+    number: int | None
+    #: What the number counts: `line` or `row`.
+    unit: str
+    #: The pair's field that it is about, by the file's own name for it, or None.
+    field: str | None
+    #: What is wrong.
+    problem: str
+
+
 class PairFileError(PatchgridError):
     """A pair file that cannot be used: one line of message for the file, or one for each bad line."""
+
+    def __init__(self, message: str, lines: Sequence[BadLine] = ()) -> None:
+        super().__init__(message)
+        #: What is wrong line by line, of the lines that the message names; empty: the file as a whole.
+        self.lines = tuple(lines)
+
+
+class Problem(str):
+    """What is wrong with a pair, in words, and with which of its fields."""
+
+    __slots__ = ("field",)
+    #: The field by the file's own name for it, or None.
+    field: str | None
+
+    def __new__(cls, text: str, field: str | None = None) -> Self:
+        """Make the words remember their field."""
+        made = super().__new__(cls, text)
+        made.field = field
+        return made
 
 
 class BadLines:
@@ -20,6 +55,7 @@ class BadLines:
         self._name = name
         self._unit = unit
         self._shown: list[str] = []
+        self._lines: list[BadLine] = []
         self.count = 0
 
     def add(self, number: int | None, problems: Sequence[str]) -> None:
@@ -27,6 +63,7 @@ class BadLines:
         self.count += 1
         if len(self._shown) < SHOWN:
             self._shown.append(f"{self._place(number)}: {'; '.join(problems)}")
+            self._lines += [BadLine(number, self._unit, field_of(each), str(each)) for each in problems]
 
     def raise_if_any(self) -> None:
         """Raise `PairFileError` with all bad lines, if there were any."""
@@ -34,12 +71,17 @@ class BadLines:
             return
         more = self.count - len(self._shown)
         tail = [f"and {more:,} more bad {self._unit}{'' if more == 1 else 's'}"] if more else []
-        raise PairFileError("\n".join(self._shown + tail))
+        raise PairFileError("\n".join(self._shown + tail), self._lines)
 
     def _place(self, number: int | None) -> str:
         if number is None:
             return self._name
         return f"{self._name}:{number}" if self._unit == "line" else f"{self._name}: {self._unit} {number}"
+
+
+def field_of(problem: str) -> str | None:
+    """Give the field that a problem is about, or None."""
+    return problem.field if isinstance(problem, Problem) else None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Self
 
 from patchgrid.engine.types import Pair
 from patchgrid.pairs.digest import Digest
-from patchgrid.pairs.errors import BadLines, PairFileError, os_errors_named
+from patchgrid.pairs.errors import BadLines, PairFileError, Problem, os_errors_named
 from patchgrid.pairs.formats import find_format
 from patchgrid.pairs.ids import Ids
 from patchgrid.pairs.reading import Note, Row
@@ -141,8 +141,10 @@ class PairFile:
                 bad.add(place, outcome)
                 continue
             digest.add(outcome)
-            if problem := ids.add(row, place, outcome.id) or _add_spans(spans, outcome):
-                bad.add(place, [problem])
+            if problem := ids.add(row, place, outcome.id):
+                bad.add(place, [Problem(problem, "id")])
+            elif problem := _add_spans(spans, outcome):
+                bad.add(place, [Problem(problem, "spans")])
         bad.raise_if_any()
         if row < 0:
             raise PairFileError(f"{self.name}: has no pairs")

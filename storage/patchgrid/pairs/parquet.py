@@ -6,9 +6,9 @@ from typing import Any
 
 from patchgrid.engine.types import Pair
 from patchgrid.pairs import jsonio
-from patchgrid.pairs.errors import PairFileError
+from patchgrid.pairs.errors import PairFileError, Problem
 from patchgrid.pairs.reading import Note, Row
-from patchgrid.pairs.records import Fields, make_reader
+from patchgrid.pairs.records import Fields, column_problems, make_reader
 from patchgrid.pairs.wording import shown, unknown
 
 _BATCH = 512
@@ -48,10 +48,8 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _column_problems(names: list[str]) -> list[str]:
-    missing = [f"missing column {name!r}" for name in _FIELDS.required if name not in names]
-    twice = [f"column {shown(name)} is given twice" for name in sorted(set(names)) if names.count(name) > 1]
     strange = [name for name in names if name not in _FIELDS.ignored]
-    return missing + twice + unknown(strange, _FIELDS.named, "column")
+    return column_problems(names, _FIELDS.required, _FIELDS.named) + unknown(strange, _FIELDS.named, "column")
 
 
 def _records(batch: Any) -> Iterator[dict[str, object] | list[str]]:
@@ -70,7 +68,7 @@ def _pair(record: dict[str, object]) -> Pair | list[str]:
     try:
         return _read_record(record | {"spans": _spans(record.get("spans"))})
     except ValueError as error:
-        return [f"'spans' {error}"]
+        return [Problem(f"'spans' {error}", "spans")]
 
 
 def _spans(value: object) -> object:

@@ -1,11 +1,12 @@
 """One raw record (a JSON object, a row of cells) turned into a pair, or into what is wrong with it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from patchgrid.engine.names import REST
 from patchgrid.engine.types import Answer, Pair, TokenText
+from patchgrid.pairs.errors import Problem
 from patchgrid.pairs.wording import kind, shown, unknown
 
 #: Longest id, in characters.
@@ -69,13 +70,25 @@ def make_reader(fields: Fields) -> Callable[[Mapping[str, object]], Pair | list[
         name = None if id_field is None else _id(record.get(id_field), problems)
         spans = None if spans_field is None else _spans(record.get(spans_field), problems)
         if clean and clean == corrupted:
-            problems.append(f"{corrupted_field!r} is the same as {clean_field!r}")
+            problems.append(Problem(f"{corrupted_field!r} is the same as {clean_field!r}", corrupted_field))
         if not set(correct).isdisjoint(incorrect):
             shared = next(answer for answer in correct if answer in incorrect)
-            problems.append(f"{correct_field!r} equal to {incorrect_field!r}: both have {_named(shared)}")
+            both = f"{correct_field!r} equal to {incorrect_field!r}: both have {_named(shared)}"
+            problems.append(Problem(both, correct_field))
         return problems or Pair(clean, corrupted, correct, incorrect, name, spans)
 
     return read
+
+
+def column_problems(columns: Sequence[str], required: Iterable[str], named: Collection[str]) -> list[str]:
+    """Name the columns that a table lacks, and those it has twice."""
+    missing: list[str] = [
+        Problem(f"missing column {name!r}", name) for name in required if name not in columns
+    ]
+    twice = [name for name in sorted(set(columns)) if columns.count(name) > 1]
+    return missing + [
+        Problem(f"column {shown(name)} is given twice", name if name in named else None) for name in twice
+    ]
 
 
 def text_problem(value: str) -> str | None:
@@ -95,10 +108,10 @@ def text_problem(value: str) -> str | None:
 def _prompt(record: Mapping[str, object], field: str, problems: list[str]) -> str:
     value = record.get(field)
     if not isinstance(value, str):
-        problems.append(_absent_or(record, field, "must be text"))
+        problems.append(Problem(_absent_or(record, field, "must be text"), field))
         return ""
     if (problem := text_problem(value)) is not None:
-        problems.append(f"{field!r} {problem}")
+        problems.append(Problem(f"{field!r} {problem}", field))
         return ""
     return value
 
@@ -117,25 +130,26 @@ def _answers(
     value = record.get(field)
     if isinstance(value, str):
         if (problem := text_problem(value)) is not None:
-            problems.append(f"{field!r} {problem}")
+            problems.append(Problem(f"{field!r} {problem}", field))
         return (text_answer(value),)
     if isinstance(value, tuple):
         return value
     if value is None or isinstance(value, (bool, float)):
-        problems.append(_absent_or(record, field, "must be text, a token id or a list of these"))
+        rule = "must be text, a token id or a list of these"
+        problems.append(Problem(_absent_or(record, field, rule), field))
         return ()
     if value == []:
-        problems.append(f"{field!r} is empty")
+        problems.append(Problem(f"{field!r} is empty", field))
         return ()
     read = [_answer(item, text_answer) for item in (value if isinstance(value, list) else (value,))]
     answers = tuple(answer for answer, problem in read if problem is None)
     wrong = [problem for _, problem in read if problem is not None]
     if wrong:
-        problems.append(f"{field!r} {wrong[0]}")
+        problems.append(Problem(f"{field!r} {wrong[0]}", field))
         return ()
     if len(answers) > 1 and len(set(answers)) < len(answers):
         twice = next(answer for at, answer in enumerate(answers) if answer in answers[:at])
-        problems.append(f"{field!r} has {_named(twice)} twice")
+        problems.append(Problem(f"{field!r} has {_named(twice)} twice", field))
     return answers
 
 
@@ -165,14 +179,14 @@ def _id(value: object, problems: list[str]) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 10**ID_LIMIT else "9" * (ID_LIMIT + 1)
     if not isinstance(value, str):
-        problems.append(f"'id' must be text or a whole number, not {kind(value)}")
+        problems.append(Problem(f"'id' must be text or a whole number, not {kind(value)}", "id"))
         return None
     if (problem := text_problem(value)) is not None:
-        problems.append(f"'id' {problem}")
+        problems.append(Problem(f"'id' {problem}", "id"))
     elif len(value) > ID_LIMIT:
-        problems.append(f"'id' is longer than {ID_LIMIT} characters")
+        problems.append(Problem(f"'id' is longer than {ID_LIMIT} characters", "id"))
     elif not value.isprintable() and _CONTROL.search(value):
-        problems.append(f"'id' has a control character: {shown(value)}")
+        problems.append(Problem(f"'id' has a control character: {shown(value)}", "id"))
     return value
 
 
@@ -180,7 +194,8 @@ def _spans(value: object, problems: list[str]) -> dict[str, tuple[int, int]] | N
     if value is None:
         return None
     if not isinstance(value, dict):
-        problems.append(f"'spans' must be an object such as {{\"subject\": [2, 4]}}, not {kind(value)}")
+        rule = "'spans' must be an object such as {\"subject\": [2, 4]}"
+        problems.append(Problem(f"{rule}, not {kind(value)}", "spans"))
         return None
     spans: dict[str, tuple[int, int]] = {}
     for name, bounds in value.items():
@@ -188,7 +203,7 @@ def _spans(value: object, problems: list[str]) -> dict[str, tuple[int, int]] | N
         if problem is None:
             spans[name] = (bounds[0], bounds[1])
         else:
-            problems.append(problem)
+            problems.append(Problem(problem, "spans"))
     return spans or None
 
 

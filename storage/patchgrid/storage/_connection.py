@@ -16,6 +16,8 @@ from patchgrid.storage.errors import DatabaseMissing, DatabaseURLError, NotAData
 PAGE_SIZE = 16384
 #: Execution option that names the statement a transaction begins with, on SQLite.
 _BEGIN = "patchgrid_begin"
+#: Execution option that has a transaction begin at once or not at all, on SQLite.
+_AT_ONCE = "patchgrid_at_once"
 #: How long PostgreSQL's machine may say nothing at all: seconds on connecting and between statements,
 #: milliseconds on what was sent.
 _PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
@@ -90,19 +92,22 @@ def check_file(url: URL, *, create: bool) -> None:
         )
 
 
-def make_engine(url: URL, *, timeout: float) -> Engine:
-    """Make an engine whose connections wait `timeout` seconds for another's lock."""
+def make_engine(url: URL, *, timeout: float, connections: int | None = None) -> Engine:
+    """Make an engine whose connections, at most so many, wait `timeout` seconds for another's lock."""
+    pool: dict[str, Any] = {"pool_timeout": timeout}
+    if connections is not None:
+        pool |= {"pool_size": connections, "max_overflow": 0}
     if not is_sqlite(url):
         # Of a client that vanished the server would keep the locks for hours.
         settings = {"lock_timeout": round(timeout * 1000), "tcp_keepalives_idle": 30}
         settings |= {"tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
         arguments = {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}
-        engine = create_engine(url, connect_args=arguments | _PATIENCE)
+        engine = create_engine(url, connect_args=arguments | _PATIENCE, **pool)
         event.listen(engine, "checkin", _note_time)
         event.listen(engine, "checkout", _check_idle)
         event.listen(engine, "before_cursor_execute", _fetch_binary)
         return engine
-    engine = create_engine(url, connect_args={"timeout": timeout})
+    engine = create_engine(url, connect_args={"timeout": timeout}, **pool)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -115,6 +120,11 @@ def for_writing(engine: Engine) -> Engine:
     # A transaction that reads first and writes later fails at once, whatever the timeout, when another has
     # written in between: so it takes the lock before it reads.
     return engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+
+
+def without_waiting(engine: Engine) -> Engine:
+    """Give the same engine with transactions that fail at once where another's holds SQLite's one lock."""
+    return engine.execution_options(**{_AT_ONCE: True})
 
 
 def for_reading(engine: Engine) -> Engine:
@@ -157,7 +167,16 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options: Any = connection.get_execution_options()
-    connection.exec_driver_sql(options.get(_BEGIN, "BEGIN"))
+    begin = options.get(_BEGIN, "BEGIN")
+    if not options.get(_AT_ONCE):
+        connection.exec_driver_sql(begin)
+        return
+    patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        connection.exec_driver_sql(begin)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience}")
 
 
 def _note_time(_: object, record: ConnectionPoolEntry) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from patchgrid.storage import errors
 from patchgrid.storage.errors import StorageError
@@ -85,6 +86,10 @@ def translated(label: str) -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+    except NoConnectionError as error:
+        raise errors.DatabaseUnavailable(
+            f"database {label}: all connections of this process are in use: try again later"
+        ) from error
 
 
 def translate(error: Exception, label: str) -> StorageError | None:

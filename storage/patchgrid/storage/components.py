@@ -111,6 +111,7 @@ def top(
     by: str = "estimate",
     *,
     sites: Sequence[str] | None = None,
+    kind: str | None = None,
     population: bool = False,
     method: str | None = None,
 ) -> list[ComponentRow]:
@@ -121,7 +122,7 @@ def top(
     check_name("order", by, ORDERS)
     rows: list[ComponentRow] = []
     sizes: list[float] = []
-    for part in _by_site(session, job, sites, None, method, population=population):
+    for part in _by_site(session, job, sites, kind, method, population=population):
         order, size = part.order(), part.size(by)
         largest = order[np.argsort(-size[order], kind="stable")[:k]]
         rows += part.rows(largest)

@@ -21,19 +21,24 @@ class Database:
         self.label = label
         self.engine = engine
         self._writing = _connection.for_writing(engine)
+        self._writing_at_once = _connection.without_waiting(self._writing)
         self._reading = _connection.for_reading(engine)
 
     @classmethod
-    def open(cls, url: str, create: bool = True, *, timeout: float = 30) -> Self:
+    def open(
+        cls, url: str, create: bool = True, *, timeout: float = 30, connections: int | None = None
+    ) -> Self:
         """Open `sqlite:///file.db` or `postgresql+psycopg://…`, making a new or empty one ready if `create`.
 
-        `timeout` is how many seconds to wait for another process's lock. Raises `StorageError`s: a wrong URL,
-        a missing folder, another version's database, another program's file, a lock that is not let go.
+        `timeout` is how many seconds to wait for another process's lock, and, where threads have at most so
+        many `connections` at a time (None: as SQLAlchemy has it), for one of these. Raises `StorageError`s: a
+        wrong URL, a missing folder, another version's database, another program's file, a lock that is not
+        let go.
         """
         parsed = _connection.read_url(url)
         if _connection.is_sqlite(parsed):
             _connection.check_file(parsed, create=create)
-        engine = _connection.make_engine(parsed, timeout=timeout)
+        engine = _connection.make_engine(parsed, timeout=timeout, connections=connections)
         label = _connection.label(parsed)
         try:
             with translated(label):
@@ -50,9 +55,13 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """Give a session for one transaction: committed at the end, rolled back on any error."""
-        with translated(self.label), Session(self._writing) as session, session.begin():
+    def write(self, *, wait: bool = True) -> Iterator[Session]:
+        """Give a session for one transaction: committed at the end, rolled back on any error.
+
+        `DatabaseLocked` at once, not after the timeout, where SQLite would have to `wait` for another writer.
+        """
+        engine = self._writing if wait else self._writing_at_once
+        with translated(self.label), Session(engine) as session, session.begin():
             yield session
 
     def close(self) -> None:

@@ -54,6 +54,26 @@ class KeyTaken(StorageError):
     """The key belongs to a job of other pairs or settings."""
 
 
+class IdempotencyKeyReused(StorageError):
+    """The client gave this idempotency key to a submit of other pairs or settings."""
+
+
+class TooManyOpenJobs(StorageError):
+    """Whoever submits has as many jobs that are not ended as may be."""
+
+
+class TokenRefused(StorageError):
+    """A token cannot be made so: its name, scopes or days will not do."""
+
+
+class TokenNameTaken(StorageError):
+    """Another token that is not revoked has this name."""
+
+
+class TokenNotFound(StorageError):
+    """No token goes by this name or id."""
+
+
 class JobFinished(StorageError):
     """The job is done, failed or cancelled: it can be paused, resumed or cancelled no more."""
 
@@ -76,3 +96,7 @@ class NothingKept(StorageError):
 
 class QueryError(StorageError):
     """A SQL statement that is wrong, writes, or ran past its time limit."""
+
+
+class SearchRefused(StorageError):
+    """A text that is too long to look for."""

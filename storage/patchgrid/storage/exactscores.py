@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Row, Select, and_, select
 
 from patchgrid.storage.tables import exact, method_score
 
@@ -21,3 +21,19 @@ def with_scores(further: str | None) -> Select[Any]:
         method_score.c.method == further,
     )
     return select(exact, method_score.c.score.label("by_method")).join(method_score, same)
+
+
+def cell_fields(row: Row[Any], name: int | str) -> dict[str, Any]:
+    """Give what is told of a cell: a row of `with_scores`, with its pair's name."""
+    return {
+        "pair": name,
+        "site": row.site,
+        "layer": row.layer,
+        "head": row.head,
+        "neuron": row.neuron,
+        "position": row.position if row.span is None else row.span,
+        "score": row.by_method,
+        "effect": row.effect,
+        "inclusion": row.inclusion,
+        "edge": row.edge,
+    }

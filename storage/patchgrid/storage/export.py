@@ -12,7 +12,7 @@ from patchgrid.storage import tables
 from patchgrid.storage._rows import TOP_WIDE as TOP_WIDE
 from patchgrid.storage.components import ComponentRow, components
 from patchgrid.storage.errors import NothingKept
-from patchgrid.storage.exactscores import with_scores
+from patchgrid.storage.exactscores import cell_fields, with_scores
 from patchgrid.storage.jobs import JobRecord, pair_name
 from patchgrid.storage.scorerows import chunk_ranges, inside_of, pair_names, pair_scores
 
@@ -104,15 +104,4 @@ def _exact(session: Session, job: JobRecord, method: str) -> Iterator[dict[str, 
         names = pair_names(session, job, first, last)
         inside = inside_of(table, job, first, last)
         for row in session.execute(cells.where(inside).order_by(table.c.pair_index, table.c.cell)):
-            yield {
-                "pair": names[row.pair_index],
-                "site": row.site,
-                "layer": row.layer,
-                "head": row.head,
-                "neuron": row.neuron,
-                "position": row.position if row.span is None else row.span,
-                "score": row.by_method,
-                "effect": row.effect,
-                "inclusion": row.inclusion,
-                "edge": row.edge,
-            }
+            yield cell_fields(row, names[row.pair_index])

@@ -153,18 +153,18 @@ def submit(
         "created_at": now(),
     }
     is_new = insert_new(session, table, row)
-    record = find_by_key(session, key)
-    assert record is not None, "a job that was just written cannot be read"
+    job = find_by_key(session, key)
+    assert job is not None, "a job that was just written cannot be read"
     if is_new:
-        _insert_pairs(session, record, pairs)
-        _insert_chunks(session, record)
-    return record
+        _insert_pairs(session, job, pairs)
+        _insert_chunks(session, job)
+    return job
 
 
 def find_by_key(session: Session, key: str) -> JobRecord | None:
     """Give the job of this key, or None."""
     row = session.execute(select(table).where(table.c.key == key)).mappings().first()
-    return None if row is None else _record(row)
+    return None if row is None else record(row)
 
 
 def get(session: Session, job: int | str) -> JobRecord:
@@ -176,7 +176,7 @@ def get(session: Session, job: int | str) -> JobRecord:
         by_id = select(table).where(table.c.id == min(int(job), _LARGEST))
         row = session.execute(by_id).mappings().first()
         if row is not None:
-            return _record(row)
+            return record(row)
     by_name = select(table).where(table.c.name == str(job)).order_by(table.c.id)
     rows = session.execute(by_name).mappings().all()
     if not rows:
@@ -184,12 +184,12 @@ def get(session: Session, job: int | str) -> JobRecord:
     if len(rows) > 1:
         ids = ", ".join(str(row["id"]) for row in rows)
         raise JobNotFound(f"{len(rows)} jobs are named {job!r}: give an id ({ids})")
-    return _record(rows[0])
+    return record(rows[0])
 
 
 def list_jobs(session: Session) -> list[JobRecord]:
     """Give all jobs, the oldest first."""
-    return [_record(row) for row in session.execute(select(table).order_by(table.c.id)).mappings()]
+    return [record(row) for row in session.execute(select(table).order_by(table.c.id)).mappings()]
 
 
 def progress(session: Session, job_id: int) -> Progress:
@@ -200,12 +200,13 @@ def progress(session: Session, job_id: int) -> Progress:
 
 def errors(session: Session, job_id: int) -> list[tuple[int | str, str]]:
     """Give the failed pairs, by name (the given id, else the row number) in order, each with its reason."""
-    pair, outcome = tables.pair, tables.outcome
+    pair, outcome, key = tables.pair, tables.outcome, tables.failed_pair
     failed = (
-        select(outcome.c.pair_index, pair.c.name, outcome.c.error)
-        .join(pair, (pair.c.job_id == outcome.c.job_id) & (pair.c.pair_index == outcome.c.pair_index))
-        .where(outcome.c.job_id == job_id, outcome.c.state == "failed")
-        .order_by(outcome.c.pair_index)
+        select(key.c.pair_index, pair.c.name, outcome.c.error)
+        .join_from(key, pair, (pair.c.job_id == key.c.job_id) & (pair.c.pair_index == key.c.pair_index))
+        .join(outcome, (outcome.c.job_id == key.c.job_id) & (outcome.c.pair_index == key.c.pair_index))
+        .where(key.c.job_id == job_id, tables.HAS_FAILED)
+        .order_by(key.c.pair_index)
     )
     return [(pair_name(row.pair_index, row.name), row.error or "") for row in session.execute(failed)]
 
@@ -264,7 +265,7 @@ def delete(session: Session, job_id: int) -> None:
     for each in (
         *(tables.top_component, tables.method_score, tables.exact, tables.outcome),
         *(tables.total, tables.scores, tables.sums, tables.cost, tables.pilot, tables.mean),
-        *(tables.chunk, tables.pair),
+        *(tables.idempotency, tables.submission, tables.chunk, tables.pair),
     ):
         session.execute(each.delete().where(each.c.job_id == job_id))
     at_it = tables.worker.c.job_id == job_id
@@ -304,5 +305,6 @@ def _insert_chunks(session: Session, job: JobRecord) -> None:
     session.execute(tables.chunk.insert(), rows)
 
 
-def _record(row: RowMapping) -> JobRecord:
+def record(row: RowMapping) -> JobRecord:
+    """Read a row of the table."""
     return JobRecord(**{**row, "spec": JobSpec.from_dict(row["spec"]), "spans": tuple(row["spans"])})

@@ -13,6 +13,7 @@ from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import SITES
 from patchgrid.engine.types import Pair, short_name
 from patchgrid.storage import tables
+from patchgrid.storage._search import storable
 from patchgrid.storage.blobs import unpack
 from patchgrid.storage.errors import PairNotFound
 from patchgrid.storage.exactscores import with_scores
@@ -20,6 +21,9 @@ from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.jobs import JobRecord, pair_name
 from patchgrid.storage.provenance import job_graph
 from patchgrid.storage.writing import ExactCell
+
+#: Most digits of a row's number.
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,20 @@ class PairView:
 
 def pair(session: Session, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
     """Give one pair by its id, else by its row number; `PairNotFound` if the job has none such."""
+    return _view(session, job, find_row(session, job, name), method)
+
+
+def pair_at(session: Session, job: JobRecord, index: int, method: str | None = None) -> PairView:
+    """Give the pair of a row, whatever ids there are; `PairNotFound` if the job has fewer rows."""
+    row = session.execute(_of_pair(tables.pair, job, index)).first()
+    if row is None:
+        raise PairNotFound(f"job {job.id} has no row {index}: rows go from 0 to {job.pairs - 1}")
+    return _view(session, job, row, method)
+
+
+def _view(session: Session, job: JobRecord, row: Row[Any], method: str | None) -> PairView:
     chosen = job.method(method)
     first = chosen == job.method()
-    row = _find(session, job, name)
     index = row.pair_index
     done = session.execute(_of_pair(tables.outcome, job, index)).first()
     return PairView(
@@ -113,16 +128,13 @@ def pair(session: Session, job: JobRecord, name: int | str, method: str | None =
     )
 
 
-def _find(session: Session, job: JobRecord, name: int | str) -> Row[Any]:
-    table = tables.pair
+def find_row(session: Session, job: JobRecord, name: int | str) -> Row[Any]:
+    """Give a pair as it is stored, by its id, else by its row number; `PairNotFound` if there is none."""
+    table, given = tables.pair, str(name)
     of_job = select(table).where(table.c.job_id == job.id)
-    row = session.execute(of_job.where(table.c.name == str(name))).first()
-    if (
-        row is None
-        and (isinstance(name, int) or (name.isascii() and name.isdigit()))
-        and int(name) < job.pairs
-    ):
-        row = session.execute(of_job.where(table.c.pair_index == int(name))).first()
+    row = session.execute(of_job.where(table.c.name == given)).first() if storable(given) else None
+    if row is None and given.isascii() and given.isdigit() and len(given) <= _DIGITS:
+        row = session.execute(of_job.where(table.c.pair_index == int(given))).first()
     if row is None:
         raise PairNotFound(
             f"job {job.id} has no pair {name!r}: give an id from its file, or a row from 0 to {job.pairs - 1}"

@@ -21,16 +21,31 @@ Row = Mapping[str, Any]
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode
 
 
+def in_parts(
+    form: str, fields: Sequence[str], rows: Iterable[Row], *, text_positions: bool = False
+) -> Iterator[bytes]:
+    """Give a file of the rows part by part; `text_positions`: positions are names of spans."""
+    if form == "parquet":
+        return _parquet_parts(fields, rows, text_positions)
+    lines = _json_lines if form == "jsonl" else _csv_lines
+    return (text.encode() for text in lines(fields, rows))
+
+
+def check_format(form: str) -> None:
+    """Refuse a format that needs a package which is not installed."""
+    if form == "parquet" and not is_installed("pyarrow"):
+        raise MissingExtraError(
+            "Parquet needs pyarrow, which is not installed: pip install 'patchgrid[parquet]'"
+        )
+
+
 def write_rows(
     file: BinaryIO, form: str, fields: Sequence[str], rows: Iterable[Row], *, text_positions: bool = False
 ) -> int:
     """Write the rows and give their number; `text_positions`: positions are names of spans."""
     counter = _Counter(rows)
-    if form == "parquet":
-        _write_parquet(file, fields, counter, text_positions)
-    else:
-        lines = _json_lines if form == "jsonl" else _csv_lines
-        file.writelines(text.encode() for text in lines(fields, counter))
+    check_format(form)
+    file.writelines(in_parts(form, fields, counter, text_positions=text_positions))
     return counter.count
 
 
@@ -92,17 +107,14 @@ def _csv_cell(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _write_parquet(file: BinaryIO, fields: Sequence[str], rows: Iterable[Row], text_positions: bool) -> None:
-    if not is_installed("pyarrow"):
-        raise MissingExtraError(
-            "Parquet needs pyarrow, which is not installed: pip install 'patchgrid[parquet]'"
-        )
+def _parquet_parts(fields: Sequence[str], rows: Iterable[Row], text_positions: bool) -> Iterator[bytes]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pa.schema([(field, _arrow_type(field, text_positions)) for field in fields])
     convert = {field: _as_text for field in fields if schema.field(field).type == pa.string()}
-    with pq.ParquetWriter(file, schema) as writer:
+    sink = io.BytesIO()
+    with pq.ParquetWriter(_Forward(sink), schema) as writer:
         for batch in _batches(rows):
             columns = [_column(batch, field, convert.get(field)) for field in fields]
             arrays = [
@@ -110,6 +122,33 @@ def _write_parquet(file: BinaryIO, fields: Sequence[str], rows: Iterable[Row], t
                 for column, field in zip(columns, fields, strict=True)
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            yield _drained(sink)
+    yield _drained(sink)
+
+
+class _Forward(io.RawIOBase):
+    """A file that only goes forward: what was written can be taken out behind the writer's back."""
+
+    def __init__(self, sink: io.BytesIO) -> None:
+        self._sink, self._at = sink, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        size = self._sink.write(data)
+        self._at += size
+        return size
+
+
+def _drained(sink: io.BytesIO) -> bytes:
+    data = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return data
 
 
 def _column(batch: Sequence[Row], field: str, convert: Callable[[Any], Any] | None) -> list[Any]:

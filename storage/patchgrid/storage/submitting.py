@@ -10,11 +10,14 @@ from sqlalchemy.orm import Session
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.pairs.digest import Digest
-from patchgrid.storage import jobs, tables
+from patchgrid.storage import jobs, ownership, tables
 from patchgrid.storage.database import Database
 from patchgrid.storage.errors import KeyTaken
 from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.ownership import Submitter as Submitter
+from patchgrid.storage.ownership import owner as owner
+from patchgrid.storage.ownership import submitters as submitters
 
 #: Pairs read from the database at a time.
 _BATCH = 2000
@@ -40,34 +43,56 @@ class Order:
 
 
 def store(
-    database: Database, order: Order, *, pairs: Callable[[], Iterable[Pair]] | None = None
+    database: Database,
+    order: Order,
+    *,
+    pairs: Callable[[], Iterable[Pair]] | None = None,
+    by: Submitter | None = None,
 ) -> tuple[JobRecord, bool]:
     """Store a job in one transaction, or find it; tell whether it is new.
 
     `pairs` gives the file's pairs where someone wants to see them pass. `KeyTaken` if the user's own key is
-    another job's.
+    another job's. With `by`, a new job is theirs; `TooManyOpenJobs` if they may have no more,
+    `IdempotencyKeyReused` if they gave their key to another job. A job that is there already is no new one.
     """
     with database.read() as session:
+        if by is not None:
+            ownership.check_key(session, by, order.key)
         known = jobs.find_by_key(session, order.key)
     taken = _Taken(pairs or (lambda: order.file))
     if known is None:
         with database.write() as session:
-            known = jobs.submit(
-                session,
-                order.spec,
-                taken,
-                key=order.key,
-                count=order.summary.count,
-                spans=order.summary.spans,
-                name=order.name,
-                chunk_size=order.chunk_size,
-                priority=order.priority,
-            )
+            known = _submit(session, order, taken, by)
     if taken.begun:
         return known, True
     with database.read() as session:
         _check_same(session, order, known)
+        noted = by is None or ownership.is_noted(session, by)
+    if by is not None and not noted:
+        with database.write() as session:
+            ownership.note_key(session, by, known)
     return known, False
+
+
+def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | None) -> JobRecord:
+    """Write the job with whose it is, unless another process has written it meanwhile."""
+    if by is not None:
+        # Before a million pairs are written in vain. What counts is asked again behind them.
+        ownership.check_open(session, by, order.key)
+    job = jobs.submit(
+        session,
+        order.spec,
+        taken,
+        key=order.key,
+        count=order.summary.count,
+        spans=order.summary.spans,
+        name=order.name,
+        chunk_size=order.chunk_size,
+        priority=order.priority,
+    )
+    if by is not None and taken.begun:
+        ownership.note_owner(session, by, job)
+    return job
 
 
 class _Taken:

@@ -19,6 +19,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
+    text,
 )
 
 metadata = MetaData(
@@ -161,6 +163,19 @@ outcome = Table(
     Column("corrupted_metric", Double),
     sqlite_with_rowid=False,
 )
+_FAILED = text("state = 'failed'")
+Index(
+    "ix_outcome_failed",
+    outcome.c.job_id,
+    outcome.c.state,
+    outcome.c.pair_index,
+    sqlite_where=_FAILED,
+    postgresql_where=_FAILED,
+)
+#: The failed pairs' keys, with the condition of that index word for word, or no database would use it. The
+#: rest of a row is in `outcome`: asked for it here, SQLite would read all pairs of the job.
+failed_pair = outcome.alias("failed_pair")
+HAS_FAILED = failed_pair.c.state == literal_column("'failed'")
 
 #: One blob a chunk, site, kind and method: the sums over the chunk's pairs.
 sums = Table(
@@ -309,3 +324,45 @@ load_failure = Table(
     Column("attempts", Integer, nullable=False),
     Index("ix_load_failure_model", "model"),
 )
+
+#: Who may use the HTTP service. `hash`: SHA-256 of the secret part of the token, in hexadecimal digits. A
+#: token is revoked, never deleted: jobs remember whose they are. Of a name's tokens one is not revoked.
+token = Table(
+    "token",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("scopes", _Json, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("used_at", Double),
+    sqlite_autoincrement=True,
+)
+_IN_USE = text("revoked_at IS NULL")
+Index("uq_token_name", token.c.name, unique=True, sqlite_where=_IN_USE, postgresql_where=_IN_USE)
+
+#: Whose a job is that came through the HTTP service; a NULL token: it was open to everybody.
+submission = Table(
+    "submission",
+    metadata,
+    _job_id(primary_key=True),
+    Column("token_id", ForeignKey("token.id"), index=True),
+)
+
+#: What a client called a submit, so that repeating it does nothing: the job that it gave. `hash`: SHA-256 of
+#: the client's key, which may be of any length.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("token_id", ForeignKey("token.id")),
+    _job_id(),
+    Index("ix_idempotency_job_id", "job_id"),
+)
+Index("uq_idempotency_token", idempotency.c.token_id, idempotency.c.hash, unique=True)
+# No NULL is like another to a unique index.
+_OPEN = text("token_id IS NULL")
+Index("uq_idempotency_open", idempotency.c.hash, unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN)

@@ -1,0 +1,116 @@
+"""Who asks, and what for: tokens, scopes, and the open server on loopback."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.orm import Session
+
+from patchgrid.api.problems import Problem
+from patchgrid.api.service import Service
+from patchgrid.storage import submitting, tokens
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.tokens import SCOPES
+
+#: The cookie that the page signs in with.
+COOKIE = "patchgrid_token"
+#: What this machine itself is called.
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+_bearer = HTTPBearer(auto_error=False, description="A token, as `patchgrid token create` makes it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request."""
+
+    #: The token's id, or None: nobody that is known.
+    token_id: int | None
+    name: str | None
+    #: What is allowed: scopes, each with those that it includes.
+    scopes: tuple[str, ...]
+    #: Whether the server is open: there are no tokens, and it is reached from its machine alone.
+    open: bool = False
+
+
+def service_of(request: Request) -> Service:
+    """Give what the requests of this server share."""
+    service: Service = request.app.state.service
+    return service
+
+
+Shared = Annotated[Service, Depends(service_of)]
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+
+
+def find_caller(request: Request, service: Shared, credentials: _Credentials) -> Caller:
+    """Tell who sent a request; `Problem` 401 for a token that is not known."""
+    text = credentials.credentials if credentials is not None else request.cookies.get(COOKIE)
+    address = request.client.host if request.client is not None else ""
+    with service.database.read() as session:
+        if text is None:
+            found = _without_token(request, session, service)
+            service.rate.take(address)
+            return found
+        token = tokens.find(session, text)
+    if token is None:
+        service.rate.take(address)
+        raise _unknown("this token is not known, was revoked, or has expired")
+    service.rate.take(f"token {token.id}")
+    service.note_used(token.id)
+    allowed = tuple(scope for scope in SCOPES if token.allows(scope))
+    return Caller(token.id, token.name, allowed)
+
+
+def needs(scope: str) -> Callable[..., Caller]:
+    """Give the dependency of what only tokens with a scope may do."""
+
+    def check(caller: Annotated[Caller, Depends(find_caller)]) -> Caller:
+        if scope in caller.scopes:
+            return caller
+        if caller.token_id is None:
+            raise _unknown("a token is needed: send it as `Authorization: Bearer TOKEN`")
+        raise Problem(403, "scope-missing", f"the token {caller.name!r} lacks the scope {scope!r}")
+
+    check.__name__ = f"needs_{scope}"
+    return check
+
+
+def check_own(session: Session, caller: Caller, job: JobRecord) -> None:
+    """Refuse to let anyone but its owner and admins steer a job."""
+    if "admin" in caller.scopes or submitting.owner(session, job.id) == caller.token_id is not None:
+        return
+    raise Problem(403, "not-yours", f"job {job.id} was submitted by another: that needs the scope 'admin'")
+
+
+def _without_token(request: Request, session: Session, service: Service) -> Caller:
+    no_tokens = service.settings.may_be_open and not tokens.any_valid(session)
+    is_open = no_tokens and _is_local(request)
+    if no_tokens and not is_open:
+        raise _unknown("without tokens this server answers to localhost alone, by that name: make a token")
+    return Caller(None, None, SCOPES if is_open else (), is_open)
+
+
+def _is_local(request: Request) -> bool:
+    """Tell whether a request is for this machine by its own name.
+
+    Another name was made to point here by another site (DNS rebinding), or a proxy passes on what comes from
+    elsewhere.
+    """
+    passed_on = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host"))
+    try:
+        name = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:
+        return False
+    return name in _OWN_NAMES and not passed_on
+
+
+def _unknown(detail: str) -> Problem:
+    return Problem(401, "token-needed", detail, headers={"WWW-Authenticate": 'Bearer realm="patchgrid"'})
+
+
+Reader = Annotated[Caller, Depends(needs("read"))]
+Submitter = Annotated[Caller, Depends(needs("submit"))]
+Admin = Annotated[Caller, Depends(needs("admin"))]

@@ -1,0 +1,65 @@
+"""How much at a time: requests of one caller, and costly things altogether."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from patchgrid.api.problems import Problem, too_busy
+
+#: Seconds over which a caller may save up requests.
+_BURST = 3.0
+#: Callers that are remembered.
+_CALLERS = 10_000
+
+
+class Rate:
+    """Requests of each caller, by a bucket that fills with time (token bucket)."""
+
+    def __init__(self, per_second: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._rate = per_second
+        self._size = max(1.0, per_second * _BURST)
+        self._now = now
+        self._lock = threading.Lock()
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, caller: str) -> None:
+        """Count a request; `Problem` 429 for one too many, with the time to wait."""
+        now = self._now()
+        with self._lock:
+            left, before = self._left.pop(caller, (self._size, now))
+            left = min(self._size, left + (now - before) * self._rate)
+            self._left[caller] = (left - 1 if left >= 1 else left, now)
+            if len(self._left) > _CALLERS:
+                self._left.popitem(last=False)
+        if left < 1:
+            wait = max(1, round((1 - left) / self._rate))
+            detail = f"more than {self._rate:g} requests a second: try again in {wait} s"
+            raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})
+
+
+class Slots:
+    """Room for so many things of a kind at a time."""
+
+    def __init__(self, count: int, what: str) -> None:
+        self._free = threading.BoundedSemaphore(count)
+        self._words = f"the server has {count} {what} in hand, no more at a time: try again soon"
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a place; `Problem` 503 if there is none."""
+        self.take()
+        try:
+            yield
+        finally:
+            self.give_back()
+
+    def take(self) -> None:
+        """Take a place; `Problem` 503 if there is none."""
+        if not self._free.acquire(blocking=False):
+            raise too_busy(self._words)
+
+    def give_back(self) -> None:
+        """Leave the place."""
+        self._free.release()

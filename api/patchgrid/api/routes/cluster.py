@@ -1,0 +1,83 @@
+"""Workers, queue and models; whether the server is well; figures for Prometheus; what a client may do."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy import text
+
+from patchgrid.api.access import Caller, Reader, Shared, find_caller
+from patchgrid.api.asking import Form, as_json, listed, refusals, respond
+from patchgrid.api.schemas import Access, Health, Models, Queue, Workers
+from patchgrid.storage import metrics, workers
+from patchgrid.storage.plain import plain
+
+router = APIRouter(tags=["cluster"])
+
+
+@router.get("/v1/workers", response_model=Workers, responses=refusals())
+def list_workers(request: Request, service: Shared, _: Reader, form: Form = "json") -> Response:
+    """List the workers of the last day."""
+    with service.database.read() as session:
+        found = workers.list_workers(session)
+    return respond(request, listed(form, plain(found), {}, "workers"))
+
+
+@router.get("/v1/queue", response_model=Queue, responses=refusals())
+def list_queue(request: Request, service: Shared, _: Reader, form: Form = "json") -> Response:
+    """List what waits, by model."""
+    with service.database.read() as session:
+        found = metrics.queues(session)
+    return respond(request, listed(form, plain(found), {}, "queue"))
+
+
+@router.get("/v1/models", response_model=Models, responses=refusals())
+def list_models(request: Request, service: Shared, _: Reader) -> Response:
+    """List the models that may be asked for."""
+    items = [
+        {"model": each.model, "revision": each.revision, "serving": serving}
+        for each, serving in service.models().items()
+    ]
+    return respond(request, as_json({"items": items}))
+
+
+@router.get("/v1/access", response_model=Access, responses=refusals())
+def show_access(
+    request: Request, service: Shared, caller: Annotated[Caller, Depends(find_caller)]
+) -> Response:
+    """Tell what this client may do; without a token, too."""
+    limits = service.settings
+    document = {
+        "open": caller.open,
+        "token": caller.name,
+        "scopes": caller.scopes,
+        "version": version("patchgrid"),
+        "limits": {
+            "upload_bytes": limits.upload_bytes,
+            "pairs": limits.pairs,
+            "open_jobs": limits.open_jobs,
+            "requests_per_second": limits.requests_per_second,
+        },
+    }
+    return respond(request, as_json(document))
+
+
+@router.get("/healthz", response_model=Health, responses={503: refusals()[503]})
+def health(service: Shared) -> dict[str, str]:
+    """Tell whether the server and its database answer."""
+    with service.database.read() as session:
+        session.execute(text("SELECT 1"))
+        kind = session.get_bind().dialect.name
+    return {"status": "ok", "database": kind, "version": version("patchgrid")}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "Prometheus' text", "content": {"text/plain": {}}}, **refusals()},
+)
+def prometheus(service: Shared, _: Reader) -> Response:
+    """Give figures for operators in Prometheus' text format."""
+    with service.database.read() as session:
+        found = metrics.prometheus_text(session)
+    return Response(found, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,52 @@
+"""Exports: all rows of a kind, streamed."""
+
+from contextlib import ExitStack
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from patchgrid.api.access import Reader, Shared
+from patchgrid.api.asking import JobName, find_job, refusals
+from patchgrid.api.held import HeldStream
+from patchgrid.api.routes.results import Method
+from patchgrid.storage.export import export_rows, fields_of
+from patchgrid.storage.rowfiles import check_format, in_parts
+
+router = APIRouter(tags=["results"])
+
+_TYPES = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+@router.get(
+    "/v1/jobs/{job}/export",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "The rows", "content": {kind: {} for kind in _TYPES.values()}},
+        **refusals(404, 501),
+    },
+)
+def export(
+    service: Shared,
+    _: Reader,
+    job: JobName,
+    what: Literal["scores", "exact", "components", "pairs"] = "components",
+    form: Annotated[Literal["jsonl", "csv", "parquet"], Query(alias="format")] = "jsonl",
+    method: Method = None,
+) -> StreamingResponse:
+    """Give all rows of a kind, in an order that depends on nothing but the job, as a file."""
+    check_format(form)
+    with ExitStack() as stack:
+        stack.enter_context(service.exports.one())
+        session = stack.enter_context(service.database.read())
+        record = find_job(session, job)
+        rows = export_rows(session, record, what, method)
+        parts = in_parts(form, fields_of(record, what), rows, text_positions=bool(record.spans))
+        name = f"job-{record.id}-{what}.{form}"
+        held = stack.pop_all()
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return HeldStream(parts, held.close, media_type=_TYPES[form], headers=headers)

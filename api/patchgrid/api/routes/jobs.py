@@ -1,0 +1,128 @@
+"""Jobs: the list, one in full, and steering it."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
+
+from patchgrid.api import cursors
+from patchgrid.api.access import Admin, Caller, Reader, Shared, Submitter, check_own
+from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, find_job, listed, refusals, respond
+from patchgrid.api.schemas import Job, JobInFull, Jobs, Retried, State, Word
+from patchgrid.api.service import Service
+from patchgrid.storage import control, joblist, jobs, provenance, submitting
+from patchgrid.storage.chunknotes import troubles
+from patchgrid.storage.documents import job_json
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.pairnotes import warnings_by_kind
+from patchgrid.storage.plain import plain
+from patchgrid.storage.standing import look
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.get("/v1/jobs", response_model=Jobs, responses=refusals())
+def list_jobs(
+    request: Request,
+    service: Shared,
+    _: Reader,
+    state: State | None = None,
+    model: Word | None = None,
+    search: Annotated[Word | None, Query(description="In id, name and model")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+    form: Form = "json",
+) -> Response:
+    """List the jobs, the newest first."""
+    place = cursors.read(cursor, 1)
+    before = None if place is None else place[0]
+    with service.database.read() as session:
+        found = joblist.page(session, before=before, limit=limit + 1, state=state, model=model, search=search)
+        shown = found[:limit]
+        owners = submitting.submitters(session, [record.id for record, _ in shown])
+    items = [
+        job_json(record, progress) | {"submitted_by": owners.get(record.id)} for record, progress in shown
+    ]
+    more = (shown[-1][0].id,) if len(found) > limit else None
+    return respond(request, listed(form, items, {"next": cursors.write(more)}, "jobs"))
+
+
+@router.get("/v1/jobs/{job}", response_model=JobInFull, responses=refusals(404))
+def show_job(request: Request, service: Shared, _: Reader, job: JobName) -> Response:
+    """Show what a job measures, how far it is, who works on it, what made it."""
+    return ask(service, request, job, lambda session, record: as_json(_in_full(session, record)))
+
+
+@router.delete("/v1/jobs/{job}", status_code=204, responses=refusals(404))
+def delete_job(service: Shared, _: Admin, job: JobName) -> Response:
+    """Delete a job with its pairs and all its results."""
+    with service.database.write() as session:
+        jobs.delete(session, find_job(session, job).id)
+    return Response(status_code=204)
+
+
+@router.post("/v1/jobs/{job}/cancel", response_model=Job, responses=refusals(404, 409))
+def cancel_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
+    """Cancel a job: nothing more of it is measured, what was measured stays."""
+    return _change(service, caller, job, control.cancel)
+
+
+@router.post("/v1/jobs/{job}/pause", response_model=Job, responses=refusals(404, 409))
+def pause_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
+    """Pause a job: chunks that workers have now are finished, no others are begun."""
+    return _change(service, caller, job, control.pause)
+
+
+@router.post("/v1/jobs/{job}/resume", response_model=Job, responses=refusals(404, 409))
+def resume_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
+    """Let a paused job go on."""
+    document = _change(service, caller, job, control.unpause)
+    service.ring(document["job"])
+    return document
+
+
+@router.post("/v1/jobs/{job}/retry", response_model=Retried, responses=refusals(404, 409))
+def retry_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
+    """Try again what was given up or cancelled; pairs that failed by themselves stay as they are."""
+    again = 0
+
+    def reopen(session: Session, job_id: int) -> None:
+        nonlocal again
+        again = jobs.reopen(session, job_id)
+
+    document = _change(service, caller, job, reopen)
+    service.ring(document["job"])
+    return document | {"chunks_again": again}
+
+
+def _change(
+    service: Service, caller: Caller, name: str, change: Callable[[Session, int], None]
+) -> dict[str, Any]:
+    """Change a job that is the caller's; give it as it is then."""
+    with service.database.write() as session:
+        record = find_job(session, name)
+        check_own(session, caller, record)
+        change(session, record.id)
+        return job_document(session, jobs.get(session, record.id))
+
+
+def job_document(session: Session, record: JobRecord) -> dict[str, Any]:
+    """Give a job as it is listed."""
+    owner = submitting.submitters(session, [record.id]).get(record.id)
+    return job_json(record, jobs.progress(session, record.id)) | {"submitted_by": owner}
+
+
+def _in_full(session: Session, record: JobRecord) -> dict[str, Any]:
+    now = look(session, record.id)
+    return {
+        **job_document(session, record),
+        "provenance": plain(provenance.provenances(session, record.id)),
+        "warnings": [
+            {"warning": text, "pairs": count} for text, count in warnings_by_kind(session, record.id)
+        ],
+        "troubles": plain(troubles(session, record, now.progress)),
+        "workers": plain(now.at_work),
+        "serving": now.serving,
+        "load_failures": plain(now.load_failures),
+    }

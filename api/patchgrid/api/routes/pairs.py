@@ -1,0 +1,61 @@
+"""A job's pairs: the list, and all that is kept of one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from sqlalchemy.orm import Session
+
+from patchgrid.api import cursors
+from patchgrid.api.access import Reader, Shared
+from patchgrid.api.answers import Answer
+from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, refusals
+from patchgrid.api.routes.results import Method
+from patchgrid.api.schemas import LARGEST, PairInFull, Pairs, PairState, Word
+from patchgrid.storage import pairlist, pairview
+from patchgrid.storage.documents import pair_json
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.plain import plain
+
+router = APIRouter(tags=["pairs"])
+
+
+@router.get("/v1/jobs/{job}/pairs", response_model=Pairs, responses=refusals(404))
+def list_pairs(
+    request: Request,
+    service: Shared,
+    _: Reader,
+    job: JobName,
+    state: PairState | None = None,
+    search: Annotated[Word | None, Query(description="In the id and both prompts")] = None,
+    name: Annotated[Word | None, Query(description="The one pair of this id, else of this row")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Cursor = None,
+    form: Form = "json",
+) -> Response:
+    """List a job's pairs in order, with what became of them."""
+    place = cursors.read(cursor, 1)
+    after = -1 if place is None else place[0]
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        page = pairlist.page(session, record, after=after, limit=limit, state=state, search=search, name=name)
+        more = {"job": record.id, "next": cursors.write(None if page.next is None else (page.next,))}
+        return listed(form, [plain(line) for line in page.items], more, f"job-{record.id}-pairs")
+
+    return ask(service, request, job, make)
+
+
+@router.get("/v1/jobs/{job}/pairs/{row}", response_model=PairInFull, responses=refusals(404))
+def show_pair(
+    request: Request,
+    service: Shared,
+    _: Reader,
+    job: JobName,
+    row: Annotated[int, Path(ge=0, le=LARGEST, description="The pair's row in the job, from 0")],
+    method: Method = None,
+) -> Response:
+    """Show one pair: tokens, metrics, scores, strongest components, exact effects."""
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        return as_json(pair_json(record, pairview.pair_at(session, record, row, method)))
+
+    return ask(service, request, job, make)

@@ -1,0 +1,149 @@
+"""What a job came to: components, heatmaps, scores against exact effects."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
+
+from patchgrid.api import cursors
+from patchgrid.api.access import Reader, Shared
+from patchgrid.api.answers import Answer
+from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, refusals
+from patchgrid.api.schemas import Components, ExactCells, Heatmap, Kind, Verification, Word
+from patchgrid.engine.names import check_name
+from patchgrid.storage import components, exactlist, verification
+from patchgrid.storage.components import ORDERS, ComponentRow
+from patchgrid.storage.documents import agreement_json, component_json
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.plain import plain
+from patchgrid.storage.plots import heatmap
+
+router = APIRouter(tags=["results"])
+
+Site = Annotated[Word | None, Query(description="One of the job's sites; all of them if not given")]
+Method = Annotated[Word | None, Query(description="One of the job's methods; its first if not given")]
+
+
+@router.get("/v1/jobs/{job}/components", response_model=Components, responses=refusals(404))
+def list_components(
+    request: Request,
+    service: Shared,
+    _: Reader,
+    job: JobName,
+    site: Site = None,
+    method: Method = None,
+    kind: Kind | None = None,
+    population: Annotated[bool, Query(description="Intervals for where the pairs came from")] = False,
+    by: Annotated[Word | None, Query(description=f"Largest first, by {', '.join(ORDERS)}")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    cursor: Cursor = None,
+    form: Form = "json",
+) -> Response:
+    """List a job's components with their means, estimates and intervals.
+
+    By site, layer, head and position, or with `by` the largest first.
+    """
+    place = cursors.read(cursor, 1)
+    start = 0 if place is None else place[0]
+    sites = None if site is None else (site,)
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        if by is None:
+            rows = components.components(
+                session, record, sites=sites, kind=kind, population=population, method=method
+            )
+        else:
+            check_name("order", by, ORDERS)
+            count = start + limit + 1
+            rows = components.top(
+                session, record, count, by, sites=sites, kind=kind, population=population, method=method
+            )
+        return _component_page(record, rows, start, limit, record.method(method), form)
+
+    return ask(service, request, job, make)
+
+
+@router.get("/v1/jobs/{job}/heatmap", response_model=Heatmap, responses=refusals(404))
+def show_heatmap(
+    request: Request,
+    service: Shared,
+    _: Reader,
+    job: JobName,
+    site: Annotated[Word, Query(description="One of the job's sites")],
+    kind: Kind = "whole",
+    method: Method = None,
+    form: Form = "json",
+) -> Response:
+    """Give a site's estimated mean effects, or mean scores where not all are estimated.
+
+    whole: layer by head; aligned: layer by position from the end, or by span, summed over heads.
+    """
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        found = heatmap(session, record, site, kind, method)
+        if form == "csv":
+            rows: list[dict[str, Any]] = [
+                {"layer": layer, **dict(zip(map(str, found.columns), values, strict=True))}
+                for layer, values in enumerate(plain(found.values))
+            ]
+            return listed(form, rows, {}, f"job-{record.id}-{site}-{kind}")
+        about = {"job": record.id, "site": site, "kind": kind, "method": record.method(method)}
+        unit = {"measure": found.measure, "unit": record.spec.metric}
+        return as_json({**about, **unit, "columns": found.columns, "values": plain(found.values)})
+
+    return ask(service, request, job, make)
+
+
+@router.get("/v1/jobs/{job}/verification", response_model=Verification, responses=refusals(404))
+def verify(
+    request: Request,
+    service: Shared,
+    _: Reader,
+    job: JobName,
+    top_k: Annotated[int, Query(ge=1, le=1000, description="Size of the top lists compared")] = 10,
+    method: Annotated[Word | None, Query(description="One of the job's methods; all if not given")] = None,
+    form: Form = "json",
+) -> Response:
+    """Tell how well scores agree with exact patching, by site and method, and what both cost."""
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        cost = verification.cost(session, record)
+        found = verification.verification(session, record, top_k=top_k, method=method)
+        items = [agreement_json(row, cost) for row in found]
+        more = {"job": record.id, "cost": plain(cost)}
+        return listed(form, items, more, f"job-{record.id}-verification")
+
+    return ask(service, request, job, make)
+
+
+@router.get("/v1/jobs/{job}/exact", response_model=ExactCells, responses=refusals(404))
+def list_exact(
+    request: Request,
+    service: Shared,
+    _: Reader,
+    job: JobName,
+    site: Site = None,
+    method: Method = None,
+    limit: Annotated[int, Query(ge=1, le=20_000)] = 1000,
+    cursor: Cursor = None,
+    form: Form = "json",
+) -> Response:
+    """List the cells that were patched exactly, by pair, each with its score by a method."""
+    place = cursors.read(cursor, 2)
+    after = None if place is None else (place[0], place[1])
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        page = exactlist.page(session, record, site=site, method=method, after=after, limit=limit)
+        more = {"job": record.id, "method": record.method(method), "next": cursors.write(page.next)}
+        return listed(form, page.items, more, f"job-{record.id}-exact")
+
+    return ask(service, request, job, make)
+
+
+def _component_page(
+    record: JobRecord, rows: list[ComponentRow], start: int, limit: int, method: str, form: str
+) -> Answer:
+    items = [component_json(row) for row in rows[start : start + limit]]
+    more = cursors.write((start + limit,) if len(rows) > start + limit else None)
+    about = {"job": record.id, "method": method, "next": more}
+    return listed(form, items, about, f"job-{record.id}-components")

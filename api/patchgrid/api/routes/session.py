@@ -1,0 +1,76 @@
+"""Signing in on the page: a token, kept by the browser where no script can read it."""
+
+import json
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from patchgrid.api.access import COOKIE, Shared
+from patchgrid.api.asking import refusals
+from patchgrid.api.problems import Problem
+from patchgrid.api.service import Service
+from patchgrid.storage import tokens
+
+router = APIRouter(tags=["session"])
+
+#: Bytes that a token's document has at most.
+_MOST = 4096
+#: Seconds that a browser stays signed in.
+_LASTS = 30 * 24 * 3600
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["token"],
+                    "properties": {"token": {"type": "string", "maxLength": 200}},
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/session", status_code=204, responses=refusals(413), openapi_extra=_BODY)
+async def sign_in(request: Request, service: Shared) -> Response:
+    """Keep a token in a cookie of this site alone, which no script can read."""
+    service.rate.take(request.client.host if request.client is not None else "")
+    body = bytearray()
+    async for block in request.stream():
+        body += block
+        if len(body) > _MOST:
+            raise Problem(413, "too-large", "this is no token")
+    text = _read(bytes(body))
+    if not await run_in_threadpool(_is_known, service, text):
+        raise Problem(401, "token-needed", "this token is not known, was revoked, or has expired")
+    response = Response(status_code=204)
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, text, max_age=_LASTS, httponly=True, samesite="strict", secure=secure)
+    return response
+
+
+@router.delete("/session", status_code=204, responses=refusals())
+async def sign_out() -> Response:
+    """Forget the token."""
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+def _read(body: bytes) -> str:
+    try:
+        document = json.loads(body)
+        text = document["token"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        text = None
+    if not isinstance(text, str) or not text:
+        field = {"field": "token", "detail": "must be text"}
+        raise Problem(422, "bad-value", 'send {"token": "..."}', errors=[field])
+    return text
+
+
+def _is_known(service: Service, text: str) -> bool:
+    with service.database.read() as session:
+        return tokens.find(session, text) is not None

@@ -1,0 +1,150 @@
+"""Submitting: a pair file of any size, stored as a job whole or not at all, and once."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from patchgrid.api.access import Caller, Shared
+from patchgrid.api.access import Submitter as MaySubmit
+from patchgrid.api.asking import as_json, refusals
+from patchgrid.api.problems import Problem, validation
+from patchgrid.api.routes.jobs import job_document
+from patchgrid.api.schemas import Asked, Submitted, Word
+from patchgrid.api.service import Service
+from patchgrid.api.settings import AllowedModel
+from patchgrid.api.upload import Upload, received
+from patchgrid.pairs import PairFile
+from patchgrid.pairs.source import Source
+from patchgrid.storage.submitting import Order, Submitter, store
+
+router = APIRouter(tags=["jobs"])
+
+_FORM = {
+    "type": "object",
+    "required": ["spec", "pairs"],
+    "properties": {
+        "spec": {"$ref": "#/components/schemas/Asked"},
+        "pairs": {"type": "string", "format": "binary", "description": "The pair file"},
+    },
+}
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "A form with `spec` and the file `pairs`, or the pair file itself (JSON Lines, CSV, "
+        "auto-circuit's JSON, Parquet) with the spec as query parameters.",
+        "content": {
+            "multipart/form-data": {
+                "schema": _FORM,
+                "encoding": {"spec": {"contentType": "application/json"}},
+            },
+            "application/x-ndjson": _FILE,
+            "text/csv": _FILE,
+            "application/vnd.apache.parquet": _FILE,
+        },
+    }
+}
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=201,
+    response_model=Submitted,
+    responses={200: {"description": "The job was there", "model": Submitted}, **refusals(400, 409, 413, 415)},
+    openapi_extra=_BODY,
+)
+async def submit(
+    request: Request,
+    service: Shared,
+    caller: MaySubmit,
+    idempotency_key: Annotated[Word | None, Header(max_length=255)] = None,
+) -> Response:
+    """Submit a job: 201 with the new job, 200 with the one that has these pairs and settings already."""
+    with service.uploads.one():
+        # What the query asks for can be refused before the file comes.
+        asked = _from_query(request) if request.query_params else None
+        if asked is not None:
+            await run_in_threadpool(_check_model, service, asked)
+        async with received(request, service.settings.upload_bytes) as upload:
+            asked = _from_form(upload) if upload.fields or asked is None else asked
+            await run_in_threadpool(_check_model, service, asked)
+            if not upload.came:
+                detail = "no pair file came: send it as the part 'pairs', or as the body"
+                raise Problem(422, "no-pairs", detail)
+            document = await run_in_threadpool(_store, service, caller, asked, upload, idempotency_key)
+    answer = as_json(document)
+    status = 201 if document["created"] else 200
+    headers = {"Location": f"/v1/jobs/{document['job']}"}
+    return Response(answer.body, status, headers, media_type=answer.media_type)
+
+
+def _from_form(upload: Upload) -> Asked:
+    """Read what is asked for in the form's `spec`."""
+    others = upload.fields.keys() - {"spec"}
+    if others:
+        raise Problem(422, "bad-form", f"unknown part {min(others)!r}: a form has 'spec' and 'pairs'")
+    try:
+        values = json.loads(upload.fields.get("spec", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise _bad_value("spec", f"is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise _bad_value("spec", "must be a JSON object")
+    return _asked(values)
+
+
+def _from_query(request: Request) -> Asked:
+    """Read what is asked for in the query."""
+    values: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name in values:
+            raise _bad_value(name, "is given twice")
+        values[name] = value
+    return _asked(values)
+
+
+def _asked(values: dict[str, Any]) -> Asked:
+    sites = values.get("sites")
+    if isinstance(sites, str):
+        values["sites"] = [site.strip() for site in sites.split(",") if site.strip()]
+    try:
+        return Asked.model_validate(values)
+    except ValidationError as error:
+        raise validation(error.errors(include_url=False, include_context=False)) from None
+
+
+def _bad_value(field: str, detail: str) -> Problem:
+    return Problem(422, "bad-value", f"{field}: {detail}", errors=[{"field": field, "detail": detail}])
+
+
+def _check_model(service: Service, asked: Asked) -> None:
+    """Refuse a model that is not on the list: its name would reach workers' disks and the hub."""
+    allowed = service.models()
+    if AllowedModel(asked.model, asked.revision) in allowed:
+        return
+    named = asked.model if asked.revision is None else f"{asked.model}@{asked.revision}"
+    known = ", ".join(str(each) for each in allowed) or "none: no worker was here within the last day"
+    detail = f"the model {named!r} may not be asked for here; allowed: {known}"
+    raise Problem(403, "model-not-allowed", detail, errors=[{"field": "model", "detail": "is not allowed"}])
+
+
+def _store(
+    service: Service, caller: Caller, asked: Asked, upload: Upload, idempotency_key: str | None
+) -> dict[str, Any]:
+    most = service.settings.pairs
+    limit = min(asked.limit or most + 1, most + 1)
+    spec = asked.spec()
+    with PairFile(Source(upload.path, upload.name), limit) as file:
+        summary = file.check()
+        if summary.count > most:
+            raise Problem(413, "too-many-pairs", f"more than {most:,} pairs, the most that this server takes")
+        order = Order(spec, file, summary, asked.name, asked.key, asked.priority, asked.chunk_size)
+        by = Submitter(caller.token_id, idempotency_key, service.settings.open_jobs)
+        record, created = store(service.database, order, by=by)
+    with service.database.read() as session:
+        document = job_document(session, record)
+    if created:
+        service.ring(record.id)
+    return document | {"created": created, "notes": list(summary.notes)}

@@ -1,0 +1,438 @@
+"""The documents of requests and answers, as OpenAPI describes them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from patchgrid.engine import names
+from patchgrid.engine.types import JobSpec
+
+#: Largest number that the databases' integers hold.
+LARGEST = 2**31 - 1
+State = Literal["pending", "running", "paused", "done", "failed", "cancelled"]
+PairState = Literal["pending", "done", "failed"]
+Kind = Literal["whole", "aligned"]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has characters that cannot be printed")
+    return text
+
+
+#: A text that a client sends: of bounded length, without control characters.
+Word = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_printable)]
+
+
+def _job_name(name: str) -> str:
+    if not name.strip() or name == "last" or name.isdigit():
+        raise ValueError("would not find the job again: choose a name that is no number and not 'last'")
+    return _printable(name)
+
+
+class Asked(BaseModel):
+    """What a job measures, and how it is queued: the form's field `spec`, or query parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Word = Field(description="Hub id or folder, one of GET /v1/models.")
+    revision: Word | None = None
+    sites: tuple[Word, ...] = Field((), description=f"Of {', '.join(names.SITES)}; none: z, mlp_out; edge.")
+    positions: Word = Field("sum", description="sum or keep")
+    method: Word = Field("atp", description=f"One or several with commas: {', '.join(names.METHODS)}")
+    metric: Word = Field("logit_diff", description=f"{', '.join(names.METRICS)}, or an installed one")
+    direction: Word = Field("denoise", description="denoise or noise")
+    exact: float = Field(0.05, ge=0, le=1, description="Share of all cells that is patched exactly")
+    seed: int = Field(0, ge=0, lt=2**63)
+    dtype: Word = Field("auto", description=", ".join(names.DTYPES))
+    prepend_bos: bool | None = None
+    detail: Word = Field("pairs", description="What is kept of each pair: summary, pairs or positions")
+    source: Word = Field("pair", description=", ".join(names.SOURCES))
+    steps: int = Field(5, ge=1, le=10_000)
+    path: Word = "embedding"
+    grad_drop: bool = False
+    name: Annotated[str, StringConstraints(max_length=200), AfterValidator(_job_name)] | None = Field(
+        None, description="A name to find the job by"
+    )
+    key: Annotated[Word, StringConstraints(max_length=64)] | None = Field(
+        None, description="The job's identity in place of the hash of its pairs and settings"
+    )
+    priority: int = Field(0, ge=-1000, le=1000)
+    chunk_size: int = Field(64, ge=1, le=4096)
+    limit: int | None = Field(None, ge=1, le=LARGEST, description="Only the first so many pairs")
+
+    def spec(self) -> JobSpec:
+        """Give the job's spec; `SpecError` for values that do not exist or do not fit."""
+        values = self.model_dump(exclude={"name", "key", "priority", "chunk_size", "limit"})
+        return JobSpec(**values)
+
+
+class PairCounts(BaseModel):
+    """A job's pairs by what became of them."""
+
+    total: int
+    done: int
+    failed: int
+
+
+class ChunkCounts(BaseModel):
+    """A job's chunks by state."""
+
+    done: int
+    leased: int
+    pending: int
+    held: int
+    failed: int
+    cancelled: int
+
+
+class Job(BaseModel):
+    """A job as it stands. Times are seconds since 1970."""
+
+    job: int
+    name: str | None
+    state: State
+    key: str
+    spec: dict[str, Any]
+    methods: list[str]
+    spans: list[str]
+    pairs: PairCounts
+    chunks: ChunkCounts
+    chunk_size: int
+    priority: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    error: str | None
+    submitted_by: str | None
+
+
+class Submitted(Job):
+    """A job that was submitted, now or before."""
+
+    created: bool
+    notes: list[str]
+
+
+class Retried(Job):
+    """A job that is tried again."""
+
+    chunks_again: int
+
+
+class Worker(BaseModel):
+    """A worker, as it last told of itself."""
+
+    id: int
+    name: str
+    host: str
+    pid: int
+    device: str
+    models: list[str]
+    state: str
+    message: str | None
+    loaded: list[str]
+    job_id: int | None
+    chunk_id: int | None
+    memory_used: int | None
+    memory_total: int | None
+    started_at: float
+    seen_at: float
+    drain: bool
+    chunks: int
+    pairs: int
+    pairs_per_second: float | None
+    lease_losses: int
+    takeovers: int
+    failures: dict[str, int]
+    seen_ago: float
+    lost: bool
+
+
+class Warned(BaseModel):
+    """A kind of warning."""
+
+    warning: str
+    pairs: int
+
+
+class LoadFailure(BaseModel):
+    """A model that a worker cannot load."""
+
+    worker: str
+    model: str
+    error: str
+    failed_at: float
+    attempts: int
+
+
+class Troubles(BaseModel):
+    """How often chunks had to be begun again."""
+
+    tried_again: int
+    split_off: int
+
+
+class JobInFull(Job):
+    """All that is known of a job but its results."""
+
+    provenance: list[dict[str, Any]]
+    warnings: list[Warned]
+    troubles: Troubles
+    workers: list[Worker]
+    serving: int
+    load_failures: list[LoadFailure]
+
+
+class Page(BaseModel):
+    """A part of a list."""
+
+    next: str | None = Field(description="Give it as `cursor` for what follows; null: there is no more")
+
+
+class Jobs(Page):
+    """Jobs, the newest first."""
+
+    items: list[Job]
+
+
+class Component(BaseModel):
+    """One component over all of a job's pairs, in units of the job's metric."""
+
+    component: str
+    site: str
+    layer: int
+    head: int | None
+    neuron: int | None
+    position: int | str | None
+    n: int
+    mean: float | None
+    mean_abs: float | None
+    std: float | None
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    exact_n: int
+    edge: str | None
+
+
+class Components(Page):
+    """A job's components."""
+
+    job: int
+    method: str
+    items: list[Component]
+
+
+class Heatmap(BaseModel):
+    """A site, layer by head or layer by position."""
+
+    job: int
+    site: str
+    kind: Kind
+    method: str
+    measure: Literal["estimate", "mean"]
+    unit: str
+    columns: list[int | str]
+    values: list[list[float | None]]
+
+
+class Agreement(BaseModel):
+    """A site's scores by a method against its exact effects."""
+
+    site: str
+    method: str
+    n: int
+    pearson: float | None
+    spearman: float | None
+    spearman_n: int
+    slope: float | None
+    intercept: float | None
+    bias: float | None
+    sign_agreement: float | None
+    top_k: int
+    top_overlap: float | None
+    components: int
+    seconds: float | None
+    exact_seconds: float | None
+
+
+class Cost(BaseModel):
+    """What a job cost, in seconds per 1,000 pairs."""
+
+    scores: dict[str, float | None]
+    exact: float | None
+    effects: int
+
+
+class Verification(BaseModel):
+    """How scores and exact effects agree, and what both cost."""
+
+    job: int
+    items: list[Agreement]
+    cost: Cost
+
+
+class PairLine(BaseModel):
+    """A pair and what became of it."""
+
+    pair: int | str
+    row: int
+    state: PairState
+    error: str | None
+    warning: str | None
+    clean: str
+    corrupted: str
+    clean_metric: float | None
+    corrupted_metric: float | None
+
+
+class Pairs(Page):
+    """A job's pairs, in order. A search looks at so many a time: there may be none here, and a `next`."""
+
+    job: int
+    items: list[PairLine]
+
+
+class TopComponent(BaseModel):
+    """One of a pair's strongest components."""
+
+    component: str
+    site: str
+    layer: int
+    head: int | None
+    neuron: int | None
+    position: int | None
+    score: float
+    edge: str | None
+
+
+class PairInFull(BaseModel):
+    """All that is kept of one pair."""
+
+    job: int
+    pair: int | str
+    row: int
+    state: PairState
+    error: str | None
+    warning: str | None
+    clean: str
+    corrupted: str
+    correct: list[Any]
+    incorrect: list[Any]
+    spans: dict[str, list[int]]
+    tokens: list[str]
+    corrupted_tokens: list[str]
+    method: str
+    metric: str
+    clean_metric: float | None
+    corrupted_metric: float | None
+    top: list[TopComponent]
+    scores: dict[str, list[Any]]
+    exact: list[dict[str, Any]]
+
+
+class ExactCell(BaseModel):
+    """A cell that was patched exactly."""
+
+    pair: int | str
+    site: str
+    layer: int
+    head: int | None
+    neuron: int | None
+    position: int | str | None
+    score: float
+    effect: float
+    inclusion: float
+    edge: str | None
+
+
+class ExactCells(Page):
+    """Cells that were patched exactly, by pair."""
+
+    job: int
+    method: str
+    items: list[ExactCell]
+
+
+class Workers(BaseModel):
+    """The workers of the last day."""
+
+    items: list[Worker]
+
+
+class ModelQueue(BaseModel):
+    """The chunks of one model that are not through yet."""
+
+    model: str
+    pending: int
+    leased: int
+    held: int
+    oldest_seconds: float | None
+
+
+class Queue(BaseModel):
+    """What waits, by model."""
+
+    items: list[ModelQueue]
+
+
+class Model(BaseModel):
+    """A model that may be asked for."""
+
+    model: str
+    revision: str | None
+    serving: int
+
+
+class Models(BaseModel):
+    """What may be asked for."""
+
+    items: list[Model]
+
+
+class Limits(BaseModel):
+    """How much a client may send."""
+
+    upload_bytes: int
+    pairs: int
+    open_jobs: int
+    requests_per_second: float
+
+
+class Access(BaseModel):
+    """What this client may do."""
+
+    open: bool
+    token: str | None
+    scopes: list[str]
+    version: str
+    limits: Limits
+
+
+class Health(BaseModel):
+    """The server and its database answer."""
+
+    status: Literal["ok"]
+    database: Literal["sqlite", "postgresql"]
+    version: str
+
+
+class WrongPart(BaseModel):
+    """What is wrong with a line or a field."""
+
+    line: int | None = None
+    row: int | None = None
+    field: str | None = None
+    detail: str
+
+
+class ProblemDetails(BaseModel):
+    """Why a request was not carried out (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[WrongPart] | None = None

@@ -1,0 +1,80 @@
+"""What all requests of a server share."""
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from patchgrid.api.answers import Answers
+from patchgrid.api.following import Followers
+from patchgrid.api.limits import Rate, Slots
+from patchgrid.api.settings import AllowedModel, ServerSettings
+from patchgrid.engine.errors import PatchgridError
+from patchgrid.storage import Database, tokens, workers
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between two notes that a token was used.
+_NOTED_EVERY = 60.0
+
+
+class Service:
+    """A database, what a server may do with it, and what it has in hand."""
+
+    def __init__(self, database: Database, settings: ServerSettings) -> None:
+        self.database = database
+        self.settings = settings
+        self.rate = Rate(settings.requests_per_second)
+        self.uploads = Slots(settings.uploads, "uploads")
+        self.exports = Slots(settings.exports, "exports")
+        self.streams = Slots(settings.streams, "event streams")
+        self.answers = Answers()
+        self.followers = Followers(database, settings.look_every)
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="patchgrid-beside")
+        self._noted: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def models(self) -> dict[AllowedModel, int]:
+        """Give the models that may be asked for, each with the number of workers that serve it now."""
+        with self.database.read() as session:
+            known = workers.list_workers(session)
+        serving: dict[str, int] = {}
+        for each in known:
+            here = not each.lost and each.state not in ("stopped", "draining")
+            for model in each.models:
+                serving[model] = serving.get(model, 0) + here
+        allowed = self.settings.models or tuple(AllowedModel(model) for model in sorted(serving))
+        return {each: serving.get(each.model, 0) for each in allowed}
+
+    def ring(self, job_id: int) -> None:
+        """Wake the workers for a job, beside the answer: a broker that is away costs nobody any time."""
+        if self.settings.broker is not None:
+            self._beside.submit(self._ring, self.settings.broker, job_id)
+
+    def note_used(self, token_id: int) -> None:
+        """Note that a token was used, now and then, beside the answer."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._noted.get(token_id, -_NOTED_EVERY) < _NOTED_EVERY:
+                return
+            self._noted[token_id] = now
+        self._beside.submit(self._note_used, token_id)
+
+    def stop(self) -> None:
+        """End what would go on by itself."""
+        self.followers.stop()
+        self._beside.shutdown(wait=False, cancel_futures=True)
+
+    def _ring(self, broker: str, job_id: int) -> None:
+        from patchgrid.workers import bell
+
+        try:
+            bell.ring(broker, job_id)
+        except PatchgridError as error:
+            _log.warning("%s; workers find job %d when they next look", error, job_id)
+
+    def _note_used(self, token_id: int) -> None:
+        try:
+            tokens.note_used(self.database, token_id)
+        except PatchgridError as error:
+            _log.info("token %d: its use was not noted: %s", token_id, error)

@@ -1,0 +1,187 @@
+"""Uploads: a request's body on its way to a temporary file, never in memory."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import python_multipart
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from patchgrid.api.problems import Problem
+
+#: Bytes gathered before they are written.
+_BLOCK = 1 << 20
+#: Bytes of a form's other fields together, and its parts at most.
+_FIELD_BYTES, _PARTS = 64 * 1024, 20
+#: Longest name of a file in messages.
+_LONGEST_NAME = 100
+
+
+@dataclass(slots=True)
+class Upload:
+    """A pair file that came in."""
+
+    #: Where it lies.
+    path: Path
+    #: What the sender calls it.
+    name: str = "pairs"
+    #: The form's other fields.
+    fields: dict[str, str] = field(default_factory=dict)
+    #: Whether there was a file at all.
+    came: bool = False
+
+
+@asynccontextmanager
+async def received(request: Request, most: int) -> AsyncIterator[Upload]:
+    """Give a request's pair file, as a form's part `pairs` or as all of the body; it is gone afterwards.
+
+    `Problem` for one of more than `most` bytes, for a form that cannot be read, and for a full disk.
+    """
+    _check_length(request, most)
+    descriptor, path = tempfile.mkstemp(prefix="patchgrid-upload-")
+    upload = Upload(Path(path))
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            spool = _Spool(file, most)
+            kind, options = parse_options_header(request.headers.get("content-type"))
+            if kind == b"multipart/form-data":
+                await _read_form(request, options.get(b"boundary"), spool, upload)
+            elif kind == b"application/x-www-form-urlencoded":
+                raise Problem(415, "unsupported", "send multipart/form-data, or the pair file as the body")
+            else:
+                async for block in request.stream():
+                    upload.came = upload.came or bool(block)
+                    spool.add(block)
+                    await spool.flush()
+            await spool.flush(all_of_it=True)
+        yield upload
+    finally:
+        upload.path.unlink(missing_ok=True)
+
+
+class _Spool:
+    """Bytes on their way to the disk, by large blocks and in a thread: the disk may be slow."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file, self._most = file, most
+        self._waiting = bytearray()
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """Take bytes."""
+        self._size += len(data)
+        if self._size > self._most:
+            raise _too_large(self._most)
+        self._waiting += data
+
+    async def flush(self, *, all_of_it: bool = False) -> None:
+        """Write what has gathered, if it is enough."""
+        if len(self._waiting) >= _BLOCK or (all_of_it and self._waiting):
+            data, self._waiting = bytes(self._waiting), bytearray()
+            try:
+                await run_in_threadpool(self._file.write, data)
+                if all_of_it:
+                    await run_in_threadpool(self._file.flush)
+            except OSError as error:
+                detail = f"the server cannot keep the upload: {error.strerror}"
+                raise Problem(503, "no-room", detail, headers={"Retry-After": "60"}) from error
+
+
+class _Form:
+    """A form's parts as they pass: the file to the disk, the other fields to memory."""
+
+    def __init__(self, spool: _Spool, upload: Upload) -> None:
+        self._spool, self._upload = spool, upload
+        self._header = self._value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._name = ""
+        self._field = bytearray()
+        self._left, self._parts = _FIELD_BYTES, 0
+        self.ended = False
+
+    def on_part_begin(self) -> None:
+        self._headers, self._name, self._field = {}, "", bytearray()
+        self._parts += 1
+        if self._parts > _PARTS:
+            raise Problem(422, "bad-form", f"the form has more than {_PARTS} parts")
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += self._take(data, start, end)
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += self._take(data, start, end)
+
+    def on_header_end(self) -> None:
+        self._headers[self._header.lower()] = self._value
+        self._header = self._value = b""
+
+    def on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        self._name = options.get(b"name", b"").decode(errors="replace")
+        if self._name == "pairs":
+            if self._upload.came:
+                raise Problem(422, "bad-form", "the form has two parts 'pairs': send one file")
+            self._upload.came = True
+            self._upload.name = file_name(options.get(b"filename", b"").decode(errors="replace"))
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._name == "pairs":
+            self._spool.add(data[start:end])
+        else:
+            self._field += self._take(data, start, end)
+
+    def on_part_end(self) -> None:
+        if self._name in self._upload.fields:
+            raise Problem(422, "bad-form", f"the form has two parts {self._name!r}")
+        if self._name != "pairs":
+            self._upload.fields[self._name] = self._field.decode(errors="replace")
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def _take(self, data: bytes, start: int, end: int) -> bytes:
+        self._left -= end - start
+        if self._left < 0:
+            raise Problem(413, "too-large", f"the form's fields are larger than {_FIELD_BYTES:,} bytes")
+        return data[start:end]
+
+
+async def _read_form(request: Request, boundary: bytes | None, spool: _Spool, upload: Upload) -> None:
+    if not boundary:
+        raise Problem(422, "bad-form", "the form's Content-Type names no boundary")
+    form = _Form(spool, upload)
+    names = ("part_begin", "part_data", "part_end", "header_field", "header_value", "header_end")
+    calls = {f"on_{name}": getattr(form, f"on_{name}") for name in (*names, "headers_finished", "end")}
+    try:
+        parser = python_multipart.MultipartParser(boundary, calls)  # type: ignore[arg-type]
+        async for block in request.stream():
+            parser.write(block)
+            await spool.flush()
+    except FormParserError as error:
+        raise Problem(422, "bad-form", f"the form cannot be read: {error}") from error
+    if not form.ended:
+        raise Problem(422, "bad-form", "the form ends in the middle")
+
+
+def file_name(text: str) -> str:
+    """Make a sender's file name fit for messages: its last part, printable; it names nothing on the disk."""
+    name = text.replace("\\", "/").rpartition("/")[2]
+    name = "".join(letter for letter in name if letter.isprintable())[-_LONGEST_NAME:]
+    return name or "pairs"
+
+
+def _check_length(request: Request, most: int) -> None:
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and len(length) < 20 and int(length) > most + _FIELD_BYTES:
+        raise _too_large(most)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, "too-large", f"the upload is larger than {most:,} bytes, the most this server takes")

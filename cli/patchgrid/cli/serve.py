@@ -1,0 +1,162 @@
+"""`patchgrid serve`: the HTTP service and its page."""
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+from patchgrid.cli.broker import check_broker
+from patchgrid.cli.context import Settings, with_broker
+from patchgrid.cli.engines import model_name
+from patchgrid.cli.errors import DONE, UsageError
+from patchgrid.cli.options import SIZE
+from patchgrid.cli.screen import say, show_json, visible
+from patchgrid.engine.packages import MissingExtraError, is_installed
+from patchgrid.storage import Database, tokens
+
+if TYPE_CHECKING:
+    from patchgrid.api.settings import AllowedModel
+
+_PACKAGES = ("fastapi", "uvicorn", "python_multipart")
+#: Connections to the database, most at a time: one a thread, and a few for exports.
+_CONNECTIONS = 32
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: all.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen at; 0: any free one.",
+)
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="MODEL[@REVISION]",
+    help="A model that may be asked for; give it several times. Without it: those that workers served within "
+    "the last day.",
+)
+@click.option(
+    "--max-upload",
+    type=SIZE,
+    default="2GB",
+    show_default=True,
+    metavar="SIZE",
+    help="Largest pair file.",
+)
+@click.option(
+    "--max-pairs",
+    type=click.IntRange(min=1),
+    default=2_000_000,
+    show_default=True,
+    metavar="N",
+    help="Most pairs of a job.",
+)
+@click.option(
+    "--max-open-jobs",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Most jobs of a token that are not ended.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.1),
+    default=100.0,
+    show_default=True,
+    metavar="N",
+    help="Requests a second of a token, or of an address without one.",
+)
+@click.option(
+    "--require-token",
+    is_flag=True,
+    help="Ask for tokens from the start: the server then may listen anywhere before there are any.",
+)
+@click.option("--access-log", is_flag=True, help="Write a line for each request to stderr.")
+@with_broker
+def serve(
+    settings: Settings,
+    /,
+    host: str,
+    port: int,
+    models: tuple[str, ...],
+    max_upload: int,
+    max_pairs: int,
+    max_open_jobs: int,
+    rate: float,
+    require_token: bool,
+    access_log: bool,
+) -> int:
+    """Serve jobs and results over HTTP, with a page for people, until Ctrl-C or SIGTERM.
+
+    Without tokens it answers to this machine alone, and everything is allowed. For other machines make
+    tokens first (`patchgrid token create`), then name --host; TLS is left to a proxy in front of it.
+
+    \b
+    patchgrid serve
+    patchgrid token create lab --scope submit
+    patchgrid serve --host 0.0.0.0 --model openai-community/gpt2
+    """
+    _require_packages()
+    check_broker(settings)
+    from patchgrid.api import serving
+    from patchgrid.api.settings import ServerSettings
+
+    may_be_open = serving.is_loopback(host) and not require_token
+    values = ServerSettings(
+        broker=settings.broker,
+        models=tuple(_allowed(text) for text in models),
+        upload_bytes=max_upload,
+        pairs=max_pairs,
+        open_jobs=max_open_jobs,
+        requests_per_second=rate,
+        may_be_open=may_be_open,
+    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    with Database.open(settings.url, create=True, connections=_CONNECTIONS) as database:
+        with database.read() as session:
+            no_tokens = not tokens.any_valid(session)
+        if no_tokens and not may_be_open and not require_token:
+            raise UsageError(
+                f"without tokens the server listens to this machine only: first {_create(settings)}"
+            )
+        listener = serving.listen(host, port)
+
+        def ready() -> None:
+            url, is_open = serving.address(listener), no_tokens and may_be_open
+            if settings.json:
+                show_json({"url": url, "open": is_open})
+            who = "no tokens: open to this machine alone" if is_open else "tokens are asked for"
+            say(f"Serving {visible(database.label)} at {url} ({who}); Ctrl-C ends it")
+            if no_tokens and not is_open:
+                say(f"There are none yet: {_create(settings)}")
+
+        serving.serve(database, values, listener, access_log=access_log, on_ready=ready)
+    say("Stopped")
+    return DONE
+
+
+def _create(settings: Settings) -> str:
+    return settings.command("token create NAME --scope submit")
+
+
+def _require_packages() -> None:
+    missing = [package for package in _PACKAGES if not is_installed(package)]
+    if missing:
+        raise MissingExtraError(
+            f"the HTTP service needs {', '.join(missing)}, which is not installed: "
+            "pip install 'patchgrid[serve]'"
+        )
+
+
+def _allowed(text: str) -> "AllowedModel":
+    """Read a model; a folder is named as workers name it."""
+    from patchgrid.api.settings import AllowedModel
+
+    read = AllowedModel.read(text)
+    return AllowedModel(model_name(read.model), read.revision)

@@ -1,0 +1,86 @@
+"""`patchgrid token`: who may use the HTTP service."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.jobview import moment
+from patchgrid.cli.screen import say, show_json, visible
+from patchgrid.cli.tables import Column, show_table
+from patchgrid.storage import tokens
+from patchgrid.storage.plain import plain
+from patchgrid.storage.tokens import SCOPES, Token
+
+
+@click.group("token")
+def token() -> None:
+    """Make, list and revoke the tokens of the HTTP service."""
+
+
+@token.command()
+@click.argument("name")
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    default=SCOPES[0],
+    show_default=True,
+    help="What it is good for: read; submit, which is reading too; admin, which is everything.",
+)
+@click.option(
+    "--days",
+    type=click.FloatRange(0, tokens.MOST_DAYS, min_open=True),
+    metavar="N",
+    help="Days that it is good for.  [default: until it is revoked]",
+)
+@with_settings
+def create(settings: Settings, /, name: str, scope: str, days: float | None) -> None:
+    """Make a token and print it, once: only its hash is kept.
+
+    The token alone goes to stdout. NAME is yours to choose; no other token that is not revoked has it. The
+    database is made if there is none.
+
+    \b
+    TOKEN=$(patchgrid token create ci --scope submit)
+    """
+    with settings.open(create=True) as database, database.write() as session:
+        made, text = tokens.create(session, name, (scope,), days=days)
+    if settings.json:
+        show_json(plain(made) | {"token": text})
+    else:
+        click.echo(text)
+    until = "it is revoked" if made.expires_at is None else moment(made.expires_at)
+    say(f"Token {visible(made.name)} is good for {', '.join(made.scopes)} until {until}")
+    say("Keep it: it is not shown again")
+
+
+@token.command("list")
+@with_settings
+def list_(settings: Settings, /) -> None:
+    """List the tokens, revoked ones too, the oldest first."""
+    with settings.reading() as session:
+        found = tokens.list_tokens(session)
+    if settings.json:
+        show_json(found)
+    elif found:
+        columns = [Column("id", number=True), Column("name"), Column("scope"), Column("state")]
+        columns += [Column("created"), Column("expires"), Column("last used")]
+        show_table(columns, [_row(each) for each in found])
+    else:
+        say("No tokens yet: make one with patchgrid token create NAME")
+
+
+@token.command()
+@click.argument("name")
+@with_settings
+def revoke(settings: Settings, /, name: str) -> None:
+    """Make a token good for nothing, at once. NAME is its name or its id."""
+    with settings.writing() as session:
+        revoked = tokens.revoke(session, name)
+    if settings.json:
+        show_json(revoked)
+    say(f"Token {visible(revoked.name)} ({revoked.id}) is revoked")
+
+
+def _row(each: Token) -> tuple[object, ...]:
+    state = "revoked" if each.revoked_at is not None else "valid" if each.valid else "expired"
+    times = (moment(stamp) for stamp in (each.created_at, each.expires_at, each.used_at))
+    return each.id, each.name, each.scopes[-1], state, *times

@@ -1,0 +1,91 @@
+"""The jobs page by page, the newest first, each with how far it is."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import ColumnElement, RowMapping, func, or_, select
+from sqlalchemy.orm import Session
+
+from patchgrid.engine.names import check_name
+from patchgrid.storage._search import contains, storable
+from patchgrid.storage.jobs import JobRecord, Progress, record
+from patchgrid.storage.tables import chunk
+from patchgrid.storage.tables import job as table
+
+#: What a job may be.
+STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
+_CHUNK_STATES = ("done", "failed", "pending", "leased", "held")
+#: Most jobs a page.
+MOST = 500
+#: Largest id that the databases can look for.
+_LARGEST = 2**31 - 1
+_model: ColumnElement[str] = table.c.spec["model"].as_string()
+
+
+def page(
+    session: Session,
+    *,
+    before: int | None = None,
+    limit: int = 50,
+    state: str | None = None,
+    model: str | None = None,
+    search: str | None = None,
+) -> list[tuple[JobRecord, Progress]]:
+    """Give jobs whose ids are below `before`, the newest first, at most `limit` (and at most `MOST`).
+
+    `search`: the job's id, or part of its name or model, whatever the case of its letters. `SpecError` for a
+    state that there is not.
+    """
+    query = select(table).order_by(table.c.id.desc()).limit(max(0, min(limit, MOST)))
+    if before is not None:
+        query = query.where(table.c.id < min(before, _LARGEST + 1))
+    if state is not None:
+        query = query.where(table.c.state == check_name("state of a job", state, STATES))
+    if model is not None:
+        if not storable(model):
+            return []
+        query = query.where(_model == model)
+    if search:
+        query = query.where(_found_by(search))
+    found = [record(row) for row in session.execute(query).mappings()]
+    counted = progresses(session, [job.id for job in found])
+    return [(job, counted[job.id]) for job in found]
+
+
+def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress]:
+    """Count jobs' pairs and chunks by what became of them, in one query; a job that is gone has none."""
+    counts = (
+        select(
+            *(chunk.c.job_id, chunk.c.state, func.count().label("chunks")),
+            func.sum(chunk.c.last - chunk.c.first).label("total"),
+            *(func.sum(chunk.c[name]).label(name) for name in ("done", "failed")),
+        )
+        .where(chunk.c.job_id.in_(job_ids))
+        .group_by(chunk.c.job_id, chunk.c.state)
+    )
+    by_job: dict[int, list[RowMapping]] = {}
+    for row in session.execute(counts).mappings() if job_ids else ():
+        by_job.setdefault(row["job_id"], []).append(row)
+    return {job_id: _progress(rows) for job_id, rows in by_job.items()}
+
+
+def newest(session: Session) -> JobRecord | None:
+    """Give the job that was submitted last, or None if there is none."""
+    row = session.execute(select(table).order_by(table.c.id.desc()).limit(1)).mappings().first()
+    return None if row is None else record(row)
+
+
+def _found_by(search: str) -> ColumnElement[bool]:
+    named = contains(search, table.c.name, _model)
+    if search.isascii() and search.isdigit():
+        return or_(table.c.id == min(int(search), _LARGEST), named)
+    return named
+
+
+def _progress(rows: Sequence[RowMapping]) -> Progress:
+    """Put a job's counts by state together."""
+    chunks = {row["state"]: row["chunks"] for row in rows}
+    return Progress(
+        **{name: sum(int(row[name]) for row in rows) for name in ("total", "done", "failed")},
+        chunks_total=sum(chunks.values()),
+        **{f"chunks_{state}": chunks.get(state, 0) for state in _CHUNK_STATES},
+    )
