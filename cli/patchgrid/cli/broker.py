@@ -1,26 +1,25 @@
 """The broker as the command line sees it: a bell to ring once a job is stored."""
 
-from patchgrid.cli.context import Settings
 from patchgrid.cli.screen import say
 from patchgrid.workers.errors import BrokerUnavailable
 
 
-def check_broker(settings: Settings) -> None:
+def check_broker(url: str | None) -> None:
     """Refuse a broker URL that cannot be used, before anything is stored."""
-    if settings.broker is not None:
+    if url is not None:
         from patchgrid.workers.broker import make_app
 
-        make_app(settings.broker)
+        make_app(url)
 
 
-def ring(settings: Settings, job_id: int) -> None:
+def ring(url: str | None, job_id: int) -> None:
     """Wake the workers for a job that is stored already; a broker that is away costs no more than a line."""
-    if settings.broker is None:
+    if url is None:
         say("No broker is named (--broker): workers find it when they next look, every --poll seconds")
         return
     from patchgrid.workers import bell
 
     try:
-        bell.ring(settings.broker, job_id)
+        bell.ring(url, job_id)
     except BrokerUnavailable as error:
         say(f"Warning: {error}; the job is stored, workers find it when they next look")
