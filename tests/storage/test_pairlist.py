@@ -184,6 +184,8 @@ def test_failed_pairs_are_found_by_their_index(database: Database, backend: str)
     for statement, parameters in asked:
         how = plan(database, statement, parameters)
         assert "ix_outcome_failed" in how, how
+        # PostgreSQL forgets a parameter's value once it has planned a statement for any.
+        assert "state = 'failed'" in statement
         assert backend == "postgresql" or "SCAN outcome" not in how
     with database.read() as session:
         assert [pair for pair, _ in jobs.errors(session, job.id)] == [f"pair-{row}" for row in (1, 2, 9, 12)]

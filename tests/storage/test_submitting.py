@@ -195,7 +195,7 @@ def test_a_token_has_so_many_open_jobs(
     first, second = (store(database, make_order(count), by=by)[0] for count in (5, 6))
     with database.write() as session:
         control.pause(session, second.id)
-    with pytest.raises(errors.TooManyOpenJobs, match="2 jobs of this token are not ended"):
+    with pytest.raises(errors.TooManyOpenJobs, match="2 of your jobs are not ended"):
         store(database, make_order(7), by=by)
     assert job_count(database) == 4
     assert store(database, make_order(5), by=by) == (first, False)
