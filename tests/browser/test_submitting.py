@@ -37,7 +37,7 @@ def test_a_job_is_submitted_followed_and_read(visit: Visit, tmp_path: Path) -> N
         for tab in ("Layer × head", "Layer × position", "Score vs exact", "Components", "Pairs"):
             page.get_by_role("link", name="Jobs").first.click()
             page.get_by_role("link", name="from the page").click()
-            page.get_by_role("link", name=tab).click()
+            page.get_by_role("navigation", name="Views of this job").get_by_role("link", name=tab).click()
             visitor.settle()
             assert page.locator("main canvas, main table").count() > 0, tab
         assert visitor.faults == []
@@ -98,9 +98,10 @@ def test_what_does_not_fit_is_said_before_it_is_sent(visit: Visit) -> None:
     visitor.open("#/submit")
     page = visitor.page
     page.get_by_label("Pair file").set_input_files(EXAMPLES / "ioi.jsonl")
-    page.get_by_label("edge").check()
+    edges = page.get_by_role("checkbox", name="edge edges between components")
+    edges.check()
     assert not page.get_by_label("mlp_out").is_checked()
-    assert page.get_by_label("eap", exact=False).first.is_checked()
-    page.get_by_label("edge").uncheck()
+    assert page.get_by_role("checkbox", name="eap edge attribution patching").is_checked()
+    edges.uncheck()
     visitor.see("Choose at least one site.")
     assert page.get_by_role("button", name="Submit").is_disabled()

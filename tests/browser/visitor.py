@@ -78,7 +78,7 @@ class Visitor:
 
     def data_links(self) -> list[str]:
         """Give the addresses of the links to data in this view."""
-        links = self.page.locator("main a", has_text="JSON").all() + self.page.locator("main a", has_text="CSV").all()
+        links = self.page.locator("main .links a:not([rel])").all()
         return [str(link.get_attribute("href")) for link in links]
 
     def get(self, path: str) -> APIResponse:

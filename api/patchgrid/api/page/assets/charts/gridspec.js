@@ -1,11 +1,12 @@
 const LEGEND = 118;
 const AXIS = 62;
 const LARGEST = 36;
+const SMALLEST = 13;
 
 /** The Vega-Lite description of a heatmap; rows and columns are numbered, so that equal labels stay apart. */
 export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours }) {
   const room = Math.max(60, width - LEGEND - AXIS);
-  const wide = Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length);
+  const wide = Math.max(SMALLEST, Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length));
   const high = Math.max(6, Math.min(LARGEST, columns.length < 8 ? 24 : wide, 720 / rows.length));
   const limit = Math.max(...cells.map((cell) => Math.abs(cell.value ?? 0)), 0) || 1;
   const slanted = !columns.every(isNumber) && columns.some((label) => String(label).length * 7 > wide);

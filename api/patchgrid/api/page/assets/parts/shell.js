@@ -53,10 +53,10 @@ function Banner() {
 
 function Theme() {
   const chosen = useStore(theme);
-  return html`<label class="theme">
+  return html`<label class="theme" title="Colours">
     <span class="hidden">Colours</span>
     <select value=${chosen} onChange=${(event) => setTheme(event.target.value)}>
-      <option value="auto" selected=${chosen === "auto"}>Auto colours</option>
+      <option value="auto" selected=${chosen === "auto"}>Auto</option>
       <option value="light" selected=${chosen === "light"}>Light</option>
       <option value="dark" selected=${chosen === "dark"}>Dark</option>
     </select>

@@ -6,7 +6,7 @@ import { notice } from "../core/notice.js";
 import { href } from "../core/route.js";
 import { useStore } from "../core/store.js";
 import { useTitle } from "../core/title.js";
-import { html, useState } from "../core/ui.js";
+import { html, useEffect, useRef, useState } from "../core/ui.js";
 import { ProblemBox } from "../parts/problem.js";
 import { State } from "../parts/progress.js";
 import { Agreement } from "./agreement.js";
@@ -46,6 +46,9 @@ export function Job({ id, parts, params }) {
   const [tab = "", ...rest] = parts;
   const known = TABS.find(([name]) => name === tab);
   const View = rest.length === 0 ? known?.[2] : rest.length === 1 ? DEEPER[tab] : undefined;
+  const tabs = useRef(null);
+  // On a narrow screen the current one may be out of sight.
+  useEffect(() => tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [tab, Boolean(job.data)]);
   useTitle(rest[0], known?.[1], job.data?.name ?? `Job ${id}`);
 
   if (!job.data) {
@@ -64,7 +67,7 @@ export function Job({ id, parts, params }) {
       <span class="muted">${shortModel(live.spec.model)} · ${live.spec.sites.join(", ")} · ${live.methods.join(", ")} · ${live.spec.metric}</span>
     </div>
     ${told.length > 0 && html`<div class="note" role="status">${told.map((words) => html`<p>${words}</p>`)}</div>`}
-    <nav class="tabs" aria-label="Views of this job">
+    <nav class="tabs" ref=${tabs} aria-label="Views of this job">
       ${TABS.map(
         ([name, words]) =>
           html`<a key=${name} href=${href(name ? ["jobs", id, name] : ["jobs", id], name ? kept : {})} aria-current=${name === tab ? "page" : undefined}>${words}</a>`,
