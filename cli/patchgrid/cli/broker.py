@@ -1,15 +1,16 @@
 """The broker as the command line sees it: a bell to ring once a job is stored."""
 
+from patchgrid.cli.context import Settings
 from patchgrid.cli.screen import say
 from patchgrid.workers.errors import BrokerUnavailable
 
 
-def check_broker(url: str | None) -> None:
+def check_broker(settings: Settings) -> None:
     """Refuse a broker URL that cannot be used, before anything is stored."""
-    if url is not None:
+    if settings.broker is not None:
         from patchgrid.workers.broker import make_app
 
-        make_app(url)
+        make_app(settings.broker)
 
 
 def ring(url: str | None, job_id: int) -> None:

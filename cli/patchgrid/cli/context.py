@@ -80,6 +80,12 @@ class Settings:
         return Database.open(self.url, create)
 
     @contextmanager
+    def reading(self) -> Iterator["Session"]:
+        """Open the database for questions."""
+        with self.open() as database, database.read() as session:
+            yield session
+
+    @contextmanager
     def writing(self) -> Iterator["Session"]:
         """Open the database for one change."""
         with self.open() as database, database.write() as session:

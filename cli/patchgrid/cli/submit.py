@@ -109,7 +109,7 @@ def submit(
         )
     measured = make_spec(**spec)
     check_model(measured.model)
-    check_broker(settings.broker)
+    check_broker(settings)
     with PairFile.open(pairs, limit=limit) as file:
         summary = file.check()
         for note in summary.notes:

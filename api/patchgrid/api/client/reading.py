@@ -1,7 +1,7 @@
 """A server's documents as the dataclasses that they were made of."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -9,9 +9,11 @@ import numpy as np
 
 from patchgrid.api.client.errors import NotPatchgrid
 from patchgrid.engine.edges import Graph
+from patchgrid.engine.names import WIDE_SITES
 from patchgrid.engine.types import Answer, JobSpec, Pair, TokenText
 from patchgrid.storage.chunknotes import Troubles
 from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.documents import TOP
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.pairview import PairView, TopComponent
@@ -198,10 +200,19 @@ def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> Pa
             corrupted_metric=found["corrupted_metric"],
             method=found["method"],
             scores={site: np.array(scores, np.float32) for site, scores in found["scores"].items()},
-            top=tuple(_made(TopComponent, one) for one in found["top"]) if first else (),
+            top=tuple(_kept(found["top"])) if first else (),
             exact=tuple(_made(ExactCell, one, others=tuple(one["others"])) for one in found["exact"]),
             graph=numbering,
         )
+
+
+def _kept(top: Sequence[Document]) -> Iterator[TopComponent]:
+    """Give those of a pair's strongest components that are kept as rows: of most sites together a few."""
+    few = 0
+    for one in top:
+        few += one["site"] not in WIDE_SITES
+        if one["site"] in WIDE_SITES or few <= TOP:
+            yield _made(TopComponent, one)
 
 
 def _answer(value: Any) -> Answer:

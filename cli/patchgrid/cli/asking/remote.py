@@ -107,9 +107,12 @@ class RemoteSource(RemoteNumbers):
 
     def check_here(self, job: JobRecord) -> None:
         """Refuse: what measures writes to the database itself."""
+        instead = (
+            "without --here it is given back to its workers" if job.state == "paused" else "workers do that"
+        )
         raise UsageError(
-            f"job {job.id} is {job.state}, and no job is worked off through a server: its workers do that "
-            "(`patchgrid job retry` has them try again), or `job resume` where the database is, with --db"
+            f"job {job.id} is {job.state} and cannot be worked off here through a server: {instead}, or this "
+            "command where the database is, with --db"
         )
 
     def resume(self, name: str) -> tuple[JobRecord, Progress]:

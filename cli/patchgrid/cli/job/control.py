@@ -49,7 +49,7 @@ def retry(settings: Settings, /, name: str) -> None:
     That is chunks that lost their workers too often, and all that is left of a cancelled job. Pairs that
     failed by themselves (an answer of several tokens) would fail again and stay as they are.
     """
-    check_broker(settings.broker)
+    check_broker(settings)
     with settings.asking() as source:
         record, progress, again = source.retry(name)
         if settings.json:
@@ -77,7 +77,7 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
     Through a server (--server) no job is worked off: a paused one is given back to its workers, another is
     left as it is.
     """
-    check_broker(settings.broker)
+    check_broker(settings)
     with settings.asking() as source:
         record = source.job(name)
         if here or record.state != "paused":

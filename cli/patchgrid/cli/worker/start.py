@@ -111,7 +111,7 @@ def start(
     chosen = WorkerSettings(
         models=tuple(checked_model(model) for model in models), broker=settings.broker, **options
     )
-    check_broker(settings.broker)
+    check_broker(settings)
     require_worker()
     _log_to_stderr()
     if gpus is not None:
