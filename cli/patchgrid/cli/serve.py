@@ -103,7 +103,7 @@ def serve(
     patchgrid serve --host 0.0.0.0 --model openai-community/gpt2
     """
     _require_packages()
-    check_broker(settings.broker)
+    check_broker(settings)
     from patchgrid.api import serving
     from patchgrid.api.settings import ServerSettings
 
