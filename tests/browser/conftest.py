@@ -32,7 +32,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a database with three finished jobs: `many` (sites, methods), `edges`, and one of a hostile name."""
+    """Give a database with three finished jobs: `many` sites and methods, `edges`, a hostile name."""
     folder = tmp_path_factory.mktemp("page")
     path = folder / "jobs.db"
     _run(
