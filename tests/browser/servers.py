@@ -1,13 +1,16 @@
 """The HTTP service as a process of its own."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from support.commands import start
 from support.models import DEMO_MODEL
+
+if TYPE_CHECKING:
+    import subprocess
 
 _ANNOUNCED = re.compile(r"at (http://127\.0\.0\.1:\d+)")
 
@@ -33,7 +36,9 @@ def serving(database: Path, *options: object, port: int = 0) -> Iterator[str]:
 @contextmanager
 def working(database: Path) -> Iterator[None]:
     """Run a worker for the demo model for the time of a `with` block."""
-    process = start("worker", "start", "--db", database, "--model", DEMO_MODEL, "--device", "cpu", "--poll", "0.2")
+    process = start(
+        "worker", "start", "--db", database, "--model", DEMO_MODEL, "--device", "cpu", "--poll", "0.2"
+    )
     try:
         yield
     finally:

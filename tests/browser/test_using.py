@@ -23,7 +23,7 @@ def test_a_heatmap_is_walked_by_keys_and_a_cell_opened(visit: Visit) -> None:
     grid.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         grid.press(key)
-    said = grid.locator("[aria-live]")
+    said = visitor.page.locator(".grid [aria-live]")
     expect(said).to_contain_text("a1.h")
     name = said.inner_text().split(":")[0]
     assert "95 % interval" in said.inner_text()

@@ -9,11 +9,11 @@ from playwright.sync_api import APIResponse, Browser, ConsoleMessage, Locator, P
 
 #: Waits for what the page shows, in milliseconds.
 PATIENCE = 20_000
-#: Vega's canvas needs no rights; everything that axe finds of these kinds is a fault.
+#: Whatever axe finds of these kinds is a fault.
 _SERIOUS = ("serious", "critical")
 _WATCH_POLICY = """
 document.addEventListener("securitypolicyviolation", (event) => {
-  console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`);
+  console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
 });
 """
 

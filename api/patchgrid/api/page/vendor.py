@@ -1,7 +1,7 @@
 """Fetch what `assets/vendor/` holds: the versions and files that `vendored.json` names, by npm.
 
-`python vendor.py` fetches and checks; `python vendor.py --note` writes down what it fetched, after a version in
-`vendored.json` was changed.
+`python vendor.py` fetches and checks; `python vendor.py --note` writes down what it fetched, after a version
+in `vendored.json` was changed.
 """
 
 import hashlib

@@ -13,16 +13,16 @@ export function place(view, x, y) {
   const width = box.clientWidth;
   if (x - box.scrollLeft > width - 30) box.scrollLeft = x - width + 60;
   else if (x - box.scrollLeft < 30) box.scrollLeft = x - 60;
-  return at(x - box.scrollLeft, y, width);
+  return beside(x - box.scrollLeft, y, width);
 }
 
 /** Where the pointer is in that box. */
 export function pointed(view, event) {
   const box = view.container().parentElement;
   const { left, top } = box.getBoundingClientRect();
-  return at(event.clientX - left, event.clientY - top, box.clientWidth);
+  return beside(event.clientX - left, event.clientY - top, box.clientWidth);
 }
 
-function at(x, y, width) {
+function beside(x, y, width) {
   return { x, y: y + 10, width, flip: x > width / 2 };
 }
