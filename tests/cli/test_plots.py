@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from patchgrid.cli.errors import OutputError
-from patchgrid.cli.plotlabels import LONGEST, drawable, elide, every, token_label
-from patchgrid.cli.plots import layer_head_heatmap, layer_position_heatmap, save, score_effect_scatter
+from patchgrid.api.pictures.errors import OutputError
+from patchgrid.api.pictures.labels import LONGEST, drawable, elide, every, token_label
+from patchgrid.api.pictures.plots import layer_head_heatmap, layer_position_heatmap, score_effect_scatter
+from patchgrid.api.pictures.saving import save
 from patchgrid.engine.errors import PatchgridError
 from patchgrid.engine.packages import MissingExtraError
 from patchgrid.estimates.agreement import agreement
@@ -311,7 +312,8 @@ def test_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
     code = f"""
 import sys, matplotlib
 before = matplotlib.rcParams.copy()
-from patchgrid.cli.plots import layer_head_heatmap, save
+from patchgrid.api.pictures.plots import layer_head_heatmap
+from patchgrid.api.pictures.saving import save
 save(layer_head_heatmap([[1.0]], title="t", unit="u"), {str(tmp_path / "a.png")!r})
 assert "matplotlib.pyplot" not in sys.modules
 assert matplotlib.rcParams.copy() == before

@@ -17,6 +17,10 @@ from support.vocabulary import NAMES
 DETAILED = ("--name", "shared", "--detail", "positions", "--sites", "z,mlp_out,resid_post", "--exact", "0.3")
 
 
+#: Variables that would change what commands do.
+VARIABLES = ("PATCHGRID_DB", "PATCHGRID_DEBUG", "PATCHGRID_SERVER", "PATCHGRID_TOKEN")
+
+
 @dataclass(frozen=True)
 class FinishedJob:
     """A database that holds one finished job, and what made it."""
@@ -42,7 +46,7 @@ class FinishedJob:
 
 def patchgrid(*arguments: object, text: str | None = None, charset: str = "utf-8") -> Result:
     """Run the command in this process."""
-    runner = CliRunner(env={"PATCHGRID_DB": None, "PATCHGRID_DEBUG": None}, charset=charset)
+    runner = CliRunner(env=dict.fromkeys(VARIABLES), charset=charset)
     return runner.invoke(main, [str(argument) for argument in arguments], input=text)
 
 

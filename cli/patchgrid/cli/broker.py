@@ -13,14 +13,14 @@ def check_broker(settings: Settings) -> None:
         make_app(settings.broker)
 
 
-def ring(settings: Settings, job_id: int) -> None:
+def ring(url: str | None, job_id: int) -> None:
     """Wake the workers for a job that is stored already; a broker that is away costs no more than a line."""
-    if settings.broker is None:
+    if url is None:
         say("No broker is named (--broker): workers find it when they next look, every --poll seconds")
         return
     from patchgrid.workers import bell
 
     try:
-        bell.ring(settings.broker, job_id)
+        bell.ring(url, job_id)
     except BrokerUnavailable as error:
         say(f"Warning: {error}; the job is stored, workers find it when they next look")

@@ -1,27 +1,25 @@
-"""What every command takes: the database, the broker and the form of its output."""
+"""What every command takes: the database or a server, the broker and the form of its output."""
 
 import functools
-import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
+from patchgrid.api.client.variables import SERVER_VARIABLE, TOKEN_VARIABLE
+from patchgrid.cli.asking.choosing import BROKER_VARIABLE, DATABASE_VARIABLE, Asked, choose
 from patchgrid.cli.errors import UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from patchgrid.cli.asking.source import Source
     from patchgrid.storage import Database
 
-#: Names the database where no `--db` does.
-DATABASE_VARIABLE = "PATCHGRID_DB"
 DEFAULT_DATABASE = "sqlite:///patchgrid.db"
-#: Names the broker where no `--broker` does.
-BROKER_VARIABLE = "PATCHGRID_BROKER"
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -40,11 +38,40 @@ class Settings:
     given: str | None = None
     #: Broker URL, or None: workers find their work in the database alone.
     broker: str | None = None
+    #: A server to ask in place of the database, and the token for it.
+    server: str | None = None
+    token: str | None = field(default=None, repr=False)
+    #: The server was named by the command, not by the environment.
+    server_given: bool = False
 
     def command(self, words: str) -> str:
-        """Write a command that asks the same database, to be shown; a password is not."""
+        """Write a command that asks the same database or server, to be shown; no password or token is."""
+        if self.server is not None:
+            return (
+                f"patchgrid {words} --server {shlex.quote(self.server)}"
+                if self.server_given
+                else f"patchgrid {words}"
+            )
+        return self.database_command(words)
+
+    def database_command(self, words: str) -> str:
+        """Write a command that no server can do, to be shown; a password is not."""
         secret = self.given is None or "@" in self.given
         return f"patchgrid {words}" if secret else f"patchgrid {words} --db {shlex.quote(str(self.given))}"
+
+    @contextmanager
+    def asking(self, *, create: bool = False) -> Iterator["Source"]:
+        """Give what answers: the database, made ready if `create`, or the server."""
+        if self.server is not None:
+            from patchgrid.cli.asking.connecting import asking_server
+
+            with asking_server(self.server, self.token) as remote:
+                yield remote
+            return
+        from patchgrid.cli.asking.local import LocalSource
+
+        with self.open(create=create) as database, LocalSource(database, self.broker) as local:
+            yield local
 
     def open(self, *, create: bool = False) -> "Database":
         """Open the database."""
@@ -68,7 +95,7 @@ class Settings:
 def with_settings(
     function: Callable[Concatenate[Settings, Arguments], Result],
 ) -> Callable[Arguments, Result]:
-    """Give a command `--db` and `--json`, and hand them to it as `Settings`.
+    """Give a command `--db`, `--server` and `--json`, and hand them to it as `Settings`.
 
     It takes `--broker` too, so that one set of options does for all commands, but has no use for it.
     """
@@ -78,7 +105,7 @@ def with_settings(
 def with_broker(
     function: Callable[Concatenate[Settings, Arguments], Result],
 ) -> Callable[Arguments, Result]:
-    """Give a command that talks to the broker `--db`, `--broker` and `--json`."""
+    """Give a command that talks to the broker `--db`, `--server`, `--broker` and `--json`."""
     return _with_options(function, broker_option())
 
 
@@ -86,6 +113,7 @@ def _with_options(
     function: Callable[Concatenate[Settings, Arguments], Result], broker_added: Decorator
 ) -> Callable[Arguments, Result]:
     @db_option
+    @server_options
     @broker_added
     @json_option
     @click.pass_context
@@ -95,17 +123,23 @@ def _with_options(
         /,
         *args: Any,
         db: str | None,
+        server: str | None,
+        token: str | None,
         broker: str | None,
         as_json: bool,
         **values: Any,
     ) -> Result:
         group = ctx.find_root().params
-        given = db or group.get("db")
+        given = Asked(db or group.get("db"), server or group.get("server"), broker or group.get("broker"))
+        chosen = choose(given, command=ctx.command_path.partition(" ")[2])
         settings = Settings(
-            url=database_url(given or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE),
+            url=database_url(chosen.database or DEFAULT_DATABASE),
             json=as_json or bool(group.get("as_json")),
-            given=given,
-            broker=broker or group.get("broker") or os.environ.get(BROKER_VARIABLE) or None,
+            given=given.database,
+            broker=chosen.broker,
+            server=chosen.server,
+            token=token or group.get("token"),
+            server_given=given.server is not None,
         )
         return function(settings, *args, **values)
 
@@ -119,6 +153,22 @@ def db_option(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="URL",
         help="Database: sqlite:///FILE, the file's path, or postgresql+psycopg://…  "
         f"[env var: {DATABASE_VARIABLE}; default: {DEFAULT_DATABASE}]",
+    )(function)
+
+
+def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--server` and `--token`."""
+    function = click.option(
+        "--token",
+        metavar="TOKEN",
+        help="Token for the server; one in the environment is seen by fewer: a command's words are in the "
+        f"list of processes and in the shell's history.  [env var: {TOKEN_VARIABLE}]",
+    )(function)
+    return click.option(
+        "--server",
+        metavar="URL",
+        help="Server to ask in place of a database: https://host, http://localhost:8000.  "
+        f"[env var: {SERVER_VARIABLE}]",
     )(function)
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from patchgrid.cli import plots
+from patchgrid.api.pictures.drawings import Drawing
+from patchgrid.api.pictures.saving import save
+from patchgrid.cli.asking.local import LocalSource
 from patchgrid.cli.context import Settings, database_url, with_settings
-from patchgrid.cli.drawings import draw_heads, draw_scatter
 from patchgrid.cli.errors import FAILED, OutputError
 from patchgrid.cli.execution import Machine
 from patchgrid.cli.options import machine_options
@@ -76,8 +77,10 @@ def draw(database: Database, key: str, out: Path) -> None:
     heads, scatter = out / "heads.png", out / "score-against-exact.png"
     with database.read() as session:
         job = jobs.find_by_key(session, key)
-        assert job is not None, "the demo's job was just done"
-        plots.save(draw_heads(session, job, "z"), heads)
-        plots.save(draw_scatter(session, job, "z"), scatter)
+    assert job is not None, "the demo's job was just done"
+    with LocalSource(database) as source:
+        drawing = Drawing(source, job, "z")
+        save(drawing.heads(), heads)
+        save(drawing.scatter(), scatter)
     say(f"Wrote {heads}")
     say(f"Wrote {scatter}")

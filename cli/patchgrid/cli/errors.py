@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import click
 
+from patchgrid.api.pictures.errors import OutputError as OutputError
 from patchgrid.engine.errors import PatchgridError
 
 #: Exit codes of commands.
@@ -19,10 +20,6 @@ OUT_OF_TIME, INTERRUPTED, PIPE_CLOSED = 124, 130, 141
 DEBUG = "PATCHGRID_DEBUG"
 #: A password in a URL, which no message may show, not even that the URL cannot be read.
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
-
-
-class OutputError(PatchgridError):
-    """Results cannot be written where they should go."""
 
 
 class UsageError(PatchgridError):

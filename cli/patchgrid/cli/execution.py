@@ -9,12 +9,13 @@ from patchgrid.cli.engines import load_engine, quietly
 from patchgrid.cli.progress import shown_progress
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.stopping import GOES_ON, stop_on_signals
-from patchgrid.cli.summary import exit_code, show_summary, summarize, summary_json
+from patchgrid.cli.summary import exit_code, show_summary, summary_json
 from patchgrid.engine.types import JobSpec
 from patchgrid.storage import Database, jobs
 from patchgrid.storage.jobs import ENDED, JobRecord
 
 if TYPE_CHECKING:
+    from patchgrid.cli.asking.source import Source
     from patchgrid.engine import Engine
 
 
@@ -47,10 +48,9 @@ def work_off(database: Database, engine: "Engine", job: JobRecord, machine: Mach
     return time.monotonic() - start
 
 
-def show_outcome(settings: Settings, database: Database, job_id: int, elapsed: float | None) -> int:
+def show_outcome(settings: Settings, source: "Source", job_id: int, elapsed: float | None) -> int:
     """Print a job's results, finished or not; give the exit code."""
-    with database.read() as session:
-        summary = summarize(session, job_id)
+    summary = source.summary(job_id)
     if settings.json:
         show_json(summary_json(summary, elapsed or 0.0))
     else:

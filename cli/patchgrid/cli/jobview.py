@@ -2,10 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import PurePath
-from typing import Any
-
-from sqlalchemy.orm import Session
+from typing import TYPE_CHECKING, Any
 
 from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.chunknotes import chunk_words, trouble_words
@@ -13,14 +10,16 @@ from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import seconds
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.tables import Column, show_table
-from patchgrid.storage import jobs, provenance, verification
-from patchgrid.storage.chunknotes import Troubles, chunk_counts, troubles
+from patchgrid.storage.chunknotes import Troubles, chunk_counts
 from patchgrid.storage.documents import agreement_json, job_json
 from patchgrid.storage.jobs import JobRecord, Progress
-from patchgrid.storage.pairnotes import warnings_by_kind
 from patchgrid.storage.plain import plain
 from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.standing import Snapshot, look
+from patchgrid.storage.standing import Snapshot
+from patchgrid.storage.wording import short_model
+
+if TYPE_CHECKING:
+    from patchgrid.cli.asking.source import Standing
 
 
 def show_jobs(found: Sequence[tuple[JobRecord, Progress]]) -> None:
@@ -37,11 +36,6 @@ def show_jobs(found: Sequence[tuple[JobRecord, Progress]]) -> None:
     show_table(columns, rows)
 
 
-def short_model(name: str) -> str:
-    """Give a folder's last part, a hub id as it is."""
-    return PurePath(name).name if PurePath(name).is_absolute() else name
-
-
 def moment(stamp: float | None) -> str | None:
     """Write a time in this machine's time zone, to the minute."""
     if stamp is None:
@@ -49,13 +43,11 @@ def moment(stamp: float | None) -> str | None:
     return datetime.fromtimestamp(stamp, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def show_job(settings: Settings, session: Session, record: JobRecord) -> None:
+def show_job(settings: Settings, standing: "Standing") -> None:
     """Print all that is known of a job but its components."""
-    progress = jobs.progress(session, record.id)
-    made_by = provenance.provenances(session, record.id)
-    agreement, cost = verification.verification(session, record), verification.cost(session, record)
-    warned = warnings_by_kind(session, record.id)
-    now, bad = look(session, record.id), troubles(session, record, progress)
+    now, bad, made_by, warned = standing.now, standing.troubles, standing.made_by, standing.warnings
+    record, progress = now.job, now.progress
+    agreement, cost = standing.agreement, standing.cost
     if settings.json:
         more: dict[str, Any] = {"provenance": plain(made_by)}
         more["verification"] = [agreement_json(row, cost) for row in agreement]

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.context import broker_option, db_option, json_option
+from patchgrid.cli.context import broker_option, db_option, json_option, server_options
 from patchgrid.cli.errors import shown_in_one_line
 from patchgrid.cli.lazy import LazyGroup
 
@@ -42,10 +42,11 @@ class _Root(LazyGroup):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @db_option
+@server_options
 @broker_option()
 @json_option
 @click.version_option(package_name="patchgrid", message="patchgrid %(version)s")
-def main(db: str | None, broker: str | None, as_json: bool) -> None:
+def main(db: str | None, server: str | None, token: str | None, broker: str | None, as_json: bool) -> None:
     """Find which parts of a language model carry a behaviour: attribution patching over all your prompt
     pairs, every estimate checked against exact patching.
 
@@ -54,7 +55,8 @@ def main(db: str | None, broker: str | None, as_json: bool) -> None:
     patchgrid run pairs.jsonl -m openai-community/gpt2
     patchgrid results top last
 
-    On a cluster: `submit` in place of `run`, `worker start` on each machine, `job watch` to follow.
+    On a cluster: `submit` in place of `run`, `worker start` on each machine, `job watch` to follow. Where
+    there is a server, `submit`, `job`, `results` and `worker list` ask it with --server.
 
     Data goes to stdout, words to stderr. Exit codes: 0 done, 1 a job failed, was cancelled or stopped, 2 bad
     usage or bad input, 3 done with some pairs failed.

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from patchgrid.cli.asking.local import LocalSource
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.engines import model_name
 from patchgrid.cli.errors import UsageError
@@ -93,7 +94,7 @@ def run_pairs(
     if known is not None and known.state in FINISHED:
         check_unchanged(known, measured)
         say(f"Job {known.id} measured these pairs this way already; these are its results")
-        return show_outcome(settings, database, known.id, None)
+        return _outcome(settings, database, known.id, None)
     if known is not None and known.state == "cancelled":
         raise JobCancelledError(known.id)
     if known is not None and known.state == "paused":
@@ -103,7 +104,12 @@ def run_pairs(
     engine.check_asked(spec.asked)
     job = known or _submit(database, spec, file, summary, key, name)
     elapsed = work_off(database, engine, job, machine)
-    return show_outcome(settings, database, job.id, elapsed)
+    return _outcome(settings, database, job.id, elapsed)
+
+
+def _outcome(settings: Settings, database: Database, job_id: int, elapsed: float | None) -> int:
+    with LocalSource(database) as source:
+        return show_outcome(settings, source, job_id, elapsed)
 
 
 def check_unchanged(job: JobRecord, measured: set[str]) -> None:

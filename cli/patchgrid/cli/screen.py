@@ -5,6 +5,7 @@ import json
 import click
 
 from patchgrid.storage.plain import plain
+from patchgrid.storage.wording import counted as counted
 
 
 def say(text: str = "") -> None:
@@ -29,8 +30,3 @@ def visible(value: object) -> str:
 
 def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
-
-
-def counted(number: int, noun: str) -> str:
-    """Write `1 pair`, `2 pairs`, `1,000 pairs`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.broker import check_broker, ring
+from patchgrid.cli.asking.source import Source
+from patchgrid.cli.broker import check_broker
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.dryrun import show_dry_run
 from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
 from patchgrid.cli.execution import show_outcome
-from patchgrid.cli.following import follow
 from patchgrid.cli.job.watch import refuse_paused
 from patchgrid.cli.options import machine_options, model_option, spec_options, submit_options
 from patchgrid.cli.progress import aloud
@@ -20,10 +20,9 @@ from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.cli.watching import feed, shown, start_command
 from patchgrid.engine.errors import ModelError
 from patchgrid.pairs import PairFile
-from patchgrid.storage import Database, provenance
 from patchgrid.storage.jobs import ENDED, FINISHED
-from patchgrid.storage.standing import Snapshot, look
-from patchgrid.storage.submitting import Order, store
+from patchgrid.storage.standing import Snapshot
+from patchgrid.storage.submitting import Order
 
 #: Highest and lowest priority: the columns' type holds more, nobody needs more.
 PRIORITIES = click.IntRange(-1000, 1000)
@@ -96,6 +95,9 @@ def submit(
     --dry-run tokenizes the pairs if the model's tokenizer is on this machine, and names those that would
     fail; its exit code is what the job's would be. Exit code 0 otherwise, or with --wait the job's.
 
+    With --server the pairs are checked here, then sent to the server. Sending them again after a broken
+    connection is safe: the job is there only once.
+
     \b
     patchgrid submit pairs.jsonl -m openai-community/gpt2
     patchgrid worker start --model openai-community/gpt2    (on any machine)
@@ -115,15 +117,12 @@ def submit(
         if dry_run:
             return show_dry_run(settings, measured, file, summary, chunk_size)
         order = Order(measured, file, summary, name, key, priority, chunk_size)
-        with settings.open(create=True) as database:
-            job, created = store(database, order, pairs=lambda: aloud(file, summary.count, "stored"))
-            if not created and job.state in FINISHED:
-                with database.read() as session:
-                    check_unchanged(job, provenance.weights_hashes(session, job.id))
-            with database.read() as session:
-                found = look(session, job.id)
-            (_say_created if created else _say_known)(settings, database, found)
-            return _finish(settings, database, found, created=created, wait=wait)
+        with settings.asking(create=True) as source:
+            found, created = source.submit(order, aloud)
+            if not created and found.job.state in FINISHED:
+                check_unchanged(found.job, source.weights(found.job))
+            (_say_created if created else _say_known)(settings, source, found)
+            return _finish(settings, source, found, created=created, wait=wait)
 
 
 def check_model(model: str) -> None:
@@ -137,7 +136,7 @@ def is_folder(model: str) -> bool:
     return Path(model).is_absolute()
 
 
-def _finish(settings: Settings, database: Database, found: Snapshot, *, created: bool, wait: bool) -> int:
+def _finish(settings: Settings, source: Source, found: Snapshot, *, created: bool, wait: bool) -> int:
     job_id = found.job.id
     if not wait:
         if settings.json:
@@ -146,11 +145,11 @@ def _finish(settings: Settings, database: Database, found: Snapshot, *, created:
     refuse_paused(settings, found.job)
     try:
         with shown(settings, sys.stderr) as show:
-            feed(show, follow(database, job_id))
+            feed(show, source.follow(found.job))
     except KeyboardInterrupt:
         say(f"Stopped waiting; job {job_id} goes on: {settings.command(f'job watch {job_id}')}")
         return INTERRUPTED
-    return show_outcome(settings, database, job_id, None)
+    return show_outcome(settings, source, job_id, None)
 
 
 def _document(found: Snapshot, *, created: bool) -> dict[str, Any]:
@@ -167,20 +166,20 @@ def _document(found: Snapshot, *, created: bool) -> dict[str, Any]:
     }
 
 
-def _say_created(settings: Settings, database: Database, found: Snapshot) -> None:
+def _say_created(settings: Settings, source: Source, found: Snapshot) -> None:
     job = found.job
     name = f" ({visible(job.name)})" if job.name else ""
     chunks = counted(found.progress.chunks_total, "chunk")
     say(f"Job {job.id}{name} is on the queue: {counted(job.pairs, 'pair')} in {chunks}")
-    if is_folder(job.spec.model) and not database.url.startswith("sqlite"):
+    if is_folder(job.spec.model) and source.elsewhere:
         say(f"Note: workers look for the model where it is here, in {visible(job.spec.model)}")
     if not found.serving:
         say(f"No worker serves this model now: {start_command(settings, job.spec.model)}")
-    ring(settings, job.id)
+    source.wake(job.id)
     say(f"Follow it: {settings.command(f'job watch {job.id}')}")
 
 
-def _say_known(settings: Settings, _database: Database, found: Snapshot) -> None:
+def _say_known(settings: Settings, source: Source, found: Snapshot) -> None:
     """Say that the job was there, and what to do with it in the state it is in."""
     job, progress = found.job, found.progress
     say(
@@ -188,7 +187,7 @@ def _say_known(settings: Settings, _database: Database, found: Snapshot) -> None
         f"measured{f', {progress.failed:,} failed' if progress.failed else ''}"
     )
     if job.state not in (*ENDED, "paused"):
-        ring(settings, job.id)
+        source.wake(job.id)
     words = {
         "done": ("Results", f"results top {job.id}"),
         "failed": ("Failed pairs", f"job errors {job.id}"),

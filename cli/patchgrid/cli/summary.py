@@ -34,7 +34,7 @@ class Summary:
     cost: Cost
     #: Each kind of warning with the number of pairs it was given for.
     warnings: Sequence[tuple[str, int]]
-    #: Failed pairs with their reasons.
+    #: The first failed pairs with their reasons.
     errors: Sequence[tuple[int | str, str]]
 
 
@@ -55,7 +55,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
         verification=verification.verification(session, job),
         cost=verification.cost(session, job),
         warnings=warnings_by_kind(session, job_id),
-        errors=jobs.errors(session, job_id),
+        errors=jobs.errors(session, job_id)[:SHOWN_ERRORS],
     )
 
 
@@ -72,7 +72,7 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
         "top": [component_json(row) for row in summary.top],
         "verification": [agreement_json(row, summary.cost) for row in summary.verification],
         "warnings": [{"warning": text, "pairs": count} for text, count in summary.warnings],
-        "errors": [{"pair": pair, "error": error} for pair, error in summary.errors[:SHOWN_ERRORS]],
+        "errors": [{"pair": pair, "error": error} for pair, error in summary.errors],
     }
 
 
@@ -111,9 +111,9 @@ def _say_errors(settings: Settings, summary: Summary) -> None:
     """Name the first failed pairs, and the command that shows them all."""
     if not summary.errors:
         return
-    for pair, error in summary.errors[:SHOWN_ERRORS]:
+    for pair, error in summary.errors:
         say(f"  pair {visible(pair)}: {visible(error)}")
-    more = len(summary.errors) - SHOWN_ERRORS
+    more = summary.progress.failed - len(summary.errors)
     if more > 0:
         say(f"  and {more:,} more: {settings.command(f'job errors {summary.job.id}')}")
 

@@ -18,13 +18,13 @@ from patchgrid.cli.chunknotes import chunk_words
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import size
 from patchgrid.cli.following import Speed
-from patchgrid.cli.jobview import short_model
 from patchgrid.cli.progress import Pace
 from patchgrid.cli.screen import counted, visible
 from patchgrid.cli.workertable import short_name, speed
 from patchgrid.storage.documents import snapshot_json
 from patchgrid.storage.plain import plain
 from patchgrid.storage.standing import Snapshot
+from patchgrid.storage.wording import short_model
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY = 5.0
@@ -143,7 +143,7 @@ def _who(settings: Settings, found: Snapshot) -> Iterator[RenderableType]:
 
 def start_command(settings: Settings, model: str) -> str:
     """Write the command that starts a worker for a model."""
-    return settings.command(f"worker start --model {visible(model)}")
+    return settings.database_command(f"worker start --model {visible(model)}")
 
 
 def _workers(found: Snapshot) -> Table:

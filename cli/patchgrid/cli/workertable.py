@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from patchgrid.cli.figures import ago, seconds, size
-from patchgrid.cli.jobview import short_model
 from patchgrid.cli.screen import visible
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.plain import plain
+from patchgrid.storage.wording import short_model
 from patchgrid.storage.workers import WorkerRecord
 
 

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -44,8 +45,9 @@ class PairFile:
     def __init__(self, source: Source, limit: int | None = None) -> None:
         #: What the file is called in messages.
         self.name = source.name
+        #: The first so many of its pairs are read; None: all.
+        self.limit = limit
         self._source = source
-        self._limit = limit
         self._checked: tuple[PairSummary, Stamp] | None = None
         discard = weakref.finalize(self, source.path.unlink, missing_ok=True) if source.temporary else None
         self._discard = discard
@@ -72,6 +74,11 @@ class PairFile:
     def format(self) -> str:
         """The name of the file's format."""
         return self._format.name
+
+    @property
+    def path(self) -> Path:
+        """Where its bytes can be read: the file, or what was kept of standard input."""
+        return self._source.path
 
     def check(self) -> PairSummary:
         """Read the whole file (or its first `limit` pairs) and say what it holds.
@@ -121,7 +128,7 @@ class PairFile:
         self.close()
 
     def _rows(self, note: Note) -> Iterator[Row]:
-        return islice(self._format.read(self._source.path, note), self._limit)
+        return islice(self._format.read(self._source.path, note), self.limit)
 
     def _read_all(self) -> PairSummary:
         unit = self._format.unit

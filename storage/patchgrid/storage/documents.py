@@ -8,7 +8,7 @@ from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plain import plain
 from patchgrid.storage.standing import Snapshot
-from patchgrid.storage.strongest import whole_components
+from patchgrid.storage.strongest import kept_alone, whole_components
 from patchgrid.storage.verification import Cost, SiteAgreement
 
 #: Components in a pair's document where the rows that were kept do not tell.
@@ -62,6 +62,8 @@ def agreement_json(row: SiteAgreement, cost: Cost) -> dict[str, Any]:
 def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
     """Give all that is kept of a pair as JSON."""
     strongest = whole_components(view, len(view.top) or TOP)
+    # Of sites with very many components nothing else was kept.
+    strongest += [each for each in kept_alone(view) if each not in strongest]
     return {
         "job": job.id,
         "pair": view.name,

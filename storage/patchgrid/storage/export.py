@@ -40,15 +40,21 @@ def export_rows(
     is the given id, else the row number. A missing value is None. Raises `NothingKept` at once for what the
     job did not keep.
     """
+    check_kept(job, what, method)
+    chosen = job.method(method)
+    rows = {"scores": pair_scores, "exact": _exact, "components": _components, "pairs": _pairs}[what]
+    fields = fields_of(job, what)
+    return ({field: row[field] for field in fields} for row in rows(session, job, chosen))
+
+
+def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:
+    """Raise `NothingKept` for what the job did not keep."""
     check_name("export", what, tuple(FIELDS))
     chosen = job.method(method)
     if what == "scores":
         _check_scores(job, chosen)
     if what == "exact" and job.spec.exact == 0:
         raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
-    rows = {"scores": pair_scores, "exact": _exact, "components": _components, "pairs": _pairs}[what]
-    fields = fields_of(job, what)
-    return ({field: row[field] for field in fields} for row in rows(session, job, chosen))
 
 
 def strongest_only(job: JobRecord) -> tuple[str, ...]:

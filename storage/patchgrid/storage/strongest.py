@@ -35,18 +35,23 @@ class Scored:
 
 def whole_components(view: PairView, count: int) -> list[Scored]:
     """Give the pair's strongest components over all positions, the strongest first, of all that was kept."""
-    # Of sites with very many components a few were kept, and not the scores of all.
-    found = [
-        Scored(one.site, one.layer, one.head, one.neuron, None, one.score, one.edge)
-        for one in view.top
-        if one.site not in view.scores
-    ]
+    found = kept_alone(view)
     for site in view.scores:
         scores = whole_scores(view, site)
         for number in np.argsort(-np.abs(scores), axis=None, kind="stable")[:count]:
             index = np.unravel_index(number, scores.shape)
             found.append(_scored(view, site, index, None, float(scores[index])))
     return sorted(found, key=lambda component: abs(component.score), reverse=True)[:count]
+
+
+def kept_alone(view: PairView) -> list[Scored]:
+    """Give the components that were kept, of very many, at sites whose scores were not; strongest first."""
+    found = [
+        Scored(one.site, one.layer, one.head, one.neuron, None, one.score, one.edge)
+        for one in view.top
+        if one.site not in view.scores
+    ]
+    return sorted(found, key=lambda component: abs(component.score), reverse=True)
 
 
 def strongest_by_position(view: PairView) -> list[Scored]:

@@ -1,17 +1,14 @@
 """`patchgrid job pause`, `resume`, `cancel`, `retry` and `delete`."""
 
-from collections.abc import Callable
-
 import click
-from sqlalchemy.orm import Session
 
-from patchgrid.cli.broker import check_broker, ring
+from patchgrid.cli.asking.local import LocalSource
+from patchgrid.cli.broker import check_broker
 from patchgrid.cli.context import Settings, with_broker, with_settings
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
-from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.finding import job_argument
 from patchgrid.cli.options import machine_options
 from patchgrid.cli.screen import counted, say, show_json, visible
-from patchgrid.storage import Database, control, jobs
 from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
 from patchgrid.workers.errors import JobCancelledError
 
@@ -24,7 +21,9 @@ def cancel(settings: Settings, /, name: str) -> None:
 
     What was measured stays; chunks that workers have now are dropped. `job retry` takes it up again.
     """
-    record, progress = _change(settings, name, control.cancel)
+    with settings.asking() as source:
+        record, progress = source.cancel(name)
+    _show_state(settings, record)
     say(f"Job {record.id} is cancelled: {_measured(progress)}. Take it up again: {_retry(settings, record)}")
 
 
@@ -33,7 +32,9 @@ def cancel(settings: Settings, /, name: str) -> None:
 @with_settings
 def pause(settings: Settings, /, name: str) -> None:
     """Pause a job: chunks that workers have now are finished, no others are begun."""
-    record, progress = _change(settings, name, control.pause)
+    with settings.asking() as source:
+        record, progress = source.pause(name)
+    _show_state(settings, record)
     leased = f", {counted(progress.chunks_leased, 'chunk')} being finished" if progress.chunks_leased else ""
     go_on = settings.command(f"job resume {record.id}")
     say(f"Job {record.id} is paused: {_measured(progress)}{leased}. Go on: {go_on}")
@@ -49,18 +50,15 @@ def retry(settings: Settings, /, name: str) -> None:
     failed by themselves (an answer of several tokens) would fail again and stay as they are.
     """
     check_broker(settings)
-    with settings.writing() as session:
-        record = find_job(session, name)
-        again = jobs.reopen(session, record.id)
-        progress = jobs.progress(session, record.id)
-        state = jobs.get(session, record.id).state
-    if settings.json:
-        show_json({"job": record.id, "state": state, "chunks": again})
-    if not again:
-        say(f"Job {record.id} has nothing to try again: {_measured(progress)}")
-        return
-    say(f"Job {record.id}: {counted(again, 'chunk')} to be tried again")
-    ring(settings, record.id)
+    with settings.asking() as source:
+        record, progress, again = source.retry(name)
+        if settings.json:
+            show_json({"job": record.id, "state": record.state, "chunks": again})
+        if not again:
+            say(f"Job {record.id} has nothing to try again: {_measured(progress)}")
+            return
+        say(f"Job {record.id}: {counted(again, 'chunk')} to be tried again")
+        source.wake(record.id)
     say(_watch(settings, record))
 
 
@@ -75,22 +73,23 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
     A paused job is given back to its workers, and the command ends. A job that is not paused is worked off in
     this process, beside any workers. Then pairs that were given up after their process died repeatedly are
     tried again; pairs that failed by themselves (an answer of several tokens) are not.
+
+    Through a server (--server) no job is worked off: a paused one is given back to its workers, another is
+    left as it is.
     """
     check_broker(settings)
-    with settings.open() as database:
-        with database.read() as session:
-            record = find_job(session, name)
+    with settings.asking() as source:
+        record = source.job(name)
+        if here or record.state != "paused":
+            source.check_here(record)
         if record.state != "paused":
-            return _work_off_here(settings, database, record, Machine(device, batch_tokens))
-        with database.write() as session:
-            control.unpause(session, record.id)
-            record = jobs.get(session, record.id)
+            return _work_off_here(settings, record, Machine(device, batch_tokens))
+        record, _ = source.resume(name)
         if here:
-            return _work_off_here(settings, database, record, Machine(device, batch_tokens))
-    if settings.json:
-        show_json({"job": record.id, "state": record.state})
-    say(f"Job {record.id} goes on")
-    ring(settings, record.id)
+            return _work_off_here(settings, record, Machine(device, batch_tokens))
+        _show_state(settings, record)
+        say(f"Job {record.id} goes on")
+        source.wake(record.id)
     say(_watch(settings, record))
     return None
 
@@ -101,43 +100,34 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
 @with_settings
 def delete(settings: Settings, /, name: str, yes: bool) -> None:
     """Delete a job with its pairs and all its results."""
-    with settings.reading() as session:
-        record = find_job(session, name)
-    title = f"job {record.id}" + (f" ({visible(record.name)})" if record.name else "")
-    if not yes:
-        click.confirm(
-            f"Delete {title}, {counted(record.pairs, 'pair')}, and its results?", abort=True, err=True
-        )
-    with settings.writing() as session:
-        jobs.delete(session, record.id)
+    with settings.asking() as source:
+        record = source.job(name)
+        title = f"job {record.id}" + (f" ({visible(record.name)})" if record.name else "")
+        if not yes:
+            click.confirm(
+                f"Delete {title}, {counted(record.pairs, 'pair')}, and its results?", abort=True, err=True
+            )
+        source.delete(record)
     if settings.json:
         show_json({"deleted": record.id})
     say(f"Deleted {title}")
 
 
-def _work_off_here(settings: Settings, database: Database, record: JobRecord, machine: Machine) -> int:
-    with database.read() as session:
-        given_up = jobs.progress(session, record.id).chunks_failed
-    if record.state in FINISHED and not given_up:
-        say(f"Job {record.id} has nothing left to do; these are its results")
-        return show_outcome(settings, database, record.id, None)
-    if record.state == "cancelled":
-        raise JobCancelledError(record.id)
-    elapsed = work_off(database, engine_for(record.spec, machine), record, machine)
-    return show_outcome(settings, database, record.id, elapsed)
+def _work_off_here(settings: Settings, record: JobRecord, machine: Machine) -> int:
+    with settings.open() as database, LocalSource(database) as source:
+        if record.state in FINISHED and not source.progress(record).chunks_failed:
+            say(f"Job {record.id} has nothing left to do; these are its results")
+            return show_outcome(settings, source, record.id, None)
+        if record.state == "cancelled":
+            raise JobCancelledError(record.id)
+        source.close()
+        elapsed = work_off(database, engine_for(record.spec, machine), record, machine)
+        return show_outcome(settings, source, record.id, elapsed)
 
 
-def _change(
-    settings: Settings, name: str, change: Callable[[Session, int], None]
-) -> tuple[JobRecord, Progress]:
-    """Change a job's state; give it as it is then."""
-    with settings.writing() as session:
-        record = find_job(session, name)
-        change(session, record.id)
-        record, progress = jobs.get(session, record.id), jobs.progress(session, record.id)
+def _show_state(settings: Settings, record: JobRecord) -> None:
     if settings.json:
         show_json({"job": record.id, "state": record.state})
-    return record, progress
 
 
 def _measured(progress: Progress) -> str:

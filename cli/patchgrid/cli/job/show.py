@@ -3,11 +3,10 @@
 import click
 
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.finding import job_argument
 from patchgrid.cli.jobview import show_job, show_jobs
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.tables import Column, show_table
-from patchgrid.storage import jobs
 from patchgrid.storage.documents import job_json
 
 
@@ -15,8 +14,8 @@ from patchgrid.storage.documents import job_json
 @with_settings
 def list_(settings: Settings, /) -> None:
     """List the jobs, the oldest first."""
-    with settings.reading() as session:
-        found = [(record, jobs.progress(session, record.id)) for record in jobs.list_jobs(session)]
+    with settings.asking() as source:
+        found = source.jobs()
     if settings.json:
         show_json([job_json(record, progress) for record, progress in found])
     elif found:
@@ -33,8 +32,9 @@ def show(settings: Settings, /, name: str) -> None:
 
     And, once something was patched exactly, how well its scores agree with that.
     """
-    with settings.reading() as session:
-        show_job(settings, session, find_job(session, name))
+    with settings.asking() as source:
+        standing = source.standing(source.job(name))
+    show_job(settings, standing)
 
 
 @click.command()
@@ -42,9 +42,9 @@ def show(settings: Settings, /, name: str) -> None:
 @with_settings
 def errors(settings: Settings, /, name: str) -> None:
     """List the pairs that could not be measured, with reasons."""
-    with settings.reading() as session:
-        record = find_job(session, name)
-        found = jobs.errors(session, record.id)
+    with settings.asking() as source:
+        record = source.job(name)
+        found = source.errors(record)
     if settings.json:
         show_json([{"pair": pair, "error": error} for pair, error in found])
     elif found:

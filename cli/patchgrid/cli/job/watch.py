@@ -8,8 +8,7 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import INTERRUPTED, OUT_OF_TIME, UsageError
-from patchgrid.cli.finding import find_job, job_argument
-from patchgrid.cli.following import follow
+from patchgrid.cli.finding import job_argument
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import exit_code, say_ended
 from patchgrid.cli.watching import feed, shown
@@ -28,12 +27,11 @@ def watch(settings: Settings, /, name: str) -> int:
     a line is written every few seconds, with --json a JSON document a line at every change. Ctrl-C ends the
     watching, not the job.
     """
-    with settings.open() as database:
-        with database.read() as session:
-            record = find_job(session, name)
+    with settings.asking() as source:
+        record = source.job(name)
         try:
             with shown(settings, sys.stdout, as_json=settings.json) as show:
-                last = feed(show, follow(database, record.id))
+                last = feed(show, source.follow(record))
         except KeyboardInterrupt:
             say(f"Stopped watching; job {record.id} goes on")
             return INTERRUPTED
@@ -51,11 +49,10 @@ def wait(settings: Settings, /, name: str, timeout: float | None) -> int:
     124 is the exit code if --timeout runs out first. A paused job is not waited for, unless it is paused
     while someone waits.
     """
-    with settings.open() as database:
-        with database.read() as session:
-            record = find_job(session, name)
+    with settings.asking() as source:
+        record = source.job(name)
         refuse_paused(settings, record)
-        last = _last_in_time(follow(database, record.id), timeout)
+        last = _last_in_time(source.follow(record), timeout)
     if settings.json:
         show_json(snapshot_json(last))
     if not last.ended:

@@ -4,14 +4,14 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.finding import job_argument
 from patchgrid.cli.options import method_option, one_of
 from patchgrid.cli.output import open_output
 from patchgrid.cli.screen import counted, say
 from patchgrid.engine.names import check_name
-from patchgrid.storage.export import FIELDS, TOP_WIDE, export_rows, fields_of, strongest_only
+from patchgrid.storage.export import FIELDS, TOP_WIDE, check_kept, strongest_only
 from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.rowfiles import FORMATS, write_rows
+from patchgrid.storage.rowfiles import FORMATS
 
 
 @click.command()
@@ -57,15 +57,15 @@ def export(
     check_name("format", form, FORMATS)
     if form == "parquet" and output is None:
         raise UsageError("Parquet cannot go to stdout: name a file with -o")
-    with settings.reading() as session:
-        job = find_job(session, name)
-        rows = export_rows(session, job, what, method)
+    with settings.asking() as source:
+        job = source.job(name)
+        check_kept(job, what, method)
         if what == "scores" and strongest_only(job):
             _say_strongest(job, method)
         with open_output(output) as file:
-            written = write_rows(file, form, fields_of(job, what), rows, text_positions=bool(job.spans))
+            written = source.export(job, what, form, method, file)
     if output is not None:
-        say(f"Wrote {counted(written, 'row')} to {output}")
+        say(f"Wrote {'all rows' if written is None else counted(written, 'row')} to {output}")
 
 
 def _say_strongest(job: JobRecord, method: str | None) -> None:

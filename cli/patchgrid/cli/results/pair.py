@@ -3,11 +3,10 @@
 import click
 
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.finding import job_argument
 from patchgrid.cli.options import count_option, method_option
 from patchgrid.cli.pairview import show_pair
 from patchgrid.cli.screen import show_json
-from patchgrid.storage import pairview
 from patchgrid.storage.documents import pair_json
 
 
@@ -24,9 +23,9 @@ def pair(settings: Settings, /, name: str, name_of_pair: str, count: int, method
     prompt, that one is shown beside it. Positions need a job run with --detail positions; without it, of
     neurons and edges the pair's 20 largest by the job's first method are known.
     """
-    with settings.reading() as session:
-        job = find_job(session, name)
-        view = pairview.pair(session, job, name_of_pair, method)
+    with settings.asking() as source:
+        job = source.job(name)
+        view = source.pair(job, name_of_pair, method)
     if settings.json:
         show_json(pair_json(job, view))
     else:

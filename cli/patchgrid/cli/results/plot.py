@@ -2,18 +2,11 @@
 
 import click
 
-from patchgrid.cli import plots
+from patchgrid.api.pictures.drawings import Drawing, default_picture, default_site
+from patchgrid.api.pictures.saving import save
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.drawings import (
-    default_picture,
-    default_site,
-    draw_heads,
-    draw_positions,
-    draw_scatter,
-    draw_top,
-)
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.finding import job_argument
 from patchgrid.cli.options import method_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.engine.names import check_name
@@ -59,16 +52,21 @@ def plot(
         check_name("picture", what, PICTURES)
     if what in OF_ALL_PAIRS and pair is not None:
         raise UsageError(f"--pair goes with heads and positions: {OF_ALL_PAIRS[what]} of all pairs")
-    with settings.reading() as session:
-        job = find_job(session, name)
+    with settings.asking() as source:
+        job = source.job(name)
         picture = what or default_picture(job, site)
         chosen = site or default_site(job, picture)
-        if picture in OF_ALL_PAIRS:
-            figure = (draw_scatter if picture == "scatter" else draw_top)(session, job, chosen, method)
-        else:
-            draw = draw_heads if picture == "heads" else draw_positions
-            figure = draw(session, job, chosen, pair, method)
-    plots.save(figure, output)
+        drawing = Drawing(source, job, chosen, method)
+        match picture:
+            case "scatter":
+                figure = drawing.scatter(say)
+            case "top":
+                figure = drawing.top()
+            case "heads":
+                figure = drawing.heads(pair)
+            case _:
+                figure = drawing.positions(pair)
+    save(figure, output)
     if settings.json:
         show_json({"file": output, "what": picture, "site": chosen, "method": job.method(method)})
     say(f"Wrote {output}")

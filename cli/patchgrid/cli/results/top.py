@@ -4,11 +4,10 @@ import click
 
 from patchgrid.cli.componenttable import show_components
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.finding import job_argument
 from patchgrid.cli.options import count_option, method_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
-from patchgrid.storage import components, jobs
 from patchgrid.storage.components import ORDERS
 from patchgrid.storage.documents import component_json
 
@@ -47,11 +46,10 @@ def top(
     cells that were patched exactly, with its 95 % interval (`-` where the sample does not give one).
     Both are in units of the job's metric.
     """
-    with settings.reading() as session:
-        job = find_job(session, name)
-        sites = None if site is None else (site,)
-        rows = components.top(session, job, count, by, sites=sites, population=population, method=method)
-        progress = jobs.progress(session, job.id)
+    with settings.asking() as source:
+        job = source.job(name)
+        rows = source.top(job, count, by, site=site, population=population, method=method)
+        progress = source.progress(job)
     if settings.json:
         show_json([component_json(row) for row in rows])
         return

@@ -4,11 +4,10 @@ import click
 
 from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.finding import find_job, job_argument
+from patchgrid.cli.finding import job_argument
 from patchgrid.cli.options import count_option
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
-from patchgrid.storage import jobs, verification
 from patchgrid.storage.documents import agreement_json
 
 
@@ -27,11 +26,10 @@ def verify(settings: Settings, /, name: str, count: int) -> None:
     s/1,000 is what scoring 1,000 pairs by that method alone takes, in seconds on the machines that did it;
     below stands what exact patching took beside it.
     """
-    with settings.reading() as session:
-        job = find_job(session, name)
-        found = verification.verification(session, job, top_k=count)
-        cost = verification.cost(session, job)
-        progress = jobs.progress(session, job.id)
+    with settings.asking() as source:
+        job = source.job(name)
+        found, cost = source.verification(job, count)
+        progress = source.progress(job)
     if settings.json:
         show_json([agreement_json(row, cost) for row in found])
         return

@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from patchgrid.cli.context import BROKER_VARIABLE, DATABASE_VARIABLE, Settings
+from patchgrid.cli.asking.choosing import BROKER_VARIABLE, DATABASE_VARIABLE, SERVER_VARIABLE
+from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.workers.settings import WorkerSettings
 
@@ -25,6 +26,7 @@ def supervise(settings: Settings, chosen: WorkerSettings, gpus: str, name: str |
 
     # By the environment, not by the command line, which everyone on the machine can read.
     os.environ[DATABASE_VARIABLE] = settings.url
+    os.environ.pop(SERVER_VARIABLE, None)
     if settings.broker is not None:
         os.environ[BROKER_VARIABLE] = settings.broker
     return run_all(child_command(chosen), devices)

@@ -6,7 +6,7 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.cli.workertable import short_name, show_queues, show_workers, worker_json
-from patchgrid.storage import metrics, workers
+from patchgrid.storage import workers
 from patchgrid.storage.plain import plain
 
 
@@ -26,11 +26,11 @@ def list_(settings: Settings, /, prometheus: bool, stopped_too: bool) -> None:
     minute is shown as lost: its chunk goes to another when its lease runs out. --json gives every field, of
     stopped workers too.
     """
-    with settings.reading() as session:
+    with settings.asking() as source:
         if prometheus:
-            click.echo(metrics.prometheus_text(session), nl=False)
+            click.echo(source.metrics(), nl=False)
             return
-        queues, found = metrics.queues(session), workers.list_workers(session)
+        queues, found = source.queues(), source.workers()
     if settings.json:
         show_json({"queues": plain(queues), "workers": [worker_json(each) for each in found]})
         return

@@ -14,7 +14,7 @@ const VIEWS = { jobs: Jobs, workers: Workers, submit: Submit, signin: SignIn };
 
 function View({ route: { parts, params }, access, reload }) {
   const [first = "jobs", ...rest] = parts;
-  const [fault, mend] = useErrorBoundary();
+  const [fault, mend] = useErrorBoundary((error) => console.error(error));
   const path = parts.join("/");
   useEffect(() => mend(), [path]);
   if (fault) {

@@ -1,6 +1,6 @@
 import { html, useRef, useState } from "../core/ui.js";
 import { Chart } from "./chart.js";
-import { place, Tip } from "./tip.js";
+import { pointed, Tip } from "./tip.js";
 
 const HIGH = 17;
 
@@ -15,8 +15,7 @@ export function Bars({ label, rows, unit, tell, onOpen, keys }) {
     view.addEventListener("pointermove", (event, item) => {
       const found = live.current.rows[item?.datum?.index];
       setRow(found ?? null);
-      const box = view.container().getBoundingClientRect();
-      setAt(found ? place(view, event.clientX - box.left, event.clientY - box.top) : null);
+      setAt(found ? pointed(view, event) : null);
     });
     view.addEventListener("pointerout", () => setAt(null));
     view.addEventListener("click", (event, item) => {

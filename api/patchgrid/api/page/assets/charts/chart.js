@@ -5,19 +5,20 @@ import { library } from "./library.js";
 import { config, palette } from "./palette.js";
 
 /**
- * A Vega-Lite chart as wide as there is room.
+ * A Vega-Lite chart as wide as there is room; one that must be wider scrolls in its own box, which has the attributes `box`.
  *
  * `spec(width, colours)` is drawn anew when `keys`, the room or the colours change; `onView(view)` may listen to it.
  */
-export function Chart({ spec, keys, description, onView }) {
-  const box = useRef(null);
+export function Chart({ spec, keys, description, onView, box = {} }) {
+  const room = useRef(null);
+  const inner = useRef(null);
   const [width, setWidth] = useState(0);
   const [fault, setFault] = useState(null);
   const painted = useStore(repaint);
 
   useEffect(() => {
     const observer = new ResizeObserver(([entry]) => setWidth(Math.floor(entry.contentRect.width)));
-    observer.observe(box.current);
+    observer.observe(room.current);
     return () => observer.disconnect();
   }, []);
 
@@ -36,23 +37,23 @@ export function Chart({ spec, keys, description, onView }) {
       view = new vega.View(parsed, { expr: expressionInterpreter, renderer: "canvas", hover: false, logLevel: vega.Error });
       // Hints are ours: Vega's own would put styles into the page.
       view.tooltip(() => {});
-      view.initialize(box.current);
+      view.initialize(inner.current);
       await view.runAsync();
       if (gone) return;
       setFault(null);
-      box.current.dataset.drawn = "true";
+      inner.current.dataset.drawn = "true";
       onView?.(view);
     }
 
     return () => {
       gone = true;
       view?.finalize();
-      box.current?.replaceChildren();
+      inner.current?.replaceChildren();
     };
   }, [width, painted, JSON.stringify(keys)]);
 
   return html`<div class="chart">
-    <div class="canvas" ref=${box}></div>
+    <div class="canvas" ref=${room} ...${box}><div ref=${inner}></div></div>
     ${fault && html`<p class="problem" role="alert">The chart could not be drawn: ${fault.message}</p>`}
   </div>`;
 }

@@ -1,7 +1,7 @@
 import { html, useEffect, useRef, useState } from "../core/ui.js";
 import { Chart } from "./chart.js";
 import { gridSpec } from "./gridspec.js";
-import { place, Tip } from "./tip.js";
+import { place, pointed, Tip } from "./tip.js";
 
 const STEPS = {
   ArrowLeft: [0, -1],
@@ -42,8 +42,7 @@ export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "lay
       const datum = item?.datum;
       if (datum?.row === undefined) return leave();
       setMark({ row: datum.row, column: datum.column });
-      const box = made.container().getBoundingClientRect();
-      setAt(place(made, event.clientX - box.left, event.clientY - box.top));
+      setAt(pointed(made, event));
     });
     made.addEventListener("pointerout", leave);
     made.addEventListener("click", (event, item) => {
@@ -82,17 +81,18 @@ export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "lay
     } else if (event.key === "Escape") leave();
   }
 
-  return html`<div
-    class=${onOpen ? "grid opens" : "grid"}
-    tabindex="0"
-    role="application"
-    aria-roledescription="heatmap"
-    aria-label=${`${label}. Arrow keys move from cell to cell${onOpen ? ", Enter opens one" : ""}.`}
-    onKeyDown=${pressed}
-    onFocus=${(event) => event.target === event.currentTarget && event.currentTarget.matches(":focus-visible") && moveTo(mark?.row ?? 0, mark?.column ?? 0)}
-    onBlur=${leave}
-  >
+  const box = {
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "heatmap",
+    "aria-label": `${label}. Arrow keys move from cell to cell${onOpen ? ", Enter opens one" : ""}.`,
+    onKeyDown: pressed,
+    onFocus: (event) => event.currentTarget.matches(":focus-visible") && moveTo(mark?.row ?? 0, mark?.column ?? 0),
+    onBlur: leave,
+  };
+  return html`<div class=${onOpen ? "grid opens" : "grid"}>
     <${Chart}
+      box=${box}
       keys=${[keys, rows, columns]}
       description=${label}
       spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours })}

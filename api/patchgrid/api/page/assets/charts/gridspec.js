@@ -1,14 +1,15 @@
-const LEGEND = 96;
+const LEGEND = 118;
 const AXIS = 62;
 const LARGEST = 36;
+const SMALLEST = 13;
 
 /** The Vega-Lite description of a heatmap; rows and columns are numbered, so that equal labels stay apart. */
 export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours }) {
   const room = Math.max(60, width - LEGEND - AXIS);
-  const wide = Math.min(columns.length < 8 ? 64 : LARGEST, room / columns.length);
+  const wide = Math.max(SMALLEST, Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length));
   const high = Math.max(6, Math.min(LARGEST, columns.length < 8 ? 24 : wide, 720 / rows.length));
   const limit = Math.max(...cells.map((cell) => Math.abs(cell.value ?? 0)), 0) || 1;
-  const long = columns.some((label) => String(label).length * 7 > wide);
+  const slanted = !columns.every(isNumber) && columns.some((label) => String(label).length * 7 > wide);
   const names = (list, scale) => ({
     labelExpr: list.length ? `${JSON.stringify(list.map(String))}[datum.value]` : "datum.label",
     values: thinned(list.length, scale),
@@ -28,7 +29,9 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
         axis: {
           title: columnTitle,
           orient: "top",
-          labelAngle: long && !columns.every(isNumber) ? -50 : 0,
+          labelAngle: slanted ? -50 : 0,
+          labelAlign: slanted ? "left" : "center",
+          labelPadding: slanted ? 2 : 5,
           domain: false,
           ticks: false,
           ...names(columns, columns.every(isNumber) ? wide / 22 : wide / 11),
@@ -64,7 +67,7 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
               gradientLength: Math.max(60, Math.min(200, high * rows.length - 24)),
               gradientThickness: 10,
               tickCount: 5,
-              format: "~g",
+              format: ".3~r",
               titleLimit: LEGEND - 8,
             },
           },

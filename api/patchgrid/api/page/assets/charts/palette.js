@@ -30,7 +30,7 @@ export function config(colours) {
       labelFontSize: 11,
       titleFontSize: 11,
       titleFontWeight: "normal",
-      labelLimit: 90,
+      labelLimit: 120,
     },
     legend: { ...text, labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal", titleLimit: 220 },
   };

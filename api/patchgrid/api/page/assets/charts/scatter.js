@@ -1,6 +1,6 @@
 import { html, useRef, useState } from "../core/ui.js";
 import { Chart } from "./chart.js";
-import { place, Tip } from "./tip.js";
+import { pointed, Tip } from "./tip.js";
 
 const LARGEST = 560;
 
@@ -15,8 +15,7 @@ export function Scatter({ label, points, fit, unit, byLayer, tell, onOpen, keys 
     view.addEventListener("pointermove", (event, item) => {
       const found = live.current.points[item?.datum?.index];
       setPoint(found ?? null);
-      const box = view.container().getBoundingClientRect();
-      setAt(found ? place(view, event.clientX - box.left, event.clientY - box.top) : null);
+      setAt(found ? pointed(view, event) : null);
     });
     view.addEventListener("pointerout", () => setAt(null));
     view.addEventListener("click", (event, item) => {
@@ -68,7 +67,7 @@ function scatterSpec({ points, fit, unit, byLayer, width, colours }) {
           y: { field: "y", type: "quantitative", scale },
           x2: { field: "x2" },
           y2: { field: "y2" },
-          strokeDash: { field: "kind", type: "nominal", scale: { domain: ["y = x", "fit"], range: [[4, 4], [1, 0]] }, legend: { title: null, orient: "top-left", symbolType: "stroke", symbolSize: 300, symbolStrokeColor: colours.text } },
+          strokeDash: { field: "kind", type: "nominal", scale: { domain: lines.map((line) => line.kind), range: [[4, 4], [1, 0]] }, legend: { title: null, orient: "top", direction: "horizontal", symbolType: "stroke", symbolSize: 300, symbolStrokeColor: colours.text } },
           color: { value: colours.text },
         },
       },

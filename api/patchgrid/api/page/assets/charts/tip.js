@@ -7,8 +7,22 @@ export function Tip({ at, children }) {
   return html`<div class="tip" style=${style}>${children}</div>`;
 }
 
-/** Where in its box an event or a mark is. */
+/** Where a point of a chart is in the box that the chart may be scrolled in; the box is scrolled to show it. */
 export function place(view, x, y) {
-  const width = view.container().clientWidth;
+  const box = view.container().parentElement;
+  const width = box.clientWidth;
+  if (x - box.scrollLeft > width - 30) box.scrollLeft = x - width + 60;
+  else if (x - box.scrollLeft < 30) box.scrollLeft = x - 60;
+  return at(x - box.scrollLeft, y, width);
+}
+
+/** Where the pointer is in that box. */
+export function pointed(view, event) {
+  const box = view.container().parentElement;
+  const { left, top } = box.getBoundingClientRect();
+  return at(event.clientX - left, event.clientY - top, box.clientWidth);
+}
+
+function at(x, y, width) {
   return { x, y: y + 10, width, flip: x > width / 2 };
 }

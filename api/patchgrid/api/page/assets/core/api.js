@@ -40,7 +40,7 @@ export function jobPath(job, ...rest) {
 
 /** What an HTTP error says, whether or not it speaks problem+json. */
 export function problemOf(status, text, path = "") {
-  let body = {};
+  let body;
   try {
     body = JSON.parse(text);
   } catch {
@@ -75,11 +75,11 @@ export async function ask(path, { params, method = "GET", json, signal } = {}) {
 }
 
 /** All rows of a list, page by page, up to `most`; `more` tells whether some were left out. */
-export async function askAll(path, { params, most = 5000, signal } = {}) {
+export async function askAll(path, { params, most = 5000, size = 5000, signal } = {}) {
   const items = [];
   let cursor = null;
   do {
-    const limit = Math.min(1000, most - items.length);
+    const limit = Math.min(size, most - items.length);
     const page = await ask(path, { params: { ...params, limit, cursor }, signal });
     items.push(...page.items);
     cursor = page.next;

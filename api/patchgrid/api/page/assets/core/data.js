@@ -8,10 +8,10 @@ const NOTHING = { data: null, problem: null, loading: true };
 /**
  * What an asynchronous question answers: `{data, problem, loading, reload}`.
  *
- * Asked again when `keys` change, when the server is back, and every `every` ms while the page is visible.
- * While the same question is asked again, its last answer stays.
+ * Asked when `keys` change; asked again when `fresh` does, when the server is back, and every `every` ms while the
+ * page is visible. While the same question is asked again, its last answer stays.
  */
-export function useAnswer(question, keys, { every = 0, when = true } = {}) {
+export function useAnswer(question, keys, { every = 0, when = true, fresh = null } = {}) {
   const [state, setState] = useState(NOTHING);
   const [turn, setTurn] = useState(0);
   const back = useStore(returns);
@@ -48,7 +48,7 @@ export function useAnswer(question, keys, { every = 0, when = true } = {}) {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", again);
     };
-  }, [key, turn, back, every, when]);
+  }, [key, turn, back, every, when, fresh]);
 
   // A key that has just changed must not be shown with the last one's answer, not even for one drawing.
   const current = shown.current === key ? state : NOTHING;

@@ -4,6 +4,12 @@ import { jobPath } from "./api.js";
 const WINDOW = 30_000;
 export const ENDED = ["done", "failed", "cancelled"];
 
+/** Changes each time a twentieth of the job's chunks is done: when its results are worth asking for again. */
+export function freshness({ chunks }) {
+  const all = Object.values(chunks).reduce((sum, each) => sum + each, 0);
+  return all === 0 ? 0 : Math.ceil((20 * chunks.done) / all);
+}
+
 /**
  * Follow a job by server-sent events: `{snapshot, rate}`, pairs a second over the last half minute.
  *

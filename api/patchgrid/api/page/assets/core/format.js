@@ -43,7 +43,7 @@ export function percent(part, whole = 1) {
 
 export function seconds(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  if (value < 1) return `${number(value, 2)} s`;
+  if (value < 10) return `${number(value, 2)} s`;
   if (value < 90) return `${Math.round(value)} s`;
   if (value < 5400) return `${Math.round(value / 60)} min`;
   if (value < 129600) return `${(value / 3600).toFixed(1)} h`;

@@ -53,7 +53,7 @@ function Banner() {
 
 function Theme() {
   const chosen = useStore(theme);
-  return html`<label class="theme">
+  return html`<label class="theme" title="Colours">
     <span class="hidden">Colours</span>
     <select value=${chosen} onChange=${(event) => setTheme(event.target.value)}>
       <option value="auto" selected=${chosen === "auto"}>Auto</option>

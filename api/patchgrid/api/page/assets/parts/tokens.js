@@ -10,7 +10,7 @@ export function visible(token) {
 function shade(value, limit) {
   if (!limit || !value) return {};
   const share = Math.round(55 * Math.min(1, Math.abs(value) / limit));
-  return { backgroundColor: `color-mix(in srgb, var(${value < 0 ? "--negative" : "--positive"}) ${share}%, transparent)` };
+  return { backgroundColor: `color-mix(in srgb, var(${value < 0 ? "--negative" : "--positive"}) ${share}%, var(--surface))` };
 }
 
 /** A prompt, token by token, coloured by score; tokens that differ from the other prompt's are marked. */

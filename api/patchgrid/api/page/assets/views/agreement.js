@@ -1,5 +1,6 @@
 import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
+import { freshness } from "../core/follow.js";
 import { count, number, percent, seconds } from "../core/format.js";
 import { choose } from "../core/route.js";
 import { html } from "../core/ui.js";
@@ -14,7 +15,7 @@ import { ExactCells } from "./exactcells.js";
 export function Agreement({ job, params }) {
   const method = methodOf(job, params);
   const site = job.spec.sites.includes(params.site) ? params.site : job.spec.sites[0];
-  const found = useData(jobPath(job.job, "verification"), { top_k: 10 });
+  const found = useData(jobPath(job.job, "verification"), { top_k: 10 }, { fresh: freshness(job) });
   if (job.spec.exact === 0) {
     return html`<p class="empty">This job patched nothing exactly, so there is nothing to hold its scores to. Run it with <code>--exact</code> above 0.</p>`;
   }

@@ -1,12 +1,13 @@
 import { askAll, jobPath } from "../core/api.js";
 import { Scatter } from "../charts/scatter.js";
 import { useAnswer } from "../core/data.js";
+import { freshness } from "../core/follow.js";
 import { count, interval, number } from "../core/format.js";
 import { cellName } from "../core/naming.js";
 import { href } from "../core/route.js";
 import { componentKey, isWide, SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
-import { Interval, limitOf } from "../parts/interval.js";
+import { Interval, domainOf } from "../parts/interval.js";
 import { DataLinks } from "../parts/links.js";
 import { methodOf } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
@@ -26,7 +27,8 @@ export function Component({ job, params, name }) {
       const answers = await Promise.all(asked.map((each) => rowsOf(path, name, each, signal)));
       return answers.flat();
     },
-    [path, name, sites, job.chunks.done],
+    [path, name, sites],
+    { fresh: freshness(job) },
   );
   return html`<div class="head">
       <h2>${name}</h2>
@@ -38,7 +40,7 @@ export function Component({ job, params, name }) {
         const site = rows[0].site;
         return html`<p class="muted">${SITE_WORDS[site] ?? site}, ${site}, layer ${rows[0].layer}</p>
           <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ site, method }} what=${`Components of ${site}`} /></div>
-          <${Table} caption=${`${name} by method`} columns=${methodColumns(limitOf(rows))} rows=${rows.filter((row) => row.site === site)} />
+          <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows))} rows=${rows.filter((row) => row.site === site)} />
           ${job.spec.exact > 0 && html`<${Cells} job=${job} row=${rows[0]} method=${method} />`}`;
       }}
     <//>`;
@@ -52,11 +54,11 @@ async function rowsOf(path, name, { site, method }, signal) {
   return items.filter((row) => row.component === name).map((row) => ({ ...row, method }));
 }
 
-function methodColumns(limit) {
+function methodColumns(domain) {
   return [
     { key: "method", title: "method", header: true, cell: (row) => row.method },
     { key: "estimate", title: "estimate", number: true, cell: (row) => number(row.estimate) },
-    { key: "drawn", title: "drawn", cell: (row) => html`<${Interval} row=${row} limit=${limit} />` },
+    { key: "drawn", title: "drawn", cell: (row) => html`<${Interval} row=${row} domain=${domain} />` },
     { key: "interval", title: "95 % interval", number: true, cell: (row) => interval(row.ci_low, row.ci_high) },
     { key: "mean", title: "mean score", number: true, cell: (row) => number(row.mean) },
     { key: "mean_abs", title: "mean |score|", number: true, cell: (row) => number(row.mean_abs) },
@@ -74,7 +76,8 @@ function Cells({ job, row, method }) {
       const { items, more } = await askAll(path, { params: { site: row.site, method }, most: MOST, signal });
       return { items: items.filter((cell) => componentKey(cell) === key), more };
     },
-    [path, key, method, job.chunks.done],
+    [path, key, method],
+    { fresh: freshness(job) },
   );
   return html`<section class="panel wide" aria-labelledby="cells">
     <div class="head">

@@ -1,10 +1,11 @@
 import { askAll, jobPath } from "../core/api.js";
 import { useAnswer } from "../core/data.js";
-import { count, scaled } from "../core/format.js";
+import { freshness } from "../core/follow.js";
+import { count, number } from "../core/format.js";
 import { choose, href } from "../core/route.js";
 import { html, useMemo } from "../core/ui.js";
 import { Check, Choice, Search } from "../parts/controls.js";
-import { Interval, limitOf } from "../parts/interval.js";
+import { Interval, domainOf } from "../parts/interval.js";
 import { DataLinks } from "../parts/links.js";
 import { MethodChoice, methodOf, Unmeasured } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
@@ -24,7 +25,9 @@ export function Components({ job, params }) {
   const { site = "", kind = "", population = "" } = params;
   const asked = { site, kind, method, population: population ? "true" : null, by: "estimate" };
   const path = jobPath(job.job, "components");
-  const rows = useAnswer((signal) => askAll(path, { params: asked, most: MOST, signal }), [path, asked, job.chunks.done]);
+  const rows = useAnswer((signal) => askAll(path, { params: asked, most: MOST, signal }), [path, asked], {
+    fresh: freshness(job),
+  });
   const filter = (changes) => choose({ ...changes, page: null });
   return html`<form class="filters" role="search" aria-label="Components" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${site} options=${[["", "all"], ...job.spec.sites]} onChange=${(value) => filter({ site: value })} />
@@ -40,10 +43,10 @@ export function Components({ job, params }) {
       />
       <${DataLinks} path=${path} params=${{ ...asked, limit: MOST }} what="Components" />
     </form>
-    <${Answer} of=${rows}>${(data) => html`<${Found} job=${job} method=${method} data=${data} params=${params} />`}<//>`;
+    <${Answer} of=${rows}>${(data) => html`<${Found} job=${job} data=${data} params=${params} />`}<//>`;
 }
 
-function Found({ job, method, data, params }) {
+function Found({ job, data, params }) {
   const { search = "", sort = "estimate", order = "down", page = "1" } = params;
   const down = order !== "up";
   const found = useMemo(() => {
@@ -60,7 +63,7 @@ function Found({ job, method, data, params }) {
     </p>
     <${Table}
       caption="Components"
-      columns=${columns(job, method, shown, found, params.drawn !== "no")}
+      columns=${columns(job, params.method, shown, params.drawn !== "no")}
       rows=${shown}
       rowKey=${(row) => `${row.site}/${row.component}`}
       sort=${{ by: sort, down }}
@@ -95,10 +98,9 @@ function sorted(rows, by, down) {
   });
 }
 
-function columns(job, method, shown, found, drawn) {
-  const scale = scaled(shown.flatMap((row) => [row.estimate, row.mean]));
-  const limit = limitOf(found);
-  const figure = (key, title, hint) => ({ key, title, hint, number: true, sort: true, cell: (row) => scale(row[key]) });
+function columns(job, method, shown, drawn) {
+  const domain = domainOf(shown);
+  const figure = (key, title, hint) => ({ key, title, hint, number: true, sort: true, cell: (row) => number(row[key]) });
   return [
     {
       key: "component",
@@ -106,14 +108,14 @@ function columns(job, method, shown, found, drawn) {
       header: true,
       sort: true,
       cell: (row) =>
-        html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method: job.methods.length > 1 ? method : null })}>${row.component}</a>`,
+        html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method })}>${row.component}</a>`,
     },
     { key: "site", title: "site", sort: true, cell: (row) => row.site },
     figure("estimate", "estimate", "Estimated mean effect; sorted by size"),
-    drawn && { key: "interval", title: "drawn", hint: "Interval, drawn", cell: (row) => html`<${Interval} row=${row} limit=${limit} />` },
+    drawn && { key: "interval", title: "drawn", hint: "Interval, drawn", cell: (row) => html`<${Interval} row=${row} domain=${domain} />` },
     figure("ci_low", "95 % low"),
     figure("ci_high", "95 % high"),
-    { key: "width", title: "width", hint: "Width of the interval", number: true, sort: true, cell: (row) => scale(row.ci_high === null ? null : row.ci_high - row.ci_low) },
+    { key: "width", title: "width", hint: "Width of the interval", number: true, sort: true, cell: (row) => number(row.ci_high === null ? null : row.ci_high - row.ci_low) },
     figure("mean", "mean score", "Attribution alone; sorted by size"),
     figure("mean_abs", "mean |score|"),
     figure("std", "std", "Standard deviation of the score over pairs"),

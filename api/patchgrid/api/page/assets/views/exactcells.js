@@ -1,6 +1,7 @@
 import { Scatter } from "../charts/scatter.js";
 import { askAll, jobPath } from "../core/api.js";
 import { useAnswer } from "../core/data.js";
+import { freshness } from "../core/follow.js";
 import { count, metricWords, number, percent } from "../core/format.js";
 import { href } from "../core/route.js";
 import { html } from "../core/ui.js";
@@ -15,7 +16,9 @@ const FURTHEST = 12;
 /** A site's exactly patched cells: scatter, fit, and those whose scores are furthest off. */
 export function ExactCells({ job, site, method, fit, byLayer }) {
   const path = jobPath(job.job, "exact");
-  const cells = useAnswer((signal) => askAll(path, { params: { site, method }, most: MOST, signal }), [path, site, method, job.chunks.done]);
+  const cells = useAnswer((signal) => askAll(path, { params: { site, method }, most: MOST, signal }), [path, site, method], {
+    fresh: freshness(job),
+  });
   return html`<section class="panel wide" aria-label="Score against exact effect">
     <div class="head">
       <h2>${site} by ${method} <span class="muted">score against exact effect, one point a cell</span></h2>

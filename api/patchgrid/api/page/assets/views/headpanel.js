@@ -52,7 +52,7 @@ function Drawn({ job, method, panel, heads, all, asked }) {
       tell=${(cell) => html`<${ComponentTip} row=${cell.of} />`}
       words=${(cell) => componentWords(cell.of)}
       onOpen=${open}
-      keys=${[job.job, panel.sites, method, measure, job.chunks.done]}
+      keys=${[job.job, panel.sites, method, measure, cells.map((cell) => cell.value)]}
     />
     <${GridTable} caption=${label} corner="layer" rows=${layers} columns=${columns} cells=${cells} write=${scaled(cells.map((cell) => cell.value))} />`;
 }

@@ -1,5 +1,6 @@
 import { askAll, jobPath } from "../core/api.js";
 import { useAnswer } from "../core/data.js";
+import { freshness } from "../core/follow.js";
 import { choose } from "../core/route.js";
 import { COLUMNS, hasHeads, isWide } from "../core/sites.js";
 import { html } from "../core/ui.js";
@@ -43,7 +44,8 @@ function HeadSites({ job, method, panel, measure }) {
       const answers = await Promise.all(panel.sites.map((site) => askAll(jobPath(job.job, "components"), { params: { site, method, kind: "whole" }, signal })));
       return answers.flatMap((answer) => answer.items);
     },
-    [job.job, panel.sites, method, job.chunks.done],
+    [job.job, panel.sites, method],
+    { fresh: freshness(job) },
   );
   return html`<${HeadPanel} job=${job} method=${method} panel=${panel} measure=${measure} rows=${rows} />`;
 }

@@ -43,7 +43,7 @@ const COLUMNS = [
     key: "name",
     title: "name",
     header: true,
-    cell: (job) => (job.name ? html`<a href=${href(["jobs", job.job])}>${job.name}</a>` : html`<span class="muted">–</span>`),
+    cell: (job) => (job.name ? html`<a href=${href(["jobs", job.job])} title=${job.name}>${job.name}</a>` : html`<span class="muted">–</span>`),
   },
   { key: "state", title: "state", cell: (job) => html`<${State} state=${job.state} />` },
   { key: "pairs", title: "pairs", cell: (job) => html`<${Progress} pairs=${job.pairs} label=${`Job ${job.job}`} />` },

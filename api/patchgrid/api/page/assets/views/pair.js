@@ -5,7 +5,7 @@ import { cellName } from "../core/naming.js";
 import { byHead, byPosition, byToken, shapeOf } from "../core/pairscores.js";
 import { choose, href } from "../core/route.js";
 import { hasHeads, isWide } from "../core/sites.js";
-import { html } from "../core/ui.js";
+import { html, useState } from "../core/ui.js";
 import { Choice } from "../parts/controls.js";
 import { DataLinks } from "../parts/links.js";
 import { MethodChoice, methodOf } from "../parts/method.js";
@@ -14,6 +14,8 @@ import { State } from "../parts/progress.js";
 import { Facts, Table } from "../parts/table.js";
 import { Tokens } from "../parts/tokens.js";
 import { PairGrid } from "./pairgrid.js";
+
+const SHOWN = 25;
 
 /** One pair: its prompts by token, coloured by score, and all that is known of it. */
 export function Pair({ job, params, name }) {
@@ -95,6 +97,7 @@ function Strongest({ job, data, params }) {
     const whole = cellName({ ...cell, component: null, position: null, span: null });
     return html`<a href=${href(["jobs", job.job, "components", whole], { site: cell.site, method: params.method })}>${cellName(cell)}</a>`;
   };
+  const [all, setAll] = useState(false);
   const exact = [...(data.exact ?? [])].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
   return html`<div class="columns">
     <section aria-labelledby="strongest">
@@ -121,9 +124,10 @@ function Strongest({ job, data, params }) {
           { key: "effect", title: "effect", number: true, cell: (cell) => number(cell.effect) },
           { key: "inclusion", title: "inclusion", number: true, cell: (cell) => number(cell.inclusion) },
         ]}
-        rows=${exact}
+        rows=${all ? exact : exact.slice(0, SHOWN)}
         empty="No component of this pair was drawn."
       />
+      ${exact.length > SHOWN && !all && html`<button type="button" onClick=${() => setAll(true)}>Show all ${exact.length}</button>`}
     </section>
   </div>`;
 }

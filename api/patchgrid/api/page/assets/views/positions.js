@@ -1,6 +1,7 @@
 import { Grid } from "../charts/grid.js";
 import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
+import { freshness } from "../core/follow.js";
 import { metricWords, number, scaled } from "../core/format.js";
 import { choose, href } from "../core/route.js";
 import { isWide } from "../core/sites.js";
@@ -17,7 +18,7 @@ export function Positions({ job, params }) {
   const method = methodOf(job, params);
   const site = sites.includes(params.site) ? params.site : (sites.find((each) => each === "resid_post") ?? sites[0]);
   const asked = { site, kind: "aligned", method };
-  const map = useData(jobPath(job.job, "heatmap"), { ...asked, turn: undefined }, { when: Boolean(site) });
+  const map = useData(jobPath(job.job, "heatmap"), asked, { when: Boolean(site), fresh: freshness(job) });
   if (!site) {
     return html`<p class="empty">Of ${job.spec.sites.join(", ")} no positions were kept. Run the job with <code>--positions keep</code>.</p>`;
   }

@@ -21,10 +21,16 @@ export const DEFAULTS = {
   prependBos: "",
 };
 
+/** A model at a revision, as one choice. */
+export function modelKey({ model, revision }) {
+  return JSON.stringify([model, revision]);
+}
+
 /** The spec as the API takes it. */
-export function specOf(values, revision) {
+export function specOf(values) {
+  const [model, revision] = JSON.parse(values.model);
   const spec = {
-    model: values.model,
+    model,
     sites: values.sites,
     method: values.methods.join(","),
     metric: values.metric,

@@ -2,6 +2,7 @@ import { shortModel } from "../core/format.js";
 import { EDGE_METHODS, METHOD_WORDS, NODE_METHODS, SITE_WORDS, SITES } from "../core/sites.js";
 import { html } from "../core/ui.js";
 import { Choice } from "../parts/controls.js";
+import { modelKey } from "./spec.js";
 
 const METRICS = [
   ["logit_diff", "logit difference"],
@@ -29,7 +30,7 @@ const SOURCES = [
 ];
 
 export function ModelField({ values, change, models }) {
-  const options = (models.data?.items ?? []).map((each) => [each.model, `${shortModel(each.model)}${each.serving ? `, ${each.serving} workers serve it` : ", no worker serves it"}`]);
+  const options = (models.data?.items ?? []).map((each) => [modelKey(each), `${shortModel(each.model)}${each.revision ? `@${each.revision}` : ""}${each.serving ? `, workers that serve it: ${each.serving}` : ", no worker serves it"}`]);
   if (models.data && options.length === 0) return html`<p class="note">This server allows no model yet: whoever runs it names them.</p>`;
   return html`<${Choice} label="Model" value=${values.model} options=${options} onChange=${(model) => change({ model })} />`;
 }

@@ -1,13 +1,14 @@
 import { useAccess } from "../core/access.js";
 import { useData } from "../core/data.js";
 import { percent } from "../core/format.js";
+import { notice } from "../core/notice.js";
 import { go } from "../core/route.js";
 import { useTitle } from "../core/title.js";
 import { html, useRef, useState } from "../core/ui.js";
 import { freshKey, submitJob } from "../core/upload.js";
 import { FileField } from "../parts/filefield.js";
 import { ProblemBox } from "../parts/problem.js";
-import { DEFAULTS, faultOf, specOf } from "./spec.js";
+import { DEFAULTS, faultOf, modelKey, specOf } from "./spec.js";
 import { Advanced, Measure, ModelField, Sites } from "./specfields.js";
 
 /** Send a pair file to be measured. */
@@ -25,7 +26,7 @@ export function Submit() {
   if (!may("submit")) return html`<h1>Submit</h1><p class="empty">Your token may read, not submit.</p>`;
 
   const found = models.data?.items ?? [];
-  const filled = { ...values, model: values.model || found[0]?.model || "" };
+  const filled = { ...values, model: values.model || (found[0] ? modelKey(found[0]) : "") };
   const fault = faultOf(filled, file, limits);
 
   function change(changes) {
@@ -47,8 +48,9 @@ export function Submit() {
     setProblem(null);
     setSent(0);
     try {
-      const revision = found.find((each) => each.model === filled.model)?.revision ?? null;
-      const answer = await submitJob({ spec: specOf(filled, revision), file, key: key.current, onSent: setSent, signal: control.current.signal });
+      const answer = await submitJob({ spec: specOf(filled), file, key: key.current, onSent: setSent, signal: control.current.signal });
+      const there = answer.created ? [] : ["This job was there already: the same pairs under the same settings."];
+      notice.set({ job: answer.job, words: [...there, ...(answer.notes ?? [])] });
       go(["jobs", answer.job]);
     } catch (error) {
       setProblem(error);

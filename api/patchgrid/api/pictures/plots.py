@@ -1,18 +1,14 @@
 """Pictures of scores, drawn from arrays: heatmaps by layer, and scores against exact effects."""
 
 import math
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from patchgrid.cli.errors import OutputError
-from patchgrid.cli.plotlabels import drawable, every, families, token_label, wrapped
-from patchgrid.engine.packages import MissingExtraError
+from patchgrid.api.pictures.figure import blank_figure
+from patchgrid.api.pictures.labels import drawable, every, families, token_label, wrapped
 from patchgrid.estimates.agreement import agreement
 
 if TYPE_CHECKING:
@@ -20,9 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-#: Endings of the files that `save` writes.
-ENDINGS = (".png", ".svg")
-_DOTS_PER_INCH = 150
 _WIDEST = 20.0
 _TITLE_SIZE = 11.0
 # Blue to red through white: told apart with every common kind of colour blindness.
@@ -32,12 +25,17 @@ _NOTED_CELLS = 64
 _VECTOR_POINTS = 5000
 
 
-def layer_head_heatmap(values: ArrayLike, *, title: str, unit: str, quantity: str = "mean score") -> "Figure":
-    """Draw `values[layer, head]`; a NaN is grey. `unit` is the metric's, for the colour bar."""
+def layer_head_heatmap(
+    values: ArrayLike, *, title: str, unit: str, quantity: str = "mean score", on: "Axes | None" = None
+) -> "Figure":
+    """Draw `values[layer, head]`; a NaN is grey. `unit` is the metric's, for the colour bar.
+
+    `on` are axes to draw on, in place of a figure of its own.
+    """
     array = _finite(values)
     layers, heads = array.shape
     cell = _between(0.17, 7.0 / heads, 0.62)
-    figure, axes = new_figure(heads * cell + 2.2, layers * cell + 1.5, title)
+    figure, axes = new_figure(heads * cell + 2.2, layers * cell + 1.5, title, on)
     _draw_cells(axes, array, f"{quantity} ({unit})", (cell, cell))
     step = every(heads, max(4, int(heads * cell / 0.3)))
     axes.set_xticks(range(0, heads, step))
@@ -53,8 +51,12 @@ def layer_position_heatmap(
     unit: str,
     quantity: str = "mean score",
     axis: str = "token",
+    on: "Axes | None" = None,
 ) -> "Figure":
-    """Draw `values[layer, position]` with a label (a token, a span, a number) under each position."""
+    """Draw `values[layer, position]` with a label (a token, a span, a number) under each position.
+
+    `on` are axes to draw on, in place of a figure of its own.
+    """
     array = _finite(values)
     layers, positions = array.shape
     assert len(labels) == positions, "as many labels as positions"
@@ -62,7 +64,7 @@ def layer_position_heatmap(
     width = _between(0.02, (_WIDEST - 2.2) / positions, _between(0.2, 8.0 / positions, 0.62))
     height = _between(0.17, 6.0 / layers, 0.45)
     longest = max(map(len, shown))
-    figure, axes = new_figure(positions * width + 2.2, layers * height + 1.5 + 0.07 * longest, title)
+    figure, axes = new_figure(positions * width + 2.2, layers * height + 1.5 + 0.07 * longest, title, on)
     _draw_cells(axes, array, f"{quantity} ({unit})", (width, height))
     step = every(positions, max(4, int(positions * width / 0.14)))
     _label_positions(axes, shown, step, upright=longest * 0.085 < width * step)
@@ -106,60 +108,19 @@ def score_effect_scatter(
     return figure
 
 
-def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write the picture as PNG or SVG, told by the ending: whole, or not at all.
-
-    Raises `OutputError` for another ending or a place that cannot be written.
-    """
-    place = Path(path)
-    if place.suffix.lower() not in ENDINGS:
-        raise OutputError(f"{place}: a picture's name must end in {' or '.join(ENDINGS)}")
-    if place.is_dir():
-        raise OutputError(f"{place}: is a folder, not a file name")
-    try:
-        _write(figure, place)
-    except FileNotFoundError:
-        raise OutputError(f"{place}: there is no folder {place.parent}") from None
-    except OSError as error:
-        raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from error
-
-
-def _write(figure: "Figure", place: Path) -> None:
-    kind = place.suffix.lower().removeprefix(".")
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            figure.savefig(
-                stream,
-                format=kind,
-                dpi=_DOTS_PER_INCH,
-                bbox_inches="tight",
-                pad_inches=0.12,
-                metadata={"Date": None} if kind == "svg" else None,
-            )
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(place)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def new_figure(width: float, height: float, title: str) -> "tuple[Figure, Axes]":
-    """Make a figure of its own: no window, nothing of pyplot's state."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(
-            "pictures need matplotlib, which is not installed: pip install 'patchgrid[plot]'"
-        ) from None
-    width, height = max(width, 4.4), max(height, 3.2)
-    figure = Figure(figsize=(width, height), layout="compressed", facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(wrapped(title, width - 0.6, _TITLE_SIZE), fontsize=_TITLE_SIZE, parse_math=False)
+def new_figure(width: float, height: float, title: str, on: "Axes | None" = None) -> "tuple[Figure, Axes]":
+    """Make a figure of its own: no window, nothing of pyplot's state; or put the title over the axes `on`."""
+    if on is not None:
+        figure = on.get_figure(root=True)
+        assert figure is not None, "axes stand in a figure"
+        axes = on
+        width = on.get_window_extent().width / figure.dpi
+    else:
+        width, height = max(width, 4.4), max(height, 3.2)
+        figure = blank_figure(width, height)
+        axes = figure.add_subplot()
+        width -= 0.6
+    axes.set_title(wrapped(title, width, _TITLE_SIZE), fontsize=_TITLE_SIZE, parse_math=False)
     axes.title.set_fontfamily(families())
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

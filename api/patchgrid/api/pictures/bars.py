@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from patchgrid.cli.plotlabels import drawable
-from patchgrid.cli.plots import new_figure
+from patchgrid.api.pictures.labels import drawable
+from patchgrid.api.pictures.plots import new_figure
 from patchgrid.storage.components import ComponentRow
 
 if TYPE_CHECKING:

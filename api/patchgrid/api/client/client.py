@@ -1,0 +1,135 @@
+"""A patchgrid server, for notebooks and scripts."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from patchgrid.api.client import html
+from patchgrid.api.client.address import Address
+from patchgrid.api.client.given import pair_file
+from patchgrid.api.client.http import Connection
+from patchgrid.api.client.job import Job
+from patchgrid.api.client.service import Document, Service
+from patchgrid.api.client.submission import send
+from patchgrid.engine.asked import as_names
+from patchgrid.engine.errors import SpecError
+from patchgrid.engine.types import JobSpec
+from patchgrid.storage.submitting import Order
+
+
+class Jobs(list[Job]):
+    """Jobs that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                job.id,
+                job.name,
+                job.state,
+                job.spec["model"],
+                f"{job.progress['done']:,}/{job.progress['total']:,}",
+            )
+            for job in self
+        ]
+        return html.table(rows, ("id", "name", "state", "model", "pairs done"))
+
+
+class Client:
+    """Asks a server; may be used in a `with` statement, and by several threads.
+
+    `url` is as http://localhost:8000. `token` is the environment's (PATCHGRID_TOKEN) if none is given. Errors
+    are `ServerError`s, which say what to do.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        address = Address.read(url, token)
+        if address.warning is not None:
+            warnings.warn(address.warning, stacklevel=2)
+        self.url = address.url
+        self._connection = Connection(address)
+        self._service = Service(self._connection)
+
+    def submit(
+        self,
+        pairs: Any,
+        *,
+        model: str,
+        sites: str | Sequence[str] = (),
+        name: str | None = None,
+        key: str | None = None,
+        priority: int = 0,
+        chunk_size: int = 64,
+        limit: int | None = None,
+        **spec: Any,
+    ) -> Job:
+        """Submit pairs; those that are there already under the same spec give the job that they are.
+
+        `pairs` is the path of a pair file, a list of `Pair` or of dicts, or a dataframe with columns `clean`,
+        `corrupted`, `correct`, `incorrect` (and `id`, `spans`). `spec` is the rest of what `patchgrid submit`
+        takes: `method`, `exact`, `detail`, `positions`, `metric`, `direction`, `seed`, …
+
+        Raises
+        ------
+        PairFileError
+            Pairs that cannot be used, each named with what is wrong. Nothing was sent.
+        SpecError
+            A setting that does not exist or does not fit. Nothing was sent.
+        """
+        try:
+            measured = JobSpec(model=_model(model), sites=as_names(sites), **spec)
+        except TypeError as error:
+            raise SpecError(f"a job has no such setting: {error}") from None
+        with pair_file(pairs, limit=limit) as file:
+            found = send(self._service, Order(measured, file, file.check(), name, key, priority, chunk_size))
+        return self.job(found["job"])
+
+    def job(self, name: int | str = "last") -> Job:
+        """Give a job by its id or name, or the newest one."""
+        return Job(self._service, self._service.job(name))
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        model: str | None = None,
+        search: str | None = None,
+        limit: int = 100,
+    ) -> Jobs:
+        """Give the jobs, the newest first; `search` looks in names, models and ids."""
+        found: Iterable[Document] = self._service.jobs(state=state, model=model, search=search)
+        return Jobs(Job(self._service, each) for each, _ in zip(found, range(limit), strict=False))
+
+    def workers(self) -> list[Document]:
+        """Give the workers, and what each is at."""
+        return self._service.workers()
+
+    def models(self) -> list[Document]:
+        """Give the models that may be asked for, each with the number of workers that serve it."""
+        return self._service.models()
+
+    def access(self) -> Document:
+        """Give what the token allows, and the server's limits."""
+        return self._service.access()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"
+
+
+def _model(text: str) -> str:
+    """Name a folder by its absolute path, as workers see it where they share the disk; a hub id as it is."""
+    folder = Path(text).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else text

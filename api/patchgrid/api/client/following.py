@@ -1,0 +1,88 @@
+"""A job's snapshots from a server: events say what changed, the job itself who works on it."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from patchgrid.api.client import reading
+from patchgrid.api.client.errors import ServerError
+from patchgrid.api.client.service import Service
+from patchgrid.storage.standing import Snapshot
+from patchgrid.storage.workers import WorkerRecord
+
+#: Seconds between two looks at the whole job, which a server counts as requests.
+LOOK_EVERY = 2.0
+
+
+class Following:
+    """Follows one job."""
+
+    def __init__(self, service: Service, job_id: int) -> None:
+        self._service, self._job_id = service, job_id
+        self._whole: Snapshot | None = None
+        self._looked = 0.0
+
+    def snapshots(self, *, every: float = 1.0) -> Iterator[Snapshot]:
+        """Give how the job stands, at each change and every so many seconds, last when it has ended."""
+        before: Any = None
+        for found in self._service.follow(self._job_id, every=every):
+            # What has not changed is given again for the clock's sake; nobody need look for that.
+            yield self._snapshot(found, changed=found != before)
+            before = found
+        if self._whole is None or not self._whole.ended:
+            # The stream ended before a state that is an end was told.
+            yield self._look()
+
+    def _snapshot(self, found: dict[str, Any], *, changed: bool) -> Snapshot:
+        progress, state = reading.progress(found), found.get("state")
+        whole = self._whole
+        due = time.monotonic() - self._looked >= LOOK_EVERY
+        if whole is None or (changed and (due or state != whole.job.state)):
+            whole = self._look_if_possible(whole)
+        job = dataclasses.replace(whole.job, state=found["state"])
+        names = list(found.get("workers", ()))
+        known = {each.name: each for each in whole.at_work}
+        at_work = tuple(known.get(name) or _only_named(name, job.id) for name in names)
+        return dataclasses.replace(
+            whole, job=job, progress=progress, at_work=at_work, serving=found.get("serving", whole.serving)
+        )
+
+    def _look_if_possible(self, known: Snapshot | None) -> Snapshot:
+        try:
+            return self._look()
+        except ServerError:
+            if known is None:
+                raise
+            return known
+
+    def _look(self) -> Snapshot:
+        self._whole = reading.snapshot(self._service.job(self._job_id))
+        self._looked = time.monotonic()
+        return self._whole
+
+
+def _only_named(name: str, job_id: int) -> WorkerRecord:
+    """Give a worker of which nothing but its name is known yet."""
+    counts: dict[str, Any] = dict.fromkeys(("chunks", "pairs", "lease_losses", "takeovers"), 0)
+    counts |= dict.fromkeys(("memory_used", "memory_total", "pairs_per_second", "chunk_id", "message"))
+    host, _, pid = name.partition("/")
+    number = pid.partition("/")[0]
+    return WorkerRecord(
+        id=0,
+        name=name,
+        host=host,
+        pid=int(number) if number.isdigit() else 0,
+        device="",
+        models=(),
+        state="working",
+        loaded=(),
+        job_id=job_id,
+        started_at=0.0,
+        seen_at=0.0,
+        drain=False,
+        failures={},
+        seen_ago=0.0,
+        lost=False,
+        **counts,
+    )

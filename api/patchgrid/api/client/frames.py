@@ -1,0 +1,124 @@
+"""Rows and exports as dataframes: pandas or polars, whichever is there."""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from patchgrid.api.client.errors import FramesMissing, NotSupported
+from patchgrid.api.client.service import Name, Service
+from patchgrid.engine.packages import is_installed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: The kinds of dataframes, the first that is installed being the one given.
+LIBRARIES = ("pandas", "polars")
+_WHOLE = frozenset({"layer", "head", "neuron", "n", "exact_n", "row", "spearman_n", "top_k", "components"})
+_TEXT = frozenset({"component", "pair", "site", "method", "state", "error", "warning", "edge"})
+_TEXT |= {"clean", "corrupted"}
+
+Row = Mapping[str, Any]
+
+
+def library(asked: str | None) -> str:
+    """Give the library to make dataframes with; `FramesMissing` if it is not installed."""
+    if asked is not None and asked not in LIBRARIES:
+        raise FramesMissing(f"frame is {' or '.join(LIBRARIES)}, not {asked!r}")
+    found = next((each for each in ((asked,) if asked else LIBRARIES) if is_installed(each)), None)
+    if found is None:
+        raise FramesMissing(
+            f"{asked or 'neither pandas nor polars'} is {'not ' if asked else ''}installed: "
+            f"pip install {asked or 'pandas'}, or pip install 'patchgrid[notebook]'"
+        )
+    return found
+
+
+def frame_of(rows: Iterable[Row], fields: Sequence[str], kind: str) -> Any:
+    """Make a dataframe of rows; what may be missing is null, and whole numbers stay whole."""
+    columns: dict[str, list[Any]] = {field: [] for field in fields}
+    for row in rows:
+        for field in fields:
+            value = row.get(field)
+            columns[field].append(str(value) if field in _TEXT and value is not None else value)
+    texts = _TEXT | _text_positions(columns)
+    return (_pandas if kind == "pandas" else _polars)(columns, texts)
+
+
+def exported(service: Service, job: Name, what: str, method: str | None, kind: str) -> Any:
+    """Make a dataframe of an export: by way of Parquet where both sides have pyarrow, else of JSON lines."""
+    if is_installed("pyarrow"):
+        try:
+            return _by_parquet(service, job, what, method, kind)
+        except NotSupported:
+            pass  # the server has no pyarrow
+    return _by_lines(service, job, what, method, kind)
+
+
+def _by_parquet(service: Service, job: Name, what: str, method: str | None, kind: str) -> Any:
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryDirectory(prefix="patchgrid-export-") as folder:
+        path = Path(folder) / "export.parquet"
+        with service.export(job, what, "parquet", method) as answer, path.open("wb") as file:
+            for part in answer.iter_bytes():
+                file.write(part)
+        table = pq.read_table(path)
+    if kind == "polars":
+        import polars as pl
+
+        return pl.from_arrow(table)
+    return _pandas_of_arrow(table)
+
+
+def _pandas_of_arrow(table: "pa.Table") -> Any:
+    import pandas as pd
+    import pyarrow as pa
+
+    whole = {pa.int32(): pd.Int64Dtype(), pa.int64(): pd.Int64Dtype()}
+    return table.to_pandas(types_mapper=whole.get)
+
+
+def _by_lines(service: Service, job: Name, what: str, method: str | None, kind: str) -> Any:
+    import json
+
+    with service.export(job, what, "jsonl", method) as answer:
+        rows = [json.loads(line) for line in answer.iter_lines() if line]
+    fields = list(rows[0]) if rows else []
+    return frame_of(rows, fields, kind)
+
+
+def _text_positions(columns: Mapping[str, Sequence[Any]]) -> frozenset[str]:
+    """Tell whether positions are names of spans."""
+    named = any(isinstance(value, str) for value in columns.get("position", ()))
+    return frozenset({"position"} if named else ())
+
+
+def _pandas(columns: Mapping[str, list[Any]], texts: frozenset[str]) -> Any:
+    import pandas as pd
+
+    def series(field: str, values: list[Any]) -> Any:
+        if field in texts:
+            return pd.Series([None if each is None else str(each) for each in values], dtype="str")
+        if field in _WHOLE or field == "position":
+            return pd.Series(values, dtype="Int64")
+        if any(isinstance(each, (list, dict, bool)) for each in values):
+            return pd.Series(values, dtype="object")
+        return pd.Series(values, dtype="float64")
+
+    return pd.DataFrame({field: series(field, values) for field, values in columns.items()})
+
+
+def _polars(columns: Mapping[str, list[Any]], texts: frozenset[str]) -> Any:
+    import polars as pl
+
+    def series(field: str, values: list[Any]) -> Any:
+        if field in texts:
+            return pl.Series(field, [None if each is None else str(each) for each in values], dtype=pl.String)
+        if field in _WHOLE or field == "position":
+            return pl.Series(field, values, dtype=pl.Int64)
+        if any(isinstance(each, list) for each in values):
+            return pl.Series(field, values, dtype=pl.List(pl.String))
+        return pl.Series(field, values, dtype=pl.Float64, strict=False)
+
+    return pl.DataFrame([series(field, values) for field, values in columns.items()])

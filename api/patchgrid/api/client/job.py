@@ -1,0 +1,243 @@
+"""A job on a server: followed, steered, and its results as dataframes and pictures."""
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
+
+from patchgrid.api.client import frames, html
+from patchgrid.api.client.errors import JobFailed, OutOfTime
+from patchgrid.api.client.service import Document, Service
+from patchgrid.api.client.waiting import bar
+from patchgrid.engine.names import check_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from patchgrid.storage.pairview import PairView
+
+#: States in which nothing more happens by itself.
+ENDED = ("done", "failed", "cancelled")
+#: Failed pairs whose reasons an error tells.
+_REASONS = 3
+_COMPONENT: tuple[str, ...] = (
+    *("component", "site", "layer", "head", "neuron", "position", "n", "mean", "mean_abs", "std"),
+    *("estimate", "ci_low", "ci_high", "exact_n"),
+)
+_AGREEMENT: tuple[str, ...] = (
+    *("site", "method", "n", "pearson", "spearman", "spearman_n", "slope", "intercept", "bias"),
+    *("sign_agreement", "top_k", "top_overlap", "components", "seconds", "exact_seconds"),
+)
+
+
+class Job:
+    """A job as it was when it was last asked after: `refresh` asks again.
+
+    Dataframes are pandas', or polars' where only that is installed or `frame="polars"` asks for it.
+    """
+
+    def __init__(self, service: Service, found: Document) -> None:
+        self._service = service
+        self._found = found
+
+    @property
+    def id(self) -> int:
+        """Its number."""
+        return int(self._found["job"])
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given, or None."""
+        name: str | None = self._found["name"]
+        return name
+
+    @property
+    def state(self) -> str:
+        """`pending`, `running`, `paused`, `done`, `failed` (every pair failed) or `cancelled`."""
+        return str(self._found["state"])
+
+    @property
+    def progress(self) -> dict[str, int]:
+        """Its pairs: `total`, `done` and `failed`."""
+        return dict(self._found["pairs"])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What it measures."""
+        return dict(self._found["spec"])
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return self.state in ENDED
+
+    @property
+    def info(self) -> Document:
+        """All that the server tells of it."""
+        return dict(self._found)
+
+    def refresh(self) -> Self:
+        """Ask the server how it stands; give the job."""
+        self._found = self._service.job(self.id)
+        return self
+
+    def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
+        """Wait until it ends, with a bar unless `progress` is False; give the job.
+
+        Raises
+        ------
+        JobFailed
+            It failed or was cancelled; with the reasons of the first pairs that failed.
+        OutOfTime
+            It had not ended after `timeout` seconds.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        with bar(shown=progress) as show:
+            for found in self._service.follow(self.id):
+                show(found)
+                if end is not None and time.monotonic() >= end and found["state"] not in ENDED:
+                    raise OutOfTime(f"job {self.id} is {found['state']} still: waited {timeout:g} s for it")
+        self.refresh()
+        if self.state in ("failed", "cancelled"):
+            raise self._failure()
+        return self
+
+    def top(
+        self,
+        k: int = 20,
+        *,
+        by: str = "estimate",
+        site: str | None = None,
+        method: str | None = None,
+        population: bool = False,
+        frame: str | None = None,
+    ) -> Any:
+        """Give its k strongest components with their intervals, the strongest first."""
+        kind = frames.library(frame)
+        found = self._service.components(
+            self.id, most=k, by=by, site=site, method=method, population=population
+        )
+        return frames.frame_of(islice(found, k), self._fields(_COMPONENT), kind)
+
+    def components(
+        self,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        kind: str | None = None,
+        population: bool = False,
+        frame: str | None = None,
+    ) -> Any:
+        """Give every component with its mean, estimate and interval, by site, layer and head.
+
+        `kind` is `whole` (all positions at once) or `aligned`; None: as the job was asked for.
+        """
+        library = frames.library(frame)
+        found = self._service.components(self.id, site=site, method=method, kind=kind, population=population)
+        return frames.frame_of(found, self._fields(_COMPONENT), library)
+
+    def scores(self, method: str | None = None, *, frame: str | None = None) -> Any:
+        """Give the scores that were kept of each pair, a row a pair and component."""
+        return self._exported("scores", method, frame)
+
+    def exact(self, method: str | None = None, *, frame: str | None = None) -> Any:
+        """Give the cells that were patched exactly: score, effect, and the probability of being drawn."""
+        return self._exported("exact", method, frame)
+
+    def pairs(self, *, frame: str | None = None) -> Any:
+        """Give a row a pair: its state, tokens and metrics, or why it failed."""
+        return self._exported("pairs", None, frame)
+
+    def verification(self, *, top_k: int = 10, method: str | None = None, frame: str | None = None) -> Any:
+        """Give how well scores agree with exact patching, a row a site and method."""
+        kind = frames.library(frame)
+        found = self._service.verification(self.id, top_k=top_k, method=method)
+        return frames.frame_of(found["items"], _AGREEMENT, kind)
+
+    def pair(self, name: int | str, *, method: str | None = None) -> "PairView":
+        """Give all that is kept of one pair, by its id or row: tokens, metrics, scores, exact effects."""
+        from patchgrid.api.client.numbers import RemoteNumbers
+
+        numbers = RemoteNumbers(self._service)
+        return numbers.pair(numbers.job(self.id), name, method)
+
+    def heatmap(
+        self,
+        site: str | None = None,
+        *,
+        kind: str = "heads",
+        pair: int | str | None = None,
+        method: str | None = None,
+        ax: "Axes | None" = None,
+    ) -> "Figure":
+        """Draw its estimated mean effects (where not all are known, mean scores), or one pair's scores.
+
+        `kind` is `heads` (layer by head) or `positions` (layer by position). `ax` are axes to draw on, in
+        place of a figure of its own. Needs matplotlib.
+        """
+        from patchgrid.api.client.numbers import RemoteNumbers
+        from patchgrid.api.pictures.drawings import Drawing, default_site
+
+        check_name("kind", kind, ("heads", "positions"))
+        numbers = RemoteNumbers(self._service)
+        job = numbers.job(self.id)
+        drawing = Drawing(numbers, job, site or default_site(job, kind), method, ax)
+        return drawing.heads(pair) if kind == "heads" else drawing.positions(pair)
+
+    def pause(self) -> Self:
+        """Pause it: chunks that workers have now are finished, no others are begun."""
+        return self._changed("pause")
+
+    def resume(self) -> Self:
+        """Give it back to its workers after a pause."""
+        return self._changed("resume")
+
+    def cancel(self) -> Self:
+        """Cancel it: nothing more of it is measured. `retry` takes it up again."""
+        return self._changed("cancel")
+
+    def retry(self) -> Self:
+        """Try again what was given up or cancelled."""
+        return self._changed("retry")
+
+    def delete(self) -> None:
+        """Delete it with its pairs and all its results."""
+        self._service.delete(self.id)
+
+    def __repr__(self) -> str:
+        name = f" ({self.name})" if self.name else ""
+        pairs = self.progress
+        return f"<Job {self.id}{name} {self.state}: {pairs['done']:,} of {pairs['total']:,} pairs measured>"
+
+    def _repr_html_(self) -> str:
+        pairs = self.progress
+        rows = [
+            ("job", self.id),
+            ("name", self.name),
+            ("state", self.state),
+            ("pairs", f"{pairs['done']:,} of {pairs['total']:,} measured, {pairs['failed']:,} failed"),
+            *(
+                (key, ", ".join(value) if isinstance(value, list) else value)
+                for key, value in self.spec.items()
+            ),
+            ("error", self._found.get("error")),
+        ]
+        return html.table(row for row in rows if row[1] is not None)
+
+    def _exported(self, what: str, method: str | None, frame: str | None) -> Any:
+        kind = frames.library(frame)
+        return frames.exported(self._service, self.id, what, method, kind)
+
+    def _fields(self, fields: tuple[str, ...]) -> tuple[str, ...]:
+        return (*fields, "edge") if "edge" in self._found["spec"]["sites"] else fields
+
+    def _changed(self, what: str) -> Self:
+        self._service.change(self.id, what)
+        return self.refresh()
+
+    def _failure(self) -> JobFailed:
+        failed = islice(self._service.pairs(self.id, state="failed", most=_REASONS), _REASONS)
+        reasons = [(each["pair"], each["error"] or "") for each in failed]
+        told = "".join(f"; pair {pair}: {error}" for pair, error in reasons)
+        why = f": {self._found['error']}" if self._found.get("error") else ""
+        return JobFailed(f"job {self.id} is {self.state}{why}{told}", reasons)

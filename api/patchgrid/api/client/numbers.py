@@ -1,0 +1,78 @@
+"""A job's numbers through a server, as the dataclasses that storage gives."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+import numpy as np
+
+from patchgrid.api.client import reading
+from patchgrid.api.client.errors import NotThere
+from patchgrid.api.client.service import Service
+from patchgrid.engine.names import check_name
+from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.pairview import PairView
+from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.verification import Cost, SiteAgreement
+
+
+class RemoteNumbers:
+    """Asks a server what `storage` would be asked."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def job(self, name: int | str) -> JobRecord:
+        """Give a job by its id, its name, or `last`."""
+        return reading.job(self._service.job(name))
+
+    def progress(self, job: JobRecord) -> Progress:
+        """Give how far a job is."""
+        return reading.progress(self._service.job(job.id))
+
+    def top(
+        self,
+        job: JobRecord,
+        k: int = 20,
+        by: str = "estimate",
+        *,
+        site: str | None = None,
+        population: bool = False,
+        method: str | None = None,
+    ) -> Sequence[ComponentRow]:
+        """Give the k strongest components, the strongest first."""
+        found = self._service.components(
+            job.id, most=k, by=by, site=site, population=population, method=method
+        )
+        return [reading.component(each) for each in islice(found, k)]
+
+    def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
+        """Give how scores agree with exact patching, and what both cost."""
+        found = self._service.verification(job.id, top_k=top_k)
+        with reading.understood("verification"):
+            rows = [reading.agreement(each) for each in found["items"]]
+            return rows, reading.cost(found["cost"])
+
+    def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
+        """Give a site's heatmap: kind `whole` or `aligned`."""
+        return reading.heatmap(self._service.heatmap(job.id, site=site, kind=kind, method=method))
+
+    def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
+        """Give the first exactly patched cells of a site, in order of pair."""
+        check_name("site of this job", site, job.spec.sites)
+        found = islice(self._service.exact(job.id, most=limit, site=site, method=method), limit)
+        with reading.understood("cell"):
+            parts = [(each["score"], each["effect"], each["inclusion"]) for each in found]
+        columns = np.array(parts, np.float64).reshape(-1, 3)
+        return Cells(*np.ascontiguousarray(columns.T))
+
+    def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
+        """Give one pair by its id, else by its row number."""
+        row = self._service.row_of(job.id, name)
+        if row is None:
+            raise NotThere(
+                f"job {job.id} has no pair {str(name)!r}: give an id from its file, or a row from 0 to "
+                f"{job.pairs - 1}"
+            )
+        numbering = reading.graph(self._service.job(job.id)) if "edge" in job.spec.sites else None
+        return reading.pair_view(self._service.pair(job.id, row, method), job, numbering)

@@ -1,0 +1,226 @@
+"""A server's documents as the dataclasses that they were made of."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from patchgrid.api.client.errors import NotPatchgrid
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.names import WIDE_SITES
+from patchgrid.engine.types import Answer, JobSpec, Pair, TokenText
+from patchgrid.storage.chunknotes import Troubles
+from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.documents import TOP
+from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.metrics import ModelQueue
+from patchgrid.storage.pairview import PairView, TopComponent
+from patchgrid.storage.plots import Heatmap
+from patchgrid.storage.provenance import Provenance
+from patchgrid.storage.standing import Snapshot
+from patchgrid.storage.verification import Cost, SiteAgreement
+from patchgrid.storage.workers import LoadFailure, WorkerRecord
+from patchgrid.storage.writing import ExactCell
+
+Document = Mapping[str, Any]
+Made = TypeVar("Made")
+Kind = TypeVar("Kind")
+
+
+def _understood(read: Callable[[Any], Made]) -> Callable[[Any], Made]:
+    """Raise `NotPatchgrid` where a document is not what it should be."""
+
+    def reader(found: Any) -> Made:
+        with understood(read.__name__.replace("_", " ").strip()):
+            return read(found)
+
+    return reader
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Raise `NotPatchgrid` where a document about `what` is not what it should be."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise NotPatchgrid(
+            f"the server's answer about a {what} is not understood ({type(error).__name__}: {error}): is it "
+            "of another version?"
+        ) from error
+
+
+@_understood
+def job(found: Document) -> JobRecord:
+    """Read a job."""
+    return JobRecord(
+        id=int(found["job"]),
+        key=found["key"],
+        name=found["name"],
+        spec=JobSpec.from_dict(found["spec"]),
+        state=found["state"],
+        spans=tuple(found["spans"]),
+        pairs=int(found["pairs"]["total"]),
+        chunk_size=int(found["chunk_size"]),
+        priority=int(found["priority"]),
+        created_at=found["created_at"],
+        started_at=found["started_at"],
+        finished_at=found["finished_at"],
+        error=found["error"],
+    )
+
+
+@_understood
+def progress(found: Document) -> Progress:
+    """Read how far a job is, of itself or of an event about it."""
+    pairs, chunks = found["pairs"], found["chunks"]
+    return Progress(
+        total=pairs["total"],
+        done=pairs["done"],
+        failed=pairs["failed"],
+        chunks_total=sum(chunks.values()),
+        **{f"chunks_{state}": chunks[state] for state in ("done", "failed", "pending", "leased", "held")},
+    )
+
+
+@_understood
+def provenance(found: Document) -> tuple[Provenance, ...]:
+    """Read what made a job's numbers."""
+    return tuple(_made(Provenance, made) for made in found["provenance"])
+
+
+def graph(found: Document) -> Graph | None:
+    """Read how a job's edges are numbered."""
+    values = next((made.graph for made in provenance(found) if made.graph is not None), None)
+    return None if values is None else Graph.from_dict(values)
+
+
+@_understood
+def snapshot(found: Document) -> Snapshot:
+    """Read how a job stands."""
+    return Snapshot(
+        job=job(found),
+        progress=progress(found),
+        at_work=tuple(worker(each) for each in found["workers"]),
+        serving=int(found["serving"]),
+        load_failures=tuple(load_failure(each) for each in found["load_failures"]),
+    )
+
+
+@_understood
+def failed_pair(found: Document) -> tuple[int | str, str]:
+    """Read a failed pair's name and reason."""
+    return found["pair"], found["error"] or ""
+
+
+@_understood
+def chunks_again(found: Document) -> int:
+    """Read how many chunks are to be tried again."""
+    return int(found["chunks_again"])
+
+
+@_understood
+def troubles(found: Document) -> Troubles:
+    """Read what a job's chunks went through."""
+    return _made(Troubles, found["troubles"])
+
+
+@_understood
+def warnings(found: Document) -> tuple[tuple[str, int], ...]:
+    """Read what a job's pairs are warned of."""
+    return tuple((each["warning"], each["pairs"]) for each in found["warnings"])
+
+
+@_understood
+def worker(found: Document) -> WorkerRecord:
+    """Read a worker."""
+    return _made(WorkerRecord, found, models=tuple(found["models"]), loaded=tuple(found["loaded"]))
+
+
+@_understood
+def load_failure(found: Document) -> LoadFailure:
+    """Read why a worker cannot load a model."""
+    return _made(LoadFailure, found)
+
+
+@_understood
+def queue(found: Document) -> ModelQueue:
+    """Read what waits for a model."""
+    return _made(ModelQueue, found)
+
+
+@_understood
+def component(found: Document) -> ComponentRow:
+    """Read a component."""
+    return _made(ComponentRow, found)
+
+
+@_understood
+def agreement(found: Document) -> SiteAgreement:
+    """Read how a site's scores agree with exact patching."""
+    return _made(SiteAgreement, found)
+
+
+@_understood
+def cost(found: Document) -> Cost:
+    """Read what a job cost."""
+    return Cost(dict(found["scores"]), found["exact"], found["effects"])
+
+
+@_understood
+def heatmap(found: Document) -> Heatmap:
+    """Read a site's heatmap."""
+    values = np.array(found["values"], np.float64)  # None becomes NaN
+    return Heatmap(found["site"], found["measure"], values, tuple(found["columns"]))
+
+
+def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> PairView:
+    """Read a pair of a job whose edges are numbered so."""
+    with understood("pair"):
+        first = found["method"] == record.method()
+        name = found["pair"]
+        return PairView(
+            index=found["row"],
+            name=name,
+            pair=Pair(
+                clean=found["clean"],
+                corrupted=found["corrupted"],
+                correct=tuple(map(_answer, found["correct"])),
+                incorrect=tuple(map(_answer, found["incorrect"])),
+                id=name if isinstance(name, str) else None,
+                spans={span: (start, stop) for span, (start, stop) in found["spans"].items()} or None,
+            ),
+            state=found["state"],
+            error=found["error"],
+            warning=found["warning"],
+            tokens=tuple(found["tokens"]),
+            corrupted_tokens=tuple(found["corrupted_tokens"]),
+            clean_metric=found["clean_metric"],
+            corrupted_metric=found["corrupted_metric"],
+            method=found["method"],
+            scores={site: np.array(scores, np.float32) for site, scores in found["scores"].items()},
+            top=tuple(_kept(found["top"])) if first else (),
+            exact=tuple(_made(ExactCell, one, others=tuple(one["others"])) for one in found["exact"]),
+            graph=numbering,
+        )
+
+
+def _kept(top: Sequence[Document]) -> Iterator[TopComponent]:
+    """Give those of a pair's strongest components that are kept as rows: of most sites together a few."""
+    few = 0
+    for one in top:
+        few += one["site"] not in WIDE_SITES
+        if one["site"] in WIDE_SITES or few <= TOP:
+            yield _made(TopComponent, one)
+
+
+def _answer(value: Any) -> Answer:
+    return TokenText(value["text"]) if isinstance(value, dict) else value
+
+
+def _made(kind: type[Kind], found: Document, **own: Any) -> Kind:
+    """Make a dataclass of those entries of a document that are its fields."""
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    values = {field.name: found[field.name] for field in fields if field.name in found}
+    return kind(**values | own)

@@ -1,0 +1,183 @@
+"""What a server is asked: a method for each path, answers as the documents that they are."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from patchgrid.api.client import events
+from patchgrid.api.client.answers import document
+from patchgrid.api.client.errors import NotAllowed, NotAuthorised, NotPatchgrid, NotThere, TooLarge
+from patchgrid.api.client.http import Connection
+from patchgrid.api.client.upload import Passed, Upload
+
+#: A job's id or name, or `last`.
+Name = int | str
+Document = dict[str, Any]
+#: Items asked for at a time; of exactly patched cells.
+PAGE, CELLS_PAGE = 1000, 20_000
+#: The scopes that submitting takes: one of them.
+_MAY_SUBMIT = ("submit", "admin")
+
+
+class Service:
+    """A server's paths."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._ask = connection.ask
+
+    def access(self) -> Document:
+        """Give what the token allows, and the server's limits; `NotPatchgrid` if it is no such server."""
+        try:
+            found = self._ask("/v1/access")
+        except NotThere:
+            found = None
+        if not isinstance(found, dict) or "scopes" not in found:
+            raise NotPatchgrid(f"{self.connection.address.url} is no patchgrid server")
+        return found
+
+    def may_submit(self, size: int, pairs: int) -> None:
+        """Refuse, before anything is sent, what the server would refuse."""
+        access = self.access()
+        if not access["scopes"]:
+            raise NotAuthorised("the server wants a token (PATCHGRID_TOKEN gives it)")
+        if not set(_MAY_SUBMIT) & set(access["scopes"]):
+            raise NotAllowed(
+                f"the token {access.get('token')!r} may read only: submitting needs the scope submit"
+            )
+        limits = access.get("limits") or {}
+        for what, given, most in (
+            ("bytes", size, limits.get("upload_bytes")),
+            ("pairs", pairs, limits.get("pairs")),
+        ):
+            if most is not None and given > most:
+                raise TooLarge(f"{given:,} {what} are more than the server takes ({most:,})")
+
+    def models(self) -> list[Document]:
+        """Give what may be submitted."""
+        return list(self._items("/v1/models"))
+
+    def jobs(
+        self, *, state: str | None = None, model: str | None = None, search: str | None = None
+    ) -> Iterator[Document]:
+        """Give the jobs, the newest first."""
+        filters = {"state": state, "model": model, "search": search, "limit": 200}
+        return self._items("/v1/jobs", filters)
+
+    def job(self, name: Name) -> Document:
+        """Give a job with what made it, who works on it and what its pairs are warned of."""
+        found = self._ask(self.path(name))
+        if not isinstance(found, dict) or "job" not in found:
+            raise NotPatchgrid(f"{self.connection.address.url} answers with something else than a job")
+        return found
+
+    def path(self, name: Name, behind: str = "") -> str:
+        """Give a job's path; a name that no path can hold is looked for first."""
+        text = str(name)
+        if "/" in text or text in ("", ".", ".."):
+            same = [found["job"] for found in self.jobs(search=text) if found["name"] == text]
+            if len(same) != 1:
+                what = f"{len(same)} jobs are named" if same else "there is no job"
+                raise NotThere(f"{what} {text!r}: `patchgrid job list` shows them")
+            text = str(same[0])
+        return f"/v1/jobs/{quote(text, safe='')}{behind}"
+
+    def submit(
+        self,
+        file: Path,
+        spec: Mapping[str, Any],
+        *,
+        name: str = "pairs",
+        key: str,
+        passed: Passed = lambda _gone, _all: None,
+    ) -> Document:
+        """Send a pair file; once stored, the same again finds the job. `key` makes asking twice safe."""
+        upload = Upload(file, name, spec, key, passed)
+        try:
+            found = document(self.connection.send(upload.request, again=True))
+        finally:
+            upload.close()
+        if not isinstance(found, dict) or "created" not in found:
+            raise NotPatchgrid(f"{self.connection.address.url} does not say whether the job is new")
+        return found
+
+    def change(self, job: Name, what: str) -> Document:
+        """Pause, resume, cancel or retry a job; give it as it is then."""
+        found = self._ask(self.path(job, f"/{what}"), method="POST")
+        if not isinstance(found, dict):
+            raise NotPatchgrid(f"{self.connection.address.url} answers with something else than a job")
+        return found
+
+    def delete(self, job: Name) -> None:
+        """Delete a job with all its results."""
+        self._ask(self.path(job), method="DELETE", again=False)
+
+    def components(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+        """Give a job's components: `site`, `method`, `kind`, `population`, `by`."""
+        if asked.get("population") is not None:
+            asked["population"] = "true" if asked["population"] else "false"
+        return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
+
+    def heatmap(self, job: Name, *, site: str, kind: str, method: str | None = None) -> Document:
+        """Give a site's heatmap."""
+        asked = {"site": site, "kind": kind, "method": method}
+        return self._mapping(self.path(job, "/heatmap"), asked)
+
+    def verification(self, job: Name, *, top_k: int = 10, method: str | None = None) -> Document:
+        """Give how scores agree with exact patching, and what both cost."""
+        return self._mapping(self.path(job, "/verification"), {"top_k": top_k, "method": method})
+
+    def pairs(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+        """Give a job's pairs, a line each: `state`, `search`, `name`."""
+        return self._items(self.path(job, "/pairs"), {**asked, "limit": min(PAGE, most or PAGE)})
+
+    def row_of(self, job: Name, pair: Name) -> int | None:
+        """Give the row of a pair by its id, else by the row's own number; None if there is no such pair."""
+        found = next(iter(self._items(self.path(job, "/pairs"), {"name": str(pair)})), None)
+        return None if found is None else int(found["row"])
+
+    def pair(self, job: Name, row: int, method: str | None = None) -> Document:
+        """Give all that is kept of the pair in a row."""
+        return self._mapping(self.path(job, f"/pairs/{row}"), {"method": method})
+
+    def exact(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+        """Give the cells that were patched exactly: `site`, `method`."""
+        limit = min(CELLS_PAGE, most or CELLS_PAGE)
+        return self._items(self.path(job, "/exact"), {**asked, "limit": limit})
+
+    def export(
+        self, job: Name, what: str, form: str, method: str | None = None
+    ) -> AbstractContextManager[httpx.Response]:
+        """Give an export, its bytes still to be read."""
+        asked = {"what": what, "format": form, "method": method}
+        return self.connection.stream(self.path(job, "/export"), asked)
+
+    def follow(self, job: Name, *, every: float = 1.0) -> Iterator[Document]:
+        """Give a job's state at each change and now and then, until it has ended."""
+        return events.follow(self.connection, self.path(job, "/events"), every=every)
+
+    def workers(self) -> list[Document]:
+        """Give the workers."""
+        return list(self._items("/v1/workers"))
+
+    def queue(self) -> list[Document]:
+        """Give what waits for each model."""
+        return list(self._items("/v1/queue"))
+
+    def metrics(self) -> str:
+        """Give the metrics in Prometheus' text format."""
+        with self.connection.stream("/metrics") as answer:
+            return answer.read().decode()
+
+    def _items(self, path: str, asked: Mapping[str, Any] | None = None) -> Iterator[Document]:
+        return self.connection.pages(path, asked)
+
+    def _mapping(self, path: str, asked: Mapping[str, Any]) -> Document:
+        found = self._ask(path, asked)
+        if not isinstance(found, dict):
+            raise NotPatchgrid(f"{self.connection.address.url}{path} answers with something else")
+        return found

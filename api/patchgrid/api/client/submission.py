@@ -1,0 +1,42 @@
+"""Sending a pair file with its spec, once both are checked here."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from patchgrid.api.client.service import Document, Service
+from patchgrid.api.client.upload import Passed
+from patchgrid.storage.submitting import Order
+
+
+def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: None) -> Document:
+    """Send what is submitted; once it is stored, the same again finds the job.
+
+    What the server would refuse for its size, or for the token, is refused before anything is sent.
+    """
+    file = order.file
+    service.may_submit(file.path.stat().st_size, order.summary.count)
+    also: dict[str, Any] = {
+        "name": order.name,
+        "key": order.own_key,
+        "priority": order.priority,
+        "chunk_size": order.chunk_size,
+    }
+    known = {name: value for name, value in (also | {"limit": file.limit}).items() if value is not None}
+    return service.submit(
+        file.path,
+        order.spec.as_dict() | known,
+        name=Path(file.name).name,
+        key=idempotency_key(order.key, also),
+        passed=passed,
+    )
+
+
+def idempotency_key(job_key: str, also: dict[str, Any]) -> str:
+    """Make the key by which a server knows that two requests are the same submission.
+
+    Of the job's key, and of what else a submission says of it.
+    """
+    text = json.dumps({"job": job_key} | also, sort_keys=True)
+    return f"patchgrid-{hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,0 +1,71 @@
+"""A database or a server: which of the two a command asks."""
+
+import os
+from dataclasses import dataclass
+
+from patchgrid.api.client.variables import SERVER_VARIABLE as SERVER_VARIABLE
+from patchgrid.cli.errors import UsageError
+
+#: Names the database where no `--db` does.
+DATABASE_VARIABLE = "PATCHGRID_DB"
+#: Names the broker where no `--broker` does.
+BROKER_VARIABLE = "PATCHGRID_BROKER"
+
+#: Commands that no server can do, with what to do instead.
+_INSTEAD = {
+    "run": "measures in this process: `patchgrid submit … --wait` has workers do it; or give --db",
+    "results sql": "asks the database itself: `patchgrid results export` gives all rows; or give --db",
+    "worker start": "works off a database: give --db",
+    "worker drain": "steers workers through their database: give --db",
+    "db upgrade": "is about a database itself: give --db",
+    "db check": "is about a database itself: give --db",
+    "serve": "makes a server of a database: give --db",
+    "token create": "is about a database itself: give --db",
+    "token list": "is about a database itself: give --db",
+    "token revoke": "is about a database itself: give --db",
+}
+#: Commands about this machine: a server in the environment is no concern of theirs.
+_OF_THIS_MACHINE = ("demo", "doctor", "model check")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What names a database, a server and a broker; None: nothing does."""
+
+    database: str | None
+    server: str | None
+    broker: str | None
+
+
+def choose(given: Asked, *, command: str) -> Asked:
+    """Fill in from the environment what a command's options leave open: a database or a server, never both.
+
+    `command` is its words: `results sql`. Raises `UsageError` where both are named, and where the command
+    cannot be done through a server.
+    """
+    environment = Asked(*(os.environ.get(name) or None for name in _VARIABLES))
+    if given.server is not None and given.database is not None:
+        raise UsageError("--server and --db are one or the other: a server has a database of its own")
+    if command in _OF_THIS_MACHINE:
+        if given.server is not None:
+            raise UsageError(f"`patchgrid {command}` is about this machine: leave --server out")
+        environment = Asked(environment.database, None, environment.broker)
+    local = given.database or (environment.database if command in _INSTEAD else None)
+    server = given.server or (None if local else environment.server)
+    if server is None:
+        return Asked(given.database or environment.database, None, given.broker or environment.broker)
+    named = "--server" if given.server else SERVER_VARIABLE
+    if given.server is None and environment.database is not None:
+        raise UsageError(
+            f"{DATABASE_VARIABLE} and {SERVER_VARIABLE} are both set: unset one, or give --db or --server"
+        )
+    if command in _INSTEAD:
+        raise UsageError(
+            f"`patchgrid {command}` cannot go through a server ({named}): it {_INSTEAD[command]}"
+        )
+    if given.broker is not None:
+        raise UsageError(f"a server ({named}) wakes its workers itself: leave --broker out")
+    return Asked(None, server, None)
+
+
+_VARIABLES = (DATABASE_VARIABLE, SERVER_VARIABLE, BROKER_VARIABLE)

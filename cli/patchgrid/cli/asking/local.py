@@ -1,0 +1,215 @@
+"""A database, asked without anything in between."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from sqlalchemy.orm import Session
+
+from patchgrid.cli.asking.source import Aloud, Standing
+from patchgrid.cli.broker import ring
+from patchgrid.cli.finding import find_job
+from patchgrid.cli.following import follow
+from patchgrid.cli.summary import Summary, summarize
+from patchgrid.storage import (
+    Database,
+    components,
+    control,
+    jobs,
+    metrics,
+    pairview,
+    plots,
+    provenance,
+    verification,
+    workers,
+)
+from patchgrid.storage.chunknotes import troubles
+from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.export import export_rows, fields_of
+from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.metrics import ModelQueue
+from patchgrid.storage.pairnotes import warnings_by_kind
+from patchgrid.storage.pairview import PairView
+from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.rowfiles import write_rows
+from patchgrid.storage.standing import Snapshot, look
+from patchgrid.storage.submitting import Order, store
+from patchgrid.storage.verification import Cost, SiteAgreement
+from patchgrid.storage.workers import WorkerRecord
+
+
+class LocalSource:
+    """Answers from an open database; until something is changed, all of them see one state of it."""
+
+    def __init__(self, database: Database, broker: str | None = None) -> None:
+        self.database = database
+        self._broker = broker
+        self._reading = ExitStack()
+        self._session: Session | None = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """A file's workers are on this machine."""
+        return not self.database.url.startswith("sqlite")
+
+    def jobs(self) -> Sequence[tuple[JobRecord, Progress]]:
+        """Give all jobs, the oldest first."""
+        session = self._read()
+        return [(job, jobs.progress(session, job.id)) for job in jobs.list_jobs(session)]
+
+    def job(self, name: int | str) -> JobRecord:
+        """Give a job by id, by name if only one has it, or the newest for `last`."""
+        return find_job(self._read(), str(name))
+
+    def progress(self, job: JobRecord) -> Progress:
+        """Give how far a job is."""
+        return jobs.progress(self._read(), job.id)
+
+    def standing(self, job: JobRecord) -> Standing:
+        """Give all that is known of a job but its components."""
+        session, now = self._read(), look(self._read(), job.id)
+        agreement, cost = self.verification(job)
+        return Standing(
+            now=now,
+            made_by=provenance.provenances(session, job.id),
+            agreement=agreement,
+            cost=cost,
+            warnings=warnings_by_kind(session, job.id),
+            troubles=troubles(session, job, now.progress),
+        )
+
+    def summary(self, job_id: int) -> Summary:
+        """Give a job's state and its main results."""
+        return summarize(self._read(), job_id)
+
+    def errors(self, job: JobRecord) -> Sequence[tuple[int | str, str]]:
+        """Give the pairs that failed, in order, each with its reason."""
+        return jobs.errors(self._read(), job.id)
+
+    def follow(self, job: JobRecord) -> Iterator[Snapshot]:
+        """Give how the job stands again and again, the last time when it has ended."""
+        self.close()
+        return follow(self.database, job.id)
+
+    def top(
+        self,
+        job: JobRecord,
+        k: int = 20,
+        by: str = "estimate",
+        *,
+        site: str | None = None,
+        population: bool = False,
+        method: str | None = None,
+    ) -> Sequence[ComponentRow]:
+        """Give the k strongest components, the strongest first."""
+        sites = None if site is None else (site,)
+        return components.top(self._read(), job, k, by, sites=sites, population=population, method=method)
+
+    def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
+        """Give how scores agree with exact patching, and what both cost."""
+        session = self._read()
+        return verification.verification(session, job, top_k=top_k), verification.cost(session, job)
+
+    def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
+        """Give one pair by its id, else by its row number."""
+        return pairview.pair(self._read(), job, name, method)
+
+    def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
+        """Give a site's heatmap: kind `whole` or `aligned`."""
+        return plots.heatmap(self._read(), job, site, kind, method)
+
+    def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
+        """Give the first exactly patched cells of a site, in order of pair."""
+        return plots.cells(self._read(), job, site, method, limit=limit)
+
+    def export(self, job: JobRecord, what: str, form: str, method: str | None, file: BinaryIO) -> int | None:
+        """Write an export; give the number of its rows."""
+        rows = export_rows(self._read(), job, what, method)
+        return write_rows(file, form, fields_of(job, what), rows, text_positions=bool(job.spans))
+
+    def submit(self, order: Order, aloud: Aloud) -> tuple[Snapshot, bool]:
+        """Store a job, or find it; tell how it stands, and whether it is new."""
+        self.close()
+        pairs, count = order.file, order.summary.count
+        job, created = store(self.database, order, pairs=lambda: aloud(pairs, count, "stored"))
+        return look(self._read(), job.id), created
+
+    def weights(self, job: JobRecord) -> set[str]:
+        """Give the hashes of the weights that made the job's numbers so far."""
+        return provenance.weights_hashes(self._read(), job.id)
+
+    def wake(self, job_id: int) -> None:
+        """Wake the workers for a job that is stored."""
+        ring(self._broker, job_id)
+
+    def pause(self, name: str) -> tuple[JobRecord, Progress]:
+        """Pause a job; give it as it is then."""
+        return self._change(name, control.pause)
+
+    def cancel(self, name: str) -> tuple[JobRecord, Progress]:
+        """Cancel a job; give it as it is then."""
+        return self._change(name, control.cancel)
+
+    def check_here(self, job: JobRecord) -> None:
+        """A database's jobs can be worked off in this process."""
+
+    def resume(self, name: str) -> tuple[JobRecord, Progress]:
+        """Give a paused job back to its workers; give it as it is then."""
+        return self._change(name, control.unpause)
+
+    def retry(self, name: str) -> tuple[JobRecord, Progress, int]:
+        """Try again what was given up or cancelled; give the job then, and the number of such chunks."""
+        self.close()
+        with self.database.write() as session:
+            job_id = find_job(session, name).id
+            again = jobs.reopen(session, job_id)
+            return *_as_it_is(session, job_id), again
+
+    def delete(self, job: JobRecord) -> None:
+        """Delete a job with its pairs and all its results."""
+        self.close()
+        with self.database.write() as session:
+            jobs.delete(session, job.id)
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Give the workers, in the order of their names."""
+        return workers.list_workers(self._read())
+
+    def queues(self) -> Sequence[ModelQueue]:
+        """Give what waits for each model."""
+        return metrics.queues(self._read())
+
+    def metrics(self) -> str:
+        """Give metrics in Prometheus' text format."""
+        return metrics.prometheus_text(self._read())
+
+    def close(self) -> None:
+        """Let go of the state that is seen; the next question sees a newer one."""
+        self._session = None
+        self._reading.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The database's own errors become ours on the way out.
+        self._reading.__exit__(kind, error, trace)
+
+    def _read(self) -> Session:
+        if self._session is None:
+            self._session = self._reading.enter_context(self.database.read())
+        return self._session
+
+    def _change(self, name: str, change: Callable[[Session, int], None]) -> tuple[JobRecord, Progress]:
+        self.close()
+        with self.database.write() as session:
+            job_id = find_job(session, name).id
+            change(session, job_id)
+            return _as_it_is(session, job_id)
+
+
+def _as_it_is(session: Session, job_id: int) -> tuple[JobRecord, Progress]:
+    return jobs.get(session, job_id), jobs.progress(session, job_id)

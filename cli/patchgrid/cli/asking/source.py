@@ -1,0 +1,127 @@
+"""What commands ask, and get the same answers to whatever it is that they ask."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from patchgrid.cli.summary import Summary
+from patchgrid.engine.types import Pair
+from patchgrid.storage.chunknotes import Troubles
+from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.metrics import ModelQueue
+from patchgrid.storage.pairview import PairView
+from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.provenance import Provenance
+from patchgrid.storage.standing import Snapshot
+from patchgrid.storage.submitting import Order
+from patchgrid.storage.verification import Cost, SiteAgreement
+from patchgrid.storage.workers import WorkerRecord
+
+#: Passes pairs on, and says now and then how far they are.
+Aloud = Callable[[Iterable[Pair], int, str], Iterator[Pair]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that is known of a job but its components."""
+
+    now: Snapshot
+    made_by: Sequence[Provenance]
+    agreement: Sequence[SiteAgreement]
+    cost: Cost
+    #: Each kind of warning with the number of pairs it was given for.
+    warnings: Sequence[tuple[str, int]]
+    troubles: Troubles
+
+
+class Source(Protocol):
+    """A database, or a server in front of one."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether workers may be on other machines than this one."""
+
+    def jobs(self) -> Sequence[tuple[JobRecord, Progress]]:
+        """Give all jobs, the oldest first."""
+
+    def job(self, name: int | str) -> JobRecord:
+        """Give a job by id, by name if only one has it, or the newest for `last`."""
+
+    def progress(self, job: JobRecord) -> Progress:
+        """Give how far a job is."""
+
+    def standing(self, job: JobRecord) -> Standing:
+        """Give all that is known of a job but its components."""
+
+    def summary(self, job_id: int) -> Summary:
+        """Give a job's state and its main results."""
+
+    def errors(self, job: JobRecord) -> Sequence[tuple[int | str, str]]:
+        """Give the pairs that failed, in order, each with its reason."""
+
+    def follow(self, job: JobRecord) -> Iterator[Snapshot]:
+        """Give how the job stands again and again, the last time when it has ended."""
+
+    def top(
+        self,
+        job: JobRecord,
+        k: int = 20,
+        by: str = "estimate",
+        *,
+        site: str | None = None,
+        population: bool = False,
+        method: str | None = None,
+    ) -> Sequence[ComponentRow]:
+        """Give the k strongest components, the strongest first."""
+
+    def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
+        """Give how scores agree with exact patching, and what both cost."""
+
+    def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
+        """Give one pair by its id, else by its row number."""
+
+    def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
+        """Give a site's heatmap: kind `whole` or `aligned`."""
+
+    def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
+        """Give the first exactly patched cells of a site, in order of pair."""
+
+    def export(self, job: JobRecord, what: str, form: str, method: str | None, file: BinaryIO) -> int | None:
+        """Write an export; give the number of its rows, None if it was not counted."""
+
+    def submit(self, order: Order, aloud: Aloud) -> tuple[Snapshot, bool]:
+        """Store a job, or find it; tell how it stands, and whether it is new."""
+
+    def weights(self, job: JobRecord) -> set[str]:
+        """Give the hashes of the weights that made the job's numbers so far."""
+
+    def wake(self, job_id: int) -> None:
+        """Wake the workers for a job that is stored."""
+
+    def pause(self, name: str) -> tuple[JobRecord, Progress]:
+        """Pause a job; give it as it is then."""
+
+    def cancel(self, name: str) -> tuple[JobRecord, Progress]:
+        """Cancel a job; give it as it is then."""
+
+    def check_here(self, job: JobRecord) -> None:
+        """Refuse to work a job off in this process where that cannot be."""
+
+    def resume(self, name: str) -> tuple[JobRecord, Progress]:
+        """Give a paused job back to its workers; give it as it is then."""
+
+    def retry(self, name: str) -> tuple[JobRecord, Progress, int]:
+        """Try again what was given up or cancelled; give the job then, and the number of such chunks."""
+
+    def delete(self, job: JobRecord) -> None:
+        """Delete a job with its pairs and all its results."""
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Give the workers, in the order of their names."""
+
+    def queues(self) -> Sequence[ModelQueue]:
+        """Give what waits for each model."""
+
+    def metrics(self) -> str:
+        """Give metrics in Prometheus' text format."""

@@ -1,0 +1,50 @@
+"""How far an upload is: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from patchgrid.cli.figures import size
+from patchgrid.cli.progress import LINE_EVERY
+from patchgrid.cli.screen import say
+
+#: Bytes from which on there is anything to watch.
+_MUCH = 1_000_000
+
+
+@contextmanager
+def shown_upload() -> Iterator[Callable[[int, int], None]]:
+    """Give what is told how many bytes have gone, of how many."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    console = Console(stderr=True, markup=False, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("sending the pairs", visible=False)
+
+        def show(gone: int, total: int) -> None:
+            bar.update(task, completed=gone, total=total, visible=total >= _MUCH)
+
+        yield show
+
+
+class _Lines:
+    """Writes a line every `LINE_EVERY` seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, gone: int, total: int) -> None:
+        if time.monotonic() - self._last >= LINE_EVERY:
+            self._last = time.monotonic()
+            say(f"{size(gone)} of {size(total)} sent")
