@@ -93,7 +93,9 @@ def test_every_module_that_is_imported_is_there_and_has_the_name(path: Path) -> 
         assert target.is_file(), source
         if VENDOR in target.parents:
             continue
-        exported = set(re.findall(r"export (?:async )?(?:function|class|const) (\w+)", target.read_text("utf-8")))
+        exported = set(
+            re.findall(r"export (?:async )?(?:function|class|const) (\w+)", target.read_text("utf-8"))
+        )
         exported |= {
             each.strip()
             for block in re.findall(r"export \{([^}]*)\}", target.read_text("utf-8"))

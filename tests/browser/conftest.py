@@ -35,10 +35,24 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a database with three finished jobs: `many` (sites, methods), `edges`, and one of a hostile name."""
     folder = tmp_path_factory.mktemp("page")
     path = folder / "jobs.db"
-    _run(path, EXAMPLES / "ioi_spans.jsonl", "many", "z,mlp_post,mlp_out,resid_post", "atp,relp", 24, share=0.02)
+    _run(
+        path,
+        EXAMPLES / "ioi_spans.jsonl",
+        "many",
+        "z,mlp_post,mlp_out,resid_post",
+        "atp,relp",
+        24,
+        share=0.02,
+    )
     _run(path, EXAMPLES / "greater_than.jsonl", "edges", "edge", "eap", 12, share=0.01)
     lines = (EXAMPLES / "ioi.jsonl").read_text(encoding="utf-8").splitlines()[:5]
-    bad = {"id": HOSTILE, "clean": f"{HOSTILE} Maria and", "corrupted": "Maria", "correct": " a", "incorrect": " b"}
+    bad = {
+        "id": HOSTILE,
+        "clean": f"{HOSTILE} Maria and",
+        "corrupted": "Maria",
+        "correct": " a",
+        "incorrect": " b",
+    }
     pairs = folder / "hostile.jsonl"
     pairs.write_text("\n".join([*lines, json.dumps(bad)]) + "\n", encoding="utf-8")
     _run(path, pairs, HOSTILE, "z", "atp", 10, exit_code=3)
@@ -47,7 +61,19 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(path: Path, pairs: Path, name: str, sites: str, method: str, limit: int, **others: Any) -> None:
     options = ("--sites", sites, "--method", method, "--limit", limit, "--detail", "positions")
-    result = patchgrid("run", pairs, "-m", DEMO_MODEL, "--db", path, "--name", name, "--exact", others.get("share", 0.03), *options)
+    result = patchgrid(
+        "run",
+        pairs,
+        "-m",
+        DEMO_MODEL,
+        "--db",
+        path,
+        "--name",
+        name,
+        "--exact",
+        others.get("share", 0.03),
+        *options,
+    )
     assert result.exit_code == others.get("exit_code", 0), result.stderr
 
 

@@ -33,7 +33,9 @@ def serving(database: Path, *options: object, port: int = 0) -> Iterator[str]:
 @contextmanager
 def working(database: Path) -> Iterator[None]:
     """Run a worker for the demo model for the time of a `with` block."""
-    process = start("worker", "start", "--db", database, "--model", DEMO_MODEL, "--device", "cpu", "--poll", "0.2")
+    process = start(
+        "worker", "start", "--db", database, "--model", DEMO_MODEL, "--device", "cpu", "--poll", "0.2"
+    )
     try:
         yield
     finally:

@@ -64,8 +64,9 @@ class Service:
         """Let what would go on by itself end; requests in hand go on. Signal handlers may call it."""
         self.followers.stop()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End what is done beside the answers, once there are no more requests."""
+        await self.followers.close()
         self._beside.shutdown(wait=False, cancel_futures=True)
 
     def _ring(self, broker: str, job_id: int) -> None:
