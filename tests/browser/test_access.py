@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import Visit
-from browser.servers import serving
+from browser.servers import page_at
 from support.commands import patchgrid
 
 pytestmark = pytest.mark.browser
@@ -21,7 +21,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         scope: patchgrid("token", "create", scope, "--scope", scope, "--db", database).stdout.strip()
         for scope in ("read", "submit")
     }
-    with serving(database) as address:
+    with page_at(database) as address:
         yield address, made
 
 
