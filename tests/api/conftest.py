@@ -89,3 +89,10 @@ def make_api(database: Database) -> Iterator[Callable[..., Api]]:
 def served(make_api: Callable[..., Api]) -> Api:
     """An application on an empty database, open to this machine, with a few models that may be asked for."""
     return make_api()
+
+
+@pytest.fixture(scope="session")
+def reading_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """An application on an empty SQLite database to which nothing is added: all that is sent is refused."""
+    with Database.open(sqlite_url(tmp_path_factory.mktemp("refusing"))) as database, api(database) as make:
+        yield make()

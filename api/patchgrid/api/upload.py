@@ -50,8 +50,6 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
     """
     _check_length(request, most)
     kind, options = _content_type(request)
-    if kind == b"application/x-www-form-urlencoded":
-        raise Problem(415, "unsupported", "send multipart/form-data, or the pair file as the body")
     descriptor, path = _new_file()
     upload, spool = Upload(path), _Spool(descriptor, most)
     try:
@@ -71,8 +69,11 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
 
 
 def is_form(request: Request) -> bool:
-    """Tell whether a request's body is a form with parts."""
-    return _content_type(request)[0] == b"multipart/form-data"
+    """Tell whether a request's body is a form with parts, or a file; `Problem` for a form without."""
+    kind, _ = _content_type(request)
+    if kind == b"application/x-www-form-urlencoded":
+        raise Problem(415, "unsupported", "send multipart/form-data, or the pair file as the body")
+    return kind == b"multipart/form-data"
 
 
 async def blocks(request: Request) -> AsyncIterator[bytes]:

@@ -68,7 +68,7 @@ async def submit(
     """Submit a job: 201 with the new job, 200 with the one that has these pairs and settings already."""
     with service.uploads.one():
         # What the query asks for can be refused before the file comes.
-        asked = _from_query(request) if request.query_params or not is_form(request) else None
+        asked = _from_query(request) if not is_form(request) or request.query_params else None
         if asked is not None:
             await run_in_threadpool(_check_model, service, asked)
         async with received(request, service.settings.upload_bytes) as upload:
