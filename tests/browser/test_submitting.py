@@ -56,7 +56,7 @@ def test_the_same_job_is_not_made_twice(visit: Visit) -> None:
     visitor.see("This job was there already")
 
 
-def test_a_waiting_job_is_paused_resumed_cancelled_and_deleted(visit: Visit) -> None:
+def test_a_waiting_job_is_paused_resumed_cancelled_and_deleted(visit: Visit, pictures: Path) -> None:
     """What cannot be taken back is asked about first."""
     visitor = visit()
     page = visitor.page
@@ -70,6 +70,7 @@ def test_a_waiting_job_is_paused_resumed_cancelled_and_deleted(visit: Visit) -> 
     expect(state).to_have_text("waiting")
     page.get_by_role("button", name="Cancel…").click()
     assert visitor.inaccessible() == []
+    visitor.shoot(pictures / "cancel.png")
     page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
     expect(state).to_have_text("cancelled")
     page.get_by_role("button", name="Delete…").click()
@@ -78,7 +79,7 @@ def test_a_waiting_job_is_paused_resumed_cancelled_and_deleted(visit: Visit) -> 
     assert visitor.faults == []
 
 
-def test_a_bad_file_is_shown_line_by_line(visit: Visit, tmp_path: Path) -> None:
+def test_a_bad_file_is_shown_line_by_line(visit: Visit, tmp_path: Path, pictures: Path) -> None:
     """Each with its number and what is wrong; the form keeps its choices."""
     good = (EXAMPLES / "ioi.jsonl").read_text(encoding="utf-8").splitlines()[0]
     no_answer = json.dumps({"clean": "one two", "corrupted": "one three", "incorrect": " b"})
@@ -94,6 +95,7 @@ def test_a_bad_file_is_shown_line_by_line(visit: Visit, tmp_path: Path) -> None:
     assert "correct" in rows.nth(0).inner_text()
     assert rows.nth(1).locator("td").first.inner_text() == "3"
     assert visitor.inaccessible() == []
+    visitor.shoot(pictures / "bad-file.png")
     assert visitor.page.get_by_label("mlp_out").is_checked()
 
 
