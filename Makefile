@@ -7,16 +7,19 @@ READY := $(VENV)/.ready
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint format bench clean
+.PHONY: help setup demo test test-browser faults lint format bench clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into demo-out
 	$(THREADS) $(BIN)/patchgrid demo --out demo-out
 
-test: lint ## Lint, then run every test
-	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+test: lint ## Lint, then run every test but those in a browser
+	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser"
+
+test-browser: $(READY) ## Use the page in Chromium, with a server and a worker (three minutes)
+	$(THREADS) $(BIN)/python -m pytest -m browser tests/browser
 
 faults: $(READY) ## Kill, stop, cut off and poison workers, Redis and PostgreSQL at length (three quarters of an hour)
 	$(THREADS) $(BIN)/python -m pytest -m slow --timeout 3600

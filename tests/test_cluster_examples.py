@@ -157,6 +157,16 @@ def test_the_migration_s_command_exists() -> None:
     )
 
 
+def test_the_service_s_command_exists_and_it_is_asked_whether_it_is_well() -> None:
+    """It asks for tokens, as it listens beyond its own machine; the port is the one that is probed."""
+    [container] = kubernetes_object("api.yaml", "Deployment")["spec"]["template"]["spec"]["containers"]
+    check_command(container["args"])
+    assert "--require-token" in container["args"]
+    [port] = container["ports"]
+    assert option_value(container["args"], "--port") == str(port["containerPort"])
+    assert container["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+
+
 def test_the_secret_s_form_has_nothing_to_use() -> None:
     """Only names to be replaced, and those that the objects ask for."""
     data = kubernetes_object("secret.example.yaml", "Secret")["stringData"]

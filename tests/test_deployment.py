@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from support.serving import serving
 
 from patchgrid.storage import Database, metrics, workers
 from support.deployment import (
@@ -88,6 +89,7 @@ def test_servers_are_pinned_checked_and_reached_from_this_machine_only(compose: 
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert len(ports) >= 3
     assert all(port.startswith("127.0.0.1:") for port in ports), ports
+    assert services["api"]["healthcheck"]["test"][0] == "CMD"
     for name in ("redis", "postgres"):
         assert re.fullmatch(EXACT_IMAGE, services[name]["image"])
         assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
@@ -109,9 +111,31 @@ def test_the_worker_waits_for_the_migration_and_has_time_to_stop(compose: dict[s
 
 def test_the_services_commands_exist(compose: dict[str, Any]) -> None:
     """What runs in containers is on the command line."""
-    for name in ("migrate", "worker"):
+    for name in ("migrate", "worker", "api"):
         check_command(compose["services"][name]["command"])
-    assert compose["services"]["api"]["profiles"] == ["api"], "nothing starts it unasked"
+
+
+def test_the_service_is_healthy_and_answers_nobody_without_a_token(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    """The compose file's own command and healthcheck, on another port and database."""
+    api = compose["services"]["api"]
+    words = [word if word != "8000" else "0" for word in api["command"] if word != "0.0.0.0"]
+    words.remove("--host")
+    with serving(f"sqlite:///{tmp_path}/jobs.db", *words[1:]) as server:
+        assert healthy(api["healthcheck"]["test"], server.url) == 0
+        with server.client() as client:
+            assert client.get("/v1/jobs").status_code == 401
+    assert healthy(api["healthcheck"]["test"], server.url) != 0, "a service that is gone is not healthy"
+    assert seconds(api["stop_grace_period"]) > 20
+
+
+def healthy(check: list[str], url: str) -> int:
+    """Run a healthcheck against a server elsewhere; give its exit code."""
+    kind, program, *words = check
+    assert (kind, program) == ("CMD", "python")
+    there = [word.replace("http://127.0.0.1:8000", url) for word in words]
+    return subprocess.run([sys.executable, *there], capture_output=True, check=False).returncode
 
 
 def test_redis_takes_its_configuration(compose: dict[str, Any]) -> None:

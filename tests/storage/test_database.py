@@ -2,6 +2,8 @@
 
 import dataclasses
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,41 @@ def test_a_new_file_locked_by_another_process_is_reported(tmp_path: Path) -> Non
     other.execute("BEGIN EXCLUSIVE")
     assert isinstance(open_error(f"sqlite:///{path}"), errors.DatabaseLocked)
     other.close()
+
+
+def test_a_writer_that_does_not_wait_is_told_at_once(database: Database, backend: str) -> None:
+    """On SQLite, which has one lock for all; those that come after it wait again."""
+    with database.write() as session, ThreadPoolExecutor(1) as other:
+        session.execute(text("SELECT 1"))
+        began = time.monotonic()
+        try:
+            with database.write(wait=False) as hasty:
+                hasty.execute(text("SELECT 1"))
+        except errors.DatabaseLocked:
+            assert backend == "sqlite"
+        else:
+            assert backend == "postgresql"
+        assert time.monotonic() - began < 5
+        waiting = other.submit(submit_job, database)
+        time.sleep(0.3)
+        assert not waiting.done() or backend == "postgresql"
+        session.rollback()
+        assert waiting.result(20).pairs == 10
+    with database.write(wait=False) as session:
+        assert jobs.get(session, 1).pairs == 10
+
+
+def test_a_process_has_so_many_connections_at_most(url: str) -> None:
+    """One more waits for one of them to be free, and is told when none is in time."""
+    with Database.open(url, connections=2, timeout=0.5) as database:
+        with database.read() as one, database.read() as two:
+            for session in (one, two):
+                session.execute(text("SELECT 1"))
+            began = time.monotonic()
+            with pytest.raises(errors.DatabaseUnavailable, match="connections of this process"):
+                submit_job(database)
+            assert 0.4 < time.monotonic() - began < 10
+        assert submit_job(database).pairs == 10
 
 
 def test_readers_are_not_blocked_by_a_writer(url: str) -> None:

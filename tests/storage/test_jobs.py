@@ -238,6 +238,8 @@ def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Data
         assert session.scalar(select(func.count()).select_from(tables.provenance)) == 1
     with database.write() as session:
         jobs.delete(session, second.id)
+        assert [each.name for each in tokens.list_tokens(session)] == ["mine"], "a token outlives its jobs"
+        session.execute(tables.token.delete())
     assert_empty(database)
 
 

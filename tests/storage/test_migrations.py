@@ -18,8 +18,10 @@ from patchgrid.storage import (
     errors,
     jobs,
     leases,
+    pairlist,
     pairview,
     schema,
+    submitting,
     tables,
     verification,
 )
@@ -251,6 +253,27 @@ def test_a_job_from_before_there_were_several_methods_goes_on(database: Database
         alone = run_job(upgraded, submit_job(upgraded, 12, key="alone"))
         with upgraded.read() as session:
             assert together == components.components(session, alone)
+    assert checking.check(url).problems == ()
+
+
+def test_failed_pairs_of_an_older_database_are_found(database: Database, url: str) -> None:
+    """By the index that they did not have; its jobs are nobody's."""
+    job = run_job(database, submit_job(database, 9), failed=(2, 5))
+    with database.read() as session:
+        failed = jobs.errors(session, job.id)
+    with migrated(database, "0005") as connection:
+        assert {"token", "submission", "idempotency"}.isdisjoint(table_names(connection))
+        assert "ix_outcome_failed" not in {
+            each["name"] for each in inspect(connection).get_indexes("outcome")
+        }
+    database.close()
+    assert schema.upgrade(url) == ("0005", schema.REVISIONS[-1])
+    with Database.open(url) as upgraded, upgraded.read() as session:
+        assert len(failed) == 2
+        assert jobs.errors(session, job.id) == failed
+        found = pairlist.page(session, job, state="failed").items
+        assert [(line.pair, line.error) for line in found] == failed
+        assert submitting.owner(session, job.id) is None
     assert checking.check(url).problems == ()
 
 

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from patchgrid.api.client.client import Client as Client
-    from patchgrid.api.client.job import Job as Job
-
     from patchgrid.api.client.errors import JobFailed as JobFailed
     from patchgrid.api.client.errors import OutOfTime as OutOfTime
     from patchgrid.api.client.errors import ServerError as ServerError
+    from patchgrid.api.client.job import Job as Job
 
 __all__ = ["Client", "Job", "JobFailed", "OutOfTime", "ServerError"]
 

@@ -48,7 +48,7 @@ _Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 def find_caller(request: Request, service: Shared, credentials: _Credentials) -> Caller:
     """Tell who sent a request; `Problem` 401 for a token that is not known."""
     text = credentials.credentials if credentials is not None else request.cookies.get(COOKIE)
-    address = request.client.host if request.client is not None else ""
+    address = address_of(request)
     with service.database.read() as session:
         if text is None:
             found = _without_token(request, session, service)
@@ -62,6 +62,11 @@ def find_caller(request: Request, service: Shared, credentials: _Credentials) ->
     service.note_used(token.id)
     allowed = tuple(scope for scope in SCOPES if token.allows(scope))
     return Caller(token.id, token.name, allowed)
+
+
+def address_of(request: Request) -> str:
+    """Name the address that a request comes from, as no token is named."""
+    return f"address {request.client.host}" if request.client is not None else "nowhere"
 
 
 def needs(scope: str) -> Callable[..., Caller]:
@@ -86,7 +91,7 @@ def check_own(session: Session, caller: Caller, job: JobRecord) -> None:
 
 
 def _without_token(request: Request, session: Session, service: Service) -> Caller:
-    no_tokens = service.settings.may_be_open and not tokens.any_valid(session)
+    no_tokens = service.settings.may_be_open and not tokens.any_made(session)
     is_open = no_tokens and _is_local(request)
     if no_tokens and not is_open:
         raise _unknown("without tokens this server answers to localhost alone, by that name: make a token")

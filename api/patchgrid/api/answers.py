@@ -7,8 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-#: Bytes of answers that are kept.
+#: Bytes of answers that are kept, with what they are kept by.
 _ROOM = 64 * 2**20
+#: Bytes that keeping an answer takes beside its body and its key's text.
+_EACH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,9 @@ class Answers:
         """Give the answer of this key, made no longer ago than so many seconds."""
         with self._lock:
             found = self._find(key)
+            if found is not None:
+                return found
             making = self._making.setdefault(key, threading.Lock())
-        if found is not None:
-            return found
         with making:
             with self._lock:
                 found = self._find(key)
@@ -63,9 +65,17 @@ class Answers:
         return kept[0]
 
     def _keep(self, key: Hashable, answer: Answer, until: float) -> None:
+        size = _size(key, answer)
+        if size > self._room:
+            return
         before = self._kept.pop(key, None)
-        self._used += len(answer.body) - (0 if before is None else len(before[0].body))
+        self._used += size - (0 if before is None else _size(key, before[0]))
         self._kept[key] = (answer, until)
         while self._used > self._room:
-            _, (oldest, _until) = self._kept.popitem(last=False)
-            self._used -= len(oldest.body)
+            old, (oldest, _until) = self._kept.popitem(last=False)
+            self._used -= _size(old, oldest)
+
+
+def _size(key: Hashable, answer: Answer) -> int:
+    """Give the bytes that an answer takes: clients choose keys, and may choose long ones."""
+    return len(answer.body) + 2 * len(repr(key)) + _EACH

@@ -33,6 +33,7 @@ def make_app(database: Database, settings: ServerSettings | None = None) -> Fast
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         yield
         service.stop()
+        service.close()
 
     app = FastAPI(
         title="patchgrid",
@@ -51,7 +52,9 @@ def make_app(database: Database, settings: ServerSettings | None = None) -> Fast
     for part in (submission, jobs, results, pairs, exports, events, cluster, session, page):
         app.include_router(part.router)
     app.mount("/assets", page.assets())
-    app.add_middleware(Guard)
+    # Around all of it: what fails is answered by the outermost of the framework's own layers.
+    plain = app.build_middleware_stack
+    app.build_middleware_stack = lambda: Guard(plain())  # type: ignore[method-assign]
     _describe(app)
     return app
 

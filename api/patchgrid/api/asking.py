@@ -45,11 +45,14 @@ def find_job(session: Session, name: str) -> JobRecord:
     return newest
 
 
-def ask(service: Service, request: Request, name: str, make: Make) -> Response:
-    """Answer a question about a job: made once for an ended job, once a second for another."""
+def ask(service: Service, request: Request, name: str, make: Make, *, lasting: bool = True) -> Response:
+    """Answer a question about a job: made once for an ended job, once a second for another.
+
+    Not `lasting`: what is asked changes for ended jobs, too.
+    """
     with service.database.read() as session:
         job = find_job(session, name)
-        ended = job.state in ENDED
+        ended = lasting and job.state in ENDED
         asked = tuple(sorted(request.query_params.multi_items()))
         question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]
         key = (job.id, job.key, job.state, job.finished_at, question, asked)
@@ -62,7 +65,8 @@ def ask(service: Service, request: Request, name: str, make: Make) -> Response:
 def respond(request: Request, answer: Answer) -> Response:
     """Send an answer, or word that the client has it already."""
     headers = {"ETag": answer.etag, "Cache-Control": "private, no-cache", **dict(answer.headers)}
-    if answer.etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if answer.etag in known or "*" in known:
         return Response(status_code=304, headers=headers)
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 

@@ -79,7 +79,7 @@ class Followers:
         finally:
             watched.followers -= 1
             if not watched.followers:
-                self._watched.pop(job_id, None)
+                self._forget(job_id, watched)
                 watched.task.cancel()
 
     def stop(self) -> None:
@@ -93,14 +93,23 @@ class Followers:
                 seen = await run_in_threadpool(self._look, job_id)
             except PatchgridError as error:
                 _log.info("job %d cannot be looked at: %s", job_id, error)
+            except Exception:  # noqa: BLE001
+                # Those who follow wait for this task: it goes on, whatever one look stumbles over.
+                _log.exception("job %d cannot be looked at", job_id)
             else:
                 if watched.seen is None or watched.seen.version != seen.version:
                     watched.seen = seen
                     async with watched.changed:
                         watched.changed.notify_all()
                 if seen.ended:
+                    # Who comes now looks anew: it may be tried again.
+                    self._forget(job_id, watched)
                     return
             await asyncio.sleep(self._every)
+
+    def _forget(self, job_id: int, watched: _Watched) -> None:
+        if self._watched.get(job_id) is watched:
+            del self._watched[job_id]
 
     def _look(self, job_id: int) -> Seen:
         try:

@@ -13,7 +13,8 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
+#: What every answer carries.
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -40,7 +41,7 @@ class Guard:
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
@@ -58,7 +59,14 @@ def _refusal(scope: Scope) -> Problem | None:
     if scope["method"] not in _SAFE:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         # Browsers that say where a request comes from are believed: a proxy may have changed Host.
-        foreign = origin is not None and urlsplit(origin).netloc != host if site is None else None
+        foreign = site is None and origin is not None and _host_of(origin) != host
         if foreign or site not in (None, "same-origin", "none"):
             return Problem(403, "other-site", "another site's page may not do this")
     return None
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

@@ -1,25 +1,52 @@
 """A streamed answer that holds something, and lets go of it however it ends."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+_log = logging.getLogger(__name__)
+
+#: Seconds that a client may take nothing of what is sent.
+_PATIENCE = 60.0
+
+
+class _StalledError(Exception):
+    """The client reads no more."""
 
 
 class HeldStream(StreamingResponse):
-    """A stream; `release` is called at its end, when the client leaves, and if it never begins."""
+    """A stream; `release` is called at its end, when the client is gone, and if it never begins."""
 
     def __init__(
-        self, content: Iterable[bytes] | AsyncIterable[str], release: Callable[[], None], **options: Any
+        self,
+        content: Iterable[bytes] | AsyncIterable[str],
+        release: Callable[[], None],
+        *,
+        patience: float = _PATIENCE,
+        **options: Any,
     ) -> None:
         super().__init__(content, **options)
-        self._release = release
+        self._release, self._patience = release, patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+
+        async def send_soon(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await send(message)
+            except TimeoutError:
+                raise _StalledError from None
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_soon)
+        except _StalledError:
+            # Without its end, the answer is no whole one for the client either.
+            _log.warning("%r: the client took nothing for %g seconds", scope["path"], self._patience)
         finally:
             await run_in_threadpool(self._release)

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from patchgrid.engine.errors import PatchgridError, SpecError
 from patchgrid.engine.packages import MissingExtraError
@@ -46,6 +46,9 @@ _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
     errors.DatabaseMissing: (503, "database-away"),
     errors.DatabaseLocked: (503, "database-busy"),
     errors.DatabaseFull: (503, "database-full"),
+    errors.NotADatabase: (503, "database-away"),
+    errors.DatabaseOlder: (503, "database-away"),
+    errors.DatabaseNewer: (503, "database-away"),
     errors.CorruptData: (500, "damaged-data"),
     MissingExtraError: (501, "not-installed"),
 }
@@ -113,7 +116,7 @@ def install(app: FastAPI) -> None:
     async def ours(request: Request, error: PatchgridError) -> JSONResponse:
         problem = of_error(error)
         if problem.status >= 500:
-            _log.warning("%s %s: %s", request.method, request.url.path, error)
+            _log.warning("%s %r: %s", request.method, request.url.path, error)
         return problem.response(request)
 
     @app.exception_handler(RequestValidationError)
@@ -125,13 +128,14 @@ def install(app: FastAPI) -> None:
         kind, words = _HTTP.get(error.status_code, ("refused", str(error.detail)))
         return Problem(error.status_code, kind, words, headers=dict(error.headers or {})).response(request)
 
-    @app.exception_handler(PoolTimeout)
-    async def no_connection(request: Request, _: PoolTimeout) -> JSONResponse:
-        return too_busy("all connections to the database are in use").response(request)
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, _: ClientDisconnect) -> JSONResponse:
+        # Nobody reads this.
+        return Problem(400, "client-gone", "the client left before its request was read").response(request)
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
-        _log.error("%s %s", request.method, request.url.path, exc_info=error)
+        _log.error("%s %r", request.method, request.url.path, exc_info=error)
         detail = "a defect in patchgrid: the server's log says where; please report it"
         return Problem(500, "defect", detail).response(request)
 

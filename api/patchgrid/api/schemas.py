@@ -27,6 +27,8 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterVali
 def _job_name(name: str) -> str:
     if not name.strip() or name == "last" or name.isdigit():
         raise ValueError("would not find the job again: choose a name that is no number and not 'last'")
+    if "/" in name or name in (".", ".."):
+        raise ValueError("cannot be a part of an address: choose a name without '/'")
     return _printable(name)
 
 

@@ -61,8 +61,11 @@ class Service:
         self._beside.submit(self._note_used, token_id)
 
     def stop(self) -> None:
-        """End what would go on by itself."""
+        """Let what would go on by itself end; requests in hand go on. Signal handlers may call it."""
         self.followers.stop()
+
+    def close(self) -> None:
+        """End what is done beside the answers, once there are no more requests."""
         self._beside.shutdown(wait=False, cancel_futures=True)
 
     def _ring(self, broker: str, job_id: int) -> None:

@@ -11,6 +11,7 @@ from types import FrameType
 import uvicorn
 
 from patchgrid.api.app import make_app
+from patchgrid.api.connections import BoundedProtocol
 from patchgrid.api.service import Service
 from patchgrid.api.settings import ServerSettings
 from patchgrid.engine.errors import PatchgridError
@@ -66,6 +67,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then let the requests in hand end."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    _allow_files()
     app = make_app(database, settings)
     config = uvicorn.Config(
         app,
@@ -74,9 +76,21 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,
+        http=BoundedProtocol,
+        ws="none",
         backlog=_BACKLOG,
     )
     _Server(config, app.state.service, on_ready).run(sockets=[listener])
+
+
+def _allow_files() -> None:
+    """Have as many connections as the system lets this process have: each is an open file."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Server(uvicorn.Server):

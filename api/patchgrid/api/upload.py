@@ -1,12 +1,12 @@
 """Uploads: a request's body on its way to a temporary file, never in memory."""
 
+import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import python_multipart
 from python_multipart.exceptions import FormParserError
@@ -20,6 +20,10 @@ from patchgrid.api.problems import Problem
 _BLOCK = 1 << 20
 #: Bytes of a form's other fields together, and its parts at most.
 _FIELD_BYTES, _PARTS = 64 * 1024, 20
+#: Seconds that a client may send nothing, and bytes a second that it sends at least.
+_PATIENCE, _SLOWEST = 60.0, 1000
+#: Where Linux shows a process its open files.
+_OPEN_FILES = Path("/proc/self/fd")
 #: Longest name of a file in messages.
 _LONGEST_NAME = 100
 
@@ -45,32 +49,73 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
     `Problem` for one of more than `most` bytes, for a form that cannot be read, and for a full disk.
     """
     _check_length(request, most)
-    descriptor, path = tempfile.mkstemp(prefix="patchgrid-upload-")
-    upload = Upload(Path(path))
+    kind, options = _content_type(request)
+    descriptor, path = _new_file()
+    upload, spool = Upload(path), _Spool(descriptor, most)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            spool = _Spool(file, most)
-            kind, options = parse_options_header(request.headers.get("content-type"))
-            if kind == b"multipart/form-data":
-                await _read_form(request, options.get(b"boundary"), spool, upload)
-            elif kind == b"application/x-www-form-urlencoded":
-                raise Problem(415, "unsupported", "send multipart/form-data, or the pair file as the body")
-            else:
-                async for block in request.stream():
-                    upload.came = upload.came or bool(block)
-                    spool.add(block)
-                    await spool.flush()
-            await spool.flush(all_of_it=True)
+        if kind == b"multipart/form-data":
+            await _read_form(request, options.get(b"boundary"), spool, upload)
+        else:
+            async for block in blocks(request):
+                upload.came = upload.came or bool(block)
+                spool.add(block)
+                await spool.flush()
+        await spool.flush(all_of_it=True)
         yield upload
     finally:
-        upload.path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if path.parent != _OPEN_FILES:
+            path.unlink(missing_ok=True)
+
+
+def is_form(request: Request) -> bool:
+    """Tell whether a request's body is a form with parts, or a file; `Problem` for a form without."""
+    kind, _ = _content_type(request)
+    if kind == b"application/x-www-form-urlencoded":
+        raise Problem(415, "unsupported", "send multipart/form-data, or the pair file as the body")
+    return kind == b"multipart/form-data"
+
+
+async def blocks(request: Request) -> AsyncIterator[bytes]:
+    """Give a request's body block by block; `Problem` for one that comes too slowly."""
+    stream = aiter(request.stream())
+    now = asyncio.get_running_loop().time
+    # So long that any line will do, and no longer: an upload that waits keeps others out.
+    end, size = now() + _PATIENCE, 0
+    while True:
+        try:
+            async with asyncio.timeout_at(min(end + size / _SLOWEST, now() + _PATIENCE)):
+                block = await anext(stream, None)
+        except TimeoutError:
+            raise Problem(408, "too-slow", "the request's body comes too slowly, or no more") from None
+        if block is None:
+            return
+        size += len(block)
+        yield block
+
+
+def _content_type(request: Request) -> tuple[bytes, dict[bytes, bytes]]:
+    return parse_options_header(request.headers.get("content-type"))
+
+
+def _new_file() -> tuple[int, Path]:
+    """Give a new file, open, and where it can be opened: if the system can, it is gone with this process."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="patchgrid-upload-")
+    except OSError as error:
+        raise _no_room(error) from error
+    path = _OPEN_FILES / str(descriptor)
+    if not path.exists():
+        return descriptor, Path(name)
+    Path(name).unlink()
+    return descriptor, path
 
 
 class _Spool:
     """Bytes on their way to the disk, by large blocks and in a thread: the disk may be slow."""
 
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file, self._most = file, most
+    def __init__(self, descriptor: int, most: int) -> None:
+        self._descriptor, self._most = descriptor, most
         self._waiting = bytearray()
         self._size = 0
 
@@ -84,14 +129,15 @@ class _Spool:
     async def flush(self, *, all_of_it: bool = False) -> None:
         """Write what has gathered, if it is enough."""
         if len(self._waiting) >= _BLOCK or (all_of_it and self._waiting):
-            data, self._waiting = bytes(self._waiting), bytearray()
+            data, self._waiting = memoryview(self._waiting), bytearray()
             try:
-                await run_in_threadpool(self._file.write, data)
-                if all_of_it:
-                    await run_in_threadpool(self._file.flush)
+                await run_in_threadpool(self._write, data)
             except OSError as error:
-                detail = f"the server cannot keep the upload: {error.strerror}"
-                raise Problem(503, "no-room", detail, headers={"Retry-After": "60"}) from error
+                raise _no_room(error) from error
+
+    def _write(self, data: memoryview) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
 
 
 class _Form:
@@ -161,7 +207,7 @@ async def _read_form(request: Request, boundary: bytes | None, spool: _Spool, up
     calls = {f"on_{name}": getattr(form, f"on_{name}") for name in (*names, "headers_finished", "end")}
     try:
         parser = python_multipart.MultipartParser(boundary, calls)  # type: ignore[arg-type]
-        async for block in request.stream():
+        async for block in blocks(request):
             parser.write(block)
             await spool.flush()
     except FormParserError as error:
@@ -181,6 +227,11 @@ def _check_length(request: Request, most: int) -> None:
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and len(length) < 20 and int(length) > most + _FIELD_BYTES:
         raise _too_large(most)
+
+
+def _no_room(error: OSError) -> Problem:
+    detail = f"the server cannot keep the upload: {error.strerror}"
+    return Problem(503, "no-room", detail, headers={"Retry-After": "60"})
 
 
 def _too_large(most: int) -> Problem:

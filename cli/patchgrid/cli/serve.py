@@ -121,6 +121,7 @@ def serve(
     with Database.open(settings.url, create=True, connections=_CONNECTIONS) as database:
         with database.read() as session:
             no_tokens = not tokens.any_valid(session)
+            is_open = may_be_open and not tokens.any_made(session)
         if no_tokens and not may_be_open and not require_token:
             raise UsageError(
                 f"without tokens the server listens to this machine only: first {_create(settings)}"
@@ -128,7 +129,7 @@ def serve(
         listener = serving.listen(host, port)
 
         def ready() -> None:
-            url, is_open = serving.address(listener), no_tokens and may_be_open
+            url = serving.address(listener)
             if settings.json:
                 show_json({"url": url, "open": is_open})
             who = "no tokens: open to this machine alone" if is_open else "tokens are asked for"

@@ -56,7 +56,7 @@ def create(settings: Settings, /, name: str, scope: str, days: float | None) -> 
 @with_settings
 def list_(settings: Settings, /) -> None:
     """List the tokens, revoked ones too, the oldest first."""
-    with settings.reading() as session:
+    with settings.open() as database, database.read() as session:
         found = tokens.list_tokens(session)
     if settings.json:
         show_json(found)

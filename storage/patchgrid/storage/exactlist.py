@@ -52,7 +52,7 @@ def page(
         raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
     conditions = [exact.c.job_id == job.id]
     if after is not None:
-        conditions.append(tuple_(*(min(part, _LARGEST) for part in after)) < _key)
+        conditions.append(tuple_(*(max(-1, min(part, _LARGEST)) for part in after)) < _key)
     last = None
     query = with_scores(None if chosen == job.method() else chosen).where(*conditions)
     if site is not None and check_name("site of this job", site, job.spec.sites) and job.spec.sites[1:]:

@@ -36,8 +36,8 @@ def page(
     state that there is not.
     """
     query = select(table).order_by(table.c.id.desc()).limit(max(0, min(limit, MOST)))
-    if before is not None:
-        query = query.where(table.c.id < min(before, _LARGEST + 1))
+    if before is not None and before <= _LARGEST:
+        query = query.where(table.c.id < max(before, 0))
     if state is not None:
         query = query.where(table.c.state == check_name("state of a job", state, STATES))
     if model is not None:

@@ -99,21 +99,19 @@ def note_key(session: Session, by: Submitter, known: JobRecord) -> None:
 
 def _count_open(session: Session, by: Submitter) -> int:
     theirs = select(func.count()).select_from(submission).join(job, job.c.id == submission.c.job_id)
-    return session.scalar(theirs.where(_of(by, submission.c.token_id), job.c.state.not_in(ENDED))) or 0
+    return session.scalar(theirs.where(submission.c.token_id == by.token_id, job.c.state.not_in(ENDED))) or 0
 
 
 def _too_many(count: int, most: int) -> TooManyOpenJobs:
     return TooManyOpenJobs(
-        f"{count} jobs of this token are not ended, and it may have {most}: wait for one, or cancel one"
+        f"{count} of your jobs are not ended, and at most {most} may be: wait for one, or cancel one"
     )
 
 
 def _given(by: Submitter) -> ColumnElement[bool]:
-    return (idempotency.c.hash == _hash(by.idempotency_key or "")) & _of(by, idempotency.c.token_id)
-
-
-def _of(by: Submitter, column: ColumnElement[int]) -> ColumnElement[bool]:
-    return column.is_(None) if by.token_id is None else column == by.token_id
+    # Compared with None, SQLAlchemy asks whether a column is NULL.
+    theirs = idempotency.c.token_id == by.token_id
+    return (idempotency.c.hash == _hash(by.idempotency_key or "")) & theirs
 
 
 def _hash(key: str) -> str:

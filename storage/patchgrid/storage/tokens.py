@@ -34,8 +34,9 @@ _DAY = 24 * 3600.0
 #: Largest id that the databases can look for.
 _LARGEST = 2**31 - 1
 _TEXT = re.compile(r"pg_([1-9][0-9]{0,9})_([A-Za-z0-9_-]{43})")
-#: Looked for in place of what is no token at all, so that all that is wrong takes the same time.
-_NOBODY = "pg_0_"
+#: Id, secret and hash in place of those that there are not, so that all that is wrong takes the same work. No
+#: secret has this hash.
+_NOBODY = (0, "0" * 43, "0" * 64)
 _VALID = and_(table.c.revoked_at.is_(None), or_(table.c.expires_at.is_(None), table.c.expires_at > now()))
 
 
@@ -87,11 +88,10 @@ def create(
 def find(session: Session, text: str) -> Token | None:
     """Give the token of a text; None if it is unknown, revoked, expired or no token's text at all."""
     shape = _TEXT.fullmatch(text)
-    number, secret = (int(shape[1]), shape[2]) if shape else (0, _NOBODY)
+    number, secret = (int(shape[1]), shape[2]) if shape else _NOBODY[:2]
     query = _query().add_columns(table.c.hash).where(table.c.id == min(number, _LARGEST))
     row = session.execute(query).mappings().first()
-    kept = _hash(_NOBODY) if row is None else row["hash"]
-    same = hmac.compare_digest(kept, _hash(secret))
+    same = hmac.compare_digest(_NOBODY[2] if row is None else row["hash"], _hash(secret))
     if row is None or not same or not row["valid"]:
         return None
     return _token({name: value for name, value in row.items() if name != "hash"})
@@ -139,6 +139,11 @@ def revoke(session: Session, name: str | int) -> Token:
 def any_valid(session: Session) -> bool:
     """Tell whether anybody has a token that is good for something now."""
     return session.scalar(select(table.c.id).where(_VALID).limit(1)) is not None
+
+
+def any_made(session: Session) -> bool:
+    """Tell whether there ever was a token: what asks for one does so even when the last has ended."""
+    return session.scalar(select(table.c.id).limit(1)) is not None
 
 
 def _check(name: str, days: float | None) -> None:

@@ -55,6 +55,7 @@ async def _lines(service: Service, job_id: int, known: str | None) -> AsyncItera
             yield ": nothing new\n\n"
             continue
         if seen.version != known:
+            known = seen.version
             yield _event("job", seen)
         if seen.ended:
             yield _event("end", seen)

@@ -51,7 +51,10 @@ def list_jobs(
 @router.get("/v1/jobs/{job}", response_model=JobInFull, responses=refusals(404))
 def show_job(request: Request, service: Shared, _: Reader, job: JobName) -> Response:
     """Show what a job measures, how far it is, who works on it, what made it."""
-    return ask(service, request, job, lambda session, record: as_json(_in_full(session, record)))
+    # Workers come and go after the job's end, too.
+    return ask(
+        service, request, job, lambda session, record: as_json(_in_full(session, record)), lasting=False
+    )
 
 
 @router.delete("/v1/jobs/{job}", status_code=204, responses=refusals(404))

@@ -5,10 +5,11 @@ import json
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from patchgrid.api.access import COOKIE, Shared
+from patchgrid.api.access import COOKIE, Shared, address_of
 from patchgrid.api.asking import refusals
 from patchgrid.api.problems import Problem
 from patchgrid.api.service import Service
+from patchgrid.api.upload import blocks
 from patchgrid.storage import tokens
 
 router = APIRouter(tags=["session"])
@@ -33,12 +34,12 @@ _BODY = {
 }
 
 
-@router.post("/session", status_code=204, responses=refusals(413), openapi_extra=_BODY)
+@router.post("/session", status_code=204, responses=refusals(408, 413), openapi_extra=_BODY)
 async def sign_in(request: Request, service: Shared) -> Response:
     """Keep a token in a cookie of this site alone, which no script can read."""
-    service.rate.take(request.client.host if request.client is not None else "")
+    service.rate.take(address_of(request))
     body = bytearray()
-    async for block in request.stream():
+    async for block in blocks(request):
         body += block
         if len(body) > _MOST:
             raise Problem(413, "too-large", "this is no token")

@@ -15,7 +15,7 @@ from patchgrid.api.routes.jobs import job_document
 from patchgrid.api.schemas import Asked, Submitted, Word
 from patchgrid.api.service import Service
 from patchgrid.api.settings import AllowedModel
-from patchgrid.api.upload import Upload, received
+from patchgrid.api.upload import Upload, is_form, received
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.source import Source
 from patchgrid.storage.submitting import Order, Submitter, store
@@ -53,7 +53,10 @@ _BODY = {
     "/v1/jobs",
     status_code=201,
     response_model=Submitted,
-    responses={200: {"description": "The job was there", "model": Submitted}, **refusals(400, 409, 413, 415)},
+    responses={
+        200: {"description": "The job was there", "model": Submitted},
+        **refusals(400, 408, 409, 413, 415),
+    },
     openapi_extra=_BODY,
 )
 async def submit(
@@ -65,7 +68,7 @@ async def submit(
     """Submit a job: 201 with the new job, 200 with the one that has these pairs and settings already."""
     with service.uploads.one():
         # What the query asks for can be refused before the file comes.
-        asked = _from_query(request) if request.query_params else None
+        asked = _from_query(request) if not is_form(request) or request.query_params else None
         if asked is not None:
             await run_in_threadpool(_check_model, service, asked)
         async with received(request, service.settings.upload_bytes) as upload:

@@ -1,0 +1,100 @@
+const LEGEND = 118;
+const AXIS = 62;
+const LARGEST = 36;
+const SMALLEST = 13;
+
+/** The Vega-Lite description of a heatmap; rows and columns are numbered, so that equal labels stay apart. */
+export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours }) {
+  const room = Math.max(60, width - LEGEND - AXIS);
+  const wide = Math.max(SMALLEST, Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length));
+  const high = Math.max(6, Math.min(LARGEST, columns.length < 8 ? 24 : wide, 720 / rows.length));
+  const limit = Math.max(...cells.map((cell) => Math.abs(cell.value ?? 0)), 0) || 1;
+  const slanted = !columns.every(isNumber) && columns.some((label) => String(label).length * 7 > wide);
+  const names = (list, scale) => ({
+    labelExpr: list.length ? `${JSON.stringify(list.map(String))}[datum.value]` : "datum.label",
+    values: thinned(list.length, scale),
+  });
+  return {
+    width: Math.max(1, Math.floor(wide * columns.length)),
+    height: Math.floor(high * rows.length),
+    padding: 2,
+    autosize: { type: "pad" },
+    data: { values: cells.map(({ row, column, value, clear }) => ({ row, column, value, clear: Boolean(clear), key: `${row}/${column}` })) },
+    params: [{ name: "marked", value: "" }],
+    encoding: {
+      x: {
+        field: "column",
+        type: "ordinal",
+        scale: { domain: indices(columns), paddingInner: wide > 9 ? 0.06 : 0, paddingOuter: 0 },
+        axis: {
+          title: columnTitle,
+          orient: "top",
+          labelAngle: slanted ? -50 : 0,
+          labelAlign: slanted ? "left" : "center",
+          labelPadding: slanted ? 2 : 5,
+          domain: false,
+          ticks: false,
+          ...names(columns, columns.every(isNumber) ? wide / 22 : wide / 11),
+        },
+      },
+      y: {
+        field: "row",
+        type: "ordinal",
+        scale: { domain: indices(rows), paddingInner: high > 9 ? 0.06 : 0, paddingOuter: 0 },
+        axis: { title: rowTitle, domain: false, ticks: false, ...names(rows, high / 12) },
+      },
+    },
+    layer: [
+      {
+        transform: [{ filter: "datum.value === null" }],
+        mark: { type: "rect", color: colours.none },
+      },
+      {
+        transform: [{ filter: "datum.value !== null" }],
+        mark: { type: "rect" },
+        encoding: {
+          color: {
+            field: "value",
+            type: "quantitative",
+            scale: {
+              domain: [-limit, 0, limit],
+              range: [colours.negative, colours.middle, colours.positive],
+              interpolate: "lab",
+            },
+            legend: {
+              title: legend,
+              orient: "right",
+              gradientLength: Math.max(60, Math.min(200, high * rows.length - 24)),
+              gradientThickness: 10,
+              tickCount: 5,
+              format: ".3~r",
+              titleLimit: LEGEND - 8,
+            },
+          },
+        },
+      },
+      {
+        transform: [{ filter: "datum.clear" }],
+        mark: { type: "circle", size: wide > 14 ? 9 : 3, color: colours.text, opacity: 0.75 },
+      },
+      {
+        transform: [{ filter: "datum.key === marked" }],
+        mark: { type: "rect", fillOpacity: 0, stroke: colours.text, strokeWidth: 2 },
+      },
+    ],
+  };
+}
+
+function indices(list) {
+  return list.map((_, index) => index);
+}
+
+function isNumber(label) {
+  return typeof label === "number" || /^-?\d+$/.test(label);
+}
+
+/** Which labels to write so that they do not run into each other; `room` is the room of one in labels. */
+function thinned(length, room) {
+  const step = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100].find((each) => each * room >= 1) ?? 128;
+  return Array.from({ length: Math.ceil(length / step) }, (_, index) => index * step);
+}

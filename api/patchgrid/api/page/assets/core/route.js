@@ -1,0 +1,48 @@
+// All that the reader has chosen stands in the address: `#/jobs/7/heads?site=z&method=relp`.
+import { Store } from "./store.js";
+
+function read() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?", 2);
+  return {
+    parts: path.split("/").filter(Boolean).map(decode),
+    params: Object.fromEntries(new URLSearchParams(query)),
+  };
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+export const route = new Store(read());
+
+addEventListener("hashchange", () => route.set(read()));
+
+/** The address of a view. */
+export function href(parts, params = {}) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(params)) {
+    if (value !== null && value !== undefined && value !== "") query.append(name, value);
+  }
+  const text = query.toString();
+  return `#/${parts.map((part) => encodeURIComponent(part)).join("/")}${text ? `?${text}` : ""}`;
+}
+
+export function go(parts, params = {}) {
+  location.hash = href(parts, params);
+}
+
+/** Change some of the choices; null takes one away. A step of paging can be gone back, a keystroke not. */
+export function choose(changes, { step = false } = {}) {
+  const { parts, params } = route.get();
+  const next = href(parts, { ...params, ...changes });
+  if (next === location.hash) return;
+  if (step) location.hash = next;
+  else {
+    history.replaceState(null, "", next);
+    route.set(read());
+  }
+}

@@ -1,0 +1,33 @@
+import { html, useState } from "../core/ui.js";
+
+/** A heatmap's numbers as a table, made when it is opened. */
+export function GridTable({ caption, corner, rows, columns, cells, write }) {
+  const [open, setOpen] = useState(false);
+  return html`<details onToggle=${(event) => setOpen(event.target.open)}>
+    <summary>As a table</summary>
+    ${open && html`<${Numbers} caption=${caption} corner=${corner} rows=${rows} columns=${columns} cells=${cells} write=${write} />`}
+  </details>`;
+}
+
+function Numbers({ caption, corner, rows, columns, cells, write }) {
+  const values = new Map(cells.map((cell) => [`${cell.row}/${cell.column}`, cell.value]));
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
+    <table>
+      <caption class="hidden">${caption}</caption>
+      <thead>
+        <tr>
+          <th scope="col" class="number">${corner}</th>
+          ${columns.map((column) => html`<th scope="col" class="number">${column}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          (row, place) => html`<tr>
+            <th scope="row" class="number">${row}</th>
+            ${columns.map((_, column) => html`<td class="number">${write(values.get(`${place}/${column}`))}</td>`)}
+          </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}

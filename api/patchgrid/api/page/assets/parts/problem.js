@@ -1,0 +1,43 @@
+import { html } from "../core/ui.js";
+
+const SHOWN = 200;
+
+/** What went wrong, in the API's words, with each bad line and field. */
+export function ProblemBox({ problem, retry }) {
+  if (!problem) return null;
+  return html`<div class="problem" role="alert">
+    <p>
+      <strong>${problem.title && problem.title !== problem.message ? `${problem.title}: ` : ""}</strong
+      >${problem.message}
+    </p>
+    ${problem.errors?.length > 0 && html`<${Faults} errors=${problem.errors} />`}
+    ${retry && html`<button type="button" onClick=${retry}>Try again</button>`}
+  </div>`;
+}
+
+function Faults({ errors }) {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="What is wrong">
+    <table>
+      <thead>
+        <tr><th scope="col" class="number">line</th><th scope="col">field</th><th scope="col">what is wrong</th></tr>
+      </thead>
+      <tbody>
+        ${errors.slice(0, SHOWN).map(
+          (error) => html`<tr>
+            <td class="number">${error.line ?? (error.row !== undefined && error.row !== null ? `row ${error.row}` : "")}</td>
+            <td><code>${error.field ?? ""}</code></td>
+            <td class="wrap">${error.detail}</td>
+          </tr>`,
+        )}
+      </tbody>
+    </table>
+    ${errors.length > SHOWN && html`<p>and ${errors.length - SHOWN} more</p>`}
+  </div>`;
+}
+
+/** A question's answer drawn, or what is known instead: that it is on its way, or why there is none. */
+export function Answer({ of, children, waiting = "Loading…" }) {
+  if (of.data) return children(of.data);
+  if (of.problem && !of.problem.passing) return html`<${ProblemBox} problem=${of.problem} retry=${of.reload} />`;
+  return html`<p class="muted" aria-busy="true">${waiting}</p>`;
+}

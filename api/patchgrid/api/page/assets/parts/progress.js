@@ -1,0 +1,25 @@
+import { count, percent } from "../core/format.js";
+import { html } from "../core/ui.js";
+
+const WORDS = {
+  pending: "waiting",
+  running: "running",
+  paused: "paused",
+  done: "done",
+  failed: "failed",
+  cancelled: "cancelled",
+};
+
+/** A state as a word with a mark of its own shape, so that colour is not all there is. */
+export function State({ state }) {
+  return html`<span class=${`state state-${state}`}>${WORDS[state] ?? state}</span>`;
+}
+
+export function Progress({ pairs, label }) {
+  const ended = pairs.done + pairs.failed;
+  const share = pairs.total ? ended / pairs.total : 0;
+  return html`<span class="progress">
+    <progress max="1" value=${share} aria-label=${label}>${percent(ended, pairs.total)}</progress>
+    <span class="digits">${count(ended)}/${count(pairs.total)}</span>
+  </span>`;
+}

@@ -1,0 +1,88 @@
+import { Scatter } from "../charts/scatter.js";
+import { askAll, jobPath } from "../core/api.js";
+import { useAnswer } from "../core/data.js";
+import { freshness } from "../core/follow.js";
+import { count, metricWords, number, percent } from "../core/format.js";
+import { href } from "../core/route.js";
+import { html } from "../core/ui.js";
+import { cellName } from "../core/naming.js";
+import { DataLinks } from "../parts/links.js";
+import { Answer } from "../parts/problem.js";
+import { Facts, Table } from "../parts/table.js";
+
+const MOST = 5000;
+const FURTHEST = 12;
+
+/** A site's exactly patched cells: scatter, fit, and those whose scores are furthest off. */
+export function ExactCells({ job, site, method, fit, byLayer }) {
+  const path = jobPath(job.job, "exact");
+  const cells = useAnswer((signal) => askAll(path, { params: { site, method }, most: MOST, signal }), [path, site, method], {
+    fresh: freshness(job),
+  });
+  return html`<section class="panel wide" aria-label="Score against exact effect">
+    <div class="head">
+      <h2>${site} by ${method} <span class="muted">score against exact effect, one point a cell</span></h2>
+      <${DataLinks} path=${path} params=${{ site, method, limit: MOST }} what="These cells" />
+    </div>
+    <${Answer} of=${cells}>
+      ${({ items, more }) =>
+        items.length === 0
+          ? html`<p class="empty">No cell of ${site} was patched exactly yet.</p>`
+          : html`<div class="beside">
+              <${Scatter}
+                label=${`Exact effect against score of ${count(items.length)} cells of ${site} by ${method}, ${metricWords(job.spec.metric)}; the furthest off stand in the table beside it`}
+                points=${items}
+                fit=${fit}
+                unit=${job.spec.metric}
+                byLayer=${byLayer}
+                tell=${(cell) => html`<${CellTip} cell=${cell} />`}
+                keys=${[job.job, site, method]}
+              />
+              <div>
+                ${fit && html`<${Facts} label="Fit" rows=${facts(fit)} />`}
+                <h3>Furthest off</h3>
+                <${Table} caption="Cells whose score is furthest from the effect" columns=${columns(job, site)} rows=${furthest(items)} />
+                ${more && html`<p class="muted">The first ${count(items.length)} cells are drawn; the figures are of all.</p>`}
+              </div>
+            </div>`}
+    <//>
+  </section>`;
+}
+
+function CellTip({ cell }) {
+  return html`<strong>${cellName(cell)}</strong> <span class="muted">pair ${cell.pair}</span>
+    <dl>
+      <div><dt>score</dt><dd>${number(cell.score)}</dd></div>
+      <div><dt>exact effect</dt><dd>${number(cell.effect)}</dd></div>
+      <div><dt>inclusion</dt><dd>${number(cell.inclusion)}</dd></div>
+    </dl>`;
+}
+
+function facts(fit) {
+  return [
+    ["n", count(fit.n)],
+    ["r", number(fit.pearson)],
+    ["Spearman", number(fit.spearman)],
+    ["fit", `effect = ${number(fit.slope)} × score ${fit.intercept < 0 ? "−" : "+"} ${number(Math.abs(fit.intercept))}`],
+    ["same sign", percent(fit.sign_agreement)],
+    ["bias", number(fit.bias)],
+  ];
+}
+
+function furthest(items) {
+  return [...items].sort((a, b) => Math.abs(b.effect - b.score) - Math.abs(a.effect - a.score)).slice(0, FURTHEST);
+}
+
+function columns(job, site) {
+  return [
+    {
+      key: "component",
+      title: "component",
+      header: true,
+      cell: (cell) => cellName(cell),
+    },
+    { key: "pair", title: "pair", cell: (cell) => html`<a href=${href(["jobs", job.job, "pairs"], { name: cell.pair, site })}>${cell.pair}</a>` },
+    { key: "score", title: "score", number: true, cell: (cell) => number(cell.score) },
+    { key: "effect", title: "effect", number: true, cell: (cell) => number(cell.effect) },
+  ];
+}

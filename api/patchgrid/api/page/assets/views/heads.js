@@ -1,0 +1,51 @@
+import { askAll, jobPath } from "../core/api.js";
+import { useAnswer } from "../core/data.js";
+import { freshness } from "../core/follow.js";
+import { choose } from "../core/route.js";
+import { COLUMNS, hasHeads, isWide } from "../core/sites.js";
+import { html } from "../core/ui.js";
+import { Choice } from "../parts/controls.js";
+import { MethodChoice, methodOf } from "../parts/method.js";
+import { HeadPanel } from "./headpanel.js";
+import { WidePanel } from "./widepanel.js";
+
+const MEASURES = [
+  ["", "estimate, else mean score"],
+  ["estimate", "estimate"],
+  ["mean", "mean score"],
+  ["mean_abs", "mean |score|"],
+];
+
+/** Layer by head for each site of heads, layer by site for the others, bars for sites of very many components. */
+export function Heads({ job, params }) {
+  const method = methodOf(job, params);
+  const sites = job.spec.sites.filter((site) => !params.site || site === params.site);
+  const panels = [
+    ...sites.filter(hasHeads).map((site) => ({ title: site, sites: [site] })),
+    ...COLUMNS.map(({ title, sites: group }) => ({ title, sites: sites.filter((site) => group.includes(site)) })).filter((panel) => panel.sites.length > 0),
+  ];
+  return html`<form class="filters" aria-label="What is drawn" onSubmit=${(event) => event.preventDefault()}>
+      <${Choice} label="Site" value=${params.site ?? ""} options=${[["", "all"], ...job.spec.sites]} onChange=${(site) => choose({ site })} />
+      <${MethodChoice} job=${job} params=${params} />
+      <${Choice} label="Colour" value=${params.measure ?? ""} options=${MEASURES} onChange=${(measure) => choose({ measure })} />
+    </form>
+    <p class="muted">
+      Metric units. Estimates are attribution corrected by sampled exact patching; a dot marks a component whose 95 % interval leaves out 0. A cell opens its component.
+    </p>
+    <div class="panels">
+      ${panels.map((panel) => html`<${HeadSites} key=${panel.title} job=${job} method=${method} panel=${panel} measure=${params.measure} />`)}
+      ${sites.filter(isWide).map((site) => html`<${WidePanel} key=${site} job=${job} method=${method} site=${site} />`)}
+    </div>`;
+}
+
+function HeadSites({ job, method, panel, measure }) {
+  const rows = useAnswer(
+    async (signal) => {
+      const answers = await Promise.all(panel.sites.map((site) => askAll(jobPath(job.job, "components"), { params: { site, method, kind: "whole" }, signal })));
+      return answers.flatMap((answer) => answer.items);
+    },
+    [job.job, panel.sites, method],
+    { fresh: freshness(job) },
+  );
+  return html`<${HeadPanel} job=${job} method=${method} panel=${panel} measure=${measure} rows=${rows} />`;
+}

@@ -1,0 +1,133 @@
+import { jobPath } from "../core/api.js";
+import { useData } from "../core/data.js";
+import { number } from "../core/format.js";
+import { cellName } from "../core/naming.js";
+import { byHead, byPosition, byToken, shapeOf } from "../core/pairscores.js";
+import { choose, href } from "../core/route.js";
+import { hasHeads, isWide } from "../core/sites.js";
+import { html, useState } from "../core/ui.js";
+import { Choice } from "../parts/controls.js";
+import { DataLinks } from "../parts/links.js";
+import { MethodChoice, methodOf } from "../parts/method.js";
+import { Answer } from "../parts/problem.js";
+import { State } from "../parts/progress.js";
+import { Facts, Table } from "../parts/table.js";
+import { Tokens } from "../parts/tokens.js";
+import { PairGrid } from "./pairgrid.js";
+
+const SHOWN = 25;
+
+/** One pair: its prompts by token, coloured by score, and all that is known of it. */
+export function Pair({ job, params, name }) {
+  const method = methodOf(job, params);
+  const path = jobPath(job.job, "pairs", name);
+  const pair = useData(path, { method });
+  const row = Number(name);
+  return html`<div class="head">
+      <h2>Pair ${pair.data?.pair ?? name}</h2>
+      ${pair.data && html`<${State} state=${pair.data.state} />`}
+      <${DataLinks} path=${path} params=${{ method }} csv=${false} what="This pair" />
+      <span class="links">
+        ${row > 0 && html`<a href=${href(["jobs", job.job, "pairs", row - 1], params)} rel="prev">Previous</a>`}
+        ${row + 1 < job.pairs.total && html`<a href=${href(["jobs", job.job, "pairs", row + 1], params)} rel="next">Next</a>`}
+      </span>
+    </div>
+    <${Answer} of=${pair}>${(data) => html`<${Shown} job=${job} data=${data} params=${params} />`}<//>`;
+}
+
+function Shown({ job, data, params }) {
+  const keptPositions = job.spec.detail === "positions";
+  const sites = Object.keys(data.scores).filter((site) => shapeOf(data.scores[site], site, keptPositions) && !isWide(site));
+  const site = sites.includes(params.site) ? params.site : (sites.find((each) => each === "resid_post") ?? sites[0]);
+  const shape = site && shapeOf(data.scores[site], site, keptPositions);
+  const heads = site && hasHeads(site) ? byHead(data.scores[site], shape)[0].length : 0;
+  const head = heads > Number(params.head) && params.head !== undefined ? Number(params.head) : null;
+  const grid = shape === "positions" ? byPosition(data.scores[site], head) : null;
+  const layer = grid && grid.length > Number(params.layer) && params.layer !== undefined ? Number(params.layer) : null;
+  // Residual streams carry everything at once: their layers do not add up, so one of them is shown.
+  const stream = site?.startsWith("resid");
+  const shownLayer = layer ?? (stream ? Math.floor((grid?.length ?? 1) / 2) : null);
+  const scores = grid ? byToken(grid, shownLayer) : null;
+  const limit = scores ? Math.max(...scores.map(Math.abs)) : 0;
+  return html`${data.error && html`<p class="problem" role="alert">${data.error}</p>`}
+    ${data.warning && html`<p class="note">${data.warning}</p>`}
+    <form class="filters" aria-label="What colours the tokens" onSubmit=${(event) => event.preventDefault()}>
+      ${sites.length > 0 && html`<${Choice} label="Site" value=${site} options=${sites} onChange=${(next) => choose({ site: next, layer: null, head: null })} />`}
+      ${grid && html`<${Choice}
+        label="Layer"
+        value=${shownLayer === null ? "" : String(shownLayer)}
+        options=${[...(stream ? [] : [["", "sum of all"]]), ...grid.map((_, index) => [String(index), String(index)])]}
+        onChange=${(next) => choose({ layer: next })}
+      />`}
+      ${grid && heads > 0 && html`<${Choice} label="Head" value=${head === null ? "" : String(head)} options=${[["", "sum of all"], ...Array.from({ length: heads }, (_, index) => [String(index), String(index)])]} onChange=${(next) => choose({ head: next })} />`}
+      <${MethodChoice} job=${job} params=${params} />
+    </form>
+    <h3>Clean</h3>
+    <${Prompt} text=${data.clean} tokens=${data.tokens} others=${data.corrupted_tokens} scores=${scores} limit=${limit} spans=${data.spans ?? {}} label="Clean prompt" />
+    <h3>Corrupted</h3>
+    <${Prompt} text=${data.corrupted} tokens=${data.corrupted_tokens} others=${data.tokens} scores=${scores} limit=${limit} spans=${data.spans ?? {}} label="Corrupted prompt" />
+    ${
+      data.state === "done" &&
+      html`<p class="muted">
+        ${grid ? "Coloured by score: blue lowers, red raises the metric; underlined tokens differ." : "Underlined tokens differ. Scores by position were not kept: run the job with --detail positions to colour tokens."}
+      </p>`
+    }
+    <${Facts} label="Answers and metrics" rows=${[
+      ["correct", answers(data.correct)],
+      ["incorrect", answers(data.incorrect)],
+      [`${data.metric}, clean`, number(data.clean_metric, 4)],
+      [`${data.metric}, corrupted`, number(data.corrupted_metric, 4)],
+    ]} />
+    ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} head=${head} />`}
+    <${Strongest} job=${job} data=${data} params=${params} />`;
+}
+
+function Prompt({ text, tokens, ...rest }) {
+  if (!tokens || tokens.length === 0) return html`<p class="prompt">${text}</p>`;
+  return html`<${Tokens} tokens=${tokens} ...${rest} />`;
+}
+
+function answers(list) {
+  return (list ?? []).map((answer) => JSON.stringify(answer)).join(", ");
+}
+
+function Strongest({ job, data, params }) {
+  // The job's views know a component by all its positions at once, whichever of them this pair's cell is.
+  const link = (cell) => {
+    const whole = cellName({ ...cell, component: null, position: null, span: null });
+    return html`<a href=${href(["jobs", job.job, "components", whole], { site: cell.site, method: params.method })}>${cellName(cell)}</a>`;
+  };
+  const [all, setAll] = useState(false);
+  const exact = [...(data.exact ?? [])].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
+  return html`<div class="columns">
+    <section aria-labelledby="strongest">
+      <h3 id="strongest">Strongest components</h3>
+      <${Table}
+        caption="Strongest components of this pair"
+        columns=${[
+          { key: "component", title: "component", header: true, cell: link },
+          { key: "site", title: "site", cell: (row) => row.site },
+          { key: "score", title: "score", number: true, cell: (row) => number(row.score) },
+        ]}
+        rows=${data.top ?? []}
+        empty=${data.method === job.methods[0] ? "None kept." : `Kept by ${job.methods[0]} alone.`}
+      />
+    </section>
+    <section aria-labelledby="exact">
+      <h3 id="exact">Patched exactly</h3>
+      <${Table}
+        caption="Exact effects of this pair"
+        columns=${[
+          { key: "component", title: "component", header: true, cell: link },
+          { key: "site", title: "site", cell: (cell) => cell.site },
+          { key: "score", title: "score", number: true, cell: (cell) => number(cell.score) },
+          { key: "effect", title: "effect", number: true, cell: (cell) => number(cell.effect) },
+          { key: "inclusion", title: "inclusion", number: true, cell: (cell) => number(cell.inclusion) },
+        ]}
+        rows=${all ? exact : exact.slice(0, SHOWN)}
+        empty="No component of this pair was drawn."
+      />
+      ${exact.length > SHOWN && !all && html`<button type="button" onClick=${() => setAll(true)}>Show all ${exact.length}</button>`}
+    </section>
+  </div>`;
+}

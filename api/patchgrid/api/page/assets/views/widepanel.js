@@ -1,0 +1,41 @@
+import { Bars } from "../charts/bars.js";
+import { jobPath } from "../core/api.js";
+import { useData } from "../core/data.js";
+import { freshness } from "../core/follow.js";
+import { metricWords } from "../core/format.js";
+import { go, href } from "../core/route.js";
+import { SITE_WORDS } from "../core/sites.js";
+import { html } from "../core/ui.js";
+import { ComponentTip } from "../parts/componenttip.js";
+import { DataLinks } from "../parts/links.js";
+import { Unmeasured } from "../parts/method.js";
+import { Answer } from "../parts/problem.js";
+
+const SHOWN = 30;
+
+/** The strongest components of a site that has very many. */
+export function WidePanel({ job, method, site }) {
+  const params = { site, method, by: "estimate", limit: SHOWN };
+  const rows = useData(jobPath(job.job, "components"), params, { fresh: freshness(job) });
+  const label = `The ${SHOWN} strongest of ${site}, ${metricWords(job.spec.metric)}`;
+  return html`<section class="panel" aria-label=${site}>
+    <div class="head">
+      <h2>${site} <span class="muted">${SITE_WORDS[site]}: the strongest</span></h2>
+      <${DataLinks} path=${jobPath(job.job, "components")} params=${params} what=${label} />
+    </div>
+    <${Answer} of=${rows}>
+      ${(data) =>
+        data.items.length === 0
+          ? html`<${Unmeasured} job=${job} />`
+          : html`<${Bars}
+                label=${label}
+                rows=${data.items}
+                unit=${`estimate, ${metricWords(job.spec.metric)}`}
+                tell=${(row) => html`<${ComponentTip} row=${row} />`}
+                onOpen=${(row) => go(["jobs", job.job, "components", row.component], { site, method })}
+                keys=${[job.job, site, method, data.items.map((row) => row.estimate)]}
+              />
+              <p><a href=${href(["jobs", job.job, "components"], { site, method })}>The same as a table</a></p>`}
+    <//>
+  </section>`;
+}

@@ -1,0 +1,80 @@
+"""Exports over HTTP: byte for byte what `patchgrid results export` writes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from patchgrid.api.held import HeldStream
+from support.api_clients import problem
+from support.api_jobs import Filled
+from support.commands import patchgrid
+
+FORMATS = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("what", ["scores", "exact", "components", "pairs"])
+def test_an_export_is_what_the_command_writes(
+    filled: Filled, reading: TestClient, tmp_path: Path, what: str, form: str
+) -> None:
+    """Of every kind of job that has it, by each method."""
+    asked = [(job, method) for job in filled.ended for method in job.spec.methods]
+    for job, method in asked:
+        answer = reading.get(
+            f"/v1/jobs/{job.id}/export", params={"what": what, "format": form, "method": method}
+        )
+        file = tmp_path / f"{job.id}-{method}"
+        command = ("results", "export", job.id, "--what", what, "--format", form, "--method", method)
+        written = patchgrid(*command, "-o", file, "--db", filled.database.url)
+        if written.exit_code:
+            problem(answer, 404, "nothing-kept")
+            continue
+        assert answer.status_code == 200, answer.text
+        assert answer.content == file.read_bytes()
+        assert answer.headers["content-type"] == FORMATS[form]
+        name = f'attachment; filename="job-{job.id}-{what}.{form}"'
+        assert answer.headers["content-disposition"] == name
+
+
+def test_what_cannot_be_exported_is_refused(filled: Filled, reading: TestClient) -> None:
+    """Before the first byte."""
+    path = f"/v1/jobs/{filled.finished.id}/export"
+    problem(reading.get(path, params={"what": "everything"}), 422, "bad-value")
+    problem(reading.get(path, params={"format": "xlsx"}), 422, "bad-value")
+    problem(reading.get(path, params={"method": "relp"}), 422, "bad-value")
+    problem(reading.get(f"/v1/jobs/{filled.summary.id}/export", params={"what": "scores"}), 404)
+
+
+def test_many_exports_leave_their_places_and_connections(filled: Filled, reading: TestClient) -> None:
+    """More than there are places, connections and threads, one after another."""
+    path = f"/v1/jobs/{filled.finished.id}/export"
+    first = reading.get(path).content
+    assert all(reading.get(path).content == first for _ in range(40))
+    pool = filled.database.engine.pool
+    assert pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_a_client_that_reads_no_more_is_left() -> None:
+    """What its stream held is let go of, and the answer has no end."""
+    sent, released = [], []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: object) -> None:
+        if len(sent) == 2:
+            await asyncio.Event().wait()
+        sent.append(message)
+
+    stream = HeldStream((b"x" for _ in range(10)), lambda: released.append(True), patience=0.05)
+    scope = {"type": "http", "path": "/", "asgi": {"spec_version": "2.3"}}
+    asyncio.run(stream(scope, receive, send))  # type: ignore[arg-type]
+    assert len(sent) == 2
+    assert released == [True]

@@ -1,0 +1,120 @@
+"""How much a client may ask for: requests a second, and costly things at a time."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from patchgrid.api.answers import Answer, Answers
+from patchgrid.api.limits import Rate, Slots
+from patchgrid.api.problems import Problem
+from support.api_clients import Api, problem
+
+
+def test_too_many_requests_are_told_when_to_come_again(make_api: Callable[..., Api]) -> None:
+    """Of one token, whatever others do; of all without one, by their address."""
+    made = make_api(requests_per_second=2.0)
+    one, other = made.token("read", "one"), made.token("read", "other")
+
+    def until_refused(headers: dict[str, str]) -> httpx.Response:
+        answers = (made.client.get("/v1/jobs", headers=headers) for _ in range(1000))
+        return next(answer for answer in answers if answer.status_code == 429)
+
+    answer = until_refused(one)
+    problem(answer, 429, "too-many-requests")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert made.client.get("/v1/jobs", headers=other).status_code == 200
+    problem(until_refused({"Authorization": "Bearer x"}), 429)
+    problem(made.client.post("/session", json={"token": "x"}), 429)
+    assert made.client.get("/healthz").status_code == 200
+
+
+def test_what_was_not_asked_for_may_be_asked_for_later() -> None:
+    """A bucket fills by the rate, up to three seconds' worth; callers do not take each other's."""
+    clock = 0.0
+    rate = Rate(2.0, lambda: clock)
+
+    def taken() -> int:
+        for count in range(1000):
+            try:
+                rate.take("one")
+            except Problem:
+                return count
+        raise AssertionError("nothing was refused")
+
+    assert taken() == 6
+    assert taken() == 0
+    clock = 1.0
+    assert taken() == 2
+    clock = 1000.0
+    assert taken() == 6
+    rate.take("other")
+
+
+def test_callers_of_long_ago_are_forgotten() -> None:
+    """Addresses that come and go take no memory for ever."""
+    rate = Rate(1.0)
+    for number in range(25_000):
+        rate.take(f"address {number}")
+    assert len(rate._left) == 10_000
+
+
+def test_a_place_is_held_and_given_back() -> None:
+    """However what it is for ends."""
+    slots = Slots(1, "things")
+    for _ in range(3):
+        with suppress(ZeroDivisionError), slots.one():
+            with pytest.raises(Problem):
+                slots.take()
+            _ = 1 / 0
+    with slots.one(), pytest.raises(Problem):
+        slots.take()
+
+
+def test_answers_are_kept_within_their_room() -> None:
+    """Counted with what they are kept by, which clients choose; too large a one is given and not kept."""
+    answers, made = Answers(room=100_000), 0
+
+    def ask(key: str, size: int) -> None:
+        nonlocal made
+
+        def make() -> Answer:
+            nonlocal made
+            made += 1
+            return Answer(b"x" * size)
+
+        assert len(answers.get(key, make).body) == size
+
+    ask("first", 1000)
+    ask("first", 1000)
+    assert made == 1
+    ask("large", 200_000)
+    ask("first", 1000)
+    assert made == 2
+    for number in range(1000):
+        ask("k" * 5000 + str(number), 10)
+    assert len(answers._kept) < 20
+    assert answers._used <= 100_000
+    assert answers._making == {}
+    ask("first", 1000)
+    assert made == 1003
+
+
+def test_an_answer_that_cannot_be_made_is_tried_again() -> None:
+    """Nobody waits for it for ever."""
+    answers = Answers()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            answers.get("key", lambda: Answer(b"x" * (1 // 0)))
+    assert answers._making == {}
+    assert answers.get("key", lambda: Answer(b"good")).body == b"good"
+
+
+def test_an_export_takes_a_place_and_gives_it_back(make_api: Callable[..., Api]) -> None:
+    """However it ends."""
+    made = make_api(exports=1)
+    for _ in range(3):
+        problem(made.client.get("/v1/jobs/1/export"), 404)
+    made.service.exports.take()
+    problem(made.client.get("/v1/jobs/1/export"), 503, "busy")
