@@ -42,10 +42,10 @@ class Connection:
                 base_url=address.url,
                 headers=headers,
                 timeout=httpx.Timeout(READ, connect=CONNECT, write=WRITE),
-                # The machine's proxies and certificates, but no proxy on the way to this machine itself.
+                # The environment's proxies, but none on the way to this machine itself.
                 trust_env=not address.loopback,
-                # Reading the certificates takes longer than most requests.
-                verify=address.encrypted,
+                # The environment's certificates; reading them takes longer than most requests.
+                verify=httpx.create_ssl_context() if address.encrypted else False,
             )
         except httpx.InvalidURL as error:
             raise BadAddress(f"a server's URL cannot be read: {error}") from None
