@@ -12,7 +12,7 @@ import pytest
 from patchgrid.engine.families import FAMILIES
 from patchgrid.engine.structure import REFUSED
 from support.commands import start
-from support.http_servers import served
+from support.serving import serving
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -74,7 +74,7 @@ def test_the_readme_s_commands_and_python_run_through_a_server(workplace: Path) 
     database, model = workplace / "served.db", ROOT / "examples" / "demo_model"
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     worker = ("worker", "start", "-m", model, "--db", database, "--poll", "0.2")
-    with served(database, "-m", model) as server, start(*worker) as process:
+    with serving(str(database), "-m", model) as server, start(*worker) as process:
         try:
             for command in commands:
                 words = [
