@@ -10,8 +10,9 @@ import pytest
 
 from patchgrid.storage import Database, control, jobs
 from support.commands import FinishedJob, patchgrid, refused, start, write_pairs
-from support.http_servers import Served, served, wire
+from support.http_servers import wire
 from support.leasing import claim, finish
+from support.serving import Server, serving
 
 HUB = "org/model"
 
@@ -19,7 +20,7 @@ HUB = "org/model"
 class Queue:
     """A served database, and words for what happens to its jobs."""
 
-    def __init__(self, database: Path, server: Served, model: Path) -> None:
+    def __init__(self, database: Path, server: Server, model: Path) -> None:
         self.database, self.server, self.model = database, server, model
 
     def ask(self, *arguments: object, text: str | None = None) -> Any:
@@ -53,7 +54,7 @@ class Queue:
 @pytest.fixture
 def queue(tiny_model: Path, tmp_path: Path) -> Iterator[Queue]:
     """Serve an empty database."""
-    with served(tmp_path / "queue.db", "-m", tiny_model, "-m", HUB) as server:
+    with serving(str(tmp_path / "queue.db"), "-m", tiny_model, "-m", HUB) as server:
         yield Queue(tmp_path / "queue.db", server, tiny_model)
 
 
@@ -203,7 +204,7 @@ def test_a_job_that_is_deleted_ends_the_watching(queue: Queue, pairs: Path) -> N
 def test_submit_waits_and_shows_the_results(finished: FinishedJob, tmp_path: Path) -> None:
     """Those that `run` shows; a real worker measures."""
     database = tmp_path / "queue.db"
-    with served(database, "-m", finished.model) as server:
+    with serving(str(database), "-m", finished.model) as server:
         command = ("submit", finished.pairs, "-m", finished.model, "--exact", 0.3, "--detail", "positions")
         sites = ("--sites", "z,mlp_out,resid_post")
         worker = start(

@@ -1,6 +1,6 @@
 """What a server is asked: a method for each path, answers as the documents that they are."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ class Service:
         asked = {"what": what, "format": form, "method": method}
         return self.connection.stream(self.path(job, "/export"), asked)
 
-    def follow(self, job: Name, *, every: float = 1.0) -> Iterator[Document]:
+    def follow(self, job: Name, *, every: float = 1.0) -> Generator[Document, None, None]:
         """Give a job's state at each change and now and then, until it has ended."""
         return events.follow(self.connection, self.path(job, "/events"), every=every)
 
