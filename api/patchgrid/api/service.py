@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from patchgrid.api.answers import Answers
 from patchgrid.api.following import Followers
+from patchgrid.api.known import KnownTokens
 from patchgrid.api.limits import Rate, Slots
 from patchgrid.api.settings import AllowedModel, ServerSettings
 from patchgrid.engine.errors import PatchgridError
@@ -30,6 +31,7 @@ class Service:
         self.uploads = Slots(settings.uploads, "uploads")
         self.exports = Slots(settings.exports, "exports")
         self.streams = Slots(settings.streams, "event streams")
+        self.tokens = KnownTokens(database)
         self.answers = Answers()
         self.followers = Followers(database, settings.look_every)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="patchgrid-beside")
