@@ -67,6 +67,18 @@ def test_the_document_holds_no_script_and_no_style() -> None:
                 assert (PAGE / str(attributes[name])).is_file(), attributes[name]
 
 
+def test_the_document_names_every_module_that_it_will_need() -> None:
+    """So that they come at once, and not one after the other."""
+    document = _Elements()
+    document.feed((PAGE / "index.html").read_text(encoding="utf-8"))
+    preloaded = {str(each["href"]) for tag, each in document.found if each.get("rel") == "modulepreload"}
+    # The document's own scripts, and what is loaded with the first chart.
+    others = {"assets/app.js", "assets/early.js", "assets/charts/vega-util.js"}
+    assert preloaded == {f"assets/{path.relative_to(ASSETS)}" for path in SCRIPTS} - others | {
+        "assets/vendor/htm-preact.js"
+    }
+
+
 @pytest.mark.parametrize("path", OWN, ids=_name)
 def test_nothing_comes_from_elsewhere(path: Path) -> None:
     """The page works offline: no file of ours names another server."""

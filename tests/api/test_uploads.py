@@ -35,7 +35,7 @@ def taking(tmp_path: Path, empty_file: Path) -> Iterator[Api]:
     url = sqlite_url(tmp_path)
     (tmp_path / "test.db").write_bytes(empty_file.read_bytes())
     with Database.open(url) as database, api(database) as make:
-        yield make(upload_bytes=100_000)
+        yield make(upload_bytes=100_000, upload_waits=0.2)
 
 
 def form(*parts: bytes, end: bytes = b"--x--\r\n") -> bytes:
@@ -161,7 +161,7 @@ def test_an_upload_that_is_too_large_is_refused_at_its_first_byte_too_many(takin
 
 
 def test_no_more_than_so_many_uploads_come_at_a_time(taking: Api) -> None:
-    """The next is told when to come again; a place is free again when an upload ends, well or not."""
+    """The next waits, then is told when to come again; a place is free when an upload ends, well or not."""
     for _ in range(taking.service.settings.uploads):
         taking.service.uploads.take()
     answer = send(taking, form(SPEC, FILE))

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from browser.chromium import find_chromium
-from browser.servers import serving
+from browser.servers import page_at
 from browser.visitor import Visitor
 from support.commands import patchgrid
 from support.models import DEMO_MODEL
@@ -80,7 +80,7 @@ def _run(path: Path, pairs: Path, name: str, sites: str, method: str, limit: int
 @pytest.fixture(scope="session")
 def address(database: Path) -> Iterator[str]:
     """Give the address of a server with those jobs."""
-    with serving(database) as found:
+    with page_at(database) as found:
         yield found
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import Visit
-from browser.servers import serving
+from browser.servers import page_at
 from support.commands import patchgrid
 
 pytestmark = pytest.mark.browser
@@ -21,11 +21,11 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         scope: patchgrid("token", "create", scope, "--scope", scope, "--db", database).stdout.strip()
         for scope in ("read", "submit")
     }
-    with serving(database) as address:
+    with page_at(database) as address:
         yield address, made
 
 
-def test_a_reader_signs_in_and_out(visit: Visit, guarded: tuple[str, dict[str, str]]) -> None:
+def test_a_reader_signs_in_and_out(visit: Visit, guarded: tuple[str, dict[str, str]], pictures: Path) -> None:
     """A wrong token is refused in words, a right one shows its name; reading alone offers no form."""
     address, tokens = guarded
     visitor = visit(address)
@@ -36,10 +36,12 @@ def test_a_reader_signs_in_and_out(visit: Visit, guarded: tuple[str, dict[str, s
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("alert").wait_for()
+    visitor.shoot(pictures / "sign-in.png")
     page.get_by_label("Token").fill(tokens["read"])
     page.get_by_role("button", name="Sign in").click()
     expect(visitor.heading()).to_have_text("Jobs")
     visitor.see("read")
+    visitor.shoot(pictures / "signed-in.png")
     links = page.get_by_role("navigation", name="Main").get_by_role("link")
     assert links.all_inner_texts() == ["Jobs", "Workers"]
     page.get_by_role("button", name="Sign out").click()

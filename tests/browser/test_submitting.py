@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import EXAMPLES, Visit
-from browser.servers import serving, working
+from browser.servers import page_at, working
 
 pytestmark = pytest.mark.browser
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 def test_a_job_is_submitted_followed_and_read(visit: Visit, tmp_path: Path) -> None:
     """It waits, says why, runs when a worker comes, ends under the reader's eyes, and its results open."""
     database = tmp_path / "jobs.db"
-    with serving(database) as address:
+    with page_at(database) as address:
         visitor = visit(address)
         page = visitor.page
         visitor.open("#/jobs")
@@ -56,8 +56,8 @@ def test_the_same_job_is_not_made_twice(visit: Visit) -> None:
     visitor.see("This job was there already")
 
 
-def test_a_waiting_job_is_paused_resumed_and_cancelled(visit: Visit) -> None:
-    """Cancelling is asked about first."""
+def test_a_waiting_job_is_paused_resumed_cancelled_and_deleted(visit: Visit, pictures: Path) -> None:
+    """What cannot be taken back is asked about first."""
     visitor = visit()
     page = visitor.page
     visitor.open("#/submit")
@@ -70,12 +70,16 @@ def test_a_waiting_job_is_paused_resumed_and_cancelled(visit: Visit) -> None:
     expect(state).to_have_text("waiting")
     page.get_by_role("button", name="Cancel…").click()
     assert visitor.inaccessible() == []
+    visitor.shoot(pictures / "cancel.png")
     page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
     expect(state).to_have_text("cancelled")
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete the job").click()
+    expect(visitor.heading()).to_have_text("Jobs")
     assert visitor.faults == []
 
 
-def test_a_bad_file_is_shown_line_by_line(visit: Visit, tmp_path: Path) -> None:
+def test_a_bad_file_is_shown_line_by_line(visit: Visit, tmp_path: Path, pictures: Path) -> None:
     """Each with its number and what is wrong; the form keeps its choices."""
     good = (EXAMPLES / "ioi.jsonl").read_text(encoding="utf-8").splitlines()[0]
     no_answer = json.dumps({"clean": "one two", "corrupted": "one three", "incorrect": " b"})
@@ -91,6 +95,7 @@ def test_a_bad_file_is_shown_line_by_line(visit: Visit, tmp_path: Path) -> None:
     assert "correct" in rows.nth(0).inner_text()
     assert rows.nth(1).locator("td").first.inner_text() == "3"
     assert visitor.inaccessible() == []
+    visitor.shoot(pictures / "bad-file.png")
     assert visitor.page.get_by_label("mlp_out").is_checked()
 
 

@@ -1,6 +1,6 @@
 """Who asks, and what for: tokens, scopes, and the open server on loopback."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from patchgrid.api.problems import Problem
 from patchgrid.api.service import Service
-from patchgrid.storage import submitting, tokens
+from patchgrid.storage import submitting
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.tokens import SCOPES
 
@@ -35,7 +36,8 @@ class Caller:
     open: bool = False
 
 
-def service_of(request: Request) -> Service:
+# What needs no database is asynchronous: a thread for it would cost more than it does.
+async def service_of(request: Request) -> Service:
     """Give what the requests of this server share."""
     service: Service = request.app.state.service
     return service
@@ -45,18 +47,15 @@ Shared = Annotated[Service, Depends(service_of)]
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
-def find_caller(request: Request, service: Shared, credentials: _Credentials) -> Caller:
+async def find_caller(request: Request, service: Shared, credentials: _Credentials) -> Caller:
     """Tell who sent a request; `Problem` 401 for a token that is not known."""
     text = credentials.credentials if credentials is not None else request.cookies.get(COOKIE)
-    address = address_of(request)
-    with service.database.read() as session:
-        if text is None:
-            found = _without_token(request, session, service)
-            service.rate.take(address)
-            return found
-        token = tokens.find(session, text)
+    if text is None:
+        service.rate.take(address_of(request))
+        return await _without_token(request, service)
+    token = service.tokens.recall(text) or await run_in_threadpool(service.tokens.find, text)
     if token is None:
-        service.rate.take(address)
+        service.rate.take(address_of(request))
         raise _unknown("this token is not known, was revoked, or has expired")
     service.rate.take(f"token {token.id}")
     service.note_used(token.id)
@@ -69,10 +68,10 @@ def address_of(request: Request) -> str:
     return f"address {request.client.host}" if request.client is not None else "nowhere"
 
 
-def needs(scope: str) -> Callable[..., Caller]:
+def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
     """Give the dependency of what only tokens with a scope may do."""
 
-    def check(caller: Annotated[Caller, Depends(find_caller)]) -> Caller:
+    async def check(caller: Annotated[Caller, Depends(find_caller)]) -> Caller:
         if scope in caller.scopes:
             return caller
         if caller.token_id is None:
@@ -90,8 +89,10 @@ def check_own(session: Session, caller: Caller, job: JobRecord) -> None:
     raise Problem(403, "not-yours", f"job {job.id} was submitted by another: that needs the scope 'admin'")
 
 
-def _without_token(request: Request, session: Session, service: Service) -> Caller:
-    no_tokens = service.settings.may_be_open and not tokens.any_made(session)
+async def _without_token(request: Request, service: Service) -> Caller:
+    no_tokens = False
+    if service.settings.may_be_open and not service.tokens.any_recalled:
+        no_tokens = not await run_in_threadpool(service.tokens.any_made)
     is_open = no_tokens and _is_local(request)
     if no_tokens and not is_open:
         raise _unknown("without tokens this server answers to localhost alone, by that name: make a token")

@@ -32,8 +32,7 @@ def make_app(database: Database, settings: ServerSettings | None = None) -> Fast
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         yield
-        service.stop()
-        service.close()
+        await service.close()
 
     app = FastAPI(
         title="patchgrid",

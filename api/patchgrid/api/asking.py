@@ -35,6 +35,11 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def listings(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe for OpenAPI an operation that gives a list as JSON or as CSV, and its problems."""
+    return {200: {"description": "The rows", "content": {"text/csv": {}}}, **refusals(*statuses)}
+
+
 def find_job(session: Session, name: str) -> JobRecord:
     """Give a job by id, by name if only one has it, or the newest for `last`; `JobNotFound`."""
     if name != "last":

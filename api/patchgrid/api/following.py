@@ -46,6 +46,7 @@ class Followers:
     def __init__(self, database: Database, every: float) -> None:
         self._database, self._every = database, every
         self._watched: dict[int, _Watched] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         #: Whether the server ends.
         self.stopping = False
 
@@ -58,6 +59,8 @@ class Followers:
         watched.followers += 1
         if watched.task is None:
             watched.task = asyncio.create_task(self._watch(job_id, watched))
+            self._tasks.add(watched.task)
+            watched.task.add_done_callback(self._tasks.discard)
         quiet = 0.0
         try:
             while not self.stopping:
@@ -80,15 +83,19 @@ class Followers:
             watched.followers -= 1
             if not watched.followers:
                 self._forget(job_id, watched)
-                watched.task.cancel()
 
     def stop(self) -> None:
         """Let all that follow end."""
         self.stopping = True
 
+    async def close(self) -> None:
+        """Let all end, and wait until nobody looks any more."""
+        self.stop()
+        await asyncio.gather(*self._tasks)
+
     async def _watch(self, job_id: int, watched: _Watched) -> None:
-        """Look at a job until it has ended."""
-        while not self.stopping:
+        """Look at a job until it has ended, or nobody follows it: a look that was begun is never cut off."""
+        while watched.followers and not self.stopping:
             try:
                 seen = await run_in_threadpool(self._look, job_id)
             except PatchgridError as error:

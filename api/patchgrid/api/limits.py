@@ -1,15 +1,18 @@
 """How much at a time: requests of one caller, and costly things altogether."""
 
+import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from patchgrid.api.problems import Problem, too_busy
 
 #: Seconds over which a caller may save up requests.
 _BURST = 3.0
+#: Seconds between two looks for a free place.
+_LOOK = 0.05
 #: Callers that are remembered.
 _CALLERS = 10_000
 
@@ -50,6 +53,19 @@ class Slots:
     def one(self) -> Iterator[None]:
         """Hold a place; `Problem` 503 if there is none."""
         self.take()
+        try:
+            yield
+        finally:
+            self.give_back()
+
+    @asynccontextmanager
+    async def awaited(self, seconds: float) -> AsyncIterator[None]:
+        """Hold a place, for which is waited so long; `Problem` 503 if none was left free."""
+        end = time.monotonic() + seconds
+        while not self._free.acquire(blocking=False):
+            if time.monotonic() >= end:
+                raise too_busy(self._words)
+            await asyncio.sleep(_LOOK)
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ from patchgrid.engine.types import JobSpec
 LARGEST = 2**31 - 1
 State = Literal["pending", "running", "paused", "done", "failed", "cancelled"]
 PairState = Literal["pending", "done", "failed"]
+Order = Literal["estimate", "mean", "mean_abs"]
 Kind = Literal["whole", "aligned"]
 
 
@@ -21,7 +22,8 @@ def _printable(text: str) -> str:
 
 
 #: A text that a client sends: of bounded length, without control characters.
-Word = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_printable)]
+_PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+Word = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_PLAIN)]
 
 
 def _job_name(name: str) -> str:

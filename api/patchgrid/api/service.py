@@ -3,10 +3,13 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from patchgrid.api.answers import Answers
 from patchgrid.api.following import Followers
+from patchgrid.api.known import KnownTokens
 from patchgrid.api.limits import Rate, Slots
 from patchgrid.api.settings import AllowedModel, ServerSettings
 from patchgrid.engine.errors import PatchgridError
@@ -28,6 +31,7 @@ class Service:
         self.uploads = Slots(settings.uploads, "uploads")
         self.exports = Slots(settings.exports, "exports")
         self.streams = Slots(settings.streams, "event streams")
+        self.tokens = KnownTokens(database)
         self.answers = Answers()
         self.followers = Followers(database, settings.look_every)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="patchgrid-beside")
@@ -49,7 +53,7 @@ class Service:
     def ring(self, job_id: int) -> None:
         """Wake the workers for a job, beside the answer: a broker that is away costs nobody any time."""
         if self.settings.broker is not None:
-            self._beside.submit(self._ring, self.settings.broker, job_id)
+            self._do_beside(self._ring, self.settings.broker, job_id)
 
     def note_used(self, token_id: int) -> None:
         """Note that a token was used, now and then, beside the answer."""
@@ -58,15 +62,21 @@ class Service:
             if now - self._noted.get(token_id, -_NOTED_EVERY) < _NOTED_EVERY:
                 return
             self._noted[token_id] = now
-        self._beside.submit(self._note_used, token_id)
+        self._do_beside(self._note_used, token_id)
 
     def stop(self) -> None:
         """Let what would go on by itself end; requests in hand go on. Signal handlers may call it."""
         self.followers.stop()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End what is done beside the answers, once there are no more requests."""
+        await self.followers.close()
         self._beside.shutdown(wait=False, cancel_futures=True)
+
+    def _do_beside(self, work: Callable[..., None], *arguments: object) -> None:
+        """Do something that nobody waits for, unless the server has ended."""
+        with suppress(RuntimeError):
+            self._beside.submit(work, *arguments)
 
     def _ring(self, broker: str, job_id: int) -> None:
         from patchgrid.workers import bell

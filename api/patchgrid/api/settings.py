@@ -40,6 +40,8 @@ class ServerSettings:
     requests_per_second: float = 100.0
     #: Uploads, and exports, at a time; more are told to come back.
     uploads: int = 8
+    #: Seconds that an upload waits for its turn, its bytes unread.
+    upload_waits: float = 20.0
     exports: int = 4
     #: Event streams at a time.
     streams: int = 1000

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,8 +33,9 @@ _LONGEST_NAME = 100
 class Upload:
     """A pair file that came in."""
 
-    #: Where it lies.
+    #: Where it lies, and what keeps it there.
     path: Path
+    kept: "_Kept"
     #: What the sender calls it.
     name: str = "pairs"
     #: The form's other fields.
@@ -50,8 +52,8 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
     """
     _check_length(request, most)
     kind, options = _content_type(request)
-    descriptor, path = _new_file()
-    upload, spool = Upload(path), _Spool(descriptor, most)
+    kept = _Kept()
+    upload, spool = Upload(kept.path, kept), _Spool(kept, most)
     try:
         if kind == b"multipart/form-data":
             await _read_form(request, options.get(b"boundary"), spool, upload)
@@ -62,10 +64,13 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
                 await spool.flush()
         await spool.flush(all_of_it=True)
         yield upload
-    finally:
-        os.close(descriptor)
-        if path.parent != _OPEN_FILES:
-            path.unlink(missing_ok=True)
+    except asyncio.CancelledError:
+        # A thread may go on with the file, which is gone when it lets go of it.
+        raise
+    except BaseException:
+        kept.discard()
+        raise
+    kept.discard()
 
 
 def is_form(request: Request) -> bool:
@@ -98,24 +103,41 @@ def _content_type(request: Request) -> tuple[bytes, dict[bytes, bytes]]:
     return parse_options_header(request.headers.get("content-type"))
 
 
-def _new_file() -> tuple[int, Path]:
-    """Give a new file, open, and where it can be opened: if the system can, it is gone with this process."""
-    try:
-        descriptor, name = tempfile.mkstemp(prefix="patchgrid-upload-")
-    except OSError as error:
-        raise _no_room(error) from error
-    path = _OPEN_FILES / str(descriptor)
-    if not path.exists():
-        return descriptor, Path(name)
-    Path(name).unlink()
-    return descriptor, path
+class _Kept:
+    """A temporary file, gone with the last who holds this; with the process, where the system can do that."""
+
+    def __init__(self) -> None:
+        try:
+            #: Where it is written.
+            self.descriptor, name = tempfile.mkstemp(prefix="patchgrid-upload-")
+        except OSError as error:
+            raise _no_room(error) from error
+        #: Where it can be opened.
+        self.path = _OPEN_FILES / str(self.descriptor)
+        if self.path.exists():
+            Path(name).unlink()
+            named = None
+        else:
+            self.path = named = Path(name)
+        self.discard = weakref.finalize(self, _discard, self.descriptor, named)
+
+    def write(self, data: memoryview) -> None:
+        """Write all of it at the end."""
+        while data:
+            data = data[os.write(self.descriptor, data) :]
+
+
+def _discard(descriptor: int, named: Path | None) -> None:
+    os.close(descriptor)
+    if named is not None:
+        named.unlink(missing_ok=True)
 
 
 class _Spool:
     """Bytes on their way to the disk, by large blocks and in a thread: the disk may be slow."""
 
-    def __init__(self, descriptor: int, most: int) -> None:
-        self._descriptor, self._most = descriptor, most
+    def __init__(self, kept: _Kept, most: int) -> None:
+        self._kept, self._most = kept, most
         self._waiting = bytearray()
         self._size = 0
 
@@ -131,13 +153,9 @@ class _Spool:
         if len(self._waiting) >= _BLOCK or (all_of_it and self._waiting):
             data, self._waiting = memoryview(self._waiting), bytearray()
             try:
-                await run_in_threadpool(self._write, data)
+                await run_in_threadpool(self._kept.write, data)
             except OSError as error:
                 raise _no_room(error) from error
-
-    def _write(self, data: memoryview) -> None:
-        while data:
-            data = data[os.write(self._descriptor, data) :]
 
 
 class _Form:

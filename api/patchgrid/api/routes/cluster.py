@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import text
 
 from patchgrid.api.access import Caller, Reader, Shared, find_caller
-from patchgrid.api.asking import Form, as_json, listed, refusals, respond
+from patchgrid.api.asking import Form, as_json, listed, listings, refusals, respond
 from patchgrid.api.schemas import Access, Health, Models, Queue, Workers
 from patchgrid.storage import metrics, workers
 from patchgrid.storage.plain import plain
@@ -15,7 +15,7 @@ from patchgrid.storage.plain import plain
 router = APIRouter(tags=["cluster"])
 
 
-@router.get("/v1/workers", response_model=Workers, responses=refusals())
+@router.get("/v1/workers", response_model=Workers, responses=listings())
 def list_workers(request: Request, service: Shared, _: Reader, form: Form = "json") -> Response:
     """List the workers of the last day."""
     with service.database.read() as session:
@@ -23,7 +23,7 @@ def list_workers(request: Request, service: Shared, _: Reader, form: Form = "jso
     return respond(request, listed(form, plain(found), {}, "workers"))
 
 
-@router.get("/v1/queue", response_model=Queue, responses=refusals())
+@router.get("/v1/queue", response_model=Queue, responses=listings())
 def list_queue(request: Request, service: Shared, _: Reader, form: Form = "json") -> Response:
     """List what waits, by model."""
     with service.database.read() as session:
@@ -41,7 +41,8 @@ def list_models(request: Request, service: Shared, _: Reader) -> Response:
     return respond(request, as_json({"items": items}))
 
 
-@router.get("/v1/access", response_model=Access, responses=refusals())
+# A token is not needed, though a wrong one is refused.
+@router.get("/v1/access", response_model=Access, responses=refusals(), openapi_extra={"security": [{}]})
 def show_access(
     request: Request, service: Shared, caller: Annotated[Caller, Depends(find_caller)]
 ) -> Response:

@@ -8,7 +8,18 @@ from sqlalchemy.orm import Session
 
 from patchgrid.api import cursors
 from patchgrid.api.access import Admin, Caller, Reader, Shared, Submitter, check_own
-from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, find_job, listed, refusals, respond
+from patchgrid.api.asking import (
+    Cursor,
+    Form,
+    JobName,
+    as_json,
+    ask,
+    find_job,
+    listed,
+    listings,
+    refusals,
+    respond,
+)
 from patchgrid.api.schemas import Job, JobInFull, Jobs, Retried, State, Word
 from patchgrid.api.service import Service
 from patchgrid.storage import control, joblist, jobs, provenance, submitting
@@ -22,7 +33,7 @@ from patchgrid.storage.standing import look
 router = APIRouter(tags=["jobs"])
 
 
-@router.get("/v1/jobs", response_model=Jobs, responses=refusals())
+@router.get("/v1/jobs", response_model=Jobs, responses=listings())
 def list_jobs(
     request: Request,
     service: Shared,

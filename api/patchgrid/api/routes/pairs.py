@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from patchgrid.api import cursors
 from patchgrid.api.access import Reader, Shared
 from patchgrid.api.answers import Answer
-from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, refusals
+from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, listings, refusals
 from patchgrid.api.routes.results import Method
 from patchgrid.api.schemas import LARGEST, PairInFull, Pairs, PairState, Word
 from patchgrid.storage import pairlist, pairview
@@ -19,7 +19,7 @@ from patchgrid.storage.plain import plain
 router = APIRouter(tags=["pairs"])
 
 
-@router.get("/v1/jobs/{job}/pairs", response_model=Pairs, responses=refusals(404))
+@router.get("/v1/jobs/{job}/pairs", response_model=Pairs, responses=listings(404))
 def list_pairs(
     request: Request,
     service: Shared,

@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 from patchgrid.api import cursors
 from patchgrid.api.access import Reader, Shared
 from patchgrid.api.answers import Answer
-from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, refusals
-from patchgrid.api.schemas import Components, ExactCells, Heatmap, Kind, Verification, Word
-from patchgrid.engine.names import check_name
+from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, listings
+from patchgrid.api.schemas import Components, ExactCells, Heatmap, Kind, Order, Verification, Word
 from patchgrid.storage import components, exactlist, verification
-from patchgrid.storage.components import ORDERS, ComponentRow
+from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.documents import agreement_json, component_json
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.plain import plain
@@ -24,7 +23,7 @@ Site = Annotated[Word | None, Query(description="One of the job's sites; all of 
 Method = Annotated[Word | None, Query(description="One of the job's methods; its first if not given")]
 
 
-@router.get("/v1/jobs/{job}/components", response_model=Components, responses=refusals(404))
+@router.get("/v1/jobs/{job}/components", response_model=Components, responses=listings(404))
 def list_components(
     request: Request,
     service: Shared,
@@ -34,7 +33,7 @@ def list_components(
     method: Method = None,
     kind: Kind | None = None,
     population: Annotated[bool, Query(description="Intervals for where the pairs came from")] = False,
-    by: Annotated[Word | None, Query(description=f"Largest first, by {', '.join(ORDERS)}")] = None,
+    by: Annotated[Order | None, Query(description="Largest first, by one of these")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     cursor: Cursor = None,
     form: Form = "json",
@@ -53,7 +52,6 @@ def list_components(
                 session, record, sites=sites, kind=kind, population=population, method=method
             )
         else:
-            check_name("order", by, ORDERS)
             count = start + limit + 1
             rows = components.top(
                 session, record, count, by, sites=sites, kind=kind, population=population, method=method
@@ -63,7 +61,7 @@ def list_components(
     return ask(service, request, job, make)
 
 
-@router.get("/v1/jobs/{job}/heatmap", response_model=Heatmap, responses=refusals(404))
+@router.get("/v1/jobs/{job}/heatmap", response_model=Heatmap, responses=listings(404))
 def show_heatmap(
     request: Request,
     service: Shared,
@@ -94,7 +92,7 @@ def show_heatmap(
     return ask(service, request, job, make)
 
 
-@router.get("/v1/jobs/{job}/verification", response_model=Verification, responses=refusals(404))
+@router.get("/v1/jobs/{job}/verification", response_model=Verification, responses=listings(404))
 def verify(
     request: Request,
     service: Shared,
@@ -116,7 +114,7 @@ def verify(
     return ask(service, request, job, make)
 
 
-@router.get("/v1/jobs/{job}/exact", response_model=ExactCells, responses=refusals(404))
+@router.get("/v1/jobs/{job}/exact", response_model=ExactCells, responses=listings(404))
 def list_exact(
     request: Request,
     service: Shared,

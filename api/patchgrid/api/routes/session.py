@@ -26,7 +26,7 @@ _BODY = {
                 "schema": {
                     "type": "object",
                     "required": ["token"],
-                    "properties": {"token": {"type": "string", "maxLength": 200}},
+                    "properties": {"token": {"type": "string", "minLength": 1, "maxLength": 200}},
                 }
             }
         },

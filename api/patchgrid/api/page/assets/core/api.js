@@ -53,11 +53,22 @@ export function problemOf(status, text, path = "") {
   return problem;
 }
 
-/** Ask the API; gives JSON, or null for an empty answer. Throws `Problem`. */
-export async function ask(path, { params, method = "GET", json, signal } = {}) {
-  let answer;
+const TRIES = 3;
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** Ask the API; gives JSON, or null for an empty answer. Asked too often, it waits as it is told. Throws `Problem`. */
+export async function ask(path, options = {}) {
+  for (let left = TRIES; ; left -= 1) {
+    const answer = await send(path, options);
+    if (answer.ok) return answer.status === 204 ? null : answer.json();
+    if (answer.status !== 429 || left === 0) throw problemOf(answer.status, await answer.text(), path);
+    await pause(1000 * Math.min(10, Number(answer.headers.get("Retry-After")) || 1));
+  }
+}
+
+async function send(path, { params, method = "GET", json, signal }) {
   try {
-    answer = await fetch(address(path, params), {
+    return await fetch(address(path, params), {
       method,
       signal,
       headers: json === undefined ? {} : { "Content-Type": "application/json" },
@@ -70,8 +81,6 @@ export async function ask(path, { params, method = "GET", json, signal } = {}) {
     away(problem.message);
     throw problem;
   }
-  if (!answer.ok) throw problemOf(answer.status, await answer.text(), path);
-  return answer.status === 204 ? null : answer.json();
 }
 
 /** All rows of a list, page by page, up to `most`; `more` tells whether some were left out. */

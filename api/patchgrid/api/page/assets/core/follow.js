@@ -25,11 +25,33 @@ export function useFollowed(id, when, onEnd) {
     setSnapshot(null);
     setRate(null);
     if (!when) return undefined;
-    const source = new EventSource(jobPath(id, "events"));
-    const seen = [];
+    let source = null;
     let retry = null;
+    const seen = [];
 
-    source.addEventListener("job", (event) => {
+    // A browser has few connections to a server: a page that nobody sees holds none.
+    function tune() {
+      source?.close();
+      source = null;
+      seen.length = 0;
+      if (document.visibilityState === "visible") source = listen();
+    }
+
+    function listen() {
+      const stream = new EventSource(jobPath(id, "events"));
+      stream.addEventListener("job", hear);
+      stream.addEventListener("end", () => {
+        stream.close();
+        end.current?.();
+      });
+      stream.addEventListener("error", () => {
+        // Closed for good (an error answer): the page asks for the job again, and follows it if it still runs.
+        if (stream.readyState === EventSource.CLOSED) retry ??= setTimeout(() => end.current?.(), 3000);
+      });
+      return stream;
+    }
+
+    function hear(event) {
       const next = JSON.parse(event.data);
       const now = performance.now();
       seen.push([now, next.pairs.done + next.pairs.failed]);
@@ -38,18 +60,14 @@ export function useFollowed(id, when, onEnd) {
       const passed = (last[0] - first[0]) / 1000;
       setRate(passed > 1 ? (last[1] - first[1]) / passed : null);
       setSnapshot(next);
-    });
-    source.addEventListener("end", () => {
-      source.close();
-      end.current?.();
-    });
-    source.addEventListener("error", () => {
-      // Closed for good (an error answer): the page asks for the job again, and follows it if it still runs.
-      if (source.readyState === EventSource.CLOSED) retry ??= setTimeout(() => end.current?.(), 3000);
-    });
+    }
+
+    tune();
+    document.addEventListener("visibilitychange", tune);
     return () => {
       clearTimeout(retry);
-      source.close();
+      document.removeEventListener("visibilitychange", tune);
+      source?.close();
     };
   }, [id, when]);
 

@@ -28,7 +28,7 @@ export function FileField({ file, onFile, limit }) {
       />
     </label>
     <p id="file-hint" class="muted">
-      ${file ? html`<strong>${file.name}</strong>, ${bytes(file.size)}` : "JSONL, CSV, JSON or Parquet; or drop it here."}${limit ? ` Up to ${bytes(limit)}.` : ""}
+      ${file ? html`<strong>${file.name}</strong>, ${bytes(file.size)}` : "JSONL, CSV, JSON or Parquet; or drop it here."}${limit ? `${file ? ". " : " "}Up to ${bytes(limit)}.` : ""}
     </p>
   </div>`;
 }

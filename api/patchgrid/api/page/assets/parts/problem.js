@@ -6,13 +6,20 @@ const SHOWN = 200;
 export function ProblemBox({ problem, retry }) {
   if (!problem) return null;
   return html`<div class="problem" role="alert">
-    <p>
+    <p class="lines">
       <strong>${problem.title && problem.title !== problem.message ? `${problem.title}: ` : ""}</strong
-      >${problem.message}
+      >${summary(problem)}
     </p>
     ${problem.errors?.length > 0 && html`<${Faults} errors=${problem.errors} />`}
     ${retry && html`<button type="button" onClick=${retry}>Try again</button>`}
   </div>`;
+}
+
+/** What the message says besides the faults, each of which has a line of its own. */
+function summary({ message, errors = [] }) {
+  const others = message.split("\n").filter((line) => !errors.some((error) => line.includes(error.detail)));
+  if (others.length > 0) return others.join("\n");
+  return errors.length === 1 ? "one thing is wrong" : `${errors.length} things are wrong`;
 }
 
 function Faults({ errors }) {

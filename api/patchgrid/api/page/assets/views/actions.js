@@ -1,6 +1,8 @@
 import { useAccess } from "../core/access.js";
 import { ask, jobPath } from "../core/api.js";
+import { ENDED } from "../core/follow.js";
 import { count } from "../core/format.js";
+import { go } from "../core/route.js";
 import { html, useState } from "../core/ui.js";
 import { Confirm } from "../parts/dialog.js";
 import { ProblemBox } from "../parts/problem.js";
@@ -14,24 +16,35 @@ const POSSIBLE = {
   cancelled: ["retry"],
   done: ["retry"],
 };
-const WORDS = { pause: "Pause", resume: "Resume", cancel: "Cancel…", retry: "Retry failed" };
+const ENDINGS = ["cancel", "delete"];
+const WORDS = { pause: "Pause", resume: "Resume", cancel: "Cancel…", retry: "Retry failed", delete: "Delete…" };
+const SURE = {
+  cancel: { yes: "Cancel the job", words: "Chunks that are measured now are given up. What was measured stays." },
+  delete: { yes: "Delete the job", words: "Its pairs and all its results are gone for good." },
+};
 
 /** The buttons that steer a job, as far as the token and the job's state allow. */
 export function Actions({ job, reload }) {
   const { may, open, token } = useAccess();
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
-  const [sure, setSure] = useState(false);
+  const [sure, setSure] = useState(null);
   const [said, setSaid] = useState("");
   const own = open || may("admin") || job.submitted_by === token;
-  const possible = (POSSIBLE[job.state] ?? []).filter((what) => what !== "retry" || job.state === "cancelled" || job.pairs.failed > 0);
-  if (!may("submit") || !own || possible.length === 0) return null;
+  const steps = (POSSIBLE[job.state] ?? []).filter((what) => what !== "retry" || job.state === "cancelled" || job.pairs.failed > 0);
+  const possible = [...(may("submit") && own ? steps : []), ...(may("admin") && ENDED.includes(job.state) ? ["delete"] : [])];
+  if (possible.length === 0) return null;
 
   async function act(what) {
     setBusy(true);
     setProblem(null);
-    setSure(false);
+    setSure(null);
     try {
+      if (what === "delete") {
+        await ask(jobPath(job.job), { method: "DELETE" });
+        go(["jobs"]);
+        return;
+      }
       const answer = await ask(jobPath(job.job, what), { method: "POST" });
       setSaid(what === "retry" ? `Chunks to be measured again: ${count(answer.chunks_again)}` : "");
     } catch (error) {
@@ -44,7 +57,7 @@ export function Actions({ job, reload }) {
   return html`<div class="actions">
       ${possible.map(
         (what) =>
-          html`<button key=${what} type="button" class=${what === "cancel" ? "danger" : ""} disabled=${busy} onClick=${() => (what === "cancel" ? setSure(true) : act(what))}>
+          html`<button key=${what} type="button" class=${ENDINGS.includes(what) ? "danger" : ""} disabled=${busy} onClick=${() => (ENDINGS.includes(what) ? setSure(what) : act(what))}>
             ${WORDS[what]}
           </button>`,
       )}
@@ -53,8 +66,8 @@ export function Actions({ job, reload }) {
     <${ProblemBox} problem=${problem} />
     ${
       sure &&
-      html`<${Confirm} title="Cancel this job?" yes="Cancel the job" onYes=${() => act("cancel")} onNo=${() => setSure(false)}>
-        <p>Chunks that are measured now are given up. What was measured stays.</p>
+      html`<${Confirm} title=${`${SURE[sure].yes}?`} yes=${SURE[sure].yes} onYes=${() => act(sure)} onNo=${() => setSure(null)}>
+        <p>${SURE[sure].words}</p>
       <//>`
     }`;
 }

@@ -52,8 +52,9 @@ export function Job({ id, parts, params }) {
   useTitle(rest[0], known?.[1], job.data?.name ?? `Job ${id}`);
 
   if (!job.data) {
-    return html`<h1>Job ${id}</h1>
-      ${job.problem ? html`<${ProblemBox} problem=${job.problem} retry=${job.reload} />` : html`<p class="muted" aria-busy="true">Loading…</p>`}`;
+    return html`<nav class="crumbs" aria-label="Where you are"><a href=${href(["jobs"])}>Jobs</a></nav>
+      <h1>Job ${id}</h1>
+      ${job.problem && !job.problem.passing ? html`<${ProblemBox} problem=${job.problem} retry=${job.reload} />` : html`<p class="muted" aria-busy="true">Loading…</p>`}`;
   }
   const live = running && snapshot ? { ...job.data, state: snapshot.state, pairs: snapshot.pairs, chunks: { ...job.data.chunks, ...snapshot.chunks } } : job.data;
   const told = said?.job === live.job ? said.words : [];

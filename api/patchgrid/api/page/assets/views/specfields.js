@@ -36,7 +36,7 @@ export function ModelField({ values, change, models }) {
 }
 
 function Boxes({ legend, names, words, chosen, onChange }) {
-  const flip = (name, on) => onChange(names.filter((each) => (each === name ? on : chosen.includes(each))));
+  const flip = (name, on) => onChange(on ? [...chosen, name] : chosen.filter((each) => each !== name));
   return html`<fieldset class="boxes">
     <legend>${legend}</legend>
     ${names.map(
@@ -56,11 +56,11 @@ export function Sites({ values, change }) {
     // Edges are a job of their own, scored by methods of their own.
     if (now && !edges) change({ sites: ["edge"], methods: ["eap"] });
     else if (now && sites.length > 1) change({ sites: sites.filter((site) => site !== "edge"), methods: ["atp"] });
-    else change({ sites, methods: edges ? ["atp"] : values.methods });
+    else change({ sites: SITES.filter((site) => sites.includes(site)), methods: edges ? ["atp"] : values.methods });
   }
   return html`<${Boxes} legend="Sites" names=${SITES} words=${SITE_WORDS} chosen=${values.sites} onChange=${chosen} />
     <${Boxes}
-      legend="Methods (the first draws the sample)"
+      legend=${values.methods.length > 1 ? `Methods; the sample is drawn by the first chosen, ${values.methods[0]}` : "Methods"}
       names=${edges ? EDGE_METHODS : NODE_METHODS}
       words=${METHOD_WORDS}
       chosen=${values.methods}

@@ -1,0 +1,55 @@
+"""Tokens that were looked up a moment ago: one look serves all requests of that moment."""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from patchgrid.storage import Database, tokens
+from patchgrid.storage.tokens import Token
+
+#: Seconds that a token is taken for what it was: one that is revoked is good for so long at most.
+FRESH = 1.0
+#: Tokens that are remembered.
+_MOST = 1000
+
+
+class KnownTokens:
+    """What the database said of tokens within the last second, and whether there ever was one."""
+
+    def __init__(self, database: Database, now: Callable[[], float] = time.monotonic) -> None:
+        self._database, self._now = database, now
+        self._found: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
+        self._any = False
+
+    def recall(self, text: str) -> Token | None:
+        """Give a token that was found just now."""
+        found = self._found.get(_hash(text))
+        return found[0] if found is not None and found[1] > self._now() else None
+
+    def find(self, text: str) -> Token | None:
+        """Look a token up; None for one that is good for nothing."""
+        until = self._now() + FRESH
+        with self._database.read() as session:
+            found = tokens.find(session, text)
+        if found is not None:
+            self._found[_hash(text)] = (found, until)
+            while len(self._found) > _MOST:
+                self._found.popitem(last=False)
+        return found
+
+    @property
+    def any_recalled(self) -> bool:
+        """Whether it is known that there was a token: then there is one for ever."""
+        return self._any
+
+    def any_made(self) -> bool:
+        """Look whether there ever was a token."""
+        if not self._any:
+            with self._database.read() as session:
+                self._any = tokens.any_made(session)
+        return self._any
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
