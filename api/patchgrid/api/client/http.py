@@ -50,6 +50,8 @@ class Connection:
             )
         except httpx.InvalidURL as error:
             raise BadAddress(f"a server's URL cannot be read: {error}") from None
+        except (ImportError, ValueError) as error:
+            raise BadAddress(f"the environment's proxy cannot be used: {error}") from None
         # Notebooks forget to.
         self._closed = weakref.finalize(self, self._client.close)
 
