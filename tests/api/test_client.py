@@ -258,7 +258,7 @@ def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(client: Clie
 @pytest.fixture
 def waiting(client: Client) -> Iterator[Job]:
     """Give a job that nobody works on."""
-    job = client.submit([Pair("a", "b", "c", "d")], model="org/model", name="<b>waiting</b>")
+    job = client.submit([Pair("a", "b", "c", "d")], model="org/model", name="<b>waiting<br>")
     yield job
     job.delete()
 
@@ -270,9 +270,9 @@ def test_a_job_is_steered_and_shown(client: Client, waiting: Job) -> None:
     assert waiting.cancel().ended
     assert waiting.retry().state == "pending"
     html = waiting._repr_html_() + client.jobs()._repr_html_()
-    assert "&lt;b&gt;waiting&lt;/b&gt;" in html
+    assert "&lt;b&gt;waiting&lt;br&gt;" in html
     assert "<b>" not in html
-    assert repr(waiting) == f"<Job {waiting.id} (<b>waiting</b>) pending: 0 of 1 pairs measured>"
+    assert repr(waiting) == f"<Job {waiting.id} (<b>waiting<br>) pending: 0 of 1 pairs measured>"
     assert [job.id for job in client.jobs(state="pending")] == [waiting.id]
     assert client.job().id == waiting.id
     with pytest.raises(errors.NotThere, match="there is no job 'nobody'"):

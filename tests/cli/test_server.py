@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from patchgrid.api.client import service
 from support.commands import FinishedJob, patchgrid, refused
 from support.method_jobs import fill
 from support.serving import Server, serving
@@ -121,6 +122,17 @@ def test_methods_neurons_and_edges_come_through_too(
 ) -> None:
     """From SQLite and from PostgreSQL."""
     check_same(*methods, command, json=json)
+
+
+def test_lists_of_several_pages_are_whole(
+    methods: tuple[str, Server], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Jobs, components, pairs and cells, a few at a time."""
+    for name in ("PAGE", "JOBS_PAGE", "CELLS_PAGE"):
+        monkeypatch.setattr(service, name, 3 if name == "JOBS_PAGE" else 70)
+    for command in ("job list", "results top neurons -k 200", "results pair edges 39"):
+        check_same(*methods, command, json=True)
+    check_same_picture(*methods, "edges --what scatter", tmp_path)
 
 
 def check_same_picture(database: object, server: Server, options: str, folder: Path) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +86,16 @@ def test_what_cannot_go_through_a_server_says_what_to_do_instead(pairs: Path, tm
     ):
         assert instead in told(patchgrid(*command, *url), 2), command
     assert list(tmp_path.iterdir()) == [pairs]
+
+
+def test_it_is_refused_however_the_program_is_called(tmp_path: Path) -> None:
+    """As `python -m patchgrid.cli`, with the server named by the environment."""
+    words = [sys.executable, "-m", "patchgrid.cli", "results", "sql", "SELECT 1"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PATCHGRID_")}
+    environment["PATCHGRID_SERVER"] = "http://127.0.0.1:9"
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot go through a server (PATCHGRID_SERVER)" in done.stderr
 
 
 def test_a_dry_run_asks_nobody(pairs: Path, tiny_model: Path) -> None:
@@ -320,9 +332,6 @@ def test_a_submission_whose_answer_is_lost_is_found_again(finished: FinishedJob,
 
 def test_sending_keeps_little_in_memory(finished: FinishedJob, tmp_path: Path) -> None:
     """However large the file is: it is read as it goes."""
-    import subprocess
-    import sys
-
     pairs = tmp_path / "pairs.jsonl"
     line = json.dumps({"clean": "a " * 5000, "corrupted": "b " * 5000, "correct": "c", "incorrect": "d"})
     with pairs.open("w") as file:

@@ -17,8 +17,8 @@ from patchgrid.api.client.upload import Passed, Upload
 #: A job's id or name, or `last`.
 Name = int | str
 Document = dict[str, Any]
-#: Items asked for at a time; of exactly patched cells.
-PAGE, CELLS_PAGE = 1000, 20_000
+#: Items asked for at a time; of jobs, and of exactly patched cells.
+PAGE, JOBS_PAGE, CELLS_PAGE = 1000, 200, 20_000
 #: The scopes that submitting takes: one of them.
 _MAY_SUBMIT = ("submit", "admin")
 
@@ -65,7 +65,7 @@ class Service:
         self, *, state: str | None = None, model: str | None = None, search: str | None = None
     ) -> Iterator[Document]:
         """Give the jobs, the newest first."""
-        filters = {"state": state, "model": model, "search": search, "limit": 200}
+        filters = {"state": state, "model": model, "search": search, "limit": JOBS_PAGE}
         return self._items("/v1/jobs", filters)
 
     def job(self, name: Name) -> Document:
