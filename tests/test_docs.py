@@ -11,6 +11,8 @@ import pytest
 
 from patchgrid.engine.families import FAMILIES
 from patchgrid.engine.structure import REFUSED
+from support.commands import start
+from support.serving import serving
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -48,7 +50,7 @@ def test_the_readme_s_commands_run(workplace: Path) -> None:
 
 def test_the_readme_s_python_runs(workplace: Path) -> None:
     """The notebook example, as it stands."""
-    [code] = blocks("python")
+    [code] = [block for block in blocks("python") if "Engine" in block]
     done = subprocess.run(
         [sys.executable, "-c", code + "\nprint(scores.shape, effects.shape)"],
         cwd=workplace,
@@ -59,6 +61,40 @@ def test_the_readme_s_python_runs(workplace: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"\(4, \d+, \d+\) \(1, 1\)", done.stdout)
+
+
+def test_the_readme_s_commands_and_python_run_through_a_server(workplace: Path) -> None:
+    """With a worker beside it."""
+    url = "http://localhost:8000"
+    commands = [
+        line for block in blocks("bash") for line in block.splitlines() if url in line and "--server" in line
+    ]
+    [code] = [block for block in blocks("python") if "Client" in block]
+    assert len(commands) >= 3
+    database, model = workplace / "served.db", ROOT / "examples" / "demo_model"
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    worker = ("worker", "start", "-m", model, "--db", database, "--poll", "0.2")
+    with serving(str(database), "-m", model) as server, start(*worker) as process:
+        try:
+            for command in commands:
+                words = [
+                    sys.executable,
+                    "-m",
+                    "patchgrid.cli",
+                    *shlex.split(command.replace(url, server.url))[1:],
+                ]
+                done = subprocess.run(words, cwd=workplace, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            shown = code.replace(url, server.url) + "\nprint(len(job.top(20)), job.state)"
+            words = [sys.executable, "-c", shown]
+            done = subprocess.run(
+                words, cwd=workplace, capture_output=True, text=True, check=False, env=environment
+            )
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "20 done"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -25,10 +25,10 @@ from patchgrid.pairs import PairFileError
 from patchgrid.storage import Database, control
 from patchgrid.storage.export import FIELDS
 from support.commands import DETAILED, patchgrid, start, write_pairs
-from support.http_servers import Served, served
 from support.method_jobs import fill
 from support.models import save_model
 from support.servers import free_port
+from support.serving import Server, serving
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Lab:
     database: Path
     model: Path
     pairs: Path
-    server: Served
+    server: Server
 
     def local(self, *arguments: object) -> Any:
         """Ask the database itself for JSON."""
@@ -60,7 +60,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     pairs = write_pairs(folder / "pairs.jsonl", 10, failing=2)
     database = folder / "jobs.db"
     assert patchgrid("run", pairs, "-m", model, "--db", database, *DETAILED).exit_code == 3
-    with served(database, "-m", model, "-m", "org/model") as server:
+    with serving(str(database), "-m", model, "-m", "org/model") as server:
         yield Lab(database, model, pairs, server)
 
 
@@ -149,7 +149,7 @@ def test_pandas_comes_first_and_a_missing_library_is_named(job: Job, monkeypatch
 def test_several_methods_and_edges_are_told_apart(tmp_path: Path) -> None:
     """Edges by their names."""
     fill(f"sqlite:///{tmp_path}/jobs.db")
-    with served(tmp_path / "jobs.db") as server, Client(server.url) as client:
+    with serving(str(tmp_path / "jobs.db")) as server, Client(server.url) as client:
         nodes, edges = client.job("nodes"), client.job("edges")
         assert set(nodes.verification()["method"]) == {"atp", "relp", "ig"}
         assert not nodes.scores("ig").equals(nodes.scores())
@@ -258,7 +258,7 @@ def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(client: Clie
 @pytest.fixture
 def waiting(client: Client) -> Iterator[Job]:
     """Give a job that nobody works on."""
-    job = client.submit([Pair("a", "b", "c", "d")], model="org/model", name="<b>waiting</b>")
+    job = client.submit([Pair("a", "b", "c", "d")], model="org/model", name="<b>waiting<br>")
     yield job
     job.delete()
 
@@ -270,9 +270,9 @@ def test_a_job_is_steered_and_shown(client: Client, waiting: Job) -> None:
     assert waiting.cancel().ended
     assert waiting.retry().state == "pending"
     html = waiting._repr_html_() + client.jobs()._repr_html_()
-    assert "&lt;b&gt;waiting&lt;/b&gt;" in html
+    assert "&lt;b&gt;waiting&lt;br&gt;" in html
     assert "<b>" not in html
-    assert repr(waiting) == f"<Job {waiting.id} (<b>waiting</b>) pending: 0 of 1 pairs measured>"
+    assert repr(waiting) == f"<Job {waiting.id} (<b>waiting<br>) pending: 0 of 1 pairs measured>"
     assert [job.id for job in client.jobs(state="pending")] == [waiting.id]
     assert client.job().id == waiting.id
     with pytest.raises(errors.NotThere, match="there is no job 'nobody'"):
@@ -287,7 +287,7 @@ def test_waiting_ends_with_the_time_or_with_the_reasons(
     """A job that was cancelled, one that is not worked on, and one of which every pair fails."""
     with pytest.raises(OutOfTime, match=r"is pending still: waited 0\.5 s"):
         waiting.wait(timeout=0.5, progress=False)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
 
     def cancel() -> None:
         with Database.open(f"sqlite:///{lab.database}") as database, database.write() as session:
@@ -299,7 +299,7 @@ def test_waiting_ends_with_the_time_or_with_the_reasons(
         waiting.wait()
     timer.join()
     assert waiting.state == "cancelled"
-    assert "cancelled" in capsys.readouterr().out
+    assert "cancelled" in capsys.readouterr().err
 
 
 def test_a_worker_s_job_is_waited_for(lab: Lab, client: Client, tmp_path: Path) -> None:

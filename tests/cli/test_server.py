@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from patchgrid.api.client import service
 from support.commands import FinishedJob, patchgrid, refused
-from support.http_servers import Served, served
 from support.method_jobs import fill
+from support.serving import Server, serving
 
 #: Of the finished job, which is called "shared".
 ASKED = (
@@ -71,16 +72,16 @@ REFUSED = (
 
 
 @pytest.fixture(scope="module")
-def server(finished: FinishedJob) -> Iterator[Served]:
+def server(finished: FinishedJob) -> Iterator[Server]:
     """Serve the finished job."""
-    with served(finished.database) as running:
+    with serving(str(finished.database)) as running:
         yield running
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def methods(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Served]]:
+) -> Iterator[tuple[str, Server]]:
     """Give a database of jobs of several methods, and its server."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('served')}/jobs.db"
@@ -88,11 +89,11 @@ def methods(
         postgres = request.getfixturevalue("postgres")
         url = postgres.url(postgres.new_database())
     fill(url)
-    with served(url) as running:
+    with serving(url) as running:
         yield url, running
 
 
-def check_same(database: object, server: Served, command: str, *, json: bool) -> None:
+def check_same(database: object, server: Server, command: str, *, json: bool) -> None:
     """Run a command on a database and through its server."""
     words = [*command.split(), *(["--json"] if json else [])]
     local = patchgrid(*words, "--db", database)
@@ -108,7 +109,7 @@ def check_same(database: object, server: Served, command: str, *, json: bool) ->
 @pytest.mark.parametrize("json", [False, True], ids=["words", "json"])
 @pytest.mark.parametrize("command", ASKED)
 def test_a_command_says_the_same_through_a_server(
-    finished: FinishedJob, server: Served, command: str, json: bool
+    finished: FinishedJob, server: Server, command: str, json: bool
 ) -> None:
     """On stdout, on stderr, and by its exit code."""
     check_same(finished.database, server, command, json=json)
@@ -117,13 +118,24 @@ def test_a_command_says_the_same_through_a_server(
 @pytest.mark.parametrize("json", [False, True], ids=["words", "json"])
 @pytest.mark.parametrize("command", ASKED_OF_METHODS)
 def test_methods_neurons_and_edges_come_through_too(
-    methods: tuple[str, Served], command: str, json: bool
+    methods: tuple[str, Server], command: str, json: bool
 ) -> None:
     """From SQLite and from PostgreSQL."""
     check_same(*methods, command, json=json)
 
 
-def check_same_picture(database: object, server: Served, options: str, folder: Path) -> None:
+def test_lists_of_several_pages_are_whole(
+    methods: tuple[str, Server], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Jobs, components, pairs and cells, a few at a time."""
+    for name in ("PAGE", "JOBS_PAGE", "CELLS_PAGE"):
+        monkeypatch.setattr(service, name, 3 if name == "JOBS_PAGE" else 70)
+    for command in ("job list", "results top neurons -k 200", "results pair edges 39"):
+        check_same(*methods, command, json=True)
+    check_same_picture(*methods, "edges --what scatter", tmp_path)
+
+
+def check_same_picture(database: object, server: Server, options: str, folder: Path) -> None:
     """Draw a picture from a database and through its server."""
     for name, where in (("local", ("--db", database)), ("remote", ("--server", server.url))):
         result = patchgrid("results", "plot", *options.split(), "-o", folder / f"{name}.png", *where)
@@ -133,7 +145,7 @@ def check_same_picture(database: object, server: Served, options: str, folder: P
 
 @pytest.mark.parametrize("options", PICTURES)
 def test_a_picture_is_the_same_through_a_server(
-    finished: FinishedJob, server: Served, options: str, tmp_path: Path
+    finished: FinishedJob, server: Server, options: str, tmp_path: Path
 ) -> None:
     """Every pixel."""
     check_same_picture(finished.database, server, f"1 {options}", tmp_path)
@@ -141,7 +153,7 @@ def test_a_picture_is_the_same_through_a_server(
 
 @pytest.mark.parametrize("options", PICTURES_OF_METHODS)
 def test_pictures_of_edges_and_neurons_are_the_same(
-    methods: tuple[str, Served], options: str, tmp_path: Path
+    methods: tuple[str, Server], options: str, tmp_path: Path
 ) -> None:
     """From SQLite and from PostgreSQL."""
     check_same_picture(*methods, options, tmp_path)
@@ -149,7 +161,7 @@ def test_pictures_of_edges_and_neurons_are_the_same(
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 def test_an_export_to_a_file_is_the_same(
-    finished: FinishedJob, server: Served, form: str, tmp_path: Path
+    finished: FinishedJob, server: Server, form: str, tmp_path: Path
 ) -> None:
     """Whole, and with the number of its rows where they can be counted."""
     for name, where in (("local", ("--db", finished.database)), ("remote", ("--server", server.url))):
@@ -164,7 +176,7 @@ def test_an_export_to_a_file_is_the_same(
 
 @pytest.mark.parametrize("command", REFUSED)
 def test_what_is_refused_is_refused_with_the_same_exit_code(
-    finished: FinishedJob, server: Served, command: str
+    finished: FinishedJob, server: Server, command: str
 ) -> None:
     """In one line, and in the same words where the server can know them."""
     local = refused(patchgrid(*command.split(), "--db", finished.database))
@@ -173,7 +185,7 @@ def test_what_is_refused_is_refused_with_the_same_exit_code(
 
 
 def test_the_address_may_come_from_the_environment_and_from_the_group(
-    server: Served, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The nearer to the command, the stronger."""
     from click.testing import CliRunner

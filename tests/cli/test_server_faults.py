@@ -4,6 +4,8 @@ import json
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,9 @@ import pytest
 
 from patchgrid.api.client import http
 from support.commands import FinishedJob, patchgrid, write_pairs
-from support.http_servers import Reply, Served, problem, served, strange_server, wire
+from support.http_servers import Reply, problem, strange_server, wire
 from support.servers import free_port
+from support.serving import Server, serving
 from support.tls import make_certificate, tls_proxy
 
 LATER = ("Retry-After", "0.2")
@@ -23,9 +26,9 @@ HTML = (("Content-Type", "text/html"),)
 
 
 @pytest.fixture(scope="module")
-def server(finished: FinishedJob) -> Iterator[Served]:
+def server(finished: FinishedJob) -> Iterator[Server]:
     """Serve the finished job."""
-    with served(finished.database, "-m", finished.model) as running:
+    with serving(str(finished.database), "-m", finished.model) as running:
         yield running
 
 
@@ -85,6 +88,16 @@ def test_what_cannot_go_through_a_server_says_what_to_do_instead(pairs: Path, tm
     assert list(tmp_path.iterdir()) == [pairs]
 
 
+def test_it_is_refused_however_the_program_is_called(tmp_path: Path) -> None:
+    """As `python -m patchgrid.cli`, with the server named by the environment."""
+    words = [sys.executable, "-m", "patchgrid.cli", "results", "sql", "SELECT 1"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PATCHGRID_")}
+    environment["PATCHGRID_SERVER"] = "http://127.0.0.1:9"
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot go through a server (PATCHGRID_SERVER)" in done.stderr
+
+
 def test_a_dry_run_asks_nobody(pairs: Path, tiny_model: Path) -> None:
     """It needs no server, as it needs no database."""
     result = patchgrid("submit", pairs, "-m", tiny_model, "--dry-run", "--server", "http://127.0.0.1:9")
@@ -95,7 +108,7 @@ def test_a_dry_run_asks_nobody(pairs: Path, tiny_model: Path) -> None:
 @pytest.fixture(scope="module")
 def guarded(
     finished: FinishedJob, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Served, dict[str, str]]]:
+) -> Iterator[tuple[Server, dict[str, str]]]:
     """Serve a database with tokens; give them by scope."""
     database = tmp_path_factory.mktemp("guarded") / "jobs.db"
     tokens = {
@@ -103,12 +116,12 @@ def guarded(
         for scope in ("read", "submit", "admin")
     }
     options = ("--max-pairs", 5, "--max-upload", "2KB", "--max-open-jobs", 1)
-    with served(database, "-m", finished.model, *options) as running:
+    with serving(str(database), "-m", finished.model, *options) as running:
         yield running, tokens
 
 
 def test_tokens_are_asked_for_and_never_shown(
-    guarded: tuple[Served, dict[str, str]],
+    guarded: tuple[Server, dict[str, str]],
     finished: FinishedJob,
     pairs: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -142,7 +155,7 @@ def test_tokens_are_asked_for_and_never_shown(
 
 
 def test_what_is_too_much_is_refused_before_it_is_sent(
-    guarded: tuple[Served, dict[str, str]], finished: FinishedJob, tmp_path: Path
+    guarded: tuple[Server, dict[str, str]], finished: FinishedJob, tmp_path: Path
 ) -> None:
     """Too many pairs, too many bytes, too many jobs."""
     running, tokens = guarded
@@ -173,7 +186,7 @@ def test_a_token_on_an_unsafe_way_is_warned_of() -> None:
 
 
 def test_a_certificate_of_nobody_known_is_refused_and_one_s_own_taken(
-    server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TLS as a proxy in front of the server speaks it."""
     certificate, key = make_certificate(tmp_path)
@@ -259,7 +272,7 @@ def test_a_wait_is_never_endless(monkeypatch: pytest.MonkeyPatch) -> None:
         assert result.exit_code == 0, (value, result.stderr)
 
 
-def test_an_answer_that_is_cut_off_is_asked_for_again(server: Served) -> None:
+def test_an_answer_that_is_cut_off_is_asked_for_again(server: Server) -> None:
     """And if it is cut off each time, in vain."""
     with wire(server.port, down=100, cuts=2) as between:
         result = patchgrid("job", "list", "--server", between.url)
@@ -271,7 +284,7 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(server: Served) -> None:
         assert between.connections == 1 + http.CUTS
 
 
-def test_an_export_that_is_cut_off_leaves_the_old_file(server: Served, tmp_path: Path) -> None:
+def test_an_export_that_is_cut_off_leaves_the_old_file(server: Server, tmp_path: Path) -> None:
     """Whole, or not at all."""
     path = tmp_path / "scores.jsonl"
     path.write_text("old")
@@ -290,7 +303,10 @@ def test_an_upload_that_is_cut_off_is_sent_again_and_stored_once(
 ) -> None:
     """Wherever it is cut."""
     pairs = write_pairs(tmp_path / "pairs.jsonl", 3000)
-    with served(tmp_path / "queue.db", "-m", finished.model) as running, wire(running.port, up=up) as between:
+    with (
+        serving(str(tmp_path / "queue.db"), "-m", finished.model) as running,
+        wire(running.port, up=up) as between,
+    ):
         result = patchgrid("submit", pairs, "-m", finished.model, "--server", between.url)
         assert result.exit_code == 0, result.stderr
         assert between.left == 0
@@ -303,7 +319,7 @@ def test_a_submission_whose_answer_is_lost_is_found_again(finished: FinishedJob,
     """It was stored; sending it again says so, by its idempotency key."""
     pairs = write_pairs(tmp_path / "pairs.jsonl", 3000)
     size = pairs.stat().st_size
-    with served(tmp_path / "queue.db", "-m", finished.model) as running:
+    with serving(str(tmp_path / "queue.db"), "-m", finished.model) as running:
         # All of the file passes; the answer to it does not.
         with wire(running.port, down=1200, cuts=1) as between:
             result = patchgrid("submit", pairs, "-m", finished.model, "--server", between.url, "--json")
@@ -316,9 +332,6 @@ def test_a_submission_whose_answer_is_lost_is_found_again(finished: FinishedJob,
 
 def test_sending_keeps_little_in_memory(finished: FinishedJob, tmp_path: Path) -> None:
     """However large the file is: it is read as it goes."""
-    import subprocess
-    import sys
-
     pairs = tmp_path / "pairs.jsonl"
     line = json.dumps({"clean": "a " * 5000, "corrupted": "b " * 5000, "correct": "c", "incorrect": "d"})
     with pairs.open("w") as file:
@@ -334,7 +347,7 @@ def test_sending_keeps_little_in_memory(finished: FinishedJob, tmp_path: Path) -
         "assert job.progress['total'] == 4000\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
-    with served(tmp_path / "queue.db", "-m", finished.model) as running:
+    with serving(str(tmp_path / "queue.db"), "-m", finished.model) as running:
         words = [sys.executable, "-c", code, running.url, str(pairs), str(finished.model)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

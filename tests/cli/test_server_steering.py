@@ -10,8 +10,9 @@ import pytest
 
 from patchgrid.storage import Database, control, jobs
 from support.commands import FinishedJob, patchgrid, refused, start, write_pairs
-from support.http_servers import Served, served, wire
+from support.http_servers import wire
 from support.leasing import claim, finish
+from support.serving import Server, serving
 
 HUB = "org/model"
 
@@ -19,7 +20,7 @@ HUB = "org/model"
 class Queue:
     """A served database, and words for what happens to its jobs."""
 
-    def __init__(self, database: Path, server: Served, model: Path) -> None:
+    def __init__(self, database: Path, server: Server, model: Path) -> None:
         self.database, self.server, self.model = database, server, model
 
     def ask(self, *arguments: object, text: str | None = None) -> Any:
@@ -53,7 +54,7 @@ class Queue:
 @pytest.fixture
 def queue(tiny_model: Path, tmp_path: Path) -> Iterator[Queue]:
     """Serve an empty database."""
-    with served(tmp_path / "queue.db", "-m", tiny_model, "-m", HUB) as server:
+    with serving(str(tmp_path / "queue.db"), "-m", tiny_model, "-m", HUB) as server:
         yield Queue(tmp_path / "queue.db", server, tiny_model)
 
 
@@ -97,7 +98,7 @@ def test_bad_pairs_and_settings_are_refused_here(queue: Queue, tmp_path: Path) -
     result = queue.submit(bad)
     assert (result.exit_code, result.stderr) == (2, local.stderr)
     assert f"{bad}:2: must be a JSON object" in result.stderr
-    assert "sites" in refused(queue.submit(write_pairs(bad, 3), "--sites", "heads"))
+    assert "unknown site" in refused(queue.submit(write_pairs(bad, 3), "--sites", "heads"))
     assert queue.ask_json("job", "list") == []
 
 
@@ -145,10 +146,12 @@ def test_jobs_are_paused_resumed_cancelled_tried_again_and_deleted(queue: Queue,
 
 
 def test_a_job_of_any_name_is_found(queue: Queue, pairs: Path) -> None:
-    """With slashes, blanks and percents."""
+    """With blanks and percents; with slashes, which no server takes, too."""
     for number, name in enumerate(("a/b", "..", "50 % of it?", "späť#1"), start=1):
-        assert queue.submit(pairs, "--name", name, "--seed", number).exit_code == 0
+        local = ("-m", queue.model, "--name", name, "--seed", number, "--db", queue.database)
+        assert patchgrid("submit", pairs, *local).exit_code == 0
         assert queue.ask_json("job", "show", name)["job"] == number
+    assert "choose a name without '/'" in refused(queue.submit(pairs, "--name", "a/c", "--seed", 9))
 
 
 def test_waiting_ends_with_the_job_or_with_the_time(queue: Queue, tmp_path: Path) -> None:
@@ -203,7 +206,7 @@ def test_a_job_that_is_deleted_ends_the_watching(queue: Queue, pairs: Path) -> N
 def test_submit_waits_and_shows_the_results(finished: FinishedJob, tmp_path: Path) -> None:
     """Those that `run` shows; a real worker measures."""
     database = tmp_path / "queue.db"
-    with served(database, "-m", finished.model) as server:
+    with serving(str(database), "-m", finished.model) as server:
         command = ("submit", finished.pairs, "-m", finished.model, "--exact", 0.3, "--detail", "positions")
         sites = ("--sites", "z,mlp_out,resid_post")
         worker = start(

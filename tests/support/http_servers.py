@@ -1,55 +1,13 @@
-"""`patchgrid serve` in a process of its own, a wire to it that is cut, and servers of other kinds."""
+"""A wire to an HTTP server that is cut, and servers that answer strangely."""
 
 import json
 import select
-import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-from support.commands import start
-
-#: Seconds that a server may take to end.
-PATIENCE = 60
-
-
-@dataclass(frozen=True)
-class Served:
-    """A server that answers."""
-
-    url: str
-    pid: int
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return int(self.url.rpartition(":")[2])
-
-
-@contextmanager
-def served(database: object, *options: object, port: int = 0) -> Iterator[Served]:
-    """Serve a database on a port of this machine; ended afterwards."""
-    with start("serve", "--db", database, "--port", port, "--json", *options) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        text = ""
-        while not text.rstrip().endswith("}"):
-            line = process.stdout.readline()
-            assert line, f"the server ended: {process.stderr.read()}"
-            text += line
-        # Nobody reads what it logs: that must not stop it.
-        said: list[str] = []
-        reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
-        reader.start()
-        try:
-            yield Served(json.loads(text)["url"], process.pid)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
-            reader.join(PATIENCE)
 
 
 class Wire:

@@ -46,13 +46,10 @@ class Settings:
 
     def command(self, words: str) -> str:
         """Write a command that asks the same database or server, to be shown; no password or token is."""
-        if self.server is not None:
-            return (
-                f"patchgrid {words} --server {shlex.quote(self.server)}"
-                if self.server_given
-                else f"patchgrid {words}"
-            )
-        return self.database_command(words)
+        if self.server is None:
+            return self.database_command(words)
+        where = f" --server {shlex.quote(self.server)}" if self.server_given else ""
+        return f"patchgrid {words}{where}"
 
     def database_command(self, words: str) -> str:
         """Write a command that no server can do, to be shown; a password is not."""
@@ -74,7 +71,9 @@ class Settings:
             yield local
 
     def open(self, *, create: bool = False) -> "Database":
-        """Open the database."""
+        """Open the database itself; refused where a server was named."""
+        if self.server is not None:
+            raise UsageError("this command works on a database itself, not through a server: give --db")
         from patchgrid.storage import Database
 
         return Database.open(self.url, create)
@@ -131,7 +130,7 @@ def _with_options(
     ) -> Result:
         group = ctx.find_root().params
         given = Asked(db or group.get("db"), server or group.get("server"), broker or group.get("broker"))
-        chosen = choose(given, command=ctx.command_path.partition(" ")[2])
+        chosen = choose(given, command=_words(ctx))
         settings = Settings(
             url=database_url(chosen.database or DEFAULT_DATABASE),
             json=as_json or bool(group.get("as_json")),
@@ -144,6 +143,12 @@ def _with_options(
         return function(settings, *args, **values)
 
     return command
+
+
+def _words(ctx: click.Context) -> str:
+    """Give a command's words behind the program's own, however that was called: `results sql`."""
+    words = [] if ctx.parent is None else [_words(ctx.parent), ctx.info_name or ""]
+    return " ".join(word for word in words if word)
 
 
 def db_option(function: Callable[..., Any]) -> Callable[..., Any]:

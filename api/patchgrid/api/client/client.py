@@ -1,5 +1,6 @@
 """A patchgrid server, for notebooks and scripts."""
 
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from patchgrid.api.client.http import Connection
 from patchgrid.api.client.job import Job
 from patchgrid.api.client.service import Document, Service
 from patchgrid.api.client.submission import send
+from patchgrid.api.client.variables import SERVER_VARIABLE
 from patchgrid.engine.asked import as_names
 from patchgrid.engine.errors import SpecError
 from patchgrid.engine.types import JobSpec
@@ -39,12 +41,12 @@ class Jobs(list[Job]):
 class Client:
     """Asks a server; may be used in a `with` statement, and by several threads.
 
-    `url` is as http://localhost:8000. `token` is the environment's (PATCHGRID_TOKEN) if none is given. Errors
-    are `ServerError`s, which say what to do.
+    `url` is as http://localhost:8000. It and `token` are the environment's (PATCHGRID_SERVER and
+    PATCHGRID_TOKEN) if none is given. Errors are `ServerError`s, which say what to do.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        address = Address.read(url, token)
+    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        address = Address.read(url or os.environ.get(SERVER_VARIABLE, ""), token)
         if address.warning is not None:
             warnings.warn(address.warning, stacklevel=2)
         self.url = address.url

@@ -3,7 +3,7 @@
 import json
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def parse(lines: Iterable[str]) -> Iterator[Event]:
             last = value
 
 
-def follow(connection: Connection, path: str, *, every: float = 1.0) -> Iterator[dict[str, Any]]:
+def follow(connection: Connection, path: str, *, every: float = 1.0) -> Generator[dict[str, Any], None, None]:
     """Give the job's state at each change, and again after `every` seconds without one, until it has ended.
 
     A server that is away is asked again; of that `connection.say` hears once. Raises what will not pass: a

@@ -36,17 +36,22 @@ class Following:
 
     def _snapshot(self, found: dict[str, Any], *, changed: bool) -> Snapshot:
         progress, state = reading.progress(found), found.get("state")
+        names = list(found.get("workers", ()))
         whole = self._whole
-        due = time.monotonic() - self._looked >= LOOK_EVERY
-        if whole is None or (changed and (due or state != whole.job.state)):
+        if whole is None or (changed and state != whole.job.state) or self._is_due(names, changed=changed):
             whole = self._look_if_possible(whole)
         job = dataclasses.replace(whole.job, state=found["state"])
-        names = list(found.get("workers", ()))
         known = {each.name: each for each in whole.at_work}
         at_work = tuple(known.get(name) or _only_named(name, job.id) for name in names)
         return dataclasses.replace(
             whole, job=job, progress=progress, at_work=at_work, serving=found.get("serving", whole.serving)
         )
+
+    def _is_due(self, names: list[str], *, changed: bool) -> bool:
+        """Tell whether it is time to look at the whole job: it changed, or has a worker that is not known."""
+        known = () if self._whole is None else [each.name for each in self._whole.at_work]
+        anything = changed or any(name not in known for name in names)
+        return anything and time.monotonic() - self._looked >= LOOK_EVERY
 
     def _look_if_possible(self, known: Snapshot | None) -> Snapshot:
         try:

@@ -1,6 +1,7 @@
 """Requests to one server: tried again where that is safe, and their errors ours."""
 
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -49,6 +50,10 @@ class Connection:
             )
         except httpx.InvalidURL as error:
             raise BadAddress(f"a server's URL cannot be read: {error}") from None
+        except (ImportError, ValueError) as error:
+            raise BadAddress(f"the environment's proxy cannot be used: {error}") from None
+        # Notebooks forget to.
+        self._closed = weakref.finalize(self, self._client.close)
 
     def ask(
         self,
@@ -117,7 +122,7 @@ class Connection:
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        self._closed()
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """A job on a server: followed, steered, and its results as dataframes and pictures."""
 
 import time
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,8 +93,8 @@ class Job:
             It had not ended after `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        with bar(shown=progress) as show:
-            for found in self._service.follow(self.id):
+        with bar(shown=progress) as show, closing(self._service.follow(self.id)) as states:
+            for found in states:
                 show(found)
                 if end is not None and time.monotonic() >= end and found["state"] not in ENDED:
                     raise OutOfTime(f"job {self.id} is {found['state']} still: waited {timeout:g} s for it")

@@ -1,6 +1,6 @@
 """What a server is asked: a method for each path, answers as the documents that they are."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from patchgrid.api.client.upload import Passed, Upload
 #: A job's id or name, or `last`.
 Name = int | str
 Document = dict[str, Any]
-#: Items asked for at a time; of exactly patched cells.
-PAGE, CELLS_PAGE = 1000, 20_000
+#: Items asked for at a time; of jobs, and of exactly patched cells.
+PAGE, JOBS_PAGE, CELLS_PAGE = 1000, 200, 20_000
 #: The scopes that submitting takes: one of them.
 _MAY_SUBMIT = ("submit", "admin")
 
@@ -65,7 +65,7 @@ class Service:
         self, *, state: str | None = None, model: str | None = None, search: str | None = None
     ) -> Iterator[Document]:
         """Give the jobs, the newest first."""
-        filters = {"state": state, "model": model, "search": search, "limit": 200}
+        filters = {"state": state, "model": model, "search": search, "limit": JOBS_PAGE}
         return self._items("/v1/jobs", filters)
 
     def job(self, name: Name) -> Document:
@@ -156,7 +156,7 @@ class Service:
         asked = {"what": what, "format": form, "method": method}
         return self.connection.stream(self.path(job, "/export"), asked)
 
-    def follow(self, job: Name, *, every: float = 1.0) -> Iterator[Document]:
+    def follow(self, job: Name, *, every: float = 1.0) -> Generator[Document, None, None]:
         """Give a job's state at each change and now and then, until it has ended."""
         return events.follow(self.connection, self.path(job, "/events"), every=every)
 

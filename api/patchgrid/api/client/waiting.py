@@ -22,7 +22,7 @@ class Show(Protocol):
 @contextmanager
 def bar(*, shown: bool) -> Iterator[Show]:
     """Give what shows a job's state as it changes."""
-    console = Console(markup=False, highlight=False) if shown else None
+    console = Console(stderr=True, markup=False, highlight=False) if shown else None
     # In a notebook, rich draws through ipywidgets, and warns where there are none.
     if console is None or (console.is_jupyter and not is_installed("ipywidgets")):
         yield _Lines(console)

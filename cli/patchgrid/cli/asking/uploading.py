@@ -30,10 +30,11 @@ def shown_upload() -> Iterator[Callable[[int, int], None]]:
         TransferSpeedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("sending the pairs", visible=False)
+        task = bar.add_task("", visible=False)
 
         def show(gone: int, total: int) -> None:
-            bar.update(task, completed=gone, total=total, visible=total >= _MUCH)
+            what = "sending the pairs" if gone < total else "sent; the server stores them"
+            bar.update(task, description=what, completed=gone, total=total, visible=total >= _MUCH)
 
         yield show
 

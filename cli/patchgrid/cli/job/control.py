@@ -80,18 +80,18 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
     check_broker(settings)
     with settings.asking() as source:
         record = source.job(name)
-        if here or record.state != "paused":
+        paused = record.state == "paused"
+        if here or not paused:
             source.check_here(record)
-        if record.state != "paused":
-            return _work_off_here(settings, record, Machine(device, batch_tokens))
-        record, _ = source.resume(name)
-        if here:
-            return _work_off_here(settings, record, Machine(device, batch_tokens))
-        _show_state(settings, record)
-        say(f"Job {record.id} goes on")
-        source.wake(record.id)
-    say(_watch(settings, record))
-    return None
+        if paused:
+            record, _ = source.resume(name)
+        if paused and not here:
+            _show_state(settings, record)
+            say(f"Job {record.id} goes on")
+            source.wake(record.id)
+            say(_watch(settings, record))
+            return None
+    return _work_off_here(settings, record, Machine(device, batch_tokens))
 
 
 @click.command()

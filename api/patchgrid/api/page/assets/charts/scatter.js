@@ -45,7 +45,7 @@ function scatterSpec({ points, fit, unit, byLayer, width, colours }) {
   return {
     width: size,
     height: size,
-    padding: 2,
+    padding: { top: 10, right: 2, bottom: 2, left: 2 },
     autosize: { type: "pad" },
     layer: [
       {

@@ -11,10 +11,10 @@ import { Interval, domainOf } from "../parts/interval.js";
 import { DataLinks } from "../parts/links.js";
 import { methodOf } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
+import { ShortTable } from "../parts/shorttable.js";
 import { Table } from "../parts/table.js";
 
 const MOST = 20_000;
-const LISTED = 200;
 
 /** One component: its figures by each method, and the cells of it that were patched exactly. */
 export function Component({ job, params, name }) {
@@ -87,7 +87,7 @@ function Cells({ job, row, method }) {
     <${Answer} of=${cells}>
       ${({ items, more }) => {
         if (items.length === 0) return html`<p class="empty">No cell of it was patched exactly.</p>`;
-        const largest = [...items].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).slice(0, LISTED);
+        const largest = [...items].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
         return html`<div class="beside">
           <${Scatter}
             label=${`Exact effect against score of ${count(items.length)} cells of ${row.component}; the table beside it has them`}
@@ -98,9 +98,9 @@ function Cells({ job, row, method }) {
           />
           <div>
             <p class="muted">
-              ${count(items.length)} cells${largest.length < items.length ? `, the ${LISTED} of largest effect listed` : ""}${more ? `, among the job's first ${count(MOST)} of ${row.site}` : ""}
+              ${count(items.length)} cells, the largest effect first${row.position === null ? "" : "; at all positions, by the pairs' own tokens"}${more ? `, among the job's first ${count(MOST)} of ${row.site}` : ""}
             </p>
-            <${Table} caption=${`Cells of ${row.component}`} columns=${cellColumns(job, row.site)} rows=${largest} />
+            <${ShortTable} caption=${`Cells of ${row.component}`} columns=${cellColumns(job, row.site)} rows=${largest} />
           </div>
         </div>`;
       }}

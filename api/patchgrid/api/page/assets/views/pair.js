@@ -5,17 +5,16 @@ import { cellName } from "../core/naming.js";
 import { byHead, byPosition, byToken, shapeOf } from "../core/pairscores.js";
 import { choose, href } from "../core/route.js";
 import { hasHeads, isWide } from "../core/sites.js";
-import { html, useState } from "../core/ui.js";
+import { html } from "../core/ui.js";
 import { Choice } from "../parts/controls.js";
 import { DataLinks } from "../parts/links.js";
 import { MethodChoice, methodOf } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
 import { State } from "../parts/progress.js";
+import { ShortTable } from "../parts/shorttable.js";
 import { Facts, Table } from "../parts/table.js";
 import { Tokens } from "../parts/tokens.js";
 import { PairGrid } from "./pairgrid.js";
-
-const SHOWN = 25;
 
 /** One pair: its prompts by token, coloured by score, and all that is known of it. */
 export function Pair({ job, params, name }) {
@@ -69,7 +68,8 @@ function Shown({ job, data, params }) {
     ${
       data.state === "done" &&
       html`<p class="muted">
-        ${grid ? "Coloured by score: blue lowers, red raises the metric; underlined tokens differ." : "Underlined tokens differ. Scores by position were not kept: run the job with --detail positions to colour tokens."}
+        ${grid && "Coloured by score: blue lowers, red raises the metric."} Underlined tokens differ.
+        ${!keptPositions && " Scores by position were not kept: run the job with --detail positions to colour tokens."}
       </p>`
     }
     <${Facts} label="Answers and metrics" rows=${[
@@ -97,7 +97,6 @@ function Strongest({ job, data, params }) {
     const whole = cellName({ ...cell, component: null, position: null, span: null });
     return html`<a href=${href(["jobs", job.job, "components", whole], { site: cell.site, method: params.method })}>${cellName(cell)}</a>`;
   };
-  const [all, setAll] = useState(false);
   const exact = [...(data.exact ?? [])].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
   return html`<div class="columns">
     <section aria-labelledby="strongest">
@@ -115,7 +114,7 @@ function Strongest({ job, data, params }) {
     </section>
     <section aria-labelledby="exact">
       <h3 id="exact">Patched exactly</h3>
-      <${Table}
+      <${ShortTable}
         caption="Exact effects of this pair"
         columns=${[
           { key: "component", title: "component", header: true, cell: link },
@@ -124,10 +123,9 @@ function Strongest({ job, data, params }) {
           { key: "effect", title: "effect", number: true, cell: (cell) => number(cell.effect) },
           { key: "inclusion", title: "inclusion", number: true, cell: (cell) => number(cell.inclusion) },
         ]}
-        rows=${all ? exact : exact.slice(0, SHOWN)}
+        rows=${exact}
         empty="No component of this pair was drawn."
       />
-      ${exact.length > SHOWN && !all && html`<button type="button" onClick=${() => setAll(true)}>Show all ${exact.length}</button>`}
     </section>
   </div>`;
 }
