@@ -16,6 +16,8 @@ from patchgrid.pairs.wording import shown, unknown
 
 # The column in which pandas keeps its index.
 _FIELDS = Fields(ignored=frozenset({"__index_level_0__"}))
+#: What reading a damaged file raises, beside pyarrow's own.
+_DAMAGE = (OSError, ValueError, OverflowError, AttributeError, TypeError)
 _read_record = make_reader(_FIELDS)
 
 
@@ -29,7 +31,7 @@ def read(path: Path, note: Note) -> Iterator[Row]:  # noqa: ARG001 (the readers 
                 yield None, problems
                 return
             texts = [field.name for field in file.schema_arrow if field.type == pyarrow.string()]
-            rows = batch_size(path, file.metadata)
+        rows = batch_size(path)
         # A text that many rows share is kept once, as the file has it: unpacked it could fill the memory.
         with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16, read_dictionary=texts) as file:
             left = most_text(path)
@@ -46,7 +48,7 @@ def read(path: Path, note: Note) -> Iterator[Row]:  # noqa: ARG001 (the readers 
     except TooMuchError as error:
         yield None, [str(error)]
     # A damaged file can also break what turns its names and values into Python.
-    except (pyarrow.lib.ArrowException, OSError, ValueError, OverflowError) as error:
+    except (pyarrow.lib.ArrowException, *_DAMAGE) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         yield None, [f"damaged or cut short as a Parquet file, at row {number}: {shown(reason, 120)}"]
 
