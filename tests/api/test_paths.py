@@ -102,7 +102,7 @@ def test_a_path_leads_to_the_pages_own_files_alone(reading_api: Api, start: str,
     answer = get(reading_api.client, start + rest)
     assert answer.status_code in (200, 404, 405, 422, 401), answer.text
     assert PASSWORDS not in answer.text
-    assert "import " not in answer.text or "javascript" in answer.headers["content-type"]
+    assert "from patchgrid" not in answer.text
     assert_marked(answer)
     if answer.status_code == 200:
         assert answer.request.url.path in ("/", "//", "/v1/jobs"), "only the page itself is here"
@@ -120,6 +120,18 @@ def test_the_pages_files_are_given_with_their_types(reading: TestClient) -> None
     assert "html" in reading.get("/").headers["content-type"]
     assert reading.get("/assets").status_code == 404
     assert reading.get("/assets/").status_code == 404
+
+
+def test_a_browser_keeps_the_pages_files_and_asks_whether_they_are_the_same(reading: TestClient) -> None:
+    """They are sent once, packed, and again only when they changed."""
+    path = "/assets/vendor/" + next((page.FOLDER / "assets" / "vendor").glob("vega*.js")).name
+    with reading.stream("GET", path) as answer:
+        packed = sum(map(len, answer.iter_raw()))
+    assert answer.headers["cache-control"] == "no-cache"
+    assert 2 * packed < (page.FOLDER / path.removeprefix("/")).stat().st_size
+    again = reading.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert again.headers["cache-control"] == "no-cache"
 
 
 def test_a_link_out_of_the_pages_folder_leads_nowhere(

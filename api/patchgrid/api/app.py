@@ -8,9 +8,9 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from patchgrid.api import problems
+from patchgrid.api.asked import Asked
 from patchgrid.api.headers import Guard
 from patchgrid.api.routes import cluster, events, exports, jobs, page, pairs, results, session, submission
-from patchgrid.api.schemas import Asked
 from patchgrid.api.service import Service
 from patchgrid.api.settings import ServerSettings
 from patchgrid.storage import Database

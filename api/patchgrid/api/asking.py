@@ -10,8 +10,9 @@ from fastapi import Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from patchgrid.api.answers import Answer
+from patchgrid.api.asked import Word
 from patchgrid.api.problems import MEDIA_TYPE
-from patchgrid.api.schemas import ProblemDetails, Word
+from patchgrid.api.schemas import ProblemDetails
 from patchgrid.api.service import Service
 from patchgrid.storage import joblist, jobs
 from patchgrid.storage.errors import JobNotFound

@@ -1,7 +1,7 @@
 """`patchgrid serve`: the HTTP service and its page."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -119,27 +119,39 @@ def serve(
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with Database.open(settings.url, create=True, connections=_CONNECTIONS) as database:
-        with database.read() as session:
-            no_tokens = not tokens.any_valid(session)
-            is_open = may_be_open and not tokens.any_made(session)
-        if no_tokens and not may_be_open and not require_token:
+        found = _tokens(database, may_be_open=may_be_open)
+        if found == "none" and not may_be_open and not require_token:
             raise UsageError(
                 f"without tokens the server listens to this machine only: first {_create(settings)}"
             )
         listener = serving.listen(host, port)
-
-        def ready() -> None:
-            url = serving.address(listener)
-            if settings.json:
-                show_json({"url": url, "open": is_open})
-            who = "no tokens: open to this machine alone" if is_open else "tokens are asked for"
-            say(f"Serving {visible(database.label)} at {url} ({who}); Ctrl-C ends it")
-            if no_tokens and not is_open:
-                say(f"There are none yet: {_create(settings)}")
-
-        serving.serve(database, values, listener, access_log=access_log, on_ready=ready)
+        url = serving.address(listener)
+        serving.serve(
+            database,
+            values,
+            listener,
+            access_log=access_log,
+            on_ready=lambda: _say_ready(settings, database.label, url, found),
+        )
     say("Stopped")
     return DONE
+
+
+def _tokens(database: Database, *, may_be_open: bool) -> Literal["open", "none", "some"]:
+    """Tell whether the server is open, or which tokens there are: none that is good for anything, or some."""
+    with database.read() as session:
+        if may_be_open and not tokens.any_made(session):
+            return "open"
+        return "some" if tokens.any_valid(session) else "none"
+
+
+def _say_ready(settings: Settings, label: str, url: str, found: Literal["open", "none", "some"]) -> None:
+    if settings.json:
+        show_json({"url": url, "open": found == "open"})
+    who = "no tokens: open to this machine alone" if found == "open" else "tokens are asked for"
+    say(f"Serving {visible(label)} at {url} ({who}); Ctrl-C ends it")
+    if found == "none":
+        say(f"There are none yet: {_create(settings)}")
 
 
 def _create(settings: Settings) -> str:

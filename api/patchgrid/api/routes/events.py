@@ -9,10 +9,10 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from patchgrid.api.access import Reader, Shared
+from patchgrid.api.asked import Word
 from patchgrid.api.asking import JobName, find_job, refusals
 from patchgrid.api.following import Seen
 from patchgrid.api.held import HeldStream
-from patchgrid.api.schemas import Word
 from patchgrid.api.service import Service
 
 router = APIRouter(tags=["jobs"])

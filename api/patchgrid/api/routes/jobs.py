@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.api import cursors
 from patchgrid.api.access import Admin, Caller, Reader, Shared, Submitter, check_own
+from patchgrid.api.asked import State, Word
 from patchgrid.api.asking import (
     Cursor,
     Form,
@@ -20,7 +21,7 @@ from patchgrid.api.asking import (
     refusals,
     respond,
 )
-from patchgrid.api.schemas import Job, JobInFull, Jobs, Retried, State, Word
+from patchgrid.api.schemas import Job, JobInFull, Jobs, Retried
 from patchgrid.api.service import Service
 from patchgrid.storage import control, joblist, jobs, provenance, submitting
 from patchgrid.storage.chunknotes import troubles

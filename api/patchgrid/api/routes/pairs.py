@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 from patchgrid.api import cursors
 from patchgrid.api.access import Reader, Shared
 from patchgrid.api.answers import Answer
+from patchgrid.api.asked import LARGEST, PairState, Word
 from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, listings, refusals
 from patchgrid.api.routes.results import Method
-from patchgrid.api.schemas import LARGEST, PairInFull, Pairs, PairState, Word
+from patchgrid.api.schemas import PairInFull, Pairs
 from patchgrid.storage import pairlist, pairview
 from patchgrid.storage.documents import pair_json
 from patchgrid.storage.jobs import JobRecord

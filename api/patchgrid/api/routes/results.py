@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from patchgrid.api import cursors
 from patchgrid.api.access import Reader, Shared
 from patchgrid.api.answers import Answer
+from patchgrid.api.asked import Kind, Order, Word
 from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, listings
-from patchgrid.api.schemas import Components, ExactCells, Heatmap, Kind, Order, Verification, Word
+from patchgrid.api.schemas import Components, ExactCells, Heatmap, Verification
 from patchgrid.storage import components, exactlist, verification
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.documents import agreement_json, component_json
