@@ -1,8 +1,7 @@
 """Jobs: submitting, finding, following and deleting them."""
 
 import hashlib
-import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,8 @@ from patchgrid.storage.tables import job as table
 
 #: Pairs inserted at a time: bounds a submit's memory.
 _BATCH = 2000
+#: Characters of prompts inserted at a time.
+_BATCH_TEXT = 4_000_000
 #: Largest id that the databases can look for.
 _LARGEST = 2**31 - 1
 #: States in which nothing is left to measure.
@@ -279,10 +280,24 @@ def pair_name(index: int, given: str | None) -> int | str:
     return index if given is None else given
 
 
+def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Give rows of pairs some at a time: so many, or so much text."""
+    batch: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row[3]) + len(row[4])
+        if len(batch) >= _BATCH or size >= _BATCH_TEXT:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> None:
     rows = (pair_row(job.id, index, pair) for index, pair in enumerate(pairs))
     found = 0
-    while batch := list(itertools.islice(rows, _BATCH)):
+    for batch in _batches(rows):
         try:
             insert_rows(session, tables.pair, batch)
         except (UnicodeEncodeError, DataError) as error:
