@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from support.serving import serving
 
 from patchgrid.storage import Database, metrics, workers
 from support.deployment import (
@@ -25,6 +24,7 @@ from support.deployment import (
     read_dockerfile,
 )
 from support.servers import redis_server
+from support.serving import serving
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")

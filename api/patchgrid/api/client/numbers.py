@@ -9,7 +9,7 @@ from patchgrid.api.client import reading
 from patchgrid.api.client.errors import NotThere
 from patchgrid.api.client.service import Service
 from patchgrid.engine.names import check_name
-from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.components import ORDERS, ComponentRow
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap
@@ -41,6 +41,8 @@ class RemoteNumbers:
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
         """Give the k strongest components, the strongest first."""
+        check_name("order", by, ORDERS)
+        _check(job, site, method)
         found = self._service.components(
             job.id, most=k, by=by, site=site, population=population, method=method
         )
@@ -55,11 +57,12 @@ class RemoteNumbers:
 
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
         """Give a site's heatmap: kind `whole` or `aligned`."""
+        _check(job, site, method)
         return reading.heatmap(self._service.heatmap(job.id, site=site, kind=kind, method=method))
 
     def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
         """Give the first exactly patched cells of a site, in order of pair."""
-        check_name("site of this job", site, job.spec.sites)
+        _check(job, site, method)
         found = islice(self._service.exact(job.id, most=limit, site=site, method=method), limit)
         with reading.understood("cell"):
             parts = [(each["score"], each["effect"], each["inclusion"]) for each in found]
@@ -68,6 +71,7 @@ class RemoteNumbers:
 
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
         """Give one pair by its id, else by its row number."""
+        _check(job, None, method)
         row = self._service.row_of(job.id, name)
         if row is None:
             raise NotThere(
@@ -76,3 +80,10 @@ class RemoteNumbers:
             )
         numbering = reading.graph(self._service.job(job.id)) if "edge" in job.spec.sites else None
         return reading.pair_view(self._service.pair(job.id, row, method), job, numbering)
+
+
+def _check(job: JobRecord, site: str | None, method: str | None) -> None:
+    """Refuse what the job does not have in storage's own words, without asking."""
+    if site is not None:
+        check_name("site of this job", site, job.spec.sites)
+    job.method(method)
