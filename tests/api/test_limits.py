@@ -7,8 +7,10 @@ import httpx
 import pytest
 
 from patchgrid.api.answers import Answer, Answers
+from patchgrid.api.known import KnownTokens
 from patchgrid.api.limits import Rate, Slots
 from patchgrid.api.problems import Problem
+from patchgrid.storage import Database, tokens
 from support.api_clients import Api, problem
 
 
@@ -118,3 +120,26 @@ def test_an_export_takes_a_place_and_gives_it_back(make_api: Callable[..., Api])
         problem(made.client.get("/v1/jobs/1/export"), 404)
     made.service.exports.take()
     problem(made.client.get("/v1/jobs/1/export"), 503, "busy")
+
+
+def test_a_token_is_looked_up_once_in_a_while_and_good_for_a_second_at_most(database: Database) -> None:
+    """One request looks anew, the others go on meanwhile; a revoked one is good for nothing after that."""
+    clock = 0.0
+    known = KnownTokens(database, lambda: clock)
+    with database.write() as session:
+        _, text = tokens.create(session, "lab", ["read"])
+    assert known.recall(text) is None
+    assert known.find(text) is not None
+    clock = 0.4
+    assert known.recall(text) is not None
+    clock = 0.6
+    assert known.recall(text) is None, "this one is to look"
+    assert known.recall(text) is not None, "others need not"
+    with database.write() as session:
+        tokens.revoke(session, "lab")
+    assert known.recall(text) is not None
+    clock = 1.0
+    assert known.recall(text) is None
+    assert known.find(text) is None
+    assert known.recall(text) is None
+    assert known.find("nonsense") is None

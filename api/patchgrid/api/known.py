@@ -8,8 +8,9 @@ from collections.abc import Callable
 from patchgrid.storage import Database, tokens
 from patchgrid.storage.tokens import Token
 
-#: Seconds that a token is taken for what it was: one that is revoked is good for so long at most.
-FRESH = 1.0
+#: Seconds that a token is taken for what it was, and as many more while one request looks anew: one that is
+#: revoked is good for twice as long at most.
+FRESH = 0.5
 #: Tokens that are remembered.
 _MOST = 1000
 
@@ -20,22 +21,35 @@ class KnownTokens:
     def __init__(self, database: Database, now: Callable[[], float] = time.monotonic) -> None:
         self._database, self._now = database, now
         self._found: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
+        self._looking: set[bytes] = set()
         self._any = False
 
     def recall(self, text: str) -> Token | None:
-        """Give a token that was found just now."""
-        found = self._found.get(_hash(text))
-        return found[0] if found is not None and found[1] > self._now() else None
+        """Give a token that was found just now; None: look it up."""
+        key = _hash(text)
+        found, now = self._found.get(key), self._now()
+        if found is None or now >= found[1] + FRESH:
+            return None
+        if now < found[1] or key in self._looking:
+            return found[0]
+        # The others need not wait for this one.
+        self._looking.add(key)
+        return None
 
     def find(self, text: str) -> Token | None:
         """Look a token up; None for one that is good for nothing."""
-        until = self._now() + FRESH
-        with self._database.read() as session:
-            found = tokens.find(session, text)
-        if found is not None:
-            self._found[_hash(text)] = (found, until)
-            while len(self._found) > _MOST:
-                self._found.popitem(last=False)
+        key, until = _hash(text), self._now() + FRESH
+        try:
+            with self._database.read() as session:
+                found = tokens.find(session, text)
+        finally:
+            self._looking.discard(key)
+        if found is None:
+            self._found.pop(key, None)
+            return None
+        self._found[key] = (found, until)
+        while len(self._found) > _MOST:
+            self._found.popitem(last=False)
         return found
 
     @property
