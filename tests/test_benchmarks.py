@@ -74,6 +74,16 @@ for script, words in {{
     assert all(row["ratios"][0] > 0 for found in rows.values() for row in found)
 
 
+def test_the_service_is_measured_under_load_and_at_length(tmp_path: Path) -> None:
+    """People read and submit, a file is uploaded, and a large database is asked; nothing fails."""
+    words = "--seconds 3 --readers 8 --submitters 2 --every 1 --upload 3000000 --jobs 10 --large 128"
+    drive(f"""assert end("service", "{words} --databases SQLite --json {tmp_path}/service.json") == 0""")
+    figures = json.loads((tmp_path / "service.json").read_text())["figures"]
+    assert figures["SQLite: errors"] == 0
+    assert any(name.startswith("SQLite: components, p99") for name in figures)
+    assert "SQLite: heatmap, then (ms)" in figures
+
+
 def test_storage_is_measured_on_both_databases(tmp_path: Path) -> None:
     """The same figures of each."""
     drive(f"""assert end("storage", "--pairs 128 --large 256 --json {tmp_path}/storage.json") == 0""")
