@@ -138,11 +138,11 @@ worker and with two of one thread each; `patchgrid submit` of a million pairs.""
 SERVICE = Section(
     name="service",
     title="HTTP service",
-    text="""Two hundred readers who ask about once a second and twenty who submit a small job every four seconds,
-for a minute, while a worker measures: server, worker and clients share the machine. A percentile is of
-all answers of a kind. Then the server's memory while a gigabyte is uploaded, and what each endpoint
-takes where there are 10,000 jobs and one of them has a million pairs: the first time, and the best of
-four more.""",
+    text="""Two hundred readers who ask about once a second and twenty who submit a small job every four
+seconds, for a minute, while a worker measures: server, worker and clients share the machine.
+A percentile is of all answers of a kind. Then the server's memory while a gigabyte is
+uploaded, and what each endpoint takes where there are 10,000 jobs and one of them has a
+million pairs: the first time, and the best of four more.""",
     script="service.py",
     arguments=(),
     quick=(
