@@ -135,6 +135,41 @@ worker and with two of one thread each; `patchgrid submit` of a million pairs.""
     },
 )
 
+SERVICE = Section(
+    name="service",
+    title="HTTP service",
+    text="""Two hundred readers who ask about once a second and twenty who submit a small job every four
+seconds, for a minute, while a worker measures: server, worker and clients share the machine.
+A percentile is of all answers of a kind. Then the server's memory while a gigabyte is
+uploaded, and what each endpoint takes where there are 10,000 jobs and one of them has a
+million pairs: the first time, and the best of four more.""",
+    script="service.py",
+    arguments=(),
+    quick=(
+        "--seconds",
+        "2",
+        "--readers",
+        "3",
+        "--submitters",
+        "1",
+        "--upload",
+        "1000000",
+        "--jobs",
+        "20",
+        "--large",
+        "500",
+        "--databases",
+        "SQLite",
+    ),
+    environment=_ONE_THREAD,
+    targets={
+        "job, p99 (ms)": Target(250, most=True),
+        "jobs, p99 (ms)": Target(250, most=True),
+        "components, p99 (ms)": Target(250, most=True),
+        "errors": Target(0, most=True),
+    },
+)
+
 
 def lens(python: str) -> Section:
     """Give the run with TransformerLens, in the Python that has it."""
@@ -194,4 +229,4 @@ def sections() -> list[Section]:
         eap_ig(eap_python, checkout),
         edges(eap_python, checkout),
     ]
-    return [ENGINE, PATCHING, SHORTCUTS, *peers, PIPELINE, MEMORY, STORAGE, QUEUE]
+    return [ENGINE, PATCHING, SHORTCUTS, *peers, PIPELINE, MEMORY, STORAGE, QUEUE, SERVICE]
