@@ -93,16 +93,6 @@ def test_storage_is_measured_on_both_databases(tmp_path: Path) -> None:
     assert figures["SQLite: top 20 of 256 pairs, finished (s)"] > 0
 
 
-def test_the_service_is_measured_with_readers_submitters_and_a_worker(tmp_path: Path) -> None:
-    """Nothing goes wrong, and every kind of question has its times."""
-    words = "--seconds 3 --readers 4 --submitters 1 --every 1 --upload 1000000 --jobs 20 --large 500"
-    file = tmp_path / "service.json"
-    drive(f"""assert end("service", "{words} --databases SQLite --json {file}") in (0, None)""")
-    figures = json.loads(file.read_text())["figures"]
-    assert figures["SQLite: errors"] == 0
-    assert {"SQLite: submit, p99 (ms)", "SQLite: components, first (ms)"} <= figures.keys()
-
-
 def test_peak_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
     """Both peaks are above the loaded model."""
     drive(f"""assert end("memory", "{TINY} --json {tmp_path}/memory.json") == 0""")
