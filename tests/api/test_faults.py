@@ -141,6 +141,8 @@ def test_a_server_that_is_told_to_stop_ends_what_it_has_in_hand(url: str) -> Non
         texts = [stream.iter_text() for stream in streams]
         assert all("event" in next(text) + next(text) for text in texts)
         connection, rest = stack.enter_context(half_sent(server, lines(COUNT)))
+        # A connection on which no request has come yet is closed at once.
+        wait_for(lambda: server.uploads == 1)
         server.process.terminate()
         for text in texts:
             assert "event: end" not in "".join(text)
@@ -155,6 +157,7 @@ def test_a_server_that_is_told_to_stop_ends_what_it_has_in_hand(url: str) -> Non
 def test_a_server_waits_for_no_client_for_ever(url: str) -> None:
     """One that sends no more is left at the end of the grace."""
     with serving(url, *MODEL) as server, half_sent(server, lines(COUNT)):
+        wait_for(lambda: server.uploads == 1)
         start = time.monotonic()
         assert server.stop(60) == 0
         assert time.monotonic() - start < 40

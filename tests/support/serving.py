@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -53,6 +53,15 @@ class Server:
         """Tell it to end (SIGTERM), and give its exit code."""
         self.process.terminate()
         return self.process.wait(seconds)
+
+    @property
+    def uploads(self) -> int:
+        """Uploads that it has in hand: their files have no name, but are open."""
+        found = 0
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found += "patchgrid-upload-" in str(link.readlink())
+        return found
 
     @property
     def memory(self) -> int:
