@@ -88,8 +88,10 @@ def hold(schema: Any, operation: tuple[str, str], mode: GenerationMode, count: i
         if mode == GenerationMode.POSITIVE:
             # Only what an answer before gave is a cursor.
             (case.query or {}).pop("cursor", None)
-        # What a pair file must hold, and which models there are, no schema says.
-        left_out = [positive_data_acceptance] if operation == ("post", "/v1/jobs") else []
+        # What a pair file must hold, which models there are, and which sites and methods a job has, no schema
+        # says.
+        unsaid = operation == ("post", "/v1/jobs") or {"site", "method"} & (case.query or {}).keys()
+        left_out = [positive_data_acceptance] if unsaid else []
         # A name in the query that nobody knows is passed over: of lists it is most that can be wrong.
         left_out += [negative_data_rejection] if path in ("/v1/queue", "/v1/workers", "/v1/jobs") else []
         headers = {"Authorization": f"Bearer {schema.token}"}
