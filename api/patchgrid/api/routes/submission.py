@@ -73,8 +73,9 @@ async def submit(
         if asked is not None:
             await run_in_threadpool(_check_model, service, asked)
         async with received(request, service.settings.upload_bytes) as upload:
-            asked = _from_form(upload) if upload.fields or asked is None else asked
-            await run_in_threadpool(_check_model, service, asked)
+            if upload.fields or asked is None:
+                asked = _from_form(upload)
+                await run_in_threadpool(_check_model, service, asked)
             if not upload.came:
                 detail = "no pair file came: send it as the part 'pairs', or as the body"
                 raise Problem(422, "no-pairs", detail)
