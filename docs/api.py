@@ -32,7 +32,7 @@ With tokens (`patchgrid token create`), send `Authorization: Bearer TOKEN`. The 
 GET, `submit` also submitting, and steering the jobs that the token submitted, `admin` everything.
 
 - **Errors** are `application/problem+json` (RFC 9457): `detail` says what to do, `errors` names lines, rows
-  and fields. 429 and 503 carry `Retry-After`.
+  and fields. 429 and 503 carry `Retry-After`. A query parameter that is misspelt or given twice is refused.
 - **Lists** go on with `next`, given back as `cursor`. `format=csv` gives the same rows as a file; the
   cursor is then in the header `X-Next-Cursor`.
 - **Answers about ended jobs** carry an `ETag`; `If-None-Match` saves sending them again.

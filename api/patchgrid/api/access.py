@@ -69,10 +69,11 @@ def address_of(request: Request) -> str:
 
 
 def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
-    """Give the dependency of what only tokens with a scope may do."""
+    """Give the dependency of what only tokens with a scope may do; they are told what they misspell."""
 
-    async def check(caller: Annotated[Caller, Depends(find_caller)]) -> Caller:
+    async def check(request: Request, caller: Annotated[Caller, Depends(find_caller)]) -> Caller:
         if scope in caller.scopes:
+            request.app.state.queries.check(request)
             return caller
         if caller.token_id is None:
             raise _unknown("a token is needed: send it as `Authorization: Bearer TOKEN`")

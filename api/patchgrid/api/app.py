@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from patchgrid.api import problems
 from patchgrid.api.asked import Asked
 from patchgrid.api.headers import Guard
+from patchgrid.api.queries import Queries
 from patchgrid.api.routes import cluster, events, exports, jobs, page, pairs, results, session, submission
 from patchgrid.api.service import Service
 from patchgrid.api.settings import ServerSettings
@@ -55,6 +56,7 @@ def make_app(database: Database, settings: ServerSettings | None = None) -> Fast
     plain = app.build_middleware_stack
     app.build_middleware_stack = lambda: Guard(plain())  # type: ignore[method-assign]
     _describe(app)
+    app.state.queries = Queries(app.openapi)
     return app
 
 

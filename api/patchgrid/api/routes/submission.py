@@ -102,12 +102,7 @@ def _from_form(upload: Upload) -> Asked:
 
 def _from_query(request: Request) -> Asked:
     """Read what is asked for in the query."""
-    values: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
-        if name in values:
-            raise _bad_value(name, "is given twice")
-        values[name] = value
-    return _asked(values)
+    return _asked(dict(request.query_params))
 
 
 def _asked(values: dict[str, Any]) -> Asked:
