@@ -31,12 +31,19 @@ class TooMuchError(ValueError):
 
 
 def batch_size(path: Path) -> int:
-    """Give how many rows may be read at a time; `TooMuchError` for pages that unpack to too much."""
+    """Give how many rows may be read at a time.
+
+    `TooMuchError` for pages that unpack to too much, `ValueError` for a file that is damaged.
+    """
     longest = 1
-    with path.open("rb") as stream:
-        for column in _columns(stream):
-            for page in _pages(stream, column):
-                longest = max(longest, _check(page, b".".join(column.get(3, ())).decode(errors="replace")))
+    try:
+        with path.open("rb") as stream:
+            for column in _columns(stream):
+                for page in _pages(stream, column):
+                    name = b".".join(column.get(3, ())).decode(errors="replace")
+                    longest = max(longest, _check(page, name))
+    except (AttributeError, TypeError, OverflowError) as error:
+        raise ValueError("its pages are not described as pages are") from error
     return max(1, min(_ROWS, _AT_ONCE // longest))
 
 
@@ -61,8 +68,10 @@ def _check(page: dict[int, Any], column: str) -> int:
 def _columns(stream: BinaryIO) -> Iterator[dict[int, Any]]:
     """Give what the file says of each column of each row group that has rows."""
     end = stream.seek(-8, io.SEEK_END)
-    size = int.from_bytes(stream.read(4), "little")
-    if size > min(end, _FOOTER):
+    size, mark = int.from_bytes(stream.read(4), "little"), stream.read(4)
+    if mark != b"PAR1" or size > end:
+        raise ValueError("what it says of itself is not at its end")
+    if size > _FOOTER:
         raise TooMuchError(f"says {size:,} bytes of itself at its end, the most is {_FOOTER:,}")
     stream.seek(end - size)
     for group in read_struct(io.BytesIO(stream.read(size))).get(4, ()):

@@ -45,6 +45,11 @@ def unknown(names: Iterable[str], known: Collection[str], what: str = "field") -
     return [f"unknown {what} {shown(name)}{_hint(name, known)}" for name in names if name not in known]
 
 
+def damaged(row: int, reason: str) -> str:
+    """Say that a Parquet file cannot be read on from a row, and why."""
+    return f"damaged or cut short as a Parquet file, at row {row}: {reason}"
+
+
 def _hint(name: str, known: Collection[str]) -> str:
     synonym = _SYNONYMS.get(name.strip().lower())
     nearest = [synonym] if synonym in known else difflib.get_close_matches(name[:60], known, n=1)

@@ -1,0 +1,168 @@
+"""The rows of the Parquet file on standard input, written to standard output: a process of its own.
+
+Parquet is read by a large library of C++, and a file that is damaged, or made to, can end the process it is
+read in, or fill its memory. Here that ends nothing else. Each row is a line of JSON: its number, its pair as
+a list or null, and its problems, each with its field.
+"""
+
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from patchgrid.engine.types import Answer, Pair, TokenText
+from patchgrid.pairs import jsonio
+from patchgrid.pairs.errors import Problem, field_of
+from patchgrid.pairs.lines import LIMIT
+from patchgrid.pairs.reading import Row
+from patchgrid.pairs.records import Fields, column_problems, make_reader
+from patchgrid.pairs.wording import damaged, shown, unknown
+
+#: Standard input as a file of its own: it may have no name any more.
+_FILE = Path("/dev/fd/0")
+# The column in which pandas keeps its index.
+_FIELDS = Fields(ignored=frozenset({"__index_level_0__"}))
+#: What reading a damaged file raises, beside pyarrow's own.
+_DAMAGE = (OSError, ValueError, OverflowError, AttributeError, TypeError)
+_read_record = make_reader(_FIELDS)
+
+
+def main(rows: int, text: int, memory: int) -> None:
+    """Write the rows of the file on standard input, in so many bytes of memory; for the others see `read`."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if most == resource.RLIM_INFINITY or memory < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for number, outcome in read(_FILE, rows, text):
+        sys.stdout.write(f"{_encode((number, *_plain(outcome)))}\n")
+
+
+def _plain(outcome: Pair | list[str]) -> tuple[object, object]:
+    """Give a pair's fields, or each problem with its field."""
+    if isinstance(outcome, list):
+        return None, [(problem, field_of(problem)) for problem in outcome]
+    fields = outcome.clean, outcome.corrupted, outcome.correct, outcome.incorrect, outcome.id, outcome.spans
+    return fields, None
+
+
+def _token(answer: Answer) -> dict[str, str]:
+    assert isinstance(answer, TokenText)
+    return {"token": answer.text}
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_token).encode
+
+
+def read(path: Path, rows: int, text: int) -> Iterator[Row]:
+    """Give each row as a pair or its problems, numbered from 0: `rows` at a time, prompts of `text` bytes."""
+    number = 0
+    try:
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16) as file:
+            if problems := _column_problems(file.schema_arrow.names):
+                yield None, problems
+                return
+            texts = [field.name for field in file.schema_arrow if field.type == pa.string()]
+        # A text that many rows share is kept once, as the file has it: unpacked it could fill the memory.
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16, read_dictionary=texts) as file:
+            for batch in file.iter_batches(batch_size=rows):
+                for record in _records(batch):
+                    outcome = record if isinstance(record, list) else _pair(record)
+                    if isinstance(outcome, Pair):
+                        text -= len(outcome.clean) + len(outcome.corrupted)
+                    if text < 0:
+                        yield None, [f"comes to more text than a file of its size may, at row {number}"]
+                        return
+                    yield number, outcome
+                    number += 1
+    except (pa.lib.ArrowMemoryError, MemoryError):
+        yield (
+            None,
+            [f"needs too much memory to be read on at row {number}: write smaller row groups and pages"],
+        )
+    # A damaged file can also break what turns its names and values into Python.
+    except (pa.lib.ArrowException, *_DAMAGE) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        yield None, [damaged(number, shown(reason, 120))]
+
+
+def _column_problems(names: list[str]) -> list[str]:
+    strange = [name for name in names if name not in _FIELDS.ignored]
+    return column_problems(names, _FIELDS.required, _FIELDS.named) + unknown(strange, _FIELDS.named, "column")
+
+
+def _records(batch: Any) -> Iterator[dict[str, object] | list[str]]:
+    """Give the rows of a batch, or for a row whose text is not UTF-8 or too long its problem."""
+    columns = [_Column(column) for column in batch.columns]
+    names = batch.schema.names
+    for row in range(batch.num_rows):
+        try:
+            yield {name: column[row] for name, column in zip(names, columns, strict=True)}
+        except UnicodeDecodeError as error:
+            yield [f"not UTF-8: byte 0x{error.object[error.start]:02x}"]
+        except _LongTextError as error:
+            yield [str(error)]
+
+
+class _LongTextError(Exception):
+    """A text that is too long."""
+
+
+class _Column:
+    """A column of a batch, whose values become Python's one by one; a text that is shared does once."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+        self._known: dict[int, object] = {}
+        self._shared = isinstance(column, pa.DictionaryArray)
+        self._places = column.indices.to_pylist() if self._shared else range(len(column))
+        self._values = column.dictionary if self._shared else column
+        self._all: list[object] | None = None
+        if not self._shared:
+            with suppress(UnicodeDecodeError):
+                self._all = column.to_pylist()
+
+    def __getitem__(self, row: int) -> object:
+        if self._all is not None:
+            return self._all[row]
+        place = self._places[row]
+        if place is None:
+            return None
+        if not self._shared:
+            return self._values[place].as_py()
+        if not 0 <= place < len(self._values):
+            raise ValueError("a value is not in its column's dictionary")
+        if place not in self._known:
+            value = self._values[place]
+            size = value.as_buffer().size
+            if size > LIMIT:
+                raise _LongTextError(f"a text is {size:,} bytes long, the most is {LIMIT:,}")
+            self._known[place] = value.as_py()
+        return self._known[place]
+
+
+def _pair(record: dict[str, object]) -> Pair | list[str]:
+    try:
+        return _read_record(record | {"spans": _spans(record.get("spans"))})
+    except ValueError as error:
+        return [Problem(f"'spans' {error}", "spans")]
+
+
+def _spans(value: object) -> object:
+    """Bring a struct (absent names are null), a map (name, bounds) or JSON text to one shape."""
+    if isinstance(value, str):
+        return jsonio.parse(value) if value.strip() else None
+    if isinstance(value, list) and all(isinstance(item, tuple) for item in value):
+        return dict(value)
+    if isinstance(value, dict):
+        return {name: bounds for name, bounds in value.items() if bounds is not None}
+    return value
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
