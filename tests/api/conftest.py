@@ -1,8 +1,6 @@
 """The HTTP application on databases of both kinds, asked in this process."""
 
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,50 +10,19 @@ from patchgrid.api.settings import AllowedModel, ServerSettings
 from patchgrid.storage import Database
 from support.api_clients import Api, api
 from support.api_jobs import Filled, fill
-from support.storage_backends import BACKENDS, PostgresDatabases, postgres_databases, sqlite_url
+from support.empty_databases import backend, empty_file, postgres, ready_url
+from support.storage_backends import BACKENDS, sqlite_url
+
+__all__ = ["backend", "empty_file", "postgres", "ready_url"]
 
 #: Models that tests may ask for.
 MODELS = (AllowedModel("a/model"), AllowedModel("pinned", "v1"))
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresDatabases]:
-    """A PostgreSQL server, started when the first test needs it."""
-    with postgres_databases() as databases:
-        yield databases
-
-
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite database, to be copied: migrating takes longer than most tests."""
-    folder = tmp_path_factory.mktemp("empty")
-    Database.open(sqlite_url(folder)).close()
-    return folder / "test.db"
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    """The kind of database."""
-    return str(request.param)
-
-
 @pytest.fixture
-def url(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Iterator[str]:
-    """URL of a database that is ready and holds nothing."""
-    if backend == "sqlite":
-        shutil.copy(request.getfixturevalue("empty_file"), tmp_path / "test.db")
-        yield sqlite_url(tmp_path)
-    else:
-        databases: PostgresDatabases = request.getfixturevalue("postgres")
-        url = databases.new_migrated_url()
-        yield url
-        databases.drop(url)
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
+def database(ready_url: str) -> Iterator[Database]:
     """An empty database."""
-    with Database.open(url, connections=32) as opened:
+    with Database.open(ready_url, connections=32) as opened:
         yield opened
 
 

@@ -17,7 +17,7 @@ from patchgrid.storage import Database, checking, jobs
 from support.api_clients import api, lines, problem
 from support.servers import Postgres, postgres_server, wait_for
 from support.serving import Server, serving, uploads_left
-from support.storage_backends import run_job, sqlite_url, submit_job
+from support.storage_backends import all_jobs, run_job, sqlite_url, submit_job
 
 #: Pairs of the files that are sent.
 COUNT = 4000
@@ -35,7 +35,7 @@ def whole_jobs(url: str) -> int:
     """Count the jobs, each of which is whole."""
     assert checking.check(url).problems == ()
     with Database.open(url) as database, database.read() as session:
-        found = jobs.list_jobs(session)
+        found = all_jobs(session)
     assert all(job.pairs == COUNT for job in found)
     return len(found)
 
@@ -210,7 +210,7 @@ def test_while_another_holds_the_file_what_writes_is_told_to_come_again(url: str
         with api(database) as make:
             client = make().client
             with other.write() as session:
-                assert jobs.list_jobs(session)
+                assert all_jobs(session)
                 for answer in change(client):
                     assert_away(answer)
                 assert {client.get(path).status_code for path in READ} == {200}

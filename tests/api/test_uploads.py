@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from patchgrid.api.upload import file_name
-from patchgrid.storage import Database, jobs
+from patchgrid.storage import Database
 from support.api_clients import Api, api, lines, problem
-from support.storage_backends import sqlite_url
+from support.storage_backends import all_jobs, sqlite_url
 
 SPEC = b'Content-Disposition: form-data; name="spec"\r\n\r\n{"model": "a/model"}\r\n'
 FILE = b'Content-Disposition: form-data; name="pairs"; filename="p.jsonl"\r\n\r\n' + lines(3) + b"\r\n"
@@ -101,7 +101,7 @@ def test_a_form_that_is_none_is_refused(taking: Api, body: bytes, status: int) -
     for sent in (body, in_blocks(body, max(1, len(body) // 5))):
         problem(send(taking, sent), status)
     with taking.database.read() as session:
-        assert jobs.list_jobs(session) == []
+        assert all_jobs(session) == []
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy import select
 
 from patchgrid.engine.types import JobSpec
-from patchgrid.storage import Database, jobs
+from patchgrid.storage import Database
 from patchgrid.storage.tables import chunk, provenance
 from support.fault_jobs import undisturbed
 from support.fleet import MakeFleet
 from support.servers import Redis, wait_for
 from support.standin import make_pairs
+from support.storage_backends import all_jobs
 from support.working import exported, submit
 
 
@@ -43,7 +44,7 @@ def assert_each_on_its_own(
 def states(database: Database) -> list[str]:
     """Give the state of each job."""
     with database.read() as session:
-        return [record.state for record in jobs.list_jobs(session)]
+        return [record.state for record in all_jobs(session)]
 
 
 def test_each_chunk_is_measured_by_a_worker_of_its_model(

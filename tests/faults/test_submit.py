@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import support.fault_submit
-from patchgrid.storage import Database, checking, jobs
+from patchgrid.storage import Database, checking
 from patchgrid.storage.errors import StorageError
 from support.fleet import ENVIRONMENT
 from support.standin import make_pairs
+from support.storage_backends import all_jobs
 
 COUNT = 2500
 
@@ -59,7 +60,7 @@ def whole_jobs(url: str) -> int:
     except StorageError:  # it was killed before there was a database
         return 0
     with Database.open(url) as database, database.read() as session:
-        found = jobs.list_jobs(session)
+        found = all_jobs(session)
         assert all(record.pairs == COUNT for record in found)
         return len(found)
 

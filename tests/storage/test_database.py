@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from patchgrid.storage import Database, StorageError, errors, jobs, leases
 from support.chunk_results import chunk_result
-from support.storage_backends import run_job, submit_job
+from support.storage_backends import all_jobs, run_job, submit_job
 
 
 def open_error(url: str, *, create: bool = True, timeout: float = 0.1) -> StorageError:
@@ -35,7 +35,7 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     path.touch()
     with Database.open(f"sqlite:///{path}") as database, database.read() as session:
-        assert jobs.list_jobs(session) == []
+        assert all_jobs(session) == []
 
 
 def test_sqlite_is_set_up_for_readers_beside_a_writer(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_an_error_in_a_write_rolls_everything_back(database: Database) -> None:
     with pytest.raises(errors.PairsRefused):
         submit_and_stumble()
     with database.read() as session:
-        assert [job.id for job in jobs.list_jobs(session)] == [submit.id]
+        assert [job.id for job in all_jobs(session)] == [submit.id]
 
 
 def test_a_full_disk_is_reported_and_loses_nothing(sqlite: Path) -> None:

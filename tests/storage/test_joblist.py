@@ -9,7 +9,7 @@ from patchgrid.engine.errors import SpecError
 from patchgrid.storage import Database, control, errors, joblist, jobs, tables
 from patchgrid.storage.jobs import JobRecord, Progress
 from support.chunk_results import make_spec
-from support.storage_backends import run_chunk, run_job, submit_job
+from support.storage_backends import all_jobs, run_chunk, run_job, submit_job
 from support.watching import statements
 
 
@@ -22,7 +22,7 @@ def page(database: Database, **options: object) -> list[int]:
 def submit(database: Database, count: int = 4, model: str = "a/model", **options: object) -> JobRecord:
     """Submit a job under a key of its own."""
     with database.read() as session:
-        number = len(jobs.list_jobs(session))
+        number = len(all_jobs(session))
     return submit_job(database, count, spec=make_spec(model=model), key=f"job {number}", **options)
 
 
@@ -128,12 +128,25 @@ def test_a_page_takes_two_queries(database: Database) -> None:
     assert len([each for each, _ in seen if each.startswith("SELECT")]) == 2
 
 
-def test_the_newest_job_is_the_one_submitted_last(database: Database) -> None:
-    """Not the one that changed last."""
+def test_every_job_is_given_whatever_the_size_of_a_page(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the last page is full."""
+    monkeypatch.setattr(joblist, "MOST", 2)
+    ids = [submit(database).id for _ in range(4)]
     with database.read() as session:
-        assert joblist.newest(session) is None
-    first, second = submit(database), submit(database)
+        assert [job.id for job, _ in joblist.every(session)] == ids[::-1]
+
+
+def test_a_job_is_found_by_id_by_name_or_as_the_last(database: Database) -> None:
+    """The last is the one that was submitted last, not the one that changed last."""
+    with database.read() as session, pytest.raises(errors.JobNotFound, match="there are no jobs yet"):
+        joblist.find(session, "last")
+    first, second = submit(database, name="first"), submit(database)
     with database.write() as session:
         session.execute(update(tables.job).where(tables.job.c.id == first.id).values(created_at=2e12))
     with database.read() as session:
-        assert joblist.newest(session) == second
+        assert joblist.find(session, "last") == second
+        assert (
+            joblist.find(session, "first") == joblist.find(session, str(first.id)) == joblist.find(session, 1)
+        )

@@ -18,7 +18,7 @@ from patchgrid.storage.means import keep_first_means
 from patchgrid.storage.ownership import Submitter, note_owner
 from patchgrid.storage.pilot import keep_first_pilot
 from support.chunk_results import make_pairs, make_spec
-from support.storage_backends import run_chunk, run_job, submit_job
+from support.storage_backends import all_jobs, run_chunk, run_job, submit_job
 
 
 def test_a_submitted_job_is_as_it_was_given(database: Database) -> None:
@@ -157,7 +157,7 @@ def test_jobs_are_found_by_id_and_by_name(database: Database) -> None:
             == first
         )
         assert jobs.get(session, second.id) == second
-        assert jobs.list_jobs(session) == [first, second]
+        assert all_jobs(session) == [first, second]
 
 
 @pytest.mark.parametrize("job", [7, "7", "other", "", "²", "9" * 30])

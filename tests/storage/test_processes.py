@@ -10,7 +10,7 @@ from patchgrid.storage.export import FIELDS, export_rows
 from patchgrid.storage.jobs import JobRecord
 from support import storage_processes as other
 from support.servers import wait_for
-from support.storage_backends import run_job, submit_job
+from support.storage_backends import all_jobs, run_job, submit_job
 from support.storage_processes import hear, process
 
 
@@ -48,7 +48,7 @@ def test_two_processes_that_submit_the_same_job_get_the_same(url: str) -> None:
         two.send("go")
         assert hear(one) == hear(two)
     with Database.open(url) as database, database.read() as session:
-        assert [job.pairs for job in jobs.list_jobs(session)] == [500]
+        assert [job.pairs for job in all_jobs(session)] == [500]
     assert checking.check(url).problems == ()
 
 
@@ -59,7 +59,7 @@ def test_a_killed_submit_leaves_nothing(database: Database, url: str) -> None:
         child.kill()
         child.join()
     with database.read() as session:
-        assert jobs.list_jobs(session) == []
+        assert all_jobs(session) == []
     assert checking.check(url).problems == ()
     assert run_job(database, submit_job(database, key="key")).state == "done"
 

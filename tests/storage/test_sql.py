@@ -7,7 +7,7 @@ import pytest
 
 from patchgrid.storage import Database, errors, jobs
 from patchgrid.storage.sql import query_readonly
-from support.storage_backends import run_job, submit_job
+from support.storage_backends import all_jobs, run_job, submit_job
 
 #: Counts without end.
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT {} FROM n"
@@ -52,7 +52,7 @@ def test_whatever_writes_is_refused(database: Database, sql: str) -> None:
         query_readonly(database, sql)
     assert "\n" not in str(caught.value)
     with database.read() as session:
-        assert jobs.list_jobs(session) == [job]
+        assert all_jobs(session) == [job]
     assert run_job(database, job).state == "done"
 
 

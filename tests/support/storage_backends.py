@@ -9,9 +9,10 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import URL, make_url
+from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import JobSpec, Pair
-from patchgrid.storage import Database, jobs, leases
+from patchgrid.storage import Database, joblist, jobs, leases
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import chunk_result, make_pairs, make_spec
 from support.servers import postgres_server
@@ -20,6 +21,11 @@ from support.servers import postgres_server
 BACKENDS = ("sqlite", "postgresql")
 #: Names a PostgreSQL server to test on, whose user may make databases, instead of one of our own.
 POSTGRES_VARIABLE = "PATCHGRID_TEST_POSTGRES"
+
+
+def all_jobs(session: Session) -> list[JobRecord]:
+    """Give all jobs, the oldest first."""
+    return [job for job, _ in joblist.every(session)][::-1]
 
 
 class PostgresDatabases:

@@ -13,6 +13,7 @@ from typing import Any
 from patchgrid.engine.types import Pair
 from patchgrid.storage import Database, jobs, leases
 from support.chunk_results import chunk_result, make_pairs, make_spec
+from support.storage_backends import all_jobs
 
 #: Seconds a test waits for another process to say something.
 PATIENCE = 60
@@ -44,7 +45,7 @@ def claim_and_finish_all(pipe: Connection, url: str) -> None:
     """Say ready, wait for go, then work off the only job; say which chunks were claimed."""
     with Database.open(url) as database:
         with database.read() as session:
-            job = jobs.list_jobs(session)[0]
+            job = all_jobs(session)[0]
         pipe.send("ready")
         pipe.recv()
         claimed = []

@@ -1,4 +1,4 @@
-"""From a request to its answer: finding the job, asking once, JSON or CSV."""
+"""From a request to its answer: asking once, JSON or CSV."""
 
 import csv
 import io
@@ -14,8 +14,7 @@ from patchgrid.api.asked import Word
 from patchgrid.api.problems import MEDIA_TYPE
 from patchgrid.api.schemas import ProblemDetails
 from patchgrid.api.service import Service
-from patchgrid.storage import joblist, jobs
-from patchgrid.storage.errors import JobNotFound
+from patchgrid.storage import joblist
 from patchgrid.storage.jobs import ENDED, JobRecord
 
 #: Seconds that an answer about a job that goes on is good for.
@@ -41,23 +40,13 @@ def listings(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The rows", "content": {"text/csv": {}}}, **refusals(*statuses)}
 
 
-def find_job(session: Session, name: str) -> JobRecord:
-    """Give a job by id, by name if only one has it, or the newest for `last`; `JobNotFound`."""
-    if name != "last":
-        return jobs.get(session, name)
-    newest = joblist.newest(session)
-    if newest is None:
-        raise JobNotFound("there are no jobs yet")
-    return newest
-
-
 def ask(service: Service, request: Request, name: str, make: Make, *, lasting: bool = True) -> Response:
     """Answer a question about a job: made once for an ended job, once a second for another.
 
     Not `lasting`: what is asked changes for ended jobs, too.
     """
     with service.database.read() as session:
-        job = find_job(session, name)
+        job = joblist.find(session, name)
         ended = lasting and job.state in ENDED
         asked = tuple(sorted(request.query_params.multi_items()))
         question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]

@@ -11,6 +11,9 @@ from patchgrid.cli.errors import UsageError
 from patchgrid.engine import names
 from patchgrid.engine.asked import as_names
 
+#: A job by id, by name, or `last`.
+job_argument = click.argument("name", metavar="JOB")
+
 
 def model_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `-m`, which is needed."""

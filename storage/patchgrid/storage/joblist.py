@@ -1,16 +1,20 @@
-"""The jobs page by page, the newest first, each with how far it is."""
+"""The jobs page by page, the newest first, each with how far it is; one found by what a person types."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import ColumnElement, RowMapping, func, or_, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.names import check_name
+from patchgrid.storage import jobs
 from patchgrid.storage._search import contains, storable
+from patchgrid.storage.errors import JobNotFound
 from patchgrid.storage.jobs import JobRecord, Progress, record
 from patchgrid.storage.tables import chunk
 from patchgrid.storage.tables import job as table
 
+#: Stands for the job that was submitted last.
+LAST = "last"
 #: What a job may be.
 STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
 _CHUNK_STATES = ("done", "failed", "pending", "leased", "held")
@@ -51,6 +55,14 @@ def page(
     return [(job, counted[job.id]) for job in found]
 
 
+def every(session: Session) -> Iterator[tuple[JobRecord, Progress]]:
+    """Give all jobs, the newest first."""
+    before = None
+    while found := page(session, before=before, limit=MOST):
+        yield from found
+        before = found[-1][0].id
+
+
 def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress]:
     """Count jobs' pairs and chunks by what became of them, in one query; a job that is gone has none."""
     counts = (
@@ -68,10 +80,14 @@ def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress
     return {job_id: _progress(rows) for job_id, rows in by_job.items()}
 
 
-def newest(session: Session) -> JobRecord | None:
-    """Give the job that was submitted last, or None if there is none."""
+def find(session: Session, name: int | str) -> JobRecord:
+    """Give a job by id, by name if only one has it, or the newest for `last`; `JobNotFound`."""
+    if name != LAST:
+        return jobs.get(session, name)
     row = session.execute(select(table).order_by(table.c.id.desc()).limit(1)).mappings().first()
-    return None if row is None else record(row)
+    if row is None:
+        raise JobNotFound("there are no jobs yet: `patchgrid run` or `patchgrid submit` starts one")
+    return record(row)
 
 
 def _found_by(search: str) -> ColumnElement[bool]:

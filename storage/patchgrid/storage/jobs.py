@@ -188,11 +188,6 @@ def get(session: Session, job: int | str) -> JobRecord:
     return record(rows[0])
 
 
-def list_jobs(session: Session) -> list[JobRecord]:
-    """Give all jobs, the oldest first."""
-    return [record(row) for row in session.execute(select(table).order_by(table.c.id)).mappings()]
-
-
 def progress(session: Session, job_id: int) -> Progress:
     """Count a job's pairs and chunks by what became of them; cheap at any size."""
     row = session.execute(_COUNTS, {"of_job": job_id}).mappings().one()

@@ -10,10 +10,11 @@ from starlette.concurrency import run_in_threadpool
 
 from patchgrid.api.access import Reader, Shared
 from patchgrid.api.asked import Word
-from patchgrid.api.asking import JobName, find_job, refusals
+from patchgrid.api.asking import JobName, refusals
 from patchgrid.api.following import Seen
 from patchgrid.api.held import HeldStream
 from patchgrid.api.service import Service
+from patchgrid.storage import joblist
 
 router = APIRouter(tags=["jobs"])
 
@@ -45,7 +46,7 @@ async def events(
 
 def _find(service: Service, name: str) -> int:
     with service.database.read() as session:
-        return find_job(session, name).id
+        return joblist.find(session, name).id
 
 
 async def _lines(service: Service, job_id: int, known: str | None) -> AsyncIterator[str]:

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from patchgrid.api.access import Reader, Shared
-from patchgrid.api.asking import JobName, find_job, refusals
+from patchgrid.api.asking import JobName, refusals
 from patchgrid.api.held import HeldStream
 from patchgrid.api.routes.results import Method
+from patchgrid.storage import joblist
 from patchgrid.storage.export import export_rows, fields_of
 from patchgrid.storage.rowfiles import check_format, in_parts
 
@@ -43,7 +44,7 @@ def export(
     with ExitStack() as stack:
         stack.enter_context(service.exports.one())
         session = stack.enter_context(service.database.read())
-        record = find_job(session, job)
+        record = joblist.find(session, job)
         rows = export_rows(session, record, what, method)
         parts = in_parts(form, fields_of(record, what), rows, text_positions=bool(record.spans))
         name = f"job-{record.id}-{what}.{form}"

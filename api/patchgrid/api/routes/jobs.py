@@ -15,7 +15,6 @@ from patchgrid.api.asking import (
     JobName,
     as_json,
     ask,
-    find_job,
     listed,
     listings,
     refusals,
@@ -73,7 +72,7 @@ def show_job(request: Request, service: Shared, _: Reader, job: JobName) -> Resp
 def delete_job(service: Shared, _: Admin, job: JobName) -> Response:
     """Delete a job with its pairs and all its results."""
     with service.database.write() as session:
-        jobs.delete(session, find_job(session, job).id)
+        jobs.delete(session, joblist.find(session, job).id)
     return Response(status_code=204)
 
 
@@ -116,7 +115,7 @@ def _change(
 ) -> dict[str, Any]:
     """Change a job that is the caller's; give it as it is then."""
     with service.database.write() as session:
-        record = find_job(session, name)
+        record = joblist.find(session, name)
         check_own(session, caller, record)
         change(session, record.id)
         return job_document(session, jobs.get(session, record.id))

@@ -9,13 +9,13 @@ from sqlalchemy.orm import Session
 
 from patchgrid.cli.asking.source import Aloud, Standing
 from patchgrid.cli.broker import ring
-from patchgrid.cli.finding import find_job
 from patchgrid.cli.following import follow
 from patchgrid.cli.summary import Summary, summarize
 from patchgrid.storage import (
     Database,
     components,
     control,
+    joblist,
     jobs,
     metrics,
     pairview,
@@ -55,12 +55,11 @@ class LocalSource:
 
     def jobs(self) -> Sequence[tuple[JobRecord, Progress]]:
         """Give all jobs, the oldest first."""
-        session = self._read()
-        return [(job, jobs.progress(session, job.id)) for job in jobs.list_jobs(session)]
+        return list(joblist.every(self._read()))[::-1]
 
     def job(self, name: int | str) -> JobRecord:
         """Give a job by id, by name if only one has it, or the newest for `last`."""
-        return find_job(self._read(), str(name))
+        return joblist.find(self._read(), name)
 
     def progress(self, job: JobRecord) -> Progress:
         """Give how far a job is."""
@@ -162,7 +161,7 @@ class LocalSource:
         """Try again what was given up or cancelled; give the job then, and the number of such chunks."""
         self.close()
         with self.database.write() as session:
-            job_id = find_job(session, name).id
+            job_id = joblist.find(session, name).id
             again = jobs.reopen(session, job_id)
             return *_as_it_is(session, job_id), again
 
@@ -206,7 +205,7 @@ class LocalSource:
     def _change(self, name: str, change: Callable[[Session, int], None]) -> tuple[JobRecord, Progress]:
         self.close()
         with self.database.write() as session:
-            job_id = find_job(session, name).id
+            job_id = joblist.find(session, name).id
             change(session, job_id)
             return _as_it_is(session, job_id)
 

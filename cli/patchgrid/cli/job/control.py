@@ -6,8 +6,7 @@ from patchgrid.cli.asking.local import LocalSource
 from patchgrid.cli.broker import check_broker
 from patchgrid.cli.context import Settings, with_broker, with_settings
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
-from patchgrid.cli.finding import job_argument
-from patchgrid.cli.options import machine_options
+from patchgrid.cli.options import job_argument, machine_options
 from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
 from patchgrid.workers.errors import JobCancelledError

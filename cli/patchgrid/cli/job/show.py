@@ -3,8 +3,8 @@
 import click
 
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.finding import job_argument
 from patchgrid.cli.jobview import show_job, show_jobs
+from patchgrid.cli.options import job_argument
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.documents import job_json

@@ -8,7 +8,7 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import INTERRUPTED, OUT_OF_TIME, UsageError
-from patchgrid.cli.finding import job_argument
+from patchgrid.cli.options import job_argument
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import exit_code, say_ended
 from patchgrid.cli.watching import feed, shown

@@ -4,8 +4,7 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.finding import job_argument
-from patchgrid.cli.options import method_option, one_of
+from patchgrid.cli.options import job_argument, method_option, one_of
 from patchgrid.cli.output import open_output
 from patchgrid.cli.screen import counted, say
 from patchgrid.engine.names import check_name

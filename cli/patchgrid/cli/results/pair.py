@@ -3,8 +3,7 @@
 import click
 
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.finding import job_argument
-from patchgrid.cli.options import count_option, method_option
+from patchgrid.cli.options import count_option, job_argument, method_option
 from patchgrid.cli.pairview import show_pair
 from patchgrid.cli.screen import show_json
 from patchgrid.storage.documents import pair_json

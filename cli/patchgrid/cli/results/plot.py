@@ -6,8 +6,7 @@ from patchgrid.api.pictures.drawings import Drawing, default_picture, default_si
 from patchgrid.api.pictures.saving import save
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.finding import job_argument
-from patchgrid.cli.options import method_option, one_of
+from patchgrid.cli.options import job_argument, method_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.engine.names import check_name
 

@@ -4,8 +4,7 @@ import click
 
 from patchgrid.cli.componenttable import show_components
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.finding import job_argument
-from patchgrid.cli.options import count_option, method_option, one_of
+from patchgrid.cli.options import count_option, job_argument, method_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.storage.components import ORDERS

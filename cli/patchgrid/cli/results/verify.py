@@ -4,8 +4,7 @@ import click
 
 from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.finding import job_argument
-from patchgrid.cli.options import count_option
+from patchgrid.cli.options import count_option, job_argument
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.storage.documents import agreement_json
