@@ -117,6 +117,16 @@ included. PostgreSQL syncs every commit to the disk.""",
         "top 20 of 1,000,000 pairs, finished (s)": Target(1, most=True),
     },
 )
+PAIR_FILES = Section(
+    name="pairfiles",
+    title="Pair files",
+    text="""The same short pairs read in each format, as `submit` reads them. Parquet is read by a process
+of its own, which a damaged file may end.""",
+    script="pairfiles.py",
+    arguments=(),
+    quick=("--pairs", "1000", "--rounds", "1"),
+    environment=_ONE_THREAD,
+)
 QUEUE = Section(
     name="queue",
     title="Queue",
@@ -229,4 +239,4 @@ def sections() -> list[Section]:
         eap_ig(eap_python, checkout),
         edges(eap_python, checkout),
     ]
-    return [ENGINE, PATCHING, SHORTCUTS, *peers, PIPELINE, MEMORY, STORAGE, QUEUE, SERVICE]
+    return [ENGINE, PATCHING, SHORTCUTS, *peers, PIPELINE, MEMORY, PAIR_FILES, STORAGE, QUEUE, SERVICE]

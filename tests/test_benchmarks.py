@@ -84,6 +84,19 @@ def test_the_service_is_measured_under_load_and_at_length(tmp_path: Path) -> Non
     assert "SQLite: heatmap, then (ms)" in figures
 
 
+def test_reading_pair_files_is_measured_in_each_format(tmp_path: Path) -> None:
+    """All formats give the same pairs, or the benchmark ends with an error."""
+    drive(f"""
+assert end("pairfiles", "--pairs 300 --rounds 1 --json {tmp_path}/pairfiles.json") == 0
+import pairfiles
+wrong(pairfiles, "read_here", lambda digest: digest[::-1])
+assert "did not compute the same" in end("pairfiles", "--pairs 300 --rounds 1")
+""")
+    figures = json.loads((tmp_path / "pairfiles.json").read_text())["figures"]
+    assert len(figures) == 4
+    assert min(figures.values()) > 0
+
+
 def test_storage_is_measured_on_both_databases(tmp_path: Path) -> None:
     """The same figures of each."""
     drive(f"""assert end("storage", "--pairs 128 --large 256 --json {tmp_path}/storage.json") == 0""")
@@ -174,5 +187,5 @@ assert end("report", "--out {tmp_path}/page.md") == "failed: patching"
 """)
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert page.count("The run failed") == 1
-    assert page.count("| this | 2 pairs/s | that: 1 pairs/s | 2 (1.9 to 2.1) | at least 1.5 |") == 10
+    assert page.count("| this | 2 pairs/s | that: 1 pairs/s | 2 (1.9 to 2.1) | at least 1.5 |") == 11
     assert "| stored (pairs/s) | 5 |  |" in page

@@ -48,8 +48,9 @@ def read_apart(path: Path, rows: int, text: int, memory: int = _MEMORY) -> Itera
             for line in process.stdout:
                 if not line.endswith(b"\n"):
                     break
-                yield _row(*json.loads(line))
-                seen += 1
+                for row in json.loads(line):
+                    yield _row(*row)
+                    seen += 1
             ended = process.wait()
         finally:
             process.kill()
