@@ -3,8 +3,10 @@
 import random
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,8 +83,12 @@ class Chaos:
         self.fleet.kill(self._freeze())
 
     def stop(self) -> None:
-        """Stop a worker."""
-        self.stopped = time.monotonic(), self._freeze()
+        """Stop a worker: not in the middle of a commit to SQLite, which would keep everyone out."""
+        pid = self._freeze()
+        while self.postgres is None and self._is_locked():
+            self.fleet.send(pid, signal.SIGCONT)
+            pid = self._freeze()
+        self.stopped = time.monotonic(), pid
 
     def wake(self) -> None:
         """Wake the stopped worker, past its lease."""
@@ -91,6 +97,17 @@ class Chaos:
         time.sleep(max(0.0, since + LEASE + 1 - time.monotonic()))
         self.fleet.send(pid, signal.SIGCONT)
         self.stopped = None
+
+    def _is_locked(self) -> bool:
+        """Tell whether nobody can write to the file."""
+        path = self.work.database.engine.url.database
+        with closing(sqlite3.connect(str(path), timeout=10, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            connection.execute("ROLLBACK")
+            return False
 
     def _freeze(self) -> int:
         """Let a worker stand still that holds a chunk; but what loses three workers is taken for poison."""
