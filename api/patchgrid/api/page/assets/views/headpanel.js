@@ -1,12 +1,12 @@
 import { Grid } from "../charts/grid.js";
 import { jobPath } from "../core/api.js";
+import { isClear } from "../core/bounds.js";
 import { metricWords, scaled } from "../core/format.js";
 import { go } from "../core/route.js";
 import { hasHeads, SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
 import { componentWords, ComponentTip } from "../parts/componenttip.js";
 import { GridTable } from "../parts/gridtable.js";
-import { isClear } from "../parts/interval.js";
 import { DataLinks } from "../parts/links.js";
 import { Unmeasured } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";

@@ -9,6 +9,9 @@ import { MethodChoice, methodOf } from "../parts/method.js";
 import { HeadPanel } from "./headpanel.js";
 import { WidePanel } from "./widepanel.js";
 
+/** More heads than any model has. */
+const MOST = 200_000;
+const SIZE = 10_000;
 const MEASURES = [
   ["", "estimate, else mean score"],
   ["estimate", "estimate"],
@@ -41,7 +44,7 @@ export function Heads({ job, params }) {
 function HeadSites({ job, method, panel, measure }) {
   const rows = useAnswer(
     async (signal) => {
-      const answers = await Promise.all(panel.sites.map((site) => askAll(jobPath(job.job, "components"), { params: { site, method, kind: "whole" }, signal })));
+      const answers = await Promise.all(panel.sites.map((site) => askAll(jobPath(job.job, "components"), { params: { site, method, kind: "whole" }, most: MOST, size: SIZE, signal })));
       return answers.flatMap((answer) => answer.items);
     },
     [job.job, panel.sites, method],

@@ -1,7 +1,7 @@
 import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
 import { number } from "../core/format.js";
-import { cellName } from "../core/naming.js";
+import { cellName, wholeName } from "../core/naming.js";
 import { byHead, byPosition, byToken, shapeOf } from "../core/pairscores.js";
 import { choose, href } from "../core/route.js";
 import { hasHeads, isWide } from "../core/sites.js";
@@ -92,11 +92,8 @@ function answers(list) {
 }
 
 function Strongest({ job, data, params }) {
-  // The job's views know a component by all its positions at once, whichever of them this pair's cell is.
-  const link = (cell) => {
-    const whole = cellName({ ...cell, component: null, position: null, span: null });
-    return html`<a href=${href(["jobs", job.job, "components", whole], { site: cell.site, method: params.method })}>${cellName(cell)}</a>`;
-  };
+  const link = (cell) =>
+    html`<a href=${href(["jobs", job.job, "components", wholeName(cell)], { site: cell.site, method: params.method })}>${cellName(cell)}</a>`;
   const exact = [...(data.exact ?? [])].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
   return html`<div class="columns">
     <section aria-labelledby="strongest">

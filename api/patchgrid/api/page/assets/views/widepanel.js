@@ -6,7 +6,7 @@ import { metricWords } from "../core/format.js";
 import { go, href } from "../core/route.js";
 import { SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
-import { ComponentTip } from "../parts/componenttip.js";
+import { ComponentTip, componentWords } from "../parts/componenttip.js";
 import { DataLinks } from "../parts/links.js";
 import { Unmeasured } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
@@ -32,8 +32,9 @@ export function WidePanel({ job, method, site }) {
                 rows=${data.items}
                 unit=${`estimate, ${metricWords(job.spec.metric)}`}
                 tell=${(row) => html`<${ComponentTip} row=${row} />`}
+                words=${componentWords}
                 onOpen=${(row) => go(["jobs", job.job, "components", row.component], { site, method })}
-                keys=${[job.job, site, method, data.items.map((row) => row.estimate)]}
+                keys=${[job.job, site, method, data.items.map((row) => [row.estimate, row.ci_low, row.ci_high])]}
               />
               <p><a href=${href(["jobs", job.job, "components"], { site, method })}>The same as a table</a></p>`}
     <//>
