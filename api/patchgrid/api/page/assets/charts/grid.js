@@ -1,5 +1,5 @@
 import { html } from "../core/ui.js";
-import { gridSpec } from "./gridspec.js";
+import { gridSpec, labelled } from "./gridspec.js";
 import { Walk } from "./walk.js";
 
 const STEPS = {
@@ -17,9 +17,9 @@ const STEPS = {
  * A heatmap, layers down and `columns` across, colours centred at 0.
  *
  * A cell is `{row, column, value, clear?, …}` with indices; `tell(cell)` gives its hint, `words(cell)` the same for
- * screen readers, `onOpen(cell)` follows a click or Enter.
+ * screen readers, `onOpen(cell)` follows a click or Enter; `none` says why a cell may have no value.
  */
-export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "layer", legend, tell, words, onOpen, keys }) {
+export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "layer", legend, none, tell, words, onOpen, keys }) {
   const byId = new Map(cells.map((cell) => [`${cell.row}/${cell.column}`, cell]));
   const marks = {
     idOf: (datum) => (datum.row === undefined ? null : `${datum.row}/${datum.column}`),
@@ -31,20 +31,21 @@ export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "lay
   function said(id) {
     const cell = byId.get(id);
     const [row, column] = placeOf(id);
-    return cell ? words(cell) : `${rowTitle} ${rows[row]}, ${columnTitle ?? "column"} ${columns[column]}: nothing`;
+    return cell ? words(cell) : `${rowTitle} ${rows[row]}, ${columnTitle ?? "column"} ${labelled(columns[column])}: nothing`;
   }
 
-  return html`<${Walk}
-    label=${label}
-    kind="heatmap"
-    keysHint="Arrow keys move from cell to cell"
-    marks=${marks}
-    spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours })}
-    keys=${[keys, rows, columns]}
-    tell=${tell}
-    words=${said}
-    onOpen=${onOpen}
-  />`;
+  return html`${none && cells.some((cell) => cell.value === null) && html`<p class="muted">Grey: ${none}.</p>`}
+    <${Walk}
+      label=${label}
+      kind="heatmap"
+      keysHint="Arrow keys move from cell to cell"
+      marks=${marks}
+      spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours })}
+      keys=${[keys, rows, columns]}
+      tell=${tell}
+      words=${said}
+      onOpen=${onOpen}
+    />`;
 }
 
 const placeOf = (id) => id.split("/").map(Number);

@@ -1,4 +1,4 @@
-const LEGEND = 118;
+const LEGEND = 140;
 const AXIS = 62;
 const LARGEST = 36;
 const SMALLEST = 13;
@@ -9,9 +9,10 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
   const wide = Math.max(SMALLEST, Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length));
   const high = Math.max(6, Math.min(LARGEST, columns.length < 8 ? 24 : wide, 720 / rows.length));
   const limit = Math.max(...cells.map((cell) => Math.abs(cell.value ?? 0)), 0) || 1;
+  const bar = Math.max(60, Math.min(200, high * rows.length - 24));
   const slanted = !columns.every(isNumber) && columns.some((label) => String(label).length * 7 > wide);
   const names = (list, scale) => ({
-    labelExpr: list.length ? `${JSON.stringify(list.map(String))}[datum.value]` : "datum.label",
+    labelExpr: list.length ? `${JSON.stringify(list.map(labelled))}[datum.value]` : "datum.label",
     values: thinned(list.length, scale),
   });
   return {
@@ -64,9 +65,9 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
             legend: {
               title: legend,
               orient: "right",
-              gradientLength: Math.max(60, Math.min(200, high * rows.length - 24)),
+              gradientLength: bar,
               gradientThickness: 10,
-              tickCount: 5,
+              tickCount: Math.min(5, Math.floor(bar / 22)),
               format: ".3~r",
               titleLimit: LEGEND - 8,
             },
@@ -87,6 +88,11 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
 
 function indices(list) {
   return list.map((_, index) => index);
+}
+
+/** Numbers below 0 with a real minus sign, as elsewhere on the page. */
+export function labelled(label) {
+  return isNumber(label) ? String(label).replace("-", "−") : String(label);
 }
 
 function isNumber(label) {

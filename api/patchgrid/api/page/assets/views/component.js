@@ -122,16 +122,16 @@ function CellsDrawn({ job, row, method, items }) {
       onOpen=${(cell) => go(["jobs", job.job, "pairs"], { name: cell.pair, site: row.site, method })}
       keys=${[job.job, componentKey(row), method]}
     />
-    <div><${ShortTable} caption=${`Cells of ${row.component}`} columns=${cellColumns(job, row.site)} rows=${largest} /></div>
+    <div><${ShortTable} caption=${`Cells of ${row.component}`} columns=${cellColumns(job, row)} rows=${largest} /></div>
   </div>`;
 }
 
-function cellColumns(job, site) {
+function cellColumns(job, { site, position }) {
   return [
     { key: "pair", title: "pair", header: true, cell: (cell) => html`<a href=${href(["jobs", job.job, "pairs"], { name: cell.pair, site })}>${cell.pair}</a>` },
-    { key: "cell", title: "cell", cell: cellName },
+    (position !== null || job.spec.positions === "keep") && { key: "cell", title: "cell", cell: cellName },
     { key: "score", title: "score", number: true, cell: (cell) => number(cell.score) },
     { key: "effect", title: "effect", number: true, cell: (cell) => number(cell.effect) },
     { key: "inclusion", title: "inclusion", number: true, cell: (cell) => number(cell.inclusion) },
-  ];
+  ].filter(Boolean);
 }

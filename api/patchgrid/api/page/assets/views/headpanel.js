@@ -20,7 +20,7 @@ export function HeadPanel({ job, method, panel, measure, rows }) {
     <div class="head">
       <h2>${panel.title} ${heads && html`<span class="muted">${SITE_WORDS[panel.title]}</span>`}</h2>
       ${panel.sites.map(
-        (site) => html`${!heads && html`<span class="muted">${site}</span>`} <${DataLinks} path=${jobPath(job.job, "components")} params=${{ site, method, kind: "whole" }} what=${`Components of ${site}`} />`,
+        (site) => html`<span class="pair">${!heads && html`<span class="muted">${site}</span>`} <${DataLinks} path=${jobPath(job.job, "components")} params=${{ site, method, kind: "whole" }} what=${`Components of ${site}`} /></span>`,
       )}
     </div>
     <${Answer} of=${rows}>
@@ -42,13 +42,16 @@ function Drawn({ job, method, panel, heads, all, asked }) {
   }));
   const open = (cell) => go(["jobs", job.job, "components", cell.of.component], { site: cell.of.site, method: job.methods.length > 1 ? method : null });
   const label = `${WORDS[measure]} of ${panel.sites.join(", ")} by layer and ${heads ? "head" : "site"}, ${metricWords(job.spec.metric)}`;
-  return html`<${Grid}
+  const why = measure === "mean" && !asked && job.spec.exact > 0 && "Mean scores: not every component was patched exactly.";
+  return html`${why && html`<p class="muted">${why}</p>`}
+    <${Grid}
       label=${label}
       rows=${layers}
       columns=${columns}
       cells=${cells}
       columnTitle=${heads ? "head" : null}
-      legend=${WORDS[measure]}
+      legend=${[WORDS[measure], `(${metricWords(job.spec.metric)})`]}
+      none="no cell patched exactly, so no estimate"
       tell=${(cell) => html`<${ComponentTip} row=${cell.of} />`}
       words=${(cell) => componentWords(cell.of)}
       onOpen=${open}

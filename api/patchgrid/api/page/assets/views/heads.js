@@ -1,6 +1,7 @@
 import { askAll, jobPath } from "../core/api.js";
 import { useAnswer } from "../core/data.js";
 import { freshness } from "../core/follow.js";
+import { metricWords } from "../core/format.js";
 import { choose } from "../core/route.js";
 import { COLUMNS, hasHeads, isWide } from "../core/sites.js";
 import { html } from "../core/ui.js";
@@ -33,7 +34,11 @@ export function Heads({ job, params }) {
       <${Choice} label="Colour" value=${params.measure ?? ""} options=${MEASURES} onChange=${(measure) => choose({ measure })} />
     </form>
     <p class="muted">
-      Metric units. Estimates are attribution corrected by sampled exact patching; a dot marks a component whose 95 % interval leaves out 0. A cell opens its component.
+      In units of ${metricWords(job.spec.metric)}. ${
+        job.spec.exact > 0
+          ? "An estimate is the mean effect: attribution corrected by sampled exact patching. A dot marks a component whose 95 % interval leaves out 0."
+          : "Nothing was patched exactly: these are scores of attribution alone."
+      } Each opens its component.
     </p>
     <div class="panels">
       ${panels.map((panel) => html`<${HeadSites} key=${panel.title} job=${job} method=${method} panel=${panel} measure=${params.measure} />`)}

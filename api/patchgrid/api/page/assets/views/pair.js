@@ -37,7 +37,7 @@ export function Pair({ job, params, name }) {
 function Shown({ job, data, params }) {
   const keptPositions = job.spec.detail === "positions";
   const sites = Object.keys(data.scores).filter((site) => shapeOf(data.scores[site], site, keptPositions) && !isWide(site));
-  const site = sites.includes(params.site) ? params.site : (sites.find((each) => each === "resid_post") ?? sites[0]);
+  const site = sites.includes(params.site) ? params.site : (sites.find((each) => each === (keptPositions ? "resid_post" : "z")) ?? sites[0]);
   const shape = site && shapeOf(data.scores[site], site, keptPositions);
   const heads = site && hasHeads(site) ? byHead(data.scores[site], shape)[0].length : 0;
   const head = heads > Number(params.head) && params.head !== undefined ? Number(params.head) : null;
@@ -79,7 +79,8 @@ function Shown({ job, data, params }) {
       [`${data.metric}, corrupted`, number(data.corrupted_metric, 4)],
     ]} />
     ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} head=${head} />`}
-    <${Strongest} job=${job} data=${data} params=${params} />`;
+    ${data.state === "done" && html`<${Strongest} job=${job} data=${data} params=${params} />`}
+    ${data.state === "pending" && html`<p class="empty">This pair is not measured yet.</p>`}`;
 }
 
 function Prompt({ text, tokens, ...rest }) {
@@ -106,7 +107,7 @@ function Strongest({ job, data, params }) {
           { key: "score", title: "score", number: true, cell: (row) => number(row.score) },
         ]}
         rows=${data.top ?? []}
-        empty=${data.method === job.methods[0] ? "None kept." : `Kept by ${job.methods[0]} alone.`}
+        empty=${data.method === job.methods[0] ? "None kept: the job keeps nothing of single pairs." : `Kept by ${job.methods[0]} alone.`}
       />
     </section>
     <section aria-labelledby="exact">

@@ -1,5 +1,5 @@
 import { Grid } from "../charts/grid.js";
-import { number, scaled } from "../core/format.js";
+import { metricWords, number, scaled } from "../core/format.js";
 import { choose } from "../core/route.js";
 import { html } from "../core/ui.js";
 import { GridTable } from "../parts/gridtable.js";
@@ -25,7 +25,7 @@ function ByToken({ job, data, site, grid, head }) {
   const words = (cell) => `layer ${cell.row}, token ${columns[cell.column]}: score ${number(cell.value)}`;
   return html`<section class="panel wide" aria-label="Layer by token">
     <h3>Layer × token <span class="muted">${what}${head === null && Array.isArray(data.scores[site][0][0]) ? ", summed over heads" : ""}</span></h3>
-    <${Drawn} label=${label} grid=${grid} columns=${columns} columnTitle="token, clean/corrupted where they differ" cells=${cells} words=${words} onOpen=${(cell) => choose({ layer: cell.row })} keys=${[job.job, data.row, data.method, site, head]} />
+    <${Drawn} job=${job} label=${label} grid=${grid} columns=${columns} columnTitle="token, clean/corrupted where they differ" cells=${cells} words=${words} onOpen=${(cell) => choose({ layer: cell.row })} keys=${[job.job, data.row, data.method, site, head]} />
   </section>`;
 }
 
@@ -36,12 +36,12 @@ function ByHead({ job, data, site, heads }) {
   const words = (cell) => `layer ${cell.row}, head ${cell.column}: score ${number(cell.value)}`;
   return html`<section class="panel" aria-label="Layer by head">
     <h3>Layer × head <span class="muted">${site}, over all positions</span></h3>
-    <${Drawn} label=${label} grid=${heads} columns=${columns} columnTitle="head" cells=${cells} words=${words} onOpen=${(cell) => choose({ layer: cell.row, head: cell.column })} keys=${[job.job, data.row, data.method, site]} />
+    <${Drawn} job=${job} label=${label} grid=${heads} columns=${columns} columnTitle="head" cells=${cells} words=${words} onOpen=${(cell) => choose({ layer: cell.row, head: cell.column })} keys=${[job.job, data.row, data.method, site]} />
   </section>`;
 }
 
-function Drawn({ label, grid, columns, columnTitle, cells, words, onOpen, keys }) {
+function Drawn({ job, label, grid, columns, columnTitle, cells, words, onOpen, keys }) {
   const rows = grid.map((_, layer) => layer);
-  return html`<${Grid} label=${label} rows=${rows} columns=${columns} columnTitle=${columnTitle} legend="score" cells=${cells} tell=${words} words=${words} onOpen=${onOpen} keys=${keys} />
+  return html`<${Grid} label=${label} rows=${rows} columns=${columns} columnTitle=${columnTitle} legend=${["score", `(${metricWords(job.spec.metric)})`]} cells=${cells} tell=${words} words=${words} onOpen=${onOpen} keys=${keys} />
     <${GridTable} caption=${label} corner="layer" rows=${rows} columns=${columns} cells=${cells} write=${scaled(cells.map((cell) => cell.value))} />`;
 }

@@ -1,3 +1,4 @@
+import { labelled } from "../charts/gridspec.js";
 import { Grid } from "../charts/grid.js";
 import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
@@ -46,7 +47,7 @@ function Drawn({ job, data }) {
   const measure = data.measure === "estimate" ? "estimated effect" : "mean score";
   const name = job.spans.length > 0 ? "span" : "position";
   const label = `${measure} of ${data.site} by layer and ${name}, ${metricWords(data.unit)}`;
-  const words = (cell) => `layer ${cell.row}, ${name} ${data.columns[cell.column]}: ${cell.value === null ? "no pair has it" : `${measure} ${number(cell.value)}`}`;
+  const words = (cell) => `layer ${cell.row}, ${name} ${labelled(data.columns[cell.column])}: ${cell.value === null ? "no pair has it" : `${measure} ${number(cell.value)}`}`;
   return html`${data.measure === "mean" && html`<p class="muted">Mean scores by ${data.method}: exact patching did not sample every position.</p>`}
     <${Grid}
       label=${label}
@@ -54,7 +55,8 @@ function Drawn({ job, data }) {
       columns=${data.columns}
       cells=${cells}
       columnTitle=${name}
-      legend=${measure}
+      legend=${[measure, `(${metricWords(data.unit)})`]}
+      none=${`no pair has such a ${name}`}
       tell=${words}
       words=${words}
       keys=${[data, job.job]}

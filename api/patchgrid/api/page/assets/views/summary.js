@@ -74,15 +74,16 @@ function Tile({ name, value, of, title }) {
 }
 
 function specRows(job) {
-  const { sites, method, ...rest } = job.spec;
+  const { sites, exact, ...rest } = job.spec;
   return [
-    ...Object.entries({ model: rest.model, revision: rest.revision, sites: sites.join(", "), method: method }),
-    ...Object.entries(rest).filter(([name]) => name !== "model" && name !== "revision"),
+    ...Object.entries({ model: rest.model, revision: rest.revision, sites: sites.join(", "), method: job.methods.join(", ") }),
+    ...Object.entries(rest).filter(([name]) => !["model", "revision", "method"].includes(name)),
+    ["patched exactly", `${number(100 * exact)} % of cells`],
     ["spans", job.spans.join(", ")],
     ["chunk size", job.chunk_size],
     ["priority", job.priority],
     ["key", html`<code class="long">${job.key}</code>`],
-  ].map(([name, value]) => [name.replace("_", " "), typeof value === "boolean" ? (value ? "yes" : "no") : value]);
+  ].map(([name, value]) => [name.replace(/_/g, " "), typeof value === "boolean" ? (value ? "yes" : "no") : value]);
 }
 
 function LoadFailures({ failures }) {
