@@ -1,5 +1,6 @@
 import { domainOf, fitted, isBounded } from "../core/bounds.js";
 import { html } from "../core/ui.js";
+import { originOf } from "./tip.js";
 import { along, Walk } from "./walk.js";
 
 const HIGH = 17;
@@ -29,7 +30,7 @@ export function Bars({ label, rows, unit, tell, words, onOpen, keys }) {
 }
 
 function spotOf(view, row) {
-  const [left, top] = view.origin();
+  const [left, top] = originOf(view);
   const [x, y] = [view.scale("x"), view.scale("y")];
   return [left + x(Math.max(0, row.estimate ?? row.mean ?? 0)), top + y(row.component)];
 }

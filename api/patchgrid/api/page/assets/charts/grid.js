@@ -1,5 +1,6 @@
 import { html } from "../core/ui.js";
 import { gridSpec, labelled } from "./gridspec.js";
+import { originOf } from "./tip.js";
 import { Walk } from "./walk.js";
 
 const STEPS = {
@@ -59,7 +60,7 @@ function moved(id, step, rows, columns) {
 
 function spotOf(view, id) {
   const [row, column] = placeOf(id);
-  const [left, top] = view.origin();
+  const [left, top] = originOf(view);
   const x = view.scale("x");
   return [left + x(column) + x.bandwidth(), top + view.scale("y")(row)];
 }

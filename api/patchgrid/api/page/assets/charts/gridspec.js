@@ -1,15 +1,17 @@
 const LEGEND = 140;
 const AXIS = 62;
+/** A chart less wide than this has its legend below: beside it, it would take the room or scroll out of sight. */
+const NARROW = 520;
 const LARGEST = 36;
 const SMALLEST = 13;
 
 /** The Vega-Lite description of a heatmap; rows and columns are numbered, so that equal labels stay apart. */
 export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours }) {
-  const room = Math.max(60, width - LEGEND - AXIS);
+  const below = width < NARROW;
+  const room = Math.max(60, width - AXIS - (below ? 0 : LEGEND));
   const wide = Math.max(SMALLEST, Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length));
   const high = Math.max(6, Math.min(LARGEST, columns.length < 8 ? 24 : wide, 720 / rows.length));
   const limit = Math.max(...cells.map((cell) => Math.abs(cell.value ?? 0)), 0) || 1;
-  const bar = Math.max(60, Math.min(200, high * rows.length - 24));
   const slanted = !columns.every(isNumber) && columns.some((label) => String(label).length * 7 > wide);
   const names = (list, scale) => ({
     labelExpr: list.length ? `${JSON.stringify(list.map(labelled))}[datum.value]` : "datum.label",
@@ -62,15 +64,7 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
               range: [colours.negative, colours.middle, colours.positive],
               interpolate: "lab",
             },
-            legend: {
-              title: legend,
-              orient: "right",
-              gradientLength: bar,
-              gradientThickness: 10,
-              tickCount: Math.min(5, Math.floor(bar / 22)),
-              format: ".3~r",
-              titleLimit: LEGEND - 8,
-            },
+            legend: legendOf(legend, below, below ? width - AXIS : high * rows.length - 24),
           },
         },
       },
@@ -83,6 +77,20 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
         mark: { type: "rect", fillOpacity: 0, stroke: colours.text, strokeWidth: 2 },
       },
     ],
+  };
+}
+
+function legendOf(title, below, room) {
+  const length = Math.max(60, Math.min(200, room));
+  return {
+    title: below ? [title].flat().join(" ") : title,
+    orient: below ? "bottom" : "right",
+    direction: below ? "horizontal" : "vertical",
+    gradientLength: length,
+    gradientThickness: 10,
+    tickCount: Math.max(3, Math.min(5, Math.floor(length / 22))),
+    format: ".3~r",
+    titleLimit: below ? 300 : LEGEND - 8,
   };
 }
 

@@ -1,4 +1,5 @@
 import { html, useMemo } from "../core/ui.js";
+import { originOf } from "./tip.js";
 import { along, Walk } from "./walk.js";
 
 const LARGEST = 560;
@@ -48,7 +49,7 @@ function moved(orders, id, step) {
 }
 
 function spotOf(view, point) {
-  const [left, top] = view.origin();
+  const [left, top] = originOf(view);
   return [left + view.scale("x")(point.score), top + view.scale("y")(point.effect)];
 }
 
