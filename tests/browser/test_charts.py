@@ -122,6 +122,25 @@ def test_every_chart_is_one_tab_stop(visit: Visit, view: str) -> None:
         assert "rrow keys move from" in str(label.get_attribute("aria-label"))
 
 
+def test_small_values_can_be_brought_out(visit: Visit) -> None:
+    """One head of the demo model is ten times as strong as all others: the choice stands in the address."""
+    visitor = visit()
+    visitor.open("#/jobs/1/heads?site=z")
+    coloured = """canvas => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      let found = 0;
+      for (let at = 0; at < data.length; at += 4) found += Math.abs(data[at] - data[at + 2]) > 40;
+      return found;
+    }"""
+    linear = visitor.page.locator("canvas").evaluate(coloured)
+    visitor.page.get_by_label("Bring out small values").check()
+    visitor.page.wait_for_url(re.compile("colours=log"))
+    visitor.open("#" + visitor.page.url.split("#")[1])
+    assert visitor.page.get_by_label("Bring out small values").is_checked()
+    assert visitor.page.locator("canvas").evaluate(coloured) > 2 * linear
+    assert visitor.faults == []
+
+
 def test_a_heatmap_fits_a_phone_with_its_legend(visit: Visit) -> None:
     """Eight heads and the colours' meaning in sight at once, without scrolling sideways."""
     visitor = visit(width=390)

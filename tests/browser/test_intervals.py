@@ -128,4 +128,6 @@ def test_an_interval_is_worth_reading_up_to_a_thousand_times_a_components_size(v
     assert visitor.page.evaluate(words, none | {"exact_n": 1}) == "none from one exact cell"
     assert visitor.page.evaluate(words, none | {"exact_n": 0}) == "none: no exact cell"
     assert visitor.page.evaluate(words, row) == "0.450 to 0.550"
+    census = row | {"ci_low": 0.5, "ci_high": 0.5, "exact_n": 24}
+    assert visitor.page.evaluate(words, census) == "a point: all pairs patched exactly"
     expect(visitor.heading()).to_have_text("Jobs")

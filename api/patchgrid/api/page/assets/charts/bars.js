@@ -45,7 +45,8 @@ function barsSpec(rows, unit, width, colours) {
     ...(fitted(row, domain) ?? NO_INTERVAL),
     open: !isBounded(row),
   }));
-  const scale = { domain, nice: true };
+  // Arrows stand at the ends of the scale, whole.
+  const scale = { domain, nice: false, padding: 8 };
   const y = { field: "name", type: "ordinal", sort: null, axis: { title: null, ticks: false, domain: false, labelLimit: 150, labelColor: colours.text } };
   const x = (field) => ({ field, type: "quantitative", scale });
   const arrow = (end, shape) => ({

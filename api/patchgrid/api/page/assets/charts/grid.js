@@ -18,9 +18,10 @@ const STEPS = {
  * A heatmap, layers down and `columns` across, colours centred at 0.
  *
  * A cell is `{row, column, value, clear?, …}` with indices; `tell(cell)` gives its hint, `words(cell)` the same for
- * screen readers, `onOpen(cell)` follows a click or Enter; `none` says why a cell may have no value.
+ * screen readers, `onOpen(cell)` follows a click or Enter; `none` says why a cell may have no value;
+ * `stretched` colours tell small values apart.
  */
-export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "layer", legend, none, tell, words, onOpen, keys }) {
+export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "layer", legend, none, stretched, tell, words, onOpen, keys }) {
   const byId = new Map(cells.map((cell) => [`${cell.row}/${cell.column}`, cell]));
   const marks = {
     idOf: (datum) => (datum.row === undefined ? null : `${datum.row}/${datum.column}`),
@@ -41,8 +42,8 @@ export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "lay
       kind="heatmap"
       keysHint="Arrow keys move from cell to cell"
       marks=${marks}
-      spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours })}
-      keys=${[keys, rows, columns]}
+      spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, stretched, width, colours })}
+      keys=${[keys, rows, columns, stretched]}
       tell=${tell}
       words=${said}
       onOpen=${onOpen}

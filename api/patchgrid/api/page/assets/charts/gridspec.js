@@ -4,9 +4,11 @@ const AXIS = 62;
 const NARROW = 520;
 const LARGEST = 36;
 const SMALLEST = 13;
+/** Stretched colours are about linear up to this part of the largest value, and logarithmic from there on. */
+const STRETCH = 100;
 
-/** The Vega-Lite description of a heatmap; rows and columns are numbered, so that equal labels stay apart. */
-export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours }) {
+/** The Vega-Lite description of a heatmap, colours `stretched` or linear; rows and columns are numbered, so that equal labels stay apart. */
+export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, stretched, width, colours }) {
   const below = width < NARROW;
   const room = Math.max(60, width - AXIS - (below ? 0 : LEGEND));
   const wide = Math.max(SMALLEST, Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length));
@@ -60,6 +62,7 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
             field: "value",
             type: "quantitative",
             scale: {
+              ...(stretched && { type: "symlog", constant: limit / STRETCH }),
               domain: [-limit, 0, limit],
               range: [colours.negative, colours.middle, colours.positive],
               interpolate: "lab",

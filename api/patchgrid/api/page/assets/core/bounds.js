@@ -32,6 +32,7 @@ export function isClear(row) {
 
 /** The interval in words: its ends, or why there are none worth reading. */
 export function intervalWords(row, write) {
+  if (hasInterval(row) && row.ci_low === row.ci_high && row.exact_n === row.n) return "a point: all pairs patched exactly";
   if (isBounded(row)) return interval(row.ci_low, row.ci_high, write);
   const cells = row.exact_n === 1 ? "one exact cell" : `${count(row.exact_n)} exact cells`;
   if (isUnbounded(row)) return `no useful bound from ${cells}`;

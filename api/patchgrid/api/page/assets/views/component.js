@@ -44,7 +44,7 @@ export function Component({ job, params, name }) {
         if (rows.length === 0) return html`<p class="empty">This job has no results for a component of that name${params.site ? ` at ${params.site}` : ""}.</p>`;
         const site = rows[0].site;
         return html`<p class="muted">${SITE_WORDS[site] ?? site}, ${site}, layer ${rows[0].layer}</p>
-          <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ site, method }} what=${`Components of ${site}`} /></div>
+          <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ site, method, limit: ROWS }} what=${`Components of ${site}`} /></div>
           <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows))} rows=${rows.filter((row) => row.site === site)} />
           ${job.spec.exact > 0 && html`<${Cells} job=${job} row=${rows[0]} method=${method} />`}`;
       }}

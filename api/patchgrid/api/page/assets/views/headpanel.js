@@ -14,22 +14,22 @@ import { Answer } from "../parts/problem.js";
 const WORDS = { estimate: "estimated effect", mean: "mean score", mean_abs: "mean |score|" };
 
 /** One heatmap: the heads of a site, or some sites without heads side by side. */
-export function HeadPanel({ job, method, panel, measure, rows }) {
+export function HeadPanel({ job, method, panel, measure, stretched, rows }) {
   const heads = panel.sites.length === 1 && hasHeads(panel.sites[0]);
   return html`<section class="panel" aria-label=${panel.title}>
     <div class="head">
       <h2>${panel.title} ${heads && html`<span class="muted">${SITE_WORDS[panel.title]}</span>`}</h2>
       ${panel.sites.map(
-        (site) => html`<span class="pair">${!heads && html`<span class="muted">${site}</span>`} <${DataLinks} path=${jobPath(job.job, "components")} params=${{ site, method, kind: "whole" }} what=${`Components of ${site}`} /></span>`,
+        (site) => html`<span class="pair">${!heads && html`<span class="muted">${site}</span>`} <${DataLinks} path=${jobPath(job.job, "components")} params=${{ site, method, kind: "whole", limit: 10_000 }} what=${`Components of ${site}`} /></span>`,
       )}
     </div>
     <${Answer} of=${rows}>
-      ${(all) => (all.length === 0 ? html`<${Unmeasured} job=${job} />` : html`<${Drawn} job=${job} method=${method} panel=${panel} heads=${heads} all=${all} asked=${measure} />`)}
+      ${(all) => (all.length === 0 ? html`<${Unmeasured} job=${job} />` : html`<${Drawn} job=${job} method=${method} panel=${panel} heads=${heads} all=${all} asked=${measure} stretched=${stretched} />`)}
     <//>
   </section>`;
 }
 
-function Drawn({ job, method, panel, heads, all, asked }) {
+function Drawn({ job, method, panel, heads, all, asked, stretched }) {
   const measure = asked || (all.every((row) => row.estimate !== null) ? "estimate" : "mean");
   const layers = range(all, "layer");
   const columns = heads ? range(all, "head") : panel.sites;
@@ -49,6 +49,7 @@ function Drawn({ job, method, panel, heads, all, asked }) {
       rows=${layers}
       columns=${columns}
       cells=${cells}
+      stretched=${stretched}
       columnTitle=${heads ? "head" : null}
       legend=${[WORDS[measure], `(${metricWords(job.spec.metric)})`]}
       none="no cell patched exactly, so no estimate"

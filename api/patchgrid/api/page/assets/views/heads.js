@@ -7,6 +7,7 @@ import { COLUMNS, hasHeads, isWide } from "../core/sites.js";
 import { html } from "../core/ui.js";
 import { Choice } from "../parts/controls.js";
 import { MethodChoice, methodOf } from "../parts/method.js";
+import { isStretched, Stretch } from "../parts/stretch.js";
 import { HeadPanel } from "./headpanel.js";
 import { WidePanel } from "./widepanel.js";
 
@@ -32,21 +33,22 @@ export function Heads({ job, params }) {
       <${Choice} label="Site" value=${params.site ?? ""} options=${[["", "all"], ...job.spec.sites]} onChange=${(site) => choose({ site })} />
       <${MethodChoice} job=${job} params=${params} />
       <${Choice} label="Colour" value=${params.measure ?? ""} options=${MEASURES} onChange=${(measure) => choose({ measure })} />
+      <${Stretch} params=${params} />
     </form>
     <p class="muted">
       In units of ${metricWords(job.spec.metric)}. ${
         job.spec.exact > 0
           ? "An estimate is the mean effect: attribution corrected by sampled exact patching. A dot marks a component whose 95 % interval leaves out 0."
           : "Nothing was patched exactly: these are scores of attribution alone."
-      } Each opens its component.
+      } A cell or bar opens its component.
     </p>
     <div class="panels">
-      ${panels.map((panel) => html`<${HeadSites} key=${panel.title} job=${job} method=${method} panel=${panel} measure=${params.measure} />`)}
+      ${panels.map((panel) => html`<${HeadSites} key=${panel.title} job=${job} method=${method} panel=${panel} measure=${params.measure} stretched=${isStretched(params)} />`)}
       ${sites.filter(isWide).map((site) => html`<${WidePanel} key=${site} job=${job} method=${method} site=${site} />`)}
     </div>`;
 }
 
-function HeadSites({ job, method, panel, measure }) {
+function HeadSites({ job, method, panel, measure, stretched }) {
   const rows = useAnswer(
     async (signal) => {
       const answers = await Promise.all(panel.sites.map((site) => askAll(jobPath(job.job, "components"), { params: { site, method, kind: "whole" }, most: MOST, size: SIZE, signal })));
@@ -55,5 +57,5 @@ function HeadSites({ job, method, panel, measure }) {
     [job.job, panel.sites, method],
     { fresh: freshness(job) },
   );
-  return html`<${HeadPanel} job=${job} method=${method} panel=${panel} measure=${measure} rows=${rows} />`;
+  return html`<${HeadPanel} job=${job} method=${method} panel=${panel} measure=${measure} stretched=${stretched} rows=${rows} />`;
 }

@@ -12,6 +12,7 @@ import { MethodChoice, methodOf } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
 import { State } from "../parts/progress.js";
 import { ShortTable } from "../parts/shorttable.js";
+import { isStretched, Stretch } from "../parts/stretch.js";
 import { Facts, Table } from "../parts/table.js";
 import { Tokens } from "../parts/tokens.js";
 import { PairGrid } from "./pairgrid.js";
@@ -60,6 +61,7 @@ function Shown({ job, data, params }) {
       />`}
       ${grid && heads > 0 && html`<${Choice} label="Head" value=${head === null ? "" : String(head)} options=${[["", "sum of all"], ...Array.from({ length: heads }, (_, index) => [String(index), String(index)])]} onChange=${(next) => choose({ head: next })} />`}
       <${MethodChoice} job=${job} params=${params} />
+      ${site && html`<${Stretch} params=${params} />`}
     </form>
     <h3>Clean</h3>
     <${Prompt} text=${data.clean} tokens=${data.tokens} others=${data.corrupted_tokens} scores=${scores} limit=${limit} spans=${data.spans ?? {}} label="Clean prompt" />
@@ -78,7 +80,7 @@ function Shown({ job, data, params }) {
       [`${data.metric}, clean`, number(data.clean_metric, 4)],
       [`${data.metric}, corrupted`, number(data.corrupted_metric, 4)],
     ]} />
-    ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} head=${head} />`}
+    ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} head=${head} stretched=${isStretched(params)} />`}
     ${data.state === "done" && html`<${Strongest} job=${job} data=${data} params=${params} />`}
     ${data.state === "pending" && html`<p class="empty">This pair is not measured yet.</p>`}`;
 }
