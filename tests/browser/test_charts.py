@@ -141,6 +141,16 @@ def test_small_values_can_be_brought_out(visit: Visit) -> None:
     assert visitor.faults == []
 
 
+def test_a_job_of_edges_is_not_offered_what_is_for_cells(visit: Visit) -> None:
+    """It has bars alone: no colours to choose, no dots to explain."""
+    visitor = visit()
+    visitor.open("#/jobs/2/heads")
+    expect(visitor.page.get_by_label("Bring out small values")).to_have_count(0)
+    expect(visitor.page.get_by_text("A dot marks")).to_have_count(0)
+    visitor.open("#/jobs/1/heads")
+    visitor.see("A dot marks")
+
+
 def test_a_heatmap_fits_a_phone_with_its_legend(visit: Visit) -> None:
     """Eight heads and the colours' meaning in sight at once, without scrolling sideways."""
     visitor = visit(width=390)

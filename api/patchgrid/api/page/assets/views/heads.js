@@ -32,16 +32,13 @@ export function Heads({ job, params }) {
   return html`<form class="filters" aria-label="What is drawn" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${params.site ?? ""} options=${[["", "all"], ...job.spec.sites]} onChange=${(site) => choose({ site })} />
       <${MethodChoice} job=${job} params=${params} />
-      <${Choice} label="Colour" value=${params.measure ?? ""} options=${MEASURES} onChange=${(measure) => choose({ measure })} />
-      <${Stretch} params=${params} />
+      ${
+        panels.length > 0 &&
+        html`<${Choice} label="Colour" value=${params.measure ?? ""} options=${MEASURES} onChange=${(measure) => choose({ measure })} />
+          <${Stretch} params=${params} />`
+      }
     </form>
-    <p class="muted">
-      In units of ${metricWords(job.spec.metric)}. ${
-        job.spec.exact > 0
-          ? "An estimate is the mean effect: attribution corrected by sampled exact patching. A dot marks a component whose 95 % interval leaves out 0."
-          : "Nothing was patched exactly: these are scores of attribution alone."
-      } A cell or bar opens its component.
-    </p>
+    <p class="muted">${aboutOf(job, panels.length > 0)}</p>
     <div class="panels">
       ${panels.map((panel) => html`<${HeadSites} key=${panel.title} job=${job} method=${method} panel=${panel} measure=${params.measure} stretched=${isStretched(params)} />`)}
       ${sites.filter(isWide).map((site) => html`<${WidePanel} key=${site} job=${job} method=${method} site=${site} />`)}
@@ -58,4 +55,17 @@ function HeadSites({ job, method, panel, measure, stretched }) {
     { fresh: freshness(job) },
   );
   return html`<${HeadPanel} job=${job} method=${method} panel=${panel} measure=${measure} stretched=${stretched} rows=${rows} />`;
+}
+
+/** What the figures are, and what the marks mean. */
+function aboutOf({ spec }, cells) {
+  return [
+    `In units of ${metricWords(spec.metric)}.`,
+    spec.exact === 0 && "Nothing was patched exactly: these are scores of attribution alone.",
+    spec.exact > 0 && "An estimate is the mean effect: attribution corrected by sampled exact patching.",
+    spec.exact > 0 && cells && "A dot marks a component whose 95 % interval leaves out 0.",
+    `A ${cells ? "cell or bar" : "bar"} opens its component.`,
+  ]
+    .filter(Boolean)
+    .join(" ");
 }
