@@ -2,15 +2,17 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from browser.conftest import EXAMPLES, Visit
 from browser.visitor import Visitor
 from patchgrid.api.asked import Asked
 from patchgrid.engine import names
+from patchgrid.engine.errors import SpecError
 
 pytestmark = pytest.mark.browser
 
@@ -42,6 +44,15 @@ CHANGED: dict[str, Any] = {
     "chunk_size": 8,
     "limit": 20,
 }
+
+
+@pytest.fixture(scope="module")
+def reader(chromium: Browser, address: str) -> Iterator[Visitor]:
+    """Give a visitor whose page has the form's modules, for tests that leave it as it is."""
+    visitor = Visitor(chromium, address)
+    visitor.open("#/submit")
+    yield visitor
+    visitor.close()
 
 
 def _open(visit: Visit) -> Visitor:
@@ -204,6 +215,57 @@ def test_the_servers_refusals_stand_by_their_fields(visit: Visit) -> None:
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("#wrong-other_metric")).to_contain_text("did you mean 'logit_diff'?")
     assert visitor.inaccessible() == []
+
+
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [
+        ("sites", {"sites": ("zz",)}),
+        ("method", {"sites": ("edge", "z"), "method": "eap"}),
+        ("method", {"method": "atpp"}),
+        ("method", {"method": ","}),
+        ("method", {"method": "atp,atp"}),
+        ("method", {"method": "atp,eap"}),
+        ("metric", {"metric": "logit_dif"}),
+        ("metric", {"metric": "kl", "direction": "noise"}),
+        ("direction", {"direction": "sideways"}),
+        ("source", {"source": "median"}),
+        ("positions", {"positions": "all"}),
+        ("detail", {"detail": "everything"}),
+        ("dtype", {"dtype": "int8"}),
+        ("steps", {"method": "ig", "steps": 5000}),
+        ("path", {"path": "elsewhere"}),
+        ("path", {"path": "site"}),
+        ("grad_drop", {"grad_drop": True}),
+    ],
+)
+def test_what_the_engine_refuses_is_known_by_its_words(
+    reader: Visitor, field: str, asked: dict[str, Any]
+) -> None:
+    """The engine's errors name no field: should their words change, so must the page's."""
+    with pytest.raises(SpecError) as refused:
+        Asked(model="m", **asked).spec()
+    script = """async (message) => {
+      const { takenApart } = await import("/assets/views/refusals.js");
+      const { DEFAULTS } = await import("/assets/views/spec.js");
+      const { fields, rest } = takenApart({ message, errors: [] }, DEFAULTS);
+      return [Object.keys(fields), rest === null];
+    }"""
+    found = reader.page.evaluate(script, str(refused.value))
+    assert found == [[field], True], str(refused.value)
+
+
+def test_a_key_that_is_taken_is_refused_by_its_field(visit: Visit) -> None:
+    """It belongs to a job of other settings."""
+    for seed in ("1", "2"):
+        visitor = _open(visit)
+        _field(visitor.page, "key").fill("taken")
+        _field(visitor.page, "seed").fill(seed)
+        visitor.page.get_by_role("button", name="Submit").click()
+        if seed == "1":
+            visitor.see("the job waits")
+    expect(visitor.page.locator("#wrong-key")).to_contain_text("choose another key")
+    expect(_field(visitor.page, "key")).to_be_focused()
 
 
 def test_a_refusal_opens_what_it_is_about(visit: Visit) -> None:

@@ -33,8 +33,8 @@ export function Components({ job, params }) {
       <${Search} label="Name" value=${params.search} placeholder="a9.h6" onChange=${(value) => filter({ search: value })} />
       <${Check} label="Draw intervals" checked=${params.drawn !== "no"} onChange=${(on) => choose({ drawn: on ? null : "no" })} />
       <${Check}
-        label="Of the pairs' source"
-        hint="Widen the intervals to speak of where the pairs come from, and not of this job's pairs alone"
+        label="Intervals beyond these pairs"
+        hint="Wider: for where the pairs come from, and not for this job's pairs alone"
         checked=${Boolean(population)}
         onChange=${(on) => filter({ population: on ? "yes" : null })}
       />
