@@ -110,3 +110,33 @@ def test_colours_are_remembered(visit: Visit) -> None:
     visitor.page.reload()
     visitor.settle()
     assert visitor.page.evaluate(ground) == dark
+
+
+def test_a_failed_pair_shows_why_and_no_empty_results(visit: Visit) -> None:
+    """It has neither components nor effects."""
+    visitor = visit()
+    visitor.open("#/jobs/3/pairs/5")
+    visitor.see("the prompts differ in length")
+    expect(visitor.page.get_by_role("heading", name="Strongest components")).to_have_count(0)
+    visitor.open("#/jobs/3/pairs/0")
+    expect(visitor.page.get_by_role("heading", name="Strongest components")).to_have_count(1)
+
+
+def test_a_job_says_in_words_how_much_was_patched(visit: Visit) -> None:
+    """A share as a percentage, methods as a list."""
+    visitor = visit()
+    visitor.open("#/jobs/1")
+    spec = visitor.page.locator(".facts").first
+    expect(spec).to_contain_text("2 % of cells")
+    expect(spec).to_contain_text("atp, relp")
+
+
+def test_positions_from_the_end_have_a_minus_sign(visit: Visit) -> None:
+    """In the table as in the chart."""
+    visitor = visit()
+    visitor.open("#/jobs/3/positions?site=z")
+    visitor.page.get_by_text("As a table").click()
+    heads = visitor.page.locator("details thead th").all_inner_texts()
+    assert heads[-1] == "\N{MINUS SIGN}1"
+    visitor.page.get_by_role("application").press("End")
+    expect(visitor.page.locator(".grid [aria-live]")).to_contain_text("position \N{MINUS SIGN}")

@@ -18,6 +18,8 @@ VIEWS = {
     "components": ("#/jobs/1/components", "many"),
     "component": ("#/jobs/1/components/a1.h2?site=z", "many"),
     "neuron": ("#/jobs/1/components/m0.n132?site=mlp_post", "many"),
+    "unbounded": ("#/jobs/1/components?site=mlp_post&population=yes", "many"),
+    "stretched": ("#/jobs/1/heads?colours=log", "many"),
     "pairs": ("#/jobs/1/pairs", "many"),
     "failed": ("#/jobs/3/pairs?state=failed", HOSTILE),
     "pair": ("#/jobs/1/pairs/3?site=z", "many"),

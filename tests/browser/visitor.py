@@ -9,6 +9,8 @@ from playwright.sync_api import APIResponse, Browser, ConsoleMessage, Locator, P
 
 #: Waits for what the page shows, in milliseconds.
 PATIENCE = 20_000
+#: What the page writes where there is no number.
+NONE = "\N{EN DASH}"
 #: Whatever axe finds of these kinds is a fault.
 _SERIOUS = ("serious", "critical")
 _WATCH_POLICY = """
@@ -16,6 +18,11 @@ document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
 });
 """
+
+
+def number(text: str) -> float:
+    """Read a number as the page writes it."""
+    return float(text.replace("\N{MINUS SIGN}", "-").replace(",", ""))
 
 
 class Visitor:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from patchgrid.api.pictures.bars import component_bars
 from patchgrid.api.pictures.errors import OutputError
 from patchgrid.api.pictures.labels import LONGEST, drawable, elide, every, token_label
 from patchgrid.api.pictures.plots import layer_head_heatmap, layer_position_heatmap, score_effect_scatter
@@ -24,6 +25,7 @@ from patchgrid.api.pictures.saving import save
 from patchgrid.engine.errors import PatchgridError
 from patchgrid.engine.packages import MissingExtraError
 from patchgrid.estimates.agreement import agreement
+from patchgrid.storage.components import ComponentRow
 
 UNIT = "logit difference"
 PNG = b"\x89PNG"
@@ -232,6 +234,40 @@ def test_very_many_points_make_a_small_svg(tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(size=(2, 50_000))
     save(score_effect_scatter(*points, title="t", unit=UNIT), tmp_path / "many.svg")
     assert (tmp_path / "many.svg").stat().st_size < 500_000
+
+
+def _row(neuron: int, estimate: float, low: float | None, high: float | None) -> ComponentRow:
+    figures = {"n": 20, "mean": estimate, "mean_abs": abs(estimate), "std": 0.1, "exact_n": 2}
+    place = {"site": "mlp_post", "layer": 0, "head": None, "neuron": neuron, "position": None}
+    return ComponentRow(**place, **figures, estimate=estimate, ci_low=low, ci_high=high)  # type: ignore[arg-type]
+
+
+def _arrows(axes: Axes) -> dict[str, list[int]]:
+    """Give the bars at whose ends an interval goes on, by the arrow that says so."""
+    found = {line.get_marker(): list(line.get_ydata()) for line in axes.lines}  # type: ignore[arg-type]
+    return {str(marker): found[marker] for marker in ("<", ">")}  # type: ignore[misc]
+
+
+def test_one_interval_of_few_cells_leaves_the_bars_their_length() -> None:
+    """The scale goes by the bars; where an interval is longer, an arrow says that it goes on."""
+    rows = [
+        _row(0, 0.5, -1e59, 1e59),
+        _row(1, 0.4, 0.3, 0.5),
+        _row(2, -0.3, -9.0, 0.1),
+        _row(3, 0.2, None, None),
+    ]
+    axes = component_bars(rows, title="mlp_post of a job", unit=UNIT).axes[0]
+    low, high = axes.get_xlim()
+    assert high == -low < 4 * 0.5
+    assert _arrows(axes) == {"<": [0, 2], ">": [0]}
+    assert axes.get_xlabel().endswith("an arrow: it goes on")
+
+
+def test_intervals_that_fit_have_no_arrows() -> None:
+    """Nothing is cut, and nothing is said of it."""
+    axes = component_bars([_row(0, 0.5, 0.2, 0.8)], title="mlp_post of a job", unit=UNIT).axes[0]
+    assert _arrows(axes) == {"<": [], ">": []}
+    assert "arrow" not in axes.get_xlabel()
 
 
 def test_colours_are_told_apart_with_every_kind_of_colour_blindness() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_BARS = 30
 #: Times the largest bar that an interval is drawn to.
 LONGEST = 2.0
-_ESTIMATE, _SCORE = "#0072b2", "#e69f00"
+_ESTIMATE, _SCORE, _INTERVAL = "#0072b2", "#e69f00", "0.15"
 
 
 def component_bars(rows: Sequence[ComponentRow], *, title: str, unit: str) -> "Figure":
@@ -48,28 +48,48 @@ def component_bars(rows: Sequence[ComponentRow], *, title: str, unit: str) -> "F
             color=_SCORE,
             label="mean score",
         )
-    bounded = [(place, row) for place, row in known if row.ci_low is not None and row.ci_high is not None]
-    axes.hlines(
-        [place for place, _ in bounded],
-        [row.ci_low or 0.0 for _, row in bounded],
-        [row.ci_high or 0.0 for _, row in bounded],
-        color="0.15",
-        linewidth=1,
-    )
     axes.axvline(0, color="0.6", linewidth=0.8)
     axes.set_yticks(places, [drawable(row.name) for row in rows], fontsize=8, parse_math=False)
-    _set_limits(axes, rows, unit)
+    limit = _set_limits(axes, rows, unit)
+    _draw_intervals(axes, rows, limit)
     axes.legend(fontsize=8, framealpha=0.9)
     return figure
 
 
-def _set_limits(axes: "Axes", rows: Sequence[ComponentRow], unit: str) -> None:
-    """Leave room for the bars: one interval of few cells must not make all the others invisible."""
+def _set_limits(axes: "Axes", rows: Sequence[ComponentRow], unit: str) -> float:
+    """Leave room for the bars: one interval of few cells must not make all the others invisible.
+
+    Gives how far intervals are drawn.
+    """
     axes.set_ylim(len(rows) - 0.4, -0.6)
     ends = [abs(end) for row in rows for end in (row.ci_low, row.ci_high) if end is not None]
     largest = max(abs(value or 0.0) for row in rows for value in (row.estimate, row.mean)) or 1.0
     reach = max([largest, *ends])
-    limit = 1.05 * min(LONGEST * largest, reach)
-    axes.set_xlim(-limit, limit)
-    note = ", cut where they are longer" if reach > LONGEST * largest else ""
+    limit = min(LONGEST * largest, reach)
+    axes.set_xlim(-1.05 * limit, 1.05 * limit)
+    note = "; an arrow: it goes on" if reach > limit else ""
     axes.set_xlabel(f"{drawable(unit)}, with 95 % intervals{note}", parse_math=False)
+    return limit
+
+
+def _draw_intervals(axes: "Axes", rows: Sequence[ComponentRow], limit: float) -> None:
+    """Draw each interval as a line, with an arrow where it goes on beyond `limit`."""
+    bounded = [
+        (place, row.ci_low, row.ci_high)
+        for place, row in enumerate(rows)
+        if row.ci_low is not None and row.ci_high is not None
+    ]
+    if not bounded:
+        return
+    places, lows, highs = (list(values) for values in zip(*bounded, strict=True))
+    axes.hlines(
+        places,
+        [max(low, -limit) for low in lows],
+        [min(high, limit) for high in highs],
+        color=_INTERVAL,
+        linewidth=1,
+    )
+    left = [place for place, low in zip(places, lows, strict=True) if low < -limit]
+    right = [place for place, high in zip(places, highs, strict=True) if high > limit]
+    for end, marker, cut in ((-limit, "<", left), (limit, ">", right)):
+        axes.plot([end] * len(cut), cut, linestyle="none", marker=marker, markersize=4, color=_INTERVAL)

@@ -7,7 +7,8 @@ import { config, palette } from "./palette.js";
 /**
  * A Vega-Lite chart as wide as there is room; one that must be wider scrolls in its own box, which has the attributes `box`.
  *
- * `spec(width, colours)` is drawn anew when `keys`, the room or the colours change; `onView(view)` may listen to it.
+ * `spec(width, colours)` is drawn anew when `keys`, the room or the colours change; `onView(view)` may listen to it,
+ * and hears null when it is gone.
  */
 export function Chart({ spec, keys, description, onView, box = {} }) {
   const room = useRef(null);
@@ -47,6 +48,7 @@ export function Chart({ spec, keys, description, onView, box = {} }) {
 
     return () => {
       gone = true;
+      if (view) onView?.(null);
       view?.finalize();
       inner.current?.replaceChildren();
     };

@@ -1,7 +1,7 @@
-import { html, useEffect, useRef, useState } from "../core/ui.js";
-import { Chart } from "./chart.js";
-import { gridSpec } from "./gridspec.js";
-import { place, pointed, Tip } from "./tip.js";
+import { html } from "../core/ui.js";
+import { gridSpec, labelled } from "./gridspec.js";
+import { originOf } from "./tip.js";
+import { Walk } from "./walk.js";
 
 const STEPS = {
   ArrowLeft: [0, -1],
@@ -18,89 +18,52 @@ const STEPS = {
  * A heatmap, layers down and `columns` across, colours centred at 0.
  *
  * A cell is `{row, column, value, clear?, …}` with indices; `tell(cell)` gives its hint, `words(cell)` the same for
- * screen readers, `onOpen(cell)` follows a click or Enter.
+ * screen readers, `onOpen(cell)` follows a click or Enter; `none` says why a cell may have no value;
+ * `stretched` colours tell small values apart.
  */
-export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "layer", legend, tell, words, onOpen, keys }) {
-  const view = useRef(null);
-  const [mark, setMark] = useState(null);
-  const [at, setAt] = useState(null);
-  const [said, setSaid] = useState("");
-  const byPlace = new Map(cells.map((cell) => [`${cell.row}/${cell.column}`, cell]));
-  const live = useRef({});
-  live.current = { byPlace, onOpen };
-
-  const cell = mark && byPlace.get(`${mark.row}/${mark.column}`);
-
-  useEffect(() => {
-    const shown = view.current;
-    if (shown) shown.signal("marked", mark ? `${mark.row}/${mark.column}` : "").runAsync();
-  }, [mark?.row, mark?.column]);
-
-  function listen(made) {
-    view.current = made;
-    made.addEventListener("pointermove", (event, item) => {
-      const datum = item?.datum;
-      if (datum?.row === undefined) return leave();
-      setMark({ row: datum.row, column: datum.column });
-      setAt(pointed(made, event));
-    });
-    made.addEventListener("pointerout", leave);
-    made.addEventListener("click", (event, item) => {
-      const found = item?.datum && live.current.byPlace.get(`${item.datum.row}/${item.datum.column}`);
-      if (found) live.current.onOpen?.(found);
-    });
-  }
-
-  function leave() {
-    setMark(null);
-    setAt(null);
-  }
-
-  function moveTo(row, column) {
-    const next = { row: clamp(row, rows.length), column: clamp(column, columns.length) };
-    setMark(next);
-    const shown = view.current;
-    if (shown) {
-      const [left, top] = shown.origin();
-      const x = left + shown.scale("x")(next.column) + shown.scale("x").bandwidth();
-      setAt(place(shown, x, top + shown.scale("y")(next.row)));
-    }
-    const found = byPlace.get(`${next.row}/${next.column}`);
-    setSaid(found ? words(found) : `${rowTitle} ${rows[next.row]}, ${columnTitle} ${columns[next.column]}: nothing`);
-  }
-
-  function pressed(event) {
-    const step = STEPS[event.key];
-    if (step) {
-      event.preventDefault();
-      const from = mark ?? { row: 0, column: 0 };
-      moveTo(mark ? from.row + step[0] : 0, mark ? from.column + step[1] : 0);
-    } else if ((event.key === "Enter" || event.key === " ") && cell) {
-      event.preventDefault();
-      onOpen?.(cell);
-    } else if (event.key === "Escape") leave();
-  }
-
-  const box = {
-    tabindex: 0,
-    role: "application",
-    "aria-roledescription": "heatmap",
-    "aria-label": `${label}. Arrow keys move from cell to cell${onOpen ? ", Enter opens one" : ""}.`,
-    onKeyDown: pressed,
-    onFocus: (event) => event.currentTarget.matches(":focus-visible") && moveTo(mark?.row ?? 0, mark?.column ?? 0),
-    onBlur: leave,
+export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "layer", legend, none, stretched, tell, words, onOpen, keys }) {
+  const byId = new Map(cells.map((cell) => [`${cell.row}/${cell.column}`, cell]));
+  const marks = {
+    idOf: (datum) => (datum.row === undefined ? null : `${datum.row}/${datum.column}`),
+    get: (id) => byId.get(id),
+    move: (id, key) => moved(id, STEPS[key], rows.length, columns.length),
+    spot: spotOf,
   };
-  return html`<div class=${onOpen ? "grid opens" : "grid"}>
-    <${Chart}
-      box=${box}
-      keys=${[keys, rows, columns]}
-      description=${label}
-      spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours })}
-      onView=${listen}
-    />
-    <${Tip} at=${cell && at}>${cell && tell(cell)}<//>
-    <p class="hidden" aria-live="polite">${said}</p>
-  </div>`;
+
+  function said(id) {
+    const cell = byId.get(id);
+    const [row, column] = placeOf(id);
+    return cell ? words(cell) : `${rowTitle} ${rows[row]}, ${columnTitle ?? "column"} ${labelled(columns[column])}: nothing`;
+  }
+
+  return html`${none && cells.some((cell) => cell.value === null) && html`<p class="muted">Grey: ${none}.</p>`}
+    <${Walk}
+      label=${label}
+      kind="heatmap"
+      keysHint="Arrow keys move from cell to cell"
+      marks=${marks}
+      spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, stretched, width, colours })}
+      keys=${[keys, rows, columns, stretched]}
+      tell=${tell}
+      words=${said}
+      onOpen=${onOpen}
+    />`;
+}
+
+const placeOf = (id) => id.split("/").map(Number);
+
+function moved(id, step, rows, columns) {
+  if (!step) return undefined;
+  if (id === null) return "0/0";
+  const [row, column] = placeOf(id);
+  return `${clamp(row + step[0], rows)}/${clamp(column + step[1], columns)}`;
+}
+
+function spotOf(view, id) {
+  const [row, column] = placeOf(id);
+  const [left, top] = originOf(view);
+  const x = view.scale("x");
+  return [left + x(column) + x.bandwidth(), top + view.scale("y")(row)];
 }
 
 function clamp(value, length) {

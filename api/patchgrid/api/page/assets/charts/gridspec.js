@@ -1,17 +1,22 @@
-const LEGEND = 118;
+const LEGEND = 140;
 const AXIS = 62;
+/** A chart less wide than this has its legend below: beside it, it would take the room or scroll out of sight. */
+const NARROW = 520;
 const LARGEST = 36;
 const SMALLEST = 13;
+/** Stretched colours are about linear up to this part of the largest value, and logarithmic from there on. */
+const STRETCH = 100;
 
-/** The Vega-Lite description of a heatmap; rows and columns are numbered, so that equal labels stay apart. */
-export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, width, colours }) {
-  const room = Math.max(60, width - LEGEND - AXIS);
+/** The Vega-Lite description of a heatmap, colours `stretched` or linear; rows and columns are numbered, so that equal labels stay apart. */
+export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, stretched, width, colours }) {
+  const below = width < NARROW;
+  const room = Math.max(60, width - AXIS - (below ? 0 : LEGEND));
   const wide = Math.max(SMALLEST, Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length));
   const high = Math.max(6, Math.min(LARGEST, columns.length < 8 ? 24 : wide, 720 / rows.length));
   const limit = Math.max(...cells.map((cell) => Math.abs(cell.value ?? 0)), 0) || 1;
   const slanted = !columns.every(isNumber) && columns.some((label) => String(label).length * 7 > wide);
   const names = (list, scale) => ({
-    labelExpr: list.length ? `${JSON.stringify(list.map(String))}[datum.value]` : "datum.label",
+    labelExpr: list.length ? `${JSON.stringify(list.map(labelled))}[datum.value]` : "datum.label",
     values: thinned(list.length, scale),
   });
   return {
@@ -57,19 +62,12 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
             field: "value",
             type: "quantitative",
             scale: {
+              ...(stretched && { type: "symlog", constant: limit / STRETCH }),
               domain: [-limit, 0, limit],
               range: [colours.negative, colours.middle, colours.positive],
               interpolate: "lab",
             },
-            legend: {
-              title: legend,
-              orient: "right",
-              gradientLength: Math.max(60, Math.min(200, high * rows.length - 24)),
-              gradientThickness: 10,
-              tickCount: 5,
-              format: ".3~r",
-              titleLimit: LEGEND - 8,
-            },
+            legend: legendOf(legend, below, below ? width - AXIS : high * rows.length - 24),
           },
         },
       },
@@ -85,8 +83,27 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
   };
 }
 
+function legendOf(title, below, room) {
+  const length = Math.max(60, Math.min(200, room));
+  return {
+    title: below ? [title].flat().join(" ") : title,
+    orient: below ? "bottom" : "right",
+    direction: below ? "horizontal" : "vertical",
+    gradientLength: length,
+    gradientThickness: 10,
+    tickCount: Math.max(3, Math.min(5, Math.floor(length / 22))),
+    format: ".3~r",
+    titleLimit: below ? 300 : LEGEND - 8,
+  };
+}
+
 function indices(list) {
   return list.map((_, index) => index);
+}
+
+/** Numbers below 0 with a real minus sign, as elsewhere on the page. */
+export function labelled(label) {
+  return isNumber(label) ? String(label).replace("-", "−") : String(label);
 }
 
 function isNumber(label) {

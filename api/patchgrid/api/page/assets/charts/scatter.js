@@ -1,38 +1,56 @@
-import { html, useRef, useState } from "../core/ui.js";
-import { Chart } from "./chart.js";
-import { pointed, Tip } from "./tip.js";
+import { html, useMemo } from "../core/ui.js";
+import { originOf } from "./tip.js";
+import { along, Walk } from "./walk.js";
 
 const LARGEST = 560;
+/** Keys to what points are ordered by, and how many of them a key passes: a share of all where it is below 1. */
+const STEPS = {
+  ArrowLeft: ["score", -1],
+  ArrowRight: ["score", 1],
+  ArrowDown: ["effect", -1],
+  ArrowUp: ["effect", 1],
+  PageDown: ["score", -0.1],
+  PageUp: ["score", 0.1],
+  Home: ["score", -Infinity],
+  End: ["score", Infinity],
+};
 
-/** Effects over scores, with y = x and the fitted line; `tell(point)` gives a point's hint. */
-export function Scatter({ label, points, fit, unit, byLayer, tell, onOpen, keys }) {
-  const [at, setAt] = useState(null);
-  const [point, setPoint] = useState(null);
-  const live = useRef({});
-  live.current = { points, onOpen };
+/** Effects over scores, with y = x and the fitted line; `tell(point)` gives a point's hint, `words(point)` says it. */
+export function Scatter({ label, points, fit, unit, byLayer, tell, words, onOpen, keys }) {
+  const orders = useMemo(() => ({ score: ordered(points, "score"), effect: ordered(points, "effect") }), [points]);
+  const marks = {
+    idOf: (datum) => datum.key ?? null,
+    get: (id) => points[Number(id)],
+    move: (id, key) => moved(orders, id, STEPS[key]),
+    spot: (view, id) => spotOf(view, points[Number(id)]),
+  };
+  return html`<${Walk}
+    label=${label}
+    kind="scatter plot"
+    keysHint="Left and right arrow keys move from point to point by score, up and down by effect"
+    marks=${marks}
+    spec=${(width, colours) => scatterSpec({ points, fit, unit, byLayer, width, colours })}
+    keys=${[keys, byLayer, points.length, fit]}
+    tell=${tell}
+    words=${(id) => words(points[Number(id)])}
+    onOpen=${onOpen}
+  />`;
+}
 
-  function listen(view) {
-    view.addEventListener("pointermove", (event, item) => {
-      const found = live.current.points[item?.datum?.index];
-      setPoint(found ?? null);
-      setAt(found ? pointed(view, event) : null);
-    });
-    view.addEventListener("pointerout", () => setAt(null));
-    view.addEventListener("click", (event, item) => {
-      const found = live.current.points[item?.datum?.index];
-      if (found) live.current.onOpen?.(found);
-    });
-  }
+function ordered(points, by) {
+  return points.map((_, index) => index).sort((a, b) => points[a][by] - points[b][by]).map(String);
+}
 
-  return html`<div class="grid opens">
-    <${Chart}
-      keys=${[keys, byLayer, points.length, fit]}
-      description=${label}
-      spec=${(width, colours) => scatterSpec({ points, fit, unit, byLayer, width, colours })}
-      onView=${listen}
-    />
-    <${Tip} at=${point && at}>${point && tell(point)}<//>
-  </div>`;
+function moved(orders, id, step) {
+  if (!step) return undefined;
+  const order = orders[step[0]];
+  const share = Math.abs(step[1]) < 1;
+  return along(order, id, share ? Math.sign(step[1]) * Math.ceil(Math.abs(step[1]) * order.length) : step[1]);
+}
+
+function spotOf(view, point) {
+  const [left, top] = originOf(view);
+  return [left + view.scale("x")(point.score), top + view.scale("y")(point.effect)];
 }
 
 function scatterSpec({ points, fit, unit, byLayer, width, colours }) {
@@ -47,9 +65,10 @@ function scatterSpec({ points, fit, unit, byLayer, width, colours }) {
     height: size,
     padding: { top: 10, right: 2, bottom: 2, left: 2 },
     autosize: { type: "pad" },
+    data: { values: points.map(({ score, effect, layer }, index) => ({ score, effect, layer, key: String(index) })) },
+    params: [{ name: "marked", value: "" }],
     layer: [
       {
-        data: { values: points.map(({ score, effect, layer }, index) => ({ score, effect, layer, index })) },
         mark: { type: "circle", size: points.length > 1500 ? 14 : 26, opacity: points.length > 1500 ? 0.45 : 0.65, color: colours.accent },
         encoding: {
           x: { field: "score", type: "quantitative", scale, axis: { title: `score (${unit})`, tickCount: 6 } },
@@ -70,6 +89,11 @@ function scatterSpec({ points, fit, unit, byLayer, width, colours }) {
           strokeDash: { field: "kind", type: "nominal", scale: { domain: lines.map((line) => line.kind), range: [[4, 4], [1, 0]] }, legend: { title: null, orient: "top", direction: "horizontal", symbolType: "stroke", symbolSize: 300, symbolStrokeColor: colours.text } },
           color: { value: colours.text },
         },
+      },
+      {
+        transform: [{ filter: "datum.key === marked" }],
+        mark: { type: "point", size: 150, strokeWidth: 2.5, color: colours.text, opacity: 1 },
+        encoding: { x: { field: "score", type: "quantitative", scale }, y: { field: "effect", type: "quantitative", scale } },
       },
     ],
     resolve: { legend: { color: "independent" } },

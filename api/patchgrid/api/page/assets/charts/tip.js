@@ -16,6 +16,13 @@ export function place(view, x, y) {
   return beside(x - box.scrollLeft, y, width);
 }
 
+/** Where a view's own coordinates begin on its canvas. */
+export function originOf(view) {
+  const [left, top] = view.origin();
+  const padding = view.padding();
+  return [left + (padding.left ?? padding), top + (padding.top ?? padding)];
+}
+
 /** Where the pointer is in that box. */
 export function pointed(view, event) {
   const box = view.container().parentElement;

@@ -11,6 +11,11 @@ export function cellName(cell) {
   return stem + (place === null || place === undefined ? "" : `@${place}`);
 }
 
+/** The name at all positions at once: a job's views know a component by it, whichever position a cell is. */
+export function wholeName(cell) {
+  return cellName({ ...cell, component: null, position: null, span: null });
+}
+
 function part(letter, index) {
   return index === null || index === undefined ? "" : `.${letter}${index}`;
 }

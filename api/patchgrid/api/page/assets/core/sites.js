@@ -18,7 +18,7 @@ export const NODE_METHODS = ["atp", "atp*", "ig", "relp"];
 export const EDGE_METHODS = ["eap", "eap-ig"];
 export const METHOD_WORDS = {
   atp: "attribution patching",
-  "atp*": "AtP*: QK fix, GradDrop",
+  "atp*": "AtP*: queries and keys through the softmax",
   ig: "integrated gradients",
   relp: "relevance patching",
   eap: "edge attribution patching",

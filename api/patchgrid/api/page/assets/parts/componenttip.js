@@ -1,4 +1,5 @@
-import { count, interval, number } from "../core/format.js";
+import { intervalWords } from "../core/bounds.js";
+import { count, number } from "../core/format.js";
 import { html } from "../core/ui.js";
 
 /** A component's figures, as a hint beside a chart. */
@@ -6,12 +7,12 @@ export function ComponentTip({ row }) {
   return html`<strong>${row.component}</strong> <span class="muted">${row.site}</span>
     <dl>
       <div><dt>estimate</dt><dd>${number(row.estimate)}</dd></div>
-      <div><dt>95 % interval</dt><dd>${interval(row.ci_low, row.ci_high)}</dd></div>
+      <div><dt>95 % interval</dt><dd>${intervalWords(row)}</dd></div>
       <div><dt>mean score</dt><dd>${number(row.mean)}</dd></div>
       <div><dt>patched exactly</dt><dd>${count(row.exact_n)} of ${count(row.n)}</dd></div>
     </dl>`;
 }
 
 export function componentWords(row) {
-  return `${row.component}: estimate ${number(row.estimate)}, 95 % interval ${interval(row.ci_low, row.ci_high)}, mean score ${number(row.mean)}, ${count(row.exact_n)} patched exactly`;
+  return `${row.component}: estimate ${number(row.estimate)}, 95 % interval ${intervalWords(row)}, mean score ${number(row.mean)}, ${count(row.exact_n)} of ${count(row.n)} patched exactly`;
 }

@@ -1,3 +1,4 @@
+import { labelled } from "../charts/gridspec.js";
 import { html, useState } from "../core/ui.js";
 
 /** A heatmap's numbers as a table, made when it is opened. */
@@ -17,7 +18,7 @@ function Numbers({ caption, corner, rows, columns, cells, write }) {
       <thead>
         <tr>
           <th scope="col" class="number">${corner}</th>
-          ${columns.map((column) => html`<th scope="col" class="number">${column}</th>`)}
+          ${columns.map((column) => html`<th scope="col" class="number">${labelled(column)}</th>`)}
         </tr>
       </thead>
       <tbody>

@@ -1,17 +1,16 @@
-import { askAll, jobPath } from "../core/api.js";
-import { useAnswer } from "../core/data.js";
-import { freshness } from "../core/follow.js";
-import { count, number } from "../core/format.js";
-import { choose, href } from "../core/route.js";
+import { address, jobPath } from "../core/api.js";
+import { isUnbounded } from "../core/bounds.js";
+import { count } from "../core/format.js";
+import { choose } from "../core/route.js";
 import { html, useMemo } from "../core/ui.js";
 import { Check, Choice, Search } from "../parts/controls.js";
-import { Interval, domainOf } from "../parts/interval.js";
 import { DataLinks } from "../parts/links.js";
 import { MethodChoice, methodOf, Unmeasured } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
 import { Table } from "../parts/table.js";
+import { columns, sorted } from "./componentcolumns.js";
+import { MOST, useRanked } from "./ranked.js";
 
-const MOST = 5000;
 const PAGE = 100;
 const KINDS = [
   ["", "as the job measures"],
@@ -23,11 +22,9 @@ const KINDS = [
 export function Components({ job, params }) {
   const method = methodOf(job, params);
   const { site = "", kind = "", population = "" } = params;
-  const asked = { site, kind, method, population: population ? "true" : null, by: "estimate" };
+  const asked = { site, kind, method, population: population ? "true" : null };
   const path = jobPath(job.job, "components");
-  const rows = useAnswer((signal) => askAll(path, { params: asked, most: MOST, signal }), [path, asked], {
-    fresh: freshness(job),
-  });
+  const rows = useRanked(job, path, asked, params);
   const filter = (changes) => choose({ ...changes, page: null });
   return html`<form class="filters" role="search" aria-label="Components" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${site} options=${[["", "all"], ...job.spec.sites]} onChange=${(value) => filter({ site: value })} />
@@ -36,12 +33,12 @@ export function Components({ job, params }) {
       <${Search} label="Name" value=${params.search} placeholder="a9.h6" onChange=${(value) => filter({ search: value })} />
       <${Check} label="Draw intervals" checked=${params.drawn !== "no"} onChange=${(on) => choose({ drawn: on ? null : "no" })} />
       <${Check}
-        label="Of the pairs' source"
-        hint="Widen the intervals to speak of where the pairs come from, and not of this job's pairs alone"
+        label="Intervals beyond these pairs"
+        hint="Wider: for where the pairs come from, and not for this job's pairs alone"
         checked=${Boolean(population)}
         onChange=${(on) => filter({ population: on ? "yes" : null })}
       />
-      <${DataLinks} path=${path} params=${{ ...asked, limit: MOST }} what="Components" />
+      <${DataLinks} path=${path} params=${{ ...asked, by: "estimate", limit: MOST }} what="Components" />
     </form>
     <${Answer} of=${rows}>${(data) => html`<${Found} job=${job} data=${data} params=${params} />`}<//>`;
 }
@@ -58,9 +55,7 @@ function Found({ job, data, params }) {
   const at = Math.min(pages, Math.max(1, Number(page) || 1));
   const shown = found.slice((at - 1) * PAGE, at * PAGE);
   if (data.items.length === 0) return html`<${Unmeasured} job=${job} />`;
-  return html`<p class="muted" role="status">
-      ${count(found.length)} components${data.more ? `, of the ${count(MOST)} strongest: choose a site, or download all` : ""}
-    </p>
+  return html`<${Reach} job=${job} data=${data} found=${found.length} method=${params.method} />
     <${Table}
       caption="Components"
       columns=${columns(job, params.method, shown, params.drawn !== "no")}
@@ -68,8 +63,9 @@ function Found({ job, data, params }) {
       rowKey=${(row) => `${row.site}/${row.component}`}
       sort=${{ by: sort, down }}
       onSort=${(by, isDown) => choose({ sort: by === "estimate" ? null : by, order: isDown ? null : "up", page: null })}
-      empty="No component is named so."
+      empty=${data.more ? "No component looked through is named so." : "No component is named so."}
     />
+    ${shown.some(isUnbounded) && html`<p class="muted"><em>no bound</em>: so few cells, of such uneven weight, that the interval says nothing. JSON, CSV and exports have its numbers.</p>`}
     ${
       pages > 1 &&
       html`<nav class="pager" aria-label="Pages">
@@ -80,46 +76,13 @@ function Found({ job, data, params }) {
     }`;
 }
 
-/** By a number's size or a text; what is missing comes last. Estimates compare by size, as their rank does. */
-function sorted(rows, by, down) {
-  const sizes = new Set(["estimate", "mean"]);
-  const value = (row) => {
-    if (by === "width") return row.ci_high === null ? null : row.ci_high - row.ci_low;
-    const found = row[by];
-    return sizes.has(by) && found !== null ? Math.abs(found) : found;
-  };
-  const sign = down ? -1 : 1;
-  return [...rows].sort((a, b) => {
-    const [one, two] = [value(a), value(b)];
-    if (one === null || one === undefined) return two === null || two === undefined ? 0 : 1;
-    if (two === null || two === undefined) return -1;
-    if (typeof one === "string") return sign * one.localeCompare(two, "en", { numeric: true });
-    return sign * (one - two);
-  });
-}
-
-function columns(job, method, shown, drawn) {
-  const domain = domainOf(shown);
-  const figure = (key, title, hint) => ({ key, title, hint, number: true, sort: true, cell: (row) => number(row[key]) });
-  return [
-    {
-      key: "component",
-      title: "component",
-      header: true,
-      sort: true,
-      cell: (row) =>
-        html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method })}>${row.component}</a>`,
-    },
-    { key: "site", title: "site", sort: true, cell: (row) => row.site },
-    figure("estimate", "estimate", "Estimated mean effect; sorted by size"),
-    drawn && { key: "interval", title: "drawn", hint: "Interval, drawn", cell: (row) => html`<${Interval} row=${row} domain=${domain} />` },
-    figure("ci_low", "95 % low"),
-    figure("ci_high", "95 % high"),
-    { key: "width", title: "width", hint: "Width of the interval", number: true, sort: true, cell: (row) => number(row.ci_high === null ? null : row.ci_high - row.ci_low) },
-    figure("mean", "mean score", "Attribution alone; sorted by size"),
-    figure("mean_abs", "mean |score|"),
-    figure("std", "std", "Standard deviation of the score over pairs"),
-    { key: "exact_n", title: "exact", hint: "Cells patched exactly", number: true, sort: true, cell: (row) => count(row.exact_n) },
-    { key: "n", title: "pairs", number: true, sort: true, cell: (row) => count(row.n) },
-  ].filter(Boolean);
+/** How many there are here, and of which; where the others are. */
+function Reach({ job, data, found, method }) {
+  const { items, more, by } = data;
+  if (!more) return html`<p class="muted" role="status">${count(found)} ${found === items.length ? "" : `of ${count(items.length)}`} components</p>`;
+  const strongest = `the ${count(items.length)} largest by ${by === "estimate" ? "|estimate|" : by.replace("mean_abs", "mean |score|").replace(/^mean$/, "|mean score|")}`;
+  return html`<p class="note" role="status">
+    ${found === items.length ? `Shown are ${strongest}` : `${count(found)} among ${strongest}`}; this job has more components. Choose a site to see deeper, or take
+    ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>.
+  </p>`;
 }

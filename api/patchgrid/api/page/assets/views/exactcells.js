@@ -3,20 +3,21 @@ import { askAll, jobPath } from "../core/api.js";
 import { useAnswer } from "../core/data.js";
 import { freshness } from "../core/follow.js";
 import { count, metricWords, number, percent } from "../core/format.js";
-import { href } from "../core/route.js";
+import { cellName, wholeName } from "../core/naming.js";
+import { go, href } from "../core/route.js";
 import { html } from "../core/ui.js";
-import { cellName } from "../core/naming.js";
 import { DataLinks } from "../parts/links.js";
 import { Answer } from "../parts/problem.js";
 import { Facts, Table } from "../parts/table.js";
 
-const MOST = 5000;
+/** As many points as can be told apart and drawn at once. */
+const MOST = 20_000;
 const FURTHEST = 12;
 
 /** A site's exactly patched cells: scatter, fit, and those whose scores are furthest off. */
 export function ExactCells({ job, site, method, fit, byLayer }) {
   const path = jobPath(job.job, "exact");
-  const cells = useAnswer((signal) => askAll(path, { params: { site, method }, most: MOST, signal }), [path, site, method], {
+  const cells = useAnswer((signal) => askAll(path, { params: { site, method }, most: MOST, size: MOST, signal }), [path, site, method], {
     fresh: freshness(job),
   });
   return html`<section class="panel wide" aria-label="Score against exact effect">
@@ -28,25 +29,42 @@ export function ExactCells({ job, site, method, fit, byLayer }) {
       ${({ items, more }) =>
         items.length === 0
           ? html`<p class="empty">No cell of ${site} was patched exactly yet.</p>`
-          : html`<div class="beside">
-              <${Scatter}
-                label=${`Exact effect against score of ${count(items.length)} cells of ${site} by ${method}, ${metricWords(job.spec.metric)}; the furthest off stand in the table beside it`}
-                points=${items}
-                fit=${fit}
-                unit=${job.spec.metric}
-                byLayer=${byLayer}
-                tell=${(cell) => html`<${CellTip} cell=${cell} />`}
-                keys=${[job.job, site, method]}
-              />
-              <div>
-                ${fit && html`<${Facts} label="Fit" rows=${facts(fit)} />`}
-                <h3>Furthest off</h3>
-                <${Table} caption="Cells whose score is furthest from the effect" columns=${columns(job, site)} rows=${furthest(items)} />
-                ${more && html`<p class="muted">The first ${count(items.length)} cells are drawn; the figures are of all.</p>`}
-              </div>
-            </div>`}
+          : html`<${Drawn} job=${job} site=${site} method=${method} fit=${fit} byLayer=${byLayer} items=${items} more=${more} />`}
     <//>
   </section>`;
+}
+
+function Drawn({ job, site, method, fit, byLayer, items, more }) {
+  const unit = metricWords(job.spec.metric);
+  const part = more ? `${count(items.length)} of ${fit ? count(fit.n) : "more"} cells, the first by pair` : "";
+  return html`${part && html`<p class="note">Drawn and listed are ${part}; the figures are of all. The export has every cell.</p>`}
+    <div class="beside">
+      <${Scatter}
+        label=${`Exact effect against score of ${count(items.length)} cells of ${site} by ${method}, ${unit}; the furthest off stand in the table beside it`}
+        points=${items}
+        fit=${fit}
+        unit=${unit}
+        byLayer=${byLayer}
+        tell=${(cell) => html`<${CellTip} cell=${cell} />`}
+        words=${cellWords}
+        onOpen=${(cell) => go(...componentOf(job, method, cell))}
+        keys=${[job.job, site, method]}
+      />
+      <div>
+        ${fit && html`<${Facts} label="Fit" rows=${facts(fit)} />`}
+        <h3>Furthest off</h3>
+        <${Table} caption="Cells whose score is furthest from the effect" columns=${columns(job, site, method)} rows=${furthest(items)} />
+      </div>
+    </div>`;
+}
+
+/** Where a cell's component is shown, at all positions at once. */
+function componentOf(job, method, cell) {
+  return [["jobs", job.job, "components", wholeName(cell)], { site: cell.site, method: job.methods.length > 1 ? method : null }];
+}
+
+function cellWords(cell) {
+  return `${cellName(cell)}, pair ${cell.pair}: score ${number(cell.score)}, exact effect ${number(cell.effect)}`;
 }
 
 function CellTip({ cell }) {
@@ -73,13 +91,13 @@ function furthest(items) {
   return [...items].sort((a, b) => Math.abs(b.effect - b.score) - Math.abs(a.effect - a.score)).slice(0, FURTHEST);
 }
 
-function columns(job, site) {
+function columns(job, site, method) {
   return [
     {
       key: "component",
       title: "component",
       header: true,
-      cell: (cell) => cellName(cell),
+      cell: (cell) => html`<a href=${href(...componentOf(job, method, cell))}>${cellName(cell)}</a>`,
     },
     { key: "pair", title: "pair", cell: (cell) => html`<a href=${href(["jobs", job.job, "pairs"], { name: cell.pair, site })}>${cell.pair}</a>` },
     { key: "score", title: "score", number: true, cell: (cell) => number(cell.score) },

@@ -1,12 +1,12 @@
 import { Grid } from "../charts/grid.js";
 import { jobPath } from "../core/api.js";
+import { isClear } from "../core/bounds.js";
 import { metricWords, scaled } from "../core/format.js";
 import { go } from "../core/route.js";
 import { hasHeads, SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
 import { componentWords, ComponentTip } from "../parts/componenttip.js";
 import { GridTable } from "../parts/gridtable.js";
-import { isClear } from "../parts/interval.js";
 import { DataLinks } from "../parts/links.js";
 import { Unmeasured } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
@@ -14,22 +14,22 @@ import { Answer } from "../parts/problem.js";
 const WORDS = { estimate: "estimated effect", mean: "mean score", mean_abs: "mean |score|" };
 
 /** One heatmap: the heads of a site, or some sites without heads side by side. */
-export function HeadPanel({ job, method, panel, measure, rows }) {
+export function HeadPanel({ job, method, panel, measure, stretched, rows }) {
   const heads = panel.sites.length === 1 && hasHeads(panel.sites[0]);
   return html`<section class="panel" aria-label=${panel.title}>
     <div class="head">
       <h2>${panel.title} ${heads && html`<span class="muted">${SITE_WORDS[panel.title]}</span>`}</h2>
       ${panel.sites.map(
-        (site) => html`${!heads && html`<span class="muted">${site}</span>`} <${DataLinks} path=${jobPath(job.job, "components")} params=${{ site, method, kind: "whole" }} what=${`Components of ${site}`} />`,
+        (site) => html`<span class="pair">${!heads && html`<span class="muted">${site}</span>`} <${DataLinks} path=${jobPath(job.job, "components")} params=${{ site, method, kind: "whole", limit: 10_000 }} what=${`Components of ${site}`} /></span>`,
       )}
     </div>
     <${Answer} of=${rows}>
-      ${(all) => (all.length === 0 ? html`<${Unmeasured} job=${job} />` : html`<${Drawn} job=${job} method=${method} panel=${panel} heads=${heads} all=${all} asked=${measure} />`)}
+      ${(all) => (all.length === 0 ? html`<${Unmeasured} job=${job} />` : html`<${Drawn} job=${job} method=${method} panel=${panel} heads=${heads} all=${all} asked=${measure} stretched=${stretched} />`)}
     <//>
   </section>`;
 }
 
-function Drawn({ job, method, panel, heads, all, asked }) {
+function Drawn({ job, method, panel, heads, all, asked, stretched }) {
   const measure = asked || (all.every((row) => row.estimate !== null) ? "estimate" : "mean");
   const layers = range(all, "layer");
   const columns = heads ? range(all, "head") : panel.sites;
@@ -42,13 +42,17 @@ function Drawn({ job, method, panel, heads, all, asked }) {
   }));
   const open = (cell) => go(["jobs", job.job, "components", cell.of.component], { site: cell.of.site, method: job.methods.length > 1 ? method : null });
   const label = `${WORDS[measure]} of ${panel.sites.join(", ")} by layer and ${heads ? "head" : "site"}, ${metricWords(job.spec.metric)}`;
-  return html`<${Grid}
+  const why = measure === "mean" && !asked && job.spec.exact > 0 && "Mean scores: not every component was patched exactly.";
+  return html`${why && html`<p class="muted">${why}</p>`}
+    <${Grid}
       label=${label}
       rows=${layers}
       columns=${columns}
       cells=${cells}
+      stretched=${stretched}
       columnTitle=${heads ? "head" : null}
-      legend=${WORDS[measure]}
+      legend=${[WORDS[measure], `(${metricWords(job.spec.metric)})`]}
+      none="no cell patched exactly, so no estimate"
       tell=${(cell) => html`<${ComponentTip} row=${cell.of} />`}
       words=${(cell) => componentWords(cell.of)}
       onOpen=${open}

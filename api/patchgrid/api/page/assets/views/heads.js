@@ -1,14 +1,19 @@
 import { askAll, jobPath } from "../core/api.js";
 import { useAnswer } from "../core/data.js";
 import { freshness } from "../core/follow.js";
+import { metricWords } from "../core/format.js";
 import { choose } from "../core/route.js";
 import { COLUMNS, hasHeads, isWide } from "../core/sites.js";
 import { html } from "../core/ui.js";
 import { Choice } from "../parts/controls.js";
 import { MethodChoice, methodOf } from "../parts/method.js";
+import { isStretched, Stretch } from "../parts/stretch.js";
 import { HeadPanel } from "./headpanel.js";
 import { WidePanel } from "./widepanel.js";
 
+/** More heads than any model has. */
+const MOST = 200_000;
+const SIZE = 10_000;
 const MEASURES = [
   ["", "estimate, else mean score"],
   ["estimate", "estimate"],
@@ -27,25 +32,40 @@ export function Heads({ job, params }) {
   return html`<form class="filters" aria-label="What is drawn" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${params.site ?? ""} options=${[["", "all"], ...job.spec.sites]} onChange=${(site) => choose({ site })} />
       <${MethodChoice} job=${job} params=${params} />
-      <${Choice} label="Colour" value=${params.measure ?? ""} options=${MEASURES} onChange=${(measure) => choose({ measure })} />
+      ${
+        panels.length > 0 &&
+        html`<${Choice} label="Colour" value=${params.measure ?? ""} options=${MEASURES} onChange=${(measure) => choose({ measure })} />
+          <${Stretch} params=${params} />`
+      }
     </form>
-    <p class="muted">
-      Metric units. Estimates are attribution corrected by sampled exact patching; a dot marks a component whose 95 % interval leaves out 0. A cell opens its component.
-    </p>
+    <p class="muted">${aboutOf(job, panels.length > 0)}</p>
     <div class="panels">
-      ${panels.map((panel) => html`<${HeadSites} key=${panel.title} job=${job} method=${method} panel=${panel} measure=${params.measure} />`)}
+      ${panels.map((panel) => html`<${HeadSites} key=${panel.title} job=${job} method=${method} panel=${panel} measure=${params.measure} stretched=${isStretched(params)} />`)}
       ${sites.filter(isWide).map((site) => html`<${WidePanel} key=${site} job=${job} method=${method} site=${site} />`)}
     </div>`;
 }
 
-function HeadSites({ job, method, panel, measure }) {
+function HeadSites({ job, method, panel, measure, stretched }) {
   const rows = useAnswer(
     async (signal) => {
-      const answers = await Promise.all(panel.sites.map((site) => askAll(jobPath(job.job, "components"), { params: { site, method, kind: "whole" }, signal })));
+      const answers = await Promise.all(panel.sites.map((site) => askAll(jobPath(job.job, "components"), { params: { site, method, kind: "whole" }, most: MOST, size: SIZE, signal })));
       return answers.flatMap((answer) => answer.items);
     },
     [job.job, panel.sites, method],
     { fresh: freshness(job) },
   );
-  return html`<${HeadPanel} job=${job} method=${method} panel=${panel} measure=${measure} rows=${rows} />`;
+  return html`<${HeadPanel} job=${job} method=${method} panel=${panel} measure=${measure} stretched=${stretched} rows=${rows} />`;
+}
+
+/** What the figures are, and what the marks mean. */
+function aboutOf({ spec }, cells) {
+  return [
+    `In units of ${metricWords(spec.metric)}.`,
+    spec.exact === 0 && "Nothing was patched exactly: these are scores of attribution alone.",
+    spec.exact > 0 && "An estimate is the mean effect: attribution corrected by sampled exact patching.",
+    spec.exact > 0 && cells && "A dot marks a component whose 95 % interval leaves out 0.",
+    `A ${cells ? "cell or bar" : "bar"} opens its component.`,
+  ]
+    .filter(Boolean)
+    .join(" ");
 }

@@ -1,7 +1,7 @@
 import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
 import { number } from "../core/format.js";
-import { cellName } from "../core/naming.js";
+import { cellName, wholeName } from "../core/naming.js";
 import { byHead, byPosition, byToken, shapeOf } from "../core/pairscores.js";
 import { choose, href } from "../core/route.js";
 import { hasHeads, isWide } from "../core/sites.js";
@@ -12,6 +12,7 @@ import { MethodChoice, methodOf } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
 import { State } from "../parts/progress.js";
 import { ShortTable } from "../parts/shorttable.js";
+import { isStretched, Stretch } from "../parts/stretch.js";
 import { Facts, Table } from "../parts/table.js";
 import { Tokens } from "../parts/tokens.js";
 import { PairGrid } from "./pairgrid.js";
@@ -37,7 +38,7 @@ export function Pair({ job, params, name }) {
 function Shown({ job, data, params }) {
   const keptPositions = job.spec.detail === "positions";
   const sites = Object.keys(data.scores).filter((site) => shapeOf(data.scores[site], site, keptPositions) && !isWide(site));
-  const site = sites.includes(params.site) ? params.site : (sites.find((each) => each === "resid_post") ?? sites[0]);
+  const site = sites.includes(params.site) ? params.site : (sites.find((each) => each === (keptPositions ? "resid_post" : "z")) ?? sites[0]);
   const shape = site && shapeOf(data.scores[site], site, keptPositions);
   const heads = site && hasHeads(site) ? byHead(data.scores[site], shape)[0].length : 0;
   const head = heads > Number(params.head) && params.head !== undefined ? Number(params.head) : null;
@@ -60,6 +61,7 @@ function Shown({ job, data, params }) {
       />`}
       ${grid && heads > 0 && html`<${Choice} label="Head" value=${head === null ? "" : String(head)} options=${[["", "sum of all"], ...Array.from({ length: heads }, (_, index) => [String(index), String(index)])]} onChange=${(next) => choose({ head: next })} />`}
       <${MethodChoice} job=${job} params=${params} />
+      ${site && html`<${Stretch} params=${params} />`}
     </form>
     <h3>Clean</h3>
     <${Prompt} text=${data.clean} tokens=${data.tokens} others=${data.corrupted_tokens} scores=${scores} limit=${limit} spans=${data.spans ?? {}} label="Clean prompt" />
@@ -78,8 +80,9 @@ function Shown({ job, data, params }) {
       [`${data.metric}, clean`, number(data.clean_metric, 4)],
       [`${data.metric}, corrupted`, number(data.corrupted_metric, 4)],
     ]} />
-    ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} head=${head} />`}
-    <${Strongest} job=${job} data=${data} params=${params} />`;
+    ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} head=${head} stretched=${isStretched(params)} />`}
+    ${data.state === "done" && html`<${Strongest} job=${job} data=${data} params=${params} />`}
+    ${data.state === "pending" && html`<p class="empty">This pair is not measured yet.</p>`}`;
 }
 
 function Prompt({ text, tokens, ...rest }) {
@@ -92,11 +95,8 @@ function answers(list) {
 }
 
 function Strongest({ job, data, params }) {
-  // The job's views know a component by all its positions at once, whichever of them this pair's cell is.
-  const link = (cell) => {
-    const whole = cellName({ ...cell, component: null, position: null, span: null });
-    return html`<a href=${href(["jobs", job.job, "components", whole], { site: cell.site, method: params.method })}>${cellName(cell)}</a>`;
-  };
+  const link = (cell) =>
+    html`<a href=${href(["jobs", job.job, "components", wholeName(cell)], { site: cell.site, method: params.method })}>${cellName(cell)}</a>`;
   const exact = [...(data.exact ?? [])].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
   return html`<div class="columns">
     <section aria-labelledby="strongest">
@@ -109,7 +109,7 @@ function Strongest({ job, data, params }) {
           { key: "score", title: "score", number: true, cell: (row) => number(row.score) },
         ]}
         rows=${data.top ?? []}
-        empty=${data.method === job.methods[0] ? "None kept." : `Kept by ${job.methods[0]} alone.`}
+        empty=${data.method === job.methods[0] ? "None kept: the job keeps nothing of single pairs." : `Kept by ${job.methods[0]} alone.`}
       />
     </section>
     <section aria-labelledby="exact">

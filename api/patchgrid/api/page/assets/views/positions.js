@@ -1,3 +1,4 @@
+import { labelled } from "../charts/gridspec.js";
 import { Grid } from "../charts/grid.js";
 import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
@@ -11,6 +12,7 @@ import { GridTable } from "../parts/gridtable.js";
 import { DataLinks } from "../parts/links.js";
 import { MethodChoice, methodOf, Unmeasured } from "../parts/method.js";
 import { Answer, ProblemBox } from "../parts/problem.js";
+import { isStretched, Stretch } from "../parts/stretch.js";
 
 /** Layer by position, over all pairs: positions from the end, or by named spans. */
 export function Positions({ job, params }) {
@@ -26,13 +28,14 @@ export function Positions({ job, params }) {
   return html`<form class="filters" aria-label="What is drawn" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${site} options=${sites} onChange=${(next) => choose({ site: next })} />
       <${MethodChoice} job=${job} params=${params} />
+      <${Stretch} params=${params} />
     </form>
     <section class="panel wide" aria-label="Layer by position">
       <div class="head">
         <h2>${site} <span class="muted">by layer and ${job.spans.length > 0 ? "span" : "position from the end"}</span></h2>
         <${DataLinks} path=${jobPath(job.job, "heatmap")} params=${asked} what="This heatmap" />
       </div>
-      ${missing ? html`<${Unmeasured} job=${job} /><${ProblemBox} problem=${map.problem} />` : html`<${Answer} of=${map}>${(data) => html`<${Drawn} job=${job} data=${data} />`}<//>`}
+      ${missing ? html`<${Unmeasured} job=${job} /><${ProblemBox} problem=${map.problem} />` : html`<${Answer} of=${map}>${(data) => html`<${Drawn} job=${job} data=${data} stretched=${isStretched(params)} />`}<//>`}
     </section>
     <p class="muted">
       Averages align positions ${job.spans.length > 0 ? "by the spans given with the pairs" : "from the end (−1 is the last)"}, never by raw index. For tokens as they are, open${" "}
@@ -40,21 +43,23 @@ export function Positions({ job, params }) {
     </p>`;
 }
 
-function Drawn({ job, data }) {
+function Drawn({ job, data, stretched }) {
   const rows = data.values.map((_, layer) => layer);
   const cells = data.values.flatMap((values, row) => values.map((value, column) => ({ row, column, value })));
   const measure = data.measure === "estimate" ? "estimated effect" : "mean score";
   const name = job.spans.length > 0 ? "span" : "position";
   const label = `${measure} of ${data.site} by layer and ${name}, ${metricWords(data.unit)}`;
-  const words = (cell) => `layer ${cell.row}, ${name} ${data.columns[cell.column]}: ${cell.value === null ? "no pair has it" : `${measure} ${number(cell.value)}`}`;
+  const words = (cell) => `layer ${cell.row}, ${name} ${labelled(data.columns[cell.column])}: ${cell.value === null ? "no pair has it" : `${measure} ${number(cell.value)}`}`;
   return html`${data.measure === "mean" && html`<p class="muted">Mean scores by ${data.method}: exact patching did not sample every position.</p>`}
     <${Grid}
       label=${label}
       rows=${rows}
       columns=${data.columns}
       cells=${cells}
+      stretched=${stretched}
       columnTitle=${name}
-      legend=${measure}
+      legend=${[measure, `(${metricWords(data.unit)})`]}
+      none=${`no pair has such a ${name}`}
       tell=${words}
       words=${words}
       keys=${[data, job.job]}

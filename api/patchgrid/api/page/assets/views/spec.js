@@ -1,53 +1,71 @@
-import { bytes } from "../core/format.js";
+import { bytes, count } from "../core/format.js";
 import { EDGE_METHODS, NODE_METHODS } from "../core/sites.js";
 
-/** What the form begins with: the command line's defaults. */
+/** What the form begins with: the API's defaults, by its names; `exact` in per cent. */
 export const DEFAULTS = {
   model: "",
   sites: ["z", "mlp_out"],
-  methods: ["atp"],
+  method: ["atp"],
   metric: "logit_diff",
+  other_metric: "",
   direction: "denoise",
-  positions: "sum",
   exact: "5",
-  detail: "pairs",
   name: "",
-  seed: "0",
-  dtype: "auto",
+  positions: "sum",
   source: "pair",
-  steps: "5",
-  priority: "0",
+  prepend_bos: "",
   limit: "",
-  prependBos: "",
+  steps: "5",
+  path: "embedding",
+  grad_drop: false,
+  detail: "pairs",
+  dtype: "auto",
+  seed: "0",
+  chunk_size: "64",
+  priority: "0",
+  key: "",
 };
+/** The metric that is chosen for one of another name. */
+export const OTHER = "other";
+/** Least and largest of each number. */
+export const RANGES = {
+  exact: [0, 100],
+  limit: [1, 2 ** 31 - 1],
+  steps: [1, 4096],
+  seed: [0, Number.MAX_SAFE_INTEGER],
+  chunk_size: [1, 4096],
+  priority: [-1000, 1000],
+};
+
+/** Which of the methods' options those chosen have. */
+export function optionsOf({ method }) {
+  return { steps: method.includes("ig") || method.includes("eap-ig"), path: method.includes("ig"), grad_drop: method.includes("atp*") };
+}
 
 /** A model at a revision, as one choice. */
 export function modelKey({ model, revision }) {
   return JSON.stringify([model, revision]);
 }
 
-/** The spec as the API takes it. */
+/** The spec as the API takes it; what is at its default or does not apply is left to the server. */
 export function specOf(values) {
   const [model, revision] = JSON.parse(values.model);
-  const spec = {
-    model,
-    sites: values.sites,
-    method: values.methods.join(","),
-    metric: values.metric,
-    direction: values.direction,
-    positions: values.positions,
-    exact: Number((Number(values.exact) / 100).toPrecision(12)),
-    detail: values.detail,
-    seed: Number(values.seed),
-    dtype: values.dtype,
-  };
+  const options = optionsOf(values);
+  const { sites, direction, positions, detail, dtype } = values;
+  const spec = { model, sites, direction, positions, detail, dtype };
+  spec.method = values.method.join(",");
+  spec.metric = values.metric === OTHER ? values.other_metric.trim() : values.metric;
+  spec.exact = Number((Number(values.exact) / 100).toPrecision(12));
+  spec.seed = Number(values.seed);
   if (revision) spec.revision = revision;
-  if (values.name.trim()) spec.name = values.name.trim();
-  if (values.source !== "pair") spec.source = values.source;
-  if (values.steps !== DEFAULTS.steps) spec.steps = Number(values.steps);
-  if (values.priority !== DEFAULTS.priority) spec.priority = Number(values.priority);
+  for (const name of ["name", "key"]) if (values[name].trim()) spec[name] = values[name].trim();
+  for (const name of ["priority", "chunk_size"]) if (values[name] !== DEFAULTS[name]) spec[name] = Number(values[name]);
+  if (options.steps && values.steps !== DEFAULTS.steps) spec.steps = Number(values.steps);
+  if (options.path && values.path !== DEFAULTS.path) spec.path = values.path;
+  if (options.grad_drop && values.grad_drop) spec.grad_drop = true;
+  if (values.source !== DEFAULTS.source) spec.source = values.source;
   if (values.limit) spec.limit = Number(values.limit);
-  if (values.prependBos) spec.prepend_bos = values.prependBos === "yes";
+  if (values.prepend_bos) spec.prepend_bos = values.prepend_bos === "yes";
   return spec;
 }
 
@@ -60,10 +78,26 @@ export function faultOf(values, file, limits) {
   }
   if (!values.model) return "This server has no model to submit to.";
   if (values.sites.length === 0) return "Choose at least one site.";
-  if (values.methods.length === 0) return "Choose at least one method.";
+  if (values.method.length === 0) return "Choose at least one method.";
   if (values.sites.includes("edge") && values.sites.length > 1) return "Edges are scored by methods of their own: a job has edges or other sites.";
   const right = values.sites.includes("edge") ? EDGE_METHODS : NODE_METHODS;
-  const wrong = values.methods.filter((method) => !right.includes(method));
+  const wrong = values.method.filter((method) => !right.includes(method));
   if (wrong.length > 0) return `${wrong.join(", ")} does not score these sites: choose among ${right.join(", ")}.`;
   return null;
+}
+
+/** What is wrong with single fields before anything is sent: words by name. */
+export function faultsOf(values) {
+  const options = optionsOf(values);
+  const faults = {};
+  for (const [name, [least, most]] of Object.entries(RANGES)) {
+    const asked = options[name] ?? (name !== "limit" || values[name] !== "");
+    const value = Number(values[name]);
+    const whole = name === "exact" || Number.isInteger(value);
+    if (asked && (values[name] === "" || !whole || !(value >= least && value <= most))) {
+      faults[name] = `must be a ${name === "exact" ? "" : "whole "}number from ${count(least)} to ${count(most)}`;
+    }
+  }
+  if (values.metric === OTHER && !values.other_metric.trim()) faults.other_metric = "write the metric's name";
+  return faults;
 }

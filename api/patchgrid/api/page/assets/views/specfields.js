@@ -1,102 +1,58 @@
 import { shortModel } from "../core/format.js";
 import { EDGE_METHODS, METHOD_WORDS, NODE_METHODS, SITE_WORDS, SITES } from "../core/sites.js";
 import { html } from "../core/ui.js";
-import { Choice } from "../parts/controls.js";
-import { modelKey } from "./spec.js";
+import { BoxesField, ChoiceField, TextField } from "../parts/fields.js";
+import { modelKey, OTHER } from "./spec.js";
 
 const METRICS = [
   ["logit_diff", "logit difference"],
   ["logprob", "log probability"],
   ["prob_diff", "probability difference"],
   ["kl", "KL divergence to the clean run"],
+  [OTHER, "another, by its name…"],
 ];
 const DIRECTIONS = [
   ["denoise", "denoise: clean into corrupted"],
   ["noise", "noise: corrupted into clean"],
 ];
-const POSITIONS = [
-  ["sum", "all positions at once"],
-  ["keep", "each position by itself"],
-];
-const DETAILS = [
-  ["summary", "nothing of single pairs"],
-  ["pairs", "scores of each pair"],
-  ["positions", "scores of each pair and position"],
-];
-const SOURCES = [
-  ["pair", "the other prompt's activation"],
-  ["mean", "the mean over the job's pairs"],
-  ["zero", "zero"],
-];
 
-export function ModelField({ values, change, models }) {
-  const options = (models.data?.items ?? []).map((each) => [modelKey(each), `${shortModel(each.model)}${each.revision ? `@${each.revision}` : ""}${each.serving ? `, workers that serve it: ${each.serving}` : ", no worker serves it"}`]);
+export function ModelField({ form, models }) {
+  const options = (models.data?.items ?? []).map((each) => [modelKey(each), modelWords(each)]);
   if (models.data && options.length === 0) return html`<p class="note">This server allows no model yet: whoever runs it names them.</p>`;
-  return html`<${Choice} label="Model" value=${values.model} options=${options} onChange=${(model) => change({ model })} />`;
+  return html`<${ChoiceField} form=${form} name="model" label="Model" options=${options} />`;
 }
 
-function Boxes({ legend, names, words, chosen, onChange }) {
-  const flip = (name, on) => onChange(on ? [...chosen, name] : chosen.filter((each) => each !== name));
-  return html`<fieldset class="boxes">
-    <legend>${legend}</legend>
-    ${names.map(
-      (name) =>
-        html`<label key=${name} class="check">
-          <input type="checkbox" checked=${chosen.includes(name)} onChange=${(event) => flip(name, event.target.checked)} />
-          <span><code>${name}</code> <span class="muted">${words[name]}</span></span>
-        </label>`,
-    )}
-  </fieldset>`;
+function modelWords({ model, revision, serving }) {
+  return `${shortModel(model)}${revision ? `@${revision}` : ""}${serving ? `, workers that serve it: ${serving}` : ", no worker serves it"}`;
 }
 
-export function Sites({ values, change }) {
+export function Sites({ form }) {
+  const { values, change } = form;
   const edges = values.sites.includes("edge");
   function chosen(sites) {
     const now = sites.includes("edge");
     // Edges are a job of their own, scored by methods of their own.
-    if (now && !edges) change({ sites: ["edge"], methods: ["eap"] });
-    else if (now && sites.length > 1) change({ sites: sites.filter((site) => site !== "edge"), methods: ["atp"] });
-    else change({ sites: SITES.filter((site) => sites.includes(site)), methods: edges ? ["atp"] : values.methods });
+    if (now && !edges) change({ sites: ["edge"], method: ["eap"] });
+    else if (now && sites.length > 1) change({ sites: sites.filter((site) => site !== "edge"), method: ["atp"] });
+    else change({ sites: SITES.filter((site) => sites.includes(site)), method: edges ? ["atp"] : values.method });
   }
-  return html`<${Boxes} legend="Sites" names=${SITES} words=${SITE_WORDS} chosen=${values.sites} onChange=${chosen} />
-    <${Boxes}
-      legend=${values.methods.length > 1 ? `Methods; the sample is drawn by the first chosen, ${values.methods[0]}` : "Methods"}
+  return html`<${BoxesField} form=${form} name="sites" legend="Sites" names=${SITES} words=${SITE_WORDS} onChange=${chosen} />
+    <${BoxesField}
+      form=${form}
+      name="method"
+      legend=${values.method.length > 1 ? `Methods; the sample is drawn by the first chosen, ${values.method[0]}` : "Methods"}
       names=${edges ? EDGE_METHODS : NODE_METHODS}
       words=${METHOD_WORDS}
-      chosen=${values.methods}
-      onChange=${(methods) => change({ methods })}
+      onChange=${(method) => change({ method })}
     />`;
 }
 
-export function Measure({ values, change }) {
+export function Measure({ form }) {
   return html`<div class="fields">
-    <${Choice} label="Metric" value=${values.metric} options=${METRICS} onChange=${(metric) => change({ metric })} />
-    <${Choice} label="Direction" value=${values.direction} options=${DIRECTIONS} onChange=${(direction) => change({ direction })} />
-    <${Text} label="Patched exactly, % of cells" kind="number" min="0" max="100" step="any" required value=${values.exact} onChange=${(exact) => change({ exact })} />
-    <${Text} label="Name (optional)" value=${values.name} onChange=${(name) => change({ name })} />
+    <${ChoiceField} form=${form} name="metric" label="Metric" options=${METRICS} hint="A number of the last position's logits" />
+    ${form.values.metric === OTHER && html`<${TextField} form=${form} name="other_metric" label="Metric's name" spellcheck=${false} hint="Of a package installed with the server and its workers" />`}
+    <${ChoiceField} form=${form} name="direction" label="Direction" options=${DIRECTIONS} hint="Whose activations go into whose run" />
+    <${TextField} form=${form} name="exact" label="Patched exactly, % of cells" kind="number" min="0" max="100" step="any" hint="A cell is a component of a pair. 0: no estimates, no intervals" />
+    <${TextField} form=${form} name="name" label="Name (optional)" maxlength="200" hint="To find the job by; no number" />
   </div>`;
-}
-
-export function Advanced({ values, change }) {
-  return html`<details>
-    <summary>More settings</summary>
-    <div class="fields">
-      <${Choice} label="A component is" value=${values.positions} options=${POSITIONS} onChange=${(positions) => change({ positions })} />
-      <${Choice} label="Keep" value=${values.detail} options=${DETAILS} onChange=${(detail) => change({ detail })} />
-      <${Choice} label="Put in" value=${values.source} options=${SOURCES} onChange=${(source) => change({ source })} />
-      <${Choice} label="Number type" value=${values.dtype} options=${["auto", "float32", "bfloat16", "float16"]} onChange=${(dtype) => change({ dtype })} />
-      <${Choice} label="Put a BOS token first" value=${values.prependBos} options=${[["", "as the tokenizer does"], "yes", "no"]} onChange=${(prependBos) => change({ prependBos })} />
-      <${Text} label="Seed" kind="number" min="0" step="1" required value=${values.seed} onChange=${(seed) => change({ seed })} />
-      <${Text} label="Points of ig and eap-ig" kind="number" min="1" step="1" required value=${values.steps} onChange=${(steps) => change({ steps })} />
-      <${Text} label="Priority" kind="number" step="1" required value=${values.priority} onChange=${(priority) => change({ priority })} />
-      <${Text} label="First pairs only" kind="number" min="1" step="1" value=${values.limit} onChange=${(limit) => change({ limit })} />
-    </div>
-  </details>`;
-}
-
-function Text({ label, kind = "text", value, onChange, ...rest }) {
-  return html`<label class="field">
-    <span>${label}</span>
-    <input type=${kind} value=${value} onInput=${(event) => onChange(event.target.value)} ...${rest} />
-  </label>`;
 }

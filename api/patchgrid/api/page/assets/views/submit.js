@@ -4,12 +4,14 @@ import { percent } from "../core/format.js";
 import { notice } from "../core/notice.js";
 import { go } from "../core/route.js";
 import { useTitle } from "../core/title.js";
-import { html, useRef, useState } from "../core/ui.js";
+import { html, useEffect, useRef, useState } from "../core/ui.js";
 import { freshKey, submitJob } from "../core/upload.js";
 import { FileField } from "../parts/filefield.js";
 import { ProblemBox } from "../parts/problem.js";
-import { DEFAULTS, faultOf, modelKey, specOf } from "./spec.js";
-import { Advanced, Measure, ModelField, Sites } from "./specfields.js";
+import { MoreSettings, RARE } from "./moresettings.js";
+import { takenApart } from "./refusals.js";
+import { DEFAULTS, faultOf, faultsOf, modelKey, specOf } from "./spec.js";
+import { Measure, ModelField, Sites } from "./specfields.js";
 
 /** Send a pair file to be measured. */
 export function Submit() {
@@ -20,19 +22,28 @@ export function Submit() {
   const [file, setFile] = useState(null);
   const [sent, setSent] = useState(null);
   const [problem, setProblem] = useState(null);
+  const [errors, setErrors] = useState({});
+  const [refused, setRefused] = useState(0);
+  const [more, setMore] = useState(false);
   const key = useRef(freshKey());
   const control = useRef(null);
+  const box = useRef(null);
+  useEffect(() => {
+    if (refused > 0) box.current?.querySelector("[aria-invalid]")?.focus();
+  }, [refused]);
 
   if (!may("submit")) return html`<h1>Submit</h1><p class="empty">Your token may read, not submit.</p>`;
 
   const found = models.data?.items ?? [];
   const filled = { ...values, model: values.model || (found[0] ? modelKey(found[0]) : "") };
   const fault = faultOf(filled, file, limits);
+  const form = { values: filled, errors, change };
 
   function change(changes) {
     // Other choices are another job: they must not be answered with the last one.
     key.current = freshKey();
     setProblem(null);
+    setErrors((last) => Object.fromEntries(Object.entries(last).filter(([name]) => !(name in changes))));
     setValues((last) => ({ ...last, ...changes }));
   }
 
@@ -42,10 +53,20 @@ export function Submit() {
     setFile(chosen);
   }
 
+  /** Show what is wrong by the fields, and go to the first of them. */
+  function refuse(fields) {
+    setErrors(fields);
+    if (RARE.some((name) => name in fields)) setMore(true);
+    setRefused((last) => last + 1);
+  }
+
   async function send(event) {
     event.preventDefault();
+    const faults = faultsOf(filled);
+    if (Object.keys(faults).length > 0) return refuse(faults);
     control.current = new AbortController();
     setProblem(null);
+    setErrors({});
     setSent(0);
     try {
       const answer = await submitJob({ spec: specOf(filled), file, key: key.current, onSent: setSent, signal: control.current.signal });
@@ -53,20 +74,22 @@ export function Submit() {
       notice.set({ job: answer.job, words: [...there, ...(answer.notes ?? [])] });
       go(["jobs", answer.job]);
     } catch (error) {
-      setProblem(error);
+      const { fields, rest } = takenApart(error, filled);
+      setProblem(rest);
       setSent(null);
+      refuse(fields);
     }
   }
 
   return html`<h1>Submit a job</h1>
-    <form class="submit" onSubmit=${send}>
+    <form class="submit" ref=${box} noValidate onSubmit=${send}>
       <fieldset disabled=${sent !== null}>
         <legend class="hidden">The job</legend>
         <${FileField} file=${file} onFile=${choose} limit=${limits?.upload_bytes} />
-        <${ModelField} values=${filled} change=${change} models=${models} />
-        <${Sites} values=${filled} change=${change} />
-        <${Measure} values=${filled} change=${change} />
-        <${Advanced} values=${filled} change=${change} />
+        <${ModelField} form=${form} models=${models} />
+        <${Sites} form=${form} />
+        <${Measure} form=${form} />
+        <${MoreSettings} form=${form} open=${more} onToggle=${setMore} />
       </fieldset>
       ${fault && file && html`<p class="note">${fault}</p>`}
       <p class="actions">
@@ -80,6 +103,12 @@ export function Submit() {
           <progress max="1" value=${sent} aria-label="Sent" /> ${sent < 1 ? `${percent(sent)} sent` : "All sent; the server reads it…"}
         </p>`
       }
+      ${Object.keys(errors).length > 0 && html`<p class="problem" role="alert">Not submitted: ${wrongWords(errors)}</p>`}
       <${ProblemBox} problem=${problem} />
     </form>`;
+}
+
+function wrongWords(errors) {
+  const [[name, first], ...others] = Object.entries(errors);
+  return others.length === 0 ? `${name.replace(/_/g, " ")}: ${first}` : `${1 + others.length} fields are marked.`;
 }

@@ -74,15 +74,19 @@ function Tile({ name, value, of, title }) {
 }
 
 function specRows(job) {
-  const { sites, method, ...rest } = job.spec;
+  const { sites, ...rest } = job.spec;
   return [
-    ...Object.entries({ model: rest.model, revision: rest.revision, sites: sites.join(", "), method: method }),
-    ...Object.entries(rest).filter(([name]) => name !== "model" && name !== "revision"),
+    ...Object.entries({ model: rest.model, revision: rest.revision, sites: sites.join(", "), method: job.methods.join(", ") }),
+    ...Object.entries(rest).filter(([name]) => !["model", "revision", "method"].includes(name)),
     ["spans", job.spans.join(", ")],
     ["chunk size", job.chunk_size],
     ["priority", job.priority],
     ["key", html`<code class="long">${job.key}</code>`],
-  ].map(([name, value]) => [name.replace("_", " "), typeof value === "boolean" ? (value ? "yes" : "no") : value]);
+  ].map(([name, value]) => (name === "exact" ? ["patched exactly", `${Number((100 * value).toPrecision(3))} % of cells`] : [name.replace(/_/g, " "), plain(value)]));
+}
+
+function plain(value) {
+  return typeof value === "boolean" ? (value ? "yes" : "no") : value;
 }
 
 function LoadFailures({ failures }) {

@@ -1,12 +1,13 @@
 import { Bars } from "../charts/bars.js";
 import { jobPath } from "../core/api.js";
+import { isUnbounded } from "../core/bounds.js";
 import { useData } from "../core/data.js";
 import { freshness } from "../core/follow.js";
 import { metricWords } from "../core/format.js";
 import { go, href } from "../core/route.js";
 import { SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
-import { ComponentTip } from "../parts/componenttip.js";
+import { ComponentTip, componentWords } from "../parts/componenttip.js";
 import { DataLinks } from "../parts/links.js";
 import { Unmeasured } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
@@ -20,7 +21,7 @@ export function WidePanel({ job, method, site }) {
   const label = `The ${SHOWN} strongest of ${site}, ${metricWords(job.spec.metric)}`;
   return html`<section class="panel" aria-label=${site}>
     <div class="head">
-      <h2>${site} <span class="muted">${SITE_WORDS[site]}: the strongest</span></h2>
+      <h2>${site} <span class="muted">${SITE_WORDS[site]}: the ${SHOWN} strongest</span></h2>
       <${DataLinks} path=${jobPath(job.job, "components")} params=${params} what=${label} />
     </div>
     <${Answer} of=${rows}>
@@ -32,10 +33,23 @@ export function WidePanel({ job, method, site }) {
                 rows=${data.items}
                 unit=${`estimate, ${metricWords(job.spec.metric)}`}
                 tell=${(row) => html`<${ComponentTip} row=${row} />`}
+                words=${componentWords}
                 onOpen=${(row) => go(["jobs", job.job, "components", row.component], { site, method })}
-                keys=${[job.job, site, method, data.items.map((row) => row.estimate)]}
+                keys=${[job.job, site, method, data.items.map((row) => [row.estimate, row.ci_low, row.ci_high])]}
               />
+              <p class="muted">${legend(data.items)}</p>
               <p><a href=${href(["jobs", job.job, "components"], { site, method })}>The same as a table</a></p>`}
     <//>
   </section>`;
+}
+
+/** What the marks of this chart mean, of those that it has. */
+function legend(rows) {
+  return [
+    "Lines are 95 % intervals; an arrow: it goes on.",
+    rows.some(isUnbounded) && "Dashed: too few cells, of too uneven weight, for a useful bound.",
+    rows.some((row) => row.estimate === null) && "Pale: the mean score, as none was patched exactly.",
+  ]
+    .filter(Boolean)
+    .join(" ");
 }

@@ -1,0 +1,60 @@
+"""Answers made up for the page: jobs larger than a test can measure, and figures that are rare."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Page, Route
+
+Row = dict[str, Any]
+
+
+def component(name: str, site: str, estimate: float | None, **others: Any) -> Row:
+    """Give a component as the API does; its interval is a tenth of its size where none is given."""
+    size = abs(estimate or 0.0)
+    row = {"component": name, "site": site, "layer": 0, "head": None, "neuron": None, "position": None}
+    figures = {"n": 24, "mean": estimate or 0.001, "mean_abs": size or 0.001, "std": 0.1, "exact_n": 5}
+    ends = {"ci_low": (estimate or 0) - 0.1 * size, "ci_high": (estimate or 0) + 0.1 * size}
+    return row | figures | {"estimate": estimate} | ends | {"edge": None} | others
+
+
+def neurons(count: int) -> list[Row]:
+    """Give so many neurons, the first of the largest estimate; their mean scores run the other way."""
+    return [
+        component(
+            f"m0.n{index}", "mlp_post", 1 - index / count, neuron=index, mean=index / count, std=index / count
+        )
+        for index in range(count)
+    ]
+
+
+def cell(pair: int, neuron: int, score: float) -> Row:
+    """Give an exactly patched cell of a neuron of layer 0."""
+    place = {"layer": 0, "head": None, "neuron": neuron, "position": None, "edge": None}
+    return {
+        "pair": pair,
+        "site": "mlp_post",
+        **place,
+        "score": score,
+        "effect": score + 0.01,
+        "inclusion": 0.5,
+    }
+
+
+class Pages:
+    """A list of the API, given page by page as the server would, and what was asked of it."""
+
+    def __init__(self, page: Page, path: str, rows: Callable[[dict[str, str]], Sequence[Row]]) -> None:
+        self.asked: list[dict[str, str]] = []
+        self._rows = rows
+        page.route(f"**/{path}?*", self._answer)
+
+    def _answer(self, route: Route) -> None:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
+        self.asked.append(asked)
+        rows = self._rows(asked)
+        start, limit = int(asked.get("cursor", 0)), int(asked["limit"])
+        more = str(start + limit) if start + limit < len(rows) else None
+        body = {"job": 1, "method": "atp", "items": rows[start : start + limit], "next": more}
+        route.fulfill(status=200, content_type="application/json", body=json.dumps(body))
