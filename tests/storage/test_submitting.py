@@ -172,6 +172,16 @@ def test_any_text_is_a_key(database: Database, make_order: Callable[..., Order],
         store(database, make_order(6), by=by)
 
 
+def test_no_key_is_another_jobs_hash(database: Database, make_order: Callable[..., Order]) -> None:
+    """Who submitted that job later would be given this one, with other pairs, for their own."""
+    theirs = make_order(6)
+    with pytest.raises(errors.KeyTaken, match="choose another key"):
+        store(database, make_order(5, own_key=theirs.key))
+    made, created = store(database, theirs)
+    assert created
+    assert store(database, make_order(6, own_key=theirs.key)) == (made, False)
+
+
 def test_a_deleted_job_frees_its_key(database: Database, make_order: Callable[..., Order]) -> None:
     """And leaves no word of whose it was."""
     by = Submitter(token(database), "key", most_open=1)
