@@ -156,9 +156,11 @@ class Service:
         asked = {"what": what, "format": form, "method": method}
         return self.connection.stream(self.path(job, "/export"), asked)
 
-    def follow(self, job: Name, *, every: float = 1.0) -> Generator[Document, None, None]:
-        """Give a job's state at each change and now and then, until it has ended."""
-        return events.follow(self.connection, self.path(job, "/events"), every=every)
+    def follow(
+        self, job: Name, *, every: float = 1.0, known: Document | None = None
+    ) -> Generator[Document, None, None]:
+        """Give a job's state at each change and now and then, until it has ended; `known` before any."""
+        return events.follow(self.connection, self.path(job, "/events"), every=every, known=known)
 
     def workers(self) -> list[Document]:
         """Give the workers."""
