@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from patchgrid.api.problems import Problem
 from patchgrid.api.service import Service
-from patchgrid.storage import submitting
+from patchgrid.storage import submitting, tokens
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.tokens import SCOPES
 
@@ -80,6 +80,14 @@ def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
 
     check.__name__ = f"needs_{scope}"
     return check
+
+
+def still_known(service: Service, caller: Caller) -> bool:
+    """Tell whether who was known when a request came still is: a stream goes on for as long as a job."""
+    with service.database.read() as session:
+        if caller.token_id is None:
+            return not tokens.any_made(session)
+        return tokens.is_valid(session, caller.token_id)
 
 
 def check_own(session: Session, caller: Caller, job: JobRecord) -> None:
