@@ -216,6 +216,14 @@ def test_a_request_for_another_protocol_is_answered_in_this_one(server: Server) 
         assert b" 200 " in send(server, sent).split(b"\r\n")[0]
 
 
+def test_an_open_server_tells_a_proxy_that_was_told_nothing(server: Server) -> None:
+    """nginx's `proxy_pass` alone: HTTP/1.0, this machine's name, and no header of a proxy's."""
+    rest = b" HTTP/1.0\r\n" + _HOST + b"Connection: close\r\n\r\n"
+    assert_refused(send(server, b"GET /v1/jobs" + rest), 401)
+    assert status(send(server, b"GET /healthz" + rest)) == 200
+    assert status(get(server, b"/v1/jobs")) == 200
+
+
 def test_two_requests_on_one_connection_are_answered_in_turn(server: Server) -> None:
     """Sent at once, and the second not smuggled into the first."""
     first = b"POST /v1/jobs?model=m HTTP/1.1\r\n" + _HOST + b"Content-Length: 5\r\n\r\nGET /"

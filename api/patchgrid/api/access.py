@@ -20,6 +20,8 @@ from patchgrid.storage.tokens import SCOPES
 COOKIE = "patchgrid_token"
 #: What this machine itself is called.
 _OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+#: Headers that proxies add, beside X-Forwarded-….
+_OF_PROXIES = ("forwarded", "via", "x-real-ip")
 _bearer = HTTPBearer(auto_error=False, description="A token, as `patchgrid token create` makes it.")
 
 
@@ -113,7 +115,10 @@ def _is_local(request: Request) -> bool:
     Another name was made to point here by another site (DNS rebinding), or a proxy passes on what comes from
     elsewhere.
     """
-    passed_on = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host"))
+    # nginx, told nothing, names this machine and adds no header, but speaks HTTP/1.0 as nobody else does.
+    passed_on = request.scope["http_version"] == "1.0" or any(
+        name in _OF_PROXIES or name.startswith("x-forwarded-") for name in request.headers
+    )
     try:
         name = urlsplit(f"//{request.headers.get('host', '')}").hostname
     except ValueError:
