@@ -7,6 +7,7 @@ from threading import Barrier
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
 from patchgrid.pairs import PairFile
@@ -131,6 +132,27 @@ def test_a_repeated_submit_gives_the_same_job(
     assert store(database, make_order(7), by=Submitter(by.token_id))[1]
     with pytest.raises(errors.IdempotencyKeyReused):
         store(database, make_order(7), by=by)
+
+
+def test_a_job_that_is_deleted_as_it_is_found_is_stored_anew(
+    database: Database, make_order: Callable[..., Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither given as it was, nor an error."""
+    by = Submitter(token(database), "key")
+    first, _ = store(database, make_order())
+    plain = submitting.ownership.is_noted
+
+    def delete_meanwhile(session: Session, by: Submitter) -> bool:
+        monkeypatch.undo()
+        noted = plain(session, by)
+        with database.write() as other:
+            jobs.delete(other, first.id)
+        return noted
+
+    monkeypatch.setattr(submitting.ownership, "is_noted", delete_meanwhile)
+    job, created = store(database, make_order(), by=by)
+    assert (job.id > first.id, created) == (True, True)
+    assert store(database, make_order(), by=by) == (job, False)
 
 
 def test_each_token_has_keys_of_its_own(database: Database, make_order: Callable[..., Order]) -> None:

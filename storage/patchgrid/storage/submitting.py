@@ -74,7 +74,10 @@ def store(
         noted = by is None or ownership.is_noted(session, by)
     if by is not None and not noted:
         with database.write() as session:
-            ownership.note_key(session, by, known)
+            noted = ownership.note_key(session, by, known)
+        if not noted:
+            # It was deleted since it was found.
+            return store(database, order, pairs=pairs, by=by)
     return known, False
 
 
