@@ -79,7 +79,8 @@ class Service:
         """Give a job's path; a name that no path can hold is looked for first."""
         text = str(name)
         if "/" in text or text in ("", ".", ".."):
-            same = [found["job"] for found in self.jobs(search=text) if found["name"] == text]
+            found = self.jobs(search=text) if text else ()
+            same = [each["job"] for each in found if each["name"] == text]
             if len(same) != 1:
                 what = f"{len(same)} jobs are named" if same else "there is no job"
                 raise NotThere(f"{what} {text!r}: `patchgrid job list` shows them")
