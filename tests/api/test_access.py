@@ -180,7 +180,7 @@ def test_an_open_server_answers_to_this_machine_by_its_own_name_alone(served: Ap
     for host in (*others, "localhost@evil.example", "evil.example#localhost", "\x00"):
         answer = served.client.get("/v1/jobs", headers={"Host": host})
         problem(answer, 401, "token-needed")
-    for header in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host"):
+    for header in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Via"):
         answer = served.client.get("/v1/jobs", headers={header: "127.0.0.1"})
         problem(answer, 401, "token-needed")
 

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from patchgrid.api import Client, Job, JobFailed, OutOfTime, ServerError
-from patchgrid.api.client import errors, frames
+from patchgrid.api.client import errors, events, frames
 from patchgrid.api.client.events import parse
 from patchgrid.engine import Pair
 from patchgrid.engine.errors import PatchgridError, SpecError
@@ -300,6 +300,24 @@ def test_waiting_ends_with_the_time_or_with_the_reasons(
     timer.join()
     assert waiting.state == "cancelled"
     assert "cancelled" in capsys.readouterr().err
+
+
+def test_waiting_ends_with_the_time_where_no_word_comes(
+    waiting: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the first."""
+    monkeypatch.setattr(events._Reader, "run", lambda _: None)
+    with pytest.raises(OutOfTime):
+        waiting.wait(timeout=0.5, progress=False)
+
+
+def test_a_server_that_is_gone_is_not_waited_for(lab: Lab, tmp_path: Path) -> None:
+    """Nobody would learn that it is."""
+    with serving(f"sqlite:///{tmp_path / 'other.db'}", "-m", lab.model) as server:
+        job = Client(server.url).submit(given(lab)[:2], model=str(lab.model))
+        server.kill()
+        with pytest.raises(errors.ServerUnreachable):
+            job.wait(timeout=60, progress=False)
 
 
 def test_a_worker_s_job_is_waited_for(lab: Lab, client: Client, tmp_path: Path) -> None:

@@ -77,8 +77,12 @@ def test_a_client_is_told_what_it_may_do(served: Api) -> None:
     assert served.client.get("/v1/access").json()["scopes"] == []
 
 
-@pytest.mark.parametrize("path", ["/v1/workers", "/v1/queue"])
-def test_an_empty_lists_csv_is_empty(served: Api, path: str) -> None:
-    """No rows, no fields, no error."""
+@pytest.mark.parametrize(
+    ("path", "first"), [("/v1/workers", "id"), ("/v1/queue", "model"), ("/v1/jobs", "job")]
+)
+def test_an_empty_lists_csv_is_its_head(served: Api, path: str, first: str) -> None:
+    """The fields, no rows, no error."""
     answer = served.client.get(path, params={"format": "csv"})
-    assert (answer.status_code, answer.text) == (200, "")
+    assert answer.status_code == 200
+    assert answer.text.startswith(f"{first},")
+    assert answer.text.count("\n") == 1

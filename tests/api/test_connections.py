@@ -1,24 +1,32 @@
 """What clients send beside requests that are well formed, on raw connections to a real server."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from uvicorn import Config
+from uvicorn.server import ServerState
 
+from patchgrid.api import connections
 from patchgrid.api.connections import MOST_HEAD
 from patchgrid.api.headers import HEADERS
+from patchgrid.api.routes.page import FOLDER
+from support.servers import wait_for
 from support.serving import Server, serving
 from support.storage_backends import sqlite_url
 
-_QUICK = "import patchgrid.api.connections as c; c.HEAD_SECONDS = 1.0"
+_QUICK = "import patchgrid.api.connections as c; c.HEAD_SECONDS = c.TAKE_SECONDS = 1.0"
 _HOST = b"Host: 127.0.0.1\r\n"
+_VENDOR = FOLDER / "assets" / "vendor"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that waits a second for a request's head."""
+    """A server that waits a second for a request's head, and for what it sends to be taken."""
     with serving(sqlite_url(tmp_path_factory.mktemp("raw")), prelude=_QUICK) as running:
         yield running
 
@@ -131,12 +139,89 @@ def test_a_head_that_does_not_come_is_waited_for_for_a_while(server: Server) -> 
     assert send(server) == b""
 
 
+@pytest.mark.parametrize("rest", [b"x", b"x" * 10])
+def test_a_body_behind_its_answer_holds_no_connection(server: Server, rest: bytes) -> None:
+    """Neither one that does not end, nor a client that is silent behind it."""
+    head = b"POST /v1/nothing HTTP/1.1\r\n" + _HOST + b"Content-Length: 10\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(head)
+        answer = connection.recv(1 << 16)
+        assert status(answer) == 404
+        connection.sendall(rest)
+        while more := connection.recv(1 << 16):
+            answer += more
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_client_that_takes_nothing_is_let_go_of(tmp_path: Path) -> None:
+    """However much waits for it."""
+    path = max(_VENDOR.iterdir(), key=lambda each: each.stat().st_size)
+    request = b"GET /assets/vendor/" + path.name.encode() + b" HTTP/1.1\r\n" + _HOST + b"\r\n"
+    with serving(sqlite_url(tmp_path), prelude=_QUICK) as server, socket.socket() as connection:
+        before = server.connections
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(request * 100)
+        wait_for(lambda: server.connections == before + 1, 10)
+        wait_for(lambda: server.connections == before, 10)
+
+
+@pytest.mark.parametrize("takes", [0, 1])
+def test_a_client_that_takes_little_at_a_time_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, takes: int
+) -> None:
+    """As long as it takes anything."""
+    monkeypatch.setattr(connections, "TAKE_SECONDS", 0.02)
+    transport = _Transport(takes)
+
+    async def send() -> None:
+        config = Config(Starlette(), log_config=None)
+        protocol = connections.BoundedProtocol(config, ServerState(), {})
+        protocol.connection_made(transport)  # type: ignore[arg-type]
+        protocol.pause_writing()
+        await asyncio.sleep(0.5)
+        protocol.connection_lost(None)
+
+    asyncio.run(send())
+    assert transport.aborted == (takes == 0)
+
+
+class _Transport(asyncio.Transport):
+    """Has much to send, of which a client takes so many bytes at each look."""
+
+    def __init__(self, takes: int) -> None:
+        super().__init__()
+        self._left, self._takes = 1 << 20, takes
+        self.aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        self._left -= self._takes
+        return self._left
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def close(self) -> None:
+        pass
+
+
 def test_a_request_for_another_protocol_is_answered_in_this_one(server: Server) -> None:
     """No WebSocket, no HTTP/2."""
     for protocol in (b"websocket", b"h2c"):
         more = b"Upgrade: " + protocol + b"\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n"
         sent = b"GET /healthz HTTP/1.1\r\n" + _HOST + more + b"Connection: Upgrade, close\r\n\r\n"
         assert b" 200 " in send(server, sent).split(b"\r\n")[0]
+
+
+def test_an_open_server_tells_a_proxy_that_was_told_nothing(server: Server) -> None:
+    """nginx's `proxy_pass` alone: HTTP/1.0, this machine's name, and no header of a proxy's."""
+    rest = b" HTTP/1.0\r\n" + _HOST + b"Connection: close\r\n\r\n"
+    assert_refused(send(server, b"GET /v1/jobs" + rest), 401)
+    assert status(send(server, b"GET /healthz" + rest)) == 200
+    assert status(get(server, b"/v1/jobs")) == 200
 
 
 def test_two_requests_on_one_connection_are_answered_in_turn(server: Server) -> None:

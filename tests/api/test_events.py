@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from patchgrid.api import routes
 from patchgrid.api.following import Followers, Seen
-from patchgrid.storage import Database, control, jobs
+from patchgrid.storage import Database, control, jobs, tokens
 from support.api_clients import Api, problem
 from support.api_jobs import Filled
 from support.storage_backends import run_chunk, run_job, submit_job
@@ -215,6 +217,31 @@ def test_streams_end_when_the_server_does(database: Database) -> None:
             looks.stop()
 
     following(database, follow)
+
+
+@pytest.mark.parametrize("change", ["revoked", "no longer open"])
+def test_a_stream_ends_with_its_token(
+    make_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Though the job does not; and where the server is no longer open to all."""
+    monkeypatch.setattr(routes.events, "_ALIVE", 0.1)
+    served = make_api()
+    path = f"/v1/jobs/{submit_job(served.database).id}/events"
+    token = None if change == "no longer open" else served.token("read", "lab")
+
+    def end() -> None:
+        if token is None:
+            served.token("read")
+        else:
+            with served.database.write() as session:
+                tokens.revoke(session, "lab")
+
+    timer = threading.Timer(0.5, end)
+    timer.start()
+    answer = served.client.get(path, headers=token)
+    timer.join()
+    assert [kind for kind, _, _ in events(answer.text)] == ["job"]
+    problem(served.client.get(path, headers=token), 401, "token-needed")
 
 
 @pytest.mark.parametrize("count", [1, 3])

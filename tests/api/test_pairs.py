@@ -1,5 +1,7 @@
 """A job's pairs over HTTP: the list, and all that is kept of one."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -7,7 +9,7 @@ from starlette.testclient import TestClient
 
 from patchgrid.storage import pairlist
 from patchgrid.storage.plain import plain
-from support.api_clients import every_item, problem
+from support.api_clients import Api, every_item, problem
 from support.api_jobs import Filled
 from support.commands import patchgrid
 
@@ -78,3 +80,14 @@ def test_a_pair_that_is_not_there_is_not_found(reading: TestClient, row: str) ->
 def test_what_is_no_row_is_refused(reading: TestClient, row: str) -> None:
     """A row is a number that the databases hold."""
     problem(reading.get(f"/v1/jobs/1/pairs/{row}"), 422, "bad-value")
+
+
+def test_a_carriage_return_stays_within_its_cell(served: Api) -> None:
+    """As csv, too: most readers take a bare one for a line's end."""
+    prompt = "first\rsecond"
+    pair = {"clean": prompt, "corrupted": "third\r\nfourth", "correct": " a", "incorrect": " b"}
+    job = served.submit(json.dumps(pair).encode()).json()["job"]
+    text = served.client.get(f"/v1/jobs/{job}/pairs", params={"format": "csv"}).text
+    assert f'"{prompt}"' in text
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert (row["clean"], row["corrupted"]) == (prompt, pair["corrupted"])

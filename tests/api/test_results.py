@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from patchgrid.api import cursors
 from patchgrid.storage import components, exactlist, verification
 from patchgrid.storage.documents import agreement_json, component_json
 from patchgrid.storage.export import export_rows
@@ -137,6 +138,23 @@ def test_a_lists_csv_is_its_json(filled: Filled, reading: TestClient, what: str)
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert rows == [{name: _text(value) for name, value in item.items()} for item in page["items"]]
     assert answer.headers.get("x-next-cursor") == page.get("next")
+
+
+@pytest.mark.parametrize("what", ["components", "exact", "pairs"])
+def test_a_page_of_nothing_has_a_head_as_csv(filled: Filled, reading: TestClient, what: str) -> None:
+    """The same as any page's: readers of CSV take no file without one."""
+    path, behind = at(filled.finished, what), [10**6] * (2 if what == "exact" else 1)
+    full = reading.get(path, params={"format": "csv"}).text
+    empty = reading.get(path, params={"format": "csv", "cursor": cursors.write(behind)}).text
+    assert empty == full.partition("\n")[0] + "\n"
+
+
+def test_of_a_parameter_that_is_given_twice_the_last_counts(filled: Filled, reading: TestClient) -> None:
+    """In answers that are kept, too."""
+    sites = ("z", "mlp_out")
+    for order in (sites, sites[::-1]):
+        asked = [("site", site) for site in order]
+        assert reading.get(at(filled.finished, "heatmap"), params=asked).json()["site"] == order[-1]
 
 
 def _text(value: Any) -> str:

@@ -152,6 +152,7 @@ def test_a_job_of_any_name_is_found(queue: Queue, pairs: Path) -> None:
         assert patchgrid("submit", pairs, *local).exit_code == 0
         assert queue.ask_json("job", "show", name)["job"] == number
     assert "choose a name without '/'" in refused(queue.submit(pairs, "--name", "a/c", "--seed", 9))
+    assert "there is no job ''" in refused(queue.ask("job", "show", ""))
 
 
 def test_waiting_ends_with_the_job_or_with_the_time(queue: Queue, tmp_path: Path) -> None:

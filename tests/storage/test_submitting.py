@@ -7,6 +7,7 @@ from threading import Barrier
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
 from patchgrid.pairs import PairFile
@@ -133,6 +134,27 @@ def test_a_repeated_submit_gives_the_same_job(
         store(database, make_order(7), by=by)
 
 
+def test_a_job_that_is_deleted_as_it_is_found_is_stored_anew(
+    database: Database, make_order: Callable[..., Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither given as it was, nor an error."""
+    by = Submitter(token(database), "key")
+    first, _ = store(database, make_order())
+    plain = submitting.ownership.is_noted
+
+    def delete_meanwhile(session: Session, by: Submitter) -> bool:
+        monkeypatch.undo()
+        noted = plain(session, by)
+        with database.write() as other:
+            jobs.delete(other, first.id)
+        return noted
+
+    monkeypatch.setattr(submitting.ownership, "is_noted", delete_meanwhile)
+    job, created = store(database, make_order(), by=by)
+    assert (job.id > first.id, created) == (True, True)
+    assert store(database, make_order(), by=by) == (job, False)
+
+
 def test_each_token_has_keys_of_its_own(database: Database, make_order: Callable[..., Order]) -> None:
     """And so have those who came while the service was open."""
     for count, by in enumerate((token(database, "one"), token(database, "two"), None), start=5):
@@ -170,6 +192,16 @@ def test_any_text_is_a_key(database: Database, make_order: Callable[..., Order],
     assert store(database, make_order(), by=by) == (job, False)
     with pytest.raises(errors.IdempotencyKeyReused):
         store(database, make_order(6), by=by)
+
+
+def test_no_key_is_another_jobs_hash(database: Database, make_order: Callable[..., Order]) -> None:
+    """Who submitted that job later would be given this one, with other pairs, for their own."""
+    theirs = make_order(6)
+    with pytest.raises(errors.KeyTaken, match="choose another key"):
+        store(database, make_order(5, own_key=theirs.key))
+    made, created = store(database, theirs)
+    assert created
+    assert store(database, make_order(6, own_key=theirs.key)) == (made, False)
 
 
 def test_a_deleted_job_frees_its_key(database: Database, make_order: Callable[..., Order]) -> None:

@@ -64,6 +64,15 @@ class Server:
         return found
 
     @property
+    def connections(self) -> int:
+        """Sockets that it has open."""
+        found = 0
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found += "socket:" in str(link.readlink())
+        return found
+
+    @property
     def memory(self) -> int:
         """Bytes of memory that it holds."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]

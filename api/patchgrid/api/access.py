@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from patchgrid.api.problems import Problem
 from patchgrid.api.service import Service
-from patchgrid.storage import submitting
+from patchgrid.storage import submitting, tokens
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.tokens import SCOPES
 
@@ -20,6 +20,8 @@ from patchgrid.storage.tokens import SCOPES
 COOKIE = "patchgrid_token"
 #: What this machine itself is called.
 _OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+#: Headers that proxies add, beside X-Forwarded-….
+_OF_PROXIES = ("forwarded", "via", "x-real-ip")
 _bearer = HTTPBearer(auto_error=False, description="A token, as `patchgrid token create` makes it.")
 
 
@@ -83,6 +85,14 @@ def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
     return check
 
 
+def still_known(service: Service, caller: Caller) -> bool:
+    """Tell whether who was known when a request came still is: a stream goes on for as long as a job."""
+    with service.database.read() as session:
+        if caller.token_id is None:
+            return not tokens.any_made(session)
+        return tokens.is_valid(session, caller.token_id)
+
+
 def check_own(session: Session, caller: Caller, job: JobRecord) -> None:
     """Refuse to let anyone but its owner and admins steer a job."""
     if "admin" in caller.scopes or submitting.owner(session, job.id) == caller.token_id is not None:
@@ -106,7 +116,10 @@ def _is_local(request: Request) -> bool:
     Another name was made to point here by another site (DNS rebinding), or a proxy passes on what comes from
     elsewhere.
     """
-    passed_on = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host"))
+    # nginx, told nothing, names this machine and adds no header, but speaks HTTP/1.0 as nobody else does.
+    passed_on = request.scope["http_version"] == "1.0" or any(
+        name in _OF_PROXIES or name.startswith("x-forwarded-") for name in request.headers
+    )
     try:
         name = urlsplit(f"//{request.headers.get('host', '')}").hostname
     except ValueError:

@@ -1,12 +1,13 @@
 """From a request to its answer: asking once, JSON or CSV."""
 
-import csv
+import dataclasses
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Request, Response
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from patchgrid.api.answers import Answer
@@ -16,6 +17,7 @@ from patchgrid.api.schemas import ProblemDetails
 from patchgrid.api.service import Service
 from patchgrid.storage import joblist
 from patchgrid.storage.jobs import ENDED, JobRecord
+from patchgrid.storage.rowfiles import csv_writer
 
 #: Seconds that an answer about a job that goes on is good for.
 FRESH = 1.0
@@ -48,7 +50,8 @@ def ask(service: Service, request: Request, name: str, make: Make, *, lasting: b
     with service.database.read() as session:
         job = joblist.find(session, name)
         ended = lasting and job.state in ENDED
-        asked = tuple(sorted(request.query_params.multi_items()))
+        # In their order: of a parameter that is given twice the last counts.
+        asked = tuple(request.query_params.multi_items())
         question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]
         key = (job.id, job.key, job.state, job.finished_at, question, asked)
         answer = service.answers.get(
@@ -72,19 +75,25 @@ def as_json(document: Any) -> Answer:
     return Answer(text.encode())
 
 
-def listed(form: str, items: Sequence[Mapping[str, Any]], more: Mapping[str, Any], name: str) -> Answer:
-    """Write a list as JSON, with `more` beside it, or its rows as CSV, to be kept as `name`."""
+def listed(
+    form: str, items: Sequence[Mapping[str, Any]], more: Mapping[str, Any], name: str, item: type[BaseModel]
+) -> Answer:
+    """Write a list of such items as JSON, with `more` beside it, or its rows as CSV, to be kept as `name`."""
     if form == "json":
         return as_json({**more, "items": items})
+    answer = as_csv(items, tuple(items[0] if items else item.model_fields), name)
+    cursor = (("X-Next-Cursor", more["next"]),) if more.get("next") else ()
+    return dataclasses.replace(answer, headers=answer.headers + cursor)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], name: str) -> Answer:
+    """Write rows with these fields as CSV, to be kept as `name`."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if items:
-        writer.writerow(items[0])
-        writer.writerows([_cell(value) for value in row.values()] for row in items)
-    headers = [("Content-Disposition", f'attachment; filename="{name}.csv"')]
-    if more.get("next"):
-        headers.append(("X-Next-Cursor", more["next"]))
-    return Answer(text.getvalue().encode(), "text/csv; charset=utf-8", tuple(headers))
+    writer = csv_writer(text)
+    writer.writerow(fields)
+    writer.writerows([_cell(row[field]) for field in fields] for row in rows)
+    kept = ("Content-Disposition", f'attachment; filename="{name}.csv"')
+    return Answer(text.getvalue().encode(), "text/csv; charset=utf-8", (kept,))
 
 
 def _cell(value: object) -> object:

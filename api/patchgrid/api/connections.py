@@ -12,6 +12,9 @@ from patchgrid.api.problems import MEDIA_TYPE, Problem
 MOST_HEAD = 64 * 1024
 #: Seconds that a request's head may take to come.
 HEAD_SECONDS = 30.0
+#: Seconds in which a client takes something of what waits to be sent: the system has megabytes of it in hand,
+#: and asks for more only when a good part of them is gone.
+TAKE_SECONDS = 300.0
 _KINDS = {400: "bad-request", 408: "too-slow", 431: "head-too-long"}
 
 
@@ -21,15 +24,20 @@ class BoundedProtocol(HttpToolsProtocol):
     #: Whether a head is awaited, bytes that came since the last event, and what rings if none comes.
     _awaited, _silent = True, 0
     _alarm: asyncio.TimerHandle | None = None
+    #: What lets go of a client that takes nothing.
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, and wait for no first request for ever."""
         super().connection_made(transport)
+        # Whatever cannot be sent at once is known of: a connection ends no sooner than all of it is taken.
+        transport.set_write_buffer_limits(0)
         self._set_alarm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._unset_alarm()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,7 +68,41 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Have the whole of a request."""
         self._silent, self._awaited = 0, True
+        self._unset_alarm()
         super().on_message_complete()
+        if self.cycle.response_complete:
+            # It was answered before its end, and uvicorn's own clock was stopped by what came since.
+            self._set_alarm()
+
+    def on_response_complete(self) -> None:
+        """Have answered; what is left of the request's body nobody reads, and it must end."""
+        super().on_response_complete()
+        if not self._awaited and self.cycle.response_complete and not self.transport.is_closing():
+            self._set_alarm()
+
+    def pause_writing(self) -> None:
+        """Know that something waits to be sent."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Know that all was sent."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _watch(self, waiting: int) -> None:
+        """Let go of a client that has taken nothing of so many bytes once the time is up."""
+
+        def look() -> None:
+            left = self.transport.get_write_buffer_size()
+            if left < waiting:
+                self._watch(left)
+            else:
+                self.transport.abort()
+
+        self._stalled = self.loop.call_later(TAKE_SECONDS, look)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
@@ -79,6 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _set_alarm(self) -> None:
+        self._unset_alarm()
         self._alarm = self.loop.call_later(HEAD_SECONDS, self._ring)
 
     def _unset_alarm(self) -> None:
@@ -90,7 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._alarm = None
         if self.transport.is_closing():
             return
-        if self._silent:
+        if self._silent and self._awaited:
             self._refuse(408, f"the request's head did not come within {HEAD_SECONDS:g} seconds")
         else:
             self.transport.close()

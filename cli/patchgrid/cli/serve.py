@@ -1,6 +1,8 @@
 """`patchgrid serve`: the HTTP service and its page."""
 
 import logging
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -11,6 +13,7 @@ from patchgrid.cli.engines import model_name
 from patchgrid.cli.errors import DONE, UsageError
 from patchgrid.cli.options import SIZE
 from patchgrid.cli.screen import say, show_json, visible
+from patchgrid.cli.submit import check_model
 from patchgrid.engine.packages import MissingExtraError, is_installed
 from patchgrid.storage import Database, tokens
 
@@ -20,6 +23,13 @@ if TYPE_CHECKING:
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 #: Connections to the database, most at a time: one a thread, and a few for exports.
 _CONNECTIONS = 32
+
+
+def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> float:
+    """Refuse what the range lets pass and no answer can tell of."""
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{number} is no number of requests: name one that is never reached")
+    return number
 
 
 @click.command()
@@ -67,6 +77,7 @@ _CONNECTIONS = 32
 @click.option(
     "--rate",
     type=click.FloatRange(min=0.1),
+    callback=finite,
     default=100.0,
     show_default=True,
     metavar="N",
@@ -118,6 +129,7 @@ def serve(
         may_be_open=may_be_open,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # making a new database is no news
     with Database.open(settings.url, create=True, connections=_CONNECTIONS) as database:
         found = _tokens(database, may_be_open=may_be_open)
         if found == "none" and not may_be_open and not require_token:
@@ -171,5 +183,10 @@ def _allowed(text: str) -> "AllowedModel":
     """Read a model; a folder is named as workers name it."""
     from patchgrid.api.settings import AllowedModel
 
-    read = AllowedModel.read(text)
-    return AllowedModel(model_name(read.model), read.revision)
+    # A folder's own name may have an @ in it.
+    read = AllowedModel(text) if Path(text).is_dir() else AllowedModel.read(text)
+    if not read.model.strip():
+        raise UsageError("--model names no model")
+    named = model_name(read.model)
+    check_model(named)
+    return AllowedModel(named, read.revision)

@@ -22,6 +22,8 @@ _ALL = select(chunk.c.id).where(chunk.c.job_id == bindparam("job")).order_by(chu
 _STATE = select(job.c.state).where(job.c.id == bindparam("job")).with_for_update(key_share=True)
 _WHOLE = select(job.c.state).where(job.c.id == bindparam("job")).with_for_update()
 
+_THERE = select(job.c.id).where(job.c.id == bindparam("job")).with_for_update(read=True, key_share=True)
+
 
 def lock_unfinished(session: Session, job_id: int) -> str | None:
     """Lock the job's chunks that are not done, then the job; give its state, None if it is gone."""
@@ -33,6 +35,11 @@ def lock_whole(session: Session, job_id: int) -> None:
     """Lock all chunks of the job, then the job against anything that refers to it."""
     session.execute(_ALL, {"job": job_id}).all()
     session.execute(_WHOLE, {"job": job_id})
+
+
+def keep(session: Session, job_id: int) -> bool:
+    """Keep the job from being deleted for now; tell whether it is there at all."""
+    return session.scalar(_THERE, {"job": job_id}) is not None
 
 
 def lock_state(session: Session, job_id: int) -> str | None:

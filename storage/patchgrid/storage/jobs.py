@@ -153,9 +153,11 @@ def submit(
         "priority": priority,
         "created_at": now(),
     }
-    is_new = insert_new(session, table, row)
-    job = find_by_key(session, key)
-    assert job is not None, "a job that was just written cannot be read"
+    job = None
+    while job is None:
+        is_new = insert_new(session, table, row)
+        # One that was there may have been deleted since.
+        job = find_by_key(session, key)
     if is_new:
         _insert_pairs(session, job, pairs)
         _insert_chunks(session, job)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage import jobs
 from patchgrid.storage._dialects import insert_new
+from patchgrid.storage._locks import keep
 from patchgrid.storage.errors import IdempotencyKeyReused, TooManyOpenJobs
 from patchgrid.storage.jobs import ENDED, JobRecord
 from patchgrid.storage.tables import idempotency, job, submission, token
@@ -88,13 +89,19 @@ def note_owner(session: Session, by: Submitter, made: JobRecord) -> None:
     note_key(session, by, made)
 
 
-def note_key(session: Session, by: Submitter, known: JobRecord) -> None:
-    """Note the key that they gave a job; `IdempotencyKeyReused` if another has it."""
+def note_key(session: Session, by: Submitter, known: JobRecord) -> bool:
+    """Note the key that they gave a job; `IdempotencyKeyReused` if another has it.
+
+    Tells whether the job is still there, where there is a key to note.
+    """
     if by.idempotency_key is None:
-        return
+        return True
+    if not keep(session, known.id):
+        return False
     row = {"hash": _hash(by.idempotency_key), "token_id": by.token_id, "job_id": known.id}
     if not insert_new(session, idempotency, row):
         check_key(session, by, known.key)
+    return True
 
 
 def _count_open(session: Session, by: Submitter) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FORMATS = ("jsonl", "csv", "parquet")
 #: Rows handed to the file at a time.
 _BATCH = 10_000
+_LINE_END = "\r\n"
 
 Row = Mapping[str, Any]
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode
@@ -86,12 +87,31 @@ def _storable(value: object) -> object:
 
 def _csv_lines(fields: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     writer.writerow(fields)
     for batch in _batches(rows):
         writer.writerows([_csv_cell(row[field]) for field in fields] for row in batch)
         yield _taken(text)
     yield _taken(text)
+
+
+def csv_writer(text: io.StringIO) -> Any:
+    """Give a writer of CSV rows, each on a line that a newline ends, whatever is in its cells.
+
+    A lone carriage return ends a line for most readers: Python's writer quotes it only where it is a part of
+    its own line ends.
+    """
+    return csv.writer(_Lines(text), lineterminator=_LINE_END)
+
+
+class _Lines:
+    """Takes rows with the writer's line ends, and writes them with newlines."""
+
+    def __init__(self, text: io.StringIO) -> None:
+        self._text = text
+
+    def write(self, row: str) -> int:
+        return self._text.write(row.removesuffix(_LINE_END) + "\n")
 
 
 def _taken(text: io.StringIO) -> str:

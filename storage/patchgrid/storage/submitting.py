@@ -1,6 +1,7 @@
 """Storing a job for workers, once."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from patchgrid.storage.ownership import submitters as submitters
 
 #: Pairs read from the database at a time.
 _BATCH = 2000
+#: What a job's hash looks like.
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,10 @@ def store(
     """Store a job in one transaction, or find it; tell whether it is new.
 
     `pairs` gives the file's pairs where someone wants to see them pass. `KeyTaken` if the user's own key is
-    another job's. With `by`, a new job is theirs; `TooManyOpenJobs` if they may have no more,
+    another job's, or its hash. With `by`, a new job is theirs; `TooManyOpenJobs` if they may have no more,
     `IdempotencyKeyReused` if they gave their key to another job. A job that is there already is no new one.
     """
+    _check_own(order)
     with database.read() as session:
         if by is not None:
             ownership.check_key(session, by, order.key)
@@ -70,7 +74,10 @@ def store(
         noted = by is None or ownership.is_noted(session, by)
     if by is not None and not noted:
         with database.write() as session:
-            ownership.note_key(session, by, known)
+            noted = ownership.note_key(session, by, known)
+        if not noted:
+            # It was deleted since it was found.
+            return store(database, order, pairs=pairs, by=by)
     return known, False
 
 
@@ -106,6 +113,16 @@ class _Taken:
     def __iter__(self) -> Iterator[Pair]:
         self.begun = True
         return iter(self._pairs())
+
+
+def _check_own(order: Order) -> None:
+    """Refuse a user's own key that is another job's hash: who submits that job would be given this one."""
+    key = order.own_key
+    if key is not None and _HASH.fullmatch(key) and key != dataclasses.replace(order, own_key=None).key:
+        raise KeyTaken(
+            "a key of 64 hexadecimal digits is what a job without a key of its own is found by, and this is "
+            "another's: choose another key"
+        )
 
 
 def _check_same(session: Session, order: Order, known: JobRecord) -> None:

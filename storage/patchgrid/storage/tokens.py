@@ -136,6 +136,11 @@ def revoke(session: Session, name: str | int) -> Token:
     return revoked
 
 
+def is_valid(session: Session, token_id: int) -> bool:
+    """Tell whether a token is good for something now."""
+    return session.scalar(select(table.c.id).where(table.c.id == token_id, _VALID)) is not None
+
+
 def any_valid(session: Session) -> bool:
     """Tell whether anybody has a token that is good for something now."""
     return session.scalar(select(table.c.id).where(_VALID).limit(1)) is not None

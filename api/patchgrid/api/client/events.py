@@ -55,15 +55,17 @@ def parse(lines: Iterable[str]) -> Iterator[Event]:
             last = value
 
 
-def follow(connection: Connection, path: str, *, every: float = 1.0) -> Generator[dict[str, Any], None, None]:
+def follow(
+    connection: Connection, path: str, *, every: float = 1.0, known: dict[str, Any] | None = None
+) -> Generator[dict[str, Any], None, None]:
     """Give the job's state at each change, and again after `every` seconds without one, until it has ended.
 
-    A server that is away is asked again; of that `connection.say` hears once. Raises what will not pass: a
-    job that was deleted, a token that was revoked.
+    Before there is word of it, its state is what is `known`. A server that is away is asked again; of that
+    `connection.say` hears once. Raises what will not pass: a job that was deleted, a token that was revoked.
     """
     reader = _Reader(connection, path)
     reader.start()
-    last: dict[str, Any] | None = None
+    last = known
     try:
         while True:
             try:

@@ -87,13 +87,16 @@ class Job:
 
         Raises
         ------
+        ServerUnreachable
+            The server is not there to begin with. One that is away later is asked again.
         JobFailed
             It failed or was cancelled; with the reasons of the first pairs that failed.
         OutOfTime
             It had not ended after `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        with bar(shown=progress) as show, closing(self._service.follow(self.id)) as states:
+        known = self.refresh().info
+        with bar(shown=progress) as show, closing(self._service.follow(self.id, known=known)) as states:
             for found in states:
                 show(found)
                 if end is not None and time.monotonic() >= end and found["state"] not in ENDED:

@@ -79,7 +79,8 @@ class Service:
         """Give a job's path; a name that no path can hold is looked for first."""
         text = str(name)
         if "/" in text or text in ("", ".", ".."):
-            same = [found["job"] for found in self.jobs(search=text) if found["name"] == text]
+            found = self.jobs(search=text) if text else ()
+            same = [each["job"] for each in found if each["name"] == text]
             if len(same) != 1:
                 what = f"{len(same)} jobs are named" if same else "there is no job"
                 raise NotThere(f"{what} {text!r}: `patchgrid job list` shows them")
@@ -156,9 +157,11 @@ class Service:
         asked = {"what": what, "format": form, "method": method}
         return self.connection.stream(self.path(job, "/export"), asked)
 
-    def follow(self, job: Name, *, every: float = 1.0) -> Generator[Document, None, None]:
-        """Give a job's state at each change and now and then, until it has ended."""
-        return events.follow(self.connection, self.path(job, "/events"), every=every)
+    def follow(
+        self, job: Name, *, every: float = 1.0, known: Document | None = None
+    ) -> Generator[Document, None, None]:
+        """Give a job's state at each change and now and then, until it has ended; `known` before any."""
+        return events.follow(self.connection, self.path(job, "/events"), every=every, known=known)
 
     def workers(self) -> list[Document]:
         """Give the workers."""

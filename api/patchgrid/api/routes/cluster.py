@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from patchgrid.api.access import Caller, Reader, Shared, find_caller
 from patchgrid.api.asking import Form, as_json, listed, listings, refusals, respond
-from patchgrid.api.schemas import Access, Health, Models, Queue, Workers
+from patchgrid.api.schemas import Access, Health, ModelQueue, Models, Queue, Worker, Workers
 from patchgrid.storage import metrics, workers
 from patchgrid.storage.plain import plain
 
@@ -20,7 +20,7 @@ def list_workers(request: Request, service: Shared, _: Reader, form: Form = "jso
     """List the workers of the last day."""
     with service.database.read() as session:
         found = workers.list_workers(session)
-    return respond(request, listed(form, plain(found), {}, "workers"))
+    return respond(request, listed(form, plain(found), {}, "workers", Worker))
 
 
 @router.get("/v1/queue", response_model=Queue, responses=listings())
@@ -28,7 +28,7 @@ def list_queue(request: Request, service: Shared, _: Reader, form: Form = "json"
     """List what waits, by model."""
     with service.database.read() as session:
         found = metrics.queues(session)
-    return respond(request, listed(form, plain(found), {}, "queue"))
+    return respond(request, listed(form, plain(found), {}, "queue", ModelQueue))
 
 
 @router.get("/v1/models", response_model=Models, responses=refusals())

@@ -1,6 +1,7 @@
 """A job's progress as server-sent events."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -8,18 +9,21 @@ from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from patchgrid.api.access import Reader, Shared
+from patchgrid.api.access import Caller, Reader, Shared, still_known
 from patchgrid.api.asked import Word
 from patchgrid.api.asking import JobName, refusals
 from patchgrid.api.following import Seen
 from patchgrid.api.held import HeldStream
 from patchgrid.api.service import Service
+from patchgrid.engine.errors import PatchgridError
 from patchgrid.storage import joblist
 
 router = APIRouter(tags=["jobs"])
 
 #: Milliseconds after which a client that lost its connection comes back.
 _RETRY = 2000
+#: Seconds after which a client hears that there is nothing new, and is asked after.
+_ALIVE = 15.0
 
 
 @router.get(
@@ -29,7 +33,7 @@ _RETRY = 2000
 )
 async def events(
     service: Shared,
-    _: Reader,
+    caller: Reader,
     job: JobName,
     last_event_id: Annotated[Word | None, Header(description="Sent by browsers that reconnect")] = None,
 ) -> StreamingResponse:
@@ -37,7 +41,7 @@ async def events(
     job_id = await run_in_threadpool(_find, service, job)
     service.streams.take()
     return HeldStream(
-        _lines(service, job_id, last_event_id),
+        _lines(service, caller, job_id, last_event_id),
         service.streams.give_back,
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -49,9 +53,15 @@ def _find(service: Service, name: str) -> int:
         return joblist.find(session, name).id
 
 
-async def _lines(service: Service, job_id: int, known: str | None) -> AsyncIterator[str]:
+async def _lines(service: Service, caller: Caller, job_id: int, known: str | None) -> AsyncIterator[str]:
     yield f"retry: {_RETRY}\n\n"
-    async for seen in service.followers.follow(job_id, known):
+    asked = time.monotonic()
+    async for seen in service.followers.follow(job_id, known, _ALIVE):
+        if time.monotonic() - asked >= _ALIVE:
+            asked = time.monotonic()
+            if not await run_in_threadpool(_may_go_on, service, caller):
+                # A client that comes back is told why.
+                return
         if seen is None:
             yield ": nothing new\n\n"
             continue
@@ -60,6 +70,13 @@ async def _lines(service: Service, job_id: int, known: str | None) -> AsyncItera
             yield _event("job", seen)
         if seen.ended:
             yield _event("end", seen)
+
+
+def _may_go_on(service: Service, caller: Caller) -> bool:
+    try:
+        return still_known(service, caller)
+    except PatchgridError:
+        return True  # the database is away: it is asked again
 
 
 def _event(kind: str, seen: Seen) -> str:

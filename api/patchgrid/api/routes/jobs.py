@@ -56,7 +56,7 @@ def list_jobs(
         job_json(record, progress) | {"submitted_by": owners.get(record.id)} for record, progress in shown
     ]
     more = (shown[-1][0].id,) if len(found) > limit else None
-    return respond(request, listed(form, items, {"next": cursors.write(more)}, "jobs"))
+    return respond(request, listed(form, items, {"next": cursors.write(more)}, "jobs", Job))
 
 
 @router.get("/v1/jobs/{job}", response_model=JobInFull, responses=refusals(404))

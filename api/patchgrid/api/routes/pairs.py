@@ -11,7 +11,7 @@ from patchgrid.api.answers import Answer
 from patchgrid.api.asked import LARGEST, PairState, Word
 from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, listings, refusals
 from patchgrid.api.routes.results import Method
-from patchgrid.api.schemas import PairInFull, Pairs
+from patchgrid.api.schemas import PairInFull, PairLine, Pairs
 from patchgrid.storage import pairlist, pairview
 from patchgrid.storage.documents import pair_json
 from patchgrid.storage.jobs import JobRecord
@@ -40,7 +40,7 @@ def list_pairs(
     def make(session: Session, record: JobRecord) -> Answer:
         page = pairlist.page(session, record, after=after, limit=limit, state=state, search=search, name=name)
         more = {"job": record.id, "next": cursors.write(None if page.next is None else (page.next,))}
-        return listed(form, [plain(line) for line in page.items], more, f"job-{record.id}-pairs")
+        return listed(form, [plain(line) for line in page.items], more, f"job-{record.id}-pairs", PairLine)
 
     return ask(service, request, job, make)
 

@@ -9,8 +9,16 @@ from patchgrid.api import cursors
 from patchgrid.api.access import Reader, Shared
 from patchgrid.api.answers import Answer
 from patchgrid.api.asked import Kind, Order, Word
-from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, listings
-from patchgrid.api.schemas import Components, ExactCells, Heatmap, Verification
+from patchgrid.api.asking import Cursor, Form, JobName, as_csv, as_json, ask, listed, listings
+from patchgrid.api.schemas import (
+    Agreement,
+    Component,
+    Components,
+    ExactCell,
+    ExactCells,
+    Heatmap,
+    Verification,
+)
 from patchgrid.storage import components, exactlist, verification
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.documents import agreement_json, component_json
@@ -85,7 +93,8 @@ def show_heatmap(
                 {"layer": layer, **dict(zip(map(str, found.columns), values, strict=True))}
                 for layer, values in enumerate(plain(found.values))
             ]
-            return listed(form, rows, {}, f"job-{record.id}-{site}-{kind}")
+            columns = ("layer", *map(str, found.columns))
+            return as_csv(rows, columns, f"job-{record.id}-{site}-{kind}")
         about = {"job": record.id, "site": site, "kind": kind, "method": record.method(method)}
         unit = {"measure": found.measure, "unit": record.spec.metric}
         return as_json({**about, **unit, "columns": found.columns, "values": plain(found.values)})
@@ -110,7 +119,7 @@ def verify(
         found = verification.verification(session, record, top_k=top_k, method=method)
         items = [agreement_json(row, cost) for row in found]
         more = {"job": record.id, "cost": plain(cost)}
-        return listed(form, items, more, f"job-{record.id}-verification")
+        return listed(form, items, more, f"job-{record.id}-verification", Agreement)
 
     return ask(service, request, job, make)
 
@@ -134,7 +143,7 @@ def list_exact(
     def make(session: Session, record: JobRecord) -> Answer:
         page = exactlist.page(session, record, site=site, method=method, after=after, limit=limit)
         more = {"job": record.id, "method": record.method(method), "next": cursors.write(page.next)}
-        return listed(form, page.items, more, f"job-{record.id}-exact")
+        return listed(form, page.items, more, f"job-{record.id}-exact", ExactCell)
 
     return ask(service, request, job, make)
 
@@ -145,4 +154,4 @@ def _component_page(
     items = [component_json(row) for row in rows[start : start + limit]]
     more = cursors.write((start + limit,) if len(rows) > start + limit else None)
     about = {"job": record.id, "method": method, "next": more}
-    return listed(form, items, about, f"job-{record.id}-components")
+    return listed(form, items, about, f"job-{record.id}-components", Component)
