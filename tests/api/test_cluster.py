@@ -66,6 +66,16 @@ def test_health_needs_no_token_and_says_what_answers(served: Api) -> None:
     assert document["version"] == served.client.get("/openapi.json").json()["info"]["version"]
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/"])
+def test_a_balancer_may_ask_by_head(served: Api, path: str) -> None:
+    """What it would be told of a GET, without the document."""
+    asked = served.client.head(path)
+    assert (asked.status_code, asked.headers["content-type"]) == (
+        200,
+        served.client.get(path).headers["content-type"],
+    )
+
+
 def test_a_client_is_told_what_it_may_do(served: Api) -> None:
     """Open; with a token; without one."""
     everything = ["read", "submit", "admin"]

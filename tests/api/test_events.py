@@ -252,7 +252,7 @@ def test_no_more_streams_than_there_are_places(make_api: Callable[..., Api], cou
     for _ in range(count + 3):
         assert made.client.get(f"/v1/jobs/{job.id}/events").status_code == 200
     for _ in range(count):
-        made.service.streams.take()
+        made.service.streams.take(None)
     answer = made.client.get(f"/v1/jobs/{job.id}/events")
     problem(answer, 503, "busy")
     assert answer.headers["retry-after"]

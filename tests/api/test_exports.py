@@ -78,3 +78,25 @@ def test_a_client_that_reads_no_more_is_left() -> None:
     asyncio.run(stream(scope, receive, send))  # type: ignore[arg-type]
     assert len(sent) == 2
     assert released == [True]
+
+
+def test_a_slow_client_is_not_left() -> None:
+    """Who takes something now and then is sent all of it, in pieces, however large its parts are made."""
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, object]) -> None:
+        await asyncio.sleep(0.01)
+        sent.append(message)
+
+    parts = [b"a" * 1_000_000, b"", b"b" * 65_536, b"c" * 65_537]
+    stream = HeldStream(iter(parts), lambda: None, patience=0.5)
+    scope = {"type": "http", "path": "/", "asgi": {"spec_version": "2.3"}}
+    asyncio.run(stream(scope, receive, send))  # type: ignore[arg-type]
+    bodies = [message for message in sent if message["type"] == "http.response.body"]
+    assert b"".join(message["body"] for message in bodies) == b"".join(parts)  # type: ignore[misc]
+    assert max(len(message["body"]) for message in bodies) == 65_536  # type: ignore[arg-type]
+    assert [message["more_body"] for message in bodies] == [True] * (len(bodies) - 1) + [False]

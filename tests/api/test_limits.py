@@ -10,8 +10,8 @@ from patchgrid.api.answers import Answer, Answers
 from patchgrid.api.known import KnownTokens
 from patchgrid.api.limits import Rate, Slots
 from patchgrid.api.problems import Problem
-from patchgrid.storage import Database, tokens
-from support.api_clients import Api, problem
+from patchgrid.storage import Database, control, tokens
+from support.api_clients import Api, lines, problem
 
 
 def test_too_many_requests_are_told_when_to_come_again(make_api: Callable[..., Api]) -> None:
@@ -64,14 +64,60 @@ def test_callers_of_long_ago_are_forgotten() -> None:
 
 def test_a_place_is_held_and_given_back() -> None:
     """However what it is for ends."""
-    slots = Slots(1, "things")
+    slots = Slots(1, "things", share=1)
     for _ in range(3):
-        with suppress(ZeroDivisionError), slots.one():
-            with pytest.raises(Problem):
-                slots.take()
+        with suppress(ZeroDivisionError), slots.one("a"):
+            with pytest.raises(Problem, match="the server has 1 things in hand"):
+                slots.take("b")
             _ = 1 / 0
-    with slots.one(), pytest.raises(Problem):
-        slots.take()
+    with slots.one("a"), pytest.raises(Problem):
+        slots.take("b")
+
+
+def test_one_caller_has_no_more_than_a_share() -> None:
+    """The others find room, until there is none; nobody in particular may have all of it."""
+    slots = Slots(4, "things", share=2)
+    slots.take("a")
+    slots.take("a")
+    with pytest.raises(Problem, match="this token has 2 things in hand") as caught:
+        slots.take("a")
+    assert (caught.value.status, caught.value.headers["Retry-After"]) == (503, "5")
+    slots.take("b")
+    slots.take(None)
+    with pytest.raises(Problem, match="the server has 4 things in hand"):
+        slots.take("c")
+    slots.give_back("a")
+    slots.take("a")
+    for caller in ("a", "a", "b", None):
+        slots.give_back(caller)
+    for _ in range(4):
+        slots.take(None)
+
+
+@pytest.mark.parametrize("what", ["uploads", "exports", "streams"])
+def test_one_token_does_not_keep_the_others_out(make_api: Callable[..., Api], what: str) -> None:
+    """Of uploads, exports and event streams, whatever it has in hand."""
+    made = make_api(uploads=2, exports=2, streams=4, upload_waits=0.1)
+    job = made.submit(lines(2)).json()["job"]
+    one, other = made.token("submit", "one"), made.token("submit", "other")
+    with made.database.read() as session:
+        ids = {token.name: token.id for token in tokens.list_tokens(session)}
+
+    def ask(headers: dict[str, str]) -> httpx.Response:
+        if what == "uploads":
+            return made.submit(lines(3), headers)
+        if what == "exports":
+            return made.client.get(f"/v1/jobs/{job}/export", headers=headers)
+        with made.client.stream("GET", f"/v1/jobs/{job}/events", headers=headers) as answer:
+            if answer.status_code != 200:
+                answer.read()
+            return answer
+
+    getattr(made.service, what).take(f"token {ids['one']}")
+    with made.database.write() as session:
+        control.cancel(session, job)
+    assert "this token has 1" in problem(ask(one), 503, "busy")["detail"]
+    assert ask(other).status_code in (200, 201)
 
 
 def test_answers_are_kept_within_their_room() -> None:
@@ -118,7 +164,7 @@ def test_an_export_takes_a_place_and_gives_it_back(make_api: Callable[..., Api])
     made = make_api(exports=1)
     for _ in range(3):
         problem(made.client.get("/v1/jobs/1/export"), 404)
-    made.service.exports.take()
+    made.service.exports.take(None)
     problem(made.client.get("/v1/jobs/1/export"), 503, "busy")
 
 

@@ -208,6 +208,16 @@ def test_no_file_is_told_so(served: Api) -> None:
     problem(served.client.post("/v1/jobs", content=lines(2)), 422, "bad-value")
 
 
+def test_a_body_that_is_packed_is_refused(served: Api) -> None:
+    """Before it is read: it would be no pair file, or a form without a boundary."""
+    for coding in ("gzip", "br", "deflate, gzip"):
+        packed = {"Content-Encoding": coding}
+        answer = served.client.post("/v1/jobs?model=a/model", content=lines(2), headers=packed)
+        assert coding in problem(answer, 415, "unsupported")["detail"]
+    plain = {"Content-Encoding": "identity"}
+    assert served.client.post("/v1/jobs?model=a/model", content=lines(2), headers=plain).status_code == 201
+
+
 def test_an_own_key_is_one_jobs(served: Api) -> None:
     """Of the same pairs and settings, or it is taken."""
     assert served.submit(lines(3), key="mine").status_code == 201

@@ -163,11 +163,11 @@ def test_an_upload_that_is_too_large_is_refused_at_its_first_byte_too_many(takin
 def test_no_more_than_so_many_uploads_come_at_a_time(taking: Api) -> None:
     """The next waits, then is told when to come again; a place is free when an upload ends, well or not."""
     for _ in range(taking.service.settings.uploads):
-        taking.service.uploads.take()
+        taking.service.uploads.take(None)
     answer = send(taking, form(SPEC, FILE))
     problem(answer, 503, "busy")
     assert int(answer.headers["retry-after"]) > 0
-    taking.service.uploads.give_back()
+    taking.service.uploads.give_back(None)
     for _ in range(3):
         problem(send(taking, form(SPEC)), 422)
         assert send(taking, form(SPEC, FILE)).status_code in (200, 201)

@@ -37,6 +37,11 @@ class Caller:
     #: Whether the server is open: there are no tokens, and it is reached from its machine alone.
     open: bool = False
 
+    @property
+    def key(self) -> str | None:
+        """What the caller is told from others by; None: it is not."""
+        return None if self.token_id is None else f"token {self.token_id}"
+
 
 # What needs no database is asynchronous: a thread for it would cost more than it does.
 async def service_of(request: Request) -> Service:

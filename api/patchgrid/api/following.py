@@ -95,15 +95,19 @@ class Followers:
 
     async def _watch(self, job_id: int, watched: _Watched) -> None:
         """Look at a job until it has ended, or nobody follows it: a look that was begun is never cut off."""
+        said = ""
         while watched.followers and not self.stopping:
             try:
                 seen = await run_in_threadpool(self._look, job_id)
             except PatchgridError as error:
-                _log.info("job %d cannot be looked at: %s", job_id, error)
+                if str(error) != said:
+                    said = str(error)
+                    _log.info("job %d cannot be looked at: %s", job_id, said)
             except Exception:  # noqa: BLE001
                 # Those who follow wait for this task: it goes on, whatever one look stumbles over.
                 _log.exception("job %d cannot be looked at", job_id)
             else:
+                said = ""
                 if watched.seen is None or watched.seen.version != seen.version:
                     watched.seen = seen
                     async with watched.changed:

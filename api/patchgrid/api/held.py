@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -11,8 +11,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 _log = logging.getLogger(__name__)
 
-#: Seconds that a client may take nothing of what is sent.
-_PATIENCE = 60.0
+#: Seconds in which a client takes a piece of what is sent, and the bytes of a piece: a slow link is no stall.
+_PATIENCE, _PIECE = 60.0, 1 << 16
 
 
 class _StalledError(Exception):
@@ -37,11 +37,12 @@ class HeldStream(StreamingResponse):
         """Send it."""
 
         async def send_soon(message: Message) -> None:
-            try:
-                async with asyncio.timeout(self._patience):
-                    await send(message)
-            except TimeoutError:
-                raise _StalledError from None
+            for piece in _pieces(message):
+                try:
+                    async with asyncio.timeout(self._patience):
+                        await send(piece)
+                except TimeoutError:
+                    raise _StalledError from None
 
         try:
             await super().__call__(scope, receive, send_soon)
@@ -50,3 +51,14 @@ class HeldStream(StreamingResponse):
             _log.warning("%r: the client took nothing for %g seconds", scope["path"], self._patience)
         finally:
             await run_in_threadpool(self._release)
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """Cut a part of the body into pieces."""
+    body: bytes = message.get("body", b"")
+    if len(body) <= _PIECE:
+        yield message
+        return
+    for end in range(_PIECE, len(body) + _PIECE, _PIECE):
+        more = message.get("more_body", False) or end < len(body)
+        yield {**message, "body": body[end - _PIECE : end], "more_body": more}

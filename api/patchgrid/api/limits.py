@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -43,39 +43,55 @@ class Rate:
 
 
 class Slots:
-    """Room for so many things of a kind at a time."""
+    """Room for so many things of a kind at a time, of which no caller has more than a share."""
 
-    def __init__(self, count: int, what: str) -> None:
-        self._free = threading.BoundedSemaphore(count)
-        self._words = f"the server has {count} {what} in hand, no more at a time: try again soon"
+    def __init__(self, count: int, what: str, share: int) -> None:
+        self._count, self._share = count, min(share, count)
+        self._held: Counter[str | None] = Counter()
+        self._lock = threading.Lock()
+        self._all = f"the server has {count} {what} in hand, no more at a time: try again soon"
+        self._own = f"this token has {self._share} {what} in hand, no more at a time: try again soon"
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self, caller: str | None) -> Iterator[None]:
         """Hold a place; `Problem` 503 if there is none."""
-        self.take()
+        self.take(caller)
         try:
             yield
         finally:
-            self.give_back()
+            self.give_back(caller)
 
     @asynccontextmanager
-    async def awaited(self, seconds: float) -> AsyncIterator[None]:
+    async def awaited(self, caller: str | None, seconds: float) -> AsyncIterator[None]:
         """Hold a place, for which is waited so long; `Problem` 503 if none was left free."""
         end = time.monotonic() + seconds
-        while not self._free.acquire(blocking=False):
+        while (words := self._try(caller)) is not None:
             if time.monotonic() >= end:
-                raise too_busy(self._words)
+                raise too_busy(words)
             await asyncio.sleep(_LOOK)
         try:
             yield
         finally:
-            self.give_back()
+            self.give_back(caller)
 
-    def take(self) -> None:
-        """Take a place; `Problem` 503 if there is none."""
-        if not self._free.acquire(blocking=False):
-            raise too_busy(self._words)
+    def take(self, caller: str | None) -> None:
+        """Take a place; `Problem` 503 if there is none. The share is not for None: nobody that is known."""
+        if (words := self._try(caller)) is not None:
+            raise too_busy(words)
 
-    def give_back(self) -> None:
+    def give_back(self, caller: str | None) -> None:
         """Leave the place."""
-        self._free.release()
+        with self._lock:
+            self._held[caller] -= 1
+            if not self._held[caller]:
+                del self._held[caller]
+
+    def _try(self, caller: str | None) -> str | None:
+        """Take a place, or say why there is none."""
+        with self._lock:
+            if self._held.total() >= self._count:
+                return self._all
+            if caller is not None and self._held[caller] >= self._share:
+                return self._own
+            self._held[caller] += 1
+        return None

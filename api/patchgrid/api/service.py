@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from starlette.concurrency import run_in_threadpool
+
 from patchgrid.api.answers import Answers
 from patchgrid.api.following import Followers
 from patchgrid.api.known import KnownTokens
@@ -28,9 +30,15 @@ class Service:
         self.database = database
         self.settings = settings
         self.rate = Rate(settings.requests_per_second)
-        self.uploads = Slots(settings.uploads, "uploads")
-        self.exports = Slots(settings.exports, "exports")
-        self.streams = Slots(settings.streams, "event streams")
+        # One token that reads slowly must not keep the others out.
+        self.uploads, self.exports, self.streams = (
+            Slots(count, what, -(-count // part))
+            for count, what, part in (
+                (settings.uploads, "uploads", 2),
+                (settings.exports, "exports", 2),
+                (settings.streams, "event streams", 4),
+            )
+        )
         self.tokens = KnownTokens(database)
         self.answers = Answers()
         self.followers = Followers(database, settings.look_every)
@@ -71,7 +79,8 @@ class Service:
     async def close(self) -> None:
         """End what is done beside the answers, once there are no more requests."""
         await self.followers.close()
-        self._beside.shutdown(wait=False, cancel_futures=True)
+        # What is under way holds a connection: the database must not be closed before it ends.
+        await run_in_threadpool(self._beside.shutdown, cancel_futures=True)
 
     def _do_beside(self, work: Callable[..., None], *arguments: object) -> None:
         """Do something that nobody waits for, unless the server has ended."""

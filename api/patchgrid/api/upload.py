@@ -74,7 +74,10 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
 
 
 def is_form(request: Request) -> bool:
-    """Tell whether a request's body is a form with parts, or a file; `Problem` for a form without."""
+    """Tell whether a request's body is a form with parts, or a file; `Problem` for what is neither."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() not in ("", "identity"):
+        raise Problem(415, "unsupported", f"send the body as it is, not packed ({file_name(coding)})")
     kind, _ = _content_type(request)
     if kind == b"application/x-www-form-urlencoded":
         raise Problem(415, "unsupported", "send multipart/form-data, or the pair file as the body")

@@ -63,6 +63,8 @@ def show_access(
     return respond(request, as_json(document))
 
 
+# Some balancers ask by HEAD.
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=Health, responses={503: refusals()[503]})
 def health(service: Shared) -> dict[str, str]:
     """Tell whether the server and its database answer."""

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -39,10 +40,10 @@ async def events(
 ) -> StreamingResponse:
     """Follow a job: `event: job` with how it stands, at once and at every change; `event: end` at the end."""
     job_id = await run_in_threadpool(_find, service, job)
-    service.streams.take()
+    service.streams.take(caller.key)
     return HeldStream(
         _lines(service, caller, job_id, last_event_id),
-        service.streams.give_back,
+        partial(service.streams.give_back, caller.key),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -33,7 +33,7 @@ _TYPES = {
 )
 def export(
     service: Shared,
-    _: Reader,
+    caller: Reader,
     job: JobName,
     what: Literal["scores", "exact", "components", "pairs"] = "components",
     form: Annotated[Literal["jsonl", "csv", "parquet"], Query(alias="format")] = "jsonl",
@@ -42,7 +42,7 @@ def export(
     """Give all rows of a kind, in an order that depends on nothing but the job, as a file."""
     check_format(form)
     with ExitStack() as stack:
-        stack.enter_context(service.exports.one())
+        stack.enter_context(service.exports.one(caller.key))
         session = stack.enter_context(service.database.read())
         record = joblist.find(session, job)
         rows = export_rows(session, record, what, method)

@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent.parent / "page"
 router = APIRouter(include_in_schema=False)
 
 
+@router.head("/")
 @router.get("/")
 def index() -> FileResponse:
     """Give the page."""

@@ -67,7 +67,7 @@ async def submit(
     idempotency_key: Annotated[Word | None, Header(max_length=255)] = None,
 ) -> Response:
     """Submit a job: 201 with the new job, 200 with the one that has these pairs and settings already."""
-    async with service.uploads.awaited(service.settings.upload_waits):
+    async with service.uploads.awaited(caller.key, service.settings.upload_waits):
         # What the query asks for can be refused before the file comes.
         asked = _from_query(request) if not is_form(request) or request.query_params else None
         if asked is not None:
