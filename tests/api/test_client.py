@@ -250,6 +250,8 @@ def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(client: Clie
         client.submit([], model="org/model", sites="heads")
     with pytest.raises(SpecError, match="layers"):
         client.submit([], model="org/model", layers=3)
+    with pytest.raises(SpecError, match="a setting is of a wrong kind"):
+        client.submit([], model="org/model", exact="0.5")
     with pytest.raises(errors.NotAllowed, match="other/model"):
         client.submit([Pair("a", "b", "c", "d")], model="other/model")
     assert [job.name for job in client.jobs()] == ["shared"]

@@ -224,6 +224,7 @@ def test_an_own_key_is_one_jobs(served: Api) -> None:
     assert served.submit(lines(3), key="mine").status_code == 200
     problem(served.submit(lines(4), key="mine"), 409, "key-taken")
     problem(served.submit(lines(3), key="mine", seed=1), 409, "key-taken")
+    assert "is blank" in problem(served.submit(lines(3), key="  "), 422, "bad-value")["detail"]
     assert counts(served.database)[0] == 1
 
 

@@ -42,6 +42,19 @@ def told(result: Any, code: int) -> str:
     return lines[-1]
 
 
+def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the server, which may well be there; but where no proxy is asked, the server."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{free_port()}")
+    said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 1)
+    assert said == (
+        "Error: cannot reach http://nowhere.invalid by the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY "
+        "names: Connection refused"
+    )
+    monkeypatch.setenv("NO_PROXY", "nowhere.invalid")
+    said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 1)
+    assert said.startswith("Error: cannot reach http://nowhere.invalid: ")
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     """Refused, and a name that nobody has."""
     port = free_port()

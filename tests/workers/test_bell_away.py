@@ -121,6 +121,13 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_its_password(url: 
         assert PASSWORD not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["localhost:6379", "nope", ""])
+def test_what_is_no_url_is_told_how_to_write_one(url: str) -> None:
+    """Without what a parser makes of it."""
+    with pytest.raises(BrokerURLError, match=r"^a broker is named by its URL: write redis://"):
+        ring(url, 1)
+
+
 def test_tls_is_used_as_the_url_says(server: Redis, tmp_path: Path) -> None:
     """With the right authority it works; without, it is refused; unless nothing is to be checked."""
     certificate, key = make_certificate(tmp_path)

@@ -34,6 +34,12 @@ def _job_name(name: str) -> str:
     return _printable(name)
 
 
+def _own_key(key: str) -> str:
+    if not key.strip():
+        raise ValueError("is blank")
+    return _printable(key)
+
+
 class Asked(BaseModel):
     """What a job measures, and how it is queued: the form's field `spec`, or query parameters."""
 
@@ -58,7 +64,7 @@ class Asked(BaseModel):
     name: Annotated[str, StringConstraints(max_length=200), AfterValidator(_job_name)] | None = Field(
         None, description="A name to find the job by"
     )
-    key: Annotated[Word, StringConstraints(max_length=64)] | None = Field(
+    key: Annotated[Word, StringConstraints(max_length=64), AfterValidator(_own_key)] | None = Field(
         None, description="The job's identity in place of the hash of its pairs and settings"
     )
     priority: int = Field(0, ge=-1000, le=1000)

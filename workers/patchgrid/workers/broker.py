@@ -110,6 +110,8 @@ def _read(broker: str) -> tuple[str, dict[str, Any] | None]:
         _ = parts.port
     except ValueError:
         raise BrokerURLError(f"cannot read the broker's URL: {_EXAMPLES}") from None
+    if "://" not in broker:
+        raise BrokerURLError(f"a broker is named by its URL: {_EXAMPLES}")
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
         raise BrokerURLError(f"{label(broker)} is not a broker that patchgrid can use: {_EXAMPLES}")
     if parts.path.strip("/") and not parts.path.strip("/").isdigit():

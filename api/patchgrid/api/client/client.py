@@ -1,5 +1,6 @@
 """A patchgrid server, for notebooks and scripts."""
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -79,10 +80,13 @@ class Client:
         SpecError
             A setting that does not exist or does not fit. Nothing was sent.
         """
+        unknown = spec.keys() - {field.name for field in dataclasses.fields(JobSpec)}
+        if unknown:
+            raise SpecError(f"a job has no setting {min(unknown)!r}")
         try:
             measured = JobSpec(model=_model(model), sites=as_names(sites), **spec)
         except TypeError as error:
-            raise SpecError(f"a job has no such setting: {error}") from None
+            raise SpecError(f"a setting is of a wrong kind: {error}") from None
         with pair_file(pairs, limit=limit) as file:
             found = send(self._service, Order(measured, file, file.check(), name, key, priority, chunk_size))
         return self.job(found["job"])

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -185,6 +187,9 @@ class Connection:
 
     def _unreachable(self, error: httpx.RequestError) -> str:
         url, reason = self.address.url, str(error) or "it does not answer"
+        if proxied(url):
+            named = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
+            return f"cannot reach {url} by the proxy that {named} names: {_short(reason)}"
         if isinstance(error, httpx.ConnectTimeout):
             return f"cannot reach {url}: no answer within {CONNECT:g} s"
         if "WRONG_VERSION_NUMBER" in reason:
@@ -200,6 +205,13 @@ class Connection:
 def given(params: Params | None) -> dict[str, Any]:
     """Give the parameters that have a value."""
     return {name: value for name, value in (params or {}).items() if value is not None}
+
+
+def proxied(url: str) -> bool:
+    """Tell whether the environment names a proxy for a URL, as httpx goes by it."""
+    address, proxies = urlsplit(url), getproxies()
+    named = address.scheme in proxies or "all" in proxies
+    return named and not proxy_bypass(address.hostname or "")
 
 
 def _short(reason: str) -> str:
