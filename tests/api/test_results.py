@@ -149,14 +149,6 @@ def test_a_page_of_nothing_has_a_head_as_csv(filled: Filled, reading: TestClient
     assert empty == full.partition("\n")[0] + "\n"
 
 
-def test_of_a_parameter_that_is_given_twice_the_last_counts(filled: Filled, reading: TestClient) -> None:
-    """In answers that are kept, too."""
-    sites = ("z", "mlp_out")
-    for order in (sites, sites[::-1]):
-        asked = [("site", site) for site in order]
-        assert reading.get(at(filled.finished, "heatmap"), params=asked).json()["site"] == order[-1]
-
-
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
 

@@ -50,8 +50,7 @@ def ask(service: Service, request: Request, name: str, make: Make, *, lasting: b
     with service.database.read() as session:
         job = joblist.find(session, name)
         ended = lasting and job.state in ENDED
-        # In their order: of a parameter that is given twice the last counts.
-        asked = tuple(request.query_params.multi_items())
+        asked = tuple(sorted(request.query_params.items()))
         question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]
         key = (job.id, job.key, job.state, job.finished_at, question, asked)
         answer = service.answers.get(
