@@ -77,6 +77,17 @@ def test_run_and_submit_mean_the_same_job(finished: FinishedJob) -> None:
     assert "patchgrid results top 1" in result.stderr
 
 
+def test_a_job_that_is_there_keeps_its_name(queue: Queue, pairs: Path, finished: FinishedJob) -> None:
+    """Who gives another is told that it does not find the job."""
+    for command in ("submit", "run"):
+        other = patchgrid(command, *finished.command[1:], "--name", "other")
+        assert "Note: its name is 'shared'; 'other' does not find it, 1 does" in other.stderr
+        assert "its name" not in patchgrid(command, *finished.command[1:], "--name", "shared").stderr
+    queue.submit(pairs)
+    late = queue.submit(pairs, "--name", "late").stderr
+    assert "Note: its name was not given when it was submitted; 'late' does not find it, 1 does" in late
+
+
 def test_waiting_for_a_finished_job_shows_it_with_its_exit_code(finished: FinishedJob) -> None:
     """As `run` does."""
     result = patchgrid("submit", *finished.command[1:], "--wait")

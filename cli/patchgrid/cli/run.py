@@ -11,7 +11,7 @@ from patchgrid.cli.engines import model_name
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
 from patchgrid.cli.options import machine_options, model_option, site_list, spec_options, submit_options
-from patchgrid.cli.screen import say
+from patchgrid.cli.screen import say, visible
 from patchgrid.engine import JobSpec
 from patchgrid.engine.names import WIDE_SITES
 from patchgrid.engine.weights import folder_hash
@@ -94,6 +94,7 @@ def run_pairs(
     if known is not None and known.state in FINISHED:
         check_unchanged(known, measured)
         say(f"Job {known.id} measured these pairs this way already; these are its results")
+        note_name(known, name)
         return _outcome(settings, database, known.id, None)
     if known is not None and known.state == "cancelled":
         raise JobCancelledError(known.id)
@@ -110,6 +111,13 @@ def run_pairs(
 def _outcome(settings: Settings, database: Database, job_id: int, elapsed: float | None) -> int:
     with LocalSource(database) as source:
         return show_outcome(settings, source, job_id, elapsed)
+
+
+def note_name(job: JobRecord, name: str | None) -> None:
+    """Say that a job which was there already has not the name that is asked for."""
+    if name is not None and job.name != name:
+        known = f"is {visible(job.name)!r}" if job.name else "was not given when it was submitted"
+        say(f"Note: its name {known}; {name!r} does not find it, {job.id} does")
 
 
 def check_unchanged(job: JobRecord, measured: set[str]) -> None:

@@ -15,7 +15,7 @@ from patchgrid.cli.execution import show_outcome
 from patchgrid.cli.job.watch import refuse_paused
 from patchgrid.cli.options import machine_options, model_option, spec_options, submit_options
 from patchgrid.cli.progress import aloud
-from patchgrid.cli.run import check_unchanged, make_spec
+from patchgrid.cli.run import check_unchanged, make_spec, note_name
 from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.cli.watching import feed, shown, start_command
 from patchgrid.engine.errors import ModelError
@@ -122,6 +122,7 @@ def submit(
             if not created and found.job.state in FINISHED:
                 check_unchanged(found.job, source.weights(found.job))
             (_say_created if created else _say_known)(settings, source, found)
+            note_name(found.job, name)
             return _finish(settings, source, found, created=created, wait=wait)
 
 
