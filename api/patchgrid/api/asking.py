@@ -82,6 +82,8 @@ def listed(form: str, items: Sequence[Mapping[str, Any]], more: Mapping[str, Any
         writer.writerow(items[0])
         writer.writerows([_cell(value) for value in row.values()] for row in items)
     headers = [("Content-Disposition", f'attachment; filename="{name}.csv"')]
+    if "total" in more:
+        headers.append(("X-Total-Count", str(more["total"])))
     if more.get("next"):
         headers.append(("X-Next-Cursor", more["next"]))
     return Answer(text.getvalue().encode(), "text/csv; charset=utf-8", tuple(headers))
