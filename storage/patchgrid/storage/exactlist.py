@@ -20,7 +20,7 @@ MOST = 20_000
 #: Most cells of the job that are looked at for a page of one site's.
 LOOKED_AT = 50_000
 #: As many for a page of one component's, which are few. No index has them: storing results would take a
-#: quarter longer, and looking at so many takes half a second.
+#: quarter longer, and looking at so many takes less than a second.
 LOOKED_AT_FOR_ONE = 500_000
 #: Largest row and cell that the databases can look for.
 _LARGEST = 2**31 - 1
