@@ -34,8 +34,8 @@ GET, `submit` also submitting, and steering the jobs that the token submitted, `
 - **Errors** are `application/problem+json` (RFC 9457): `detail` says what to do, `errors` names lines, rows
   and fields. 429 and 503 carry `Retry-After`. A query parameter that is misspelt or given twice is refused.
 - **Lists** go on with `next`, given back as `cursor`. `format=csv` gives the same rows as a file; the
-  cursor is then in the header `X-Next-Cursor`. Cells are given as they are: a spreadsheet may take a prompt
-  that begins with `=` for a formula, so import such files as text.
+  cursor is then in the header `X-Next-Cursor`, a `total` in `X-Total-Count`. Cells are given as they are: a
+  spreadsheet may take a prompt that begins with `=` for a formula, so import such files as text.
 - **Answers about ended jobs** carry an `ETag`; `If-None-Match` saves sending them again.
 - **Submitting** is atomic and idempotent: a job is stored whole or not at all, the same pairs and settings
   are the same job (201 the first time, 200 after it). `Idempotency-Key` holds a client to one job for one

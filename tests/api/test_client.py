@@ -122,6 +122,24 @@ def test_components_are_dataframes_of_whole_numbers_where_these_are(lab: Lab, jo
     assert wide["ci_high"] > as_rows(top)[0]["ci_high"]
 
 
+@pytest.mark.parametrize("frame", ["pandas", "polars"])
+def test_components_are_searched_for_and_a_components_cells_asked_for(lab: Lab, job: Job, frame: str) -> None:
+    """By the server: the rows are those of the whole lists."""
+    every = as_rows(job.components(frame=frame))
+    wanted = [row for row in every if row["component"].startswith("a1.h")]
+    assert wanted
+    assert as_rows(job.components(search="A1.", frame=frame)) == wanted
+    largest = sorted(wanted, key=lambda row: -abs(row["mean"]))[:2]
+    assert as_rows(job.top(2, by="mean", search="a1.", frame=frame)) == largest
+    cells = job.exact(component="a1.h1", frame=frame)
+    assert tuple(cells.columns) == FIELDS["exact"]
+    rows = [row | {"pair": str(row["pair"])} for row in lab.rows("exact")]
+    place = {"site": "z", "layer": 1, "head": 1}
+    assert as_rows(cells) == [row for row in rows if row | place == row]
+    assert len(cells) > 0
+    assert len(job.exact(component="a9.h9", frame=frame)) == 0
+
+
 def _without_edge(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "edge"}
 

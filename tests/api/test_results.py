@@ -50,6 +50,56 @@ def test_components_come_page_by_page_each_once(filled: Filled, reading: TestCli
     assert largest != whole["items"]
 
 
+def test_one_component_is_found_by_its_name(filled: Filled, reading: TestClient) -> None:
+    """That its row gives it; of the kind that the name is of."""
+    for job in (filled.finished, filled.spanned, filled.edges):
+        for kind in {kind for site in job.spec.sites for kind in job.kinds(site)}:
+            rows = every_item(reading, at(job, "components"), kind=kind, limit=10_000)
+            for row in rows[::5]:
+                document = reading.get(at(job, "components"), params={"component": row["component"]}).json()
+                assert (document["items"], document["total"], document["next"]) == ([row], 1, None)
+    nothing = reading.get(at(filled.finished, "components"), params={"component": "m99"}).json()
+    assert (nothing["items"], nothing["total"]) == ([], 0)
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_search_goes_page_by_page_and_counts(filled: Filled, reading: TestClient, form: str) -> None:
+    """With an order; `total` is that of all pages, in a header where there are rows alone."""
+    path = at(filled.finished, "components")
+    rows = [row for row in reading.get(path).json()["items"] if "h1" in row["component"]]
+    assert len(rows) == 2
+    asked = {"search": "H1", "by": "std", "order": "up", "limit": "1", "format": form}
+    found = []
+    while True:
+        answer = reading.get(path, params=asked)
+        if form == "json":
+            items, total, following = (answer.json()[name] for name in ("items", "total", "next"))
+        else:
+            items = list(csv.DictReader(io.StringIO(answer.text)))
+            total, following = int(answer.headers["x-total-count"]), answer.headers.get("x-next-cursor")
+        assert total == 2
+        found += [item["component"] for item in items]
+        if following is None:
+            break
+        asked["cursor"] = following
+    assert found == [row["component"] for row in sorted(rows, key=lambda row: float(row["std"]))]
+
+
+def test_a_components_exact_cells_are_asked_for_alone(filled: Filled, reading: TestClient) -> None:
+    """As JSON and as CSV, page by page."""
+    for job, name in ((filled.finished, "a1.h2"), (filled.spanned, "m1"), (filled.edges, "a0.h1->m1")):
+        [row] = reading.get(at(job, "components"), params={"component": name}).json()["items"]
+        place = {field: row[field] for field in ("site", "layer", "head", "neuron", "edge")}
+        path = at(job, "exact")
+        wanted = [cell for cell in every_item(reading, path, limit=20_000) if cell | place == cell]
+        assert wanted
+        assert every_item(reading, path, component=name, limit=2) == wanted
+        text = reading.get(path, params={"component": name, "format": "csv"}).text
+        effects = [row["effect"] for row in csv.DictReader(io.StringIO(text))]
+        assert effects == [str(cell["effect"]) for cell in wanted]
+    assert every_item(reading, at(filled.finished, "exact"), component="m99") == []
+
+
 def test_the_largest_components_are_those_of_the_command(filled: Filled, reading: TestClient) -> None:
     """`results top --json` prints the same numbers."""
     name = filled.finished.id
@@ -178,6 +228,11 @@ def test_an_answer_that_the_client_has_is_not_sent_again(filled: Filled, reading
     ("what", "query"),
     [
         ("components", {"site": "nowhere"}),
+        ("components", {"site": "nowhere", "component": "m1"}),
+        ("components", {"component": ""}),
+        ("components", {"component": "\u0000"}),
+        ("components", {"search": "s" * 501}),
+        ("components", {"by": "std", "order": "sideways"}),
         ("components", {"by": "beauty"}),
         ("components", {"method": "relp"}),
         ("components", {"cursor": "%%%"}),
@@ -190,6 +245,8 @@ def test_an_answer_that_the_client_has_is_not_sent_again(filled: Filled, reading
         ("heatmap", {"site": "resid_post"}),
         ("exact", {"site": "q"}),
         ("exact", {"cursor": "WzFd"}),
+        ("exact", {"component": "m1@-1"}),
+        ("exact", {"search": "m1"}),
         ("verification", {"top_k": "-1"}),
         ("verification", {"method": "\u0000"}),
     ],
@@ -197,9 +254,10 @@ def test_an_answer_that_the_client_has_is_not_sent_again(filled: Filled, reading
 def test_what_cannot_be_asked_is_refused_by_name(
     filled: Filled, reading: TestClient, what: str, query: dict[str, str]
 ) -> None:
-    """422, with words that name the field or the value."""
+    """422, with words, and the field in `errors`."""
     document = problem(reading.get(at(filled.finished, what), params=query), 422)
     assert document["detail"]
+    assert {each["field"] for each in document["errors"]} <= {"site"} | query.keys()
 
 
 def test_what_a_job_did_not_keep_is_not_found(filled: Filled, reading: TestClient) -> None:

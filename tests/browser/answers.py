@@ -54,7 +54,8 @@ class Pages:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
         self.asked.append(asked)
         rows = self._rows(asked)
-        start, limit = int(asked.get("cursor", 0)), int(asked["limit"])
+        start, limit = int(asked.get("cursor", 0)), int(asked.get("limit", 1000))
         more = str(start + limit) if start + limit < len(rows) else None
-        body = {"job": 1, "method": "atp", "items": rows[start : start + limit], "next": more}
+        items = rows[start : start + limit]
+        body = {"job": 1, "method": "atp", "items": items, "total": len(rows), "next": more}
         route.fulfill(status=200, content_type="application/json", body=json.dumps(body))

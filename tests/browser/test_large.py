@@ -24,60 +24,89 @@ def _ordered(by: str) -> list[Row]:
     return sorted(neurons(MANY), key=lambda row: -abs(row[by]))
 
 
-def _ranked(asked: dict[str, str]) -> Sequence[Row]:
-    return _ordered(asked.get("by", "estimate"))
+def _asked_for(asked: dict[str, str]) -> Sequence[Row]:
+    """Give what the server would."""
+    rows = _ordered(asked.get("by", "estimate"))
+    if "component" in asked:
+        return [row for row in rows if row["component"] == asked["component"]]
+    rows = [row for row in rows if asked.get("search", "").lower() in row["component"]]
+    return rows[::-1] if asked.get("order") == "up" else rows
 
 
 def test_what_is_shown_of_a_large_job_is_said(visit: Visit) -> None:
-    """The largest by estimate, with where all are to be had."""
+    """The largest by estimate, a page of them, with where all are to be had."""
     visitor = visit()
-    pages = Pages(visitor.page, COMPONENTS, _ranked)
+    pages = Pages(visitor.page, COMPONENTS, _asked_for)
     visitor.open("#/jobs/1/components?site=mlp_post")
-    visitor.see("Shown are the 5,000 largest by |estimate|")
-    assert len(pages.asked) == 1
+    visitor.see("1 to 100 of 36,864 components; JSON and CSV have the first 10,000")
+    expect(visitor.page.locator("tbody tr")).to_have_count(100)
+    assert [(each["by"], each["limit"]) for each in pages.asked] == [("estimate", "100")]
     link = visitor.page.get_by_role("link", name="all of them as CSV").get_attribute("href")
     answer = visitor.get(str(link))
     assert answer.status == 200
     assert len(answer.text().splitlines()) > 2000
 
 
-def test_a_search_finds_a_weak_component(visit: Visit) -> None:
-    """However far down it ranks."""
+def test_a_search_is_the_servers(visit: Visit) -> None:
+    """However far down a component ranks; how many it was found among is said."""
     visitor = visit()
-    Pages(visitor.page, COMPONENTS, _ranked)
-    visitor.open(f"#/jobs/1/components?site=mlp_post&search=m0.n{MANY - 1}")
+    pages = Pages(visitor.page, COMPONENTS, _asked_for)
+    visitor.open(f"#/jobs/1/components?site=mlp_post&search=M0.N{MANY - 1}")
     expect(visitor.page.locator("tbody tr")).to_have_count(1)
     expect(visitor.page.locator("tbody th")).to_have_text(f"m0.n{MANY - 1}")
     visitor.see("1 of 36,864 components")
+    assert {each["limit"] for each in pages.asked} == {"1", "100"}
+    visitor.page.get_by_label("Name").fill("n1")
+    visitor.see("1 to 100 of 11,111 found, of 36,864 components")
+    visitor.page.get_by_label("Name").fill("nothing")
+    visitor.see("0 of 36,864 components")
+    visitor.see("No component is named so.")
 
 
-def test_an_order_of_the_servers_is_asked_of_it(visit: Visit) -> None:
-    """The largest mean scores are not among the largest estimates."""
+@pytest.mark.parametrize(("by", "title"), [("mean", "mean score"), ("std", "std")])
+def test_an_order_is_the_servers(visit: Visit, by: str, title: str) -> None:
+    """Either way; the button that was pressed stays where it is, and the focus on it."""
     visitor = visit()
-    pages = Pages(visitor.page, COMPONENTS, _ranked)
-    visitor.open("#/jobs/1/components?site=mlp_post&sort=mean")
-    visitor.see("the 5,000 largest by |mean score|")
-    expect(visitor.page.locator("tbody th").first).to_have_text(f"m0.n{MANY - 1}")
-    assert pages.asked[-1]["by"] == "mean"
+    pages = Pages(visitor.page, COMPONENTS, _asked_for)
+    visitor.open("#/jobs/1/components?site=mlp_post")
+    button = visitor.page.get_by_role("columnheader").get_by_role(
+        "button", name="mean score" if by == "mean" else by
+    )
+    for first, order in ((MANY - 1, None), (0, "up")):
+        button.click()
+        visitor.settle()
+        expect(visitor.page.locator("tbody th").first).to_have_text(f"m0.n{first}")
+        expect(button).to_be_focused()
+        assert (pages.asked[-1]["by"], pages.asked[-1].get("order")) == (by, order)
+    assert {each["limit"] for each in pages.asked} == {"100"}
 
 
-def test_another_order_is_made_of_all(visit: Visit) -> None:
-    """The largest std is that of the weakest."""
+def test_pages_of_components_say_where_they_are(visit: Visit) -> None:
+    """There and back; another order begins anew."""
     visitor = visit()
-    Pages(visitor.page, COMPONENTS, _ranked)
-    visitor.open("#/jobs/1/components?site=mlp_post&sort=std")
-    expect(visitor.page.locator("tbody th").first).to_have_text(f"m0.n{MANY - 1}")
-    visitor.see("36,864 components")
+    Pages(visitor.page, COMPONENTS, _asked_for)
+    visitor.open("#/jobs/1/components?site=mlp_post")
+    visitor.page.get_by_role("button", name="Next page").click()
+    visitor.see("101 to 200 of 36,864")
+    visitor.settle()
+    expect(visitor.page.locator("tbody th").first).to_have_text("m0.n100")
+    visitor.page.get_by_role("button", name="Next page").click()
+    visitor.see("201 to 300 of 36,864")
+    visitor.page.get_by_role("button", name="Back").click()
+    visitor.see("101 to 200 of 36,864")
+    visitor.page.get_by_role("button", name="std").click()
+    visitor.see("1 to 100 of 36,864")
 
 
-def test_what_was_not_looked_through_is_said(visit: Visit) -> None:
-    """Of a job larger still."""
+def test_components_of_a_real_job_are_sorted_by_their_place(visit: Visit) -> None:
+    """By name is by site, layer and number, as the server lists them; both ways."""
     visitor = visit()
-    rows = neurons(60_000)
-    Pages(visitor.page, COMPONENTS, lambda _: rows)
-    visitor.open("#/jobs/1/components?site=mlp_post&search=m0.n59999")
-    visitor.see("0 among the 50,000 largest by |estimate|")
-    visitor.see("No component looked through is named so.")
+    visitor.open("#/jobs/1/components?site=mlp_post&sort=component&order=up")
+    names = visitor.page.locator("tbody th").all_inner_texts()
+    assert names == [f"m0.n{index}" for index in range(100)]
+    visitor.page.get_by_role("columnheader").get_by_role("button", name="component").click()
+    visitor.settle()
+    assert visitor.page.locator("tbody th").first.inner_text().startswith("m3.n")
 
 
 def test_every_head_of_a_large_model_is_drawn(visit: Visit) -> None:
@@ -98,39 +127,54 @@ def test_every_head_of_a_large_model_is_drawn(visit: Visit) -> None:
 
 
 def test_a_weak_component_has_a_page(visit: Visit) -> None:
-    """Though its row stands behind many others."""
+    """It is asked for by its name, and nothing else is."""
     visitor = visit()
-    Pages(visitor.page, COMPONENTS, _ranked)
-    visitor.open(f"#/jobs/1/components/m0.n{MANY - 1}?site=mlp_post")
-    table = visitor.page.get_by_role("table", name=f"m0.n{MANY - 1} by method")
+    name = f"m0.n{MANY - 1}"
+    pages = Pages(visitor.page, COMPONENTS, _asked_for)
+    visitor.open(f"#/jobs/1/components/{name}?site=mlp_post")
+    table = visitor.page.get_by_role("table", name=f"{name} by method")
     expect(table.locator("tbody tr")).to_have_count(2)
+    asked = [(each["component"], each["site"], each["method"]) for each in pages.asked]
+    assert sorted(asked) == [(name, "mlp_post", "atp"), (name, "mlp_post", "relp")]
 
 
-def test_a_components_cells_are_looked_for_until_they_are_all_there(visit: Visit) -> None:
-    """Its row says how many they are."""
+def _cells_of(asked: dict[str, str], count: int) -> Sequence[Row]:
+    return [cell(pair, 7, 0.1) for pair in range(count)] if asked.get("component") == "m0.n7" else []
+
+
+def test_a_components_cells_are_asked_for_alone(visit: Visit) -> None:
+    """Once: its row says how many they are."""
     visitor = visit()
     rows = [component("m0.n7", "mlp_post", 0.5, neuron=7, exact_n=4)]
-    cells = [cell(pair, 7 if pair % 15_000 == 0 else 8, 0.1) for pair in range(90_000)]
     Pages(visitor.page, COMPONENTS, lambda _: rows)
-    pages = Pages(visitor.page, EXACT, lambda _: cells)
+    pages = Pages(visitor.page, EXACT, lambda asked: _cells_of(asked, 4))
     visitor.open("#/jobs/1/components/m0.n7?site=mlp_post")
     visitor.see("4 cells, the largest effect first")
-    assert len(pages.asked) == 3
+    assert len(pages.asked) == 1
+    assert pages.asked[0].keys() <= {"component", "method", "limit"}
 
 
-def test_cells_that_were_not_reached_are_said_and_can_be_looked_for(visit: Visit) -> None:
+def test_cells_of_one_component_that_are_not_drawn_are_said(visit: Visit) -> None:
     """So many of so many."""
     visitor = visit()
-    rows = [component("m0.n7", "mlp_post", 0.5, neuron=7, exact_n=2)]
-    cells = [cell(pair, 7 if pair in (5, 130_000) else 8, 0.1) for pair in range(140_000)]
+    rows = [component("m0.n7", "mlp_post", 0.5, neuron=7, exact_n=25_000)]
     Pages(visitor.page, COMPONENTS, lambda _: rows)
-    Pages(visitor.page, EXACT, lambda _: cells)
+    Pages(visitor.page, EXACT, lambda asked: _cells_of(asked, 25_000))
     visitor.open("#/jobs/1/components/m0.n7?site=mlp_post")
-    visitor.see("1 of 2 cells")
-    visitor.see("the first 100,000 cells of mlp_post")
-    visitor.page.get_by_role("button", name="Look on").click()
-    visitor.see("2 cells, the largest effect first")
-    expect(visitor.page.get_by_role("button", name="Look on")).to_have_count(0)
+    visitor.see("The first 20,000 of 25,000 cells by pair, the largest effect first; the export has all")
+
+
+def test_a_component_of_a_real_job_has_all_its_cells(visit: Visit) -> None:
+    """As many as its row says, and no other's."""
+    visitor = visit()
+    for name in ("a1.h2", "m2", "resid_post1"):
+        [row] = visitor.get(f"v1/jobs/1/components?component={name}").json()["items"]
+        assert row["exact_n"] > 0
+        visitor.open(f"#/jobs/1/components/{name}")
+        visitor.see(f"{row['exact_n']} cells, the largest effect first")
+    visitor.open("#/jobs/1/components/a1.h99")
+    visitor.see("This job has no results for a component of that name.")
+    assert visitor.faults == []
 
 
 def test_cells_that_are_not_drawn_are_said(visit: Visit) -> None:

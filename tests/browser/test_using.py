@@ -71,6 +71,15 @@ def test_components_are_sorted_and_filtered_by_address(visit: Visit) -> None:
     assert len(_cells(shared, 0)) == 8
 
 
+def test_a_refusal_of_one_field_is_said_in_its_words(visit: Visit) -> None:
+    """An address may ask for what a job does not have: no table is needed to say so."""
+    visitor = visit()
+    visitor.open("#/jobs/1/components?site=zz")
+    said = visitor.page.get_by_role("alert")
+    expect(said).to_contain_text("unknown site of this job 'zz'")
+    expect(said.locator("table")).to_have_count(0)
+
+
 def test_the_method_goes_with_the_reader(visit: Visit) -> None:
     """From the heatmap to the scatter."""
     visitor = visit()

@@ -147,8 +147,9 @@ def test_neurons_summed_over_positions_lose_their_signs_first(case_of: CaseOf) -
 def test_one_layer_leaves_nothing_to_average_over() -> None:
     """GradDrop divides by the number of layers less one: refused where that is nothing."""
     refuse(None, FIXED, 2, grad_drop=True)
-    with pytest.raises(SpecError, match="this model has one"):
+    with pytest.raises(SpecError, match="this model has one") as refused:
         refuse(None, FIXED, 1, grad_drop=True)
+    assert refused.value.field == "grad_drop"
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "demo_model"])
@@ -168,8 +169,10 @@ def test_attention_of_another_kind_is_refused_for_queries_and_keys(
 
     monkeypatch.setattr(modeling_gemma2, "eager_attention_forward", warmer)
     engine = case.engine.with_shortcuts(case.engine.shortcuts)
-    with pytest.raises(SpecError, match=r"atp\* cannot score q of this model: layer 0 attends otherwise"):
+    wrong = r"atp\* cannot score q of this model: layer 0 attends otherwise"
+    with pytest.raises(SpecError, match=wrong) as refused:
         engine.attribute(case.pairs, sites=("q", "z"), method="atp*")
+    assert refused.value.field == "method"
     assert engine.attribute(case.pairs[:1], sites=("v", "z"), method="atp*")[0].error is None
     assert engine.attribute(case.pairs[:1], sites=("q",), method="atp")[0].error is None
 

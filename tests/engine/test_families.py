@@ -39,8 +39,9 @@ def test_the_layout_is_the_model_s(case_of: CaseOf, family: str) -> None:
 def test_parallel_models_have_no_stream_between_attention_and_mlp(case_of: CaseOf, family: str) -> None:
     """`resid_mid` is refused by name, for scoring and for patching."""
     case = case_of(family)
-    with pytest.raises((SpecError, ModelError), match="resid_mid"):
+    with pytest.raises(SpecError, match="resid_mid") as refused:
         case.engine.attribute(case.pairs, sites=("z", "resid_mid"))
+    assert refused.value.field == "sites"
     with pytest.raises((SpecError, ModelError), match="resid_mid"):
         case.engine.patch(case.pairs, [Component("resid_mid", 0)])
 

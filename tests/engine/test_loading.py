@@ -155,8 +155,9 @@ def test_a_device_that_is_not_there_is_refused(whole: Path) -> None:
 
 def test_an_unknown_number_type_is_refused_with_the_nearest(whole: Path) -> None:
     """bfloat16 is what bflot16 was meant to be."""
-    with pytest.raises(SpecError, match="did you mean 'bfloat16'"):
+    with pytest.raises(SpecError, match="did you mean 'bfloat16'") as refused:
         Engine.load(str(whole), dtype="bflot16")
+    assert refused.value.field == "dtype"
 
 
 def test_half_precision_gives_scores_like_the_full_ones(whole: Path) -> None:

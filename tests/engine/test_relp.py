@@ -152,5 +152,6 @@ def test_experts_chosen_by_a_router_are_refused(tmp_path: Path, case_of: CaseOf)
     """No rule is known for the router's weights, which the experts' outputs are multiplied by."""
     _save("mixtral", tmp_path, num_local_experts=4)
     engine = Engine.load(str(tmp_path), device="cpu", dtype="float32")
-    with pytest.raises(SpecError, match="relp cannot be had of this model"):
+    with pytest.raises(SpecError, match="relp cannot be had of this model") as refused:
         engine.attribute(case_of("gpt2").pairs[1:2], method="relp")
+    assert refused.value.field == "method"

@@ -114,8 +114,9 @@ def test_a_bos_that_the_tokenizer_lacks_is_refused() -> None:
     """It is a setting that does not fit the model, not a bad pair."""
     made = build_tokenizer()
     made.bos_token = None
-    with pytest.raises(SpecError, match="no BOS token"):
+    with pytest.raises(SpecError, match="no BOS token") as refused:
         PairTokenizer(made, vocabulary=len(VOCABULARY), context=None, prepend_bos=True)
+    assert refused.value.field == "prepend_bos"
 
 
 @pytest.mark.parametrize(("changes", "reason"), REFUSED)

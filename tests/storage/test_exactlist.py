@@ -7,6 +7,7 @@ import pytest
 
 from patchgrid.engine.errors import SpecError
 from patchgrid.engine.names import EDGE
+from patchgrid.engine.types import short_name
 from patchgrid.storage import Database, errors, exactlist
 from patchgrid.storage.export import export_rows
 from patchgrid.storage.jobs import JobRecord
@@ -91,6 +92,75 @@ def test_a_site_is_looked_for_among_so_many_cells_at_most(
     assert 0 in counts
     assert max(counts) <= 2
     assert len(counts) == len(cells) // 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ({"method": "atp,relp"}, {}),
+        ({"positions": "keep"}, {"spans": ("subject",)}),
+        ({"positions": "keep", "sites": ("z", "mlp_post")}, {}),
+        ({"method": "eap", "sites": (EDGE,)}, {}),
+    ],
+    ids=["methods", "spans", "positions", "edges"],
+)
+def test_a_components_cells_are_found_by_its_name(
+    database: Database, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """At all positions, or at one as cells have it; however few cells are looked at for a page."""
+    submit_job(database, 4, key="before")
+    pairs = make_pairs(9, named=True, spans="spans" in options)
+    job = run_job(database, submit_job(database, spec=make_spec(**spec), pairs=pairs, **options), failed=(2,))
+    run_job(database, submit_job(database, 4, key="behind"))
+    for method in job.spec.methods:
+        names: dict[str, list[dict[str, Any]]] = {}
+        for cell in exported(database, job, method):
+            place = {name: cell[name] for name in ("site", "layer", "head", "neuron", "edge")}
+            for position in {None, cell["position"]}:
+                names.setdefault(short_name(**place, position=position), []).append(cell)
+        assert len(names) > 5
+        for name, wanted in names.items():
+            monkeypatch.setattr(exactlist, "LOOKED_AT_FOR_ONE", 10_000)
+            found = page(database, job, component=name, method=method)
+            assert found == exactlist.ExactPage(wanted, None)
+        for looked_at, limit in ((1, 20), (7, 2), (10_000, 1)):
+            monkeypatch.setattr(exactlist, "LOOKED_AT_FOR_ONE", looked_at)
+            assert paged(database, job, component=name, method=method, limit=limit) == wanted
+        site = wanted[0]["site"]
+        assert paged(database, job, component=name, method=method, site=site) == wanted
+
+
+def test_what_has_no_cells_is_answered_with_none(database: Database) -> None:
+    """Beyond the model, of another site, at no position of the job's, or no name at all."""
+    job = run_job(database, submit_job(database, 8))
+    names = (
+        "a0.h3",
+        "m2",
+        "a0",
+        "resid_post0",
+        "m0@3",
+        "m0.n3",
+        "a0.h0->m1",
+        "a9999999999->m1",
+        "",
+        "\0",
+        "@",
+    )
+    for name in names:
+        assert page(database, job, component=name) == exactlist.ExactPage([], None), name
+    assert page(database, job, component="m0", site="z") == exactlist.ExactPage([], None)
+    spans = {"pairs": make_pairs(4, spans=True), "spans": ("subject",)}
+    kept = run_job(database, submit_job(database, spec=make_spec(positions="keep"), key="kept", **spans))
+    assert page(database, kept, component="m0@\0") == exactlist.ExactPage([], None)
+    assert page(database, kept, component="m0@subject").items
+
+
+def test_positions_from_the_end_are_refused_for_cells(database: Database) -> None:
+    """A cell's is one of its pair's own; the words say what to ask for."""
+    job = submit_job(database, 4)
+    with pytest.raises(SpecError, match="leave out '@-1'") as refused:
+        page(database, job, component="m0@-1")
+    assert refused.value.field == "component"
 
 
 def test_a_page_has_so_many_cells_at_most(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from patchgrid.engine.types import JobSpec
 LARGEST = 2**31 - 1
 State = Literal["pending", "running", "paused", "done", "failed", "cancelled"]
 PairState = Literal["pending", "done", "failed"]
-Order = Literal["estimate", "mean", "mean_abs"]
+Sort = Literal["estimate", "mean", "mean_abs", "std", "ci_low", "ci_high", "width", "exact_n", "n"]
+Order = Literal["down", "up"]
 Kind = Literal["whole", "aligned"]
 
 

@@ -22,6 +22,9 @@ from patchgrid.storage.rowfiles import csv_writer
 #: Seconds that an answer about a job that goes on is good for.
 FRESH = 1.0
 
+#: What stands beside a list's rows, and the header of a CSV that has it.
+_BESIDE = {"X-Total-Count": "total", "X-Next-Cursor": "next"}
+
 JobName = Annotated[Word, Path(description="A job's id, its name, or `last`")]
 Form = Annotated[Literal["json", "csv"], Query(alias="format", description="csv: the rows, as a download")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before")]
@@ -81,8 +84,8 @@ def listed(
     if form == "json":
         return as_json({**more, "items": items})
     answer = as_csv(items, tuple(items[0] if items else item.model_fields), name)
-    cursor = (("X-Next-Cursor", more["next"]),) if more.get("next") else ()
-    return dataclasses.replace(answer, headers=answer.headers + cursor)
+    beside = [(header, str(more[each])) for header, each in _BESIDE.items() if more.get(each) is not None]
+    return dataclasses.replace(answer, headers=(*answer.headers, *beside))
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], name: str) -> Answer:

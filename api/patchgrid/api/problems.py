@@ -101,8 +101,11 @@ def of_error(error: PatchgridError) -> Problem:
     known = (_KNOWN[kind] for kind in type(error).__mro__ if kind in _KNOWN)
     status, name = next(known, (400, "refused"))
     headers = {"Retry-After": str(RETRY_AFTER)} if status in (429, 503) else None
-    lines = [_line(each) for each in getattr(error, "lines", ())]
-    return Problem(status, name, str(error), errors=lines, headers=headers)
+    parts = [_line(each) for each in getattr(error, "lines", ())]
+    field = getattr(error, "field", None)
+    if field is not None:
+        parts.append({"field": field, "detail": str(error)})
+    return Problem(status, name, str(error), errors=parts, headers=headers)
 
 
 def install(app: FastAPI) -> None:

@@ -161,6 +161,7 @@ class Components(Page):
 
     job: int
     method: str
+    total: int = Field(description="How many there are, on all pages")
     items: list[Component]
 
 
@@ -288,7 +289,7 @@ class ExactCell(BaseModel):
 
 
 class ExactCells(Page):
-    """Cells that were patched exactly, by pair."""
+    """Cells that were patched exactly, by pair. Of a site or component, none may be here, and a `next`."""
 
     job: int
     method: str

@@ -15,11 +15,16 @@ def contains(text: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
 
     SQLite knows that of ASCII's letters only. `SearchRefused` if the text is too long.
     """
-    if len(text) > LONGEST:
-        raise SearchRefused(f"a text to look for has at most {LONGEST:,} characters, not {len(text):,}")
+    check_length(text)
     if not storable(text):
         return false()
     return or_(*(column.icontains(text, autoescape=True) for column in columns))
+
+
+def check_length(text: str) -> None:
+    """Raise `SearchRefused` if a text is too long to be looked for."""
+    if len(text) > LONGEST:
+        raise SearchRefused(f"a text to look for has at most {LONGEST:,} characters, not {len(text):,}")
 
 
 def storable(text: str) -> bool:

@@ -10,11 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.edges import Graph
+from patchgrid.engine.errors import ComponentError
 from patchgrid.engine.names import REST, check_name
 from patchgrid.engine.types import short_name
 from patchgrid.estimates import Estimates, Sums, estimate
 from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.naming import indexed
+from patchgrid.storage.naming import Named, index_of, indexed, site_names
 from patchgrid.storage.provenance import job_graph
 from patchgrid.storage.sums import add_up, read_sums
 from patchgrid.storage.tables import total
@@ -100,7 +101,7 @@ def components(
     `kind` None is the job's own: `whole`, or `aligned` when positions are kept. `population` widens the
     intervals to speak of the pairs' source and not of this job's pairs alone.
     """
-    parts = _by_site(session, job, sites, kind, method, population=population)
+    parts = by_site(session, job, sites, kind, method, population=population)
     return [row for part in parts for row in part.rows(part.order())]
 
 
@@ -119,10 +120,10 @@ def top(
 
     `by` is `estimate` (|mean| stands in where nothing was sampled), `mean` or `mean_abs`.
     """
-    check_name("order", by, ORDERS)
+    check_name("order", by, ORDERS, "by")
     rows: list[ComponentRow] = []
     sizes: list[float] = []
-    for part in _by_site(session, job, sites, kind, method, population=population):
+    for part in by_site(session, job, sites, kind, method, population=population):
         order, size = part.order(), part.size(by)
         largest = order[np.argsort(-size[order], kind="stable")[:k]]
         rows += part.rows(largest)
@@ -140,7 +141,7 @@ def aligned_labels(spans: Sequence[str], count: int) -> list[int | str]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Part:
+class Part:
     """One site's components; a component is known by its flat number."""
 
     site: str
@@ -160,6 +161,31 @@ class _Part:
             flat = np.moveaxis(flat if self.in_order else flat[:, ::-1], 1, -1)
         order = flat.ravel()
         return order[n.ravel()[order] > 0]
+
+    def numbers(self, component: Named | None, search: str | None) -> NDArray[np.intp]:
+        """Give the components that some pair has, in order: the named one, or those named so."""
+        order = self.order()
+        if component is not None:
+            order = order[order == self._number_of(component)]
+        if search:
+            # Names of all, at once: a row for each would take ten times the time.
+            names = site_names(self.site, self.estimates.n.shape, self.labels, self.graph)
+            text = search.casefold()
+            order = order[[text in names[number].casefold() for number in order.tolist()]]
+        return order
+
+    def _number_of(self, named: Named) -> int:
+        """Give a component's number by its name; -1 if this site has none that is named so."""
+        labels = [str(label) for label in self.labels]
+        if named.site != self.site or (named.position is None) == bool(labels):
+            return -1
+        try:
+            place = index_of(named.place, self.graph)
+            if named.position is not None:
+                place.insert(1, labels.index(named.position))
+            return int(np.ravel_multi_index(place, self.estimates.n.shape))
+        except (ComponentError, ValueError):
+            return -1
 
     def size(self, by: str) -> NDArray[np.float64]:
         """Give what components are ordered by."""
@@ -199,7 +225,7 @@ class _Part:
         )
 
 
-def _by_site(
+def by_site(
     session: Session,
     job: JobRecord,
     sites: Sequence[str] | None,
@@ -207,16 +233,17 @@ def _by_site(
     method: str | None,
     *,
     population: bool,
-) -> list[_Part]:
+) -> list[Part]:
+    """Give the components of each site, all of the job's if none are named; of those that have any."""
     graph = job_graph(session, job.id)
     parts = []
     for site in job.spec.sites if sites is None else sites:
-        check_name("site of this job", site, job.spec.sites)
+        check_name("site of this job", site, job.spec.sites, "site")
         sums = job_sums(session, job, site, kind or job.kind, method)
         if sums is not None:
             labels = aligned_labels(job.spans, sums.axes[1]) if sums.aligned else []
             found = estimate(sums, population=population)
-            parts.append(_Part(site, labels, bool(job.spans), found, graph))
+            parts.append(Part(site, labels, bool(job.spans), found, graph))
     return parts
 
 

@@ -53,6 +53,9 @@ class JobNotFound(StorageError):
 class KeyTaken(StorageError):
     """The key belongs to a job of other pairs or settings."""
 
+    #: As `SpecError` has it.
+    field = "key"
+
 
 class IdempotencyKeyReused(StorageError):
     """The client gave this idempotency key to a submit of other pairs or settings."""
@@ -100,3 +103,6 @@ class QueryError(StorageError):
 
 class SearchRefused(StorageError):
     """A text that is too long to look for."""
+
+    #: As `SpecError` has it.
+    field = "search"

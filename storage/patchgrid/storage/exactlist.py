@@ -1,23 +1,30 @@
 """A job's exactly patched cells page by page, in the order of an export."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.names import check_name
+from patchgrid.engine.errors import SpecError
+from patchgrid.engine.names import REST, check_name
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.exactscores import cell_fields, with_scores
 from patchgrid.storage.jobs import JobRecord, pair_name
+from patchgrid.storage.naming import read_name
 from patchgrid.storage.tables import exact, pair
 
 #: Most cells a page.
 MOST = 20_000
 #: Most cells of the job that are looked at for a page of one site's.
 LOOKED_AT = 50_000
+#: As many for a page of one component's, which are few. No index has them: storing results would take a
+#: quarter longer, and looking at so many takes less than a second.
+LOOKED_AT_FOR_ONE = 500_000
 #: Largest row and cell that the databases can look for.
 _LARGEST = 2**31 - 1
+_POSITION = re.compile("0|[1-9][0-9]{0,8}")
 _key: ColumnElement[Any] = tuple_(exact.c.pair_index, exact.c.cell)
 _ITS_PAIR = (pair.c.job_id == exact.c.job_id) & (pair.c.pair_index == exact.c.pair_index)
 
@@ -38,26 +45,35 @@ def page(
     *,
     site: str | None = None,
     method: str | None = None,
+    component: str | None = None,
     after: tuple[int, int] | None = None,
     limit: int = 1000,
 ) -> ExactPage:
     """Give the job's cells behind `after` (a row and a cell), at most `limit` (and at most `MOST`).
 
-    `site`: this site's alone, of which `LOOKED_AT` cells of the job are looked at. `method`: whose scores,
-    None being the first. `NothingKept` if the job patched nothing exactly, `SpecError` for another job's site
-    or method.
+    `site`: this site's alone, of which `LOOKED_AT` cells of the job are looked at. `component`: those of the
+    component of this short name, at all positions, or at the one behind `@`, as cells have it: an index into
+    their pair's own tokens or a span; `LOOKED_AT_FOR_ONE` are looked at. `method`: whose scores, None being
+    the first. `NothingKept` if the job patched nothing exactly, `SpecError` for another job's site or method.
     """
     chosen, limit = job.method(method), max(1, min(limit, MOST))
+    if site is not None:
+        check_name("site of this job", site, job.spec.sites, "site")
     if job.spec.exact == 0:
         raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
+    wanted = [] if site is None or not job.spec.sites[1:] else [exact.c.site == site]
+    if component is not None:
+        of_it = _of_component(job, site, component)
+        if of_it is None:
+            return ExactPage([], None)
+        wanted = of_it
     conditions = [exact.c.job_id == job.id]
     if after is not None:
         conditions.append(tuple_(*(max(-1, min(part, _LARGEST)) for part in after)) < _key)
+    query = with_scores(None if chosen == job.method() else chosen).where(*conditions, *wanted)
     last = None
-    query = with_scores(None if chosen == job.method() else chosen).where(*conditions)
-    if site is not None and check_name("site of this job", site, job.spec.sites) and job.spec.sites[1:]:
-        last = _last_looked_at(session, conditions)
-        query = query.where(exact.c.site == site)
+    if wanted:
+        last = _last_looked_at(session, conditions, LOOKED_AT if component is None else LOOKED_AT_FOR_ONE)
         query = query if last is None else query.where(tuple_(*last) >= _key)
     query = query.add_columns(pair.c.name).outerjoin(pair, _ITS_PAIR)
     rows = session.execute(query.order_by(exact.c.pair_index, exact.c.cell).limit(limit + 1)).all()
@@ -67,12 +83,36 @@ def page(
     return ExactPage(items, last)
 
 
-def _last_looked_at(session: Session, conditions: list[ColumnElement[bool]]) -> tuple[int, int] | None:
+def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnElement[bool]] | None:
+    """Give the conditions for the cells of a named component, or None: the job has no such cells."""
+    named = read_name(name)
+    if named is None or named.site not in job.spec.sites or site not in (None, named.site):
+        return None
+    place = named.place
+    columns = {"site": named.site, "layer": place.layer, "head": place.head, "neuron": place.neuron}
+    if named.position is not None and job.spans:
+        if named.position not in (*job.spans, REST):
+            return None
+        columns["span"] = named.position
+    elif named.position is not None:
+        index = _POSITION.fullmatch(named.position)
+        if index is None:
+            raise SpecError(
+                f"cells are at positions of their pairs' own, counted from 0, not at {named.position!r}: "
+                f"leave out '@{named.position}' for those at all positions",
+                field="component",
+            )
+        columns["position"] = int(named.position)
+    if place.edge is not None:
+        columns["edge"] = place.edge
+    return [exact.c[column] == value for column, value in columns.items()]
+
+
+def _last_looked_at(
+    session: Session, conditions: list[ColumnElement[bool]], most: int
+) -> tuple[int, int] | None:
     """Give the row and cell to look at last, or None: all."""
     in_order = select(exact.c.pair_index, exact.c.cell).where(*conditions)
-    looked_at = in_order.order_by(exact.c.pair_index, exact.c.cell).limit(LOOKED_AT).subquery().c
-    if (session.scalar(select(func.count(looked_at.cell))) or 0) < LOOKED_AT:
-        return None
-    largest = select(looked_at.pair_index, looked_at.cell)
-    row = session.execute(largest.order_by(looked_at.pair_index.desc(), looked_at.cell.desc()).limit(1)).one()
-    return row.pair_index, row.cell
+    found = in_order.order_by(exact.c.pair_index, exact.c.cell).offset(most - 1).limit(1)
+    row = session.execute(found).one_or_none()
+    return None if row is None else (row.pair_index, row.cell)

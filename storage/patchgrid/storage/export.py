@@ -49,7 +49,7 @@ def export_rows(
 
 def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:
     """Raise `NothingKept` for what the job did not keep."""
-    check_name("export", what, tuple(FIELDS))
+    check_name("export", what, tuple(FIELDS), "what")
     chosen = job.method(method)
     if what == "scores":
         _check_scores(job, chosen)

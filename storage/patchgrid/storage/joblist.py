@@ -43,7 +43,7 @@ def page(
     if before is not None and before <= _LARGEST:
         query = query.where(table.c.id < max(before, 0))
     if state is not None:
-        query = query.where(table.c.state == check_name("state of a job", state, STATES))
+        query = query.where(table.c.state == check_name("state of a job", state, STATES, "state"))
     if model is not None:
         if not storable(model):
             return []

@@ -82,7 +82,7 @@ class JobRecord:
     def method(self, asked: str | None = None) -> str:
         """Give the method asked for, None being the first; `SpecError` for one that the job does not have."""
         methods = self.spec.methods
-        return methods[0] if asked is None else check_name("method of this job", asked, methods)
+        return methods[0] if asked is None else check_name("method of this job", asked, methods, "method")
 
     def kinds(self, site: str) -> tuple[str, ...]:
         """Which of the sums there are at a site: both, but for sites whose positions nobody asked for."""

@@ -85,7 +85,7 @@ def page(
     """
     limit, after = max(1, min(limit, MOST)), max(-1, min(after, job.pairs))
     if state is not None:
-        check_name("state of a pair", state, STATES)
+        check_name("state of a pair", state, STATES, "state")
     key, query = _query(job, state)
     if search:
         query = query.where(contains(search, pair.c.name, pair.c.clean, pair.c.corrupted))

@@ -14,7 +14,7 @@ def check_allowed(model: LoadedModel, asked: Asked, no_softmax: str | None) -> N
     `no_softmax` is why its attention cannot be computed anew, if it cannot.
     """
     if not asked.sites:
-        raise SpecError(f"no site given: this model has {', '.join(model.layout.sites)}")
+        raise SpecError(f"no site given: this model has {', '.join(model.layout.sites)}", "sites")
     asked.check()
     model.layout.check_sites(asked.sites)
     find_metric(asked.metric)

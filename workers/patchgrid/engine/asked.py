@@ -26,46 +26,52 @@ class Asked:
     def check(self) -> None:
         """Raise `SpecError`, which says what would work, for what is unknown or cannot be had."""
         if not self.sites:
-            raise SpecError("no site given: name at least one, as in --sites z,mlp_out")
+            raise SpecError("no site given: name at least one, as in --sites z,mlp_out", "sites")
         for site in self.sites:
-            names.check_name("site", site, names.SITES)
-        names.check_name("metric", self.metric, names.metrics())
-        names.check_name("direction", self.direction, names.DIRECTIONS)
-        names.check_name("source", self.source, names.SOURCES)
+            names.check_name("site", site, names.SITES, "sites")
+        names.check_name("metric", self.metric, names.metrics(), "metric")
+        names.check_name("direction", self.direction, names.DIRECTIONS, "direction")
+        names.check_name("source", self.source, names.SOURCES, "source")
         self._check_methods()
         self._check_options()
         self._check_gradient()
 
     def _check_methods(self) -> None:
         for method in self.methods:
-            names.check_name("method", method, names.METHODS)
+            names.check_name("method", method, names.METHODS, "method")
         if len(set(self.methods)) < len(self.methods):
-            raise SpecError(f"a method is named twice: {', '.join(self.methods)}")
+            raise SpecError(f"a method is named twice: {', '.join(self.methods)}", "method")
         of_edges = [method for method in self.methods if method in names.EDGE_METHODS]
         of_nodes = [method for method in self.methods if method in names.NODE_METHODS]
         if of_edges and of_nodes:
             raise SpecError(
                 f"{of_edges[0]} scores edges and {of_nodes[0]} scores nodes: "
-                "score them by a job (or a call) each"
+                "score them by a job (or a call) each",
+                "method",
             )
         nodes = [site for site in self.sites if site != names.EDGE]
         if of_edges and nodes:
-            raise SpecError(f"{of_edges[0]} scores edges, not {nodes[0]}: name the site {names.EDGE}")
+            raise SpecError(
+                f"{of_edges[0]} scores edges, not {nodes[0]}: name the site {names.EDGE}", "method"
+            )
         if of_nodes and names.EDGE in self.sites:
             raise SpecError(
-                f"{of_nodes[0]} scores nodes, not edges: edges are scored by {', '.join(names.EDGE_METHODS)}"
+                f"{of_nodes[0]} scores nodes, not edges: edges are scored by {', '.join(names.EDGE_METHODS)}",
+                "method",
             )
         if len(nodes) < len(self.sites) > 1:
-            raise SpecError(f"{names.EDGE} is a site of its own: measure {nodes[0]} by another job (or call)")
+            raise SpecError(
+                f"{names.EDGE} is a site of its own: measure {nodes[0]} by another job (or call)", "sites"
+            )
 
     def _check_options(self) -> None:
         if not 1 <= self.steps <= MOST_STEPS:
-            raise SpecError(f"steps must be from 1 to {MOST_STEPS}, not {self.steps}")
-        names.check_name("path", self.path, names.PATHS)
+            raise SpecError(f"steps must be from 1 to {MOST_STEPS}, not {self.steps}", "steps")
+        names.check_name("path", self.path, names.PATHS, "path")
         if self.path != "embedding" and "ig" not in self.methods:
-            raise SpecError(f"a path of {self.path!r} is for the method ig")
+            raise SpecError(f"a path of {self.path!r} is for the method ig", "path")
         if self.grad_drop and "atp*" not in self.methods:
-            raise SpecError("GradDrop is for the method atp*")
+            raise SpecError("GradDrop is for the method atp*", "grad_drop")
 
     def _check_gradient(self) -> None:
         at_base = [method for method in self.methods if method not in names.PATH_METHODS]
@@ -73,7 +79,8 @@ class Asked:
             raise SpecError(
                 f"kl to the clean run has no gradient at the clean run itself, so {at_base[0]} would score "
                 "every component 0 in the noise direction: use the denoise direction, another metric, or "
-                f"{' or '.join(names.PATH_METHODS)}, whose gradients are taken on the way to the other run"
+                f"{' or '.join(names.PATH_METHODS)}, whose gradients are taken on the way to the other run",
+                "metric",
             )
 
 

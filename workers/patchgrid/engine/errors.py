@@ -9,7 +9,15 @@ class PatchgridError(Exception):
 
 
 class SpecError(PatchgridError):
-    """A site, method, metric, direction or other setting that does not exist or does not fit."""
+    """A site, method, metric, direction or other setting that does not exist or does not fit.
+
+    `field` is the one it is about, by its name in `JobSpec` or among what else was asked (`component`), or
+    None: it is about none of them.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ModelError(PatchgridError):

@@ -30,11 +30,11 @@ def find_metric(name: str) -> Metric:
     own = METRICS.get(name)
     if own is not None:
         return own
-    names.check_name("metric", name, names.metrics())
+    names.check_name("metric", name, names.metrics(), "metric")
     points = [point for point in entry_points(group=names.METRIC_GROUP) if point.name == name]
     if len(points) > 1:
         packages = " and ".join(sorted(_package(point) for point in points))
-        raise SpecError(f"metric {name!r} is given by {packages}: uninstall all but one")
+        raise SpecError(f"metric {name!r} is given by {packages}: uninstall all but one", "metric")
     return _load(points[0])
 
 
@@ -47,16 +47,20 @@ def _load(point: EntryPoint) -> Metric:
     try:
         loaded = point.load()
     except Exception as error:
-        raise SpecError(f"{wrong}: loading {point.value} raised {_said(error)}") from error
+        raise SpecError(f"{wrong}: loading {point.value} raised {_said(error)}", "metric") from error
     metric = loaded if isinstance(loaded, Metric) else Metric(loaded) if callable(loaded) else None
     if metric is None:
-        raise SpecError(f"{wrong}: {point.value} is neither a function nor a patchgrid.engine.metrics.Metric")
+        raise SpecError(
+            f"{wrong}: {point.value} is neither a function nor a patchgrid.engine.metrics.Metric", "metric"
+        )
     try:
         reason = _wrong(metric)
     except Exception as error:
-        raise SpecError(f"{wrong}: on logits of {_ENTRIES} entries it raised {_said(error)}") from error
+        raise SpecError(
+            f"{wrong}: on logits of {_ENTRIES} entries it raised {_said(error)}", "metric"
+        ) from error
     if reason is not None:
-        raise SpecError(f"{wrong}: {reason}")
+        raise SpecError(f"{wrong}: {reason}", "metric")
     return metric
 
 

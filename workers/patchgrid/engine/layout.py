@@ -111,10 +111,11 @@ class Layout:
     def check_sites(self, sites: tuple[str, ...]) -> None:
         """Raise `SpecError` for a site that is unknown or that this model does not have."""
         for site in sites:
-            names.check_name("site", site, names.SITES)
+            names.check_name("site", site, names.SITES, "sites")
             if site in self.absent:
                 raise SpecError(
-                    f"this model has no site {site!r}: {self.absent[site]}. It has: {', '.join(self.sites)}"
+                    f"this model has no site {site!r}: {self.absent[site]}. It has: {', '.join(self.sites)}",
+                    "sites",
                 )
 
     def check_component(self, component: Component) -> None:

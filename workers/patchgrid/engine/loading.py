@@ -71,7 +71,7 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
     SpecError
         The device or number type does not exist.
     """
-    names.check_name("dtype", dtype, names.DTYPES)
+    names.check_name("dtype", dtype, names.DTYPES, "dtype")
     where = pick_device(device)
     adapter = find_adapter(name, revision)
     weights, weights_revision = (name, revision) if adapter is None else (adapter.base, adapter.base_revision)

@@ -19,7 +19,7 @@ class Means:
     def check(self, source: str, sites: tuple[str, ...], n_layers: int) -> None:
         """Raise `SpecError` for another source, a site without means, or means of a model not so deep."""
         if source != "mean":
-            raise SpecError(f"means are for the source 'mean', not {source!r}")
+            raise SpecError(f"means are for the source 'mean', not {source!r}", "source")
         for site in sites:
             if site not in self.vectors:
                 raise SpecError(

@@ -62,10 +62,10 @@ def metrics() -> tuple[str, ...]:
     return (*METRICS, *others)
 
 
-def check_name(kind: str, name: str, known: Sequence[str]) -> str:
-    """Return `name` if it is known, else raise `SpecError` naming the nearest right one."""
+def check_name(kind: str, name: str, known: Sequence[str], field: str | None = None) -> str:
+    """Return `name` if it is known, else raise `SpecError` about a field naming the nearest right one."""
     if name in known:
         return name
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    raise SpecError(f"unknown {kind} {name!r}: {hint}known: {', '.join(known)}")
+    raise SpecError(f"unknown {kind} {name!r}: {hint}known: {', '.join(known)}", field)

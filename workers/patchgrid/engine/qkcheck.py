@@ -60,9 +60,9 @@ def refuse(missing: str | None, sites: tuple[str, ...], n_layers: int, *, grad_d
     """Raise `SpecError` where `atp*` cannot be had: for queries and keys, or for GradDrop's average."""
     fixed = [site for site in sites if site in ("q", "k")]
     if missing is not None and fixed:
-        raise SpecError(f"atp* cannot score {fixed[0]} of this model: {missing}. atp can")
+        raise SpecError(f"atp* cannot score {fixed[0]} of this model: {missing}. atp can", "method")
     if grad_drop and n_layers < 2:
-        raise SpecError("GradDrop averages over a model's layers less one: this model has one")
+        raise SpecError("GradDrop averages over a model's layers less one: this model has one", "grad_drop")
 
 
 def _close(anew: Tensor, z: Tensor, real: Tensor, allowed: float) -> bool:

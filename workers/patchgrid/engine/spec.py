@@ -52,20 +52,22 @@ class JobSpec:
     def __post_init__(self) -> None:
         methods = as_names(self.method)
         if not methods:
-            raise SpecError(f"no method given: known: {', '.join(names.METHODS)}")
+            raise SpecError(f"no method given: known: {', '.join(names.METHODS)}", "method")
         object.__setattr__(self, "method", ",".join(methods))
         default = (names.EDGE,) if methods[0] in names.EDGE_METHODS else _DEFAULT_SITES
         sites = as_names(self.sites) or default
         object.__setattr__(self, "sites", sites)
         self.asked.check()
         object.__setattr__(self, "sites", tuple(site for site in names.SITES if site in sites))
-        names.check_name("detail", self.detail, names.DETAILS)
-        names.check_name("positions", self.positions, names.POSITIONS)
-        names.check_name("dtype", self.dtype, names.DTYPES)
+        names.check_name("detail", self.detail, names.DETAILS, "detail")
+        names.check_name("positions", self.positions, names.POSITIONS, "positions")
+        names.check_name("dtype", self.dtype, names.DTYPES, "dtype")
         if not 0 <= self.exact <= 1:
-            raise SpecError(f"exact is the share of cells patched exactly, from 0 to 1, not {self.exact}")
+            raise SpecError(
+                f"exact is the share of cells patched exactly, from 0 to 1, not {self.exact}", "exact"
+            )
         if self.seed < 0 or self.seed >= 2**63:
-            raise SpecError(f"seed must be a whole number from 0 to 2^63 - 1, not {self.seed}")
+            raise SpecError(f"seed must be a whole number from 0 to 2^63 - 1, not {self.seed}", "seed")
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -114,7 +114,9 @@ class PairTokenizer:
             ids = self._tokenizer("a").input_ids
             prepend = bos is not None and len(ids) > 0 and ids[0] == bos
         if prepend and bos is None:
-            raise SpecError("this model's tokenizer has no BOS token to put before the prompts")
+            raise SpecError(
+                "this model's tokenizer has no BOS token to put before the prompts", "prepend_bos"
+            )
         return (bos,) if prepend else ()
 
     def _check_prompts(self, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> None:

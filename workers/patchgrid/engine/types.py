@@ -93,7 +93,7 @@ class Component:
     edge: str | None = None
 
     def __post_init__(self) -> None:
-        names.check_name("site", self.site, names.SITES)
+        names.check_name("site", self.site, names.SITES, "site")
         inner = names.INNER.get(self.site)
         for name in ("head", "neuron"):
             if getattr(self, name) is not None and inner != name and self.site != names.EDGE:

@@ -25,6 +25,9 @@ _COMPONENT: tuple[str, ...] = (
     *("component", "site", "layer", "head", "neuron", "position", "n", "mean", "mean_abs", "std"),
     *("estimate", "ci_low", "ci_high", "exact_n"),
 )
+_CELL: tuple[str, ...] = (
+    *("pair", "site", "layer", "head", "neuron", "position", "score", "effect", "inclusion"),
+)
 _AGREEMENT: tuple[str, ...] = (
     *("site", "method", "n", "pearson", "spearman", "spearman_n", "slope", "intercept", "bias"),
     *("sign_agreement", "top_k", "top_overlap", "components", "seconds", "exact_seconds"),
@@ -114,12 +117,16 @@ class Job:
         site: str | None = None,
         method: str | None = None,
         population: bool = False,
+        search: str | None = None,
         frame: str | None = None,
     ) -> Any:
-        """Give its k strongest components with their intervals, the strongest first."""
+        """Give its k strongest components with their intervals, the strongest first.
+
+        `search`: of those with this text in their names, as `a9.` for a layer's heads.
+        """
         kind = frames.library(frame)
         found = self._service.components(
-            self.id, most=k, by=by, site=site, method=method, population=population
+            self.id, most=k, by=by, site=site, method=method, population=population, search=search
         )
         return frames.frame_of(islice(found, k), self._fields(_COMPONENT), kind)
 
@@ -130,23 +137,36 @@ class Job:
         method: str | None = None,
         kind: str | None = None,
         population: bool = False,
+        search: str | None = None,
         frame: str | None = None,
     ) -> Any:
         """Give every component with its mean, estimate and interval, by site, layer and head.
 
-        `kind` is `whole` (all positions at once) or `aligned`; None: as the job was asked for.
+        `kind` is `whole` (all positions at once) or `aligned`; None: as the job was asked for. `search` gives
+        those with this text in their names.
         """
         library = frames.library(frame)
-        found = self._service.components(self.id, site=site, method=method, kind=kind, population=population)
+        found = self._service.components(
+            self.id, site=site, method=method, kind=kind, population=population, search=search
+        )
         return frames.frame_of(found, self._fields(_COMPONENT), library)
 
     def scores(self, method: str | None = None, *, frame: str | None = None) -> Any:
         """Give the scores that were kept of each pair, a row a pair and component."""
         return self._exported("scores", method, frame)
 
-    def exact(self, method: str | None = None, *, frame: str | None = None) -> Any:
-        """Give the cells that were patched exactly: score, effect, and the probability of being drawn."""
-        return self._exported("exact", method, frame)
+    def exact(
+        self, method: str | None = None, *, component: str | None = None, frame: str | None = None
+    ) -> Any:
+        """Give the cells that were patched exactly: score, effect, and the probability of being drawn.
+
+        `component`: those of one component alone, by its name, as `a9.h6`.
+        """
+        if component is None:
+            return self._exported("exact", method, frame)
+        library = frames.library(frame)
+        found = self._service.exact(self.id, method=method, component=component)
+        return frames.frame_of(found, self._fields(_CELL), library)
 
     def pairs(self, *, frame: str | None = None) -> Any:
         """Give a row a pair: its state, tokens and metrics, or why it failed."""

@@ -118,7 +118,7 @@ class Service:
         self._ask(self.path(job), method="DELETE", again=False)
 
     def components(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give a job's components: `site`, `method`, `kind`, `population`, `by`."""
+        """Give a job's components: `site`, `method`, `kind`, `population`, `by`, `search`, `component`."""
         if asked.get("population") is not None:
             asked["population"] = "true" if asked["population"] else "false"
         return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
@@ -146,7 +146,7 @@ class Service:
         return self._mapping(self.path(job, f"/pairs/{row}"), {"method": method})
 
     def exact(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give the cells that were patched exactly: `site`, `method`."""
+        """Give the cells that were patched exactly: `site`, `method`, `component`."""
         limit = min(CELLS_PAGE, most or CELLS_PAGE)
         return self._items(self.path(job, "/exact"), {**asked, "limit": limit})
 

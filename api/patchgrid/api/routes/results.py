@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from patchgrid.api import cursors
 from patchgrid.api.access import Reader, Shared
 from patchgrid.api.answers import Answer
-from patchgrid.api.asked import Kind, Order, Word
+from patchgrid.api.asked import Kind, Order, Sort, Word
 from patchgrid.api.asking import Cursor, Form, JobName, as_csv, as_json, ask, listed, listings
 from patchgrid.api.schemas import (
     Agreement,
@@ -19,8 +19,7 @@ from patchgrid.api.schemas import (
     Heatmap,
     Verification,
 )
-from patchgrid.storage import components, exactlist, verification
-from patchgrid.storage.components import ComponentRow
+from patchgrid.storage import componentlist, exactlist, verification
 from patchgrid.storage.documents import agreement_json, component_json
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.plain import plain
@@ -42,30 +41,42 @@ def list_components(
     method: Method = None,
     kind: Kind | None = None,
     population: Annotated[bool, Query(description="Intervals for where the pairs came from")] = False,
-    by: Annotated[Order | None, Query(description="Largest first, by one of these")] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    component: Annotated[Word | None, Query(description="The one of this name alone")] = None,
+    search: Annotated[Word | None, Query(description="Part of the name, in letters of any case")] = None,
+    by: Annotated[Sort | None, Query(description="Largest first, by one of these")] = None,
+    order: Annotated[Order | None, Query(description="The largest or last first, or the other way")] = None,
+    limit: Annotated[int, Query(ge=1, le=componentlist.MOST)] = 1000,
     cursor: Cursor = None,
     form: Form = "json",
 ) -> Response:
     """List a job's components with their means, estimates and intervals.
 
-    By site, layer, head and position, or with `by` the largest first.
+    By site, layer, head and position, or with `by` the largest first, estimates and means by their size; what
+    is missing, and intervals that say nothing, come last. A `component` with a position in its name is of the
+    kind `aligned`, another one of the kind `whole`, unless `kind` is given.
     """
     place = cursors.read(cursor, 1)
     start = 0 if place is None else place[0]
-    sites = None if site is None else (site,)
 
     def make(session: Session, record: JobRecord) -> Answer:
-        if by is None:
-            rows = components.components(
-                session, record, sites=sites, kind=kind, population=population, method=method
-            )
-        else:
-            count = start + limit + 1
-            rows = components.top(
-                session, record, count, by, sites=sites, kind=kind, population=population, method=method
-            )
-        return _component_page(record, rows, start, limit, record.method(method), form)
+        found = componentlist.page(
+            session,
+            record,
+            sites=None if site is None else (site,),
+            kind=kind,
+            population=population,
+            method=method,
+            component=component,
+            search=search,
+            by=by,
+            down=None if order is None else order == "down",
+            start=start,
+            limit=limit,
+        )
+        more = cursors.write(None if found.next is None else (found.next,))
+        about = {"job": record.id, "method": record.method(method), "total": found.total, "next": more}
+        items = list(map(component_json, found.items))
+        return listed(form, items, about, f"job-{record.id}-components", Component)
 
     return ask(service, request, job, make)
 
@@ -132,26 +143,24 @@ def list_exact(
     job: JobName,
     site: Site = None,
     method: Method = None,
-    limit: Annotated[int, Query(ge=1, le=20_000)] = 1000,
+    component: Annotated[Word | None, Query(description="The cells of the one of this name")] = None,
+    limit: Annotated[int, Query(ge=1, le=exactlist.MOST)] = 1000,
     cursor: Cursor = None,
     form: Form = "json",
 ) -> Response:
-    """List the cells that were patched exactly, by pair, each with its score by a method."""
+    """List the cells that were patched exactly, by pair, each with its score by a method.
+
+    A `component` without a position is all of its cells, whichever their positions are; one behind `@` is an
+    index into the pair's own tokens, or a span.
+    """
     place = cursors.read(cursor, 2)
     after = None if place is None else (place[0], place[1])
 
     def make(session: Session, record: JobRecord) -> Answer:
-        page = exactlist.page(session, record, site=site, method=method, after=after, limit=limit)
+        page = exactlist.page(
+            session, record, site=site, method=method, component=component, after=after, limit=limit
+        )
         more = {"job": record.id, "method": record.method(method), "next": cursors.write(page.next)}
         return listed(form, page.items, more, f"job-{record.id}-exact", ExactCell)
 
     return ask(service, request, job, make)
-
-
-def _component_page(
-    record: JobRecord, rows: list[ComponentRow], start: int, limit: int, method: str, form: str
-) -> Answer:
-    items = [component_json(row) for row in rows[start : start + limit]]
-    more = cursors.write((start + limit,) if len(rows) > start + limit else None)
-    about = {"job": record.id, "method": method, "next": more}
-    return listed(form, items, about, f"job-{record.id}-components", Component)

@@ -95,17 +95,3 @@ export async function askAll(path, { params, most = 5000, size = 5000, signal } 
   } while (cursor && items.length < most);
   return { items, more: Boolean(cursor) };
 }
-
-/** Rows of a list that are wanted, page by page until there are `enough` or `most` were looked through; `more` as above. */
-export async function askFor(path, { params, wanted, enough = Infinity, most = Infinity, size, signal }) {
-  const items = [];
-  let looked = 0;
-  let cursor = null;
-  do {
-    const page = await ask(path, { params: { ...params, limit: size, cursor }, signal });
-    items.push(...page.items.filter(wanted));
-    looked += page.items.length;
-    cursor = page.next;
-  } while (cursor && items.length < enough && looked < most);
-  return { items, looked, more: Boolean(cursor) && items.length < enough };
-}

@@ -55,6 +55,14 @@ export function useAnswer(question, keys, { every = 0, when = true, fresh = null
   return useMemo(() => ({ ...current, reload: () => setTurn((last) => last + 1) }), [current]);
 }
 
+/** An answer that stays while another question is on its way: a table that is sorted keeps its place, and its focus. */
+export function useKept(answer) {
+  const last = useRef(null);
+  if (answer.data) last.current = answer.data;
+  const kept = answer.loading ? last.current : answer.data;
+  return { ...answer, data: kept, kept: answer.loading && kept !== null };
+}
+
 /** The answer of one API path. */
 export function useData(path, params = {}, options = {}) {
   return useAnswer((signal) => ask(path, { params, signal }), [path, params], options);

@@ -36,8 +36,3 @@ export const COLUMNS = [
   { title: "Added by each layer", sites: ["attn_out", "mlp_out"] },
   { title: "Residual stream", sites: ["resid_pre", "resid_mid", "resid_post"] },
 ];
-
-/** The key of a component, whatever list it stands in. */
-export function componentKey(row) {
-  return [row.site, row.layer, row.head ?? "", row.neuron ?? "", row.edge ?? ""].join("/");
-}

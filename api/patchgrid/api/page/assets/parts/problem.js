@@ -10,16 +10,23 @@ export function ProblemBox({ problem, retry }) {
       <strong>${problem.title && problem.title !== problem.message ? `${problem.title}: ` : ""}</strong
       >${summary(problem)}
     </p>
-    ${problem.errors?.length > 0 && html`<${Faults} errors=${problem.errors} />`}
+    ${problem.errors?.length > 0 && !isSaid(problem) && html`<${Faults} errors=${problem.errors} />`}
     ${retry && html`<button type="button" onClick=${retry}>Try again</button>`}
   </div>`;
 }
 
 /** What the message says besides the faults, each of which has a line of its own. */
-function summary({ message, errors = [] }) {
+function summary(problem) {
+  const { message, errors = [] } = problem;
+  if (isSaid(problem)) return message;
   const others = message.split("\n").filter((line) => !errors.some((error) => line.includes(error.detail)));
   if (others.length > 0) return others.join("\n");
   return errors.length === 1 ? "one thing is wrong" : `${errors.length} things are wrong`;
+}
+
+/** Whether the message is about one field, and all that there is to say of it. */
+function isSaid({ message, errors = [] }) {
+  return errors.length === 1 && errors[0].detail === message;
 }
 
 function Faults({ errors }) {

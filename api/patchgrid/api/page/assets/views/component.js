@@ -1,13 +1,13 @@
 import { Scatter } from "../charts/scatter.js";
-import { askFor, jobPath } from "../core/api.js";
+import { ask, askAll, jobPath } from "../core/api.js";
 import { domainOf, intervalWords } from "../core/bounds.js";
 import { useAnswer } from "../core/data.js";
 import { freshness } from "../core/follow.js";
 import { count, metricWords, number } from "../core/format.js";
-import { cellName } from "../core/naming.js";
+import { cellName, wholeName } from "../core/naming.js";
 import { go, href } from "../core/route.js";
-import { componentKey, isWide, SITE_WORDS } from "../core/sites.js";
-import { html, useState } from "../core/ui.js";
+import { SITE_WORDS } from "../core/sites.js";
+import { html } from "../core/ui.js";
 import { Interval } from "../parts/interval.js";
 import { DataLinks } from "../parts/links.js";
 import { methodOf } from "../parts/method.js";
@@ -15,26 +15,17 @@ import { Answer } from "../parts/problem.js";
 import { ShortTable } from "../parts/shorttable.js";
 import { Table } from "../parts/table.js";
 
-/** Most rows that the server gives at once: of components, and of cells. */
-const ROWS = 10_000;
-const CELLS = 20_000;
-/** Cells of a site that are looked through for a component's, unless more are asked for. */
-const LOOKED = 5 * CELLS;
+/** As many cells as can be told apart and drawn at once. */
+const MOST = 20_000;
 
 /** One component: its figures by each method, and the cells of it that were patched exactly. */
 export function Component({ job, params, name }) {
-  const sites = job.spec.sites.includes(params.site) ? [params.site] : job.spec.sites;
+  const site = job.spec.sites.includes(params.site) ? params.site : null;
   const method = methodOf(job, params);
   const path = jobPath(job.job, "components");
-  const found = useAnswer(
-    async (signal) => {
-      const asked = sites.flatMap((site) => job.methods.map((each) => ({ site, method: each })));
-      const answers = await Promise.all(asked.map((each) => rowsOf(path, name, each, signal)));
-      return answers.flat();
-    },
-    [path, name, sites],
-    { fresh: freshness(job) },
-  );
+  const found = useAnswer((signal) => rowsOf(path, job.methods, { component: name, site }, signal), [path, name, site], {
+    fresh: freshness(job),
+  });
   return html`<div class="head">
       <h2>${name}</h2>
       <a href=${href(["jobs", job.job, "components"], { site: params.site, method: params.method })}>All components</a>
@@ -42,21 +33,19 @@ export function Component({ job, params, name }) {
     <${Answer} of=${found}>
       ${(rows) => {
         if (rows.length === 0) return html`<p class="empty">This job has no results for a component of that name${params.site ? ` at ${params.site}` : ""}.</p>`;
-        const site = rows[0].site;
-        return html`<p class="muted">${SITE_WORDS[site] ?? site}, ${site}, layer ${rows[0].layer}</p>
-          <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ site, method, limit: ROWS }} what=${`Components of ${site}`} /></div>
-          <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows))} rows=${rows.filter((row) => row.site === site)} />
-          ${job.spec.exact > 0 && html`<${Cells} job=${job} row=${rows[0]} method=${method} />`}`;
+        const [row] = rows;
+        return html`<p class="muted">${SITE_WORDS[row.site] ?? row.site}, ${row.site}, layer ${row.layer}</p>
+          <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ component: name, method }} what=${name} /></div>
+          <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows))} rows=${rows} />
+          ${job.spec.exact > 0 && html`<${Cells} job=${job} row=${row} method=${method} />`}`;
       }}
     <//>`;
 }
 
-/** The row of that name, whichever positions; of a site of very many, the strongest are looked at first. */
-async function rowsOf(path, name, { site, method }, signal) {
-  const kind = name.includes("@") ? "aligned" : "whole";
-  const params = { site, method, kind, by: isWide(site) ? "estimate" : null };
-  const { items } = await askFor(path, { params, wanted: (row) => row.component === name, enough: 1, size: ROWS, signal });
-  return items.map((row) => ({ ...row, method }));
+/** The component's row by each method; none where the job has no component of that name. */
+async function rowsOf(path, methods, asked, signal) {
+  const answers = await Promise.all(methods.map((method) => ask(path, { params: { ...asked, method }, signal })));
+  return answers.flatMap(({ items, method }) => items.map((row) => ({ ...row, method })));
 }
 
 function methodColumns(domain) {
@@ -74,39 +63,32 @@ function methodColumns(domain) {
 }
 
 function Cells({ job, row, method }) {
-  const [most, setMost] = useState(LOOKED);
   const path = jobPath(job.job, "exact");
-  const key = componentKey(row);
+  const params = { component: wholeName(row), method };
+  // Where its row counts cells of whole components, these are all that there are.
   const total = row.position === null && row.exact_n > 0 ? row.exact_n : null;
-  const cells = useAnswer(
-    (signal) => {
-      const wanted = (cell) => componentKey(cell) === key;
-      return askFor(path, { params: { site: row.site, method }, wanted, enough: total ?? Infinity, most, size: CELLS, signal });
-    },
-    [path, key, method, most],
-    { fresh: freshness(job) },
-  );
+  const cells = useAnswer((signal) => askAll(path, { params, most: Math.min(MOST, total ?? MOST), size: MOST, signal }), [path, params, total], {
+    fresh: freshness(job),
+  });
   return html`<section class="panel wide" aria-labelledby="cells">
     <div class="head">
       <h3 id="cells">Patched exactly <span class="muted">by ${method}</span></h3>
-      <${DataLinks} path=${path} params=${{ site: row.site, method, limit: CELLS }} what=${`Cells of ${row.site}`} />
+      <${DataLinks} path=${path} params=${{ ...params, limit: MOST }} what=${`Cells of ${params.component}`} />
     </div>
     <${Answer} of=${cells}>
-      ${({ items, looked, more }) => html`<${CellCount} shown=${items.length} total=${total} row=${row} looked=${looked} more=${more} onMore=${() => setMost(5 * most)} />
+      ${({ items, more }) => html`<${CellCount} shown=${items.length} total=${total} row=${row} more=${more} />
         ${items.length > 0 && html`<${CellsDrawn} job=${job} row=${row} method=${method} items=${items} />`}`}
     <//>
   </section>`;
 }
 
-/** How many of the component's cells there are here, and where the others are. */
-function CellCount({ shown, total, row, looked, more, onMore }) {
-  if (shown === 0 && !more) return html`<p class="empty">No cell of it was patched exactly.</p>`;
+/** How many of the component's cells there are here. */
+function CellCount({ shown, total, row, more }) {
+  if (shown === 0) return html`<p class="empty">No cell of it was patched exactly.</p>`;
   const where = row.position === null ? "" : "; at all positions, by the pairs' own tokens";
-  return html`<p class="muted" role="status">
-    ${total !== null && more ? `${count(shown)} of ${count(total)} cells` : `${count(shown)} cells`}, the largest effect first${where}${
-      more ? html`. Looked through are the first ${count(looked)} cells of ${row.site}. <button type="button" onClick=${onMore}>Look on</button>` : ""
-    }
-  </p>`;
+  const part = shown < total || (total === null && more);
+  const of = part ? `The first ${count(shown)} of ${total === null ? "more" : count(total)} cells by pair` : `${count(shown)} cells`;
+  return html`<p class="muted" role="status">${of}, the largest effect first${where}${part && "; the export has all"}</p>`;
 }
 
 function CellsDrawn({ job, row, method, items }) {
@@ -120,7 +102,7 @@ function CellsDrawn({ job, row, method, items }) {
       tell=${(cell) => html`<strong>pair ${cell.pair}</strong> <span>score ${number(cell.score)}, effect ${number(cell.effect)}</span>`}
       words=${words}
       onOpen=${(cell) => go(["jobs", job.job, "pairs"], { name: cell.pair, site: row.site, method })}
-      keys=${[job.job, componentKey(row), method]}
+      keys=${[job.job, row.site, row.component, method]}
     />
     <div><${ShortTable} caption=${`Cells of ${row.component}`} columns=${cellColumns(job, row)} rows=${largest} /></div>
   </div>`;

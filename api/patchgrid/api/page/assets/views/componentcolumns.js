@@ -4,48 +4,35 @@ import { href } from "../core/route.js";
 import { html } from "../core/ui.js";
 import { Interval } from "../parts/interval.js";
 
-/** By these, rows compare by size, as their rank does. */
-const SIZES = new Set(["estimate", "mean"]);
-/** These come from the interval: one that says nothing comes last, as one that is missing does. */
-const ENDS = { ci_low: (row) => row.ci_low, ci_high: (row) => row.ci_high, width: (row) => row.ci_high - row.ci_low };
+/** By these the server sorts; by `component`, as the model has them. */
+const FIGURES = ["estimate", "ci_low", "ci_high", "width", "mean", "mean_abs", "std", "exact_n", "n"];
 
-function valueOf(row, by) {
-  if (by in ENDS) return isBounded(row) ? ENDS[by](row) : null;
-  const found = row[by];
-  return SIZES.has(by) && found !== null ? Math.abs(found) : found;
-}
-
-/** By a number or a text; what is missing comes last in both directions. */
-export function sorted(rows, by, down) {
-  const sign = down ? -1 : 1;
-  return [...rows].sort((a, b) => {
-    const [one, two] = [valueOf(a, by), valueOf(b, by)];
-    if (one === null || one === undefined) return two === null || two === undefined ? 0 : 1;
-    if (two === null || two === undefined) return -1;
-    if (typeof one === "string") return sign * one.localeCompare(two, "en", { numeric: true });
-    return sign * (one - two);
-  });
+/** How the server is asked for an order of the table; one that it does not have is that by estimate. */
+export function orderOf(sort, down) {
+  if (sort === "component") return { by: null, order: down ? "down" : null };
+  return { by: FIGURES.includes(sort) ? sort : "estimate", order: down ? null : "up" };
 }
 
 export function columns(job, method, shown, drawn) {
   const domain = domainOf(shown);
   const figure = (key, title, hint) => ({ key, title, hint, number: true, sort: true, cell: (row) => number(row[key]) });
-  const end = (key, title, hint) => ({ key, title, hint, number: true, sort: true, cell: (row) => bound(row, ENDS[key](row)) });
+  const end = (key, title, hint, value = (row) => row[key]) => ({ key, title, hint, number: true, sort: true, cell: (row) => bound(row, value(row)) });
   return [
     {
       key: "component",
       title: "component",
+      hint: "Sorted by site, layer and what is within it",
       header: true,
       sort: true,
       cell: (row) =>
         html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method })}>${row.component}</a>`,
     },
-    { key: "site", title: "site", sort: true, cell: (row) => row.site },
-    figure("estimate", "estimate", "Estimated mean effect; sorted by size"),
+    { key: "site", title: "site", cell: (row) => row.site },
+    figure("estimate", "estimate", "Estimated mean effect; sorted by size, the mean score standing in where there is none"),
     drawn && { key: "interval", title: "drawn", hint: "Interval, drawn; an arrow: it goes on", cell: (row) => html`<${Interval} row=${row} domain=${domain} />` },
     end("ci_low", "95 % low", "Lower end of the 95 % interval"),
     end("ci_high", "95 % high", "Upper end of the 95 % interval"),
-    end("width", "width", "Width of the interval"),
+    end("width", "width", "Width of the interval", (row) => row.ci_high - row.ci_low),
     figure("mean", "mean score", "Attribution alone; sorted by size"),
     figure("mean_abs", "mean |score|"),
     figure("std", "std", "Standard deviation of the score over pairs"),

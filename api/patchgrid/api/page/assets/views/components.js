@@ -1,36 +1,40 @@
-import { address, jobPath } from "../core/api.js";
+import { address, ask, jobPath } from "../core/api.js";
 import { isUnbounded } from "../core/bounds.js";
+import { useAnswer, useKept } from "../core/data.js";
+import { freshness } from "../core/follow.js";
 import { count } from "../core/format.js";
 import { choose } from "../core/route.js";
-import { html, useMemo } from "../core/ui.js";
-import { Check, Choice, Search } from "../parts/controls.js";
+import { html } from "../core/ui.js";
+import { Check, Choice, Pager, Search } from "../parts/controls.js";
 import { DataLinks } from "../parts/links.js";
 import { MethodChoice, methodOf, Unmeasured } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
 import { Table } from "../parts/table.js";
-import { columns, sorted } from "./componentcolumns.js";
-import { MOST, useRanked } from "./ranked.js";
+import { columns, orderOf } from "./componentcolumns.js";
 
 const PAGE = 100;
+/** Most rows of a file: the server's bound. */
+const MOST = 10_000;
 const KINDS = [
   ["", "as the job measures"],
   ["whole", "all positions at once"],
   ["aligned", "by position"],
 ];
 
-/** Every component with its estimate and interval; the strongest first. */
+/** The components with their estimates and intervals, searched and sorted by the server; the strongest first. */
 export function Components({ job, params }) {
   const method = methodOf(job, params);
-  const { site = "", kind = "", population = "" } = params;
-  const asked = { site, kind, method, population: population ? "true" : null };
+  const { site = "", kind = "", population = "", search = "", sort = "estimate", order = "down", cursor } = params;
+  const among = { site, kind, method, population: population ? "true" : null };
+  const asked = { ...among, search, ...orderOf(sort, order !== "up") };
   const path = jobPath(job.job, "components");
-  const rows = useRanked(job, path, asked, params);
-  const filter = (changes) => choose({ ...changes, page: null });
+  const rows = useKept(useAnswer((signal) => look(path, asked, among, cursor, signal), [path, asked, cursor], { fresh: freshness(job) }));
+  const filter = (changes) => choose({ ...changes, cursor: null, from: null });
   return html`<form class="filters" role="search" aria-label="Components" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${site} options=${[["", "all"], ...job.spec.sites]} onChange=${(value) => filter({ site: value })} />
       <${MethodChoice} job=${job} params=${params} />
       <${Choice} label="Components" value=${kind} options=${KINDS} onChange=${(value) => filter({ kind: value })} />
-      <${Search} label="Name" value=${params.search} placeholder="a9.h6" onChange=${(value) => filter({ search: value })} />
+      <${Search} label="Name" value=${search} placeholder="a9.h6" onChange=${(value) => filter({ search: value })} />
       <${Check} label="Draw intervals" checked=${params.drawn !== "no"} onChange=${(on) => choose({ drawn: on ? null : "no" })} />
       <${Check}
         label="Intervals beyond these pairs"
@@ -38,51 +42,52 @@ export function Components({ job, params }) {
         checked=${Boolean(population)}
         onChange=${(on) => filter({ population: on ? "yes" : null })}
       />
-      <${DataLinks} path=${path} params=${{ ...asked, by: "estimate", limit: MOST }} what="Components" />
+      <${DataLinks} path=${path} params=${{ ...asked, limit: MOST }} what="Components" />
     </form>
-    <${Answer} of=${rows}>${(data) => html`<${Found} job=${job} data=${data} params=${params} />`}<//>`;
+    <div aria-busy=${rows.kept ? "true" : undefined}>
+      <${Answer} of=${rows}>${(data) => html`<${Found} job=${job} data=${data} params=${params} filter=${filter} />`}<//>
+    </div>`;
 }
 
-function Found({ job, data, params }) {
-  const { search = "", sort = "estimate", order = "down", page = "1" } = params;
-  const down = order !== "up";
-  const found = useMemo(() => {
-    const text = search.toLowerCase();
-    const kept = data.items.filter((row) => row.component.toLowerCase().includes(text));
-    return sorted(kept, sort, down);
-  }, [data.items, search, sort, down]);
-  const pages = Math.max(1, Math.ceil(found.length / PAGE));
-  const at = Math.min(pages, Math.max(1, Number(page) || 1));
-  const shown = found.slice((at - 1) * PAGE, at * PAGE);
-  if (data.items.length === 0) return html`<${Unmeasured} job=${job} />`;
-  return html`<${Reach} job=${job} data=${data} found=${found.length} method=${params.method} />
+/** A page of them, and of a search, `all`: how many it was made among. */
+async function look(path, asked, among, cursor, signal) {
+  const [page, whole] = await Promise.all([
+    ask(path, { params: { ...asked, limit: PAGE, cursor }, signal }),
+    asked.search ? ask(path, { params: { ...among, limit: 1 }, signal }) : null,
+  ]);
+  return { ...page, all: whole ? whole.total : page.total, searched: Boolean(asked.search) };
+}
+
+function Found({ job, data, params, filter }) {
+  const { sort = "estimate", order = "down", cursor, from } = params;
+  if (data.all === 0) return html`<${Unmeasured} job=${job} />`;
+  const start = cursor ? Number(from) || 0 : 0;
+  const page = (next) => choose({ cursor: next, from: next && start + data.items.length }, { step: true });
+  return html`<${Reach} job=${job} data=${data} start=${start} method=${params.method} />
     <${Table}
       caption="Components"
-      columns=${columns(job, params.method, shown, params.drawn !== "no")}
-      rows=${shown}
+      columns=${columns(job, params.method, data.items, params.drawn !== "no")}
+      rows=${data.items}
       rowKey=${(row) => `${row.site}/${row.component}`}
-      sort=${{ by: sort, down }}
-      onSort=${(by, isDown) => choose({ sort: by === "estimate" ? null : by, order: isDown ? null : "up", page: null })}
-      empty=${data.more ? "No component looked through is named so." : "No component is named so."}
+      sort=${{ by: sort, down: order !== "up" }}
+      onSort=${(by, down) => filter({ sort: by === "estimate" ? null : by, order: down ? null : "up" })}
+      empty="No component is named so."
     />
-    ${shown.some(isUnbounded) && html`<p class="muted"><em>no bound</em>: so few cells, of such uneven weight, that the interval says nothing. JSON, CSV and exports have its numbers.</p>`}
-    ${
-      pages > 1 &&
-      html`<nav class="pager" aria-label="Pages">
-        <button type="button" disabled=${at === 1} onClick=${() => choose({ page: at - 1 }, { step: true })}>Previous</button>
-        <span>page ${at} of ${pages}</span>
-        <button type="button" disabled=${at === pages} onClick=${() => choose({ page: at + 1 }, { step: true })}>Next</button>
-      </nav>`
-    }`;
+    ${data.items.some(isUnbounded) && html`<p class="muted"><em>no bound</em>: so few cells, of such uneven weight, that the interval says nothing. JSON, CSV and exports have its numbers.</p>`}
+    <${Pager} next=${data.next} cursor=${cursor} onCursor=${page} />`;
 }
 
-/** How many there are here, and of which; where the others are. */
-function Reach({ job, data, found, method }) {
-  const { items, more, by } = data;
-  if (!more) return html`<p class="muted" role="status">${count(found)} ${found === items.length ? "" : `of ${count(items.length)}`} components</p>`;
-  const strongest = `the ${count(items.length)} largest by ${by === "estimate" ? "|estimate|" : by.replace("mean_abs", "mean |score|").replace(/^mean$/, "|mean score|")}`;
-  return html`<p class="note" role="status">
-    ${found === items.length ? `Shown are ${strongest}` : `${count(found)} among ${strongest}`}; this job has more components. Choose a site to see deeper, or take
-    ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>.
+/** Which these are of how many, and where the others are. */
+function Reach({ job, data, start, method }) {
+  const { items, total, all, searched } = data;
+  const end = start + items.length;
+  const found = items.length < total ? `${count(start + 1)} to ${count(end)} of ${count(total)}` : count(total);
+  const among = searched ? `${items.length < total ? " found," : ""} of ${count(all)}` : "";
+  return html`<p class="muted" role="status">
+    ${found}${among} components${
+      total > MOST &&
+      html`; JSON and CSV have the first ${count(MOST)}, the export has
+        ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>`
+    }
   </p>`;
 }
