@@ -3,7 +3,8 @@
 import hashlib
 import json
 
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.engine.types import Pair
+from patchgrid.pairs.answers import write_token
 
 # Pairs encoded in one call: most of the time of a call for one pair is not the encoding.
 _BATCH = 128
@@ -35,9 +36,6 @@ class Digest:
             self._waiting.clear()
 
 
-def _token(answer: object) -> dict[str, str]:
-    assert isinstance(answer, TokenText)
-    return {"token": answer.text}
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True, check_circular=False, default=_token).encode
+_encode = json.JSONEncoder(
+    separators=(",", ":"), sort_keys=True, check_circular=False, default=write_token
+).encode

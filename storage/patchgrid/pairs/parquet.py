@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from patchgrid.engine.packages import is_installed
-from patchgrid.engine.types import Answer, Pair, TokenText
+from patchgrid.engine.types import Pair
+from patchgrid.pairs.answers import read_answers
 from patchgrid.pairs.errors import PairFileError, Problem
 from patchgrid.pairs.parquetpages import TooMuchError, batch_size, most_text
 from patchgrid.pairs.reading import Note, Row
@@ -66,11 +67,7 @@ def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str,
         return number, [Problem(problem, field) for problem, field in problems]
     clean, corrupted, correct, incorrect, name, spans = fields
     bounds = None if spans is None else {span: (start, stop) for span, (start, stop) in spans.items()}
-    return number, Pair(clean, corrupted, _answers(correct), _answers(incorrect), name, bounds)
-
-
-def _answers(values: list[Any]) -> tuple[Answer, ...]:
-    return tuple(TokenText(value["token"]) if isinstance(value, dict) else value for value in values)
+    return number, Pair(clean, corrupted, read_answers(correct), read_answers(incorrect), name, bounds)
 
 
 def _last_line(said: IO[bytes]) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from patchgrid.engine.types import Answer, Pair, TokenText
+from patchgrid.engine.types import Pair
 from patchgrid.pairs import jsonio
+from patchgrid.pairs.answers import write_token
 from patchgrid.pairs.errors import Problem, field_of
 from patchgrid.pairs.lines import LIMIT
 from patchgrid.pairs.reading import Row
@@ -64,12 +65,7 @@ def _plain(outcome: Pair | list[str]) -> tuple[object, object]:
     return fields, None
 
 
-def _token(answer: Answer) -> dict[str, str]:
-    assert isinstance(answer, TokenText)
-    return {"token": answer.text}
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_token).encode
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=write_token).encode
 
 
 def read(path: Path, rows: int, text: int) -> Iterator[Row]:

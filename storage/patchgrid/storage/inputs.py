@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from patchgrid.engine.types import Answer, Pair, TokenText
+from patchgrid.pairs.answers import read_answers, write_token
 from patchgrid.storage._bulk import as_json
 
 
@@ -27,16 +28,12 @@ def read_pair(row: Sequence[Any]) -> Pair:
     return Pair(
         clean=clean,
         corrupted=corrupted,
-        correct=tuple(map(_read_answer, correct)),
-        incorrect=tuple(map(_read_answer, incorrect)),
+        correct=read_answers(correct),
+        incorrect=read_answers(incorrect),
         id=name,
         spans=None if spans is None else {span: (start, stop) for span, (start, stop) in spans.items()},
     )
 
 
 def _write_answer(answer: Answer) -> int | str | dict[str, str]:
-    return {"token": answer.text} if isinstance(answer, TokenText) else answer
-
-
-def _read_answer(value: int | str | dict[str, str]) -> Answer:
-    return TokenText(value["token"]) if isinstance(value, dict) else value
+    return write_token(answer) if isinstance(answer, TokenText) else answer

@@ -10,6 +10,7 @@ from patchgrid.api.client.errors import JobFailed, OutOfTime
 from patchgrid.api.client.service import Document, Service
 from patchgrid.api.client.waiting import bar
 from patchgrid.engine.names import check_name
+from patchgrid.storage.export import FIELDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +25,6 @@ _REASONS = 3
 _COMPONENT: tuple[str, ...] = (
     *("component", "site", "layer", "head", "neuron", "position", "n", "mean", "mean_abs", "std"),
     *("estimate", "ci_low", "ci_high", "exact_n"),
-)
-_CELL: tuple[str, ...] = (
-    *("pair", "site", "layer", "head", "neuron", "position", "score", "effect", "inclusion"),
 )
 _AGREEMENT: tuple[str, ...] = (
     *("site", "method", "n", "pearson", "spearman", "spearman_n", "slope", "intercept", "bias"),
@@ -166,7 +164,7 @@ class Job:
             return self._exported("exact", method, frame)
         library = frames.library(frame)
         found = self._service.exact(self.id, method=method, component=component)
-        return frames.frame_of(found, self._fields(_CELL), library)
+        return frames.frame_of(found, self._fields(FIELDS["exact"]), library)
 
     def pairs(self, *, frame: str | None = None) -> Any:
         """Give a row a pair: its state, tokens and metrics, or why it failed."""

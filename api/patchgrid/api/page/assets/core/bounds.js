@@ -9,7 +9,7 @@ const LEAST = 0.001;
 const DRAWN = 1.5;
 
 /** Whether a component has an interval. */
-export function hasInterval(row) {
+function hasInterval(row) {
   return row.ci_low !== null && row.ci_low !== undefined && row.ci_high !== null && row.ci_high !== undefined;
 }
 
