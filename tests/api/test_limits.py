@@ -74,6 +74,18 @@ def test_a_place_is_held_and_given_back() -> None:
         slots.take("b")
 
 
+def test_a_place_is_given_back_once_and_by_who_has_it() -> None:
+    """Otherwise there would be more places than there are."""
+    slots = Slots(2, "things", share=2)
+    slots.take("a")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="has not"):
+            slots.give_back("b")
+    slots.give_back("a")
+    with pytest.raises(ValueError, match="has not"):
+        slots.give_back("a")
+
+
 def test_one_caller_has_no_more_than_a_share() -> None:
     """The others find room, until there is none; nobody in particular may have all of it."""
     slots = Slots(4, "things", share=2)

@@ -80,8 +80,10 @@ class Slots:
             raise too_busy(words)
 
     def give_back(self, caller: str | None) -> None:
-        """Leave the place."""
+        """Leave the place; `ValueError` for one that the caller has not."""
         with self._lock:
+            if not self._held[caller]:
+                raise ValueError(f"{caller} gives back a place that it has not")
             self._held[caller] -= 1
             if not self._held[caller]:
                 del self._held[caller]
