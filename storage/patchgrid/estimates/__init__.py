@@ -7,11 +7,13 @@ from patchgrid.estimates.agreement import Agreement, agreement, site_agreement, 
 from patchgrid.estimates.estimator import Estimates, estimate
 from patchgrid.estimates.sampling import expected_share, pilot_rows, pilot_scales, sample, sample_many
 from patchgrid.estimates.sums import Sums
+from patchgrid.estimates.task import TaskSummary, summarize_task
 
 __all__ = [
     "Agreement",
     "Estimates",
     "Sums",
+    "TaskSummary",
     "agreement",
     "estimate",
     "expected_share",
@@ -20,5 +22,6 @@ __all__ = [
     "sample",
     "sample_many",
     "site_agreement",
+    "summarize_task",
     "top_overlap",
 ]
