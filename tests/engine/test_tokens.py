@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tokenizers import processors
 from transformers import ByT5Tokenizer
 
-from patchgrid.engine import Pair, TokenText
+from patchgrid.engine import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.engine.errors import PairError, SpecError
 from patchgrid.engine.tokens import PairTokenizer, TokenPair, TokenTexts
 from support.vocabulary import BOS, VOCABULARY, build_tokenizer, token_id
@@ -42,6 +43,7 @@ class WholeTexts:
 
     def __init__(self, made: Any = None) -> None:
         self._made = made or build_tokenizer()
+        self.get_vocab = self._made.get_vocab
         self.bos_token_id = self._made.bos_token_id
         self.calls: list[str | list[str]] = []
         self.decoded: Counter[int] = Counter()
@@ -205,3 +207,95 @@ def test_each_token_has_its_own_text_and_is_decoded_once() -> None:
     ids = tuple(token_id(text) for text in ("Mary", " gave", " it", " gave"))
     assert texts(ids) == texts(ids) == ("Mary", " gave", " it", " gave")
     assert set(made.decoded.values()) == {1}
+
+
+def wrapped(before: str, after: str = "", *, prepend: bool | None = None) -> PairTokenizer:
+    """The tests' tokenizer with tokens of its own before and behind each text."""
+    made = build_tokenizer()
+    specials = [token for token in (*before.split(), *after.split()) if token not in VOCABULARY]
+    made.add_special_tokens({"extra_special_tokens": specials})
+    ids = [(token, made.convert_tokens_to_ids(token)) for token in {*before.split(), *after.split()}]
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{before} $A {after}".strip(), special_tokens=ids
+    )
+    return PairTokenizer(made, vocabulary=len(made), context=None, prepend_bos=prepend)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "prefix"),
+    [
+        ("<eos>", "", ("<eos>",)),  # XGLM and BioGPT put </s>
+        ("[gMASK] <sop>", "", ("[gMASK]", "<sop>")),  # GLM
+        ("", "<eos>", ()),  # T5
+        ("[CLS]", "[SEP]", ("[CLS]",)),  # BERT
+        ("<bos>", "<eos>", ("<bos>",)),
+        ("", "", ()),
+    ],
+)
+def test_what_the_tokenizer_puts_before_a_text_is_put_and_what_it_puts_behind_is_not(
+    before: str, after: str, prefix: tuple[str, ...]
+) -> None:
+    """Whatever it is; answers and both prompts are what they are without it."""
+    made, plain = wrapped(before, after)(pair(), 0), tokenizer()(pair(), 0)
+    assert made.prefix == len(prefix) == made.length - plain.length
+    for ids, bare in ((made.clean, plain.clean), (made.corrupted, plain.corrupted)):
+        assert ids[made.prefix :] == bare
+    assert (made.correct, made.incorrect) == (plain.correct, plain.incorrect)
+    assert made.first_difference == len(prefix)
+    assert made.warning is None
+    assert wrapped(before, after, prepend=False)(pair(), 0).clean == plain.clean
+
+
+def test_a_bos_that_is_asked_for_stands_for_a_prefix_without_one() -> None:
+    """A tokenizer's own prefix that has the BOS in it stays as it is."""
+    assert wrapped("<eos>", prepend=True).prefix.ids == (VOCABULARY[BOS],)
+    assert wrapped("<bos> <eos>", prepend=True).prefix.ids == (VOCABULARY[BOS], VOCABULARY["<eos>"])
+
+
+@pytest.mark.parametrize("before", ["<bos>", "[gMASK] <sop>"])
+def test_a_prompt_that_begins_with_the_prefix_gets_no_second_one(before: str) -> None:
+    """What a chat template makes; the same tokens as without, and a warning."""
+    tokenize, text = wrapped(before), before.replace(" ", "")
+    own = tokenize(pair(clean=f"{text}Mary gave it to", corrupted=f"{text}John gave it to"), 0)
+    given = tokenize(pair(), 0)
+    assert (own.clean, own.corrupted, own.prefix) == (given.clean, given.corrupted, given.prefix)
+    assert own.warning is not None
+    assert own.warning.endswith("themselves: it is not put before them a second time")
+
+
+def test_a_prompt_that_begins_with_the_end_of_the_prefix_gets_the_beginning() -> None:
+    """Every part once; a text with the first part has its own beginning."""
+    tokenize = wrapped("[gMASK] <sop>")
+    given = tokenize(pair(), 0)
+    assert (
+        tokenize(pair(clean="<sop>Mary gave it to", corrupted="<sop>John gave it to"), 0).clean == given.clean
+    )
+    odd = tokenize(pair(clean="[gMASK]Mary gave it to", corrupted="[gMASK]John gave it to"), 0)
+    assert (odd.clean, odd.prefix) == ((given.clean[0], *given.clean[2:]), 1)
+
+
+def test_a_pair_with_the_prefix_in_one_prompt_has_it_once_in_both() -> None:
+    """And says so."""
+    tokenize = wrapped("<bos>")
+    made, given = tokenize(pair(corrupted="<bos>John gave it to"), 0), tokenize(pair(), 0)
+    assert (made.clean, made.corrupted, made.prefix) == (given.clean, given.corrupted, 1)
+    assert made.warning == (
+        "only the corrupted prompt begins with '<bos>' itself: it is put before the other one alone"
+    )
+
+
+def test_a_span_of_the_text_does_not_count_the_prefix() -> None:
+    """One of the prompt does."""
+    spans = {"text": TextSpan(0, 4), "prompt": (0, 6)}
+    assert wrapped("[gMASK] <sop>")(pair(spans=spans), 0).length == 6
+    with pytest.raises(PairError, match="span 'text' ends at 5, but the prompts have 4 tokens"):
+        tokenizer()(pair(spans={"text": TextSpan(0, 5)}), 0)
+
+
+def test_a_piece_is_looked_up_in_the_vocabulary() -> None:
+    """As the vocabulary writes it; a word that lacks its mark is told."""
+    assert tokenizer()(pair(correct=TokenPiece("ĠJohn")), 0).correct == (token_id(" John"),)
+    with pytest.raises(PairError, match=r"'the' is no piece .* \(did you mean 'Ġthe'\?\)"):
+        tokenizer()(pair(correct=TokenPiece("the")), 0)
+    with pytest.raises(PairError, match=r"'zzz' is no piece of the model's vocabulary$"):
+        tokenizer()(pair(correct=TokenPiece("zzz")), 0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.engine.types import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.pairs import PairFile
 from support.pair_files import jsonl, record, write
 
@@ -31,6 +31,7 @@ def test_a_line_becomes_a_pair(tmp_path: Path) -> None:
         (5, (5,)),
         (0, (0,)),
         ({"token": "43"}, (TokenText("43"),)),
+        ({"piece": "Ġthe"}, (TokenPiece("Ġthe"),)),
         ([" a", 5, {"token": "43"}], (" a", 5, TokenText("43"))),
         ("3", ("3",)),
     ],
@@ -89,3 +90,9 @@ def test_json_lines_are_told_by_their_content(tmp_path: Path, name: str) -> None
 def test_a_pair_file_of_one_prompts_field_by_mistake_is_not_json_lines(tmp_path: Path) -> None:
     """A line with `prompts` in it is auto-circuit's format, all in one line."""
     assert PairFile.open(write(tmp_path, '{"prompts": []}')).format == "auto-circuit JSON"
+
+
+def test_a_span_may_be_counted_from_the_text(tmp_path: Path) -> None:
+    """Beside one that is counted from the prompt's first token."""
+    (pair,) = PairFile.open(write(tmp_path, jsonl(record(spans={"a": {"text": [0, 2]}, "b": [1, 3]}))))
+    assert pair.spans == {"a": TextSpan(0, 2), "b": (1, 3)}

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 
 from patchgrid.engine import JobSpec
 from patchgrid.engine.means import Means
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.engine.types import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.estimates import Sums
 from patchgrid.storage import Database, checking, errors, jobs, leases, tables, tokens
 from patchgrid.storage.means import keep_first_means
@@ -36,7 +36,7 @@ def test_pairs_come_back_as_they_were_given(database: Database) -> None:
     """Every kind of answer, spans in their order, any text."""
     pairs = [
         Pair("é 日本 \N{GRINNING FACE}", "a\nb\t", (" a", 3, TokenText(" b")), (TokenText(""),), id="first"),
-        Pair("", " ", (0,), ("x", "y"), spans={"z": (0, 1), "a": (1, 3)}),
+        Pair("", " ", (0,), ("x", TokenPiece("Ġy")), spans={"z": (0, 1), "a": TextSpan(1, 3)}),
     ]
     job = submit_job(database, pairs=pairs)
     with database.write() as session:

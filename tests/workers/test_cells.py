@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patchgrid.engine import Component, Engine, JobSpec, Pair, PairResult
+from patchgrid.engine import Component, Engine, JobSpec, Pair, PairResult, TextSpan
 from patchgrid.engine.calls import Choose
 from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.results import Measured
@@ -94,7 +94,7 @@ def test_cells_are_those_that_sampling_gives(engine: Engine, positions: str, spa
     expected: dict[tuple[object, ...], float] = {}
     for index, result in enumerate(engine.attribute(pairs, sites=SITES)):
         alignment = Alignment(spans)
-        columns = alignment.columns(pairs[index], len(result.tokens))
+        columns = alignment.columns(pairs[index], len(result.tokens), result.prefix)
         for site, scores in result.scores.items():
             values, present = scores.sum(axis=1), None
             if positions == "keep":
@@ -269,3 +269,10 @@ def test_another_seed_draws_other_cells(engine: Engine) -> None:
     ]
     assert cells[0] == cells[2]
     assert cells[0] != cells[1]
+
+
+def test_a_span_of_the_text_lies_behind_what_stands_before_it() -> None:
+    """One of the prompt does not move."""
+    pair = Pair("a b", "a c", "x", "y", spans={"text": TextSpan(0, 2), "prompt": (0, 1)})  # type: ignore[arg-type]
+    columns = Alignment(("text", "prompt")).columns(pair, 5, 2)
+    assert columns == ((2, 3), (0,), (1, 4))

@@ -268,6 +268,7 @@ class PairInFull(BaseModel):
     metric: str
     clean_metric: float | None
     corrupted_metric: float | None
+    prefix: int | None = Field(description="Tokens before the prompts' texts, such as a BOS")
     top: list[TopComponent]
     scores: dict[str, list[Any]]
     exact: list[dict[str, Any]]

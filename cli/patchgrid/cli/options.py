@@ -220,7 +220,8 @@ _SPEC: tuple[Decorator, ...] = (
     click.option(
         "--prepend-bos/--no-prepend-bos",
         default=None,
-        help="Put a BOS token before each prompt, or none; as the tokenizer does by itself if not given.",
+        help="Put a BOS token before each prompt, or nothing. [default: what the tokenizer puts before a "
+        "text by itself]",
     ),
 )
 _JOB: tuple[Decorator, ...] = (

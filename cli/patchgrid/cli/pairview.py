@@ -8,7 +8,7 @@ from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import Scale
 from patchgrid.cli.screen import say
 from patchgrid.cli.tables import Column, show_table
-from patchgrid.engine.types import TokenText
+from patchgrid.engine.types import TokenPiece, TokenText
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.strongest import strongest_by_position, whole_components
@@ -55,8 +55,14 @@ def _facts(job: JobRecord, view: PairView) -> list[tuple[str, object]]:
 
 
 def _answers(answers: Sequence[object]) -> str:
-    texts = [repr(answer.text if isinstance(answer, TokenText) else answer) for answer in answers]
-    return ", ".join(texts)
+    return ", ".join(map(written, answers))
+
+
+def written(answer: object) -> str:
+    """Write one answer: a text in quotes, a token id, a vocabulary entry by its text or its piece."""
+    if isinstance(answer, TokenPiece):
+        return f"piece {answer.piece!r}"
+    return repr(answer.text if isinstance(answer, TokenText) else answer)
 
 
 def _show_tokens(view: PairView) -> None:
@@ -64,10 +70,11 @@ def _show_tokens(view: PairView) -> None:
     rows: list[list[object]] = []
     for place, (clean, corrupted) in enumerate(zip_longest(view.tokens, view.corrupted_tokens)):
         rows.append([place, repr(clean), "" if clean == corrupted else repr(corrupted)])
-    if view.spans:
-        columns.append(Column("span"))
+    if view.spans or view.prefix:
+        columns.append(Column("span" if view.spans else ""))
         for place, row in enumerate(rows):
-            inside = [name for name, (start, stop) in view.spans.items() if start <= place < stop]
+            inside = ["(prefix)"] if place < (view.prefix or 0) else []
+            inside += [name for name, (start, stop) in view.spans.items() if start <= place < stop]
             row.append(", ".join(inside))
     strongest = strongest_by_position(view)
     if strongest:

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from patchgrid.engine.types import Pair
-from patchgrid.pairs.answers import write_token
+from patchgrid.pairs.plainjson import plain
 
 # Pairs encoded in one call: most of the time of a call for one pair is not the encoding.
 _BATCH = 128
@@ -36,6 +36,4 @@ class Digest:
             self._waiting.clear()
 
 
-_encode = json.JSONEncoder(
-    separators=(",", ":"), sort_keys=True, check_circular=False, default=write_token
-).encode
+_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True, check_circular=False, default=plain).encode

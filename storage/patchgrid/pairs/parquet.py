@@ -11,9 +11,9 @@ from typing import IO, Any
 
 from patchgrid.engine.packages import is_installed
 from patchgrid.engine.types import Pair
-from patchgrid.pairs.answers import read_answers
 from patchgrid.pairs.errors import PairFileError, Problem
 from patchgrid.pairs.parquetpages import TooMuchError, batch_size, most_text
+from patchgrid.pairs.plainjson import read_answers, read_spans
 from patchgrid.pairs.reading import Note, Row
 from patchgrid.pairs.wording import damaged, shown
 
@@ -66,8 +66,8 @@ def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str,
     if fields is None:
         return number, [Problem(problem, field) for problem, field in problems]
     clean, corrupted, correct, incorrect, name, spans = fields
-    bounds = None if spans is None else {span: (start, stop) for span, (start, stop) in spans.items()}
-    return number, Pair(clean, corrupted, read_answers(correct), read_answers(incorrect), name, bounds)
+    answers = read_answers(correct), read_answers(incorrect)
+    return number, Pair(clean, corrupted, *answers, name, read_spans(spans))
 
 
 def _last_line(said: IO[bytes]) -> str:

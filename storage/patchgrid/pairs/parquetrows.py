@@ -18,9 +18,9 @@ from pyarrow import parquet
 
 from patchgrid.engine.types import Pair
 from patchgrid.pairs import jsonio
-from patchgrid.pairs.answers import write_token
 from patchgrid.pairs.errors import Problem, field_of
 from patchgrid.pairs.lines import LIMIT
+from patchgrid.pairs.plainjson import plain
 from patchgrid.pairs.reading import Row
 from patchgrid.pairs.records import Fields, column_problems, make_reader
 from patchgrid.pairs.wording import damaged, shown, unknown
@@ -65,7 +65,7 @@ def _plain(outcome: Pair | list[str]) -> tuple[object, object]:
     return fields, None
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=write_token).encode
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=plain).encode
 
 
 def read(path: Path, rows: int, text: int) -> Iterator[Row]:

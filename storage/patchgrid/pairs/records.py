@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from patchgrid.engine.names import REST
-from patchgrid.engine.types import Answer, Pair, TokenText
+from patchgrid.engine.types import Answer, Pair, Span, TextSpan, TokenPiece, TokenText
 from patchgrid.pairs.errors import Problem
 from patchgrid.pairs.wording import kind, shown, unknown
 
@@ -160,16 +160,25 @@ def _answer(value: object, text_answer: Callable[[str], Answer]) -> tuple[Answer
     if isinstance(value, int) and not isinstance(value, bool):
         in_range = 0 <= value < _INT_LIMIT
         return value, None if in_range else f"has {kind(value)}, which cannot be a token id"
-    if isinstance(value, dict) and value.keys() == {"token"} and isinstance(value["token"], str):
-        return TokenText(value["token"]), text_problem(value["token"])
     if isinstance(value, dict):
-        return 0, 'has an object that is not {"token": "text"}'
+        return _entry(value)
     return 0, f"has {kind(value)} where text or a token id belongs"
+
+
+def _entry(value: dict[str, object]) -> tuple[Answer, str | None]:
+    """Read an object that names an entry of the vocabulary."""
+    for key, kind_of in (("token", TokenText), ("piece", TokenPiece)):
+        text = value.get(key)
+        if len(value) == 1 and isinstance(text, str):
+            return kind_of(text), text_problem(text)
+    return 0, 'has an object that is not {"token": "text"} or {"piece": "Ġtext"}'
 
 
 def _named(answer: Answer) -> str:
     if isinstance(answer, int):
         return f"token id {answer}"
+    if isinstance(answer, TokenPiece):
+        return f"piece {shown(answer.piece)}"
     return shown(answer if isinstance(answer, str) else answer.text)
 
 
@@ -190,18 +199,20 @@ def _id(value: object, problems: list[str]) -> str | None:
     return value
 
 
-def _spans(value: object, problems: list[str]) -> dict[str, tuple[int, int]] | None:
+def _spans(value: object, problems: list[str]) -> dict[str, Span] | None:
     if value is None:
         return None
     if not isinstance(value, dict):
         rule = "'spans' must be an object such as {\"subject\": [2, 4]}"
         problems.append(Problem(f"{rule}, not {kind(value)}", "spans"))
         return None
-    spans: dict[str, tuple[int, int]] = {}
-    for name, bounds in value.items():
+    spans: dict[str, Span] = {}
+    for name, given in value.items():
+        of_text = isinstance(given, dict) and given.keys() == {"text"}
+        bounds = given["text"] if of_text else given
         problem = _span_problem(name, bounds)
         if problem is None:
-            spans[name] = (bounds[0], bounds[1])
+            spans[name] = TextSpan(*bounds) if of_text else (bounds[0], bounds[1])
         else:
             problems.append(Problem(problem, "spans"))
     return spans or None

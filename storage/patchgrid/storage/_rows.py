@@ -41,6 +41,7 @@ def outcome_row(job_id: int, outcome: "PairOutcome") -> _Row:
         texts_as_json(outcome.corrupted_tokens),
         _float(outcome.clean_metric),
         _float(outcome.corrupted_metric),
+        outcome.prefix,
     )
 
 

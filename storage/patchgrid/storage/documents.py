@@ -82,6 +82,7 @@ def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
         "metric": job.spec.metric,
         "clean_metric": view.clean_metric,
         "corrupted_metric": view.corrupted_metric,
+        "prefix": view.prefix,
         "top": [{"component": one.name, **plain(one)} for one in strongest],
         "scores": plain(view.scores),
         "exact": plain(view.exact),

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from patchgrid.engine.types import Answer, Pair, TokenText
-from patchgrid.pairs.answers import read_answers, write_token
+from patchgrid.engine.types import Pair
+from patchgrid.pairs.plainjson import plain_answer, plain_spans, read_answers, read_spans
 from patchgrid.storage._bulk import as_json
 
 
@@ -16,9 +16,9 @@ def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
         pair.id,
         pair.clean,
         pair.corrupted,
-        as_json([_write_answer(answer) for answer in pair.correct]),
-        as_json([_write_answer(answer) for answer in pair.incorrect]),
-        as_json(None if pair.spans is None else {name: list(span) for name, span in pair.spans.items()}),
+        as_json([plain_answer(answer) for answer in pair.correct]),
+        as_json([plain_answer(answer) for answer in pair.incorrect]),
+        as_json(plain_spans(pair.spans)),
     )
 
 
@@ -31,9 +31,5 @@ def read_pair(row: Sequence[Any]) -> Pair:
         correct=read_answers(correct),
         incorrect=read_answers(incorrect),
         id=name,
-        spans=None if spans is None else {span: (start, stop) for span, (start, stop) in spans.items()},
+        spans=read_spans(spans),
     )
-
-
-def _write_answer(answer: Answer) -> int | str | dict[str, str]:
-    return write_token(answer) if isinstance(answer, TokenText) else answer

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import SITES
-from patchgrid.engine.types import Pair, short_name
+from patchgrid.engine.types import Pair, place_spans, short_name
 from patchgrid.storage import tables
 from patchgrid.storage._search import storable
 from patchgrid.storage.blobs import unpack
@@ -73,6 +73,8 @@ class PairView:
     clean_metric: float | None
     #: Metric of the unpatched corrupted run, or None.
     corrupted_metric: float | None
+    #: Tokens at the start of both prompts that stand before their texts (a BOS), or None: not known.
+    prefix: int | None
     #: The method that `scores` are by.
     method: str
     #: Site to float32 `[layer(, inner)]` (detail `pairs`) or `[layer, position(, inner)]` (`positions`), for
@@ -88,7 +90,7 @@ class PairView:
     @property
     def spans(self) -> Mapping[str, tuple[int, int]]:
         """Named token ranges of the pair; empty without."""
-        return self.pair.spans or {}
+        return place_spans(self.pair.spans, self.prefix or 0)
 
 
 def pair(session: Session, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
@@ -120,6 +122,7 @@ def _view(session: Session, job: JobRecord, row: Row[Any], method: str | None) -
         corrupted_tokens=() if done is None else tuple(done.corrupted_tokens),
         clean_metric=None if done is None else done.clean_metric,
         corrupted_metric=None if done is None else done.corrupted_metric,
+        prefix=None if done is None else done.prefix,
         method=chosen,
         scores=_scores(session, job, index, chosen),
         top=_top(session, job, index) if first else (),

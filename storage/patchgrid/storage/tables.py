@@ -161,6 +161,7 @@ outcome = Table(
     Column("corrupted_tokens", _Json, nullable=False),
     Column("clean_metric", Double),
     Column("corrupted_metric", Double),
+    Column("prefix", Integer),
     sqlite_with_rowid=False,
 )
 _FAILED = text("state = 'failed'")

@@ -50,6 +50,8 @@ class PairOutcome:
     clean_metric: float | None = None
     #: Metric of the unpatched corrupted run.
     corrupted_metric: float | None = None
+    #: Tokens at the start of both prompts that stand before their texts (a BOS), None where the pair failed.
+    prefix: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

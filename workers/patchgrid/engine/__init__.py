@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from patchgrid.engine.types import Component, JobSpec, Pair, TokenText
+from patchgrid.engine.types import Component, JobSpec, Pair, TextSpan, TokenPiece, TokenText
 
 if TYPE_CHECKING:
     from patchgrid.engine.engine import Engine as Engine
     from patchgrid.engine.results import PairResult as PairResult
 
-__all__ = ["Component", "Engine", "JobSpec", "Pair", "PairResult", "TokenText"]
+__all__ = ["Component", "Engine", "JobSpec", "Pair", "PairResult", "TextSpan", "TokenPiece", "TokenText"]
 
 
 def __getattr__(name: str) -> Any:

@@ -108,6 +108,7 @@ class Call:
             tokens,
             corrupted_tokens,
             warning=pair.warning,
+            prefix=pair.prefix,
             others=own,
             seconds=seconds,
         )

@@ -153,7 +153,8 @@ class Engine:
         keep_positions
             False: scores of sites with very many components (`mlp_post`, `edge`) are summed over positions.
         prepend_bos
-            Put a BOS before each prompt; None: as the tokenizer does by itself.
+            Put a BOS before each prompt; None: whatever the tokenizer puts before a text by itself. A prompt
+            that begins with it gets no second one.
         batch_tokens
             Padded tokens of one batch; None finds out how many fit.
         on_batch

@@ -28,6 +28,8 @@ class PairResult:
     error: str | None = None
     #: What the user should know though the pair was measured (an answer without its leading space).
     warning: str | None = None
+    #: Tokens at the start of both prompts that stand before their texts.
+    prefix: int = 0
     #: Scores by each further method that was asked for: method to what `scores` is.
     others: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
     #: Method to the seconds its scores took, a share of the batch's.

@@ -1,15 +1,18 @@
 """From a pair's text to token ids, or the reason why the model cannot measure it."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from patchgrid.engine.errors import PairError, SpecError
-from patchgrid.engine.types import Answer, Pair, TokenText
+from patchgrid.engine.errors import PairError
+from patchgrid.engine.prefix import Prefix
+from patchgrid.engine.types import Answer, Pair, TokenPiece, TokenText, place_spans
 
 #: Pairs whose texts go to the tokenizer in one call; more are little faster and hold more memory at once.
 _TOGETHER = 256
+#: How vocabularies mark a piece that begins a word.
+_WORD_MARKS = ("Ġ", "▁", "##")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class TokenPair:
     incorrect: tuple[int, ...]
     #: What the user should know, else None.
     warning: str | None = None
+    #: Tokens at the start of both prompts that stand before their texts.
+    prefix: int = 0
     #: The first position at which the prompts differ, or their length.
     first_difference: int = field(init=False)
 
@@ -58,7 +63,8 @@ class PairTokenizer:
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._context = context
-        self._bos = self._choose_bos(prepend_bos)
+        #: What stands before every prompt.
+        self.prefix = Prefix.choose(tokenizer, prepend_bos)
 
     def many(self, pairs: Sequence[Pair], first: int = 0) -> list[TokenPair | PairError]:
         """Tokenize pairs together, far faster than one by one.
@@ -93,7 +99,9 @@ class PairTokenizer:
             return error.with_traceback(None)  # which would keep all of `encoded`
 
     def _check(self, pair: Pair, index: int, encoded: "_Encoded") -> TokenPair:
-        clean, corrupted = (self._bos + encoded.alone(text) for text in (pair.clean, pair.corrupted))
+        texts = encoded.alone(pair.clean), encoded.alone(pair.corrupted)
+        added = [self.prefix.missing(ids) for ids in texts]
+        clean, corrupted = (before + ids for before, ids in zip(added, texts, strict=True))
         self._check_prompts(clean, corrupted)
         correct, incorrect = (
             tuple(dict.fromkeys(self._answer(pair.clean, answer, side, encoded) for answer in answers))
@@ -103,21 +111,24 @@ class PairTokenizer:
         if shared:
             text = self._tokenizer.decode([min(shared)])
             raise PairError(f"{text!r} is both a correct and an incorrect answer (token {min(shared)})")
-        for name, (_, stop) in (pair.spans or {}).items():
+        prefix = min(map(self.prefix.length, (clean, corrupted)))
+        for name, (_, stop) in place_spans(pair.spans, prefix).items():
             if stop > len(clean):
                 raise PairError(f"span {name!r} ends at {stop}, but the prompts have {len(clean)} tokens")
-        return TokenPair(index, clean, corrupted, correct, incorrect, _missing_space(pair, encoded))
+        warnings = (self._own_prefix(added), _missing_space(pair, encoded))
+        warning = "; ".join(text for text in warnings if text is not None) or None
+        return TokenPair(index, clean, corrupted, correct, incorrect, warning, prefix)
 
-    def _choose_bos(self, prepend: bool | None) -> tuple[int, ...]:
-        bos = self._tokenizer.bos_token_id
-        if prepend is None:
-            ids = self._tokenizer("a").input_ids
-            prepend = bos is not None and len(ids) > 0 and ids[0] == bos
-        if prepend and bos is None:
-            raise SpecError(
-                "this model's tokenizer has no BOS token to put before the prompts", "prepend_bos"
-            )
-        return (bos,) if prepend else ()
+    def _own_prefix(self, added: Sequence[tuple[int, ...]]) -> str | None:
+        """Say so where a prompt begins with the prefix itself, as what a chat template makes does."""
+        sides = zip(("clean", "corrupted"), added, strict=True)
+        own = [name for name, put in sides if put != self.prefix.ids]
+        if not own:
+            return None
+        text = repr(self.prefix.text)
+        if len(own) == 2:
+            return f"the prompts begin with {text} themselves: it is not put before them a second time"
+        return f"only the {own[0]} prompt begins with {text} itself: it is put before the other one alone"
 
     def _check_prompts(self, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> None:
         if len(clean) != len(corrupted):
@@ -140,6 +151,8 @@ class PairTokenizer:
                     f"{side} token id {answer} is not in the model's vocabulary (0 to {self._vocabulary - 1})"
                 )
             return answer
+        if isinstance(answer, TokenPiece):
+            return self._piece(answer.piece, side)
         if isinstance(answer, TokenText):
             ids, text, where = encoded.alone(answer.text), answer.text, "by itself"
         else:
@@ -147,6 +160,20 @@ class PairTokenizer:
         if len(ids) != 1:
             raise PairError(f"{side} answer {text!r} is {len(ids)} tokens {where}, not one")
         return ids[0]
+
+    def _piece(self, piece: str, side: str) -> int:
+        token = self._pieces.get(piece)
+        if token is None or token >= self._vocabulary:
+            marked = [mark + piece for mark in _WORD_MARKS if mark + piece in self._pieces]
+            hint = f" (did you mean {marked[0]!r}?)" if marked else ""
+            raise PairError(f"{side} answer {piece!r} is no piece of the model's vocabulary{hint}")
+        return token
+
+    @functools.cached_property
+    def _pieces(self) -> Mapping[str, int]:
+        """The vocabulary, piece to id."""
+        pieces: Mapping[str, int] = self._tokenizer.get_vocab()
+        return pieces
 
 
 class _Encoded:

@@ -19,8 +19,39 @@ class TokenText:
     text: str
 
 
-#: An answer: a token id, the text that would follow the prompt, or a vocabulary entry's own text.
-Answer = int | str | TokenText
+@dataclass(frozen=True, slots=True)
+class TokenPiece:
+    """An answer given as the vocabulary itself writes an entry: `Ġthe`, `▁the`, `##ing`."""
+
+    #: The entry's key in the tokenizer's vocabulary.
+    piece: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpan:
+    """A token range counted from the first token of the text, not from the first of the prompt.
+
+    What a tokenizer puts before a text (a BOS) is not counted, so it fits models with and without one.
+    """
+
+    #: First token, from 0.
+    start: int
+    #: The token behind the last.
+    stop: int
+
+
+#: An answer: a token id, the text that would follow the prompt, or a vocabulary entry by its text or piece.
+Answer = int | str | TokenText | TokenPiece
+#: A token range `(start, stop)`, or one that does not count what stands before the text.
+Span = tuple[int, int] | TextSpan
+
+
+def place_spans(spans: Mapping[str, Span] | None, prefix: int) -> dict[str, tuple[int, int]]:
+    """Give spans as token ranges of a prompt that has `prefix` tokens before its text."""
+    return {
+        name: (span.start + prefix, span.stop + prefix) if isinstance(span, TextSpan) else span
+        for name, span in (spans or {}).items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +71,8 @@ class Pair:
     incorrect: tuple[Answer, ...]
     #: The name given in the input, or None: the row number stands for it.
     id: str | None = None
-    #: Named token ranges `(start, stop)`, the same in both prompts, a BOS counted.
-    spans: Mapping[str, tuple[int, int]] | None = None
+    #: Named token ranges `(start, stop)`, the same in both prompts, a BOS counted but in a `TextSpan`.
+    spans: Mapping[str, Span] | None = None
 
     def __post_init__(self) -> None:
         for name in ("clean", "corrupted"):
@@ -54,8 +85,9 @@ class Pair:
 def _answers(name: str, value: object) -> tuple[Answer, ...]:
     """Make one answer or several a tuple; numpy's whole numbers are token ids too."""
     several = value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    written = str | TokenText | TokenPiece
     answers = tuple(
-        answer if isinstance(answer, str | TokenText) else _whole(answer, PairError, f"{name} answer")
+        answer if isinstance(answer, written) else _whole(answer, PairError, f"{name} answer")
         for answer in several
     )
     if not answers:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchgrid.engine.names import REST
 from patchgrid.engine.results import PairResult
-from patchgrid.engine.types import Pair
+from patchgrid.engine.types import Pair, place_spans
 from patchgrid.storage.naming import has_positions
 
 Floats = NDArray[np.float32]
@@ -27,11 +27,14 @@ class Alignment:
     #: The job's span names; empty: positions are counted from the end.
     spans: tuple[str, ...] = ()
 
-    def columns(self, pair: Pair, length: int) -> Columns:
-        """Give the pair's own positions in each aligned column; an empty column is one it does not have."""
+    def columns(self, pair: Pair, length: int, prefix: int) -> Columns:
+        """Give the pair's own positions in each aligned column; an empty column is one it does not have.
+
+        `prefix` is the number of tokens before the prompts' texts.
+        """
         if not self.spans:
             return _from_the_end(length)
-        ranges = pair.spans or {}
+        ranges = place_spans(pair.spans, prefix)
         columns = [tuple(range(*ranges[name])) if name in ranges else () for name in self.spans]
         covered = {position for column in columns for position in column}
         return (*columns, tuple(position for position in range(length) if position not in covered))
@@ -74,8 +77,9 @@ class Scores:
         self.errors.update((place, self._results[place].error) for place in places)
         good = self.good(places)
         for place in good:
+            result = self._results[place]
             self.columns[place] = self._alignment.columns(
-                self._pairs[place], len(self._results[place].tokens)
+                self._pairs[place], len(result.tokens), result.prefix
             )
         for site in self._results[good[0]].scores if good else ():
             for method in self._methods:

@@ -216,6 +216,7 @@ def _outcome(index: int, result: PairResult, error: str | None) -> PairOutcome:
         corrupted_tokens=result.corrupted_tokens,
         clean_metric=result.clean_metric,
         corrupted_metric=result.corrupted_metric,
+        prefix=result.prefix,
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.engine.types import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.pairs import PairFile, PairFileError
+from patchgrid.pairs.plainjson import plain
 from patchgrid.pairs.source import Source
 
 #: What messages call pairs that come from no file.
@@ -86,8 +87,8 @@ def _is_missing(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """Give what JSON has for a value that it lacks: numpy's numbers and arrays, tuples' like, token texts."""
-    if isinstance(value, TokenText):
-        return {"token": value.text}
+    if isinstance(value, TokenText | TokenPiece | TextSpan):
+        return plain(value)
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Mapping):

@@ -10,7 +10,7 @@ import numpy as np
 from patchgrid.api.client.errors import NotPatchgrid
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import WIDE_SITES
-from patchgrid.engine.types import Answer, JobSpec, Pair, TokenText
+from patchgrid.engine.types import Answer, JobSpec, Pair, TokenPiece, TokenText
 from patchgrid.storage.chunknotes import Troubles
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.documents import TOP
@@ -198,6 +198,7 @@ def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> Pa
             corrupted_tokens=tuple(found["corrupted_tokens"]),
             clean_metric=found["clean_metric"],
             corrupted_metric=found["corrupted_metric"],
+            prefix=found["prefix"],
             method=found["method"],
             scores={site: np.array(scores, np.float32) for site, scores in found["scores"].items()},
             top=tuple(_kept(found["top"])) if first else (),
@@ -216,7 +217,10 @@ def _kept(top: Sequence[Document]) -> Iterator[TopComponent]:
 
 
 def _answer(value: Any) -> Answer:
-    return TokenText(value["text"]) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        answer: Answer = value
+        return answer
+    return TokenPiece(value["piece"]) if "piece" in value else TokenText(value["text"])
 
 
 def _made(kind: type[Kind], found: Document, **own: Any) -> Kind:
