@@ -231,8 +231,8 @@ model, `patchgrid model check MODEL` makes the checks on its own weights.
   attention, where these are not seen or a gate reads the stream beside them.
 - **methods not had**: refused when asked for, with the reason. `atp*` of queries and keys needs a softmax
   that it can compute anew to the last digits, `relp` activations and gates that are modules of their own.
-- **shortcuts not taken**: ways to compute less that the family's code does not allow (`head`: logits are
-  scaled or capped behind it); found when a model is loaded. They change the speed, no number.
+- **shortcuts not taken**: ways to compute less that the family's code does not allow; found when a model is
+  loaded. They change the speed, no number.
 - **parts**: largest error of input + attention + MLP against a block's output, as a share of it.
 - **slopes**: largest error of three scores against central finite differences, in float32.
 - **hooks**: largest difference from scores and exact effects by plain PyTorch hooks, over pairs of six

@@ -18,13 +18,8 @@ from support.vocabulary import VOCABULARY
 
 CaseOf = Callable[[str], Case]
 SHORTCUTS = tuple(field.name for field in fields(Shortcuts))
-#: Families that cap or scale their logits behind the head.
-BEHIND_THE_HEAD = (
-    *("cohere", "cohere2", "gemma2", "gemma3_text", "granite", "granite_swa", "granitemoe", "nanochat"),
-    "vaultgemma",
-)
 #: What each family's own code does not allow.
-NOT_ALLOWED = {key: {"head"} for key in BEHIND_THE_HEAD} | {
+NOT_ALLOWED = {
     "opt": {"last_block"},  # the MLP sees positions flattened
     "opt_projected": {"last_block"},
     "llama4_text": {"last_block"},  # as its experts do

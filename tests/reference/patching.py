@@ -39,7 +39,7 @@ def record(model: Any, ids: list[int]) -> Run:
     seen: dict[tuple[str, int], Tensor] = {}
 
     def keep(site: str, layer: int, tensor: Tensor) -> None:
-        seen[site, layer] = tensor
+        seen.setdefault((site, layer), tensor)
 
     with visiting(model, keep):
         logits = last_logits(model, ids)

@@ -291,7 +291,7 @@ class _Hooks:
 @contextmanager
 def _visiting_attention(model: Any, visitor: Visitor, only: int | None) -> Iterator[None]:
     """Show `visitor` what each attention function is called with: it is exchanged for one that tells."""
-    own = sys.modules[type(model).__module__]
+    own = sys.modules[type(model.get_submodule(places(model).blocks)[0]).__module__]
 
     def telling(function: Any) -> Any:
         def attention(

@@ -62,10 +62,10 @@ class TestModel:
         return TestModel(self.name, self.folder, model, self.tokenizer)
 
 
-def random_model(name: str, seed: int = 0) -> Any:
+def random_model(name: str, seed: int = 0, **settings: Any) -> Any:
     """Make one variant's model with seeded random weights, biases and norms included."""
     model_type, changes = _VARIANTS[name]
-    config = AutoConfig.for_model(model_type, **(BASE | changes))
+    config = AutoConfig.for_model(model_type, **(BASE | changes | settings))
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
@@ -85,6 +85,28 @@ def save_model(
     made = tokenizer(name in _WITH_BOS)
     made.save_pretrained(folder)
     return TestModel(name, folder, model, made)
+
+
+def save_confident_model(name: str, root: Path, prompt: str, *, size: float = 20.0) -> TestModel:
+    """Save a variant's random model whose largest logit behind a prompt is of the size that real ones have.
+
+    Logits are capped at 30, as Gemma 2's are, where the variant caps them.
+    """
+    model = random_model(name, tie_word_embeddings=False)
+    config = model.config.get_text_config()
+    if getattr(config, "final_logit_softcapping", None):
+        config.final_logit_softcapping = 30.0
+    tokenizer = build_tokenizer(name in _WITH_BOS)
+    ids = torch.tensor([tokenizer(prompt).input_ids])
+    with torch.no_grad():
+        for _ in range(4):  # a cap gives less than it takes
+            largest = float(model(input_ids=ids, use_cache=False).logits[0, -1].abs().max())
+            for parameter in model.get_output_embeddings().parameters():
+                parameter.mul_(size / largest)
+    folder = root / f"{name}-confident"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return TestModel(name, folder, model, tokenizer)
 
 
 @cache

@@ -14,6 +14,7 @@ from patchgrid.engine.layout import Block
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.past import Past
 from patchgrid.engine.rows import Rows
+from patchgrid.engine.tail import through
 from patchgrid.engine.taps import TAPS
 
 #: The parts of `Activations`, beside the stream, that each site needs.
@@ -40,7 +41,7 @@ class Activations:
     mlp_out, and all that is right in its output.
     """
 
-    #: `[row, d_model]`: what enters the head at the last position; without that shortcut, float32 logits
+    #: float32 `[row, d_model]`: what enters the head at the last position; without that shortcut, logits
     #: `[row, vocabulary]`.
     last: Tensor
     #: Keys and values of the whole rows, None where not asked for.
@@ -178,13 +179,30 @@ def model_inputs(rows: Rows, start: int, cache: DynamicCache | None) -> dict[str
 def read_last(model: LoadedModel) -> Tensor:
     """Inside a trace, read what `Activations.last` is; the head is not run if it need not be."""
     last: Tensor
+    if model.tail is not None:
+        _leave_in_float32(model)
     if model.shortcuts.head:
         entering = model.layout.head.input
         model.layout.head.skip(entering)
         last = nnsight.save(entering[:, -1])
     else:
+        if model.tail is not None and model.head is not None:
+            # What the model does to its logits behind the head, it then does in float32, too.
+            model.layout.head.skip(model.head.all(model.layout.head.input[:, -1:]))
         last = nnsight.save(model.envoy.output.logits[:, -1].float())
     return last
+
+
+def _leave_in_float32(model: LoadedModel) -> None:
+    """Inside a trace, take the last position from the last block to the head in float32.
+
+    It stands at every position: models expect as many as they were given.
+    """
+    block = model.layout.blocks[-1]
+    stream = first_output(block.layer.output)
+    block.layer.output = block.gives(stream[:, -1:].float().expand(stream.shape))
+    for module, copy in model.tail or ():
+        module.skip(through(copy, module.input))
 
 
 def work_for_last_only(block: Block) -> Tensor:

@@ -20,7 +20,7 @@ from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel, load_model
 from patchgrid.engine.means import Means
 from patchgrid.engine.modelcheck import ModelReport, check_model
-from patchgrid.engine.probe import find_shortcuts
+from patchgrid.engine.probe import find_shortcuts, find_transform
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.qkcheck import what_is_missing
 from patchgrid.engine.question import Question
@@ -54,7 +54,9 @@ class Engine:
         self.provenance = provenance
         #: What the check on load measured.
         self.self_check: SelfCheck = check_parts(model)
-        self._model = replace(model, shortcuts=find_shortcuts(model) if shortcuts is None else shortcuts)
+        if shortcuts is None:
+            model = replace(model, transform=find_transform(model))
+        self._model = replace(model, shortcuts=shortcuts or find_shortcuts(model))
         self._own_budget = Budget.of(model)
         self._no_softmax = what_is_missing(model)
 

@@ -15,11 +15,13 @@ from transformers.utils import is_accelerate_available
 from patchgrid.engine import names
 from patchgrid.engine.adapters import Adapter, find_adapter, put_on
 from patchgrid.engine.errors import ModelError, SpecError
+from patchgrid.engine.head import Head, LogitTransform
 from patchgrid.engine.layout import Layout, read_layout
 from patchgrid.engine.past import Remembered
 from patchgrid.engine.quantised import quantisation
 from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.structure import find_family
+from patchgrid.engine.tail import float32_copies
 from patchgrid.engine.taps import install
 from patchgrid.engine.tokens import TokenTexts
 
@@ -42,6 +44,13 @@ class LoadedModel:
     dtype: torch.dtype
     #: Number of token ids the model knows.
     vocabulary: int
+    #: The projection to the vocabulary; None where the model names none.
+    head: Head | None
+    #: nnsight handles of the modules between the last block and the head, in the order in which they run,
+    #: each with the float32 copy that runs in its place; None: the model is a float32 one.
+    tail: tuple[tuple[Any, torch.nn.Module], ...] | None
+    #: What the model does to its logits behind the head; None: not known.
+    transform: LogitTransform | None = None
     #: What is taken to compute less.
     shortcuts: Shortcuts = field(default_factory=Shortcuts.none)
     #: What the last batch's prompts began with.
@@ -88,6 +97,8 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
         model.to(where)
     family = find_family(model)
     blocks = model.get_submodule(family.layers)
+    head = model.get_output_embeddings()
+    copies = float32_copies(model, blocks[-1], head)
     heads = install(
         model,
         [block.get_submodule(family.attention) for block in blocks],
@@ -96,7 +107,17 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
     envoy = TransformersModel(model, tokenizer=tokenizer, task="text-generation")
     layout = read_layout(envoy, model, family, heads)
     vocabulary = model.get_input_embeddings().num_embeddings
-    return LoadedModel(name, envoy, tokenizer, layout, where, model.dtype, vocabulary), model
+    return LoadedModel(
+        name,
+        envoy,
+        tokenizer,
+        layout,
+        where,
+        model.dtype,
+        vocabulary,
+        head=None if layout.head is None else Head.of(head),
+        tail=None if copies is None else tuple((envoy.get(path), copy) for path, copy in copies.items()),
+    ), model
 
 
 def pick_device(device: str) -> torch.device:

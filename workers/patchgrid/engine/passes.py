@@ -188,5 +188,14 @@ class Passes:
         """The source run's metric, `[pair]`."""
         return self.measure(self.source_rows.of_pairs(self.source.last)).detach()
 
+    def base_preference(self) -> Tensor:
+        """The base run's `Readout.preference`, `[pair]`."""
+        last = self.base_rows.of_pairs(self.base.last)
+        return self.readout.preference(last).detach()
+
+    def source_preference(self) -> Tensor:
+        """The source run's `Readout.preference`, `[pair]`."""
+        return self.readout.preference(self.source_rows.of_pairs(self.source.last)).detach()
+
     def _index(self, pairs: Sequence[int]) -> Tensor:
         return torch.tensor(pairs, device=self.model.device)

@@ -10,6 +10,7 @@ import torch
 from patchgrid.engine.activations import model_inputs
 from patchgrid.engine.batches import make_batch
 from patchgrid.engine.copies import Copy
+from patchgrid.engine.head import LogitTransform
 from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.passes import Passes
 from patchgrid.engine.patching import effects
@@ -29,7 +30,7 @@ def find_shortcuts(model: LoadedModel) -> Shortcuts:
     """Try the ways to compute less, together and, where that fails, one by one; give those that hold."""
     possible = Shortcuts(
         last_block=all(block.mlp is not None for block in model.layout.blocks),
-        head=_gives(_head_is_last, model),
+        head=model.transform is not None,
         attention=model.layout.attention_adds,
     )
     plain = _numbers(replace(model, shortcuts=Shortcuts.none()))
@@ -82,17 +83,30 @@ def _numbers(model: LoadedModel) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _head_is_last(model: LoadedModel) -> bool:
-    """Tell whether logits are what the head gives: not scaled or capped behind it."""
-    head = model.layout.head
-    if head is None or type(head._module) is not torch.nn.Linear:  # noqa: SLF001
-        return False
+def find_transform(model: LoadedModel) -> LogitTransform | None:
+    """Find what the model does to its logits: what its configuration names, if that is what it does."""
+    try:
+        given, logits = _behind_the_head(model)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it says that this model's code goes another way)
+        _log.debug("%s: %s", model.name, error)
+        return None
+    config = model.envoy._module.config.get_text_config()  # noqa: SLF001
+    allowed = _ROUNDINGS * torch.finfo(given.dtype).eps
+    for transform in LogitTransform.candidates(config):
+        if torch.allclose(transform(given), logits, rtol=allowed, atol=allowed):
+            return transform
+    return None
+
+
+def _behind_the_head(model: LoadedModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """Have the head give chosen logits, `[entry]`; give them, and what the model makes of them."""
     ids = some_tokens(model)
     pair = TokenPair(0, ids, tuple(reversed(ids)), (ids[0],), (ids[1],))
     batch = make_batch([pair], ids[0], model.device)
     rows = Rows.of(batch, batch.clean, [0])
-    given = torch.linspace(-80, 80, model.vocabulary, device=model.device, dtype=model.dtype)[None, None]
+    head = model.layout.head
+    given = torch.linspace(-80, 80, model.vocabulary, device=model.device)
     with model.envoy.trace(**model_inputs(rows, 0, None)):
-        head.skip(given)
+        head.skip(given[None, None].to(head.input.device))
         logits = nnsight.save(model.envoy.output.logits)
-    return torch.equal(logits.to(given.dtype), given)
+    return given, logits[0, 0].to(given)

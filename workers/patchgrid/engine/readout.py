@@ -1,11 +1,12 @@
-"""From what enters the head at the last position to a metric, with as little vocabulary as that reads."""
+"""From what enters the head at the last position to a metric, with as little vocabulary as that reads.
+
+Whatever the model's own number type, logits are float32, and float64 where only the answers' are read.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from patchgrid.engine.foundmetrics import find_metric
 from patchgrid.engine.loading import LoadedModel
@@ -17,29 +18,43 @@ Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Logits:
+    """Some of the vocabulary's logits, and where a batch's answers are among them."""
+
+    #: One row a pair; ids are places among the logits.
+    answers: Answers
+    #: From `Activations.last`, `[row, ...]`, to float32 or float64 `[row, entry]`.
+    of: Callable[[Tensor], Tensor]
+
+    def read(self, last: Tensor, pairs: Tensor | None) -> tuple[Tensor, Answers]:
+        """Give rows' logits and answers; `pairs` is each row's pair, None: one row a pair."""
+        # The head may lie on another device than the embeddings.
+        logits = self.of(last).to(self.answers.correct.device)
+        return logits, self.answers if pairs is None else self.answers.rows(pairs)
+
+
+@dataclass(frozen=True, slots=True)
 class Readout:
     """What a batch's metric reads, and how."""
 
     metric: Metric
-    #: One row a pair; ids are places among the logits that `logits` gives.
-    answers: Answers
-    #: From `Activations.last`, `[row, ...]`, to float32 or float64 logits `[row, entry]`.
-    logits: Callable[[Tensor], Tensor]
+    #: What the metric is given.
+    logits: Logits
+    #: The answers' logits, with no others where the model allows that.
+    answers: Logits
 
     @classmethod
     def of(cls, model: LoadedModel, name: str, pairs: Sequence[TokenPair]) -> "Readout":
         """Choose the shortest way to a metric of these pairs that the model allows."""
         metric = find_metric(name)
-        correct, incorrect = [pair.correct for pair in pairs], [pair.incorrect for pair in pairs]
+        sides = [pair.correct for pair in pairs], [pair.incorrect for pair in pairs]
         if not model.shortcuts.head:
-            answers = Answers.of(correct, incorrect, model.device)
-            return cls(metric, answers, lambda logits: logits.float())
-        assert model.layout.head is not None, "a model without a head has no such shortcut"
-        head = model.layout.head._module  # noqa: SLF001 (the torch module itself: no trace is under way)
-        if not metric.reads_answers_only:
-            answers = Answers.of(correct, incorrect, model.device)
-            return cls(metric, answers, lambda last: head(last).float())
-        return cls(metric, *_answers_only(model, head, correct, incorrect))
+            given = Logits(Answers.of(*sides, model.device), lambda logits: logits)
+            return cls(metric, given, given)
+        answers = _answers_only(model, *sides)
+        if metric.reads_answers_only:
+            return cls(metric, answers, answers)
+        return cls(metric, Logits(Answers.of(*sides, model.device), _all(model)), answers)
 
     @property
     def needs_clean(self) -> bool:
@@ -48,7 +63,20 @@ class Readout:
 
     def log_probabilities(self, clean: Tensor) -> Tensor:
         """From `Activations.last` of clean runs, `[row, ...]`, to what is compared with, `[row, entry]`."""
-        return self._logits(clean.detach()).log_softmax(-1)
+        return self.logits.read(clean.detach(), None)[0].log_softmax(-1)
+
+    def preference(self, last: Tensor, pairs: Tensor | None = None) -> Tensor:
+        """Give ln(P(correct) / P(incorrect)), the answers of each side summed, whatever the metric.
+
+        Parameters are those of `measure`. Above 0 the run prefers the correct answers.
+
+        Returns
+        -------
+        `[row]`, float64, or float32 where the logits are.
+        """
+        logits, answers = self.answers.read(last, pairs)
+        correct = _summed(logits, answers.correct, answers.correct_mask)
+        return correct - _summed(logits, answers.incorrect, answers.incorrect_mask)
 
     def measure(self, last: Tensor, clean: Tensor | None, pairs: Tensor | None = None) -> Tensor:
         """Apply the metric.
@@ -66,26 +94,30 @@ class Readout:
         -------
         `[row]`, float32, or float64 where the logits are.
         """
-        answers = self.answers if pairs is None else self.answers.rows(pairs)
         if pairs is not None and clean is not None:
             clean = clean[pairs]
-        return self.metric.function(self._logits(last), answers, clean)
-
-    def _logits(self, last: Tensor) -> Tensor:
-        # The head may lie on another device than the embeddings.
-        return self.logits(last).to(self.answers.correct.device)
+        return self.metric.function(*self.logits.read(last, pairs), clean)
 
 
-def _answers_only(
-    model: LoadedModel, head: torch.nn.Linear, correct: Sequence[Tokens], incorrect: Sequence[Tokens]
-) -> tuple[Answers, Callable[[Tensor], Tensor]]:
+def _summed(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    return logits.gather(1, tokens).masked_fill(mask == 0, float("-inf")).logsumexp(-1)
+
+
+def _all(model: LoadedModel) -> Callable[[Tensor], Tensor]:
+    head, transform = model.head, model.transform
+    assert head is not None, "a model without a head has no such shortcut"
+    assert transform is not None, "it is known where that shortcut is taken"
+    return lambda last: transform(head.all(last))
+
+
+def _answers_only(model: LoadedModel, correct: Sequence[Tokens], incorrect: Sequence[Tokens]) -> Logits:
     """Give answers as places among those that occur, and what computes the logits of these alone."""
+    head, transform = model.head, model.transform
+    assert head is not None, "a model without a head has no such shortcut"
+    assert transform is not None, "it is known where that shortcut is taken"
     read = sorted({token for tokens in (*correct, *incorrect) for token in tokens})
     place = {token: number for number, token in enumerate(read)}
     right, wrong = ([[place[token] for token in tokens] for tokens in side] for side in (correct, incorrect))
     # Logits are large and their differences small: in float64 no more is lost than the model lost before.
-    exact = torch.float32 if model.device.type == "mps" else torch.float64
-    entries = torch.tensor(read, device=head.weight.device)
-    weight = head.weight[entries].to(exact)
-    bias = None if head.bias is None else head.bias[entries].to(exact)
-    return Answers.of(right, wrong, model.device), lambda last: linear(last.to(exact), weight, bias)
+    logits = head.some(read)
+    return Logits(Answers.of(right, wrong, model.device), lambda last: transform(logits(last)))
