@@ -190,23 +190,45 @@ def test_one_pair_is_given_with_its_arrays(job: Job) -> None:
         job.pair("nobody")
 
 
-def test_heatmaps_are_figures_that_notebooks_show(job: Job) -> None:
+def test_pictures_are_figures_that_notebooks_show(job: Job) -> None:
     """Of their own, or on axes that are given."""
-    figure = job.heatmap()
+    figure = job.plot()
     assert "z, atp, logit_diff" in figure.axes[0].get_title()
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
-    assert job.heatmap("mlp_out", kind="positions", pair="pair-3").axes[0].get_xlabel() == "token"
+    assert job.plot("positions", "mlp_out", pair="pair-3").axes[0].get_xlabel() == "token"
     outer, (left, right) = plt.subplots(1, 2)
-    assert job.heatmap(ax=left) is outer
-    assert job.heatmap(kind="positions", ax=right) is outer
+    assert job.plot(ax=left) is outer
+    assert job.plot("positions", ax=right) is outer
     assert left.images
     assert right.images
     outer.savefig(io.BytesIO())
     plt.close(outer)
     with pytest.raises(PatchgridError, match="has no heads"):
-        job.heatmap("mlp_out")
-    with pytest.raises(SpecError, match="kind"):
-        job.heatmap(kind="edges")
+        job.plot("heads", "mlp_out")
+    with pytest.raises(SpecError, match="picture"):
+        job.plot("edges")
+    with pytest.raises(PatchgridError, match="ax goes with heads, positions and exact"):
+        job.plot("top", ax=left)
+
+
+def test_pictures_look_as_they_are_asked_to(job: Job) -> None:
+    """Every kind of them has a title, a scale, and dots an inch."""
+    kinds: list[dict[str, Any]] = [{"what": what} for what in ("heads", "positions", "scatter", "top")]
+    for options in (*kinds, {"what": "heads", "pair": 3}, {"what": "exact", "pair": 3}):
+        figure = job.plot(**options, title="mine", vmax=0.5, dpi=50)
+        axes = figure.axes[0]
+        assert axes.get_title() == "mine", options
+        high = axes.images[0].get_clim()[1] if axes.images else axes.get_xlim()[1]
+        assert high == pytest.approx(0.525 if options["what"] == "top" else 0.5), options
+        assert figure.dpi == 50
+
+
+def test_the_strongest_components_are_those_of_top(job: Job) -> None:
+    """Of all sites together, as the table ranks them; of one where it is named."""
+    for site in (None, "mlp_out"):
+        axes = job.plot("top", site).axes[0]
+        names = [row["component"] for row in job.top(30, site=site, frame="polars").to_dicts()]
+        assert [label.get_text() for label in axes.get_yticklabels()] == names
 
 
 def given(lab: Lab) -> list[dict[str, Any]]:
@@ -393,7 +415,7 @@ def test_the_client_needs_neither_torch_nor_a_server_s_packages(lab: Lab) -> Non
         "assert not {'httpx', 'sqlalchemy', 'numpy'} & set(sys.modules)\n"
         "client = patchgrid.api.Client(sys.argv[1])\n"
         "job = client.job(1)\n"
-        "print(len(job.top(3)), len(job.scores()), bool(job.heatmap()))\n"
+        "print(len(job.top(3)), len(job.scores()), bool(job.plot()))\n"
     )
     words = [sys.executable, "-c", code, lab.server.url]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -5,9 +5,10 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -15,13 +16,16 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from patchgrid.api.pictures.bars import component_bars
-from patchgrid.api.pictures.errors import OutputError
+from patchgrid.api.pictures.errors import OutputError, PictureError
 from patchgrid.api.pictures.labels import LONGEST, drawable, elide, every, token_label
-from patchgrid.api.pictures.plots import layer_head_heatmap, layer_position_heatmap, score_effect_scatter
+from patchgrid.api.pictures.look import Look
+from patchgrid.api.pictures.plots import layer_head_heatmap, layer_position_heatmap
 from patchgrid.api.pictures.saving import save
+from patchgrid.api.pictures.scatter import score_effect_scatter
 from patchgrid.engine.errors import PatchgridError
 from patchgrid.engine.packages import MissingExtraError
 from patchgrid.estimates.agreement import agreement
@@ -168,6 +172,78 @@ def test_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
     assert _ticks(figure.axes[0]) == ["$x^$", r"$\frac$"]
 
 
+def test_text_in_an_svg_is_text(tmp_path: Path) -> None:
+    """It can be searched and edited; and the same picture is the same file."""
+    for name in ("a.svg", "b.svg"):
+        figure = layer_position_heatmap(_values(2, 3), [-3, -2, " Mary"], title="a job", unit=UNIT)
+        save(figure, tmp_path / name)
+    texts = [node.text for node in ET.parse(tmp_path / "a.svg").iter("{http://www.w3.org/2000/svg}text")]
+    assert {"a job", "\N{MINUS SIGN}3", "␣Mary", f"mean score ({UNIT})"} <= set(texts)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_a_pdf_has_its_fonts_with_it(tmp_path: Path) -> None:
+    """As TrueType, which other programs can edit; not as drawn outlines of type 3."""
+    save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / "a.pdf")
+    data = (tmp_path / "a.pdf").read_bytes()
+    assert b"/CIDFontType2" in data
+    assert b"/Type3" not in data
+
+
+def test_the_resolution_can_be_chosen(tmp_path: Path) -> None:
+    """Twice the dots an inch make twice the width."""
+    for dpi in (50, 100):
+        save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / f"{dpi}.png", dpi)
+    narrow, wide = (plt.imread(tmp_path / f"{dpi}.png").shape[1] for dpi in (50, 100))
+    assert wide == pytest.approx(2 * narrow, abs=2)
+
+
+def test_no_axis_has_a_hyphen_for_a_minus() -> None:
+    """Positions from the end, axes and colour bars, large and small; a token's hyphen stays one."""
+    values = -1e-5 * np.abs(_values(4, 4))
+    rows = [_row(0, -1e-5, -2e-5, 1e-5), _row(1, 1e-5, None, None)]
+    figures = [
+        layer_position_heatmap(values, [-4, -3, -2, -1], title="t", unit=UNIT),
+        score_effect_scatter(values, values, title="t", unit=UNIT),
+        component_bars(rows, title="t", unit=UNIT),
+    ]
+    for figure in figures:
+        figure.draw_without_rendering()
+        texts = [text.get_text() for text in figure.findobj(Text)]  # type: ignore[attr-defined]
+        assert any("\N{MINUS SIGN}" in text for text in texts)
+        assert not [text for text in texts if "-" in text]
+    assert _ticks(layer_position_heatmap(_values(2, 1), ["-1"], title="t", unit=UNIT).axes[0]) == ["-1"]
+
+
+@pytest.mark.parametrize(("layers", "heads"), [(30, 9), (80, 64), (12, 12)])
+def test_heatmaps_of_real_models_fit_a_page(layers: int, heads: int) -> None:
+    """At most a page high, cells near square, little around them."""
+    figure = layer_head_heatmap(_values(layers, heads), title="t", unit=UNIT)
+    assert figure.get_size_inches()[1] <= 11
+    figure.draw_without_rendering()
+    box = figure.axes[0].get_window_extent()
+    cell = box.width / heads / (box.height / layers)
+    assert 1 <= cell <= 1.6
+    assert box.height / figure.bbox.height > 0.75
+    assert box.width / figure.bbox.width > 0.55
+
+
+def test_the_scale_can_be_given() -> None:
+    """Of colours, whose bar then shows that there is more; of bars; of both axes of a scatter."""
+    bar = layer_head_heatmap([[1.0, -4.0]], title="t", unit=UNIT, vmax=2.0)
+    assert bar.axes[0].images[0].get_clim() == (-2, 2)
+    assert bar.axes[0].images[0].colorbar.extend == "both"  # type: ignore[union-attr]
+    whole = layer_head_heatmap([[1.0, -4.0]], title="t", unit=UNIT, vmax=8.0)
+    assert whole.axes[0].images[0].colorbar.extend == "neither"  # type: ignore[union-attr]
+    bars = component_bars([_row(0, 0.5, 0.2, 0.8)], title="t", unit=UNIT, vmax=3.0).axes[0]
+    assert bars.get_xlim() == pytest.approx((-3.15, 3.15))
+    scatter = score_effect_scatter([1, 2], [1, 2], title="t", unit=UNIT, vmax=5.0).axes[0]
+    assert scatter.get_xlim() == scatter.get_ylim() == (-5, 5)
+    for vmax in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(PictureError, match="give a number above 0"):
+            Look(vmax=vmax)
+
+
 def test_long_titles_are_wrapped() -> None:
     """To the picture's width."""
     figure = layer_head_heatmap(_values(4, 4), title="a title of many words " * 8, unit=UNIT)
@@ -202,6 +278,35 @@ def test_a_scatter_holds_the_points_the_line_of_equality_and_the_weighted_fit() 
     slopes = [drawn.get_slope() for drawn in axes.lines if hasattr(drawn, "get_slope")]
     assert slopes == [1, pytest.approx(found.slope)]
     assert (axes.get_xlabel(), axes.get_ylabel()) == (f"score ({UNIT})", f"exact effect ({UNIT})")
+
+
+def test_equality_is_the_diagonal_of_a_scatter() -> None:
+    """Both axes have one scale, whatever the points; the legend lies beside them."""
+    figure = score_effect_scatter([0.1, 0.2, -0.1], [5, 9, -2], title="t", unit=UNIT)
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    box, legend = axes.get_window_extent(), axes.get_legend()
+    assert axes.get_xlim() == axes.get_ylim()
+    assert box.width == pytest.approx(box.height)
+    assert legend is not None
+    assert not legend.get_window_extent().overlaps(box)
+
+
+def test_named_points_are_labelled_apart_from_each_other() -> None:
+    """Within the axes; one that is not finite loses its place to none of the others."""
+    random = np.random.default_rng(2)
+    x = np.concatenate([[np.nan], random.normal(size=400), [3.0, 3.01, 3.02, 3.03]])
+    names = {index: f"a{index}.h1" for index in (0, 401, 402, 403, 404, 5)}
+    figure = score_effect_scatter(x, x, title="t", unit=UNIT, names=names)
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    labels = [text for text in axes.texts if text.get_text()]
+    assert {label.get_text() for label in labels} == set(names.values()) - {"a0.h1"}
+    points = {label.get_text(): label.xy[0] for label in labels}  # type: ignore[attr-defined]
+    assert points == {names[index]: x[index] for index in names if index}
+    boxes = [Text.get_window_extent(label) for label in labels]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
 
 
 def test_a_scatter_without_weights_is_a_plain_fit() -> None:
@@ -263,6 +368,13 @@ def test_one_interval_of_few_cells_leaves_the_bars_their_length() -> None:
     assert axes.get_xlabel().endswith("an arrow: it goes on")
 
 
+def test_bars_say_their_values() -> None:
+    """All to one place, with their signs; the mean score where there is no estimate."""
+    rows = [_row(0, 1.5, 1.0, 2.0), _row(1, -0.25, None, None)]
+    axes = component_bars(rows, title="t", unit=UNIT).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["+1.50", "\N{MINUS SIGN}0.25"]
+
+
 def test_intervals_that_fit_have_no_arrows() -> None:
     """Nothing is cut, and nothing is said of it."""
     axes = component_bars([_row(0, 0.5, 0.2, 0.8)], title="mlp_post of a job", unit=UNIT).axes[0]
@@ -280,7 +392,9 @@ def test_colours_are_told_apart_with_every_kind_of_colour_blindness() -> None:
     assert none.min() > 0.9
 
 
-@pytest.mark.parametrize(("name", "start"), [("a.png", PNG), ("a.PNG", PNG), ("a.svg", b"<?xml")])
+@pytest.mark.parametrize(
+    ("name", "start"), [("a.png", PNG), ("a.PNG", PNG), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")]
+)
 def test_the_ending_chooses_the_file_type(tmp_path: Path, name: str, start: bytes) -> None:
     """Written whole, readable as new files are, with nothing left beside it."""
     save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / name)
@@ -302,7 +416,7 @@ def test_the_same_picture_is_written_over_an_old_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", ".png"])
 def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
     """And nothing written."""
-    with pytest.raises(OutputError, match=r"a picture's name must end in \.png or \.svg"):
+    with pytest.raises(OutputError, match=r"a picture's name must end in \.png, \.svg or \.pdf"):
         save(Figure(), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -350,6 +464,7 @@ import sys, matplotlib
 before = matplotlib.rcParams.copy()
 from patchgrid.api.pictures.plots import layer_head_heatmap
 from patchgrid.api.pictures.saving import save
+from patchgrid.api.pictures.scatter import score_effect_scatter
 save(layer_head_heatmap([[1.0]], title="t", unit="u"), {str(tmp_path / "a.png")!r})
 assert "matplotlib.pyplot" not in sys.modules
 assert matplotlib.rcParams.copy() == before

@@ -227,7 +227,12 @@ MISTAKES = {
     "no folder": (("results", "export", "1", "-o", "/no/folder/a.jsonl"), "cannot write /no/folder/a.jsonl"),
     "a folder": (("results", "export", "1", "-o", "/"), "it is a folder"),
     "full disk": (("results", "export", "1", "-o", "/dev/full"), "No space left on device"),
-    "picture's ending": (("results", "plot", "1", "-o", "a.gif"), ".png or .svg"),
+    "picture's ending": (("results", "plot", "1", "-o", "a.gif"), ".png, .svg or .pdf"),
+    "scale of a picture": (("results", "plot", "1", "-o", "a.png", "--vmax", "0"), "give a number above 0"),
+    "exact effects of no pair": (
+        ("results", "plot", "1", "-o", "a.png", "--what", "exact"),
+        "name it with --pair",
+    ),
     "picture": (("results", "plot", "1", "-o", "a.png", "--what", "head"), "did you mean 'heads'?"),
     "no heads": (
         ("results", "plot", "1", "-o", "a.png", "--what", "heads", "--site", "mlp_out"),

@@ -192,4 +192,4 @@ def test_a_pairs_picture_is_labelled_with_its_tokens(finished: FinishedJob, tmp_
     path = tmp_path / "picture.svg"
     finished.ask("results", "plot", 1, "--what", "positions", "--pair", "pair-3", "-o", path)
     text = path.read_text()
-    assert all(f"<!-- {label} -->" in text for label in ("␣shop", "␣Anna/␣Tom"))
+    assert all(f">{label}</text>" in text for label in ("␣shop", "␣Anna / ␣Tom"))

@@ -50,6 +50,8 @@ PICTURES = (
     "--what scatter",
     "--what heads --pair pair-3",
     "--what positions --pair 2 --site mlp_out",
+    "--what exact --pair 3",
+    "--what top",
 )
 PICTURES_OF_METHODS = ("edges", "neurons --site mlp_post", "nodes --method ig", "edges --what scatter")
 REFUSED = (

@@ -5,14 +5,25 @@ import math
 import numpy as np
 import pytest
 
-from patchgrid.engine.errors import SpecError
+from patchgrid.engine.errors import ComponentError, SpecError
 from patchgrid.engine.names import REST
 from patchgrid.estimates import Sums, agreement, estimate, top_overlap
 from patchgrid.storage import Database, components, errors, pairview, plots, sums, tables, verification
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
-from support.chunk_results import HEADS, LAYERS, chunk_result, make_pairs, make_spec, pair_cells, pair_scores
+from patchgrid.storage.pairscores import exact_grid
+from support import chunk_results
+from support.chunk_results import (
+    HEADS,
+    LAYERS,
+    chunk_result,
+    effect_of,
+    make_pairs,
+    make_spec,
+    pair_cells,
+    pair_scores,
+)
 from support.storage_backends import run_chunk, run_job, submit_job
 
 
@@ -250,6 +261,88 @@ def test_a_heatmap_by_spans_keeps_their_order(database: Database) -> None:
         found = plots.heatmap(session, job, "mlp_out", "aligned")
     assert found.columns == ("subject", REST)
     assert found.values[1, 0] == pytest.approx(np.mean([pair_scores(n, "mlp_out")[1, 0] for n in range(6)]))
+
+
+def test_a_rest_of_nothing_is_left_out(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans that cover all that differs leave a column without a value, or of zeros."""
+    spanned = make_pairs(6, spans=True)
+    job = submit_job(database, pairs=spanned, spec=make_spec(exact=0), spans=("subject",))
+
+    def within_the_span(index: int, site: str, method: str = "atp") -> np.ndarray:
+        scores = pair_scores(index, site, method)
+        scores[:, 1:] = 0
+        return scores
+
+    monkeypatch.setattr(chunk_results, "pair_scores", within_the_span)
+    run_job(database, job)
+    with database.read() as session:
+        found = plots.heatmap(session, job, "mlp_out", "aligned")
+    assert found.columns == ("subject",)
+    assert found.values.shape == (LAYERS, 1)
+
+
+def test_the_strongest_cells_are_named_once_each(database: Database) -> None:
+    """By their components, at the index of the strongest cell of each."""
+    job = run_job(database, submit_job(database, 10))
+    cells = [cell for index in range(10) for cell in pair_cells(job, index, "z")]
+    with database.read() as session:
+        found = plots.cells(session, job, "z")
+    order = sorted(range(len(cells)), key=lambda index: -abs(cells[index].effect))
+    first: dict[str, int] = {}
+    for index in order:
+        first.setdefault(f"a{cells[index].layer}.h{cells[index].head}", index)
+    expected = {index: name for name, index in first.items()}
+    assert dict(found.strongest) == dict(list(expected.items())[: plots.NAMED])
+
+
+def test_a_pairs_exact_effects_are_laid_out_by_layer_and_position(database: Database) -> None:
+    """Where they were patched, NaN where not."""
+    for share in (1, 0.3):
+        spec = make_spec(exact=share, positions="keep")
+        job = run_job(database, submit_job(database, 6, spec=spec, key=f"{share}"))
+        with database.read() as session:
+            view = pairview.pair(session, job, 5)
+        grid = exact_grid(job, view, "mlp_out")
+        effects = np.full((LAYERS, 5), np.nan)
+        for cell in pair_cells(job, 5, "mlp_out"):
+            effects[cell.layer, cell.position] = cell.effect
+        assert (grid.axis, grid.columns) == ("position", (0, 1, 2, 3, 4))
+        np.testing.assert_allclose(grid.values, effects[: len(grid.values)], rtol=1e-6)
+        assert grid.patched == np.isfinite(effects).sum()
+        assert np.isfinite(grid.values).all() == (share == 1)
+
+
+def test_a_pairs_exact_effects_are_laid_out_by_head_and_by_span(database: Database) -> None:
+    """By head where positions were summed."""
+    job = run_job(database, submit_job(database, 6, spec=make_spec(exact=1)))
+    spec = make_spec(exact=1, positions="keep")
+    spanned = submit_job(database, pairs=make_pairs(6, spans=True), spec=spec, spans=("subject",), key="s")
+    run_job(database, spanned)
+    with database.read() as session:
+        heads = exact_grid(job, pairview.pair(session, job, 2), "z")
+        spans = exact_grid(spanned, pairview.pair(session, spanned, 2), "mlp_out")
+    assert (heads.axis, heads.columns, heads.values.shape) == ("head", (0, 1, 2), (LAYERS, HEADS))
+    np.testing.assert_allclose(heads.values, effect_of(pair_scores(2, "z").sum(axis=1)), rtol=1e-5)
+    assert (spans.axis, spans.columns) == ("span", ("subject", REST))
+    np.testing.assert_allclose(spans.values[:, 0], effect_of(pair_scores(2, "mlp_out")[:, 0]), rtol=1e-5)
+
+
+def test_exact_effects_that_no_grid_shows_are_refused(database: Database) -> None:
+    """With what to do instead."""
+    job = run_job(database, submit_job(database, 6, spec=make_spec(exact=0)), failed={3})
+    kept = submit_job(database, 6, spec=make_spec(exact=1, positions="keep"), key="kept")
+    run_job(database, kept)
+    with database.read() as session:
+        done, failed, at_each = (
+            pairview.pair(session, of, name) for of, name in ((job, 2), (job, 3), (kept, 2))
+        )
+    for view, why in ((done, "none of them was drawn"), (failed, "pair 3 is failed")):
+        with pytest.raises(errors.NothingKept, match=rf"\({why}\): run the job with --sites z --exact 1"):
+            exact_grid(job, view, "z")
+    with pytest.raises(ComponentError, match="run it with --positions keep --exact 1"):
+        exact_grid(job, done, "mlp_out")
+    with pytest.raises(ComponentError, match=r"heads at each position.*take one of mlp_out"):
+        exact_grid(kept, at_each, "z")
 
 
 def test_a_heatmap_of_nothing_is_refused(database: Database) -> None:

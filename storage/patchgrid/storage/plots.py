@@ -1,13 +1,17 @@
 """The numbers behind the pictures: a site's heatmap, and its scores against its exact effects."""
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.names import check_name
+from patchgrid.engine.names import REST, check_name
+from patchgrid.engine.types import short_name
 from patchgrid.estimates import estimate
 from patchgrid.storage.components import aligned_labels, job_sums
 from patchgrid.storage.errors import NothingKept
@@ -19,6 +23,9 @@ from patchgrid.storage.tables import exact
 
 #: Rows read at a time.
 _BATCH = 20_000
+#: Components of which `Cells` has the names, and cells looked at for them: the strongest are often of few.
+NAMED = 6
+LOOKED_AT = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +53,8 @@ class Cells:
     effect: NDArray[np.float64]
     #: Probabilities of having been drawn.
     inclusion: NDArray[np.float64]
+    #: Names of the components of the largest |effects|, by index of their strongest cell, the largest first.
+    strongest: Mapping[int, str] = field(default_factory=dict)
 
 
 def heatmap(session: Session, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
@@ -71,6 +80,9 @@ def heatmap(session: Session, job: JobRecord, site: str, kind: str, method: str 
     if sums.aligned:
         columns = aligned_labels(job.spans, sums.axes[1])
         values = values.sum(axis=2) if has_inner(site) else values
+        if columns[-1] == REST and not np.nan_to_num(values[:, -1]).any():
+            # The spans cover all that differs: a column of nothing says nothing.
+            columns, values = columns[:-1], values[:, :-1]
         if not job.spans:
             columns, values = columns[::-1], values[:, ::-1]
     elif has_inner(site):
@@ -88,8 +100,9 @@ def cells(
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)
     by_method = scored.selected_columns["by_method"]
+    read = (by_method, exact.c.effect, exact.c.inclusion, exact.c.pair_index, exact.c.cell)
     query = (
-        scored.with_only_columns(by_method, exact.c.effect, exact.c.inclusion, maintain_column_froms=True)
+        scored.with_only_columns(*read, maintain_column_froms=True)
         .where(exact.c.job_id == job.id, exact.c.site == site)
         .order_by(exact.c.pair_index, exact.c.cell)
         .limit(limit)
@@ -98,8 +111,44 @@ def cells(
     # Rows of SQLAlchemy's are slow to turn into an array, their numbers are not.
     with session.execute(query) as rows:
         parts = [
-            np.fromiter(itertools.chain.from_iterable(part), np.float64).reshape(-1, 3)
+            np.fromiter(itertools.chain.from_iterable(part), np.float64).reshape(-1, len(read))
             for part in rows.partitions()
         ]
-    columns = np.concatenate([np.empty((0, 3)), *parts])
-    return Cells(*np.ascontiguousarray(columns.T))
+    columns = np.concatenate([np.empty((0, len(read))), *parts])
+    score, effect, inclusion, *keys = np.ascontiguousarray(columns.T)
+    return Cells(score, effect, inclusion, _strongest(session, job, effect, *keys))
+
+
+def strongest_cells(effect: NDArray[np.float64]) -> list[int]:
+    """Give the cells of the largest |effects|, the largest first: those looked at for names."""
+    order = np.argsort(-np.abs(effect), kind="stable")
+    return [int(index) for index in order[:LOOKED_AT]]
+
+
+def named_once(names: Mapping[int, str]) -> dict[int, str]:
+    """Keep the first cell of each component, of `NAMED` components."""
+    first: dict[str, int] = {}
+    for index, name in names.items():
+        first.setdefault(name, index)
+    return {index: name for name, index in itertools.islice(first.items(), NAMED)}
+
+
+def _strongest(
+    session: Session,
+    job: JobRecord,
+    effect: NDArray[np.float64],
+    pairs: NDArray[np.float64],
+    cells: NDArray[np.float64],
+) -> dict[int, str]:
+    keys = {(int(pairs[index]), int(cells[index])): index for index in strongest_cells(effect)}
+    wanted = exact.c.pair_index.in_({pair for pair, _ in keys}) & exact.c.cell.in_({cell for _, cell in keys})
+    names = {
+        (row.pair_index, row.cell): component_of(row)
+        for row in session.execute(select(exact).where(exact.c.job_id == job.id, wanted))
+    }
+    return named_once({index: names[key] for key, index in keys.items()})
+
+
+def component_of(cell: Any) -> str:
+    """Name the component of a cell, at all positions at once: each pair has positions of its own."""
+    return short_name(cell.site, cell.layer, cell.head, cell.span, neuron=cell.neuron, edge=cell.edge)

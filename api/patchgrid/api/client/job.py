@@ -9,7 +9,6 @@ from patchgrid.api.client import frames, html
 from patchgrid.api.client.errors import JobFailed, OutOfTime
 from patchgrid.api.client.service import Document, Service
 from patchgrid.api.client.waiting import bar
-from patchgrid.engine.names import check_name
 from patchgrid.storage.export import FIELDS
 
 if TYPE_CHECKING:
@@ -183,28 +182,38 @@ class Job:
         numbers = RemoteNumbers(self._service)
         return numbers.pair(numbers.job(self.id), name, method)
 
-    def heatmap(
+    def plot(
         self,
+        what: str | None = None,
         site: str | None = None,
         *,
-        kind: str = "heads",
         pair: int | str | None = None,
         method: str | None = None,
+        title: str | None = None,
+        vmax: float | None = None,
+        dpi: float | None = None,
         ax: "Axes | None" = None,
     ) -> "Figure":
-        """Draw its estimated mean effects (where not all are known, mean scores), or one pair's scores.
+        """Draw its heatmaps, its strongest components, or its scores against the exact effects.
 
-        `kind` is `heads` (layer by head) or `positions` (layer by position). `ax` are axes to draw on, in
-        place of a figure of its own. Needs matplotlib.
+        `what` is `heads` (layer by head), `positions` (layer by position), `exact` (one pair's exact effects,
+        layer by token), `scatter` or `top`; None: heads, or the top of a job without any. Heatmaps are of
+        estimated mean effects (where not all are known, mean scores), or of one `pair`'s scores. `vmax` is
+        the end of the scale, in metric units. `ax` are axes to draw a heatmap on, in place of a figure of its
+        own. Needs matplotlib.
         """
         from patchgrid.api.client.numbers import RemoteNumbers
-        from patchgrid.api.pictures.drawings import Drawing, default_site
+        from patchgrid.api.pictures.drawings import Drawing, default_picture, default_site
+        from patchgrid.api.pictures.look import Look
 
-        check_name("kind", kind, ("heads", "positions"))
         numbers = RemoteNumbers(self._service)
         job = numbers.job(self.id)
-        drawing = Drawing(numbers, job, site or default_site(job, kind), method, ax)
-        return drawing.heads(pair) if kind == "heads" else drawing.positions(pair)
+        picture = what or default_picture(job, site)
+        chosen = site or default_site(job, picture)
+        figure = Drawing(numbers, job, chosen, method, Look(title, vmax), ax).draw(picture, pair)
+        if dpi is not None:
+            figure.set_dpi(dpi)
+        return figure
 
     def pause(self) -> Self:
         """Pause it: chunks that workers have now are finished, no others are begun."""

@@ -7,12 +7,13 @@ import numpy as np
 
 from patchgrid.api.client import reading
 from patchgrid.api.client.errors import NotThere
-from patchgrid.api.client.service import Service
+from patchgrid.api.client.service import Document, Service
 from patchgrid.engine.names import check_name
+from patchgrid.engine.types import short_name
 from patchgrid.storage.components import ORDERS, ComponentRow
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.pairview import PairView
-from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.plots import Cells, Heatmap, named_once, strongest_cells
 from patchgrid.storage.verification import Cost, SiteAgreement
 
 
@@ -65,9 +66,12 @@ class RemoteNumbers:
         _check(job, site, method)
         found = islice(self._service.exact(job.id, most=limit, site=site, method=method), limit)
         with reading.understood("cell"):
-            parts = [(each["score"], each["effect"], each["inclusion"]) for each in found]
+            rows = list(found)
+            parts = [(each["score"], each["effect"], each["inclusion"]) for each in rows]
         columns = np.array(parts, np.float64).reshape(-1, 3)
-        return Cells(*np.ascontiguousarray(columns.T))
+        score, effect, inclusion = np.ascontiguousarray(columns.T)
+        names = {index: _component(rows[index]) for index in strongest_cells(effect)}
+        return Cells(score, effect, inclusion, named_once(names))
 
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
         """Give one pair by its id, else by its row number."""
@@ -80,6 +84,14 @@ class RemoteNumbers:
             )
         numbering = reading.graph(self._service.job(job.id)) if "edge" in job.spec.sites else None
         return reading.pair_view(self._service.pair(job.id, row, method), job, numbering)
+
+
+def _component(cell: Document) -> str:
+    """Name a cell's component, at all positions at once unless these are spans."""
+    with reading.understood("cell"):
+        span = cell["position"] if isinstance(cell["position"], str) else None
+        head, neuron, edge = (cell[name] for name in ("head", "neuron", "edge"))
+        return short_name(cell["site"], cell["layer"], head, span, neuron=neuron, edge=edge)
 
 
 def _check(job: JobRecord, site: str | None, method: str | None) -> None:

@@ -1,9 +1,10 @@
 """The strongest components as a picture: for sites of which there are too many for a heatmap."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from patchgrid.api.pictures.labels import drawable
+from patchgrid.api.pictures.labels import drawable, signed
 from patchgrid.api.pictures.plots import new_figure
 from patchgrid.storage.components import ComponentRow
 
@@ -18,10 +19,13 @@ LONGEST = 2.0
 _ESTIMATE, _SCORE, _INTERVAL = "#0072b2", "#e69f00", "0.15"
 
 
-def component_bars(rows: Sequence[ComponentRow], *, title: str, unit: str) -> "Figure":
+def component_bars(
+    rows: Sequence[ComponentRow], *, title: str, unit: str, vmax: float | None = None
+) -> "Figure":
     """Draw a bar a component, the first on top: its estimate with the interval, and a mark at its mean score.
 
-    A component that was not patched exactly has a paler bar, of its mean score.
+    A component that was not patched exactly has a paler bar, of its mean score. The bars' values stand at the
+    right. `vmax` is the end of the axis; None: as far as the bars go.
     """
     longest = max(len(row.name) for row in rows)
     figure, axes = new_figure(4.6 + 0.075 * longest, 1.4 + 0.22 * len(rows), title)
@@ -50,13 +54,35 @@ def component_bars(rows: Sequence[ComponentRow], *, title: str, unit: str) -> "F
         )
     axes.axvline(0, color="0.6", linewidth=0.8)
     axes.set_yticks(places, [drawable(row.name) for row in rows], fontsize=8, parse_math=False)
-    limit = _set_limits(axes, rows, unit)
+    limit = _set_limits(axes, rows, unit, vmax)
+    _write_values(axes, rows)
     _draw_intervals(axes, rows, limit)
     axes.legend(fontsize=8, framealpha=0.9)
     return figure
 
 
-def _set_limits(axes: "Axes", rows: Sequence[ComponentRow], unit: str) -> float:
+def _write_values(axes: "Axes", rows: Sequence[ComponentRow]) -> None:
+    """Write each bar's value at the right, as many digits behind the point as the largest needs for three."""
+    values = [(row.mean if row.estimate is None else row.estimate) or 0.0 for row in rows]
+    largest = max(map(abs, values)) or 1.0
+    form = f"+.{max(0, 2 - math.floor(math.log10(largest)))}f" if 1e-4 <= largest < 1e6 else "+.2e"
+    texts = [signed(f"{value:{form}}") for value in values]
+    longest = max(map(len, texts))
+    for place, text in enumerate(texts):
+        axes.annotate(
+            text,
+            (1, place),
+            (6.0 * longest, 0),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=8,
+            color="0.3",
+        )
+
+
+def _set_limits(axes: "Axes", rows: Sequence[ComponentRow], unit: str, vmax: float | None) -> float:
     """Leave room for the bars: one interval of few cells must not make all the others invisible.
 
     Gives how far intervals are drawn.
@@ -65,7 +91,7 @@ def _set_limits(axes: "Axes", rows: Sequence[ComponentRow], unit: str) -> float:
     ends = [abs(end) for row in rows for end in (row.ci_low, row.ci_high) if end is not None]
     largest = max(abs(value or 0.0) for row in rows for value in (row.estimate, row.mean)) or 1.0
     reach = max([largest, *ends])
-    limit = min(LONGEST * largest, reach)
+    limit = vmax or min(LONGEST * largest, reach)
     axes.set_xlim(-1.05 * limit, 1.05 * limit)
     note = "; an arrow: it goes on" if reach > limit else ""
     axes.set_xlabel(f"{drawable(unit)}, with 95 % intervals{note}", parse_math=False)

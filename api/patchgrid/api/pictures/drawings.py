@@ -1,17 +1,19 @@
 """A job's pictures: its numbers, from wherever they come, drawn by `plots`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from patchgrid.api.pictures import plots
 from patchgrid.api.pictures.bars import MOST_BARS, component_bars
 from patchgrid.api.pictures.errors import PictureError
+from patchgrid.api.pictures.look import Look
+from patchgrid.api.pictures.scatter import score_effect_scatter
 from patchgrid.engine.names import EDGE, HEAD_SITES, WIDE_SITES, check_name
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs import JobRecord, Progress
-from patchgrid.storage.pairscores import position_scores, whole_scores
+from patchgrid.storage.pairscores import exact_grid, position_scores, whole_scores
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap
 from patchgrid.storage.wording import counted, short_model
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+#: Kinds of pictures.
+PICTURES = ("heads", "positions", "exact", "scatter", "top")
+#: Those that cannot be of one pair, with the words for it.
+_OF_ALL_PAIRS = {"scatter": "a scatter plot is", "top": "the strongest components are"}
 #: Points of a scatter plot; more cannot be told apart.
 MOST_POINTS = 200_000
 _QUANTITY = {"estimate": "estimated mean effect", "mean": "mean score"}
@@ -59,16 +65,40 @@ class Drawing:
 
     numbers: Numbers
     job: JobRecord
-    site: str
+    #: None: all sites, where these can be ranked together.
+    site: str | None
     #: None: the job's first.
     method: str | None = None
+    look: Look = field(default_factory=Look)
     #: Axes to draw heatmaps on, in place of a figure of their own.
     on: "Axes | None" = None
 
+    def draw(
+        self, what: str, pair: int | str | None = None, note: Callable[[str], None] = lambda _: None
+    ) -> "Figure":
+        """Draw one of `PICTURES`; `note` hears what should be known of it."""
+        check_name("picture", what, PICTURES)
+        if what in _OF_ALL_PAIRS and pair is not None:
+            raise PictureError(
+                f"--pair goes with heads, positions and exact: {_OF_ALL_PAIRS[what]} of all pairs"
+            )
+        if what in _OF_ALL_PAIRS and self.on is not None:
+            raise PictureError(f"ax goes with heads, positions and exact, not with {what}")
+        match what:
+            case "scatter":
+                return self.scatter(note)
+            case "top":
+                return self.top()
+            case "exact":
+                return self.exact(pair, note)
+            case "heads":
+                return self.heads(pair)
+            case _:
+                return self.positions(pair)
+
     def heads(self, pair: int | str | None = None) -> "Figure":
         """Draw layer by head: the job's means, or one pair's scores."""
-        job, site = self.job, self.site
-        check_name("site of this job", site, job.spec.sites)
+        job, site = self.job, self._site()
         if site not in HEAD_SITES:
             what = "top" if site in WIDE_SITES else "positions"
             having = next((each for each in ("z", *HEAD_SITES) if each in job.spec.sites), None)
@@ -79,17 +109,26 @@ class Drawing:
             found = self.numbers.heatmap(job, site, "whole", self.method)
             quantity = _QUANTITY[found.measure]
             return plots.layer_head_heatmap(
-                found.values, title=self._of_job(), unit=unit, quantity=quantity, on=self.on
+                found.values,
+                title=self._of_job(),
+                unit=unit,
+                quantity=quantity,
+                vmax=self.look.vmax,
+                on=self.on,
             )
         view = self.numbers.pair(job, pair, self.method)
         return plots.layer_head_heatmap(
-            whole_scores(view, site), title=self._of_pair(view), unit=unit, quantity="score", on=self.on
+            whole_scores(view, site),
+            title=self._of_pair(view),
+            unit=unit,
+            quantity="score",
+            vmax=self.look.vmax,
+            on=self.on,
         )
 
     def positions(self, pair: int | str | None = None) -> "Figure":
         """Draw layer by position: the job's means, aligned or by span, or one pair's scores by token."""
-        job, site = self.job, self.site
-        check_name("site of this job", site, job.spec.sites)
+        job, site = self.job, self._site()
         if site == EDGE:
             raise PictureError(
                 "edges lie in no layer: draw them with --what top, or see `patchgrid results top`"
@@ -99,11 +138,12 @@ class Drawing:
             found = self.numbers.heatmap(job, site, "aligned", self.method)
             return plots.layer_position_heatmap(
                 found.values,
-                [str(label) for label in found.columns],
+                found.columns,
                 title=self._of_job(),
                 unit=unit,
                 quantity=_QUANTITY[found.measure],
                 axis="span" if job.spans else "position from the end",
+                vmax=self.look.vmax,
                 on=self.on,
             )
         view = self.numbers.pair(job, pair, self.method)
@@ -113,50 +153,97 @@ class Drawing:
             title=self._of_pair(view),
             unit=unit,
             quantity="score",
+            vmax=self.look.vmax,
             on=self.on,
         )
 
+    def exact(self, pair: int | str | None, note: Callable[[str], None] = lambda _: None) -> "Figure":
+        """Draw one pair's exact effects: layer by token or span, or by head where positions were summed."""
+        if pair is None:
+            raise PictureError("exact effects are drawn of one pair: name it with --pair")
+        view, site = self.numbers.pair(self.job, pair, self.method), self._site()
+        grid = exact_grid(self.job, view, site)
+        if grid.patched < grid.values.size:
+            cells = counted(grid.values.size, "cell")
+            note(f"{grid.patched:,} of {cells} were patched: --exact 1 patches them all")
+        title, unit, quantity = self._of_pair(view, "exact effects of "), self.job.spec.metric, "exact effect"
+        vmax, on = self.look.vmax, self.on
+        if grid.axis == "head":
+            return plots.layer_head_heatmap(
+                grid.values, title=title, unit=unit, quantity=quantity, vmax=vmax, on=on
+            )
+        labels, axis = (_token_labels(view), "token") if grid.axis == "position" else (grid.columns, "span")
+        return plots.layer_position_heatmap(
+            grid.values, labels, title=title, unit=unit, quantity=quantity, axis=axis, vmax=vmax, on=on
+        )
+
     def top(self) -> "Figure":
-        """Draw the strongest components of the site as bars: estimates with intervals over mean scores."""
-        check_name("site of this job", self.site, self.job.spec.sites)
-        found = self.numbers.top(self.job, MOST_BARS, site=self.site, method=self.method)
+        """Draw the strongest components, of all sites or one: estimates with intervals over mean scores."""
+        site = None if self.site is None else self._site()
+        found = self.numbers.top(self.job, MOST_BARS, site=site, method=self.method)
         if not found:
-            raise NothingKept(f"job {self.job.id} has no results for {self.site} yet")
-        return component_bars(found, title=self._of_job(), unit=self.job.spec.metric)
+            raise NothingKept(f"job {self.job.id} has no results{f' for {site}' if site else ''} yet")
+        return component_bars(found, title=self._of_job(), unit=self.job.spec.metric, vmax=self.look.vmax)
 
     def scatter(self, note: Callable[[str], None] = lambda _: None) -> "Figure":
         """Draw score against exact effect, a point a cell that was patched exactly."""
-        found = self.numbers.cells(self.job, self.site, self.method, limit=MOST_POINTS)
+        site = self._site()
+        found = self.numbers.cells(self.job, site, self.method, limit=MOST_POINTS)
         if not len(found.score):
             raise NothingKept(
-                f"job {self.job.id} patched nothing exactly at {self.site}: run it with --exact above 0"
+                f"job {self.job.id} patched nothing exactly at {site}: run it with --exact above 0"
             )
         if len(found.score) == MOST_POINTS:
             note(f"Drawn are the first {counted(MOST_POINTS, 'cell')}")
         unit = self.job.spec.metric
-        return plots.score_effect_scatter(
-            found.score, found.effect, found.inclusion, title=self._of_job(), unit=unit
+        return score_effect_scatter(
+            found.score,
+            found.effect,
+            found.inclusion,
+            title=self._of_job(),
+            unit=unit,
+            names=found.strongest,
+            vmax=self.look.vmax,
         )
 
+    def _site(self) -> str:
+        assert self.site is not None, "all sites at once are ranked, not drawn"
+        check_name("site of this job", self.site, self.job.spec.sites)
+        return self.site
+
     def _of_job(self) -> str:
-        """Say what is shown, and of how many pairs."""
-        return f"{self._what()}; {counted(self.numbers.progress(self.job).done, 'pair')}"
+        """Say which job is shown, what of it, and of how many pairs."""
+        if self.look.title is not None:
+            return self.look.title
+        return self._title(self._method(), counted(self.numbers.progress(self.job).done, "pair"))
 
-    def _of_pair(self, view: PairView) -> str:
-        """Say what is shown, and of which pair."""
-        return f"{self._what()}; pair {view.name}"
+    def _of_pair(self, view: PairView, quantity: str = "") -> str:
+        """Say which job is shown, what of it, and of which pair."""
+        if self.look.title is not None:
+            return self.look.title
+        return self._title("" if quantity else self._method(), f"pair {view.name}", quantity)
 
-    def _what(self) -> str:
-        spec, method = self.job.spec, self.job.method(self.method)
-        return f"{short_model(spec.model)}: {self.site}, {method}, {spec.metric}, {spec.direction}"
+    def _title(self, method: str, pairs: str, quantity: str = "") -> str:
+        job, spec = self.job, self.job.spec
+        site = f"{quantity}{self.site or 'all sites'}"
+        what = ", ".join(part for part in (site, method, spec.metric, spec.direction) if part)
+        return f"{job.name or f'job {job.id}'}\n{short_model(spec.model)}: {what}; {pairs}"
+
+    def _method(self) -> str:
+        return self.job.method(self.method)
 
 
-def default_site(job: JobRecord, what: str) -> str:
-    """Give the site that is drawn where none is named: heads where the job has them, above all z."""
-    having = [site for site in ("z", *HEAD_SITES) if site in job.spec.sites]
+def default_site(job: JobRecord, what: str) -> str | None:
+    """Give the site that is drawn where none is named: the top of all, else heads, above all z.
+
+    Exact effects of a job that kept positions: the first that has no heads.
+    """
     if what == "top":
-        having = [site for site in WIDE_SITES if site in job.spec.sites] + having
-    return having[0] if having else job.spec.sites[0]
+        return None
+    heads = [site for site in ("z", *HEAD_SITES) if site in job.spec.sites]
+    if what == "exact" and job.kind == "aligned":
+        heads = [site for site in job.spec.sites if site not in (*HEAD_SITES, *WIDE_SITES)] or heads
+    return heads[0] if heads else job.spec.sites[0]
 
 
 def default_picture(job: JobRecord, site: str | None) -> str:
@@ -164,6 +251,6 @@ def default_picture(job: JobRecord, site: str | None) -> str:
     return "heads" if (site or default_site(job, "heads")) in HEAD_SITES else "top"
 
 
-def _token_labels(view: PairView) -> list[str]:
+def _token_labels(view: PairView) -> list[int | str | tuple[str, str]]:
     both = zip(view.tokens, view.corrupted_tokens, strict=True)
-    return [clean if clean == corrupted else f"{clean}/{corrupted}" for clean, corrupted in both]
+    return [clean if clean == corrupted else (clean, corrupted) for clean, corrupted in both]

@@ -24,7 +24,7 @@ def blank_figure(width: float, height: float) -> "Figure":
 
         def _repr_png_(self) -> bytes:
             data = io.BytesIO()
-            self.savefig(data, format="png", dpi=100, bbox_inches="tight", pad_inches=0.12)
+            self.savefig(data, format="png", bbox_inches="tight", pad_inches=0.12)
             return data.getvalue()
 
     figure = NotebookFigure(figsize=(width, height), layout="compressed", facecolor="white")

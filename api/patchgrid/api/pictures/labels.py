@@ -38,6 +38,19 @@ def token_label(token: str) -> str:
     return elide("".join(_VISIBLE.get(character, character) for character in token), LONGEST)
 
 
+def column_label(label: int | str | tuple[str, str]) -> str:
+    """Write a position as a number, a token, or two tokens of which one takes the other's place."""
+    if isinstance(label, int):
+        return signed(str(label))
+    return token_label(label) if isinstance(label, str) else " / ".join(map(token_label, label))
+
+
+def signed(number: str) -> str:
+    """Write a number with a real minus sign, and none before zero."""
+    text = number if float(number) else number.removeprefix("-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def elide(text: str, length: int) -> str:
     """Cut the middle out of a text longer than `length`."""
     if len(text) <= length:
@@ -52,8 +65,9 @@ def drawable(text: str) -> str:
 
 
 def wrapped(text: str, inches: float, points: float) -> str:
-    """Break a title into lines that fit a width."""
-    return textwrap.fill(drawable(text), max(20, int(inches * 72 / (points * 0.55))))
+    """Break each line of a title into lines that fit a width."""
+    width = max(20, int(inches * 72 / (points * 0.5)))
+    return "\n".join(textwrap.fill(line, width) for line in drawable(text).split("\n"))
 
 
 def every(count: int, most: int) -> int:
@@ -61,9 +75,13 @@ def every(count: int, most: int) -> int:
     return next((step for step in _STEPS if count <= step * most), -(-count // most))
 
 
-@functools.cache
 def families() -> tuple[str, ...]:
-    """Give the default font and the fallbacks that are installed."""
+    """Give the default font and the fallbacks that are installed; whoever reads an SVG may have others."""
+    return (*_installed(), "sans-serif")
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
     from matplotlib.font_manager import fontManager
 
     installed = {entry.name for entry in fontManager.ttflist}
@@ -76,7 +94,7 @@ def _has_glyph(character: str) -> bool:
 
     return character == "\n" or any(
         get_font(findfont(name, fallback_to_default=False)).get_char_index(ord(character))
-        for name in families()
+        for name in _installed()
     )
 
 

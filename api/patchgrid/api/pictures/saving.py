@@ -3,7 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from patchgrid.api.pictures.errors import OutputError
 
@@ -11,40 +11,58 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Endings of the files that `save` writes.
-ENDINGS = (".png", ".svg")
-_DOTS_PER_INCH = 150
+ENDINGS = (".png", ".svg", ".pdf")
+#: Dots per inch of a picture, and of what is drawn as dots within an SVG or PDF.
+DOTS_PER_INCH = 150
+#: Text stays text: it can be searched, copied and edited.
+_TEXT: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "patchgrid",
+    "pdf.fonttype": 42,
+    "axes.unicode_minus": True,
+}
+#: No time of writing: the same picture is the same file.
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
-def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write the picture as PNG or SVG, told by the ending: whole, or not at all.
+def save(figure: "Figure", path: str | os.PathLike[str], dpi: int = DOTS_PER_INCH) -> None:
+    """Write the picture as PNG, SVG or PDF, told by the ending: whole, or not at all.
 
     Raises `OutputError` for another ending or a place that cannot be written.
     """
-    place = Path(path)
-    if place.suffix.lower() not in ENDINGS:
-        raise OutputError(f"{place}: a picture's name must end in {' or '.join(ENDINGS)}")
+    place = check_name(path)
     if place.is_dir():
         raise OutputError(f"{place}: is a folder, not a file name")
     try:
-        _write(figure, place)
+        _write(figure, place, dpi)
     except FileNotFoundError:
         raise OutputError(f"{place}: there is no folder {place.parent}") from None
     except OSError as error:
         raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
-def _write(figure: "Figure", place: Path) -> None:
+def check_name(path: str | os.PathLike[str]) -> Path:
+    """Refuse a name whose ending is none of a picture's."""
+    place = Path(path)
+    if place.suffix.lower() not in ENDINGS:
+        raise OutputError(f"{place}: a picture's name must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+    return place
+
+
+def _write(figure: "Figure", place: Path, dpi: int) -> None:
+    from matplotlib import rc_context
+
     kind = place.suffix.lower().removeprefix(".")
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with os.fdopen(descriptor, "wb") as stream, rc_context(_TEXT):
             figure.savefig(
                 stream,
                 format=kind,
-                dpi=_DOTS_PER_INCH,
+                dpi=dpi,
                 bbox_inches="tight",
                 pad_inches=0.12,
-                metadata={"Date": None} if kind == "svg" else None,
+                metadata=_UNDATED.get(kind),
             )
         mask = os.umask(0)
         os.umask(mask)

@@ -2,17 +2,12 @@
 
 import click
 
-from patchgrid.api.pictures.drawings import Drawing, default_picture, default_site
-from patchgrid.api.pictures.saving import save
+from patchgrid.api.pictures.drawings import PICTURES, Drawing, default_picture, default_site
+from patchgrid.api.pictures.look import Look
+from patchgrid.api.pictures.saving import DOTS_PER_INCH, check_name, save
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.errors import UsageError
 from patchgrid.cli.options import job_argument, method_option, one_of
 from patchgrid.cli.screen import say, show_json
-from patchgrid.engine.names import check_name
-
-PICTURES = ("heads", "positions", "scatter", "top")
-#: Pictures that cannot be of one pair, with the words for it.
-OF_ALL_PAIRS = {"scatter": "a scatter plot is", "top": "the strongest components are"}
 
 
 @click.command()
@@ -21,15 +16,27 @@ OF_ALL_PAIRS = {"scatter": "a scatter plot is", "top": "the strongest components
     "--what",
     show_default="heads; top of what has none",
     metavar=one_of(PICTURES),
-    help="heads: layer by head; positions: layer by position; scatter: score against exact effect; top: the "
-    "30 strongest components with their intervals.",
+    help="heads: layer by head; positions: layer by position; exact: one pair's exact effects, layer by "
+    "token; scatter: score against exact effect; top: the 30 strongest components with their intervals.",
 )
-@click.option("--site", metavar="SITE", help="Site to draw; z if not given, where the job has it.")
+@click.option(
+    "--site", metavar="SITE", help="Site to draw.  [default: z where the job has it; all sites for top]"
+)
 @method_option
 @click.option(
-    "--pair", metavar="ID", help="One pair instead of the mean: heads, or positions with its tokens."
+    "--pair", metavar="ID", help="One pair instead of the mean: heads, positions with its tokens, or exact."
 )
-@click.option("-o", "--output", required=True, metavar="FILE", help="Picture to write: .png or .svg.")
+@click.option("--vmax", type=float, metavar="X", help="End of the scale.  [default: the largest value]")
+@click.option("--title", metavar="TEXT", help="Title.  [default: the job's name and what is shown]")
+@click.option(
+    "--dpi",
+    type=click.IntRange(10, 1200),
+    default=DOTS_PER_INCH,
+    show_default=True,
+    metavar="N",
+    help="Dots per inch.",
+)
+@click.option("-o", "--output", required=True, metavar="FILE", help="Picture to write: .png, .svg or .pdf.")
 @with_settings
 def plot(
     settings: Settings,
@@ -39,33 +46,26 @@ def plot(
     site: str | None,
     method: str | None,
     pair: str | None,
+    vmax: float | None,
+    title: str | None,
+    dpi: int,
     output: str,
 ) -> None:
-    """Draw a job's heatmaps, or its scores against the exact effects.
+    """Draw a job's heatmaps, its strongest components, or its scores against the exact effects.
 
-    Heatmaps show the estimated mean effect where every component has one, else the mean score. Positions of
-    single pairs need a job run with --detail positions. Neurons and edges, of which there are too many for a
+    Heatmaps show the estimated mean effect where every component has one, else the mean score. `exact` is the
+    picture of activation patching: run the job with --positions keep --exact 1. Positions of single pairs'
+    scores need a job run with --detail positions. Neurons and edges, of which there are too many for a
     heatmap, are drawn by --what top.
     """
-    if what is not None:
-        check_name("picture", what, PICTURES)
-    if what in OF_ALL_PAIRS and pair is not None:
-        raise UsageError(f"--pair goes with heads and positions: {OF_ALL_PAIRS[what]} of all pairs")
+    check_name(output)
+    look = Look(title, vmax)
     with settings.asking() as source:
         job = source.job(name)
         picture = what or default_picture(job, site)
         chosen = site or default_site(job, picture)
-        drawing = Drawing(source, job, chosen, method)
-        match picture:
-            case "scatter":
-                figure = drawing.scatter(say)
-            case "top":
-                figure = drawing.top()
-            case "heads":
-                figure = drawing.heads(pair)
-            case _:
-                figure = drawing.positions(pair)
-    save(figure, output)
+        figure = Drawing(source, job, chosen, method, look).draw(picture, pair, say)
+    save(figure, output, dpi)
     if settings.json:
         show_json({"file": output, "what": picture, "site": chosen, "method": job.method(method)})
     say(f"Wrote {output}")
