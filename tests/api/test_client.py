@@ -254,7 +254,7 @@ def test_pairs_of_every_kind_are_the_same_job(lab: Lab, client: Client, kind: st
         made[kind], model=str(lab.model), sites=["z", "mlp_out", "resid_post"], name="shared", **options
     )
     assert (found.id, found.state) == (1, "done")
-    assert found.progress == {"total": 12, "done": 10, "failed": 2}
+    assert found.progress == {"total": 12, "done": 10, "failed": 2, "skipped": 0}
 
 
 def test_dataframes_may_lack_ids_and_have_lists_and_token_ids(client: Client) -> None:

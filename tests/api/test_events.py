@@ -35,7 +35,7 @@ def test_an_ended_job_is_told_once_and_ends(filled: Filled, reading: TestClient)
     assert answer.headers["cache-control"] == "no-store"
     (kind, number, data), (end, last, again) = events(answer.text)
     assert (kind, end, number, data) == ("job", "end", last, again)
-    assert (data["state"], data["pairs"]) == ("done", {"total": 14, "done": 12, "failed": 2})
+    assert (data["state"], data["pairs"]) == ("done", {"total": 14, "done": 12, "failed": 2, "skipped": 0})
     known = reading.get(path, headers={"Last-Event-ID": number})
     assert [event[0] for event in events(known.text)] == ["end"]
     other = reading.get(path, headers={"Last-Event-ID": "other"})

@@ -15,7 +15,11 @@ def test_the_list_has_a_line_a_job(finished: FinishedJob) -> None:
     assert lines[0].split() == ["id", "name", "state", "model", "pairs", "done", "failed", "created"]
     assert lines[2].split()[:6] == ["1", "shared", "done", "gpt2", "10/12", "2"]
     (row,) = finished.ask_json("job", "list")
-    assert (row["job"], row["name"], row["pairs"]) == (1, "shared", {"total": 12, "done": 10, "failed": 2})
+    assert (row["job"], row["name"], row["pairs"]) == (
+        1,
+        "shared",
+        {"total": 12, "done": 10, "failed": 2, "skipped": 0},
+    )
 
 
 def test_a_database_without_jobs_says_how_to_start_one(finished: FinishedJob, tmp_path: Path) -> None:

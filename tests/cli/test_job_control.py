@@ -175,7 +175,10 @@ def test_waiting_ends_with_the_job_and_its_exit_code(queue: Queue) -> None:
     thread.join()
     assert result.exit_code == 3
     document = json.loads(result.stdout)
-    assert (document["state"], document["pairs"]) == ("done", {"total": 12, "done": 11, "failed": 1})
+    assert (document["state"], document["pairs"]) == (
+        "done",
+        {"total": 12, "done": 11, "failed": 1, "skipped": 0},
+    )
     assert "Job 1 done: 11 pairs measured, 1 failed" in result.stderr
     assert f"patchgrid job errors 1 --db {queue.path}" in result.stderr
 

@@ -49,7 +49,7 @@ def test_json_is_all_that_stdout_holds(tiny_model: Path, pairs: Path, tmp_path: 
     document = json.loads(result.stdout)
     assert document["job"] == 1
     assert document["state"] == "done"
-    assert document["pairs"] == {"total": 4, "done": 4, "failed": 0}
+    assert document["pairs"] == {"total": 4, "done": 4, "failed": 0, "skipped": 0}
     assert [row["site"] for row in document["verification"]] == ["z", "mlp_out"]
     assert set(FIELDS["components"]) <= set(document["top"][0])
     assert len(document["key"]) == 64
@@ -148,6 +148,6 @@ def test_the_pace_says_how_many_how_fast_and_how_long() -> None:
     clock = progress.Clock(1300, 100, lambda: next(times))
     from patchgrid.workers.runner import RunProgress
 
-    words = clock.pace(RunProgress(done=200, failed=5, in_flight=15.0)).words
-    assert words == "220 of 1,300 pairs, 12.0 pairs/s, 1 min 30 s left, 5 failed"
-    assert clock.pace(RunProgress(done=100, failed=0, in_flight=0.0)).words == "100 of 1,300 pairs"
+    words = clock.pace(RunProgress(done=195, failed=5, skipped=5, in_flight=15.0)).words
+    assert words == "220 of 1,300 pairs, 12.0 pairs/s, 1 min 30 s left, 5 failed, 5 skipped"
+    assert clock.pace(RunProgress(done=100, failed=0, skipped=0, in_flight=0.0)).words == "100 of 1,300 pairs"

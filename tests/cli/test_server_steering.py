@@ -166,7 +166,7 @@ def test_waiting_ends_with_the_job_or_with_the_time(queue: Queue, tmp_path: Path
     result = queue.ask("job", "wait", 1, "--json")
     worker.join()
     assert result.exit_code == 3
-    assert json.loads(result.stdout)["pairs"] == {"total": 12, "done": 11, "failed": 1}
+    assert json.loads(result.stdout)["pairs"] == {"total": 12, "done": 11, "failed": 1, "skipped": 0}
     assert "Job 1 done: 11 pairs measured, 1 failed" in result.stderr
 
 

@@ -57,7 +57,7 @@ def test_submitting_twice_gives_the_same_job(queue: Queue, pairs: Path) -> None:
     assert first == {
         "job": 1,
         "state": "pending",
-        "pairs": {"total": 4, "done": 0, "failed": 0},
+        "pairs": {"total": 4, "done": 0, "failed": 0, "skipped": 0},
         "chunks": 1,
         "created": True,
         "name": None,

@@ -62,7 +62,7 @@ def snapshot(
     )
     counts = {"chunks_done": done, "chunks_leased": leased, "chunks_pending": 100 - done - leased}
     counts |= {"chunks_total": 100, "chunks_failed": 0, "chunks_held": 0}
-    progress = Progress(total=6400, done=64 * done, failed=0, **counts)
+    progress = Progress(total=6400, done=64 * done, failed=0, skipped=0, **counts)
     return Snapshot(job, progress, tuple(at_work), serving, tuple(failures))
 
 
@@ -182,7 +182,7 @@ def test_each_change_is_a_json_document_on_a_line(worked: Worked) -> None:
     assert len(lines) >= 4
     assert any(line["workers"] == ["hand"] and line["chunks"]["leased"] == 1 for line in lines)
     assert any(line["pairs_per_second"] and line["seconds_left"] for line in lines[:-1])
-    assert lines[-1]["pairs"] == {"total": 12, "done": 11, "failed": 1}
+    assert lines[-1]["pairs"] == {"total": 12, "done": 11, "failed": 1, "skipped": 0}
     assert lines[-1]["chunks"]["done"] == 3
 
 

@@ -78,7 +78,7 @@ def test_warnings_name_what_is_wrong() -> None:
     weak, swapped = task_warnings(guesses, ["'ĠMary' not 'ĠJohn'"])
     assert "does not do the task" in weak
     assert "50 %" in weak
-    assert "'ĠMary' not 'ĠJohn'" in weak
+    assert "those of the first pairs are 'ĠMary' not 'ĠJohn'" in weak
     assert "2 pairs" in swapped
     assert "p1, 7" in swapped
     (flat,) = task_warnings(replace(good, corrupted_incorrect=5))

@@ -101,17 +101,17 @@ def test_pairs_are_exported_done_failed_and_pending(database: Database) -> None:
         "tokens": ["t0", "t1", "t2"],
         "clean_metric": 0.0,
         "corrupted_metric": 0.0,
+        "clean_preference": 1.5,
+        "corrupted_preference": -0.5,
+        "correct_tokens": [" a"],
+        "incorrect_tokens": [" b", " seven"],
     }
-    failed = {"state": "failed", "error": "the prompts differ in length", "tokens": []}
-    assert rows[1] == {"pair": 1, **failed, "clean_metric": None, "corrupted_metric": None}
-    pending = {
-        "state": "pending",
-        "error": None,
-        "tokens": [],
-        "clean_metric": None,
-        "corrupted_metric": None,
-    }
-    assert rows[5] == {"pair": 5, **pending}
+    lists: dict[str, list[str]] = {key: [] for key in ("tokens", "correct_tokens", "incorrect_tokens")}
+    sides = ("clean_metric", "corrupted_metric", "clean_preference", "corrupted_preference")
+    nothing = lists | dict.fromkeys(sides)
+    failed = {"state": "failed", "error": "the prompts differ in length"}
+    assert rows[1] == {"pair": 1, **failed, **nothing}
+    assert rows[5] == {"pair": 5, "state": "pending", "error": None, **nothing}
 
 
 def test_exports_do_not_depend_on_the_chunks(database: Database) -> None:

@@ -51,6 +51,8 @@ def whole(database: Database, job: JobRecord) -> list[PairLine]:
             corrupted=view.pair.corrupted,
             clean_metric=view.clean_metric,
             corrupted_metric=view.corrupted_metric,
+            clean_preference=view.clean_preference,
+            corrupted_preference=view.corrupted_preference,
         )
         for view in views
     ]

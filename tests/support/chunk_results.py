@@ -80,12 +80,13 @@ def chunk_result(
     lease: Lease,
     *,
     failed: Collection[int] = (),
+    skipped: Collection[int] = (),
     warned: Mapping[int, str] | None = None,
     provenance: Provenance = PROVENANCE,
 ) -> ChunkResult:
-    """Give what a worker would hand in for a lease; the pairs in `failed` fail."""
+    """Give what a worker would hand in for a lease; pairs in `failed` fail, in `skipped` are skipped."""
     indices = range(lease.first, lease.last)
-    done = [index for index in indices if index not in failed]
+    done = [index for index in indices if index not in {*failed, *skipped}]
     exact = [cell for site in job.spec.sites for index in done for cell in pair_cells(job, index, site)]
     by_method = {method: _scored(job, done, method) for method in job.spec.methods}
     first = by_method.pop(job.method())
@@ -93,7 +94,9 @@ def chunk_result(
         provenance = dataclasses.replace(provenance, graph=GRAPH.as_dict())
     return ChunkResult(
         provenance=provenance,
-        outcomes=[_outcome(index, index in failed, (warned or {}).get(index)) for index in indices],
+        outcomes=[
+            _outcome(index, index in failed, index in skipped, (warned or {}).get(index)) for index in indices
+        ],
         sums=first.sums,
         scores=first.scores,
         exact=exact,
@@ -185,16 +188,20 @@ def _sums(job: JobRecord, done: list[int], site: str, kind: str, method: str) ->
     return sums
 
 
-def _outcome(index: int, failed: bool, warning: str | None) -> PairOutcome:
+def _outcome(index: int, failed: bool, skipped: bool, warning: str | None) -> PairOutcome:
     if failed:
         return PairOutcome(index, "failed", error="the prompts differ in length")
     tokens = tuple(f"t{position}" for position in range(3 + index % 3))
     return PairOutcome(
         index=index,
-        state="done",
+        state="skipped" if skipped else "done",
         warning=warning,
         tokens=tokens,
         corrupted_tokens=tuple(token.upper() for token in tokens),
         clean_metric=float(index),
         corrupted_metric=-float(index),
+        clean_preference=-1.5 if skipped else 1.5,
+        corrupted_preference=-0.5,
+        correct_tokens=(" a",),
+        incorrect_tokens=(" b", " seven"),
     )

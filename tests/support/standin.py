@@ -3,7 +3,8 @@
 A pair's numbers are the same in any batch, any chunk and any process. Words in a pair's clean prompt make
 trouble: KILL ends the process with SIGKILL, OOM is too large for memory even alone, NAN gives metrics that
 are not numbers, INF gives a further method an infinite score, RAISE raises RuntimeError, REFUSE what is
-raised for what a model cannot give, CUDA what a broken GPU raises, HANG sleeps without end.
+raised for what a model cannot give, CUDA what a broken GPU raises, HANG sleeps without end; WRONG has the
+clean run prefer the incorrect answer, SWAPPED the corrupted run the correct one, too.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -70,13 +71,17 @@ class StandIn:
         sites: Sequence[str] = ("z", "mlp_out"),
         method: str | Sequence[str] = "atp",
         keep_positions: bool = True,
+        only_correct: bool = False,
         on_batch: Callable[[float], None] = lambda _finished: None,
         **_options: object,
     ) -> list[PairResult]:
         """Score every pair at the sites."""
         results = []
         for group in self._batches(pairs):
-            results += [_score(pair, sites, as_names(method), keep_positions) for pair in group]
+            scored = (_score(pair, sites, as_names(method), keep_positions) for pair in group)
+            results += [
+                _skipped(each) if only_correct and each.clean_preference < 0 else each for each in scored
+            ]
             on_batch(len(group))
         return results
 
@@ -109,8 +114,13 @@ class StandIn:
         results = self.attribute(pairs, on_batch=lambda count: on_batch(count / 2), **options)
         for group in self._batches(pairs):
             on_batch(len(group) / 2)
-        chosen = choose(range(len(pairs)), results)
-        return [self._patched(*each) for each in zip(pairs, results, chosen, strict=True)]
+        kept = [place for place, result in enumerate(results) if not result.skipped]
+        chosen = choose(kept, [results[place] for place in kept])
+        patched = dict(zip(kept, chosen, strict=True))
+        return [
+            self._patched(pair, result, patched.get(place, ()))
+            for place, (pair, result) in enumerate(zip(pairs, results, strict=True))
+        ]
 
     def _patched(self, pair: Pair, result: PairResult, components: Sequence[Component]) -> Measured:
         """Give the effects of components: a fixed function of their scores."""
@@ -188,15 +198,26 @@ def _score(pair: Pair, sites: Sequence[str], methods: Sequence[str], keep_positi
     first, *further = (
         {site: _given(pair, site, method, keep_positions) for site in sites} for method in methods
     )
+    preference = abs(float(_rng(pair, "preference").normal())) + 0.1
+    wrong, swapped = "WRONG" in words, "SWAPPED" in words
     return PairResult(
         first,
         clean,
         corrupted,
+        -preference if wrong or swapped else preference,
+        preference if swapped else -preference,
         tuple(words),
         tuple(others),
+        tuple(map(str, pair.correct)),
+        tuple(map(str, pair.incorrect)),
         others=dict(zip(methods[1:], further, strict=True)),
         seconds=dict.fromkeys((SHARED, *methods), SCORING),
     )
+
+
+def _skipped(result: PairResult) -> PairResult:
+    """Give a pair's result without its scores."""
+    return replace(result, scores={}, others={}, skipped=True)
 
 
 def _given(pair: Pair, site: str, method: str, keep_positions: bool) -> Floats:

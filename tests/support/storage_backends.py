@@ -126,10 +126,11 @@ def run_job(
     job: JobRecord,
     *,
     failed: Collection[int] = (),
+    skipped: Collection[int] = (),
     warned: Mapping[int, str] | None = None,
 ) -> JobRecord:
     """Run a job to its end and give it as it then stands."""
-    while run_chunk(database, job, failed=failed, warned=warned):
+    while run_chunk(database, job, failed=failed, skipped=skipped, warned=warned):
         pass
     with database.read() as session:
         return jobs.get(session, job.id)

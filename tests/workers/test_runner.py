@@ -97,7 +97,7 @@ def test_a_job_is_worked_off_to_its_end(
     assert run_job(database, engine, job, batch_tokens=BATCH_TOKENS, on_progress=seen.append) == RunEnd(False)
     assert chunks(database, job) == [("done", 1, 1)] * 3
     assert state(database, job) == "done"
-    assert seen[-1] == RunProgress(done=24, failed=1, in_flight=0.0)
+    assert seen[-1] == RunProgress(done=24, failed=1, skipped=0, in_flight=0.0)
     finished = [one.done + one.failed + one.in_flight for one in seen]
     assert finished == sorted(finished)
     assert any(0 < one.in_flight < 9 for one in seen)

@@ -46,8 +46,8 @@ def test_a_run_counts_a_chunk_as_done_once_it_is_stored(
             gate.open()
 
     assert run(database, job, on_progress=on_progress) == RunEnd(stopped=False)
-    assert RunProgress(0, 0, 6.0) in seen
-    assert seen[-1] == RunProgress(11, 1, 0.0)
+    assert RunProgress(0, 0, 0, 6.0) in seen
+    assert seen[-1] == RunProgress(11, 1, 0, 0.0)
     reached = [each.done + each.failed + each.in_flight for each in seen]
     assert reached == sorted(reached)
     assert chunks(database, job) == [DONE] * 3

@@ -10,7 +10,7 @@ from patchgrid.engine.types import JobSpec
 #: Largest number that the databases' integers hold.
 LARGEST = 2**31 - 1
 State = Literal["pending", "running", "paused", "done", "failed", "cancelled"]
-PairState = Literal["pending", "done", "failed"]
+PairState = Literal["pending", "done", "failed", "skipped"]
 Sort = Literal["estimate", "mean", "mean_abs", "std", "ci_low", "ci_high", "width", "exact_n", "n"]
 Order = Literal["down", "up"]
 Kind = Literal["whole", "aligned"]
@@ -62,6 +62,7 @@ class Asked(BaseModel):
     steps: int = Field(5, ge=1, le=10_000)
     path: Word = "embedding"
     grad_drop: bool = False
+    only_correct: bool = Field(False, description="Skip pairs whose clean run does not prefer `correct`")
     name: Annotated[str, StringConstraints(max_length=200), AfterValidator(_job_name)] | None = Field(
         None, description="A name to find the job by"
     )

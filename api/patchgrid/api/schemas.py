@@ -6,6 +6,8 @@ from pydantic import BaseModel, Field
 
 from patchgrid.api.asked import Kind, PairState, State
 
+_PREFERENCE = "logsumexp of the correct answers' logits less that of the incorrect ones'"
+
 
 class PairCounts(BaseModel):
     """A job's pairs by what became of them."""
@@ -13,6 +15,7 @@ class PairCounts(BaseModel):
     total: int
     done: int
     failed: int
+    skipped: int = Field(description="Left out because the model does not get them right (only_correct)")
 
 
 class ChunkCounts(BaseModel):
@@ -113,8 +116,34 @@ class Troubles(BaseModel):
     split_off: int
 
 
+class Task(BaseModel):
+    """Whether the model does the task: what its unpatched runs do, over measured and skipped pairs."""
+
+    metric: str
+    pairs: int = Field(description="Pairs whose unpatched runs are known")
+    measured: int = Field(description="Pairs that the mean metrics are over")
+    clean_metric: float | None
+    corrupted_metric: float | None
+    difference: float | None = Field(description="Mean clean - corrupted metric")
+    clean_correct: int = Field(description="Pairs whose clean run prefers the correct answer")
+    clean_share: float | None
+    corrupted_incorrect: int = Field(description="Pairs whose corrupted run prefers the incorrect answer")
+    corrupted_share: float | None
+    swapped: int = Field(description="Pairs whose clean and corrupted prompts seem to be swapped")
+    swapped_pairs: list[int | str]
+    outside_vocabulary: int = Field(description="Pairs with a token id that the model does not have")
+    outside_pairs: list[int | str]
+    answers: list[str] = Field(
+        description="The first pairs' answers as tokens, where they are ids or doubtful"
+    )
+    line: str | None = Field(description="All of it in a line")
+    warnings: list[str]
+
+
 class JobInFull(Job):
     """All that is known of a job but its results."""
+
+    task: Task | None
 
     provenance: list[dict[str, Any]]
     warnings: list[Warned]
@@ -162,6 +191,7 @@ class Components(Page):
     job: int
     method: str
     total: int = Field(description="How many there are, on all pages")
+    task: Task | None
     items: list[Component]
 
 
@@ -210,6 +240,7 @@ class Verification(BaseModel):
     """How scores and exact effects agree, and what both cost."""
 
     job: int
+    task: Task | None
     items: list[Agreement]
     cost: Cost
 
@@ -226,6 +257,8 @@ class PairLine(BaseModel):
     corrupted: str
     clean_metric: float | None
     corrupted_metric: float | None
+    clean_preference: float | None = Field(description=_PREFERENCE)
+    corrupted_preference: float | None
 
 
 class Pairs(Page):
@@ -261,6 +294,8 @@ class PairInFull(BaseModel):
     corrupted: str
     correct: list[Any]
     incorrect: list[Any]
+    correct_tokens: list[str] = Field(description="The answers' tokens as text; none: not measured")
+    incorrect_tokens: list[str]
     spans: dict[str, list[int]]
     tokens: list[str]
     corrupted_tokens: list[str]
@@ -269,6 +304,8 @@ class PairInFull(BaseModel):
     clean_metric: float | None
     corrupted_metric: float | None
     prefix: int | None = Field(description="Tokens before the prompts' texts, such as a BOS")
+    clean_preference: float | None = Field(description=_PREFERENCE)
+    corrupted_preference: float | None
     top: list[TopComponent]
     scores: dict[str, list[Any]]
     exact: list[dict[str, Any]]

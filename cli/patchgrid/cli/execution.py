@@ -40,8 +40,8 @@ def work_off(database: Database, engine: "Engine", job: JobRecord, machine: Mach
 
     with database.read() as session:
         begun = jobs.progress(session, job.id)
-    if begun.done + begun.failed:
-        say(f"Job {job.id} goes on: {begun.done + begun.failed:,} of {begun.total:,} pairs are done")
+    if begun.reached:
+        say(f"Job {job.id} goes on: {begun.reached:,} of {begun.total:,} pairs are done")
     start = time.monotonic()
     with quietly(), stop_on_signals() as stop, shown_progress(begun, stop) as report:
         run_job(database, engine, job, batch_tokens=machine.batch_tokens, stop=stop, on_progress=report)

@@ -47,7 +47,7 @@ class Speed:
     def pace(self, found: Snapshot) -> Pace:
         """Give the pace at this moment; before anything was seen to finish, by what its workers say."""
         progress = found.progress
-        reached = progress.done + progress.failed
+        reached = progress.reached
         now = self._now()
         self._seen.append((now, reached))
         while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW:
@@ -56,4 +56,4 @@ class Speed:
         rate = (reached - before) / (now - since) if reached > before and now > since else None
         if rate is None:
             rate = sum(each.pairs_per_second or 0.0 for each in found.at_work) or None
-        return Pace(progress.total, reached, progress.failed, rate)
+        return Pace(progress.total, reached, progress.failed, progress.skipped, rate)

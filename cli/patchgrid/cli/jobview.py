@@ -9,7 +9,9 @@ from patchgrid.cli.chunknotes import chunk_words, trouble_words
 from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import seconds
 from patchgrid.cli.screen import say, show_json
+from patchgrid.cli.summary import not_measured
 from patchgrid.cli.tables import Column, show_table
+from patchgrid.cli.tasknotes import show_task
 from patchgrid.storage.chunknotes import Troubles, chunk_counts
 from patchgrid.storage.documents import agreement_json, job_json
 from patchgrid.storage.jobs import JobRecord, Progress
@@ -50,12 +52,14 @@ def show_job(settings: Settings, standing: "Standing") -> None:
     agreement, cost = standing.agreement, standing.cost
     if settings.json:
         more: dict[str, Any] = {"provenance": plain(made_by)}
+        more["task"] = standing.task
         more["verification"] = [agreement_json(row, cost) for row in agreement]
         more |= {"chunks": chunk_counts(progress), "troubles": plain(bad)}
         more |= {"workers": plain(now.at_work), "load_failures": plain(now.load_failures)}
         more["warnings"] = [{"warning": text, "pairs": count} for text, count in warned]
         show_json(job_json(record, progress) | more)
         return
+    show_task(standing.task)
     facts = [*_facts(record, progress), *_queue_facts(now, bad), *_spec_facts(record)]
     for made in made_by:
         facts += _provenance_facts(made)
@@ -75,7 +79,7 @@ def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:
         ("state", record.state if record.error is None else f"{record.state}: {record.error}"),
         (
             "pairs",
-            f"{progress.total:,}: {progress.done:,} done, {progress.failed:,} failed, {progress.left:,} left",
+            f"{progress.total:,}: {progress.done:,} done{not_measured(progress)}, {progress.left:,} left",
         ),
         ("created", moment(record.created_at)),
         ("started", moment(record.started_at)),

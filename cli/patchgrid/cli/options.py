@@ -207,6 +207,11 @@ _SPEC: tuple[Decorator, ...] = (
         help="Share of all (pair, component) cells that is patched exactly, 0 to 1: what the estimates and "
         "the verification come from.",
     ),
+    click.option(
+        "--only-correct",
+        is_flag=True,
+        help="Skip pairs whose clean run does not prefer the correct answer.",
+    ),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample."),
     dtype_option,
     click.option(

@@ -8,10 +8,10 @@ from patchgrid.cli.context import Settings
 from patchgrid.cli.figures import Scale
 from patchgrid.cli.screen import say
 from patchgrid.cli.tables import Column, show_table
-from patchgrid.engine.types import TokenPiece, TokenText
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.strongest import strongest_by_position, whole_components
+from patchgrid.storage.taskwords import answer_words
 from patchgrid.storage.writing import ExactCell
 
 #: Exact effects shown; an export has them all.
@@ -35,6 +35,8 @@ def show_pair(settings: Settings, job: JobRecord, view: PairView, count: int) ->
         _show_exact(settings, job, view.exact)
     if view.state == "pending":
         say("This pair has not been measured yet")
+    if view.state == "skipped":
+        say("This pair was skipped: the model does not get it right (--only-correct)")
 
 
 def _strongest_title(job: JobRecord, view: PairView) -> str:
@@ -47,22 +49,21 @@ def _facts(job: JobRecord, view: PairView) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [("job", job.id), ("row", view.index), ("state", view.state)]
     facts += [(name, text) for name, text in (("error", view.error), ("warning", view.warning)) if text]
     facts += [("clean", view.pair.clean), ("corrupted", view.pair.corrupted)]
-    facts += [("correct", _answers(view.pair.correct)), ("incorrect", _answers(view.pair.incorrect))]
+    facts.append(("correct", answer_words(view.pair.correct, view.correct_tokens)))
+    facts.append(("incorrect", answer_words(view.pair.incorrect, view.incorrect_tokens)))
     if view.clean_metric is not None:
         facts.append((f"{job.spec.metric}, clean", scale.write(view.clean_metric)))
         facts.append((f"{job.spec.metric}, corrupted", scale.write(view.corrupted_metric)))
+    if view.clean_preference is not None and view.corrupted_preference is not None:
+        sides = (("clean", view.clean_preference), ("corrupted", view.corrupted_preference))
+        facts += [(f"{side} prefers", _preferred(preference)) for side, preference in sides]
     return facts
 
 
-def _answers(answers: Sequence[object]) -> str:
-    return ", ".join(map(written, answers))
-
-
-def written(answer: object) -> str:
-    """Write one answer: a text in quotes, a token id, a vocabulary entry by its text or its piece."""
-    if isinstance(answer, TokenPiece):
-        return f"piece {answer.piece!r}"
-    return repr(answer.text if isinstance(answer, TokenText) else answer)
+def _preferred(preference: float) -> str:
+    if not preference:
+        return "neither"
+    return f"{'correct' if preference > 0 else 'incorrect'} (by {abs(preference):.3g})"
 
 
 def _show_tokens(view: PairView) -> None:

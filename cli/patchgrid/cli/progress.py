@@ -35,6 +35,7 @@ class Pace:
     #: Pairs measured and failed, and the measured share of the running chunk.
     reached: float
     failed: int
+    skipped: int
     #: Pairs a second in this run; None before the first.
     rate: float | None
 
@@ -53,6 +54,8 @@ class Pace:
                 parts.append(f"{seconds((self.total - self.reached) / self.rate)} left")
         if self.failed:
             parts.append(f"{self.failed:,} failed")
+        if self.skipped:
+            parts.append(f"{self.skipped:,} skipped")
         return "".join(f", {part}" for part in parts)
 
 
@@ -65,10 +68,10 @@ class Clock:
 
     def pace(self, progress: "RunProgress") -> Pace:
         """Give the pace at this moment."""
-        reached = progress.done + progress.failed + progress.in_flight
+        reached = progress.done + progress.failed + progress.skipped + progress.in_flight
         gone = self._now() - self._start
         rate = (reached - self._begun_at) / gone if gone > 0 and reached > self._begun_at else None
-        return Pace(self._total, reached, progress.failed, rate)
+        return Pace(self._total, reached, progress.failed, progress.skipped, rate)
 
 
 def aloud(pairs: Iterable[Item], total: int, done: str) -> Iterator[Item]:
@@ -84,15 +87,15 @@ def aloud(pairs: Iterable[Item], total: int, done: str) -> Iterator[Item]:
 @contextmanager
 def shown_progress(begun: "Progress", stop: threading.Event) -> Iterator[Callable[["RunProgress"], None]]:
     """Give what a run reports its progress to; `begun` is how far the job was before it."""
-    clock = Clock(begun.total, begun.done + begun.failed)
+    clock = Clock(begun.total, begun.reached)
     if not sys.stderr.isatty():
         yield _Lines(clock)
         return
     columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
     console = Console(stderr=True, markup=False, highlight=False)
     with _Bar(*columns, console=console, refresh_per_second=4, stop=stop) as bar:
-        before = Pace(begun.total, begun.done + begun.failed, begun.failed, None)
-        task = bar.add_task(before.words, total=before.total, completed=begun.done + begun.failed)
+        before = Pace(begun.total, begun.reached, begun.failed, begun.skipped, None)
+        task = bar.add_task(before.words, total=before.total, completed=begun.reached)
 
         def report(progress: "RunProgress") -> None:
             pace = clock.pace(progress)

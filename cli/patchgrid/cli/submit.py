@@ -17,9 +17,11 @@ from patchgrid.cli.options import machine_options, model_option, spec_options, s
 from patchgrid.cli.progress import aloud
 from patchgrid.cli.run import check_unchanged, make_spec, note_name
 from patchgrid.cli.screen import counted, say, show_json, visible
+from patchgrid.cli.summary import not_measured
 from patchgrid.cli.watching import feed, shown, start_command
 from patchgrid.engine.errors import ModelError
 from patchgrid.pairs import PairFile
+from patchgrid.storage.documents import pair_counts
 from patchgrid.storage.jobs import ENDED, FINISHED
 from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.submitting import Order
@@ -158,7 +160,7 @@ def _document(found: Snapshot, *, created: bool) -> dict[str, Any]:
     return {
         "job": found.job.id,
         "state": found.job.state,
-        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "pairs": pair_counts(progress),
         "chunks": progress.chunks_total,
         "created": created,
         "name": found.job.name,
@@ -185,7 +187,7 @@ def _say_known(settings: Settings, source: Source, found: Snapshot) -> None:
     job, progress = found.job, found.progress
     say(
         f"This is job {job.id} already, {job.state}: {progress.done:,} of {counted(progress.total, 'pair')} "
-        f"measured{f', {progress.failed:,} failed' if progress.failed else ''}"
+        f"measured{not_measured(progress)}"
     )
     if job.state not in (*ENDED, "paused"):
         source.wake(job.id)

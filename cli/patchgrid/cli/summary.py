@@ -1,6 +1,6 @@
 """What a job came to: the end of a run, on the screen or as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.figures import seconds
 from patchgrid.cli.screen import counted, say, visible
+from patchgrid.cli.tasknotes import show_task
 from patchgrid.storage import components, jobs, verification
 from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.documents import agreement_json, component_json
+from patchgrid.storage.documents import agreement_json, component_json, pair_counts
 from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
 from patchgrid.storage.pairnotes import warnings_by_kind
+from patchgrid.storage.task import job_task, task_json
 from patchgrid.storage.verification import Cost, SiteAgreement
 
 #: Components and failed pairs shown at the end of a run.
@@ -29,6 +31,8 @@ class Summary:
 
     job: JobRecord
     progress: Progress
+    #: Whether the model does the task, as `storage.task.task_json` gives it.
+    task: Mapping[str, Any] | None
     top: Sequence[ComponentRow]
     verification: Sequence[SiteAgreement]
     cost: Cost
@@ -51,6 +55,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
     return Summary(
         job=job,
         progress=jobs.progress(session, job_id),
+        task=task_json(job_task(session, job)),
         top=components.top(session, job, k),
         verification=verification.verification(session, job),
         cost=verification.cost(session, job),
@@ -65,10 +70,11 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
     return {
         "job": job.id,
         "state": job.state,
-        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "pairs": pair_counts(progress),
         "name": job.name,
         "key": job.key,
         "seconds": round(elapsed, 3),
+        "task": summary.task,
         "top": [component_json(row) for row in summary.top],
         "verification": [agreement_json(row, summary.cost) for row in summary.verification],
         "warnings": [{"warning": text, "pairs": count} for text, count in summary.warnings],
@@ -79,6 +85,7 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
 def show_summary(settings: Settings, summary: Summary, elapsed: float | None) -> None:
     """Print a job's results and where to see more."""
     say(_headline(summary.job, summary.progress, elapsed))
+    show_task(summary.task)
     for text, count in summary.warnings:
         say(f"Note ({counted(count, 'pair')}): {visible(text)}")
     _say_errors(settings, summary)
@@ -91,6 +98,12 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
         say(f"More: {command} (also pair, verify, plot, export, sql)")
 
 
+def not_measured(progress: Progress) -> str:
+    """Say how many pairs failed or were skipped, if any: `, 2 failed, 5 skipped`."""
+    counts = (("failed", progress.failed), ("skipped", progress.skipped))
+    return "".join(f", {count:,} {what}" for what, count in counts if count)
+
+
 def _title(job: JobRecord) -> str:
     spec = job.spec
     return f"Top components: {spec.methods[0]}, {spec.metric}, {spec.direction}"
@@ -99,7 +112,7 @@ def _title(job: JobRecord) -> str:
 def _headline(job: JobRecord, progress: Progress, elapsed: float | None) -> str:
     name = f" ({visible(job.name)})" if job.name else ""
     took = f" in {seconds(elapsed)}" if elapsed is not None else ""
-    failed = f", {progress.failed:,} failed" if progress.failed else ""
+    failed = not_measured(progress)
     if job.state not in FINISHED:
         state = f" {job.state}" if job.state in ("paused", "cancelled") else ""
         of = f"{progress.done:,} of {counted(progress.total, 'pair')}"
@@ -132,7 +145,8 @@ def say_ended(settings: Settings, job: JobRecord, progress: Progress) -> None:
 def say_unfinished(settings: Settings, job: JobRecord, progress: Progress) -> None:
     """Say so when the results are not yet of all pairs, or there are none."""
     if job.state not in FINISHED:
-        reached = progress.done + progress.failed
-        say(f"Job {job.id} is not done: {reached:,} of {counted(progress.total, 'pair')} so far")
+        say(f"Job {job.id} is not done: {progress.reached:,} of {counted(progress.total, 'pair')} so far")
+    elif progress.skipped and not progress.done:
+        say(f"No pair of job {job.id} was measured: the model gets none right (--only-correct)")
     elif not progress.done:
         say(f"All pairs of job {job.id} failed: {settings.command(f'job errors {job.id}')}")

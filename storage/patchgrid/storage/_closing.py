@@ -40,7 +40,8 @@ def close_if_complete(session: Session, job_id: int) -> None:
         or session.scalar(_FIND_LEFT, {"job": job_id}) is not None
     ):
         return
-    done = session.scalar(select(func.sum(chunk.c.done)).where(chunk.c.job_id == job_id))
+    good = func.sum(chunk.c.done + chunk.c.skipped)
+    done = session.scalar(select(good).where(chunk.c.job_id == job_id))
     values: dict[str, Any] = {"state": "done"}
     if not done:
         first = (

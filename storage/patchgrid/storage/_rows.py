@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import SITES, WIDE_SITES
-from patchgrid.storage._bulk import texts_as_json
+from patchgrid.estimates import TaskSummary
+from patchgrid.storage import tables
+from patchgrid.storage._bulk import as_json, texts_as_json
 from patchgrid.storage.naming import Place, indexed, sum_positions
 
 if TYPE_CHECKING:
@@ -42,7 +44,19 @@ def outcome_row(job_id: int, outcome: "PairOutcome") -> _Row:
         _float(outcome.clean_metric),
         _float(outcome.corrupted_metric),
         outcome.prefix,
+        _float(outcome.clean_preference),
+        _float(outcome.corrupted_preference),
+        texts_as_json(outcome.correct_tokens) if outcome.correct_tokens else None,
+        texts_as_json(outcome.incorrect_tokens) if outcome.incorrect_tokens else None,
     )
+
+
+def task_rows(job_id: int, chunk_id: int, summary: TaskSummary) -> list[_Row]:
+    """Give a chunk's row of the table `task`; none where nothing is known."""
+    if not summary.pairs and not summary.outside_vocabulary:
+        return []
+    values = (getattr(summary, column.name) for column in tables.task.columns[2:])
+    return [(chunk_id, job_id, *(as_json(each) if isinstance(each, tuple) else each for each in values))]
 
 
 def _float(value: float | None) -> float | None:

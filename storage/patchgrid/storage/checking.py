@@ -82,17 +82,18 @@ def _counts(session: Session) -> Iterator[str]:
 
 
 def _chunk_counts(session: Session, job_id: int) -> Iterator[str]:
-    query = select(chunk.c.id, chunk.c.first, chunk.c.last, chunk.c.state, chunk.c.done, chunk.c.failed)
+    query = select(chunk)
     for row in session.execute(query.where(chunk.c.job_id == job_id).order_by(chunk.c.id)).all():
         inside = outcome.c.pair_index.between(row.first, row.last - 1)
         states = select(outcome.c.state, func.count()).where(outcome.c.job_id == job_id, inside)
         found = {state: count for state, count in session.execute(states.group_by(outcome.c.state))}  # noqa: C416
-        if (found.get("done", 0), found.get("failed", 0)) != (row.done, row.failed):
-            said = f"{row.done} done and {row.failed} failed pairs"
+        counted = {"done": row.done, "failed": row.failed, "skipped": row.skipped}
+        if {state: found.get(state, 0) for state in counted} != counted:
+            said = f"{row.done} done, {row.failed} failed and {row.skipped} skipped pairs"
             yield f"chunk {row.id} of job {job_id} counts {said}, its rows say {found}"
-        whole = row.done + row.failed == row.last - row.first
-        if whole != (row.state in ("done", "failed")):
-            yield f"chunk {row.id} of job {job_id} is {row.state} with {row.done + row.failed} pairs through"
+        through = sum(counted.values())
+        if (through == row.last - row.first) != (row.state in ("done", "failed")):
+            yield f"chunk {row.id} of job {job_id} is {row.state} with {through} pairs through"
 
 
 def _orphans(session: Session) -> Iterator[str]:

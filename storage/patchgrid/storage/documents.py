@@ -15,6 +15,11 @@ from patchgrid.storage.verification import Cost, SiteAgreement
 TOP = 5
 
 
+def pair_counts(progress: Progress) -> dict[str, int]:
+    """Give a job's pairs by what became of them."""
+    return {name: getattr(progress, name) for name in ("total", "done", "failed", "skipped")}
+
+
 def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
     """Give a job as JSON."""
     return {
@@ -25,7 +30,7 @@ def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
         "spec": record.spec.as_dict(),
         "methods": list(record.spec.methods),
         "spans": list(record.spans),
-        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "pairs": pair_counts(progress),
         "chunks": chunk_counts(progress),
         "chunk_size": record.chunk_size,
         "priority": record.priority,
@@ -42,7 +47,7 @@ def snapshot_json(found: Snapshot) -> dict[str, Any]:
     return {
         "job": found.job.id,
         "state": found.job.state,
-        "pairs": {"total": progress.total, "done": progress.done, "failed": progress.failed},
+        "pairs": pair_counts(progress),
         "chunks": chunk_counts(progress),
         "workers": [each.name for each in found.at_work],
     }
@@ -75,6 +80,8 @@ def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
         "corrupted": view.pair.corrupted,
         "correct": plain(view.pair.correct),
         "incorrect": plain(view.pair.incorrect),
+        "correct_tokens": list(view.correct_tokens),
+        "incorrect_tokens": list(view.incorrect_tokens),
         "spans": plain(view.spans),
         "tokens": list(view.tokens),
         "corrupted_tokens": list(view.corrupted_tokens),
@@ -83,6 +90,8 @@ def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
         "clean_metric": view.clean_metric,
         "corrupted_metric": view.corrupted_metric,
         "prefix": view.prefix,
+        "clean_preference": view.clean_preference,
+        "corrupted_preference": view.corrupted_preference,
         "top": [{"component": one.name, **plain(one)} for one in strongest],
         "scores": plain(view.scores),
         "exact": plain(view.exact),

@@ -21,7 +21,10 @@ FIELDS = {
     "scores": ("pair", "site", "layer", "head", "neuron", "position", "score"),
     "exact": ("pair", "site", "layer", "head", "neuron", "position", "score", "effect", "inclusion"),
     "components": tuple(field.name for field in dataclasses.fields(ComponentRow) if field.name != EDGE),
-    "pairs": ("pair", "state", "error", "tokens", "clean_metric", "corrupted_metric"),
+    "pairs": (
+        *("pair", "state", "error", "tokens", "clean_metric", "corrupted_metric"),
+        *("clean_preference", "corrupted_preference", "correct_tokens", "incorrect_tokens"),
+    ),
 }
 
 
@@ -82,7 +85,7 @@ def _components(session: Session, job: JobRecord, method: str) -> Iterator[dict[
 def _pairs(session: Session, job: JobRecord, _method: str) -> Iterator[dict[str, Any]]:
     pair, outcome = tables.pair, tables.outcome
     same = and_(outcome.c.job_id == pair.c.job_id, outcome.c.pair_index == pair.c.pair_index)
-    fields = ("state", "error", "tokens", "clean_metric", "corrupted_metric")
+    fields = FIELDS["pairs"][1:]
     query = select(pair.c.pair_index, pair.c.name, *(outcome.c[field] for field in fields)).outerjoin(
         outcome, same
     )
@@ -94,6 +97,8 @@ def _pairs(session: Session, job: JobRecord, _method: str) -> Iterator[dict[str,
             values = {field: row[field] for field in fields}
             if row["state"] is None:
                 values |= {"state": "pending", "tokens": []}
+            for answers in ("correct_tokens", "incorrect_tokens"):
+                values[answers] = values[answers] or []
             yield {"pair": pair_name(row["pair_index"], row["name"]), **values}
 
 

@@ -17,6 +17,7 @@ from patchgrid.storage.tables import job as table
 LAST = "last"
 #: What a job may be.
 STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
+_PAIR_STATES = ("done", "failed", "skipped")
 _CHUNK_STATES = ("done", "failed", "pending", "leased", "held")
 #: Most jobs a page.
 MOST = 500
@@ -69,7 +70,7 @@ def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress
         select(
             *(chunk.c.job_id, chunk.c.state, func.count().label("chunks")),
             func.sum(chunk.c.last - chunk.c.first).label("total"),
-            *(func.sum(chunk.c[name]).label(name) for name in ("done", "failed")),
+            *(func.sum(chunk.c[name]).label(name) for name in _PAIR_STATES),
         )
         .where(chunk.c.job_id.in_(job_ids))
         .group_by(chunk.c.job_id, chunk.c.state)
@@ -101,7 +102,7 @@ def _progress(rows: Sequence[RowMapping]) -> Progress:
     """Put a job's counts by state together."""
     chunks = {row["state"]: row["chunks"] for row in rows}
     return Progress(
-        **{name: sum(int(row[name]) for row in rows) for name in ("total", "done", "failed")},
+        **{name: sum(int(row[name]) for row in rows) for name in ("total", *_PAIR_STATES)},
         chunks_total=sum(chunks.values()),
         **{f"chunks_{state}": chunks.get(state, 0) for state in _CHUNK_STATES},
     )

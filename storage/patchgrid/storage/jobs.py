@@ -37,6 +37,7 @@ _COUNTS = select(
     func.coalesce(func.sum(_chunk.c.last - _chunk.c.first), 0).label("total"),
     func.coalesce(func.sum(_chunk.c.done), 0).label("done"),
     func.coalesce(func.sum(_chunk.c.failed), 0).label("failed"),
+    func.coalesce(func.sum(_chunk.c.skipped), 0).label("skipped"),
     func.count().label("chunks_total"),
     *(
         func.count(case((_chunk.c.state == state, 1))).label(f"chunks_{state}")
@@ -99,6 +100,8 @@ class Progress:
     done: int
     #: Pairs that failed.
     failed: int
+    #: Pairs left out because the model does not get them right (`only_correct`).
+    skipped: int
     #: Chunks in the job.
     chunks_total: int
     #: Chunks measured.
@@ -113,9 +116,14 @@ class Progress:
     chunks_held: int
 
     @property
+    def reached(self) -> int:
+        """Pairs through: measured, failed or skipped."""
+        return self.done + self.failed + self.skipped
+
+    @property
     def left(self) -> int:
         """Pairs still to do."""
-        return self.total - self.done - self.failed
+        return self.total - self.reached
 
 
 def job_key(spec: JobSpec, pairs_digest: str) -> str:
@@ -262,7 +270,7 @@ def delete(session: Session, job_id: int) -> None:
     used = used_ids(session, job_id)
     for each in (
         *(tables.top_component, tables.method_score, tables.exact, tables.outcome),
-        *(tables.total, tables.scores, tables.sums, tables.cost, tables.pilot, tables.mean),
+        *(tables.total, tables.scores, tables.sums, tables.cost, tables.pilot, tables.mean, tables.task),
         *(tables.idempotency, tables.submission, tables.chunk, tables.pair),
     ):
         session.execute(each.delete().where(each.c.job_id == job_id))

@@ -4,6 +4,7 @@ A claim raises the chunk's `epoch`; everything a worker does later names that ep
 lease cannot change anything. Times are the database's.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,7 @@ _CLOSE = (
         attempts=bindparam("attempts_made"),
         done=bindparam("pairs_done"),
         failed=bindparam("pairs_failed"),
+        skipped=bindparam("pairs_skipped"),
         error=None,
         seconds=bindparam("took"),
         finished_at=now(),
@@ -212,9 +214,9 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     False, and nothing is written, if the lease is no longer held. When a connection breaks in the middle of a
     commit nobody knows whether it landed: handing in again gives True, and writes nothing, if it had.
     """
-    failed = sum(outcome.state == "failed" for outcome in result.outcomes)
-    counts = {"pairs_done": len(result.outcomes) - failed, "pairs_failed": failed, "took": result.seconds}
-    counts |= {"attempts_made": lease.attempts}
+    states = Counter(outcome.state for outcome in result.outcomes)
+    counts: dict[str, Any] = {f"pairs_{state}": states[state] for state in ("done", "failed", "skipped")}
+    counts |= {"took": result.seconds, "attempts_made": lease.attempts}
     made = {"made_by": result.provenance.hash, "waiting_job": lease.job_id}
     row = session.execute(_CLOSE, _key(lease) | counts | made).first()
     if row is None:

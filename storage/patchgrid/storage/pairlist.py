@@ -14,7 +14,7 @@ from patchgrid.storage.pairview import find_row
 from patchgrid.storage.tables import HAS_FAILED, failed_pair, outcome, pair
 
 #: What may have become of a pair.
-STATES = ("pending", "done", "failed")
+STATES = ("pending", "done", "failed", "skipped")
 #: Most pairs a page.
 MOST = 1000
 #: Most pairs of the job that are looked at for a page.
@@ -23,6 +23,7 @@ _COLUMNS = (
     *(pair.c.pair_index, pair.c.name, pair.c.clean, pair.c.corrupted),
     *(outcome.c.state, outcome.c.error, outcome.c.warning),
     *(outcome.c.clean_metric, outcome.c.corrupted_metric),
+    *(outcome.c.clean_preference, outcome.c.corrupted_preference),
 )
 _ITS_OUTCOME = and_(outcome.c.job_id == pair.c.job_id, outcome.c.pair_index == pair.c.pair_index)
 _PAIRS = select(*_COLUMNS).select_from(pair).outerjoin(outcome, _ITS_OUTCOME)
@@ -43,7 +44,7 @@ class PairLine:
     pair: int | str
     #: Row number in the job.
     row: int
-    #: `pending`, `done` or `failed`.
+    #: One of `STATES`.
     state: str
     #: Why it failed, else None.
     error: str | None
@@ -55,6 +56,9 @@ class PairLine:
     #: Metrics of the unpatched runs, or None.
     clean_metric: float | None
     corrupted_metric: float | None
+    #: How far each unpatched run prefers the correct answers (`estimates.task`), or None.
+    clean_preference: float | None
+    corrupted_preference: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +142,6 @@ def _line(row: Row[Any]) -> PairLine:
         corrupted=row.corrupted,
         clean_metric=row.clean_metric,
         corrupted_metric=row.corrupted_metric,
+        clean_preference=row.clean_preference,
+        corrupted_preference=row.corrupted_preference,
     )

@@ -59,7 +59,7 @@ class PairView:
     name: int | str
     #: The pair as it was given.
     pair: Pair
-    #: `pending`, `done` or `failed`.
+    #: `pending`, `done`, `failed` or `skipped`.
     state: str
     #: Why it failed, else None.
     error: str | None
@@ -75,6 +75,12 @@ class PairView:
     corrupted_metric: float | None
     #: Tokens at the start of both prompts that stand before their texts (a BOS), or None: not known.
     prefix: int | None
+    #: How far each unpatched run prefers the correct answers (`estimates.task`), or None.
+    clean_preference: float | None
+    corrupted_preference: float | None
+    #: The answers' tokens as text, in the order of the answers; empty: not known.
+    correct_tokens: tuple[str, ...]
+    incorrect_tokens: tuple[str, ...]
     #: The method that `scores` are by.
     method: str
     #: Site to float32 `[layer(, inner)]` (detail `pairs`) or `[layer, position(, inner)]` (`positions`), for
@@ -123,6 +129,10 @@ def _view(session: Session, job: JobRecord, row: Row[Any], method: str | None) -
         clean_metric=None if done is None else done.clean_metric,
         corrupted_metric=None if done is None else done.corrupted_metric,
         prefix=None if done is None else done.prefix,
+        clean_preference=None if done is None else done.clean_preference,
+        corrupted_preference=None if done is None else done.corrupted_preference,
+        correct_tokens=() if done is None else tuple(done.correct_tokens or ()),
+        incorrect_tokens=() if done is None else tuple(done.incorrect_tokens or ()),
         method=chosen,
         scores=_scores(session, job, index, chosen),
         top=_top(session, job, index) if first else (),

@@ -190,4 +190,4 @@ def _arrow_type(field: str, text_positions: bool) -> "pa.DataType":
         return pa.int64()
     if field in ("pair", "site", "state", "error", "position", "edge"):
         return pa.string()
-    return pa.list_(pa.string()) if field == "tokens" else pa.float64()
+    return pa.list_(pa.string()) if field.endswith("tokens") else pa.float64()

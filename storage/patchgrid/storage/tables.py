@@ -144,12 +144,17 @@ chunk = Table(
     Column("finished_at", Double),
     Column("error", Text),
     Column("provenance_id", ForeignKey("provenance.id"), index=True),
+    # Pairs left out because the model does not get them right (`only_correct`).
+    Column("skipped", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 Index("ix_chunk_model", chunk.c.state, chunk.c.model, chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
 Index("ix_chunk_job_state", chunk.c.job_id, chunk.c.state, chunk.c.id)
 Index("uq_chunk_job_first", chunk.c.job_id, chunk.c.first, unique=True)
 
+# state: done, failed or skipped. The preferences are those of `estimates.task`; the answers' tokens are as
+# text, in the order of the pair's answers. Both are NULL where the pair failed, or was measured before there
+# were such columns.
 outcome = Table(
     "outcome",
     metadata,
@@ -162,6 +167,10 @@ outcome = Table(
     Column("clean_metric", Double),
     Column("corrupted_metric", Double),
     Column("prefix", Integer),
+    Column("clean_preference", Double),
+    Column("corrupted_preference", Double),
+    Column("correct_tokens", _Json),
+    Column("incorrect_tokens", _Json),
     sqlite_with_rowid=False,
 )
 _FAILED = text("state = 'failed'")
@@ -177,6 +186,27 @@ Index(
 #: rest of a row is in `outcome`: asked for it here, SQLite would read all pairs of the job.
 failed_pair = outcome.alias("failed_pair")
 HAS_FAILED = failed_pair.c.state == literal_column("'failed'")
+
+#: One row a chunk: whether the model does the task on its pairs; see `estimates.task.TaskSummary`. The pairs
+#: that are named are a few row numbers.
+task = Table(
+    "task",
+    metadata,
+    Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
+    _job_id(),
+    Column("pairs", Integer, nullable=False),
+    Column("measured", Integer, nullable=False),
+    Column("clean_sum", Double, nullable=False),
+    Column("corrupted_sum", Double, nullable=False),
+    Column("difference_squares", Double, nullable=False),
+    Column("clean_correct", Integer, nullable=False),
+    Column("corrupted_incorrect", Integer, nullable=False),
+    Column("swapped", Integer, nullable=False),
+    Column("swapped_pairs", _Json, nullable=False),
+    Column("outside_vocabulary", Integer, nullable=False),
+    Column("outside_pairs", _Json, nullable=False),
+    Index("ix_task_job_id", "job_id"),
+)
 
 #: One blob a chunk, site, kind and method: the sums over the chunk's pairs.
 sums = Table(

@@ -1,8 +1,11 @@
 """The task in words, the same on every screen, in notebooks and on the page: does the model do it?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from patchgrid.engine.types import TokenPiece, TokenText
 from patchgrid.estimates.task import WEAK, Name, TaskSummary
+from patchgrid.pairs.plainjson import read_answer
 from patchgrid.storage.wording import counted
 
 
@@ -33,16 +36,15 @@ def task_warnings(task: TaskSummary, answers: Sequence[str] = ()) -> list[str]:
             "tokenizer?"
         )
     if task.clean_share is not None and task.clean_share < WEAK:
-        shown = f" Answers of the first pairs: {', '.join(answers)}." if answers else ""
         lines.append(
-            f"the model does not do the task on these pairs: clean prefers the correct answer in only "
-            f"{percent(task.clean_share)}; scores explain noise.{shown} Check prompts, answers and, where "
-            "answers are token ids, their tokenizer"
+            "the model does not do the task on these pairs: clean prefers the correct answer in only "
+            f"{percent(task.clean_share)}; scores explain noise. Check prompts and answers{_shown(answers)}"
         )
     elif task.corrupted_share is not None and task.corrupted_share < WEAK:
         lines.append(
             f"corrupted prefers the other answer in only {percent(task.corrupted_share)} of pairs: expected "
-            "where corrupted prompts have no answer of their own, else check them"
+            "where corrupted prompts have no answer of their own, else check prompts and "
+            f"answers{_shown(answers)}"
         )
     if task.swapped:
         lines.append(
@@ -50,6 +52,26 @@ def task_warnings(task: TaskSummary, answers: Sequence[str] = ()) -> list[str]:
             f"incorrect answer, corrupted the correct one; first: {_names(task.swapped_pairs)})"
         )
     return lines
+
+
+def answer_words(answers: Sequence[Any], tokens: Sequence[str] | None) -> str:
+    """Write a side's answers: texts quoted, a token id never without its text.
+
+    `answers` are `engine.types.Answer` or what the database has for them; `tokens` are their tokens as text,
+    None: not known (the pair is not measured).
+    """
+    texts: Sequence[str | None] = tokens or [None] * len(answers)
+    return ", ".join(_answer(answer, text) for answer, text in zip(answers, texts, strict=False))
+
+
+def _answer(answer: Any, token: str | None) -> str:
+    if isinstance(answer, int):
+        return f"{answer} ({'text unknown until it is measured' if token is None else repr(token)})"
+    if isinstance(answer, Mapping):
+        answer = read_answer(answer)
+    if isinstance(answer, TokenPiece):
+        return f"piece {answer.piece!r}"
+    return repr(answer.text if isinstance(answer, TokenText) else answer)
 
 
 def percent(share: float) -> str:
@@ -60,6 +82,10 @@ def percent(share: float) -> str:
     if whole == 0 and share > 0:
         return "<1 %"
     return f"{whole} %"
+
+
+def _shown(answers: Sequence[str]) -> str:
+    return f"; those of the first pairs are {'; '.join(answers)}" if answers else ""
 
 
 def _names(names: Sequence[Name]) -> str:

@@ -91,7 +91,9 @@ def cost(session: Session, job: JobRecord) -> Cost:
         tables.cost.c.job_id == job.id
     )
     seconds = {name: taken for name, taken in session.execute(of_job.group_by(tables.cost.c.method))}  # noqa: C416
-    pairs = session.scalar(select(func.sum(chunk.c.done + chunk.c.failed)).where(chunk.c.job_id == job.id))
+    pairs = session.scalar(
+        select(func.sum(chunk.c.done + chunk.c.failed + chunk.c.skipped)).where(chunk.c.job_id == job.id)
+    )
     effects = session.scalar(select(func.count()).select_from(exact).where(exact.c.job_id == job.id))
 
     def per_1000(*names: str) -> float | None:

@@ -13,9 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.edges import Graph
+from patchgrid.engine.errors import OUTSIDE_VOCABULARY
 from patchgrid.engine.names import WIDE_SITES
 from patchgrid.engine.types import short_name
-from patchgrid.estimates import Sums
+from patchgrid.estimates import Sums, TaskSummary, summarize_task
+from patchgrid.estimates.task import NAMED
 from patchgrid.storage import _rows, tables
 from patchgrid.storage._bulk import insert_rows
 from patchgrid.storage.blobs import pack
@@ -36,7 +38,7 @@ class PairOutcome:
 
     #: Row number in the job.
     index: int
-    #: `done` or `failed`.
+    #: `done`, `failed`, or `skipped`: the model does not get it right, and the job wants only such pairs.
     state: str
     #: Why it failed, else None.
     error: str | None = None
@@ -52,6 +54,14 @@ class PairOutcome:
     corrupted_metric: float | None = None
     #: Tokens at the start of both prompts that stand before their texts (a BOS), None where the pair failed.
     prefix: int | None = None
+    #: How far the unpatched clean run prefers the correct answers, as `estimates.task` defines it.
+    clean_preference: float | None = None
+    #: How far the unpatched corrupted run does.
+    corrupted_preference: float | None = None
+    #: The correct answers' tokens as text, in order.
+    correct_tokens: tuple[str, ...] = ()
+    #: The incorrect answers' tokens as text.
+    incorrect_tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +174,21 @@ def _join(parts: Sequence[tuple[SumsBySite, ScoresBySite]]) -> Scored:
     return Scored(sums, scores)
 
 
+def summarize_outcomes(outcomes: Sequence[PairOutcome]) -> TaskSummary:
+    """Summarize what the unpatched runs of a chunk's pairs prefer; pairs are named by their row numbers."""
+    known = [outcome for outcome in outcomes if outcome.state != "failed"]
+    outside = [outcome.index for outcome in outcomes if OUTSIDE_VOCABULARY in (outcome.error or "")]
+    summary = summarize_task(
+        [outcome.index for outcome in known],
+        np.array([outcome.clean_metric for outcome in known], np.float64),
+        np.array([outcome.corrupted_metric for outcome in known], np.float64),
+        np.array([outcome.clean_preference for outcome in known], np.float64),
+        np.array([outcome.corrupted_preference for outcome in known], np.float64),
+        [outcome.state == "done" for outcome in known],
+    )
+    return summary + TaskSummary(outside_vocabulary=len(outside), outside_pairs=tuple(outside[:NAMED]))
+
+
 def write_result(session: Session, job_id: int, chunk_id: int, indices: range, result: ChunkResult) -> None:
     """Write all of a chunk's results; `indices` are the chunk's pairs."""
     if [outcome.index for outcome in result.outcomes] != list(indices):
@@ -173,6 +198,7 @@ def write_result(session: Session, job_id: int, chunk_id: int, indices: range, r
     if any(len(arrays) != len(done) for _, part in by_method for arrays in part.scores.values()):
         raise ValueError("scores must be those of the done pairs, one array each")
     insert_rows(session, tables.outcome, [_rows.outcome_row(job_id, outcome) for outcome in result.outcomes])
+    insert_rows(session, tables.task, _rows.task_rows(job_id, chunk_id, summarize_outcomes(result.outcomes)))
     for method, part in by_method:
         sums = [(chunk_id, *key, job_id, pack_sums(each), method) for key, each in part.sums.items()]
         insert_rows(session, tables.sums, sums)

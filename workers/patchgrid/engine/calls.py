@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,13 @@ OnBatch = Callable[[float], None]
 Choose = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence[Component]]]
 #: What a batch's tensors are known by: method and site; the metrics have names of their own.
 _Key = tuple[str, str]
-_CLEAN, _CORRUPTED = ("", "clean metric"), ("", "corrupted metric")
+#: Metric and preference of the clean run, then of the corrupted one.
+_UNPATCHED: tuple[_Key, ...] = tuple(
+    ("", f"{side} {what}") for side in ("clean", "corrupted") for what in ("metric", "preference")
+)
+#: A batch is scored whole, some of its pairs in vain, from this share of pairs that are not skipped on: for a
+#: smaller batch both unpatched runs would have to be made again.
+_WHOLE_FROM = 0.75
 #: What the other prompt's run, which all methods share, is timed as.
 SHARED = "shared"
 
@@ -49,49 +55,76 @@ class Call:
     #: Padded tokens of a batch, and of a forward pass of patched copies.
     budget: Budget
     on_batch: OnBatch
+    #: Whether pairs are skipped, neither scored nor patched, whose clean run does not prefer the correct
+    #: answers.
+    only_correct: bool = False
 
     def begin(self, group: Sequence[TokenPair]) -> "Begun":
         """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
+        passes, watch = self._passes(group), Stopwatch(self.model.device)
+        skipped = self._skipped(passes, watch) if self.only_correct and self.methods else {}
+        kept = [pair for pair in group if pair.index not in skipped]
+        if kept and len(kept) < _WHOLE_FROM * len(group):
+            passes = self._passes(kept)
+        scored = self._score(passes, self.methods, watch) if self.methods and kept else None
+        # A batch that only has to land lets go of its activations.
+        return Begun(
+            self, tuple(group), passes.batch.pairs, passes if self.choose and kept else None, scored, skipped
+        )
+
+    def _passes(self, group: Sequence[TokenPair]) -> Passes:
         batch = make_batch(group, self.model.pad, self.model.device)
         if self.question.source != "pair":
             batch = batch.differing_everywhere()
         # Along the path of a site, copies of the base run are patched, too.
         patching = self.choose is not None or self.question.path == "site"
-        passes = Passes(self.model, batch, self.question, patching=patching, tokens=self.budget.tokens)
-        scored = self._score(passes) if self.methods else None
-        # A batch that only has to land lets go of its activations.
-        return Begun(self, batch.pairs, passes if self.choose else None, scored)
+        return Passes(self.model, batch, self.question, patching=patching, tokens=self.budget.tokens)
 
-    def _score(self, passes: Passes) -> "_Scored":
-        watch = Stopwatch(self.model.device)
+    def _skipped(self, passes: Passes, watch: Stopwatch) -> dict[int, PairResult]:
+        """Give the results of the pairs that are skipped, by their indices."""
+        pairs = passes.batch.pairs
+        found = zip(pairs, self.results(pairs, self._score(passes, (), watch)), strict=True)
+        return {
+            pair.index: replace(result, seconds={}, skipped=True)
+            for pair, result in found
+            if result.error is None and not result.clean_preference > 0
+        }
+
+    def _score(self, passes: Passes, methods: Sequence[str], watch: Stopwatch) -> "_Scored":
+        """Score a batch by some methods; without any, make its unpatched runs alone."""
         with watch.timing(SHARED):
             passes.source  # noqa: B018 (made on first use)
+            if not methods:
+                passes.base  # noqa: B018
         found: dict[_Key, Tensor] = {}
-        for method in self.methods:
+        for method in methods:
             with watch.timing(method):
                 found |= {(method, site): scores for site, scores in METHODS[method](passes).items()}
-        base, source = passes.base_rows.of_pairs(passes.base_metric.detach()), passes.source_metric()
-        clean, corrupted = passes.question.clean_of(base, source), passes.question.clean_of(source, base)
-        return _Scored(Landing({**found, _CLEAN: clean, _CORRUPTED: corrupted}), watch)
+        metrics = passes.base_rows.of_pairs(passes.base_metric.detach()), passes.source_metric()
+        preferences = passes.base_preference(), passes.source_preference()
+        both = list(zip(metrics, preferences, strict=True))
+        if self.question.direction == "denoise":
+            both.reverse()
+        return _Scored(Landing({**found, **dict(zip(_UNPATCHED, (*both[0], *both[1]), strict=True))}), watch)
 
     def results(self, pairs: Sequence[TokenPair], scored: "_Scored") -> list[PairResult]:
         """Cut each pair's own scores out of its batch's."""
         arrays = scored.landing.arrays()
         seconds = {name: taken / len(pairs) for name, taken in scored.watch.seconds().items()}
-        metrics = zip(arrays.pop(_CLEAN).tolist(), arrays.pop(_CORRUPTED).tolist(), strict=True)
+        unpatched = zip(*(arrays.pop(key).tolist() for key in _UNPATCHED), strict=True)
         return [
-            self._result(pair, {key: array[row] for key, array in arrays.items()}, *both, seconds)
-            for row, (pair, both) in enumerate(zip(pairs, metrics, strict=True))
+            self._result(pair, {key: array[row] for key, array in arrays.items()}, numbers, seconds)
+            for row, (pair, numbers) in enumerate(zip(pairs, unpatched, strict=True))
         ]
 
     def _result(
         self,
         pair: TokenPair,
         scores: Mapping[_Key, NDArray[np.float32]],
-        clean: float,
-        corrupted: float,
+        unpatched: tuple[float, ...],
         seconds: dict[str, float],
     ) -> PairResult:
+        clean, clean_preference, corrupted, corrupted_preference = unpatched
         if not (np.isfinite(clean) and np.isfinite(corrupted)):
             side = "corrupted" if np.isfinite(clean) else "clean"
             reason = f"the metric of the {side} run is not finite: the model's logits are NaN or infinite"
@@ -99,14 +132,19 @@ class Call:
         own: dict[str, dict[str, NDArray[np.float32]]] = {method: {} for method in self.methods}
         for (method, site), array in scores.items():
             own[method][site] = self._own_positions(site, array, pair.length)
-        tokens, corrupted_tokens = (self.model.texts(ids) for ids in (pair.clean, pair.corrupted))
+        tokens, corrupted_tokens = self.model.texts(pair.clean), self.model.texts(pair.corrupted)
+        correct, incorrect = (self.model.texts(ids) for ids in pair.answers)
         first = own.pop(self.methods[0])
         return PairResult(
             first,
             clean,
             corrupted,
+            clean_preference,
+            corrupted_preference,
             tokens,
             corrupted_tokens,
+            correct,
+            incorrect,
             warning=pair.warning,
             prefix=pair.prefix,
             others=own,
@@ -136,30 +174,41 @@ class Begun:
     """A batch that was begun."""
 
     call: Call
+    #: All of its pairs.
+    group: tuple[TokenPair, ...]
+    #: Those that were scored: a few of the skipped ones may be among them.
     pairs: tuple[TokenPair, ...]
     #: Both unpatched runs, where components are to be patched.
     passes: Passes | None
     scored: _Scored | None
+    #: Results of the pairs that are skipped, by their indices.
+    skipped: Mapping[int, PairResult]
 
     def finish(self) -> list[Measured]:
-        """Do what is left; one result a pair, in order."""
-        pairs, call = self.pairs, self.call
-        results = [PairResult() for _ in pairs]
+        """Do what is left; one result a pair of the group, in order."""
+        call, count = self.call, len(self.group)
+        results = [PairResult() for _ in self.pairs]
         if self.scored is not None:
-            results = call.results(pairs, self.scored)
-        if self.passes is None or call.choose is None:
-            call.on_batch(len(pairs))
-            return [Measured(result) for result in results]
-        scoring = 0.0 if self.scored is None else len(pairs) / 2
+            results = call.results(self.pairs, self.scored)
+        results = [
+            self.skipped.get(pair.index, result) for pair, result in zip(self.pairs, results, strict=True)
+        ]
+        measured = [Measured(result) for result in results]
+        scoring = float(count)
+        if self.passes is not None:
+            scoring = 0.0 if self.scored is None else count / 2
         call.on_batch(scoring)
-        return self._patch(self.passes, results, call.choose, len(pairs) - scoring)
+        if self.passes is not None and call.choose is not None:
+            measured = self._patch(self.passes, results, call.choose, count - scoring)
+        by_index = {pair.index: each for pair, each in zip(self.pairs, measured, strict=True)}
+        return [by_index.get(pair.index) or Measured(self.skipped[pair.index]) for pair in self.group]
 
     def _patch(
         self, passes: Passes, results: Sequence[PairResult], choose: Choose, left: float
     ) -> list[Measured]:
         """Patch the chosen components of each pair; `left` is how many pairs that finishes."""
         pairs, call = self.pairs, self.call
-        good = [row for row, result in enumerate(results) if result.error is None]
+        good = [row for row, result in enumerate(results) if result.error is None and not result.skipped]
         asked = choose([pairs[row].index for row in good], [results[row] for row in good])
         components_of = dict(zip(good, asked, strict=True))
         chosen = [tuple(components_of.get(row, ())) for row in range(len(results))]

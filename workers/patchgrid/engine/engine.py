@@ -129,6 +129,7 @@ class Engine:
         steps: int = 5,
         path: str = "embedding",
         grad_drop: bool = False,
+        only_correct: bool = False,
         keep_positions: bool = True,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
@@ -152,6 +153,8 @@ class Engine:
             Of `ig`: `embedding` (all of the model's input moves) or `site` (each site's own activation does).
         grad_drop
             Of `atp*`: drop gradients, too.
+        only_correct
+            Skip pairs whose clean run does not prefer the correct answers (`PairResult.skipped`).
         keep_positions
             False: scores of sites with very many components (`mlp_post`, `edge`) are summed over positions.
         prepend_bos
@@ -183,6 +186,7 @@ class Engine:
             steps=steps,
             path=path,
             grad_drop=grad_drop,
+            only_correct=only_correct,
             keep_positions=keep_positions,
             prepend_bos=prepend_bos,
             batch_tokens=batch_tokens,
@@ -204,6 +208,7 @@ class Engine:
         steps: int = 5,
         path: str = "embedding",
         grad_drop: bool = False,
+        only_correct: bool = False,
         keep_positions: bool = True,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
@@ -253,6 +258,7 @@ class Engine:
             None if choose is None else checked,
             self._budget(batch_tokens),
             on_batch,
+            only_correct,
         )
         return self._run(call, pairs, prepend_bos, range(len(pairs)))
 

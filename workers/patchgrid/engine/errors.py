@@ -1,5 +1,8 @@
 """What can go wrong, each error with a message a person can act on."""
 
+#: What the reason of a pair says whose answer's token id the model does not have.
+OUTSIDE_VOCABULARY = "is not in the model's vocabulary"
+
 
 class PatchgridError(Exception):
     """Something the user can put right; the command line prints it as one line and exits with `exit_code`."""

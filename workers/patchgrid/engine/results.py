@@ -20,10 +20,21 @@ class PairResult:
     clean_metric: float = float("nan")
     #: Metric of the unpatched corrupted run; NaN where the pair failed.
     corrupted_metric: float = float("nan")
+    #: logsumexp(correct answers' logits) - logsumexp(incorrect ones') of the unpatched clean run, whatever
+    #: the metric: above 0 where it prefers the correct answers; NaN where it is not known.
+    clean_preference: float = float("nan")
+    #: The same of the unpatched corrupted run.
+    corrupted_preference: float = float("nan")
     #: The clean prompt's tokens as text, one a position.
     tokens: tuple[str, ...] = ()
     #: The corrupted prompt's tokens as text, one a position.
     corrupted_tokens: tuple[str, ...] = ()
+    #: The correct answers' tokens as text, in order.
+    correct_tokens: tuple[str, ...] = ()
+    #: The incorrect answers' tokens as text.
+    incorrect_tokens: tuple[str, ...] = ()
+    #: Left out, without scores: only pairs that the model gets right were asked for, and this is none.
+    skipped: bool = False
     #: Why the pair could not be measured, else None.
     error: str | None = None
     #: What the user should know though the pair was measured (an answer without its leading space).

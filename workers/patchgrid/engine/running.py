@@ -57,7 +57,7 @@ def run_call(
     def finish(most: int) -> None:
         while len(waiting) > most:
             begun = waiting.popleft()
-            for pair, measured in zip(begun.pairs, begun.finish(), strict=True):
+            for pair, measured in zip(begun.group, begun.finish(), strict=True):
                 take(pair.index, measured)
 
     def work(group: Sequence[TokenPair]) -> None:

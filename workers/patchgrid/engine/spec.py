@@ -48,6 +48,8 @@ class JobSpec:
     path: str = "embedding"
     #: Whether `atp*` drops gradients, too (GradDrop).
     grad_drop: bool = False
+    #: Whether pairs are skipped whose clean run does not prefer the correct answers.
+    only_correct: bool = False
 
     def __post_init__(self) -> None:
         methods = as_names(self.method)
@@ -112,5 +114,5 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(JobSpec))
 _LATER = {
     field.name: field
     for field in dataclasses.fields(JobSpec)
-    if field.name in ("source", "steps", "path", "grad_drop")
+    if field.name in ("source", "steps", "path", "grad_drop", "only_correct")
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from patchgrid.engine.errors import PairError
+from patchgrid.engine.errors import OUTSIDE_VOCABULARY, PairError
 from patchgrid.engine.prefix import Prefix
 from patchgrid.engine.types import Answer, Pair, TokenPiece, TokenText, place_spans
 
@@ -29,6 +29,8 @@ class TokenPair:
     warning: str | None = None
     #: Tokens at the start of both prompts that stand before their texts.
     prefix: int = 0
+    #: The ids of the correct and of the incorrect answers as they were given: repeated ones, too.
+    answers: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     #: The first position at which the prompts differ, or their length.
     first_difference: int = field(init=False)
 
@@ -103,10 +105,11 @@ class PairTokenizer:
         added = [self.prefix.missing(ids) for ids in texts]
         clean, corrupted = (before + ids for before, ids in zip(added, texts, strict=True))
         self._check_prompts(clean, corrupted)
-        correct, incorrect = (
-            tuple(dict.fromkeys(self._answer(pair.clean, answer, side, encoded) for answer in answers))
+        given = tuple(
+            tuple(self._answer(pair.clean, answer, side, encoded) for answer in answers)
             for answers, side in ((pair.correct, "correct"), (pair.incorrect, "incorrect"))
         )
+        correct, incorrect = (tuple(dict.fromkeys(ids)) for ids in given)
         shared = set(correct) & set(incorrect)
         if shared:
             text = self._tokenizer.decode([min(shared)])
@@ -117,7 +120,8 @@ class PairTokenizer:
                 raise PairError(f"span {name!r} ends at {stop}, but the prompts have {len(clean)} tokens")
         warnings = (self._own_prefix(added), _missing_space(pair, encoded))
         warning = "; ".join(text for text in warnings if text is not None) or None
-        return TokenPair(index, clean, corrupted, correct, incorrect, warning, prefix)
+        answers = given[0], given[1]
+        return TokenPair(index, clean, corrupted, correct, incorrect, warning, prefix, answers)
 
     def _own_prefix(self, added: Sequence[tuple[int, ...]]) -> str | None:
         """Say so where a prompt begins with the prefix itself, as what a chat template makes does."""
@@ -148,7 +152,7 @@ class PairTokenizer:
         if isinstance(answer, int):
             if not 0 <= answer < self._vocabulary:
                 raise PairError(
-                    f"{side} token id {answer} is not in the model's vocabulary (0 to {self._vocabulary - 1})"
+                    f"{side} token id {answer} {OUTSIDE_VOCABULARY} (0 to {self._vocabulary - 1})"
                 )
             return answer
         if isinstance(answer, TokenPiece):

@@ -87,7 +87,7 @@ class Scores:
 
     def good(self, places: Iterable[int]) -> list[int]:
         """Give those of these places whose pairs have scores that can be summed."""
-        return [place for place in places if self.errors[place] is None]
+        return [place for place in places if self.errors[place] is None and not self._results[place].skipped]
 
     def of_pair(self, place: int, site: str, method: str | None = None) -> Floats:
         """Give a pair's scores at a site as the engine gave them."""

@@ -63,10 +63,12 @@ class _Chunk:
         return {place: self.scores.errors[place] or each.error for place, each in enumerate(found)}
 
     def cells(self, found: Sequence[Measured]) -> Cells:
-        """Give all cells by pair, their effects among the rest; a pair that failed since has none."""
+        """Give all cells by pair, their effects among the rest; a pair failed or skipped since has none."""
         cells = by_pair(self._drawn)
-        failed = [place for place, each in enumerate(found) if each.result.error is not None]
-        cells = cells[~np.isin(cells["pair"], failed)]
+        without = [
+            place for place, each in enumerate(found) if each.result.error is not None or each.result.skipped
+        ]
+        cells = cells[~np.isin(cells["pair"], without)]
         effects = np.concatenate([each.effects for each in found])
         assert len(effects) == len(cells), "the engine gives one effect a component"
         cells["effect"] = effects
@@ -124,7 +126,7 @@ def _result(
     """Put together what is stored of a chunk."""
     spec = job.spec
     errors = chunk.finish(found)
-    done = [place for place, error in errors.items() if error is None]
+    done = [place for place, error in errors.items() if error is None and not found[place].result.skipped]
     cells = chunk.cells(found)
     cells = cells[np.isin(cells["pair"], done)]
     total_effects = np.array([_total_effect(each) for each in found])
@@ -210,13 +212,17 @@ def _outcome(index: int, result: PairResult, error: str | None) -> PairOutcome:
         return PairOutcome(index, "failed", error=error)
     return PairOutcome(
         index,
-        "done",
+        "skipped" if result.skipped else "done",
         warning=result.warning,
         tokens=result.tokens,
         corrupted_tokens=result.corrupted_tokens,
         clean_metric=result.clean_metric,
         corrupted_metric=result.corrupted_metric,
         prefix=result.prefix,
+        clean_preference=result.clean_preference,
+        corrupted_preference=result.corrupted_preference,
+        correct_tokens=result.correct_tokens,
+        incorrect_tokens=result.incorrect_tokens,
     )
 
 

@@ -78,6 +78,7 @@ class Engine(Protocol):
         steps: int,
         path: str,
         grad_drop: bool,
+        only_correct: bool,
         keep_positions: bool,
         prepend_bos: bool | None,
         batch_tokens: int | None,
@@ -111,6 +112,7 @@ class Engine(Protocol):
         steps: int,
         path: str,
         grad_drop: bool,
+        only_correct: bool,
         keep_positions: bool,
         prepend_bos: bool | None,
         batch_tokens: int | None,
@@ -148,6 +150,7 @@ class Options(TypedDict):
     steps: int
     path: str
     grad_drop: bool
+    only_correct: bool
     keep_positions: bool
     prepend_bos: bool | None
 
@@ -168,6 +171,7 @@ def call_options(spec: JobSpec, methods: Sequence[str], means: Means | None) -> 
         # These are refused where the method that they are for is not asked for.
         path=spec.path if "ig" in methods else PATHS[0],
         grad_drop=spec.grad_drop and "atp*" in methods,
+        only_correct=spec.only_correct,
         keep_positions=spec.positions == "keep" or spec.detail == "positions",
         prepend_bos=spec.prepend_bos,
     )

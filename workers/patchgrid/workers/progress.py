@@ -1,6 +1,7 @@
 """How far a run is, as its two threads find out: what is measured, and what of it is stored."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ class RunProgress:
     done: int
     #: Pairs that could not be measured.
     failed: int
+    #: Pairs left out because the model does not get them right.
+    skipped: int
     #: Pairs measured that are not stored yet, those of the running chunk as a fraction.
     in_flight: float
 
@@ -26,12 +29,13 @@ class Progressing:
     def __init__(self, on_progress: Callable[[RunProgress], None]) -> None:
         self._on_progress = on_progress
         self._changing = threading.Lock()
-        self._done = self._failed = self._computed = 0
+        self._pairs: Counter[str] = Counter()
+        self._computed = 0
 
     def begin(self, stored: Progress) -> None:
         """Take what is stored of the job, by whomever, at a moment at which nothing is on its way there."""
         with self._changing:
-            self._done, self._failed = stored.done, stored.failed
+            self._pairs = Counter(done=stored.done, failed=stored.failed, skipped=stored.skipped)
 
     def computed(self, pairs: int) -> None:
         """Take note of pairs that are measured, and not stored yet."""
@@ -40,11 +44,9 @@ class Progressing:
 
     def stored(self, result: ChunkResult) -> None:
         """Take note of a chunk that is stored."""
-        failed = sum(outcome.state == "failed" for outcome in result.outcomes)
         with self._changing:
             self._computed -= len(result.outcomes)
-            self._done += len(result.outcomes) - failed
-            self._failed += failed
+            self._pairs.update(outcome.state for outcome in result.outcomes)
 
     def dropped(self, pairs: int) -> None:
         """Take note of measured pairs that are not stored after all."""
@@ -54,5 +56,6 @@ class Progressing:
     def tell(self, running: float = 0.0) -> None:
         """Tell how far it is, with so many pairs of the running chunk measured."""
         with self._changing:
-            progress = RunProgress(self._done, self._failed, self._computed + running)
+            counts = {state: self._pairs[state] for state in ("done", "failed", "skipped")}
+            progress = RunProgress(**counts, in_flight=self._computed + running)
         self._on_progress(progress)

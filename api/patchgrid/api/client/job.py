@@ -59,13 +59,23 @@ class Job:
 
     @property
     def progress(self) -> dict[str, int]:
-        """Its pairs: `total`, `done` and `failed`."""
+        """Its pairs: `total`, `done`, `failed` and `skipped`."""
         return dict(self._found["pairs"])
 
     @property
     def spec(self) -> dict[str, Any]:
         """What it measures."""
         return dict(self._found["spec"])
+
+    def task(self) -> Document | None:
+        """Give whether the model does the task: metrics, shares, swapped pairs; `line` says it in words.
+
+        None as long as it is not known. `refresh` asks again.
+        """
+        if "task" not in self._found:
+            self.refresh()
+        found = self._found["task"]
+        return None if found is None else dict(found)
 
     @property
     def ended(self) -> bool:
@@ -238,7 +248,9 @@ class Job:
     def __repr__(self) -> str:
         name = f" ({self.name})" if self.name else ""
         pairs = self.progress
-        return f"<Job {self.id}{name} {self.state}: {pairs['done']:,} of {pairs['total']:,} pairs measured>"
+        told = "".join(f"\n  {line}" for line in self._task_lines())
+        measured = f"{pairs['done']:,} of {pairs['total']:,} pairs measured{self._skipped()}"
+        return f"<Job {self.id}{name} {self.state}: {measured}{told}>"
 
     def _repr_html_(self) -> str:
         pairs = self.progress
@@ -246,7 +258,12 @@ class Job:
             ("job", self.id),
             ("name", self.name),
             ("state", self.state),
-            ("pairs", f"{pairs['done']:,} of {pairs['total']:,} measured, {pairs['failed']:,} failed"),
+            ("task", " ".join(self._task_lines()).removeprefix("Task: ") or None),
+            (
+                "pairs",
+                f"{pairs['done']:,} of {pairs['total']:,} measured, {pairs['failed']:,} failed"
+                + self._skipped(),
+            ),
             *(
                 (key, ", ".join(value) if isinstance(value, list) else value)
                 for key, value in self.spec.items()
@@ -254,6 +271,16 @@ class Job:
             ("error", self._found.get("error")),
         ]
         return html.table(row for row in rows if row[1] is not None)
+
+    def _skipped(self) -> str:
+        count = self.progress["skipped"]
+        return f", {count:,} skipped" if count else ""
+
+    def _task_lines(self) -> list[str]:
+        """Say whether the model does the task, where the server told with the rest."""
+        found = self._found.get("task") or {"line": None, "warnings": []}
+        lines = [] if found["line"] is None else [found["line"]]
+        return [*lines, *(f"Warning: {warning}" for warning in found["warnings"])]
 
     def _exported(self, what: str, method: str | None, frame: str | None) -> Any:
         kind = frames.library(frame)

@@ -79,6 +79,7 @@ def progress(found: Document) -> Progress:
         total=pairs["total"],
         done=pairs["done"],
         failed=pairs["failed"],
+        skipped=pairs["skipped"],
         chunks_total=sum(chunks.values()),
         **{f"chunks_{state}": chunks[state] for state in ("done", "failed", "pending", "leased", "held")},
     )
@@ -130,6 +131,12 @@ def troubles(found: Document) -> Troubles:
 def warnings(found: Document) -> tuple[tuple[str, int], ...]:
     """Read what a job's pairs are warned of."""
     return tuple((each["warning"], each["pairs"]) for each in found["warnings"])
+
+
+@_understood
+def task(found: Document) -> Document | None:
+    """Read whether the model does a job's task."""
+    return None if found["task"] is None else dict(found["task"])
 
 
 @_understood
@@ -199,6 +206,10 @@ def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> Pa
             clean_metric=found["clean_metric"],
             corrupted_metric=found["corrupted_metric"],
             prefix=found["prefix"],
+            clean_preference=found["clean_preference"],
+            corrupted_preference=found["corrupted_preference"],
+            correct_tokens=tuple(found["correct_tokens"]),
+            incorrect_tokens=tuple(found["incorrect_tokens"]),
             method=found["method"],
             scores={site: np.array(scores, np.float32) for site, scores in found["scores"].items()},
             top=tuple(_kept(found["top"])) if first else (),

@@ -33,7 +33,7 @@ def bar(*, shown: bool) -> Iterator[Show]:
 
         def show(found: dict[str, Any]) -> None:
             pairs = found["pairs"]
-            reached = pairs["done"] + pairs["failed"]
+            reached = _reached(pairs)
             progress.update(
                 task,
                 description=f"job {found['job']} {found['state']}",
@@ -48,9 +48,13 @@ def bar(*, shown: bool) -> Iterator[Show]:
 def words_of(found: dict[str, Any]) -> str:
     """Say how far a job is: `128 of 300 pairs, 2 failed, 3 workers`."""
     pairs, workers = found["pairs"], len(found.get("workers", ()))
-    failed = f", {pairs['failed']:,} failed" if pairs["failed"] else ""
-    reached = pairs["done"] + pairs["failed"]
-    return f"{reached:,} of {counted(pairs['total'], 'pair')}{failed}, {counted(workers, 'worker')}"
+    others = "".join(f", {pairs[state]:,} {state}" for state in ("failed", "skipped") if pairs[state])
+    return f"{_reached(pairs):,} of {counted(pairs['total'], 'pair')}{others}, {counted(workers, 'worker')}"
+
+
+def _reached(pairs: dict[str, int]) -> int:
+    """Count the pairs that are through."""
+    return pairs["done"] + pairs["failed"] + pairs["skipped"]
 
 
 class _Lines:

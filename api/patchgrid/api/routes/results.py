@@ -24,6 +24,7 @@ from patchgrid.storage.documents import agreement_json, component_json
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.plain import plain
 from patchgrid.storage.plots import heatmap
+from patchgrid.storage.task import job_task, task_json
 
 router = APIRouter(tags=["results"])
 
@@ -75,6 +76,7 @@ def list_components(
         )
         more = cursors.write(None if found.next is None else (found.next,))
         about = {"job": record.id, "method": record.method(method), "total": found.total, "next": more}
+        about["task"] = task_json(job_task(session, record))
         items = list(map(component_json, found.items))
         return listed(form, items, about, f"job-{record.id}-components", Component)
 
@@ -129,7 +131,7 @@ def verify(
         cost = verification.cost(session, record)
         found = verification.verification(session, record, top_k=top_k, method=method)
         items = [agreement_json(row, cost) for row in found]
-        more = {"job": record.id, "cost": plain(cost)}
+        more = {"job": record.id, "task": task_json(job_task(session, record)), "cost": plain(cost)}
         return listed(form, items, more, f"job-{record.id}-verification", Agreement)
 
     return ask(service, request, job, make)

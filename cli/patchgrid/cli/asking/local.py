@@ -1,9 +1,9 @@
 """A database, asked without anything in between."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from sqlalchemy.orm import Session
 
@@ -35,6 +35,7 @@ from patchgrid.storage.plots import Cells, Heatmap
 from patchgrid.storage.rowfiles import write_rows
 from patchgrid.storage.standing import Snapshot, look
 from patchgrid.storage.submitting import Order, store
+from patchgrid.storage.task import job_task, task_json
 from patchgrid.storage.verification import Cost, SiteAgreement
 from patchgrid.storage.workers import WorkerRecord
 
@@ -65,6 +66,10 @@ class LocalSource:
         """Give how far a job is."""
         return jobs.progress(self._read(), job.id)
 
+    def task(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give whether the model does the task."""
+        return task_json(job_task(self._read(), job))
+
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its components."""
         session, now = self._read(), look(self._read(), job.id)
@@ -76,6 +81,7 @@ class LocalSource:
             cost=cost,
             warnings=warnings_by_kind(session, job.id),
             troubles=troubles(session, job, now.progress),
+            task=self.task(job),
         )
 
     def summary(self, job_id: int) -> Summary:

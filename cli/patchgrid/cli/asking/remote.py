@@ -1,6 +1,6 @@
 """A server, asked over HTTP: the same answers as from its database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from patchgrid.api.client import reading as read
@@ -35,6 +35,10 @@ class RemoteSource(RemoteNumbers):
         """Give all jobs, the oldest first."""
         return [(read.job(each), read.progress(each)) for each in self._service.jobs()][::-1]
 
+    def task(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give whether the model does the task."""
+        return read.task(self._service.job(job.id))
+
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its components."""
         found = self._service.job(job.id)
@@ -46,6 +50,7 @@ class RemoteSource(RemoteNumbers):
             cost=cost,
             warnings=read.warnings(found),
             troubles=read.troubles(found),
+            task=read.task(found),
         )
 
     def summary(self, job_id: int) -> Summary:
@@ -57,6 +62,7 @@ class RemoteSource(RemoteNumbers):
         return Summary(
             job=job,
             progress=read.progress(found),
+            task=read.task(found),
             top=self.top(job, SHOWN_COMPONENTS),
             verification=agreement,
             cost=cost,

@@ -1,8 +1,8 @@
 """What commands ask, and get the same answers to whatever it is that they ask."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from patchgrid.cli.summary import Summary
 from patchgrid.engine.types import Pair
@@ -33,6 +33,8 @@ class Standing:
     #: Each kind of warning with the number of pairs it was given for.
     warnings: Sequence[tuple[str, int]]
     troubles: Troubles
+    #: Whether the model does the task, as `storage.task.task_json` gives it.
+    task: Mapping[str, Any] | None
 
 
 class Source(Protocol):
@@ -50,6 +52,9 @@ class Source(Protocol):
 
     def progress(self, job: JobRecord) -> Progress:
         """Give how far a job is."""
+
+    def task(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give whether the model does the task, as `storage.task.task_json` does."""
 
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its components."""

@@ -46,7 +46,8 @@ def export(
     exact        the same, and effect, inclusion (probability of being drawn)
     components   site, layer, head, neuron, position, n, mean, mean_abs, std,
                  estimate, ci_low, ci_high, exact_n
-    pairs        pair, state, error, tokens, clean_metric, corrupted_metric
+    pairs        pair, state, error, tokens, clean_metric, corrupted_metric,
+                 clean_preference, corrupted_preference, correct_tokens, incorrect_tokens
 
     A position is the index into the pair's own tokens from 0, in `components` the place counted from the end
     (-1 is the last), or a span's name. An empty value means: not applicable, or all at once. Rows of edges

@@ -7,6 +7,7 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.options import count_option, job_argument, method_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
+from patchgrid.cli.tasknotes import show_task
 from patchgrid.storage.components import ORDERS
 from patchgrid.storage.documents import component_json
 
@@ -49,6 +50,7 @@ def top(
         job = source.job(name)
         rows = source.top(job, count, by, site=site, population=population, method=method)
         progress = source.progress(job)
+        show_task(source.task(job))
     if settings.json:
         show_json([component_json(row) for row in rows])
         return

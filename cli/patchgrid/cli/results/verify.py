@@ -7,6 +7,7 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.options import count_option, job_argument
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
+from patchgrid.cli.tasknotes import show_task
 from patchgrid.storage.documents import agreement_json
 
 
@@ -29,6 +30,7 @@ def verify(settings: Settings, /, name: str, count: int) -> None:
         job = source.job(name)
         found, cost = source.verification(job, count)
         progress = source.progress(job)
+        show_task(source.task(job))
     if settings.json:
         show_json([agreement_json(row, cost) for row in found])
         return

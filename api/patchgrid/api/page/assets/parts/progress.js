@@ -8,6 +8,7 @@ const WORDS = {
   done: "done",
   failed: "failed",
   cancelled: "cancelled",
+  skipped: "skipped",
 };
 
 /** A state as a word with a mark of its own shape, so that colour is not all there is. */
@@ -15,8 +16,13 @@ export function State({ state }) {
   return html`<span class=${`state state-${state}`}>${WORDS[state] ?? state}</span>`;
 }
 
+/** How many pairs are through: measured, failed or skipped. */
+export function reached(pairs) {
+  return pairs.done + pairs.failed + pairs.skipped;
+}
+
 export function Progress({ pairs, label }) {
-  const ended = pairs.done + pairs.failed;
+  const ended = reached(pairs);
   const share = pairs.total ? ended / pairs.total : 0;
   return html`<span class="progress">
     <progress max="1" value=${share} aria-label=${label}>${percent(ended, pairs.total)}</progress>

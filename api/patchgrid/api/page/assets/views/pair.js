@@ -75,13 +75,14 @@ function Shown({ job, data, params }) {
       </p>`
     }
     <${Facts} label="Answers and metrics" rows=${[
-      ["correct", answers(data.correct)],
-      ["incorrect", answers(data.incorrect)],
+      ["correct", answers(data.correct, data.correct_tokens)],
+      ["incorrect", answers(data.incorrect, data.incorrect_tokens)],
       [`${data.metric}, clean`, number(data.clean_metric, 4)],
       [`${data.metric}, corrupted`, number(data.corrupted_metric, 4)],
     ]} />
     ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} head=${head} stretched=${isStretched(params)} />`}
     ${data.state === "done" && html`<${Strongest} job=${job} data=${data} params=${params} />`}
+    ${data.state === "skipped" && html`<p class="empty">This pair was skipped: the model does not get it right.</p>`}
     ${data.state === "pending" && html`<p class="empty">This pair is not measured yet.</p>`}`;
 }
 
@@ -90,8 +91,10 @@ function Prompt({ text, tokens, ...rest }) {
   return html`<${Tokens} tokens=${tokens} ...${rest} />`;
 }
 
-function answers(list) {
-  return (list ?? []).map((answer) => JSON.stringify(answer)).join(", ");
+/** Answers as they were given; a token id has its text beside it. */
+function answers(list, tokens) {
+  const text = (index) => (tokens?.[index] === undefined ? "text unknown until it is measured" : JSON.stringify(tokens[index]));
+  return (list ?? []).map((answer, index) => (typeof answer === "number" ? `${answer} (${text(index)})` : JSON.stringify(answer))).join(", ");
 }
 
 function Strongest({ job, data, params }) {

@@ -13,6 +13,7 @@ const STATES = [
   ["", "any"],
   ["done", "done"],
   ["failed", "failed"],
+  ["skipped", "skipped"],
   ["pending", "pending"],
 ];
 

@@ -18,6 +18,7 @@ export const DEFAULTS = {
   steps: "5",
   path: "embedding",
   grad_drop: false,
+  only_correct: false,
   detail: "pairs",
   dtype: "auto",
   seed: "0",
@@ -63,6 +64,7 @@ export function specOf(values) {
   if (options.steps && values.steps !== DEFAULTS.steps) spec.steps = Number(values.steps);
   if (options.path && values.path !== DEFAULTS.path) spec.path = values.path;
   if (options.grad_drop && values.grad_drop) spec.grad_drop = true;
+  if (values.only_correct) spec.only_correct = true;
   if (values.source !== DEFAULTS.source) spec.source = values.source;
   if (values.limit) spec.limit = Number(values.limit);
   if (values.prepend_bos) spec.prepend_bos = values.prepend_bos === "yes";

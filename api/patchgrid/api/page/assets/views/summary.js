@@ -4,6 +4,7 @@ import { count, number, seconds } from "../core/format.js";
 import { href } from "../core/route.js";
 import { html } from "../core/ui.js";
 import { DataLinks } from "../parts/links.js";
+import { reached } from "../parts/progress.js";
 import { Facts, Table } from "../parts/table.js";
 import { Time } from "../parts/time.js";
 import { Actions } from "./actions.js";
@@ -14,6 +15,7 @@ const EXPORTS = ["components", "pairs", "scores", "exact"];
 export function Summary({ job, snapshot, rate, reload }) {
   const running = !ENDED.includes(job.state);
   return html`<${Status} job=${job} snapshot=${snapshot} rate=${rate} running=${running} />
+    ${job.task && html`<${Task} task=${job.task} />`}
     <${Actions} job=${job} reload=${reload} />
     ${job.error && html`<p class="problem" role="alert">${job.error}</p>`}
     <${LoadFailures} failures=${job.load_failures ?? []} />
@@ -29,20 +31,22 @@ export function Summary({ job, snapshot, rate, reload }) {
 }
 
 function Status({ job, snapshot, rate, running }) {
-  const { total, done, failed } = job.pairs;
-  const left = total - done - failed;
+  const { total, done, failed, skipped } = job.pairs;
+  const through = reached(job.pairs);
+  const left = total - through;
   const names = snapshot?.workers ?? (job.workers ?? []).map((worker) => worker.name);
   const serving = snapshot?.serving ?? job.serving;
   const took = job.started_at && job.finished_at ? job.finished_at - job.started_at : null;
-  const speed = running ? rate : took && (done + failed) / took;
+  const speed = running ? rate : took && through / took;
   return html`<section class="status" aria-label="Progress">
-    <progress max="1" value=${total ? (done + failed) / total : 0} aria-label="Pairs measured" />
+    <progress max="1" value=${total ? through / total : 0} aria-label="Pairs measured" />
     <div class="tiles">
       <${Tile} name="pairs done" value=${count(done)} of=${count(total)} />
       <${Tile}
         name="failed"
         value=${failed > 0 ? html`<a href=${href(["jobs", job.job, "pairs"], { state: "failed" })}>${count(failed)}</a>` : "0"}
       />
+      ${skipped > 0 && html`<${Tile} name="skipped" value=${html`<a href=${href(["jobs", job.job, "pairs"], { state: "skipped" })}>${count(skipped)}</a>`} />`}
       <${Tile} name="pairs/s" value=${speed ? number(speed) : "–"} />
       <${Tile} name=${running ? "time left" : "took"} value=${running ? (rate > 0 ? seconds(left / rate) : "–") : seconds(took)} />
       <${Tile} name="chunks done" value=${count(job.chunks.done)} of=${count(Object.values(job.chunks).reduce((sum, each) => sum + each, 0))} />
@@ -63,6 +67,15 @@ function Status({ job, snapshot, rate, running }) {
         job.finished_at && html`, ended <${Time} at=${job.finished_at} />`
       }
     </p>
+  </section>`;
+}
+
+/** Whether the model does the task: the first thing to know of its results. */
+function Task({ task }) {
+  return html`<section class=${task.warnings.length > 0 ? "note" : undefined} aria-label="Task">
+    ${task.line && html`<p>${task.line}</p>`}
+    ${task.answers.length > 0 && html`<p>First answers, as the model's tokens: ${task.answers.join("; ")}</p>`}
+    ${task.warnings.length > 0 && html`<ul>${task.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}
   </section>`;
 }
 
