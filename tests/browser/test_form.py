@@ -246,7 +246,7 @@ def test_a_key_that_is_taken_is_refused_by_its_field(visit: Visit) -> None:
         _field(visitor.page, "seed").fill(seed)
         visitor.page.get_by_role("button", name="Submit").click()
         if seed == "1":
-            visitor.see("the job waits")
+            visitor.see("the job makes no progress")
     expect(visitor.page.locator("#wrong-key")).to_contain_text("choose another key")
     expect(_field(visitor.page, "key")).to_be_focused()
 

@@ -27,7 +27,7 @@ def test_a_job_is_submitted_followed_and_read(visit: Visit, tmp_path: Path) -> N
         page.get_by_label("Name (optional)").fill("from the page")
         page.get_by_role("button", name="Submit").click()
         expect(visitor.heading()).to_have_text("from the page")
-        visitor.see("No living worker serves this model")
+        visitor.see("No worker serves this model")
         with working(database):
             # Through the stream of events, without a reload.
             expect(page.locator(".head .state").first).to_have_text("done", timeout=60_000)
@@ -52,7 +52,7 @@ def test_the_same_job_is_not_made_twice(visit: Visit) -> None:
         visitor.open("#/submit")
         visitor.page.get_by_label("Pair file").set_input_files(EXAMPLES / "ioi_abc.jsonl")
         visitor.page.get_by_role("button", name="Submit").click()
-        visitor.see("the job waits")
+        visitor.see("the job makes no progress")
     visitor.see("This job was there already")
 
 
@@ -67,7 +67,7 @@ def test_a_waiting_job_is_paused_resumed_cancelled_and_deleted(visit: Visit, pic
     page.get_by_role("button", name="Pause").click()
     expect(state).to_have_text("paused")
     page.get_by_role("button", name="Resume").click()
-    expect(state).to_have_text("waiting")
+    expect(state).to_have_text("pending")
     page.get_by_role("button", name="Cancel…").click()
     assert visitor.inaccessible() == []
     visitor.shoot(pictures / "cancel.png")

@@ -175,7 +175,7 @@ def test_what_waits_is_listed_by_model(tiny_model: Path, pairs: Path, tmp_path: 
     patchgrid("submit", pairs, "-m", "org/other", "--db", database)
     patchgrid("job", "pause", 2, "--db", database)
     lines = patchgrid("worker", "list", "--db", database).stdout.splitlines()
-    assert lines[0].split() == ["model", "chunks", "waiting", "leased", "held", "oldest", "waits"]
+    assert lines[0].split() == ["model", "chunks", "pending", "leased", "paused", "oldest", "pending"]
     assert lines[2].split()[:4] == ["gpt2", "4", "0", "0"]
     assert lines[3].split() == ["org/other", "0", "0", "1", "-"]
     document = json.loads(patchgrid("worker", "list", "--db", database, "--json").stdout)

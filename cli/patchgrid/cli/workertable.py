@@ -16,8 +16,8 @@ from patchgrid.storage.workers import WorkerRecord
 
 def show_queues(queues: Sequence[ModelQueue]) -> None:
     """Print what waits for each model."""
-    columns = [Column("model"), Column("chunks waiting", number=True), Column("leased", number=True)]
-    columns += [Column("held", number=True), Column("oldest waits", number=True)]
+    columns = [Column("model"), Column("chunks pending", number=True), Column("leased", number=True)]
+    columns += [Column("paused", number=True), Column("oldest pending", number=True)]
     rows = [
         (
             *(short_model(queue.model), f"{queue.pending:,}", f"{queue.leased:,}", f"{queue.held:,}"),

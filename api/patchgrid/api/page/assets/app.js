@@ -1,4 +1,5 @@
 import { Access, useAskedAccess } from "./core/access.js";
+import { restore } from "./core/entries.js";
 import { route } from "./core/route.js";
 import { useStore } from "./core/store.js";
 import { html, render, useEffect, useErrorBoundary, useRef } from "./core/ui.js";
@@ -32,17 +33,20 @@ function App() {
   const asked = useAskedAccess();
   const now = useStore(route);
   const main = useRef(null);
-  const drawn = useRef(false);
+  const shown = useRef(null);
   const place = now.parts.join("/");
 
   // A new view is a new page: whoever listens to it hears its heading, whoever reads begins at its top.
   useEffect(() => {
-    if (drawn.current) {
+    const before = shown.current;
+    shown.current = place;
+    if (now.back) return restore(main.current);
+    if (before !== null && before !== place) {
       scrollTo(0, 0);
-      main.current?.focus({ preventScroll: true });
+      main.current.focus({ preventScroll: true });
     }
-    drawn.current = true;
-  }, [place]);
+    return undefined;
+  }, [now.entry]);
 
   const access = asked.data;
   return html`<${Access.Provider} value=${access ?? undefined}>

@@ -8,9 +8,9 @@ import { config, palette } from "./palette.js";
  * A Vega-Lite chart as wide as there is room; one that must be wider scrolls in its own box, which has the attributes `box`.
  *
  * `spec(width, colours)` is drawn anew when `keys`, the room or the colours change; `onView(view)` may listen to it,
- * and hears null when it is gone.
+ * and hears null when it is gone; `atEnd` scrolls to its right end.
  */
-export function Chart({ spec, keys, description, onView, box = {} }) {
+export function Chart({ spec, keys, atEnd = false, description, onView, box = {} }) {
   const room = useRef(null);
   const inner = useRef(null);
   const [width, setWidth] = useState(0);
@@ -43,6 +43,7 @@ export function Chart({ spec, keys, description, onView, box = {} }) {
       if (gone) return;
       setFault(null);
       inner.current.dataset.drawn = "true";
+      if (atEnd) room.current.scrollLeft = room.current.scrollWidth;
       onView?.(view);
     }
 

@@ -19,9 +19,9 @@ const STEPS = {
  *
  * A cell is `{row, column, value, clear?, …}` with indices; `tell(cell)` gives its hint, `words(cell)` the same for
  * screen readers, `onOpen(cell)` follows a click or Enter; `none` says why a cell may have no value;
- * `stretched` colours tell small values apart.
+ * `stretched` colours tell small values apart; `atEnd` shows the last columns first where not all have room.
  */
-export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "layer", legend, none, stretched, tell, words, onOpen, keys }) {
+export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "layer", legend, none, stretched, atEnd = false, tell, words, onOpen, keys }) {
   const byId = new Map(cells.map((cell) => [`${cell.row}/${cell.column}`, cell]));
   const marks = {
     idOf: (datum) => (datum.row === undefined ? null : `${datum.row}/${datum.column}`),
@@ -42,8 +42,9 @@ export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "lay
       kind="heatmap"
       keysHint="Arrow keys move from cell to cell"
       marks=${marks}
-      spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, stretched, width, colours })}
+      spec=${(width, colours) => gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, stretched, atEnd, width, colours })}
       keys=${[keys, rows, columns, stretched]}
+      atEnd=${atEnd}
       tell=${tell}
       words=${said}
       onOpen=${onOpen}

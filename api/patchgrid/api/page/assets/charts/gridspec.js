@@ -4,49 +4,59 @@ const AXIS = 62;
 const NARROW = 520;
 const LARGEST = 36;
 const SMALLEST = 13;
+/** Least room between two labels, and between the beginnings of two slanted ones: a line's height across the slant. */
+const GAP = 6;
+const ANGLE = 50;
+const SLANTED = 13 / Math.sin((ANGLE * Math.PI) / 180);
+/** From the very edge: in the middle of what is left of it, rounding would put the first band below 0, and Vega drops its label. */
+const BANDS = { paddingOuter: 0, align: 0 };
 /** Stretched colours are about linear up to this part of the largest value, and logarithmic from there on. */
 const STRETCH = 100;
 
 /** The Vega-Lite description of a heatmap, colours `stretched` or linear; rows and columns are numbered, so that equal labels stay apart. */
-export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, stretched, width, colours }) {
+export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, stretched, atEnd, width, colours }) {
   const below = width < NARROW;
   const room = Math.max(60, width - AXIS - (below ? 0 : LEGEND));
   const wide = Math.max(SMALLEST, Math.min(columns.length < 8 ? 76 : LARGEST, room / columns.length));
   const high = Math.max(6, Math.min(LARGEST, columns.length < 8 ? 24 : wide, 720 / rows.length));
   const limit = Math.max(...cells.map((cell) => Math.abs(cell.value ?? 0)), 0) || 1;
-  const slanted = !columns.every(isNumber) && columns.some((label) => String(label).length * 7 > wide);
+  const longest = Math.max(0, ...columns.map((label) => textWidth(labelled(label))));
+  const slanted = !columns.every(isNumber) && longest + GAP > wide;
+  // Where the last columns are shown first, layers are named beside them.
+  const side = atEnd && wide * columns.length > room ? "right" : "left";
   const names = (list, scale) => ({
     labelExpr: list.length ? `${JSON.stringify(list.map(labelled))}[datum.value]` : "datum.label",
-    values: thinned(list.length, scale),
+    values: thinned(list.length, scale, atEnd && list === columns),
   });
   return {
     width: Math.max(1, Math.floor(wide * columns.length)),
     height: Math.floor(high * rows.length),
     padding: 2,
     autosize: { type: "pad" },
+    config: { legend: { layout: { bottom: { anchor: side === "right" ? "end" : "start" } } } },
     data: { values: cells.map(({ row, column, value, clear }) => ({ row, column, value, clear: Boolean(clear), key: `${row}/${column}` })) },
     params: [{ name: "marked", value: "" }],
     encoding: {
       x: {
         field: "column",
         type: "ordinal",
-        scale: { domain: indices(columns), paddingInner: wide > 9 ? 0.06 : 0, paddingOuter: 0 },
+        scale: { domain: indices(columns), paddingInner: wide > 9 ? 0.06 : 0, ...BANDS },
         axis: {
           title: columnTitle,
           orient: "top",
-          labelAngle: slanted ? -50 : 0,
+          labelAngle: slanted ? -ANGLE : 0,
           labelAlign: slanted ? "left" : "center",
           labelPadding: slanted ? 2 : 5,
           domain: false,
           ticks: false,
-          ...names(columns, columns.every(isNumber) ? wide / 22 : wide / 11),
+          ...names(columns, wide / (slanted ? SLANTED : longest + GAP)),
         },
       },
       y: {
         field: "row",
         type: "ordinal",
-        scale: { domain: indices(rows), paddingInner: high > 9 ? 0.06 : 0, paddingOuter: 0 },
-        axis: { title: rowTitle, domain: false, ticks: false, ...names(rows, high / 12) },
+        scale: { domain: indices(rows), paddingInner: high > 9 ? 0.06 : 0, ...BANDS },
+        axis: { title: rowTitle, orient: side, domain: false, ticks: false, ...names(rows, high / 12) },
       },
     },
     layer: [
@@ -106,12 +116,22 @@ export function labelled(label) {
   return isNumber(label) ? String(label).replace("-", "−") : String(label);
 }
 
+let pen = null;
+
+/** How wide a label is, in pixels. */
+function textWidth(text) {
+  pen ??= document.createElement("canvas").getContext("2d");
+  pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+  return pen.measureText(text).width;
+}
+
 function isNumber(label) {
   return typeof label === "number" || /^-?\d+$/.test(label);
 }
 
-/** Which labels to write so that they do not run into each other; `room` is the room of one in labels. */
-function thinned(length, room) {
+/** Which labels to write so that they do not run into each other; `room` is the room of one in labels; the last one is written where they are counted `fromEnd`. */
+function thinned(length, room, fromEnd) {
   const step = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100].find((each) => each * room >= 1) ?? 128;
-  return Array.from({ length: Math.ceil(length / step) }, (_, index) => index * step);
+  const places = Array.from({ length: Math.ceil(length / step) }, (_, index) => index * step);
+  return fromEnd ? places.map((place) => length - 1 - place).reverse() : places;
 }

@@ -1,3 +1,4 @@
+import { keepValue, keptValue } from "../core/entries.js";
 import { html, useEffect, useRef, useState } from "../core/ui.js";
 import { Chart } from "./chart.js";
 import { place, pointed, Tip } from "./tip.js";
@@ -8,16 +9,18 @@ import { place, pointed, Tip } from "./tip.js";
  * A mark has an id, a text. `marks` knows them: `idOf(datum)` gives one or null, `get(id)` what it stands for or
  * undefined, `move(id, key)` the next one (`id` null: the first) or undefined where the key moves nothing,
  * `spot(view, id)` where it is drawn. The description of the chart has a parameter `marked`, the id or "".
- * `tell(thing)` gives a hint, `words(id)` the same for screen readers, `onOpen(thing)` follows a click or Enter.
+ * `atEnd` shows the right end of a chart that is wider than its room first. `tell(thing)` gives a hint, `words(id)` the same for screen readers, `onOpen(thing)` follows a click or Enter.
  */
-export function Walk({ label, kind, keysHint, marks, spec, keys, tell, words, onOpen }) {
+export function Walk({ label, kind, keysHint, marks, spec, keys, atEnd, tell, words, onOpen }) {
   const view = useRef(null);
   const [mark, setMark] = useState(null);
   const [at, setAt] = useState(null);
   const [said, setSaid] = useState("");
   const live = useRef({});
-  live.current = { marks, onOpen, mark };
+  live.current = { marks, open, mark };
   const thing = mark === null ? undefined : marks.get(mark);
+  // The mark that was opened from here, when the reader comes back.
+  const start = useRef(keptValue(label));
 
   useEffect(() => show(view.current, mark), [mark]);
 
@@ -41,9 +44,15 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, tell, words, on
     made.addEventListener("pointerout", leave);
     made.addEventListener("click", (_, item) => {
       const id = under(item);
-      const found = id === null ? undefined : live.current.marks.get(id);
-      if (found !== undefined) live.current.onOpen?.(found);
+      if (id !== null) live.current.open(id);
     });
+  }
+
+  function open(id) {
+    const found = marks.get(id);
+    if (found === undefined) return;
+    keepValue(label, id);
+    onOpen?.(found);
   }
 
   function moveTo(id) {
@@ -60,7 +69,7 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, tell, words, on
       moveTo(next);
     } else if ((event.key === "Enter" || event.key === " ") && thing !== undefined) {
       event.preventDefault();
-      onOpen?.(thing);
+      open(mark);
     } else if (event.key === "Escape") leave();
   }
 
@@ -70,11 +79,11 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, tell, words, on
     "aria-roledescription": kind,
     "aria-label": `${label}. ${keysHint}${onOpen ? ", Enter opens one" : ""}.`,
     onKeyDown: pressed,
-    onFocus: (event) => event.currentTarget.matches(":focus-visible") && moveTo(mark ?? marks.move(null, "Home")),
+    onFocus: (event) => event.currentTarget.matches(":focus-visible") && moveTo(mark ?? (marks.get(start.current) === undefined ? marks.move(null, "Home") : start.current)),
     onBlur: leave,
   };
   return html`<div class=${onOpen ? "grid opens" : "grid"}>
-    <${Chart} box=${box} keys=${keys} description=${label} spec=${spec} onView=${listen} />
+    <${Chart} box=${box} keys=${keys} atEnd=${atEnd} description=${label} spec=${spec} onView=${listen} />
     <${Tip} at=${thing !== undefined && at}>${thing !== undefined && tell(thing)}<//>
     <p class="hidden" aria-live="polite">${said}</p>
   </div>`;

@@ -1,4 +1,5 @@
 // All that the reader has chosen stands in the address: `#/jobs/7/heads?site=z&method=relp`.
+import { opened, turn } from "./entries.js";
 import { Store } from "./store.js";
 
 function read() {
@@ -17,9 +18,10 @@ function decode(part) {
   }
 }
 
-export const route = new Store(read());
+/** `{parts, params, entry, back}`: the entry of the browser's history, and whether the reader came back to it. */
+export const route = new Store({ ...read(), ...opened() });
 
-addEventListener("hashchange", () => route.set(read()));
+addEventListener("hashchange", () => route.set({ ...read(), ...turn() }));
 
 /** The address of a view. */
 export function href(parts, params = {}) {
@@ -42,7 +44,7 @@ export function choose(changes, { step = false } = {}) {
   if (next === location.hash) return;
   if (step) location.hash = next;
   else {
-    history.replaceState(null, "", next);
-    route.set(read());
+    history.replaceState(history.state, "", next);
+    route.set({ ...route.get(), ...read() });
   }
 }

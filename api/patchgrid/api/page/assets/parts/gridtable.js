@@ -1,10 +1,11 @@
 import { labelled } from "../charts/gridspec.js";
-import { html, useState } from "../core/ui.js";
+import { useKeptState } from "../core/kept.js";
+import { html } from "../core/ui.js";
 
 /** A heatmap's numbers as a table, made when it is opened. */
 export function GridTable({ caption, corner, rows, columns, cells, write }) {
-  const [open, setOpen] = useState(false);
-  return html`<details onToggle=${(event) => setOpen(event.target.open)}>
+  const [open, setOpen] = useKeptState(`${caption}, as a table`, false);
+  return html`<details open=${open} onToggle=${(event) => setOpen(event.target.open)}>
     <summary>As a table</summary>
     ${open && html`<${Numbers} caption=${caption} corner=${corner} rows=${rows} columns=${columns} cells=${cells} write=${write} />`}
   </details>`;

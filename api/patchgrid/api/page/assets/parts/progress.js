@@ -1,19 +1,9 @@
 import { count, percent } from "../core/format.js";
 import { html } from "../core/ui.js";
 
-const WORDS = {
-  pending: "waiting",
-  running: "running",
-  paused: "paused",
-  done: "done",
-  failed: "failed",
-  cancelled: "cancelled",
-  skipped: "skipped",
-};
-
 /** A state as a word with a mark of its own shape, so that colour is not all there is. */
 export function State({ state }) {
-  return html`<span class=${`state state-${state}`}>${WORDS[state] ?? state}</span>`;
+  return html`<span class=${`state state-${state}`}>${state}</span>`;
 }
 
 /** How many pairs are through: measured, failed or skipped. */

@@ -1,12 +1,13 @@
 import { count } from "../core/format.js";
-import { html, useState } from "../core/ui.js";
+import { useKeptState } from "../core/kept.js";
+import { html } from "../core/ui.js";
 import { Table } from "./table.js";
 
 const SHOWN = 25;
 
 /** A table of its first rows, and of all when they are asked for. */
 export function ShortTable({ rows, ...rest }) {
-  const [all, setAll] = useState(false);
+  const [all, setAll] = useKeptState(rest.caption, false);
   const shown = all ? rows : rows.slice(0, SHOWN);
   return html`<${Table} rows=${shown} ...${rest} />
     ${shown.length < rows.length && html`<button type="button" onClick=${() => setAll(true)}>Show all ${count(rows.length)}</button>`}`;

@@ -1,13 +1,16 @@
 import { html } from "../core/ui.js";
+import { aligned } from "./decimals.js";
 
 /**
- * Rows in a box that scrolls by itself.
+ * Rows in a box that scrolls by itself; numbers stand with their decimal points below each other.
  *
  * A column is `{key, title, number?, sort?, hint?, wrap?, cell(row)}`; `sort` is `{by, down}`, `onSort(by, down)`
  * makes the columns that say so sortable.
  */
 export function Table({ caption, columns, rows, rowKey, sort, onSort, empty = "Nothing here." }) {
   if (rows.length === 0) return html`<p class="empty">${empty}</p>`;
+  const written = columns.map((column) => rows.map((row) => column.cell(row)));
+  const write = columns.map((column, place) => (column.number ? aligned(written[place]) : (text) => text));
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
     <table>
       <caption class="hidden">${caption}</caption>
@@ -17,11 +20,11 @@ export function Table({ caption, columns, rows, rowKey, sort, onSort, empty = "N
       <tbody>
         ${rows.map(
           (row, index) => html`<tr key=${rowKey ? rowKey(row) : index}>
-            ${columns.map((column) => {
+            ${columns.map((column, place) => {
               const kind = [column.number && "number", column.wrap && "wrap"].filter(Boolean).join(" ");
               return column.header
-                ? html`<th scope="row" class=${kind}>${column.cell(row)}</th>`
-                : html`<td class=${kind}>${column.cell(row)}</td>`;
+                ? html`<th scope="row" class=${kind}>${write[place](written[place][index])}</th>`
+                : html`<td class=${kind}>${write[place](written[place][index])}</td>`;
             })}
           </tr>`,
         )}

@@ -1,5 +1,5 @@
-import { number } from "../core/format.js";
-import { html } from "../core/ui.js";
+import { count, number } from "../core/format.js";
+import { html, useEffect, useRef } from "../core/ui.js";
 
 /** A token as it reads, its spaces and line ends made visible. */
 export function visible(token) {
@@ -13,10 +13,20 @@ function shade(value, limit) {
   return { backgroundColor: `color-mix(in srgb, var(${value < 0 ? "--negative" : "--positive"}) ${share}%, var(--surface))` };
 }
 
-/** A prompt, token by token, coloured by score; tokens that differ from the other prompt's are marked. */
-export function Tokens({ label, tokens, others, scores, limit, spans = {} }) {
-  return html`<ol class="tokens" aria-label=${label}>
+/**
+ * A prompt, token by token, coloured by score; tokens that differ from the other prompt's are marked.
+ *
+ * The first `folded` are left out until `onUnfold`. A long prompt scrolls in its own box, which opens at its end.
+ */
+export function Tokens({ label, tokens, others, scores, limit, spans = {}, folded = 0, onUnfold }) {
+  const list = useRef(null);
+  useEffect(() => {
+    list.current.scrollTop = list.current.scrollHeight;
+  }, [tokens, folded]);
+  return html`<ol class="tokens" aria-label=${label} tabindex="0" ref=${list}>
+    ${folded > 0 && html`<li class="fold"><button type="button" class="link" onClick=${onUnfold}>${count(folded)} shared tokens</button></li>`}
     ${tokens.map((token, place) => {
+      if (place < folded) return null;
       const differs = others[place] !== token;
       const inside = Object.entries(spans)
         .filter(([, [first, last]]) => first <= place && place < last)

@@ -8,6 +8,7 @@ import { cellName, wholeName } from "../core/naming.js";
 import { go, href } from "../core/route.js";
 import { SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
+import { Copy } from "../parts/copy.js";
 import { Interval } from "../parts/interval.js";
 import { DataLinks } from "../parts/links.js";
 import { methodOf } from "../parts/method.js";
@@ -28,6 +29,7 @@ export function Component({ job, params, name }) {
   });
   return html`<div class="head">
       <h2>${name}</h2>
+      <${Copy} text=${name} what="the component's name" />
       <a href=${href(["jobs", job.job, "components"], { site: params.site, method: params.method })}>All components</a>
     </div>
     <${Answer} of=${found}>

@@ -5,6 +5,7 @@ import { choose, href } from "../core/route.js";
 import { useTitle } from "../core/title.js";
 import { html } from "../core/ui.js";
 import { Choice, Pager, Search } from "../parts/controls.js";
+import { Command } from "../parts/copy.js";
 import { DataLinks } from "../parts/links.js";
 import { Answer } from "../parts/problem.js";
 import { Progress, State } from "../parts/progress.js";
@@ -65,5 +66,5 @@ function Empty({ narrowed }) {
   const { may } = useAccess();
   if (narrowed) return html`No job is like that. <a href=${href(["jobs"])}>All jobs</a>`;
   return html`<strong>No jobs yet.</strong> ${may("submit") && html`<a href=${href(["submit"])}>Submit a pair file</a> here, or`}
-    ${may("submit") ? " use" : "Use"} the command line: <code>patchgrid submit PAIRS -m MODEL</code>`;
+    ${may("submit") ? " use" : "Use"} the command line: <${Command} text="patchgrid submit PAIRS -m MODEL" />`;
 }

@@ -1,12 +1,15 @@
 import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
-import { number } from "../core/format.js";
+import { exactGrid, sitesOf } from "../core/exactgrid.js";
+import { count, number } from "../core/format.js";
 import { cellName, wholeName } from "../core/naming.js";
 import { byHead, byPosition, byToken, shapeOf } from "../core/pairscores.js";
 import { choose, href } from "../core/route.js";
+import { foldable } from "../core/sharedprefix.js";
 import { hasHeads, isWide } from "../core/sites.js";
 import { html } from "../core/ui.js";
-import { Choice } from "../parts/controls.js";
+import { Check, Choice } from "../parts/controls.js";
+import { Copy } from "../parts/copy.js";
 import { DataLinks } from "../parts/links.js";
 import { MethodChoice, methodOf } from "../parts/method.js";
 import { Answer } from "../parts/problem.js";
@@ -37,7 +40,8 @@ export function Pair({ job, params, name }) {
 
 function Shown({ job, data, params }) {
   const keptPositions = job.spec.detail === "positions";
-  const sites = Object.keys(data.scores).filter((site) => shapeOf(data.scores[site], site, keptPositions) && !isWide(site));
+  const scored = Object.keys(data.scores).filter((site) => shapeOf(data.scores[site], site, keptPositions) && !isWide(site));
+  const sites = [...new Set([...scored, ...sitesOf(data)])];
   const site = sites.includes(params.site) ? params.site : (sites.find((each) => each === (keptPositions ? "resid_post" : "z")) ?? sites[0]);
   const shape = site && shapeOf(data.scores[site], site, keptPositions);
   const heads = site && hasHeads(site) ? byHead(data.scores[site], shape)[0].length : 0;
@@ -49,6 +53,9 @@ function Shown({ job, data, params }) {
   const shownLayer = layer ?? (stream ? Math.floor((grid?.length ?? 1) / 2) : null);
   const scores = grid ? byToken(grid, shownLayer) : null;
   const limit = scores ? Math.max(...scores.map(Math.abs)) : 0;
+  const foldableTokens = foldable(data.tokens, data.corrupted_tokens);
+  const folded = params.prefix === "shown" ? 0 : foldableTokens;
+  const prompt = { scores, limit, spans: data.spans ?? {}, folded, onUnfold: () => choose({ prefix: "shown" }) };
   return html`${data.error && html`<p class="problem" role="alert">${data.error}</p>`}
     ${data.warning && html`<p class="note">${data.warning}</p>`}
     <form class="filters" aria-label="What colours the tokens" onSubmit=${(event) => event.preventDefault()}>
@@ -62,11 +69,20 @@ function Shown({ job, data, params }) {
       ${grid && heads > 0 && html`<${Choice} label="Head" value=${head === null ? "" : String(head)} options=${[["", "sum of all"], ...Array.from({ length: heads }, (_, index) => [String(index), String(index)])]} onChange=${(next) => choose({ head: next })} />`}
       <${MethodChoice} job=${job} params=${params} />
       ${site && html`<${Stretch} params=${params} />`}
+      ${
+        foldableTokens > 0 &&
+        html`<${Check}
+          label=${`Show the shared prefix (${count(foldableTokens)} tokens)`}
+          hint="What both prompts begin with: nothing differs there, so nothing has an effect"
+          checked=${folded === 0}
+          onChange=${(on) => choose({ prefix: on ? "shown" : null })}
+        />`
+      }
     </form>
-    <h3>Clean</h3>
-    <${Prompt} text=${data.clean} tokens=${data.tokens} others=${data.corrupted_tokens} scores=${scores} limit=${limit} spans=${data.spans ?? {}} label="Clean prompt" />
-    <h3>Corrupted</h3>
-    <${Prompt} text=${data.corrupted} tokens=${data.corrupted_tokens} others=${data.tokens} scores=${scores} limit=${limit} spans=${data.spans ?? {}} label="Corrupted prompt" />
+    <div class="head"><h3>Clean</h3><${Copy} text=${data.clean} what="the clean prompt" /></div>
+    <${Prompt} text=${data.clean} tokens=${data.tokens} others=${data.corrupted_tokens} label="Clean prompt" ...${prompt} />
+    <div class="head"><h3>Corrupted</h3><${Copy} text=${data.corrupted} what="the corrupted prompt" /></div>
+    <${Prompt} text=${data.corrupted} tokens=${data.corrupted_tokens} others=${data.tokens} label="Corrupted prompt" ...${prompt} />
     ${
       data.state === "done" &&
       html`<p class="muted">
@@ -80,7 +96,7 @@ function Shown({ job, data, params }) {
       [`${data.metric}, clean`, number(data.clean_metric, 4)],
       [`${data.metric}, corrupted`, number(data.corrupted_metric, 4)],
     ]} />
-    ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} head=${head} stretched=${isStretched(params)} />`}
+    ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} folded=${folded} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} exact=${data.state === "done" ? exactGrid(data, site) : null} head=${head} stretched=${isStretched(params)} />`}
     ${data.state === "done" && html`<${Strongest} job=${job} data=${data} params=${params} />`}
     ${data.state === "skipped" && html`<p class="empty">This pair was skipped: the model does not get it right.</p>`}
     ${data.state === "pending" && html`<p class="empty">This pair is not measured yet.</p>`}`;

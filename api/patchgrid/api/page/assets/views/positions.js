@@ -60,6 +60,7 @@ function Drawn({ job, data, stretched }) {
       columnTitle=${name}
       legend=${[measure, `(${metricWords(data.unit)})`]}
       none=${`no pair has such a ${name}`}
+      atEnd=${job.spans.length === 0}
       tell=${words}
       words=${words}
       keys=${[data, job.job]}

@@ -1,4 +1,5 @@
 import { html } from "../core/ui.js";
+import { Copy } from "../parts/copy.js";
 import { Facts } from "../parts/table.js";
 
 /** What made the numbers: model, weights, versions, device. */
@@ -11,7 +12,7 @@ export function Provenance({ made }) {
       const { versions = {}, ...rest } = each;
       const rows = Object.entries(rest)
         .filter(([, value]) => typeof value !== "object")
-        .map(([name, value]) => [name.replace(/_/g, " "), /hash/.test(name) ? html`<code class="long">${value}</code>` : String(value)]);
+        .map(([name, value]) => [name.replace(/_/g, " "), /hash/.test(name) ? html`<code class="long">${value}</code><${Copy} text=${value} what=${`the ${name.replace(/_/g, " ")}`} />` : String(value)]);
       return html`<${Facts}
         label="Provenance"
         rows=${[...rows, ["versions", Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")]]}

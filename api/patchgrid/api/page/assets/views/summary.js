@@ -3,6 +3,7 @@ import { ENDED } from "../core/follow.js";
 import { count, number, seconds } from "../core/format.js";
 import { href } from "../core/route.js";
 import { html } from "../core/ui.js";
+import { Command, Copy } from "../parts/copy.js";
 import { DataLinks } from "../parts/links.js";
 import { reached } from "../parts/progress.js";
 import { Facts, Table } from "../parts/table.js";
@@ -53,11 +54,7 @@ function Status({ job, snapshot, rate, running }) {
       ${running && html`<${Tile} name="workers at it" value=${count(names.length)} of=${`${count(serving)} serving`} title=${names.join(", ")} />`}
     </div>
     ${running && names.length > 0 && html`<p class="muted">At it: ${names.join(", ")}</p>`}
-    ${
-      job.state === "pending" && serving === 0
-        ? html`<p class="note">No living worker serves this model: the job waits. Start one with <code>patchgrid worker start --model ${job.spec.model}</code></p>`
-        : null
-    }
+    ${["pending", "running"].includes(job.state) && names.length === 0 && html`<${Unserved} job=${job} serving=${serving} />`}
     ${
       (job.troubles?.tried_again || job.troubles?.split_off) > 0 &&
       html`<p class="note">Chunks tried again: ${job.troubles.tried_again}; split off to find a pair that kills: ${job.troubles.split_off}</p>`
@@ -79,6 +76,20 @@ function Task({ task }) {
   </section>`;
 }
 
+/** Why nothing of a job happens now, and what to do. */
+function Unserved({ job, serving }) {
+  if (job.chunks.leased > 0) {
+    return html`<p class="note">No worker is at it: its chunks are held by a process that is no worker (patchgrid run), or by one that was lost.</p>`;
+  }
+  if (serving > 0) return null;
+  return html`<p class="note">No worker serves this model, so the job makes no progress. Start one on the same database: <${Command} text=${`patchgrid worker start --model ${quoted(job.spec.model)}`} /></p>`;
+}
+
+/** A word as a shell takes it. */
+function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, "'\\''")}'`;
+}
+
 function Tile({ name, value, of, title }) {
   return html`<div class="tile" title=${title}>
     <span class="value">${value}${of !== undefined && html`<span class="muted"> / ${of}</span>`}</span>
@@ -94,7 +105,7 @@ function specRows(job) {
     ["spans", job.spans.join(", ")],
     ["chunk size", job.chunk_size],
     ["priority", job.priority],
-    ["key", html`<code class="long">${job.key}</code>`],
+    ["key", html`<code class="long">${job.key}</code><${Copy} text=${job.key} what="the job's key" />`],
   ].map(([name, value]) => (name === "exact" ? ["patched exactly", `${Number((100 * value).toPrecision(3))} % of cells`] : [name.replace(/_/g, " "), plain(value)]));
 }
 

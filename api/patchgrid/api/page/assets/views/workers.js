@@ -4,6 +4,7 @@ import { choose, href } from "../core/route.js";
 import { useTitle } from "../core/title.js";
 import { html } from "../core/ui.js";
 import { Check } from "../parts/controls.js";
+import { Command } from "../parts/copy.js";
 import { DataLinks } from "../parts/links.js";
 import { Answer } from "../parts/problem.js";
 import { Table } from "../parts/table.js";
@@ -20,7 +21,7 @@ export function Workers({ params }) {
     <section aria-labelledby="queue-heading">
       <div class="head"><h2 id="queue-heading">Queue</h2><${DataLinks} path="v1/queue" what="The queue" /></div>
       <${Answer} of=${queue}>
-        ${(data) => html`<${Table} caption="Chunks by model" columns=${QUEUE} rows=${data.items} rowKey=${(row) => row.model} empty="Nothing waits." />`}
+        ${(data) => html`<${Table} caption="Chunks by model" columns=${QUEUE} rows=${data.items} rowKey=${(row) => row.model} empty="No chunk is pending." />`}
       <//>
     </section>
     <section aria-labelledby="workers-heading">
@@ -36,7 +37,7 @@ export function Workers({ params }) {
             columns=${WORKERS}
             rows=${data.items.filter((worker) => all || worker.state !== "stopped")}
             rowKey=${(worker) => worker.id}
-            empty=${html`<strong>No worker is running.</strong> Start one with <code>patchgrid worker start --model MODEL</code> on the same database.`}
+            empty=${html`<strong>No worker is running.</strong> Start one on the same database: <${Command} text="patchgrid worker start --model MODEL" />`}
           />`}
       <//>
     </section>`;
@@ -44,10 +45,10 @@ export function Workers({ params }) {
 
 const QUEUE = [
   { key: "model", title: "model", header: true, cell: (row) => html`<span title=${row.model}>${shortModel(row.model)}</span>` },
-  { key: "pending", title: "chunks waiting", number: true, cell: (row) => count(row.pending) },
-  { key: "leased", title: "measured now", number: true, cell: (row) => count(row.leased) },
+  { key: "pending", title: "chunks pending", number: true, cell: (row) => count(row.pending) },
+  { key: "leased", title: "leased", number: true, cell: (row) => count(row.leased) },
   { key: "held", title: "paused", number: true, cell: (row) => count(row.held) },
-  { key: "oldest", title: "oldest waits", number: true, cell: (row) => seconds(row.oldest_seconds) },
+  { key: "oldest", title: "oldest pending", number: true, cell: (row) => seconds(row.oldest_seconds) },
 ];
 
 function state(worker) {
