@@ -20,9 +20,9 @@ def server() -> Iterator[Redis]:
 
 
 @contextmanager
-def hung_up(url: str) -> Iterator[Bell]:
+def hung_up(url: str, *, remote_control: bool = False) -> Iterator[Bell]:
     """Give a bell that listens."""
-    bell = Bell(url)
+    bell = Bell(url, remote_control=remote_control)
     bell.start()
     try:
         wait_for(lambda: bell.connected, 10)

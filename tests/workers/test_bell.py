@@ -114,6 +114,8 @@ def test_a_message_holds_the_job_s_number_and_nothing_else(server: Redis) -> Non
         (b"null", "it is no message"),
         (b"{}", "it is no message"),
         (b"[1, 2]", "it is no message"),
+        (b"[" * 100_000 + b"]" * 100_000, "it is nested too deeply"),
+        (message(body="[" * 100_000 + "]" * 100_000), "a message was dropped"),
         (message(headers={}), "it is no task"),
         (message(headers={"task": "os.system", "id": "x"}), "there is no task"),
         (message(body="[["), "Expecting"),
@@ -217,13 +219,28 @@ def test_a_busy_worker_answers_inspect_ping(server: Redis, bell: Bell) -> None:
     assert list((replies or {}).values()) == [{"ok": "pong"}]
 
 
-def test_a_remote_shutdown_does_not_deafen_a_worker(server: Redis, bell: Bell) -> None:
-    """Celery's own command ends its worker; ours listens again."""
+def test_remote_control_ends_and_changes_no_worker(
+    server: Redis, bell: Bell, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not there to ask something is refused, in one line each; the same connection goes on."""
     with make_app(server.url) as app:
+        for command in ("shutdown", "pool_restart", "conf", "rate_limit", "revoke"):
+            app.control.broadcast(command)
+            wait_for(lambda: f"'{command}'" in ours(caplog), 5)  # noqa: B023
+        ring(server.url, 1)
+        assert bell.wait(5)
+        assert list((app.control.inspect(timeout=1).ping() or {}).values()) == [{"ok": "pong"}]
+    assert "hung up again" not in ours(caplog)
+    assert "Traceback" not in ours(caplog)
+
+
+def test_a_remote_shutdown_that_was_asked_for_does_not_deafen_a_worker(server: Redis) -> None:
+    """Celery's own command ends its worker; ours listens again."""
+    with hung_up(server.url, remote_control=True) as bell, make_app(server.url) as app:
         app.control.shutdown()
-    assert bell.wait(10), "it rings by itself once it listens again"
-    ring(server.url, 1)
-    assert bell.wait(5)
+        assert bell.wait(10), "it rings by itself once it listens again"
+        ring(server.url, 1)
+        assert bell.wait(5)
 
 
 def test_listening_leaves_signals_and_the_root_logger_alone(server: Redis) -> None:

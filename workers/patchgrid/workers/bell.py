@@ -54,8 +54,8 @@ class Bell:
     touches the root logger.
     """
 
-    def __init__(self, broker: str | None) -> None:
-        self._broker = broker
+    def __init__(self, broker: str | None, *, remote_control: bool = False) -> None:
+        self._broker, self._remote_control = broker, remote_control
         # Unlike an event, this may be rung by a signal handler in the middle of a wait.
         self._rung: SimpleQueue[None] = SimpleQueue()
         self._ended = threading.Event()
@@ -103,7 +103,7 @@ class Bell:
         while not self._ended.is_set():
             began = time.monotonic()
             try:
-                listen(app, name, self._on_broker, self._ended.is_set)
+                listen(app, name, self._on_broker, self._ended.is_set, remote_control=self._remote_control)
             except Exception as error:  # noqa: BLE001 (whatever Celery stumbles over, the worker goes on)
                 _log.warning("the bell broke down: %r", error)
             if time.monotonic() - began > _LATEST:

@@ -7,7 +7,7 @@ from typing import Any
 from celery.exceptions import WorkerShutdown
 from celery.worker.consumer import Consumer
 from kombu.asynchronous import set_event_loop
-from kombu.transport.redis import Transport
+from kombu.transport.redis import Channel, Transport
 
 _log = logging.getLogger(__name__)
 
@@ -18,13 +18,30 @@ _SHOWN = 200
 _LIBRARIES = ("celery", "kombu")
 
 
+#: Remote control commands that only tell something; Celery's others stop a worker, or change it.
+INSPECTING = ("ping", "active", "reserved", "scheduled", "registered", "active_queues")
+
+
+class Inbox(Channel):  # type: ignore[misc]
+    """kombu's channel, which a deeply nested message ends; here it is dropped."""
+
+    def _receive_one(self, connection: Any) -> Any:
+        try:
+            return super()._receive_one(connection)
+        except RecursionError as error:
+            _log.warning("a message was dropped: it is nested too deeply (%s)", error)
+            return False
+
+
 class Receiver(Transport):  # type: ignore[misc]
     """kombu's transport, which ends Celery's worker at JSON that is no message; here it is dropped."""
+
+    Channel = Inbox
 
     def _deliver(self, message: Any, queue: str) -> None:
         try:
             super()._deliver(message, queue)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             _log.warning("a message was dropped: it is no message (%r): %.*r", error, _SHOWN, message)
 
 
@@ -36,11 +53,14 @@ class Listener(Consumer):  # type: ignore[misc]
         *args: Any,
         on_broker: Callable[[Exception | None], None],
         ended: Callable[[], bool],
+        remote_control: bool,
         **options: Any,
     ) -> None:
         self._on_broker = on_broker
         self._ended = ended
         super().__init__(*args, **options)
+        if not remote_control:
+            self._only_inspect()
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, however long it takes."""
@@ -90,6 +110,14 @@ class Listener(Consumer):  # type: ignore[misc]
         """Drop a task that cannot be read."""
         self._drop(message, str(exc))
 
+    def _only_inspect(self) -> None:
+        """Leave of Celery's remote control what changes nothing: whoever reaches Redis could end workers."""
+        for step in self.steps:
+            box = getattr(step, "box", None)
+            if box is not None:
+                handlers = box.node.handlers
+                box.node.handlers = {name: handlers[name] for name in INSPECTING if name in handlers}
+
     def _look(self) -> None:
         if self._ended():
             raise WorkerShutdown(0)
@@ -100,12 +128,20 @@ class Listener(Consumer):  # type: ignore[misc]
 
 
 def listen(
-    app: Any, name: str, on_broker: Callable[[Exception | None], None], ended: Callable[[], bool]
+    app: Any,
+    name: str,
+    on_broker: Callable[[Exception | None], None],
+    ended: Callable[[], bool],
+    *,
+    remote_control: bool = False,
 ) -> None:
-    """Hear bells in this thread until `ended`, or until Celery gives up; signals are left alone."""
+    """Hear bells in this thread until `ended`, or until Celery gives up; signals are left alone.
+
+    Of Celery's remote control only `INSPECTING` is answered, unless all of it is asked for.
+    """
 
     def consumer(*args: Any, **options: Any) -> Listener:
-        return Listener(*args, on_broker=on_broker, ended=ended, **options)
+        return Listener(*args, on_broker=on_broker, ended=ended, remote_control=remote_control, **options)
 
     app.reader = Receiver
     app.set_current()

@@ -27,5 +27,7 @@ class WorkerSettings:
     idle_exit: float | None = None
     #: Seconds that a batch may take; a worker whose batch takes longer hangs, and ends itself.
     watchdog: float = 900.0
+    #: Obey all of Celery's remote control, `shutdown` included, not only what it may be asked.
+    remote_control: bool = False
     #: Bytes of the device's memory that models may take, or None: most of it.
     memory_limit: int | None = None

@@ -68,5 +68,8 @@ def _options(chosen: WorkerSettings) -> Iterator[str]:
     values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
     values |= {"device": "cuda:0", "lease": values.pop("lease_seconds")}
     for name, value in values.items():
-        if name not in ("models", "broker") and value is not None:
-            yield from (f"--{name.replace('_', '-')}", str(value))
+        if name in ("models", "broker") or value is None or value is False:
+            continue
+        yield f"--{name.replace('_', '-')}"
+        if value is not True:
+            yield str(value)

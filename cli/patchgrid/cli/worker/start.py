@@ -84,6 +84,11 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     help="Memory for models, as 40GB: beyond it the one used least recently is given up.  [default: most of "
     "the device's]",
 )
+@click.option(
+    "--remote-control",
+    is_flag=True,
+    help="Obey all of Celery's remote control, `shutdown` included.  [default: only inspect commands]",
+)
 @click.option("--name", metavar="TEXT", help="The worker's name; made of host and process if not given.")
 @with_broker
 def start(
