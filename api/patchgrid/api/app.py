@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from patchgrid.api import problems
 from patchgrid.api.asked import Asked
+from patchgrid.api.compression import Compression
 from patchgrid.api.headers import Guard
 from patchgrid.api.queries import Queries
 from patchgrid.api.routes import cluster, events, exports, jobs, page, pairs, results, session, submission
@@ -54,7 +55,7 @@ def make_app(database: Database, settings: ServerSettings | None = None) -> Fast
     app.mount("/assets", page.assets())
     # Around all of it: what fails is answered by the outermost of the framework's own layers.
     plain = app.build_middleware_stack
-    app.build_middleware_stack = lambda: Guard(plain())  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Compression(Guard(plain()))  # type: ignore[method-assign]
     _describe(app)
     app.state.queries = Queries(app.openapi)
     return app
