@@ -1,16 +1,18 @@
 """From a URL to an engine that begins, waits and forgets the way patchgrid needs."""
 
 import importlib
+import os
 import sqlite3
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from patchgrid.storage.errors import DatabaseMissing, DatabaseURLError, NotADatabase
+from patchgrid.storage.errors import DatabaseMissing, DatabaseUnavailable, DatabaseURLError, NotADatabase
 
 #: Bytes a page of a new SQLite file: blobs are written and read twice as fast as with the default of 4096.
 PAGE_SIZE = 16384
@@ -90,6 +92,38 @@ def check_file(url: URL, *, create: bool) -> None:
         raise DatabaseMissing(
             f"there is no database {path}: name another with --db, or make one with `patchgrid run`"
         )
+    _make_private(path)
+
+
+def _make_private(path: Path) -> None:
+    """Make an empty file that its user alone may read: prompts and tokens' hashes are nobody else's.
+
+    SQLite gives what it makes beside it the same permissions.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        pass  # another process was faster
+    except OSError as error:
+        raise DatabaseUnavailable(
+            f"database {path}: it cannot be made: {error.strerror}: check the permissions of its folder"
+        ) from error
+
+
+def may_write(file: Path) -> bool:
+    """Tell whether this user may write a file and, beside it, SQLite's write-ahead log."""
+    return not file.exists() or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK))
+
+
+def read_only_uri(file: Path) -> str:
+    """Give the URI by which SQLite reads a file and writes nothing.
+
+    Readers share memory with writers, in a file that SQLite would make beside the database. Where it cannot,
+    and no writer has, nobody writes: the file is read as one that does not change.
+    """
+    shared = [file.with_name(file.name + end) for end in ("-wal", "-shm")]
+    alone = not may_write(file) and not all(each.exists() for each in shared)
+    return f"file:{quote(str(file.absolute()))}?{'immutable=1' if alone else 'mode=ro'}"
 
 
 def make_engine(url: URL, *, timeout: float, connections: int | None = None) -> Engine:
@@ -107,7 +141,16 @@ def make_engine(url: URL, *, timeout: float, connections: int | None = None) -> 
         event.listen(engine, "checkout", _check_idle)
         event.listen(engine, "before_cursor_execute", _fetch_binary)
         return engine
-    engine = create_engine(url, connect_args={"timeout": timeout}, **pool)
+    file = Path(str(url.database))
+
+    def connect() -> sqlite3.Connection:
+        # Asked each time: whether a file may be written can change while it is open.
+        name = str(file) if may_write(file) else read_only_uri(file)
+        options: dict[str, Any] = {"timeout": timeout, "check_same_thread": False}
+        made: sqlite3.Connection = sqlite3.connect(name, uri=name.startswith("file:"), **options)
+        return made
+
+    engine = create_engine(url, creator=connect, **pool)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -1,16 +1,17 @@
 """Read-only SQL for people."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from patchgrid.storage._connection import read_only_uri
 from patchgrid.storage._translate import translate
 from patchgrid.storage.database import Database
 from patchgrid.storage.errors import QueryError
@@ -28,6 +29,9 @@ _READS = {
 #: Pragmas that describe the tables.
 _PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
 _ONLY_READS = "this connection only reads: SELECT, WITH and EXPLAIN are what it runs"
+
+#: EXPLAIN behind spaces and comments.
+_EXPLAIN = re.compile(r"(\s|--[^\n]*(\n|$)|/\*.*?\*/)*explain\b", re.IGNORECASE | re.DOTALL)
 
 Rows = Iterator[tuple[Any, ...]]
 
@@ -78,8 +82,8 @@ class _Budget:
 
 
 def _sqlite(database: Database, sql: str, budget: _Budget) -> Rows:
-    path = quote(str(Path(str(database.engine.url.database)).absolute()))
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    uri = read_only_uri(Path(str(database.engine.url.database)))
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:
         connection.execute("PRAGMA query_only = ON")
         connection.set_authorizer(_allow)
@@ -116,11 +120,14 @@ def _postgresql(database: Database, sql: str, budget: _Budget) -> Rows:
     with database.engine.connect() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
         connection.execute(text(f"SET LOCAL statement_timeout = {round(budget.seconds * 1000)}"))
-        # A server-side cursor takes a single SELECT and keeps the rows on the server.
-        streaming = connection.execution_options(stream_results=True, no_parameters=True, yield_per=_BATCH)
         try:
+            if _EXPLAIN.match(sql):
+                yield from _explain(connection, sql, budget)
+                return
+            # A server-side cursor takes a single SELECT and keeps the rows on the server.
+            options = {"stream_results": True, "no_parameters": True, "yield_per": _BATCH}
             with budget.spend():
-                result = streaming.exec_driver_sql(sql)
+                result = connection.execution_options(**options).exec_driver_sql(sql)
             with result:
                 yield tuple(result.keys())
                 batch = None
@@ -130,6 +137,26 @@ def _postgresql(database: Database, sql: str, budget: _Budget) -> Rows:
                     yield from batch
         except DBAPIError as error:
             raise _explained_postgresql(error, database, budget) from error
+
+
+def _explain(connection: Connection, sql: str, budget: _Budget) -> Rows:
+    """Run EXPLAIN, which no server-side cursor takes; a prepared statement is a single one, too."""
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor:
+        try:
+            with budget.spend():
+                cursor.execute(sql.encode(), prepare=True)
+        except _driver_error(connection) as error:
+            raise DBAPIError.instance(sql, None, error, _driver_error(connection)) from error
+        yield tuple(column.name for column in cursor.description or ())
+        yield from cursor.fetchall()
+
+
+def _driver_error(connection: Connection) -> type[Exception]:
+    """Give the class of the driver's errors."""
+    assert connection.dialect.dbapi is not None, "a connection is made by a driver"
+    found: type[Exception] = connection.dialect.dbapi.Error
+    return found
 
 
 def _explained_postgresql(error: DBAPIError, database: Database, budget: _Budget) -> Exception:
