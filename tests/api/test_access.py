@@ -42,7 +42,7 @@ NEEDED: dict[tuple[str, str], str | None] = {
     **dict.fromkeys(_ALL),
     **{("GET", path): "read" for path in _READ},
     **{("POST", path): "submit" for path in ("/v1/jobs", *_STEER)},
-    ("DELETE", "/v1/jobs/{job}"): "admin",
+    ("DELETE", "/v1/jobs/{job}"): "submit",
 }
 SCOPES = ("read", "submit", "admin")
 _SECRET = "A" * 43
@@ -225,6 +225,8 @@ def test_owners_and_admins_steer_a_job_and_others_do_not(make_api: Callable[...,
         assert made.client.post(path, headers=owner).status_code == 200, action
         problem(made.client.post(f"/v1/jobs/{nobodys}/{action}", headers=owner), 403, "not-yours")
         assert made.client.post(f"/v1/jobs/{nobodys}/{action}", headers=admin).status_code == 200, action
-    problem(made.client.delete(f"/v1/jobs/{job}", headers=owner), 403, "scope-missing")
-    assert made.client.delete(f"/v1/jobs/{job}", headers=admin).status_code == 204
+    problem(made.client.delete(f"/v1/jobs/{job}", headers=other), 403, "not-yours")
+    problem(made.client.delete(f"/v1/jobs/{job}", headers=reader), 403, "scope-missing")
+    assert made.client.delete(f"/v1/jobs/{job}", headers=owner).status_code == 204
     problem(made.client.get(f"/v1/jobs/{job}", headers=reader), 404, "no-such-job")
+    assert made.client.delete(f"/v1/jobs/{nobodys}", headers=admin).status_code == 204

@@ -21,7 +21,7 @@ def test_jobs_are_those_of_storage_newest_first(filled: Filled, reading: TestCli
     with filled.database.read() as session:
         found = [job_json(*each) for each in joblist.page(session)]
     items = every_item(reading, "/v1/jobs", limit=50)
-    assert items == [job | {"submitted_by": None} for job in found]
+    assert items == [job | {"submitted_by": None, "owners": []} for job in found]
     assert [item["job"] for item in items] == sorted((item["job"] for item in items), reverse=True)
     printed = patchgrid("job", "list", "--json", "--db", filled.database.url)
     assert sorted(json.loads(printed.stdout), key=lambda job: -job["job"]) == found

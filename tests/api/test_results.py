@@ -142,8 +142,7 @@ def test_heatmaps_are_those_of_storage(filled: Filled, reading: TestClient, kind
 def test_exact_cells_come_page_by_page_each_once(filled: Filled, reading: TestClient) -> None:
     """As an export has them, in its order."""
     for job in (filled.finished, filled.spanned, filled.edges):
-        with filled.database.read() as session:
-            rows = [plain(row) for row in export_rows(session, job, "exact")]
+        rows = [plain(row) for row in export_rows(filled.database, job, "exact")]
         path = at(job, "exact")
         found = every_item(reading, path, limit=7)
         assert [{name: row[name] for name in rows[0]} for row in found] == rows

@@ -67,14 +67,69 @@ def test_a_file_is_told_by_its_content(served: Api, form: str) -> None:
     assert counts(served.database)[0] == 1
 
 
-def test_a_job_that_is_there_is_given_and_stays_its_owners(make_api: Callable[..., Api]) -> None:
-    """Another token's submit of the same is told so, and does not get it."""
+def test_a_job_that_is_there_becomes_the_second_submitters_too(make_api: Callable[..., Api]) -> None:
+    """One's cancel only withdraws them; a cancelled job is reopened by whoever submits it next."""
     made = make_api()
-    owner, other = made.token("submit", "owner"), made.token("submit", "other")
-    first, second = made.submit(lines(3), owner), made.submit(lines(3), other)
+    ann, bob = made.token("submit", "ann"), made.token("submit", "bob")
+    first, second = made.submit(lines(3), ann), made.submit(lines(3), bob)
     assert (first.status_code, second.status_code) == (201, 200)
-    assert second.json()["created"] is False
-    assert second.json()["submitted_by"] == "owner"
+    found = second.json()
+    assert (found["created"], found["reopened"]) == (False, False)
+    assert (found["submitted_by"], found["owners"]) == ("ann", ["ann", "bob"])
+    path = f"/v1/jobs/{found['job']}"
+    problem(made.client.post(f"{path}/pause", headers=ann), 409, "job-shared")
+    left = made.client.post(f"{path}/cancel", headers=ann).json()
+    assert (left["state"], left["goes_on_for"], left["owners"]) == ("pending", ["bob"], ["bob"])
+    problem(made.client.post(f"{path}/pause", headers=ann), 403, "not-yours")
+    ended = made.client.post(f"{path}/cancel", headers=bob).json()
+    assert (ended["state"], ended["goes_on_for"]) == ("cancelled", [])
+    again = made.submit(lines(3), ann).json()
+    assert (again["job"], again["state"], again["reopened"], again["owners"]) == (
+        *(found["job"], "pending"),
+        *(True, ["ann"]),
+    )
+    made.submit(lines(3), bob)
+    kept = made.client.delete(path, headers=ann)
+    assert (kept.status_code, kept.json()) == (200, {"job": found["job"], "goes_on_for": ["bob"]})
+    problem(made.client.delete(path, params={"everyone": True}, headers=bob), 403, "scope-missing")
+    made.submit(lines(3), ann)
+    boss = made.token("admin", "boss")
+    assert made.client.delete(path, params={"everyone": True}, headers=boss).status_code == 204
+    problem(made.client.get(path, headers=ann), 404, "no-such-job")
+
+
+def test_names_are_the_tokens_own_first(make_api: Callable[..., Api]) -> None:
+    """And `last`, in whatever is asked of a job."""
+    made = make_api()
+    ann, bob = made.token("submit", "ann"), made.token("submit", "bob")
+    anns = made.submit(lines(3), ann, name="ioi").json()["job"]
+    bobs = made.submit(lines(4), bob, name="ioi").json()["job"]
+    for name in ("ioi", "last"):
+        for headers, job in ((ann, anns), (bob, bobs)):
+            answer = made.client.get(f"/v1/jobs/{name}", headers=headers)
+            assert answer.json()["job"] == job
+            assert made.client.get(f"/v1/jobs/{name}/components", headers=headers).json()["job"] == job
+    reader = made.token("read")
+    problem(made.client.get("/v1/jobs/ioi", headers=reader), 404, "no-such-job")
+    assert made.client.post("/v1/jobs/ioi/cancel", headers=ann).json()["job"] == anns
+
+
+def test_a_token_has_a_highest_priority_and_a_quota(make_api: Callable[..., Api]) -> None:
+    """Its own, else the server's; admins have none. The refusal says what may be."""
+    made = make_api(max_priority=2)
+    plain, high = made.token("submit", "plain"), made.token("submit", "high", max_priority=7)
+    refused = problem(made.submit(lines(2), plain, priority=3), 403, "priority-too-high")
+    assert "priority 3 is above 2" in refused["detail"]
+    problem(made.submit(lines(2), high, priority=8), 403, "priority-too-high")
+    assert made.submit(lines(2), plain, priority=2).status_code == 201
+    assert made.submit(lines(3), high, priority=7).status_code == 201
+    assert made.submit(lines(4), made.token("admin"), priority=1000).status_code == 201
+    small = made.token("submit", "small", max_bytes=500)
+    assert made.submit(lines(5), small).status_code == 201
+    refused = problem(made.submit(lines(200), small), 413, "quota-exceeded")
+    assert "job delete" in refused["detail"]
+    limits = made.client.get("/v1/access", headers=small).json()["limits"]
+    assert (limits["priority"], limits["bytes"]) == (2, 500)
 
 
 def test_an_idempotency_key_gives_the_same_job_or_is_refused(make_api: Callable[..., Api]) -> None:

@@ -45,8 +45,8 @@ def test_the_commands_are_those_of_the_design() -> None:
     """None is missing, none is hidden."""
     words = {" ".join(path) for path, command in ALL.items() if not isinstance(command, click.Group)}
     assert words == {
-        *("run", "submit", "serve", "demo", "model check", "db upgrade", "db check", "doctor"),
-        *(f"job {name}" for name in ("list", "show", "errors", "watch", "wait", "delete")),
+        *("run", "submit", "serve", "demo", "model check", "db upgrade", "db vacuum", "db check", "doctor"),
+        *(f"job {name}" for name in ("list", "show", "errors", "watch", "wait", "delete", "prune")),
         *(f"job {name}" for name in ("pause", "resume", "cancel", "retry")),
         *(f"token {name}" for name in ("create", "list", "revoke")),
         *(f"worker {name}" for name in ("start", "list", "drain")),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from patchgrid.storage import Database, control, jobs, leases, workers
 from patchgrid.workers.bell import Bell
@@ -111,17 +112,70 @@ def test_a_cancelled_job_keeps_what_was_measured_and_can_be_taken_up_again(queue
     assert queue.shown()["chunks"] == chunks(done=1, cancelled=2)
     assert "cancelled" in patchgrid("job", "list", "--db", queue.path).stdout
     assert "so far" in patchgrid("results", "top", 1, "--db", queue.path).stderr
-    for command in (("run", queue.pairs, "-m", queue.model, "--db", queue.path), ("job", "resume", 1)):
-        again = patchgrid(*command, "--db", queue.path)
-        assert again.exit_code == 1
-        assert "patchgrid job retry 1" in again.stderr
+    again = patchgrid("job", "resume", 1, "--db", queue.path)
+    assert again.exit_code == 1
+    assert "patchgrid job retry 1" in again.stderr
     assert "job 1 is cancelled" in refused(queue.job("pause"))
-    submitted = patchgrid("submit", queue.pairs, "-m", queue.model, "--db", queue.path)
-    assert "Take it up again: patchgrid job retry 1" in submitted.stderr
     retried = queue.job("retry", "--json")
     assert json.loads(retried.stdout) == {"job": 1, "state": "running", "chunks": 2}
     assert "2 chunks to be tried again" in retried.stderr
     assert queue.shown()["chunks"] == chunks(done=1, pending=2)
+
+
+def test_a_cancelled_job_goes_on_for_whoever_submits_it_next(queue: Queue) -> None:
+    """And is theirs from then on; what one of several owners cancels goes on for the others."""
+    queue.measure()
+    assert "is cancelled" in queue.job("cancel").stderr
+    submit = ("submit", queue.pairs, "-m", queue.model, "--db", queue.path, "--json", "--user")
+    found = patchgrid(*submit, "bob")
+    told = json.loads(found.stdout)
+    assert (told["created"], told["reopened"], told["state"]) == (False, True, "running")
+    assert "job 1 already, cancelled before, reopened now: 4 of 12 pairs measured" in found.stderr
+    assert json.loads(patchgrid(*submit, "ann").stdout)["reopened"] is False
+    left = queue.job("cancel", "--user", "bob")
+    assert "Job 1 goes on for ann, who submitted it, too; you withdrew from it" in left.stderr
+    assert re.search(r"owner +ann", queue.job("show").stdout)
+    kept = queue.job("delete", "--yes", "--user", "bob")
+    assert "Kept job 1 for ann" in kept.stderr
+    queue.measure(2)
+    assert queue.shown()["state"] == "done"
+    assert "Deleted job 1" in queue.job("delete", "--yes", "--everyone", "--user", "bob").stderr
+
+
+def test_names_are_looked_up_among_ones_own_jobs_first(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `--user`, or what the environment says."""
+    submit = ("submit", queue.pairs, "-m", queue.model, "--db", queue.path, "--name", "mine", "--user")
+    patchgrid(*submit, "ann", "--seed", 1)
+    patchgrid(*submit, "bob", "--seed", 2)
+    show = ("job", "show", "mine", "--json", "--db", queue.path)
+    assert json.loads(patchgrid(*show, "--user", "ann").stdout)["job"] == 2
+    monkeypatch.setenv("PATCHGRID_USER", "bob")
+    assert json.loads(patchgrid(*show).stdout)["job"] == 3
+    assert "2 jobs are named 'mine'" in refused(patchgrid(*show, "--user", "cid"))
+    assert "--user" in refused(patchgrid(*show[:4], "--server", "http://127.0.0.1:9", "--user", "ann"))
+
+
+def test_jobs_that_ended_long_ago_are_pruned(queue: Queue) -> None:
+    """Once it is sure, and by their state; others stay."""
+    queue.measure(3)
+    patchgrid("submit", queue.pairs, "-m", queue.model, "--db", queue.path, "--seed", 1)
+    prune = ("job", "prune", "--db", queue.path, "--older-than")
+    assert "No job ended that long ago" in patchgrid(*prune, "1h").stderr
+    with queue.database() as database, database.write() as session:
+        session.execute(text("UPDATE job SET finished_at = finished_at - 100000 WHERE id = 1"))
+    assert "No job" in patchgrid(*prune, "1d", "--state", "failed,cancelled").stderr
+    listed = patchgrid(*prune, "1d", "--dry-run", "--json")
+    assert json.loads(listed.stdout)["jobs"] == [1]
+    assert json.loads(listed.stdout)["bytes"] > 0
+    assert patchgrid(*prune, "1d").exit_code == 1, "nobody said yes"
+    pruned = patchgrid(*prune, "1d", "--yes")
+    assert "Deleted 1 job, about" in pruned.stderr
+    assert "patchgrid db vacuum" in pruned.stderr
+    listed = patchgrid("job", "list", "--json", "--db", queue.path)
+    assert [each["job"] for each in json.loads(listed.stdout)] == [2]
+    assert "takes" in patchgrid("db", "vacuum", "--db", queue.path).stderr
+    for wrong in (("soon",), ("1d", "--state", "running")):
+        assert patchgrid(*prune, *wrong).exit_code == 2
 
 
 def test_chunks_given_up_are_tried_again(queue: Queue) -> None:

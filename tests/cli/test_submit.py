@@ -60,6 +60,7 @@ def test_submitting_twice_gives_the_same_job(queue: Queue, pairs: Path) -> None:
         "pairs": {"total": 4, "done": 0, "failed": 0, "skipped": 0},
         "chunks": 1,
         "created": True,
+        "reopened": False,
         "name": None,
         "key": first["key"],
         "priority": 0,

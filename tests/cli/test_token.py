@@ -51,7 +51,17 @@ def test_a_token_reads_unless_told_otherwise(ask: Any, tmp_path: Path) -> None:
     assert "hash" not in made
     found = find(tmp_path, made.pop("token"))
     assert found is not None
-    assert made == json.loads(ask("list", "--json").stdout)[0]
+    assert made | {"bytes": 0} == json.loads(ask("list", "--json").stdout)[0]
+
+
+def test_a_token_has_limits_of_its_own(ask: Any) -> None:
+    """They are listed with what its jobs take."""
+    made = json.loads(ask("create", "ci", "--max-priority", -5, "--max-bytes", "10GB", "--json").stdout)
+    assert (made["max_priority"], made["max_bytes"]) == (-5, 10**10)
+    assert "-5" in ask("list").stdout
+    assert "0 kB of 10.0 GB" in ask("list").stdout
+    assert ask("create", "no", "--max-priority", 1001).exit_code == 2
+    assert "'much' is not a size" in ask("create", "no", "--max-bytes", "much").stderr
 
 
 def test_tokens_are_listed_with_what_they_are_good_for(ask: Any, tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ def page(database: Database, job: JobRecord, **options: object) -> exactlist.Exa
 
 def exported(database: Database, job: JobRecord, method: str | None = None) -> list[dict[str, Any]]:
     """Give all cells, as an export has them."""
-    with database.read() as session:
-        rows = list(export_rows(session, job, "exact", method))
+    rows = list(export_rows(database, job, "exact", method))
     return [{EDGE: None} | row for row in rows]
 
 

@@ -13,8 +13,7 @@ from support.storage_backends import run_chunk, run_job, submit_job
 
 def export(database: Database, job: JobRecord, what: str) -> list[dict[str, object]]:
     """Give an export's rows, their fields checked."""
-    with database.read() as session:
-        rows = list(export_rows(session, job, what))
+    rows = list(export_rows(database, job, what))
     assert all(tuple(row) == FIELDS[what] for row in rows)
     return rows
 
@@ -129,13 +128,12 @@ def test_exports_do_not_depend_on_the_chunks(database: Database) -> None:
 def test_what_a_job_did_not_keep_is_refused_at_once(database: Database) -> None:
     """Before a file is begun; the error says what to do."""
     job = run_job(database, submit_job(database, 2, spec=make_spec(detail="summary", exact=0)))
-    with database.read() as session:
-        with pytest.raises(errors.NothingKept, match="--detail pairs"):
-            export_rows(session, job, "scores")
-        with pytest.raises(errors.NothingKept, match="--exact"):
-            export_rows(session, job, "exact")
-        with pytest.raises(SpecError, match="did you mean 'scores'"):
-            export_rows(session, job, "score")
+    with pytest.raises(errors.NothingKept, match="--detail pairs"):
+        export_rows(database, job, "scores")
+    with pytest.raises(errors.NothingKept, match="--exact"):
+        export_rows(database, job, "exact")
+    with pytest.raises(SpecError, match="did you mean 'scores'"):
+        export_rows(database, job, "score")
 
 
 def test_damaged_scores_stop_an_export(database: Database) -> None:

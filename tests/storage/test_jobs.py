@@ -14,8 +14,9 @@ from patchgrid.engine.means import Means
 from patchgrid.engine.types import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.estimates import Sums
 from patchgrid.storage import Database, checking, errors, jobs, leases, tables, tokens
+from patchgrid.storage.idempotency import note_key
 from patchgrid.storage.means import keep_first_means
-from patchgrid.storage.ownership import Submitter, note_owner
+from patchgrid.storage.ownership import Submitter, add_owner
 from patchgrid.storage.pilot import keep_first_pilot
 from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import all_jobs, run_chunk, run_job, submit_job
@@ -226,7 +227,9 @@ def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Data
     with database.write() as session:
         mine, _ = tokens.create(session, "mine", ["submit"])
         for job in (first, second):
-            note_owner(session, Submitter(mine.id, f"submit of {job.id}"), job)
+            by = Submitter(mine.id, f"submit of {job.id}")
+            add_owner(session, job.id, by)
+            assert note_key(session, by, job)
             keep_first_pilot(session, job.id, {"z": Sums.zeros((), sampled=False)})
             keep_first_means(session, job.id, Means({"z": np.zeros((1, 2), np.float32)}))
         jobs.delete(session, first.id)

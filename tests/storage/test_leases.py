@@ -197,7 +197,7 @@ def test_chunks_of_dead_workers_are_freed_without_counting(database: Database) -
     """Whoever restarts a killed run need not wait, and can be killed as often as they like."""
     job, other = submit_job(database, 8), submit_job(database, 3)
     for _ in range(leases.MAX_ATTEMPTS + 2):
-        dead, alive = claim(database, "dead", seconds=3600), claim(database, "alive", seconds=3600)
+        dead, alive = (claim(database, name, seconds=3600, job_id=job.id) for name in ("dead", "alive"))
         claim(database, "dead", seconds=3600, job_id=other.id)
         assert (dead.attempts, alive.attempts) == (1, 1)
         with database.write() as session:

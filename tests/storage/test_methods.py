@@ -49,7 +49,7 @@ def test_the_cells_are_the_same_and_their_scores_each_methods_own(database: Data
     job = run_job(database, submit_job(database, 9, spec=SPEC))
     with database.read() as session:
         cells = {method: plots.cells(session, job, "z", method) for method in METHODS}
-        rows = {method: list(export_rows(session, job, "exact", method)) for method in METHODS}
+        rows = {method: list(export_rows(database, job, "exact", method)) for method in METHODS}
         view = pairview.pair(session, job, 2, "ig")
     for method in METHODS:
         np.testing.assert_array_equal(cells[method].effect, cells["atp"].effect)
@@ -65,12 +65,11 @@ def test_the_cells_are_the_same_and_their_scores_each_methods_own(database: Data
 def test_scores_of_each_method_can_be_exported(database: Database) -> None:
     """Those that were kept."""
     job = run_job(database, submit_job(database, 5, spec=SPEC))
-    with database.read() as session:
-        for method in METHODS:
-            rows = list(export_rows(session, job, "scores", method))
-            for row in rows[:: len(rows) // 40]:
-                place = (row["layer"], row["position"], *([] if row["head"] is None else [row["head"]]))
-                assert row["score"] == pair_scores(row["pair"], row["site"], method)[place]
+    for method in METHODS:
+        rows = list(export_rows(database, job, "scores", method))
+        for row in rows[:: len(rows) // 40]:
+            place = (row["layer"], row["position"], *([] if row["head"] is None else [row["head"]]))
+            assert row["score"] == pair_scores(row["pair"], row["site"], method)[place]
 
 
 def test_verification_has_a_row_a_site_and_method(database: Database) -> None:
@@ -113,7 +112,7 @@ def test_a_method_the_job_does_not_have_is_refused(database: Database) -> None:
         with pytest.raises(SpecError, match=r"unknown method of this job 'eap'.*known: atp, relp, ig"):
             components.top(session, job, method="eap")
         with pytest.raises(SpecError, match="did you mean 'relp'"):
-            export_rows(session, job, "pairs", "rel")
+            export_rows(database, job, "pairs", "rel")
 
 
 def test_a_database_of_several_methods_is_whole(database: Database, url: str) -> None:

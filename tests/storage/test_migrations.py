@@ -20,10 +20,10 @@ from patchgrid.storage import (
     errors,
     jobs,
     leases,
+    ownership,
     pairlist,
     pairview,
     schema,
-    submitting,
     tables,
     verification,
 )
@@ -282,7 +282,7 @@ def test_failed_pairs_of_an_older_database_are_found(database: Database, url: st
         assert jobs.errors(session, job.id) == failed
         found = pairlist.page(session, job, state="failed").items
         assert [(line.pair, line.error) for line in found] == failed
-        assert submitting.owner(session, job.id) is None
+        assert ownership.owners_of(session, job.id) == []
     assert checking.check(url).problems == ()
 
 

@@ -16,8 +16,7 @@ from support.storage_processes import hear, process
 
 def everything(database: Database, job: JobRecord) -> dict[str, list[dict[str, object]]]:
     """Give all that can be exported of a job."""
-    with database.read() as session:
-        return {what: list(export_rows(session, job, what)) for what in FIELDS}
+    return {what: list(export_rows(database, job, what)) for what in FIELDS}
 
 
 def test_two_processes_never_claim_the_same_chunk(database: Database, url: str) -> None:

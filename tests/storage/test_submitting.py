@@ -11,15 +11,22 @@ from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import Pair
 from patchgrid.pairs import PairFile
-from patchgrid.storage import Database, checking, control, errors, jobs, submitting, tables, tokens
+from patchgrid.storage import (
+    Database,
+    checking,
+    control,
+    errors,
+    jobs,
+    ownership,
+    submitting,
+    tables,
+    tokens,
+)
 from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.submitting import Order, Submitter, store
+from patchgrid.storage.submitting import Order, Stored, Submitter, store
 from support.chunk_results import make_pairs, make_spec
 from support.pair_files import jsonl, write
 from support.storage_backends import run_job, submit_job
-
-#: A job, and whether it is new.
-Stored = tuple[JobRecord, bool]
 
 
 @pytest.fixture
@@ -47,10 +54,10 @@ def token(database: Database, name: str = "ci") -> int:
         return tokens.create(session, name, ["submit"])[0].id
 
 
-def owner(database: Database, job: JobRecord) -> int | None:
+def owners(database: Database, job: JobRecord) -> list[str]:
     """Give whose a job is."""
     with database.read() as session:
-        return submitting.owner(session, job.id)
+        return ownership.owners_of(session, job.id)
 
 
 def job_count(database: Database) -> int:
@@ -81,38 +88,38 @@ def test_a_job_of_nobodys_is_stored_as_it_ever_was(
     database: Database, make_order: Callable[..., Order]
 ) -> None:
     """Once, and with no word of who submitted it."""
-    job, created = store(database, make_order())
+    job, created, _ = store(database, make_order())
     assert created
-    assert store(database, make_order()) == (job, False)
+    assert store(database, make_order()) == (job, False, False)
     with database.read() as session:
         assert jobs.get(session, job.id) == job
         assert session.scalar(select(func.count()).select_from(tables.submission)) == 0
-        assert submitting.submitters(session, [job.id]) == {}
-    assert owner(database, job) is None
+        assert ownership.owner_names(session, [job.id]) == {}
+    assert owners(database, job) == []
 
 
-def test_a_job_is_the_tokens_that_made_it_first(database: Database, make_order: Callable[..., Order]) -> None:
-    """Whoever submits it again gets it, and does not become its owner."""
+def test_whoever_submits_a_job_is_an_owner_of_it(
+    database: Database, make_order: Callable[..., Order]
+) -> None:
+    """The first one first; a revoked token's claims hold."""
     mine, other = token(database, "mine"), token(database, "other")
-    job, created = store(database, make_order(), by=Submitter(mine))
+    job, created, _ = store(database, make_order(), by=Submitter(mine))
     assert created
-    assert store(database, make_order(), by=Submitter(other)) == (job, False)
-    assert store(database, make_order(), by=Submitter(other, "key")) == (job, False)
-    assert store(database, make_order(), by=Submitter(None)) == (job, False)
-    assert owner(database, job) == mine
-    nobodys, _ = store(database, make_order(6))
-    assert store(database, make_order(6), by=Submitter(mine, "its key")) == (nobodys, False)
-    assert owner(database, nobodys) is None
-    theirs, _ = store(database, make_order(7), by=Submitter(other))
-    opened, _ = store(database, make_order(8), by=Submitter(None))
-    assert owner(database, opened) is None
-    with database.read() as session:
-        ids = [job.id, nobodys.id, theirs.id, opened.id, 99]
-        assert submitting.submitters(session, ids) == {job.id: "mine", theirs.id: "other"}
-        assert submitting.submitters(session, []) == {}
+    assert store(database, make_order(), by=Submitter(mine)) == (job, False, False)
+    assert owners(database, job) == [f"token {mine}"]
+    assert store(database, make_order(), by=Submitter(other, "key")) == (job, False, False)
+    assert store(database, make_order(), by=Submitter(None)) == (job, False, False)
+    assert store(database, make_order(), by=Submitter(user="alice")) == (job, False, False)
+    assert owners(database, job) == [f"token {mine}", f"token {other}", "open", "user alice"]
+    nobodys = store(database, make_order(6)).job
+    assert store(database, make_order(6), by=Submitter(mine, "its key")) == (nobodys, False, False)
+    opened = store(database, make_order(8), by=Submitter(None)).job
     with database.write() as session:
         tokens.revoke(session, "mine")
-    assert owner(database, job) == mine
+    with database.read() as session:
+        names = ownership.owner_names(session, [job.id, nobodys.id, opened.id, 99])
+        assert names == {job.id: ("mine", "other", "alice"), nobodys.id: ("mine",)}
+        assert ownership.owner_names(session, []) == {}
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["a token's", "nobody's"])
@@ -121,9 +128,9 @@ def test_a_repeated_submit_gives_the_same_job(
 ) -> None:
     """The key given to another job is refused, and nothing of that is stored."""
     by = Submitter(token(database) if known else None, "monday")
-    job, created = store(database, make_order(), by=by)
+    job, created, _ = store(database, make_order(), by=by)
     assert created
-    assert store(database, make_order(), by=by) == (job, False)
+    assert store(database, make_order(), by=by) == (job, False, False)
     for other in (make_order(6), make_order(seed=1)):
         with pytest.raises(errors.IdempotencyKeyReused, match=f"'monday' was given to job {job.id}"):
             store(database, other, by=by)
@@ -139,8 +146,8 @@ def test_a_job_that_is_deleted_as_it_is_found_is_stored_anew(
 ) -> None:
     """Neither given as it was, nor an error."""
     by = Submitter(token(database), "key")
-    first, _ = store(database, make_order())
-    plain = submitting.ownership.is_noted
+    first = store(database, make_order()).job
+    plain = submitting.idempotency.is_repeated
 
     def delete_meanwhile(session: Session, by: Submitter) -> bool:
         monkeypatch.undo()
@@ -149,10 +156,10 @@ def test_a_job_that_is_deleted_as_it_is_found_is_stored_anew(
             jobs.delete(other, first.id)
         return noted
 
-    monkeypatch.setattr(submitting.ownership, "is_noted", delete_meanwhile)
-    job, created = store(database, make_order(), by=by)
+    monkeypatch.setattr(submitting.idempotency, "is_repeated", delete_meanwhile)
+    job, created, _ = store(database, make_order(), by=by)
     assert (job.id > first.id, created) == (True, True)
-    assert store(database, make_order(), by=by) == (job, False)
+    assert store(database, make_order(), by=by) == (job, False, False)
 
 
 def test_each_token_has_keys_of_its_own(database: Database, make_order: Callable[..., Order]) -> None:
@@ -168,8 +175,8 @@ def test_a_key_given_to_a_job_that_was_there_is_remembered(
 ) -> None:
     """It stands for that job from then on."""
     by = Submitter(token(database), "key")
-    job, _ = store(database, make_order())
-    assert store(database, make_order(), by=by) == (job, False)
+    job = store(database, make_order()).job
+    assert store(database, make_order(), by=by) == (job, False, False)
     with pytest.raises(errors.IdempotencyKeyReused):
         store(database, make_order(6), by=by)
     assert job_count(database) == 1
@@ -188,8 +195,8 @@ def test_a_submit_that_was_refused_takes_no_key(database: Database, make_order: 
 def test_any_text_is_a_key(database: Database, make_order: Callable[..., Order], key: str) -> None:
     """A client makes them up."""
     by = Submitter(token(database), key)
-    job, _ = store(database, make_order(), by=by)
-    assert store(database, make_order(), by=by) == (job, False)
+    job = store(database, make_order(), by=by).job
+    assert store(database, make_order(), by=by) == (job, False, False)
     with pytest.raises(errors.IdempotencyKeyReused):
         store(database, make_order(6), by=by)
 
@@ -199,19 +206,19 @@ def test_no_key_is_another_jobs_hash(database: Database, make_order: Callable[..
     theirs = make_order(6)
     with pytest.raises(errors.KeyTaken, match="choose another key"):
         store(database, make_order(5, own_key=theirs.key))
-    made, created = store(database, theirs)
+    made, created, _ = store(database, theirs)
     assert created
-    assert store(database, make_order(6, own_key=theirs.key)) == (made, False)
+    assert store(database, make_order(6, own_key=theirs.key)) == (made, False, False)
 
 
 def test_a_deleted_job_frees_its_key(database: Database, make_order: Callable[..., Order]) -> None:
     """And leaves no word of whose it was."""
     by = Submitter(token(database), "key", most_open=1)
-    job, _ = store(database, make_order(), by=by)
+    job = store(database, make_order(), by=by).job
     with database.write() as session:
         jobs.delete(session, job.id)
     assert job_count(database) == 0
-    again, created = store(database, make_order(6), by=by)
+    again, created, _ = store(database, make_order(6), by=by)
     assert created
     assert again.id > job.id
 
@@ -220,7 +227,7 @@ def test_a_deleted_job_frees_its_key(database: Database, make_order: Callable[..
 def test_a_token_has_so_many_open_jobs(
     database: Database, make_order: Callable[..., Order], known: bool
 ) -> None:
-    """Those pending, running and paused; a job that is there is no new one; ended ones make room."""
+    """Those pending, running and paused, joined ones too; ended ones make room."""
     by = Submitter(token(database) if known else None, most_open=2)
     submit_job(database)
     store(database, make_order(3), by=Submitter(token(database, "other")))
@@ -230,10 +237,13 @@ def test_a_token_has_so_many_open_jobs(
     with pytest.raises(errors.TooManyOpenJobs, match="2 of your jobs are not ended"):
         store(database, make_order(7), by=by)
     assert job_count(database) == 4
-    assert store(database, make_order(5), by=by) == (first, False)
-    assert store(database, make_order(3), by=by)[1] is False
+    assert store(database, make_order(5), by=by) == (first, False, False)
     run_job(database, first)
-    third, created = store(database, make_order(7), by=by)
+    assert store(database, make_order(3), by=by).created is False
+    with pytest.raises(errors.TooManyOpenJobs, match="2 of your jobs"):
+        store(database, make_order(7), by=by)
+    run_job(database, store(database, make_order(3), by=by).job)
+    third, created, _ = store(database, make_order(7), by=by)
     assert created
     with pytest.raises(errors.TooManyOpenJobs):
         store(database, make_order(8), by=by)
@@ -256,9 +266,9 @@ def test_submits_of_one_job_at_once_give_one_job(
     found = at_once(
         6, lambda number: store(database, orders[number], by=Submitter(mine, named[number], most_open=1))
     )
-    assert {type(each) for each in found} == {tuple}, found
-    assert len({job.id for job, _ in found}) == 1  # type: ignore[attr-defined]
-    assert sorted(created for _, created in found) == [False] * 5 + [True]  # type: ignore[attr-defined]
+    assert {type(each) for each in found} == {Stored}, found
+    assert len({stored.job.id for stored in found}) == 1  # type: ignore[attr-defined]
+    assert sorted(stored.created for stored in found) == [False] * 5 + [True]  # type: ignore[attr-defined]
     assert job_count(database) == 1
     with database.read() as session:
         noted = session.scalar(select(func.count()).select_from(tables.idempotency))

@@ -5,11 +5,10 @@ import pytest
 
 from patchgrid.engine.edges import Graph
 from patchgrid.estimates import Sums, estimate
-from patchgrid.storage import Database, components, errors, pairview, plots
+from patchgrid.storage import Database, components, errors, jobs, pairview, plots
 from patchgrid.storage.export import export_rows, fields_of, strongest_only
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.provenance import job_graph
-from patchgrid.storage.scorerows import chunk_ranges
 from patchgrid.storage.sums import pack_sums, read_sums
 from support.chunk_results import GRAPH, NEURONS, make_spec, pair_scores
 from support.storage_backends import run_job, submit_job
@@ -20,8 +19,7 @@ NODES = make_spec(sites=("z", "mlp_post"), method="atp,relp", exact=0.2)
 
 def exported(database: Database, job: JobRecord, what: str, method: str | None = None) -> list[dict]:
     """Give the rows of an export."""
-    with database.read() as session:
-        return list(export_rows(session, job, what, method))
+    return list(export_rows(database, job, what, method))
 
 
 def test_edges_are_components_with_names(database: Database) -> None:
@@ -97,8 +95,8 @@ def test_scores_of_a_very_large_site_export_the_largest(database: Database) -> N
         assert row["score"] == pytest.approx(scores[row["layer"], row["neuron"]])
     assert {row["site"] for row in exported(database, job, "scores", "relp")} == {"z"}
     edges = run_job(database, submit_job(database, 5, spec=EDGES, key="edges"))
-    with database.read() as session, pytest.raises(errors.NothingKept, match="--detail positions"):
-        export_rows(session, edges, "scores", "eap-ig")
+    with pytest.raises(errors.NothingKept, match="--detail positions"):
+        export_rows(database, edges, "scores", "eap-ig")
 
 
 @pytest.mark.parametrize("spec", [EDGES, NODES], ids=["edges", "neurons"])
@@ -127,7 +125,7 @@ def test_every_position_of_a_very_large_site_can_be_kept(database: Database) -> 
         with database.read() as session:
             view = pairview.pair(session, job, 4)
             rows = components.components(session, job, sites=(site,))
-            assert len(chunk_ranges(session, job)) == 2
+            assert jobs.progress(session, job.id).chunks_total == 2
         np.testing.assert_array_equal(view.scores[site], pair_scores(4, site))
         assert {row.position for row in rows} == {-1, -2, -3, -4, -5}
         last = [row for row in rows if row.position == -1]

@@ -58,8 +58,7 @@ def exported(database: Database, job: JobRecord) -> Exported:
     """Give every row that the job exports."""
     kept = [what for what in FIELDS if not (what == "scores" and job.spec.detail == "summary")]
     kept = [what for what in kept if not (what == "exact" and job.spec.exact == 0)]
-    with database.read() as session:
-        return {what: list(export_rows(session, job, what)) for what in kept}
+    return {what: list(export_rows(database, job, what)) for what in kept}
 
 
 def job_of(spec: JobSpec, count: int, *, spans: tuple[str, ...] = ()) -> JobRecord:

@@ -193,7 +193,7 @@ def test_answers_do_not_depend_on_the_chunks(engine: StandIn, tmp_path: Path, sp
                     assert (one.estimate or 0.0) == pytest.approx(other.estimate or 0.0, rel=1e-6, abs=1e-6)
                 for what in ("exact", "scores"):
                     if what == "exact" or spec.sites != ("edge",) or method == spec.methods[0]:
-                        rows = [list(export_rows(session, job, what, method)) for job in jobs]
+                        rows = [list(export_rows(database, job, what, method)) for job in jobs]
                         assert rows[0] == rows[1]
             view = pairview.pair(session, jobs[0], 7)
             assert view.top == pairview.pair(session, jobs[1], 7).top

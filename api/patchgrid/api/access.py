@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from patchgrid.api.problems import Problem
 from patchgrid.api.service import Service
-from patchgrid.storage import submitting, tokens
+from patchgrid.storage import ownership, tokens
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.tokens import SCOPES
 
@@ -36,6 +36,20 @@ class Caller:
     scopes: tuple[str, ...]
     #: Whether the server is open: there are no tokens, and it is reached from its machine alone.
     open: bool = False
+    #: Highest priority of a job, or None: any.
+    max_priority: int | None = None
+    #: Most bytes that the caller's jobs may take, or None: any number.
+    max_bytes: int | None = None
+
+    @property
+    def owner(self) -> str:
+        """What the caller's jobs are found by."""
+        return ownership.Submitter(self.token_id).owner
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether everything is allowed."""
+        return "admin" in self.scopes
 
     @property
     def key(self) -> str | None:
@@ -67,7 +81,10 @@ async def find_caller(request: Request, service: Shared, credentials: _Credentia
     service.rate.take(f"token {token.id}")
     service.note_used(token.id)
     allowed = tuple(scope for scope in SCOPES if token.allows(scope))
-    return Caller(token.id, token.name, allowed)
+    priority = token.max_priority
+    if priority is None and "admin" not in allowed:
+        priority = service.settings.max_priority
+    return Caller(token.id, token.name, allowed, max_priority=priority, max_bytes=token.max_bytes)
 
 
 def address_of(request: Request) -> str:
@@ -99,10 +116,15 @@ def still_known(service: Service, caller: Caller) -> bool:
 
 
 def check_own(session: Session, caller: Caller, job: JobRecord) -> None:
-    """Refuse to let anyone but its owner and admins steer a job."""
-    if "admin" in caller.scopes or submitting.owner(session, job.id) == caller.token_id is not None:
+    """Refuse to let anyone but its owners and admins steer a job."""
+    if caller.is_admin or ownership.may_steer(session, job.id, caller.owner):
         return
-    raise Problem(403, "not-yours", f"job {job.id} was submitted by another: that needs the scope 'admin'")
+    raise Problem(
+        403,
+        "not-yours",
+        f"job {job.id} is not yours: submit the same pairs and settings to become an owner of it, or use a "
+        "token with the scope 'admin'",
+    )
 
 
 async def _without_token(request: Request, service: Service) -> Caller:

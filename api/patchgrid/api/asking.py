@@ -10,6 +10,7 @@ from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from patchgrid.api.access import Caller
 from patchgrid.api.answers import Answer
 from patchgrid.api.asked import Word
 from patchgrid.api.problems import MEDIA_TYPE
@@ -45,13 +46,15 @@ def listings(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The rows", "content": {"text/csv": {}}}, **refusals(*statuses)}
 
 
-def ask(service: Service, request: Request, name: str, make: Make, *, lasting: bool = True) -> Response:
+def ask(
+    service: Service, request: Request, caller: Caller, name: str, make: Make, *, lasting: bool = True
+) -> Response:
     """Answer a question about a job: made once for an ended job, once a second for another.
 
     Not `lasting`: what is asked changes for ended jobs, too.
     """
     with service.database.read() as session:
-        job = joblist.find(session, name)
+        job = joblist.find(session, name, caller.owner)
         ended = lasting and job.state in ENDED
         asked = tuple(sorted(request.query_params.items()))
         question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]

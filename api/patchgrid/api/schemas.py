@@ -43,18 +43,34 @@ class Job(BaseModel):
     chunks: ChunkCounts
     chunk_size: int
     priority: int
+    bytes: int
     created_at: float
     started_at: float | None
     finished_at: float | None
     error: str | None
     submitted_by: str | None
+    owners: list[str]
 
 
 class Submitted(Job):
     """A job that was submitted, now or before."""
 
     created: bool
+    reopened: bool
     notes: list[str]
+
+
+class Cancelled(Job):
+    """A job that its caller cancelled, or withdrew from."""
+
+    goes_on_for: list[str]
+
+
+class Withdrawn(BaseModel):
+    """A job that its caller withdrew from."""
+
+    job: int
+    goes_on_for: list[str]
 
 
 class Retried(Job):
@@ -376,6 +392,8 @@ class Limits(BaseModel):
     upload_bytes: int
     pairs: int
     open_jobs: int
+    priority: int | None
+    bytes: int | None
     requests_per_second: float
 
 

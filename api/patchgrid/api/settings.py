@@ -36,6 +36,8 @@ class ServerSettings:
     pairs: int = 2_000_000
     #: Jobs of one token that are not ended.
     open_jobs: int = 100
+    #: Highest priority of the jobs of tokens that have no limit of their own and are not admins'.
+    max_priority: int = 0
     #: Requests a second of one token (of one address, without tokens), over some seconds.
     requests_per_second: float = 100.0
     #: Uploads, and exports, at a time; more are told to come back.
@@ -43,6 +45,8 @@ class ServerSettings:
     #: Seconds that an upload waits for its turn, its bytes unread.
     upload_waits: float = 20.0
     exports: int = 4
+    #: Bytes a second that a client has to read of an export, over half a minute; 0: any number.
+    export_bytes_per_second: float = 10_000.0
     #: Event streams at a time.
     streams: int = 1000
     #: Seconds between two looks at a job that someone follows.

@@ -1,6 +1,8 @@
 """What every command takes: the database or a server, the broker and the form of its output."""
 
 import functools
+import getpass
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from patchgrid.storage import Database
 
 DEFAULT_DATABASE = "sqlite:///patchgrid.db"
+#: Names the user where no `--user` does.
+USER_VARIABLE = "PATCHGRID_USER"
+#: Longest name of a user, in characters.
+LONGEST_USER = 64
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -43,6 +49,8 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     #: The server was named by the command, not by the environment.
     server_given: bool = False
+    #: Who asks, on a database itself: whose jobs are looked among first, and whose a submitted job is.
+    user: str = ""
 
     def command(self, words: str) -> str:
         """Write a command that asks the same database or server, to be shown; no password or token is."""
@@ -67,7 +75,10 @@ class Settings:
             return
         from patchgrid.cli.asking.local import LocalSource
 
-        with self.open(create=create) as database, LocalSource(database, self.broker) as local:
+        with (
+            self.open(create=create) as database,
+            LocalSource(database, self.broker, user=self.user) as local,
+        ):
             yield local
 
     def open(self, *, create: bool = False) -> "Database":
@@ -96,7 +107,7 @@ def with_settings(
 ) -> Callable[Arguments, Result]:
     """Give a command `--db`, `--server` and `--json`, and hand them to it as `Settings`.
 
-    It takes `--broker` too, so that one set of options does for all commands, but has no use for it.
+    It takes `--broker` and `--user` too, so that one set of options does for all commands, but shows neither.
     """
     return _with_options(function, broker_option(hidden=True))
 
@@ -113,6 +124,7 @@ def _with_options(
 ) -> Callable[Arguments, Result]:
     @db_option
     @server_options
+    @user_option(hidden=True)
     @broker_added
     @json_option
     @click.pass_context
@@ -124,6 +136,7 @@ def _with_options(
         db: str | None,
         server: str | None,
         token: str | None,
+        user: str | None,
         broker: str | None,
         as_json: bool,
         **values: Any,
@@ -139,6 +152,7 @@ def _with_options(
             server=chosen.server,
             token=token or group.get("token"),
             server_given=given.server is not None,
+            user=find_user(user or group.get("user"), through_server=chosen.server is not None),
         )
         return function(settings, *args, **values)
 
@@ -186,6 +200,36 @@ def broker_option(*, hidden: bool = False) -> Decorator:
         help="Redis that wakes idle workers: redis://:password@host:6379/0, rediss://… with TLS. Without "
         f"one, workers look into the database every few seconds.  [env var: {BROKER_VARIABLE}]",
     )
+
+
+def user_option(*, hidden: bool = False) -> Decorator:
+    """Give the decorator that adds `--user`."""
+    return click.option(
+        "--user",
+        metavar="NAME",
+        hidden=hidden,
+        help="Who you are, on a database itself: users share its workers fairly, and job names are looked up "
+        f"among your own first.  [env var: {USER_VARIABLE}; default: the system's user name]",
+    )
+
+
+def find_user(given: str | None, *, through_server: bool) -> str:
+    """Tell who asks; a server knows that by the token."""
+    if through_server:
+        if given is not None:
+            raise UsageError("a server knows you by your token: leave --user out")
+        return ""
+    name = given or os.environ.get(USER_VARIABLE) or _system_user()
+    if not name.strip() or not name.isprintable() or len(name) > LONGEST_USER:
+        raise UsageError(f"a user's name is 1 to {LONGEST_USER} printable characters, not {name!r}")
+    return name
+
+
+def _system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user that has no name
+        return f"uid {os.getuid()}"
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,12 +5,13 @@ import click
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import DONE, FAILED
 from patchgrid.cli.screen import counted, say, show_json
-from patchgrid.storage import checking, schema
+from patchgrid.storage import checking, schema, vacuuming
+from patchgrid.storage.wording import size
 
 
 @click.group()
 def db() -> None:
-    """Upgrade and check the database."""
+    """Upgrade, check and shrink the database."""
 
 
 @db.command()
@@ -27,6 +28,20 @@ def upgrade(settings: Settings, /) -> None:
         say(f"The database is at version {new} already")
     else:
         say(f"Upgraded the database from version {old or 'none'} to {new}")
+
+
+@db.command()
+@with_settings
+def vacuum(settings: Settings, /) -> None:
+    """Give the space of deleted jobs back to the disk.
+
+    An SQLite file is written anew, which needs as much free space again; nobody can write meanwhile. On
+    PostgreSQL, autovacuum makes the space free for new results: this does it at once.
+    """
+    before, after = vacuuming.vacuum(settings.url)
+    if settings.json:
+        show_json({"before": before, "after": after})
+    say(f"The database took {size(before)}, and takes {size(after)} now")
 
 
 @db.command()

@@ -58,7 +58,7 @@ def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None
         summary = file.check()
         code = run_pairs(chosen, database, spec, file, summary, Machine(device, batch_tokens), "demo")
         if code != FAILED:
-            draw(database, jobs.job_key(spec, summary.digest), out)
+            draw(database, settings.user, jobs.job_key(spec, summary.digest), out)
     return code
 
 
@@ -72,13 +72,13 @@ def find_demo() -> Path:
     )
 
 
-def draw(database: Database, key: str, out: Path) -> None:
+def draw(database: Database, user: str, key: str, out: Path) -> None:
     """Draw the two pictures."""
     heads, scatter = out / "heads.png", out / "score-against-exact.png"
     with database.read() as session:
         job = jobs.find_by_key(session, key)
     assert job is not None, "the demo's job was just done"
-    with LocalSource(database) as source:
+    with LocalSource(database, user=user) as source:
         drawing = Drawing(source, job, "z")
         save(drawing.heads(), heads)
         save(drawing.scatter(), scatter)

@@ -58,10 +58,3 @@ def ago(value: float) -> str:
         if value >= 2 * length:
             return f"{value // length:.0f}{unit}"
     return f"{value:.0f}s"
-
-
-def size(count: float) -> str:
-    """Write a number of bytes: `512 MB`, `1.4 GB`."""
-    if count < 1e9:
-        return f"{count / 1e6:.0f} MB"
-    return f"{count / 1e9:.1f} GB"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from patchgrid.cli.figures import size
 from patchgrid.engine.errors import PatchgridError
 from patchgrid.engine.packages import is_installed
 from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseMissing, StorageError
+from patchgrid.storage.wording import size
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 #: Free bytes below which a run may soon stop.

@@ -18,7 +18,7 @@ from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.plain import plain
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.standing import Snapshot
-from patchgrid.storage.wording import short_model
+from patchgrid.storage.wording import short_model, size
 
 if TYPE_CHECKING:
     from patchgrid.cli.asking.source import Standing
@@ -60,7 +60,12 @@ def show_job(settings: Settings, standing: "Standing") -> None:
         show_json(job_json(record, progress) | more)
         return
     show_task(standing.task)
-    facts = [*_facts(record, progress), *_queue_facts(now, bad), *_spec_facts(record)]
+    facts = [
+        *_facts(record, progress),
+        ("owner", ", ".join(standing.owners) or None),
+        *_queue_facts(now, bad),
+        *_spec_facts(record),
+    ]
     for made in made_by:
         facts += _provenance_facts(made)
     facts += [("warning", f"{text} (pairs: {count:,})") for text, count in warned]
@@ -87,7 +92,7 @@ def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:
     ]
     if record.started_at is not None and record.finished_at is not None:
         facts.append(("took", seconds(record.finished_at - record.started_at)))
-    return [*facts, ("key", record.key)]
+    return [*facts, ("stored", size(record.bytes)), ("key", record.key)]
 
 
 def _queue_facts(now: Snapshot, bad: Troubles) -> Iterator[tuple[str, object]]:

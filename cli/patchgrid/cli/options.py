@@ -11,6 +11,8 @@ from patchgrid.cli.errors import UsageError
 from patchgrid.engine import names
 from patchgrid.engine.asked import as_names
 
+#: Highest and lowest priority: the columns' type holds more, nobody needs more.
+PRIORITIES = click.IntRange(-1000, 1000)
 #: A job by id, by name, or `last`.
 job_argument = click.argument("name", metavar="JOB")
 
@@ -68,9 +70,12 @@ def submit_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Size(click.ParamType[int]):
-    """A number of bytes: `40GB`, `512MB`, `1.5TB`, `24GiB`."""
+    """A number of bytes: `40GB`, `512MB`, `1.5TB`, `24GiB`; where `none` may be, 0 too."""
 
     name = "size"
+
+    def __init__(self, *, none: bool = False) -> None:
+        self._none = none
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read it."""
@@ -78,7 +83,7 @@ class _Size(click.ParamType[int]):
             return value
         match = _SIZE.fullmatch(str(value).strip())
         bytes_each = None if match is None else _UNITS.get(match["unit"].upper().removesuffix("B"))
-        if match is None or bytes_each is None or float(match["number"]) <= 0:
+        if match is None or bytes_each is None or (not self._none and float(match["number"]) <= 0):
             self.fail(f"{value!r} is not a size: write it as 40GB", param, ctx)
         return int(float(match["number"]) * bytes_each)
 
@@ -108,6 +113,7 @@ _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[A-Za-z]*)")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 SIZE = _Size()
+SIZE_OR_NONE = _Size(none=True)
 
 device_option = click.option(
     "--device",

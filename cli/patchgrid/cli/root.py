@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.context import broker_option, db_option, json_option, server_options
+from patchgrid.cli.context import broker_option, db_option, json_option, server_options, user_option
 from patchgrid.cli.errors import shown_in_one_line
 from patchgrid.cli.lazy import LazyGroup
 
@@ -20,7 +20,7 @@ _COMMANDS = {
     "serve": ("patchgrid.cli.serve:serve", "Serve jobs and results over HTTP, with a page."),
     "model": ("patchgrid.cli.model:model", "Check that a model is understood."),
     "token": ("patchgrid.cli.tokens:token", "Make, list and revoke the HTTP service's tokens."),
-    "db": ("patchgrid.cli.db:db", "Upgrade and check the database."),
+    "db": ("patchgrid.cli.db:db", "Upgrade, check and shrink the database."),
     "doctor": ("patchgrid.cli.doctor:doctor", "Check this machine: packages, device, database, disk."),
 }
 
@@ -43,10 +43,18 @@ class _Root(LazyGroup):
 )
 @db_option
 @server_options
+@user_option()
 @broker_option()
 @json_option
 @click.version_option(package_name="patchgrid", message="patchgrid %(version)s")
-def main(db: str | None, server: str | None, token: str | None, broker: str | None, as_json: bool) -> None:
+def main(
+    db: str | None,
+    server: str | None,
+    token: str | None,
+    user: str | None,
+    broker: str | None,
+    as_json: bool,
+) -> None:
     """Find which parts of a language model carry a behaviour: attribution patching over all your prompt
     pairs, every estimate checked against exact patching.
 

@@ -18,7 +18,8 @@ from patchgrid.engine.weights import folder_hash
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage import Database, jobs, provenance
 from patchgrid.storage.jobs import FINISHED, JobRecord
-from patchgrid.workers.errors import JobCancelledError, ModelChangedError
+from patchgrid.storage.submitting import Order, Submitter, store
+from patchgrid.workers.errors import ModelChangedError
 
 #: Share of the cells of a very large site from which on patching takes far longer than scoring.
 MUCH = 0.01
@@ -87,29 +88,30 @@ def run_pairs(
     name: str | None = None,
 ) -> int:
     """Submit the pairs, or find their job, work it off and show its results."""
-    key = jobs.job_key(spec, summary.digest)
+    order, by = Order(spec, file, summary, name), Submitter(user=settings.user)
     with database.read() as session:
-        known = jobs.find_by_key(session, key)
+        known = jobs.find_by_key(session, order.key)
         measured = set() if known is None else provenance.weights_hashes(session, known.id)
     if known is not None and known.state in FINISHED:
         check_unchanged(known, measured)
+        store(database, order, by=by)
         say(f"Job {known.id} measured these pairs this way already; these are its results")
         note_name(known, name)
         return _outcome(settings, database, known.id, None)
-    if known is not None and known.state == "cancelled":
-        raise JobCancelledError(known.id)
     if known is not None and known.state == "paused":
         command = settings.command(f"job resume {known.id} --here")
         raise UsageError(f"job {known.id} measures these pairs this way and is paused: {command} goes on")
     engine = engine_for(spec, machine)
     engine.check_asked(spec.asked)
-    job = known or _submit(database, spec, file, summary, key, name)
-    elapsed = work_off(database, engine, job, machine)
-    return _outcome(settings, database, job.id, elapsed)
+    stored = store(database, order, by=by)
+    if stored.reopened:
+        say(f"Job {stored.job.id} measures these pairs this way; it was cancelled, and is reopened")
+    elapsed = work_off(database, engine, stored.job, machine)
+    return _outcome(settings, database, stored.job.id, elapsed)
 
 
 def _outcome(settings: Settings, database: Database, job_id: int, elapsed: float | None) -> int:
-    with LocalSource(database) as source:
+    with LocalSource(database, user=settings.user) as source:
         return show_outcome(settings, source, job_id, elapsed)
 
 
@@ -125,10 +127,3 @@ def check_unchanged(job: JobRecord, measured: set[str]) -> None:
     folder = Path(job.spec.model)
     if measured and folder.is_dir() and folder_hash(folder) not in measured:
         raise ModelChangedError(job.id, job.spec.model)
-
-
-def _submit(
-    database: Database, spec: JobSpec, file: PairFile, summary: PairSummary, key: str, name: str | None
-) -> JobRecord:
-    with database.write() as session:
-        return jobs.submit(session, spec, file, key=key, count=summary.count, spans=summary.spans, name=name)

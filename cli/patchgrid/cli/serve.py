@@ -11,7 +11,7 @@ from patchgrid.cli.broker import check_broker
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.engines import model_name
 from patchgrid.cli.errors import DONE, UsageError
-from patchgrid.cli.options import SIZE
+from patchgrid.cli.options import PRIORITIES, SIZE, SIZE_OR_NONE
 from patchgrid.cli.screen import say, show_json, visible
 from patchgrid.cli.submit import check_model
 from patchgrid.engine.packages import MissingExtraError, is_installed
@@ -75,6 +75,14 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     help="Most jobs of a token that are not ended.",
 )
 @click.option(
+    "--max-priority",
+    type=PRIORITIES,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Highest priority for tokens without a --max-priority of their own; admins have none.",
+)
+@click.option(
     "--rate",
     type=click.FloatRange(min=0.1),
     callback=finite,
@@ -82,6 +90,14 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     show_default=True,
     metavar="N",
     help="Requests a second of a token, or of an address without one.",
+)
+@click.option(
+    "--min-export-rate",
+    type=SIZE_OR_NONE,
+    default="10kB",
+    show_default=True,
+    metavar="SIZE",
+    help="Cut off clients that read an export more slowly than this a second; 0: never.",
 )
 @click.option(
     "--require-token",
@@ -99,7 +115,9 @@ def serve(
     max_upload: int,
     max_pairs: int,
     max_open_jobs: int,
+    max_priority: int,
     rate: float,
+    min_export_rate: int,
     require_token: bool,
     access_log: bool,
 ) -> int:
@@ -125,7 +143,9 @@ def serve(
         upload_bytes=max_upload,
         pairs=max_pairs,
         open_jobs=max_open_jobs,
+        max_priority=max_priority,
         requests_per_second=rate,
+        export_bytes_per_second=min_export_rate,
         may_be_open=may_be_open,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

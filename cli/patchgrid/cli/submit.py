@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.asking.source import Source
+from patchgrid.cli.asking.source import Source, Submission
 from patchgrid.cli.broker import check_broker
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.dryrun import show_dry_run
 from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
 from patchgrid.cli.execution import show_outcome
 from patchgrid.cli.job.watch import refuse_paused
-from patchgrid.cli.options import machine_options, model_option, spec_options, submit_options
+from patchgrid.cli.options import PRIORITIES, machine_options, model_option, spec_options, submit_options
 from patchgrid.cli.progress import aloud
 from patchgrid.cli.run import check_unchanged, make_spec, note_name
 from patchgrid.cli.screen import counted, say, show_json, visible
@@ -26,8 +26,6 @@ from patchgrid.storage.jobs import ENDED, FINISHED
 from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.submitting import Order
 
-#: Highest and lowest priority: the columns' type holds more, nobody needs more.
-PRIORITIES = click.IntRange(-1000, 1000)
 #: Longest key of a user's own.
 _LONGEST_KEY = 64
 
@@ -120,12 +118,16 @@ def submit(
             return show_dry_run(settings, measured, file, summary, chunk_size)
         order = Order(measured, file, summary, name, key, priority, chunk_size)
         with settings.asking(create=True) as source:
-            found, created = source.submit(order, aloud)
+            submission = source.submit(order, aloud)
+            found, created = submission.found, submission.created
             if not created and found.job.state in FINISHED:
                 check_unchanged(found.job, source.weights(found.job))
-            (_say_created if created else _say_known)(settings, source, found)
+            if created:
+                _say_created(settings, source, found)
+            else:
+                _say_known(settings, source, submission)
             note_name(found.job, name)
-            return _finish(settings, source, found, created=created, wait=wait)
+            return _finish(settings, source, submission, wait=wait)
 
 
 def check_model(model: str) -> None:
@@ -139,11 +141,11 @@ def is_folder(model: str) -> bool:
     return Path(model).is_absolute()
 
 
-def _finish(settings: Settings, source: Source, found: Snapshot, *, created: bool, wait: bool) -> int:
-    job_id = found.job.id
+def _finish(settings: Settings, source: Source, submission: Submission, *, wait: bool) -> int:
+    found, job_id = submission.found, submission.found.job.id
     if not wait:
         if settings.json:
-            show_json(_document(found, created=created))
+            show_json(_document(submission))
         return DONE
     refuse_paused(settings, found.job)
     try:
@@ -155,14 +157,15 @@ def _finish(settings: Settings, source: Source, found: Snapshot, *, created: boo
     return show_outcome(settings, source, job_id, None)
 
 
-def _document(found: Snapshot, *, created: bool) -> dict[str, Any]:
-    progress = found.progress
+def _document(submission: Submission) -> dict[str, Any]:
+    found, progress = submission.found, submission.found.progress
     return {
         "job": found.job.id,
         "state": found.job.state,
         "pairs": pair_counts(progress),
         "chunks": progress.chunks_total,
-        "created": created,
+        "created": submission.created,
+        "reopened": submission.reopened,
         "name": found.job.name,
         "key": found.job.key,
         "priority": found.job.priority,
@@ -182,11 +185,12 @@ def _say_created(settings: Settings, source: Source, found: Snapshot) -> None:
     say(f"Follow it: {settings.command(f'job watch {job.id}')}")
 
 
-def _say_known(settings: Settings, source: Source, found: Snapshot) -> None:
+def _say_known(settings: Settings, source: Source, submission: Submission) -> None:
     """Say that the job was there, and what to do with it in the state it is in."""
-    job, progress = found.job, found.progress
+    job, progress = submission.found.job, submission.found.progress
+    state = "cancelled before, reopened now" if submission.reopened else job.state
     say(
-        f"This is job {job.id} already, {job.state}: {progress.done:,} of {counted(progress.total, 'pair')} "
+        f"This is job {job.id} already, {state}: {progress.done:,} of {counted(progress.total, 'pair')} "
         f"measured{not_measured(progress)}"
     )
     if job.state not in (*ENDED, "paused"):

@@ -4,11 +4,15 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.jobview import moment
+from patchgrid.cli.options import PRIORITIES, SIZE
 from patchgrid.cli.screen import say, show_json, visible
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage import tokens
+from patchgrid.storage.ownership import token_owner
 from patchgrid.storage.plain import plain
+from patchgrid.storage.quotas import stored_bytes
 from patchgrid.storage.tokens import SCOPES, Token
+from patchgrid.storage.wording import size
 
 
 @click.group("token")
@@ -31,8 +35,25 @@ def token() -> None:
     metavar="N",
     help="Days that it is good for.  [default: until it is revoked]",
 )
+@click.option(
+    "--max-priority",
+    type=PRIORITIES,
+    metavar="N",
+    help="Highest priority of its jobs.  [default: that of the server; none for admins]",
+)
+@click.option(
+    "--max-bytes", type=SIZE, metavar="SIZE", help="Most that its jobs may take (10GB).  [default: no limit]"
+)
 @with_settings
-def create(settings: Settings, /, name: str, scope: str, days: float | None) -> None:
+def create(
+    settings: Settings,
+    /,
+    name: str,
+    scope: str,
+    days: float | None,
+    max_priority: int | None,
+    max_bytes: int | None,
+) -> None:
     """Make a token and print it, once: only its hash is kept.
 
     The token alone goes to stdout. NAME is yours to choose; no other token that is not revoked has it. The
@@ -42,7 +63,9 @@ def create(settings: Settings, /, name: str, scope: str, days: float | None) -> 
     TOKEN=$(patchgrid token create ci --scope submit)
     """
     with settings.open(create=True) as database, database.write() as session:
-        made, text = tokens.create(session, name, (scope,), days=days)
+        made, text = tokens.create(
+            session, name, (scope,), days=days, max_priority=max_priority, max_bytes=max_bytes
+        )
     if settings.json:
         show_json(plain(made) | {"token": text})
     else:
@@ -58,12 +81,14 @@ def list_(settings: Settings, /) -> None:
     """List the tokens, revoked ones too, the oldest first."""
     with settings.open() as database, database.read() as session:
         found = tokens.list_tokens(session)
+        used = stored_bytes(session, [token_owner(each.id) for each in found])
     if settings.json:
-        show_json(found)
+        show_json([plain(each) | {"bytes": used.get(token_owner(each.id), 0)} for each in found])
     elif found:
         columns = [Column("id", number=True), Column("name"), Column("scope"), Column("state")]
         columns += [Column("created"), Column("expires"), Column("last used")]
-        show_table(columns, [_row(each) for each in found])
+        columns += [Column("max priority", number=True), Column("stored", number=True)]
+        show_table(columns, [_row(each, used.get(token_owner(each.id), 0)) for each in found])
     else:
         say("No tokens yet: make one with patchgrid token create NAME")
 
@@ -80,7 +105,8 @@ def revoke(settings: Settings, /, name: str) -> None:
     say(f"Token {visible(revoked.name)} ({revoked.id}) is revoked")
 
 
-def _row(each: Token) -> tuple[object, ...]:
+def _row(each: Token, used: int) -> tuple[object, ...]:
     state = "revoked" if each.revoked_at is not None else "valid" if each.valid else "expired"
     times = (moment(stamp) for stamp in (each.created_at, each.expires_at, each.used_at))
-    return each.id, each.name, each.scopes[-1], state, *times
+    stored = size(used) if each.max_bytes is None else f"{size(used)} of {size(each.max_bytes)}"
+    return each.id, each.name, each.scopes[-1], state, *times, each.max_priority, stored

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from patchgrid.cli.chunknotes import chunk_words
 from patchgrid.cli.context import Settings
-from patchgrid.cli.figures import size
 from patchgrid.cli.following import Speed
 from patchgrid.cli.progress import Pace
 from patchgrid.cli.screen import counted, visible
@@ -24,7 +23,7 @@ from patchgrid.cli.workertable import short_name, speed
 from patchgrid.storage.documents import snapshot_json
 from patchgrid.storage.plain import plain
 from patchgrid.storage.standing import Snapshot
-from patchgrid.storage.wording import short_model
+from patchgrid.storage.wording import short_model, size
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY = 5.0

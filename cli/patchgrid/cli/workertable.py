@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.figures import ago, seconds, size
+from patchgrid.cli.figures import ago, seconds
 from patchgrid.cli.screen import visible
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.plain import plain
-from patchgrid.storage.wording import short_model
+from patchgrid.storage.wording import short_model, size
 from patchgrid.storage.workers import WorkerRecord
 
 

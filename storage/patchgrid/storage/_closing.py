@@ -42,14 +42,19 @@ def close_if_complete(session: Session, job_id: int) -> None:
         return
     good = func.sum(chunk.c.done + chunk.c.skipped)
     done = session.scalar(select(good).where(chunk.c.job_id == job_id))
-    values: dict[str, Any] = {"state": "done"}
+    values: dict[str, Any] = {"state": "done", "finished_at": now(), "result_bytes": bytes_so_far(job_id)}
     if not done:
         first = (
             select(outcome.c.error).where(outcome.c.job_id == job_id).order_by(outcome.c.pair_index).limit(1)
         )
-        values = {"state": "failed", "error": f"every pair failed, the first with: {session.scalar(first)}"}
-    session.execute(job.update().where(job.c.id == job_id).values(values | {"finished_at": now()}))
+        values |= {"state": "failed", "error": f"every pair failed, the first with: {session.scalar(first)}"}
+    session.execute(job.update().where(job.c.id == job_id).values(values))
     _store_totals(session, job_id)
+
+
+def bytes_so_far(job_id: int) -> Any:
+    """Give the sum of what a job's chunks take, as a subquery."""
+    return select(func.coalesce(func.sum(chunk.c.bytes), 0)).where(chunk.c.job_id == job_id).scalar_subquery()
 
 
 def close_completed(session: Session, job_id: int | None) -> None:

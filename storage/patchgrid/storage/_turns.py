@@ -1,6 +1,7 @@
 """Whose turn it is: the statements that find the next chunk, and take it.
 
-By priority, then job, then chunk. Statements are built once: that takes longer than running them.
+By priority, then turn (see `fairshare`), then chunk. Statements are built once: that takes longer than
+running them.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,10 +16,12 @@ from patchgrid.storage.tables import chunk, job
 
 #: Lost chunks looked at in one claim.
 _LOST = 100
+#: Turns that a worker stays with the models that it has loaded while another's chunk would be next.
+TURNS_OF_A_LOAD = 8
 _other = chunk.alias("other")
 #: Models of the jobs that may have a chunk that waits.
 _MODELS = select(job.c.spec["model"].as_string()).where(job.c.state.in_(["pending", "running"])).distinct()
-_ORDER = (chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
+_ORDER = (chunk.c.priority.desc(), chunk.c.turn, chunk.c.id)
 
 
 class Turn(NamedTuple):
@@ -43,12 +46,18 @@ def take_only(session: Session, queue: Turn, taker: dict[str, Any]) -> Row[Any] 
     return session.execute(_take_first(queue.of, if_none_lost=True), taker | {"value": queue.value}).first()
 
 
-def take_waiting(session: Session, queues: Sequence[Turn], taker: dict[str, Any]) -> Row[Any] | None:
-    """Take the next chunk that waits, unless others have locked it; None: there is none."""
+def take_waiting(
+    session: Session, queues: Sequence[Turn], taker: dict[str, Any], loaded: Collection[str] = ()
+) -> Row[Any] | None:
+    """Take the next chunk that waits, unless others have locked it; None: there is none.
+
+    A model that is not `loaded` has to be behind by several turns: loading it takes as long as some chunks.
+    """
     if len(queues) > 1:
         # A statement for each model: with IN in one, no index would give the first row without reading all.
         found = [(row, queue) for queue in queues if (row := first_waiting(session, [queue])) is not None]
-        queues = [queue for _, queue in sorted(found, key=lambda each: place(each[0]))]
+        found.sort(key=lambda each: place(each[0], later=0 if each[1].value in loaded else TURNS_OF_A_LOAD))
+        queues = [queue for _, queue in found]
     for queue in queues:
         row = session.execute(
             _take_first(queue.of, if_none_lost=False), taker | {"value": queue.value}
@@ -82,9 +91,9 @@ def lock_lost(session: Session, row: Row[Any]) -> Row[Any] | None:
     return session.execute(_LOCK_LOST, {"lost": row.id, "epoch": row.epoch}).first()
 
 
-def place(row: Row[Any]) -> tuple[int, int, int]:
+def place(row: Row[Any], *, later: int = 0) -> tuple[int, int, int]:
     """Give the place of a chunk among all: the smallest goes first."""
-    return -row.priority, row.job_id, row.id
+    return -row.priority, row.turn + later, row.id
 
 
 def _taking(where: Any) -> Update:
@@ -134,7 +143,7 @@ def _take_first(of: str, *, if_none_lost: bool) -> Update:
 @cache
 def _first_waiting(of: str) -> Select[Any]:
     query = select(chunk).where(_is(of, chunk), chunk.c.state == "pending", chunk.c.not_before <= now())
-    return query.order_by(*((chunk.c.id,) if of == "job" else _ORDER)).limit(1)
+    return query.order_by(*(_ORDER[1:] if of == "job" else _ORDER)).limit(1)
 
 
 def _is(of: str, table: FromClause) -> ColumnElement[bool]:

@@ -3,10 +3,11 @@
 All may be repeated. Each takes effect in one transaction: a chunk is claimed before it, or not at all.
 """
 
-from sqlalchemy import case
+from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 
 from patchgrid.storage import jobs
+from patchgrid.storage._closing import bytes_so_far
 from patchgrid.storage._dialects import now
 from patchgrid.storage._locks import lock_unfinished
 from patchgrid.storage.errors import JobFinished
@@ -30,6 +31,9 @@ def unpause(session: Session, job_id: int) -> None:
         goes_on = case((job.c.started_at.is_(None), "pending"), else_="running")
         _set_job(session, job_id, state=goes_on)
     held = (chunk.c.job_id == job_id) & (chunk.c.state == "held")
+    waiting = session.scalars(select(chunk.c.id).where(held).order_by(chunk.c.turn, chunk.c.id)).all()
+    if waiting:
+        jobs.wait_again(session, job_id, waiting)
     session.execute(chunk.update().where(held).values(state="pending"))
 
 
@@ -39,7 +43,7 @@ def cancel(session: Session, job_id: int) -> None:
     Results that are stored stay. `JobFinished` if it is done or failed.
     """
     if _unfinished(session, job_id, "cancel") != "cancelled":
-        _set_job(session, job_id, state="cancelled", finished_at=now())
+        _set_job(session, job_id, state="cancelled", finished_at=now(), result_bytes=bytes_so_far(job_id))
     left = (chunk.c.job_id == job_id) & chunk.c.state.in_(["pending", "held", "leased"])
     fenced = chunk.c.epoch + case((chunk.c.state == "leased", 1), else_=0)
     ended = {"state": "cancelled", "lease_until": None, "worker": None, "at_pair": None}

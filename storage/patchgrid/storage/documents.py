@@ -34,6 +34,7 @@ def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
         "chunks": chunk_counts(progress),
         "chunk_size": record.chunk_size,
         "priority": record.priority,
+        "bytes": record.bytes,
         "created_at": record.created_at,
         "started_at": record.started_at,
         "finished_at": record.finished_at,

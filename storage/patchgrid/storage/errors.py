@@ -65,6 +65,27 @@ class TooManyOpenJobs(StorageError):
     """Whoever submits has as many jobs that are not ended as may be."""
 
 
+class QuotaExceeded(StorageError):
+    """The jobs of whoever submits take as many bytes as they may."""
+
+
+class PriorityTooHigh(StorageError):
+    """Whoever submits may not have a job of this priority."""
+
+    #: As `SpecError` has it.
+    field = "priority"
+
+
+class JobChanged(StorageError):
+    """The job was deleted, or reopened, while its results were read."""
+
+    exit_code = 1
+
+
+class JobShared(StorageError):
+    """Others own the job, too: one of them alone cannot do this."""
+
+
 class TokenRefused(StorageError):
     """A token cannot be made so: its name, scopes or days will not do."""
 

@@ -1,20 +1,21 @@
 """A job's results as plain rows, for files."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.names import EDGE, WIDE_SITES, check_name
 from patchgrid.storage import tables
 from patchgrid.storage._rows import TOP_WIDE as TOP_WIDE
 from patchgrid.storage.components import ComponentRow, components
-from patchgrid.storage.errors import NothingKept
+from patchgrid.storage.database import Database
+from patchgrid.storage.errors import JobChanged, NothingKept
 from patchgrid.storage.exactscores import cell_fields, with_scores
-from patchgrid.storage.jobs import JobRecord, pair_name
-from patchgrid.storage.scorerows import chunk_ranges, inside_of, pair_names, pair_scores
+from patchgrid.storage.jobs import ENDED, JobRecord, pair_name
+from patchgrid.storage.scorerows import inside_of, pair_names, read_scores
 
 #: What can be exported, with the fields of a row in order.
 FIELDS = {
@@ -35,19 +36,22 @@ def fields_of(job: JobRecord, what: str) -> tuple[str, ...]:
 
 
 def export_rows(
-    session: Session, job: JobRecord, what: str, method: str | None = None
+    database: Database, job: JobRecord, what: str, method: str | None = None
 ) -> Iterator[dict[str, Any]]:
     """Give rows with the fields of `fields_of`, in an order that depends on nothing but the job.
 
     Rows come by pair, then site (as in `names.SITES`), layer, head and position; memory stays bounded. `pair`
     is the given id, else the row number. A missing value is None. Raises `NothingKept` at once for what the
     job did not keep.
+
+    Each chunk is read in a transaction of its own: a slow reader holds up nobody. Rows of an ended job are
+    those of one state all the same: `JobChanged` if it is deleted, or reopened, before the last row.
     """
     check_kept(job, what, method)
-    chosen = job.method(method)
-    rows = {"scores": pair_scores, "exact": _exact, "components": _components, "pairs": _pairs}[what]
-    fields = fields_of(job, what)
-    return ({field: row[field] for field in fields} for row in rows(session, job, chosen))
+    chosen, fields = job.method(method), fields_of(job, what)
+    read = {"scores": read_scores, "exact": _exact, "pairs": _pairs}.get(what)
+    rows = _components(database, job, chosen) if read is None else _by_chunk(database, job, chosen, read)
+    return ({field: row[field] for field in fields} for row in rows)
 
 
 def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:
@@ -78,35 +82,76 @@ def _check_scores(job: JobRecord, method: str) -> None:
         )
 
 
-def _components(session: Session, job: JobRecord, method: str) -> Iterator[dict[str, Any]]:
-    return (dataclasses.asdict(row) for row in components(session, job, method=method))
+#: Reads the rows of a chunk's pairs: all that is asked of the database is asked before it returns.
+_Read = Callable[[Session, JobRecord, str, range], Iterable[dict[str, Any]]]
 
 
-def _pairs(session: Session, job: JobRecord, _method: str) -> Iterator[dict[str, Any]]:
+def _by_chunk(database: Database, job: JobRecord, method: str, read: _Read) -> Iterator[dict[str, Any]]:
+    """Give the rows of one chunk after the other, each found behind the pairs of the one before."""
+    done = 0
+    while done < job.pairs:
+        with database.read() as session:
+            _check_unchanged(session, job)
+            last = session.scalar(_LAST, {"of_job": job.id, "at_pair": done})
+            assert last is not None, f"job {job.id} has no chunk of pair {done}"
+            rows = read(session, job, method, range(done, last))
+        yield from rows
+        done = last
+
+
+def _components(database: Database, job: JobRecord, method: str) -> Iterator[dict[str, Any]]:
+    with database.read() as session:
+        _check_unchanged(session, job)
+        rows = components(session, job, method=method)
+    return (dataclasses.asdict(row) for row in rows)
+
+
+def _check_unchanged(session: Session, job: JobRecord) -> None:
+    """Raise `JobChanged` if a job is gone, or had ended and goes on."""
+    table = tables.job
+    found = session.execute(select(table.c.state, table.c.finished_at).where(table.c.id == job.id)).first()
+    if found is None:
+        raise JobChanged(f"job {job.id} was deleted while it was exported: the export is not whole")
+    if job.state in ENDED and (found.state, found.finished_at) != (job.state, job.finished_at):
+        raise JobChanged(
+            f"job {job.id} was {job.state} and is {found.state} now, so its results change while they are "
+            "exported: export it again"
+        )
+
+
+def _pairs(session: Session, job: JobRecord, _method: str, indices: range) -> list[dict[str, Any]]:
     pair, outcome = tables.pair, tables.outcome
     same = and_(outcome.c.job_id == pair.c.job_id, outcome.c.pair_index == pair.c.pair_index)
     fields = FIELDS["pairs"][1:]
-    query = select(pair.c.pair_index, pair.c.name, *(outcome.c[field] for field in fields)).outerjoin(
-        outcome, same
+    query = (
+        select(pair.c.pair_index, pair.c.name, *(outcome.c[field] for field in fields))
+        .outerjoin(outcome, same)
+        .where(inside_of(pair, job, indices))
+        .order_by(pair.c.pair_index)
     )
-    for first, last in chunk_ranges(session, job):
-        inside = pair.c.pair_index.between(first, last - 1)
-        for row in session.execute(
-            query.where(pair.c.job_id == job.id, inside).order_by(pair.c.pair_index)
-        ).mappings():
-            values = {field: row[field] for field in fields}
-            if row["state"] is None:
-                values |= {"state": "pending", "tokens": []}
-            for answers in ("correct_tokens", "incorrect_tokens"):
-                values[answers] = values[answers] or []
-            yield {"pair": pair_name(row["pair_index"], row["name"]), **values}
+    read = []
+    for row in session.execute(query).mappings():
+        values = {field: row[field] for field in fields}
+        if row["state"] is None:
+            values |= {"state": "pending", "tokens": []}
+        for answers in ("correct_tokens", "incorrect_tokens"):
+            values[answers] = values[answers] or []
+        read.append({"pair": pair_name(row["pair_index"], row["name"]), **values})
+    return read
 
 
-def _exact(session: Session, job: JobRecord, method: str) -> Iterator[dict[str, Any]]:
+def _exact(session: Session, job: JobRecord, method: str, indices: range) -> Iterator[dict[str, Any]]:
     table = tables.exact
-    cells = with_scores(None if method == job.method() else method)
-    for first, last in chunk_ranges(session, job):
-        names = pair_names(session, job, first, last)
-        inside = inside_of(table, job, first, last)
-        for row in session.execute(cells.where(inside).order_by(table.c.pair_index, table.c.cell)):
-            yield cell_fields(row, names[row.pair_index])
+    names = pair_names(session, job, indices)
+    cells = with_scores(None if method == job.method() else method).where(inside_of(table, job, indices))
+    rows = session.execute(cells.order_by(table.c.pair_index, table.c.cell)).all()
+    return (cell_fields(row, names[row.pair_index]) for row in rows)
+
+
+# The chunk of a pair: a chunk that is split meanwhile ends sooner, and is no other's.
+_LAST = (
+    select(tables.chunk.c.last)
+    .where(tables.chunk.c.job_id == bindparam("of_job"), tables.chunk.c.first <= bindparam("at_pair"))
+    .order_by(tables.chunk.c.first.desc())
+    .limit(1)
+)

@@ -40,7 +40,7 @@ def page(
     `search`: the job's id, or part of its name or model, whatever the case of its letters. `SpecError` for a
     state that there is not.
     """
-    query = select(table).order_by(table.c.id.desc()).limit(max(0, min(limit, MOST)))
+    query = select(table).where(jobs.THERE).order_by(table.c.id.desc()).limit(max(0, min(limit, MOST)))
     if before is not None and before <= _LARGEST:
         query = query.where(table.c.id < max(before, 0))
     if state is not None:
@@ -81,11 +81,16 @@ def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress
     return {job_id: _progress(rows) for job_id, rows in by_job.items()}
 
 
-def find(session: Session, name: int | str) -> JobRecord:
-    """Give a job by id, by name if only one has it, or the newest for `last`; `JobNotFound`."""
+def find(session: Session, name: int | str, owner: str | None = None) -> JobRecord:
+    """Give a job by id, by name if only one has it, or the newest for `last`; `JobNotFound`.
+
+    Names, and `last`, are looked for among the jobs of an `owner` first.
+    """
     if name != LAST:
-        return jobs.get(session, name)
-    row = session.execute(select(table).order_by(table.c.id.desc()).limit(1)).mappings().first()
+        return jobs.get(session, name, owner)
+    newest = select(table).where(jobs.THERE).order_by(table.c.id.desc()).limit(1)
+    row = None if owner is None else session.execute(newest.where(jobs.is_of(owner))).mappings().first()
+    row = row or session.execute(newest).mappings().first()
     if row is None:
         raise JobNotFound("there are no jobs yet: `patchgrid run` or `patchgrid submit` starts one")
     return record(row)

@@ -1,21 +1,23 @@
 """Jobs: submitting, finding, following and deleting them."""
 
+import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, case, func, select
+from sqlalchemy import ColumnElement, RowMapping, bindparam, case, func, select
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.names import WIDE_SITES, check_name
 from patchgrid.engine.types import JobSpec, Pair
-from patchgrid.storage import tables
+from patchgrid.storage import fairshare, tables
 from patchgrid.storage._bulk import insert_rows
 from patchgrid.storage._dialects import insert_new, now
 from patchgrid.storage._locks import lock_unfinished, lock_whole
 from patchgrid.storage.errors import JobNotFound, PairsRefused
+from patchgrid.storage.fairshare import Queue
 from patchgrid.storage.inputs import pair_row
 from patchgrid.storage.provenance import canonical_json, delete_unused, used_ids
 from patchgrid.storage.sums import KINDS
@@ -31,6 +33,12 @@ _LARGEST = 2**31 - 1
 FINISHED = ("done", "failed")
 #: States in which nothing more is measured unless someone asks for it.
 ENDED = (*FINISHED, "cancelled")
+#: The state of a job that is deleted bit by bit: nobody finds it any more.
+DELETING = "deleting"
+#: The condition that a job is not being deleted.
+THERE = table.c.state != DELETING
+#: Columns that a record does not have.
+_SIZES = ("pair_bytes", "result_bytes")
 _chunk = tables.chunk
 # Asked once a chunk: building it takes longer than running it.
 _COUNTS = select(
@@ -74,11 +82,18 @@ class JobRecord:
     finished_at: float | None
     #: Why the job failed, else None.
     error: str | None
+    #: About how many bytes its pairs take, and its results once it has ended.
+    bytes: int = 0
 
     @property
     def kind(self) -> str:
         """Which of the sums the job samples: `whole`, or `aligned` when positions are kept."""
         return "whole" if self.spec.positions == "sum" else "aligned"
+
+    @property
+    def queue(self) -> Queue:
+        """The queue that its chunks wait in."""
+        return Queue(self.spec.model, self.priority)
 
     def method(self, asked: str | None = None) -> str:
         """Give the method asked for, None being the first; `SpecError` for one that the job does not have."""
@@ -144,11 +159,13 @@ def submit(
     name: str | None = None,
     chunk_size: int = 64,
     priority: int = 0,
+    owners: Collection[str] = (),
 ) -> JobRecord:
     """Write a job, its pairs and its chunks, or give the job that has this key already.
 
     All of it belongs to the session's one transaction, so a killed submit leaves nothing. `pairs` is read
-    once, in batches; `PairsRefused` if it does not give `count` pairs.
+    once, in batches; `PairsRefused` if it does not give `count` pairs. Its chunks take turns with those of
+    the `owners`' other jobs.
     """
     row = {
         "key": key,
@@ -167,8 +184,8 @@ def submit(
         # One that was there may have been deleted since.
         job = find_by_key(session, key)
     if is_new:
-        _insert_pairs(session, job, pairs)
-        _insert_chunks(session, job)
+        job = dataclasses.replace(job, bytes=_insert_pairs(session, job, pairs))
+        _insert_chunks(session, job, owners)
     return job
 
 
@@ -178,24 +195,36 @@ def find_by_key(session: Session, key: str) -> JobRecord | None:
     return None if row is None else record(row)
 
 
-def get(session: Session, job: int | str) -> JobRecord:
-    """Give a job by its id (a number, or its digits) or its name.
+def get(session: Session, job: int | str, owner: str | None = None) -> JobRecord:
+    """Give a job by its id (a number, or its digits) or its name, among those of an owner first.
 
     `JobNotFound` if none has it, or if several have the name.
     """
     if isinstance(job, int) or (job.isascii() and job.isdigit()):
-        by_id = select(table).where(table.c.id == min(int(job), _LARGEST))
+        by_id = select(table).where(table.c.id == min(int(job), _LARGEST), THERE)
         row = session.execute(by_id).mappings().first()
         if row is not None:
             return record(row)
-    by_name = select(table).where(table.c.name == str(job)).order_by(table.c.id)
-    rows = session.execute(by_name).mappings().all()
+    by_name = select(table).where(table.c.name == str(job), THERE).order_by(table.c.id)
+    own = [] if owner is None else session.execute(by_name.where(is_of(owner))).mappings().all()
+    rows = own or session.execute(by_name).mappings().all()
     if not rows:
         raise JobNotFound(f"there is no job {job!r}: `patchgrid job list` shows them")
     if len(rows) > 1:
         ids = ", ".join(str(row["id"]) for row in rows)
-        raise JobNotFound(f"{len(rows)} jobs are named {job!r}: give an id ({ids})")
+        whose = " of yours" if own else ""
+        raise JobNotFound(f"{len(rows)} jobs{whose} are named {job!r}: give an id ({ids})")
     return record(rows[0])
+
+
+def is_of(owner: str) -> ColumnElement[bool]:
+    """Give the condition that a job is, or was, somebody's."""
+    return table.c.id.in_(select(tables.submission.c.job_id).where(tables.submission.c.owner == owner))
+
+
+def pair_bytes(session: Session, job_id: int) -> int:
+    """Give the bytes that a job's pairs take."""
+    return session.scalar(select(table.c.pair_bytes).where(table.c.id == job_id)) or 0
 
 
 def progress(session: Session, job_id: int) -> Progress:
@@ -239,11 +268,15 @@ def reopen(session: Session, job_id: int) -> int:
     paused = lock_unfinished(session, job_id) == "paused"
     of_job = chunk.c.job_id == job_id
     ended = session.execute(
-        select(chunk.c.first, chunk.c.last).where(of_job, chunk.c.state.in_(["failed", "cancelled"]))
+        select(chunk.c.id, chunk.c.first, chunk.c.last)
+        .where(of_job, chunk.c.state.in_(["failed", "cancelled"]))
+        .order_by(chunk.c.first)
     ).all()
     for row in ended:
         inside = outcome.c.pair_index.between(row.first, row.last - 1)
         session.execute(outcome.delete().where(outcome.c.job_id == job_id, inside))
+    if ended:
+        wait_again(session, job_id, [row.id for row in ended])
     values: dict[str, Any] = {
         "state": "held" if paused else "pending",
         "attempts": 0,
@@ -259,24 +292,51 @@ def reopen(session: Session, job_id: int) -> int:
     if ended and not paused:
         session.execute(tables.total.delete().where(tables.total.c.job_id == job_id))
         goes_on = case((table.c.started_at.is_(None), "pending"), else_="running")
-        values = {"state": goes_on, "finished_at": None, "error": None}
+        values = {"state": goes_on, "finished_at": None, "error": None, "result_bytes": None}
         session.execute(table.update().where(table.c.id == job_id).values(values))
     return len(ended)
 
 
+def wait_again(session: Session, job_id: int, chunk_ids: Sequence[int]) -> None:
+    """Give chunks that are about to wait once more new turns: those they had are long past."""
+    owners = select(tables.submission.c.owner).where(
+        tables.submission.c.job_id == job_id, tables.submission.c.withdrawn_at.is_(None)
+    )
+    queue = get(session, job_id).queue
+    fairshare.give_turns_again(session, queue, session.scalars(owners).all(), chunk_ids)
+
+
 def delete(session: Session, job_id: int) -> None:
-    """Remove a job and everything of it; its workers' late results will be turned away."""
+    """Remove a job and everything of it in one transaction; see `deletion` for large ones.
+
+    Its workers' late results will be turned away.
+    """
     lock_whole(session, job_id)
-    used = used_ids(session, job_id)
-    for each in (
-        *(tables.top_component, tables.method_score, tables.exact, tables.outcome),
-        *(tables.total, tables.scores, tables.sums, tables.cost, tables.pilot, tables.mean, tables.task),
-        *(tables.idempotency, tables.submission, tables.chunk, tables.pair),
-    ):
-        session.execute(each.delete().where(each.c.job_id == job_id))
+    delete_rows(session, job_id)
     at_it = tables.worker.c.job_id == job_id
     session.execute(tables.worker.update().where(at_it).values(job_id=None, chunk_id=None))
     session.execute(table.delete().where(table.c.id == job_id))
+
+
+def delete_rows(session: Session, job_id: int, chunk_ids: Sequence[int] | None = None) -> None:
+    """Remove what there is of a job, or of some of its chunks, which follow each other by their pairs."""
+    used = used_ids(session, job_id)
+    chunk = tables.chunk
+    of_pairs = (tables.top_component, tables.method_score, tables.exact, tables.outcome, tables.pair)
+    of_chunks = (tables.scores, tables.sums, tables.cost, tables.task)
+    if chunk_ids is None:
+        others = (tables.total, tables.pilot, tables.mean, tables.idempotency, tables.submission)
+        for each in (*of_pairs, *of_chunks, *others, chunk):
+            session.execute(each.delete().where(each.c.job_id == job_id))
+    else:
+        inside = select(func.min(chunk.c.first), func.max(chunk.c.last)).where(chunk.c.id.in_(chunk_ids))
+        first, last = session.execute(inside).one()
+        for each in of_pairs:
+            rows = (each.c.job_id == job_id) & each.c.pair_index.between(first, last - 1)
+            session.execute(each.delete().where(rows))
+        for each in of_chunks:
+            session.execute(each.delete().where(each.c.chunk_id.in_(chunk_ids)))
+        session.execute(chunk.delete().where(chunk.c.id.in_(chunk_ids)))
     delete_unused(session, used)
 
 
@@ -299,9 +359,10 @@ def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
         yield batch
 
 
-def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> None:
+def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> int:
+    """Write a job's pairs; give their bytes."""
     rows = (pair_row(job.id, index, pair) for index, pair in enumerate(pairs))
-    found = 0
+    found = size = 0
     for batch in _batches(rows):
         try:
             insert_rows(session, tables.pair, batch)
@@ -309,22 +370,33 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> No
             reason = str(error).splitlines()[0]
             raise PairsRefused(f"a pair holds text that a database cannot store: {reason}") from error
         found += len(batch)
+        size += sum(_bytes_of(row) for row in batch)
+    session.execute(table.update().where(table.c.id == job.id).values(pair_bytes=size))
     if found != job.pairs or not found:
         raise PairsRefused(
             f"{job.pairs} pairs were announced, {found} came: did the pair file change meanwhile?"
         )
+    return size
 
 
-def _insert_chunks(session: Session, job: JobRecord) -> None:
+def _bytes_of(row: tuple[Any, ...]) -> int:
+    return sum(len(value) for value in row[2:] if value is not None)
+
+
+def _insert_chunks(session: Session, job: JobRecord, owners: Collection[str]) -> None:
     fresh = {"job_id": job.id, "state": "pending", "priority": job.priority, "epoch": 0, "attempts": 0}
     fresh |= {"model": job.spec.model, "not_before": 0.0, "done": 0, "failed": 0}
+    firsts = range(0, job.pairs, job.chunk_size)
+    turns = fairshare.give_turns(session, job.queue, owners, len(firsts))
     rows = [
-        fresh | {"first": first, "last": min(first + job.chunk_size, job.pairs)}
-        for first in range(0, job.pairs, job.chunk_size)
+        fresh | {"first": first, "last": min(first + job.chunk_size, job.pairs), "turn": turn}
+        for first, turn in zip(firsts, turns, strict=True)
     ]
     session.execute(tables.chunk.insert(), rows)
 
 
 def record(row: RowMapping) -> JobRecord:
     """Read a row of the table."""
-    return JobRecord(**{**row, "spec": JobSpec.from_dict(row["spec"]), "spans": tuple(row["spans"])})
+    values = {name: value for name, value in row.items() if name not in _SIZES}
+    read = {"spec": JobSpec.from_dict(row["spec"]), "spans": tuple(row["spans"])}
+    return JobRecord(**{**values, **read, "bytes": row["pair_bytes"] + (row["result_bytes"] or 0)})

@@ -31,7 +31,7 @@ from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.provenance import FIND_PROVENANCE, provenance_id
 from patchgrid.storage.splitting import end_attempt, hand_back, may_be_taken_over
 from patchgrid.storage.tables import chunk, job, pair
-from patchgrid.storage.writing import ChunkResult, write_result
+from patchgrid.storage.writing import ChunkResult, size_of, write_result
 
 #: A chunk is given up when this many attempts have failed, or have lost their worker.
 MAX_ATTEMPTS = splitting.MAX_ATTEMPTS
@@ -59,6 +59,7 @@ _CLOSE = (
         state="done",
         attempts=bindparam("attempts_made"),
         done=bindparam("pairs_done"),
+        bytes=bindparam("size"),
         failed=bindparam("pairs_failed"),
         skipped=bindparam("pairs_skipped"),
         error=None,
@@ -121,12 +122,14 @@ def claim(
     *,
     job_id: int | None = None,
     models: Collection[str] | None = None,
+    loaded: Collection[str] = (),
     lease_seconds: float = 60,
 ) -> Lease | None:
-    """Take the next chunk: by priority, then job, then chunk. None: there is nothing to take *now*.
+    """Take the next chunk: by priority, then turn, then chunk. None: there is nothing to take *now*.
 
-    Only chunks of these models are taken, and of this job, if they are given. Chunks whose lease ran out are
-    taken over; one that has lost its worker before is split or given up first (see `splitting`).
+    Only chunks of these models are taken, and of this job, if they are given; those of `loaded` models are
+    preferred, a little. Chunks whose lease ran out are taken over; one that has lost its worker before is
+    split or given up first (see `splitting`).
 
     The transaction may be lost if the server crashes: the chunk is then claimed again, by someone.
     """
@@ -140,7 +143,7 @@ def claim(
     lost = None
     if row is None:
         lost = _take_over(session, queues, job_id, models, taker)
-        row = take_waiting(session, queues, taker) if lost is None else lost
+        row = take_waiting(session, queues, taker, loaded) if lost is None else lost
     if row is None:
         close_completed(session, job_id)
         return None
@@ -216,7 +219,7 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     """
     states = Counter(outcome.state for outcome in result.outcomes)
     counts: dict[str, Any] = {f"pairs_{state}": states[state] for state in ("done", "failed", "skipped")}
-    counts |= {"took": result.seconds, "attempts_made": lease.attempts}
+    counts |= {"took": result.seconds, "attempts_made": lease.attempts, "size": size_of(result)}
     made = {"made_by": result.provenance.hash, "waiting_job": lease.job_id}
     row = session.execute(_CLOSE, _key(lease) | counts | made).first()
     if row is None:

@@ -1,125 +1,194 @@
-"""Whose a job is that came through the HTTP service, and submits that a client repeats.
+"""Whose a job is: everybody who submitted it.
 
-A job belongs to the token that made it first; one that was there already stays whose it was.
+A job may have several owners: whoever submits the pairs and settings of a job that is there becomes one. An
+owner who cancels or deletes such a job withdraws, and the job goes on for the others; the last one's cancel
+ends it.
 """
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.storage import jobs
-from patchgrid.storage._dialects import insert_new
-from patchgrid.storage._locks import keep
-from patchgrid.storage.errors import IdempotencyKeyReused, TooManyOpenJobs
-from patchgrid.storage.jobs import ENDED, JobRecord
-from patchgrid.storage.tables import idempotency, job, submission, token
+from patchgrid.storage import control, deletion, jobs
+from patchgrid.storage._dialects import insert_or_update, now
+from patchgrid.storage._locks import lock_state, lock_unfinished, lock_whole
+from patchgrid.storage.errors import JobShared
+from patchgrid.storage.jobs import ENDED, FINISHED
+from patchgrid.storage.tables import job, submission, token
 
-_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(7349022, :token)")
+#: The owner of what comes through the HTTP service while it is open to everybody.
+OPEN = "open"
+_USER = "user "
 
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Who submits through the HTTP service."""
+    """Who submits: a token through the HTTP service, a user on the database itself, or nobody known."""
 
-    #: Token, or None: the service is open to everybody.
-    token_id: int | None
+    #: Token, or None.
+    token_id: int | None = None
     #: What the client calls this submit, so that repeating it gives the same job, or None.
     idempotency_key: str | None = None
-    #: Most jobs of the token's that may be open (not ended) at a time, or None: any number.
+    #: Most of the owner's jobs that may be open (not ended) at a time, or None: any number.
     most_open: int | None = None
+    #: User, or None.
+    user: str | None = None
+    #: Most bytes that the owner's jobs may take, or None: any number.
+    most_bytes: int | None = None
+
+    @property
+    def owner(self) -> str:
+        """What the owner is called in the database."""
+        if self.user is not None:
+            return f"{_USER}{self.user}"
+        return OPEN if self.token_id is None else token_owner(self.token_id)
 
 
-def owner(session: Session, job_id: int) -> int | None:
-    """Give the token that a job belongs to, or None: it came otherwise, or while the service was open."""
-    return session.scalar(select(submission.c.token_id).where(submission.c.job_id == job_id))
+def token_owner(token_id: int) -> str:
+    """Give what a token is called as an owner."""
+    return f"token {token_id}"
 
 
-def submitters(session: Session, job_ids: Collection[int]) -> dict[int, str]:
-    """Give the names of the tokens that jobs belong to; those of nobody's are left out."""
-    query = (
-        select(submission.c.job_id, token.c.name)
-        .join(token, token.c.id == submission.c.token_id)
-        .where(submission.c.job_id.in_(job_ids))
+def add_owner(session: Session, job_id: int, by: Submitter) -> None:
+    """Make somebody an owner of a job, again if they had withdrawn."""
+    row = {"job_id": job_id, "owner": by.owner, "token_id": by.token_id, "submitted_at": now()}
+    key = (submission.c.job_id, submission.c.owner)
+    insert_or_update(session, submission, row, key=key, update={"withdrawn_at": None})
+
+
+def is_owner(session: Session, job_id: int, owner: str) -> bool:
+    """Tell whether somebody owns a job and has not withdrawn."""
+    mine = (submission.c.job_id == job_id) & (submission.c.owner == owner) & _ACTIVE
+    return session.scalar(select(submission.c.job_id).where(mine)) is not None
+
+
+def may_steer(session: Session, job_id: int, owner: str) -> bool:
+    """Tell whether somebody may steer a job: an owner, or a former one of a job that all withdrew from."""
+    rows = session.execute(_OWNERS.where(submission.c.job_id == job_id)).all()
+    mine = [row for row in rows if row.owner == owner]
+    return any(row.withdrawn_at is None for row in mine) or (
+        bool(mine) and all(row.withdrawn_at is not None for row in rows)
     )
-    return {job_id: name for job_id, name in session.execute(query)}  # noqa: C416 (rows are no tuples to mypy)
 
 
-def check_key(session: Session, by: Submitter, job_key: str) -> None:
-    """Raise `IdempotencyKeyReused` if they gave their key to another job."""
-    if by.idempotency_key is None:
-        return
-    query = select(job.c.id, job.c.key).join(idempotency, idempotency.c.job_id == job.c.id)
-    found = session.execute(query.where(_given(by))).first()
-    if found is not None and found.key != job_key:
-        raise IdempotencyKeyReused(
-            f"the idempotency key {by.idempotency_key[:64]!r} was given to job {found.id}, which has other "
-            "pairs or settings: choose another key"
+def owners_of(session: Session, job_id: int) -> list[str]:
+    """Give the owners who have not withdrawn, as they are called in the database, the first one first."""
+    rows = session.execute(_OWNERS.where(submission.c.job_id == job_id)).all()
+    return [row.owner for row in rows if row.withdrawn_at is None]
+
+
+def owner_names(session: Session, job_ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+    """Give the names of jobs' owners: of tokens, or of users; the first one first.
+
+    Of a job that all withdrew from, the names of those. Jobs without owners that are known are left out.
+    """
+    found: dict[int, tuple[list[str], list[str]]] = {}
+    rows = session.execute(_OWNERS.where(submission.c.job_id.in_(job_ids), submission.c.owner != OPEN))
+    for row in rows if job_ids else ():
+        active, withdrawn = found.setdefault(row.job_id, ([], []))
+        name = row.name or row.owner.removeprefix(_USER)
+        (active if row.withdrawn_at is None else withdrawn).append(name)
+    return {job_id: tuple(active or withdrawn) for job_id, (active, withdrawn) in found.items()}
+
+
+def cancel(session: Session, job_id: int, owner: str, *, everyone: bool = False) -> tuple[str, ...]:
+    """Cancel a job; one of several owners only withdraws, unless for `everyone`.
+
+    Gives the names of the owners for whom it goes on; none: it is cancelled.
+    """
+    state = lock_unfinished(session, job_id)
+    left = () if everyone or state in (None, *FINISHED) else _withdraw(session, job_id, owner)
+    if not left:
+        control.cancel(session, job_id)
+        _leave(session, job_id, _ACTIVE)
+    return left
+
+
+def delete(session: Session, job_id: int, owner: str, *, everyone: bool = False) -> tuple[str, ...]:
+    """Begin to delete a job; one of several owners only withdraws, unless for `everyone`.
+
+    Gives the names of the owners who still have it; none: nobody finds it any more, and `deletion.finish` has
+    to be called once this is committed.
+    """
+    lock_whole(session, job_id)
+    left = () if everyone else _withdraw(session, job_id, owner)
+    if not left:
+        deletion.begin(session, job_id)
+    return left
+
+
+def pause(session: Session, job_id: int, owner: str, *, everyone: bool = False) -> None:
+    """Pause a job; `JobShared` where other owners wait for it, unless for `everyone`."""
+    lock_unfinished(session, job_id)
+    others = [] if everyone else _others(session, job_id, owner)
+    if others and _is_known(session, job_id, owner):
+        names = ", ".join(_names(session, job_id, others))
+        raise JobShared(
+            f"job {job_id} is also {names}'s, for whom a pause would stop it: cancel it to withdraw from it"
         )
+    control.pause(session, job_id)
 
 
-def is_noted(session: Session, by: Submitter) -> bool:
-    """Tell whether their key, if they gave one, is known."""
-    known = select(idempotency.c.id).where(_given(by))
-    return by.idempotency_key is None or session.scalar(known) is not None
+def reopen(session: Session, job_id: int, by: Submitter) -> int:
+    """Reopen a job for a new owner, or an old one; give the number of its chunks that are tried again."""
+    lock_unfinished(session, job_id)
+    add_owner(session, job_id, by)
+    return jobs.reopen(session, job_id)
 
 
-def check_open(session: Session, by: Submitter, job_key: str) -> None:
-    """Raise `TooManyOpenJobs` if they may have no more jobs, unless this one is there already."""
-    if by.most_open is None:
-        return
-    count = _count_open(session, by)
-    # In this order: had it been stored in between, it would be found.
-    if count >= by.most_open and jobs.find_by_key(session, job_key) is None:
-        raise _too_many(count, by.most_open)
+def join(session: Session, job_id: int, by: Submitter) -> str | None:
+    """Make somebody an owner of a job that goes on or is done; give its state, None if it is gone.
 
-
-def note_owner(session: Session, by: Submitter, made: JobRecord) -> None:
-    """Note whose a job is that this transaction has written, and the key it goes by.
-
-    Raises what `check_open` and `check_key` do: a token's submits take turns here, not while they write.
+    Nothing is done to a cancelled job: it has to be reopened.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(_TAKE_TURNS, {"token": by.token_id or 0})
-    if by.most_open is not None and (count := _count_open(session, by)) >= by.most_open:
-        raise _too_many(count, by.most_open)
-    session.execute(submission.insert().values(job_id=made.id, token_id=by.token_id))
-    note_key(session, by, made)
+    state = lock_state(session, job_id)
+    if state not in (None, "cancelled"):
+        add_owner(session, job_id, by)
+    return state
 
 
-def note_key(session: Session, by: Submitter, known: JobRecord) -> bool:
-    """Note the key that they gave a job; `IdempotencyKeyReused` if another has it.
-
-    Tells whether the job is still there, where there is a key to note.
-    """
-    if by.idempotency_key is None:
-        return True
-    if not keep(session, known.id):
-        return False
-    row = {"hash": _hash(by.idempotency_key), "token_id": by.token_id, "job_id": known.id}
-    if not insert_new(session, idempotency, row):
-        check_key(session, by, known.key)
-    return True
-
-
-def _count_open(session: Session, by: Submitter) -> int:
+def count_open(session: Session, owner: str) -> int:
+    """Count an owner's jobs that are not ended."""
     theirs = select(func.count()).select_from(submission).join(job, job.c.id == submission.c.job_id)
-    return session.scalar(theirs.where(submission.c.token_id == by.token_id, job.c.state.not_in(ENDED))) or 0
+    return session.scalar(theirs.where(submission.c.owner == owner, _ACTIVE, job.c.state.not_in(ENDED))) or 0
 
 
-def _too_many(count: int, most: int) -> TooManyOpenJobs:
-    return TooManyOpenJobs(
-        f"{count} of your jobs are not ended, and at most {most} may be: wait for one, or cancel one"
-    )
+_ACTIVE = submission.c.withdrawn_at.is_(None)
+_OWNERS = (
+    select(submission.c.job_id, submission.c.owner, submission.c.withdrawn_at, token.c.name)
+    .outerjoin(token, token.c.id == submission.c.token_id)
+    .order_by(submission.c.job_id, submission.c.submitted_at, submission.c.owner)
+)
 
 
-def _given(by: Submitter) -> ColumnElement[bool]:
-    # Compared with None, SQLAlchemy asks whether a column is NULL.
-    theirs = idempotency.c.token_id == by.token_id
-    return (idempotency.c.hash == _hash(by.idempotency_key or "")) & theirs
+def _withdraw(session: Session, job_id: int, owner: str) -> tuple[str, ...]:
+    """Withdraw from a job that others own, too, and give their names; the job is locked.
+
+    Nothing is done by those who never were owners: they are admins, or at the database itself.
+    """
+    others = _others(session, job_id, owner)
+    if not others or not _is_known(session, job_id, owner):
+        return ()
+    _leave(session, job_id, submission.c.owner == owner)
+    return _names(session, job_id, others)
 
 
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+def _leave(session: Session, job_id: int, who: ColumnElement[bool]) -> None:
+    session.execute(submission.update().where(submission.c.job_id == job_id, who).values(withdrawn_at=now()))
+
+
+def _others(session: Session, job_id: int, owner: str) -> list[str]:
+    return [each for each in owners_of(session, job_id) if each != owner]
+
+
+def _is_known(session: Session, job_id: int, owner: str) -> bool:
+    """Tell whether somebody owns a job, or did."""
+    mine = (submission.c.job_id == job_id) & (submission.c.owner == owner)
+    return session.scalar(select(submission.c.job_id).where(mine)) is not None
+
+
+def _names(session: Session, job_id: int, owners: Collection[str]) -> tuple[str, ...]:
+    rows = session.execute(_OWNERS.where(submission.c.job_id == job_id, submission.c.owner.in_(owners)))
+    return tuple(row.name or row.owner.removeprefix(_USER) for row in rows)

@@ -1,7 +1,7 @@
 """The scores of single pairs as rows, and what is read of a job at a time."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,27 +20,40 @@ from patchgrid.storage.provenance import job_graph
 _Row = dict[str, Any]
 
 
-def pair_scores(session: Session, job: JobRecord, method: str) -> Iterator[_Row]:
-    """Give the scores by a method that were kept of each pair.
+def read_scores(session: Session, job: JobRecord, method: str, indices: range) -> Iterator[_Row]:
+    """Read the scores by a method that were kept of a chunk's pairs, and give them as rows.
 
     By pair, site, layer, head and position; those of a very large site that was kept in part, largest first.
     """
     graph = job_graph(session, job.id)
-    for first, last in chunk_ranges(session, job):
-        chunk = tables.chunk
-        of_chunk = select(chunk.c.id).where(chunk.c.job_id == job.id, chunk.c.first == first)
-        by_site = chunk_scores(session, session.scalar(of_chunk), method)
-        largest = _largest(session, job, method, first, last, kept=by_site.keys())
-        for index, name in pair_names(session, job, first, last).items():
-            for site in SITES:
-                if index in by_site.get(site, {}):
-                    yield from _score_rows(name, site, by_site[site][index], graph)
-                for place, score in largest.get((index, site), ()):
-                    yield _row(name, site, place, None, score)
+    chunk = tables.chunk
+    of_chunk = (
+        select(chunk.c.id)
+        .where(chunk.c.job_id == job.id, chunk.c.first <= indices.start)
+        .order_by(chunk.c.first.desc())
+        .limit(1)
+    )
+    by_site = chunk_scores(session, session.scalar(of_chunk), method)
+    largest = _largest(session, job, method, indices, kept=by_site.keys())
+    return _rows_of(pair_names(session, job, indices), by_site, largest, graph)
+
+
+def _rows_of(
+    names: Mapping[int, int | str],
+    by_site: Mapping[str, Mapping[int, NDArray[np.float32]]],
+    largest: Mapping[tuple[int, str], Sequence[tuple[Place, float]]],
+    graph: Graph | None,
+) -> Iterator[_Row]:
+    for index, name in names.items():
+        for site in SITES:
+            if index in by_site.get(site, {}):
+                yield from _score_rows(name, site, by_site[site][index], graph)
+            for place, score in largest.get((index, site), ()):
+                yield _row(name, site, place, None, score)
 
 
 def _largest(
-    session: Session, job: JobRecord, method: str, first: int, last: int, *, kept: Any
+    session: Session, job: JobRecord, method: str, indices: range, *, kept: Any
 ) -> dict[tuple[int, str], list[tuple[Place, float]]]:
     """Give each pair's largest scores at the very large sites that were not kept whole."""
     sites = [site for site in job.spec.sites if site in WIDE_SITES and site not in kept]
@@ -48,7 +61,7 @@ def _largest(
     if not sites or method != job.method():
         return found
     table = tables.top_component
-    rows = select(table).where(inside_of(table, job, first, last), table.c.site.in_(sites))
+    rows = select(table).where(inside_of(table, job, indices), table.c.site.in_(sites))
     for row in session.execute(rows.order_by(table.c.pair_index, table.c.rank)):
         place = Place(row.layer, row.head, row.neuron, row.edge)
         found.setdefault((row.pair_index, row.site), []).append((place, row.score))
@@ -81,24 +94,17 @@ def _row(name: int | str, site: str, place: Place, position: int | None, score: 
     }
 
 
-def chunk_ranges(session: Session, job: JobRecord) -> list[tuple[int, int]]:
-    """Give the chunks' ranges of pairs: what is read at a time."""
-    chunk = tables.chunk
-    query = select(chunk.c.first, chunk.c.last).where(chunk.c.job_id == job.id).order_by(chunk.c.first)
-    return [(first, last) for first, last in session.execute(query)]
-
-
-def pair_names(session: Session, job: JobRecord, first: int, last: int) -> dict[int, int | str]:
+def pair_names(session: Session, job: JobRecord, indices: range) -> dict[int, int | str]:
     """Give the names of some pairs by row number."""
     pair = tables.pair
     query = (
         select(pair.c.pair_index, pair.c.name)
-        .where(inside_of(pair, job, first, last))
+        .where(inside_of(pair, job, indices))
         .order_by(pair.c.pair_index)
     )
     return {index: pair_name(index, given) for index, given in session.execute(query)}
 
 
-def inside_of(table: Table, job: JobRecord, first: int, last: int) -> Any:
+def inside_of(table: Table, job: JobRecord, indices: range) -> Any:
     """Give the condition that a row belongs to one of these pairs."""
-    return and_(table.c.job_id == job.id, table.c.pair_index.between(first, last - 1))
+    return and_(table.c.job_id == job.id, table.c.pair_index.between(indices.start, indices.stop - 1))

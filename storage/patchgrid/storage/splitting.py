@@ -75,7 +75,7 @@ def _split(session: Session, row: Row[Any], error: str, retry_in: float) -> None
     ]
     mine, *others = [part for part in parts if part["first"] < part["last"]]
     hand_back(session, row, **mine)
-    same = {"job_id": row.job_id, "priority": row.priority, "model": row.model}
+    same = {name: getattr(row, name) for name in ("job_id", "priority", "model", "turn")}
     same |= {"state": _free_state(session, row.job_id), "epoch": 0, "done": 0, "failed": 0}
     for part in others:
         session.execute(chunk.insert().values(same | part))

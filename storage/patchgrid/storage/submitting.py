@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,14 +12,13 @@ from sqlalchemy.orm import Session
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.pairs.digest import Digest
-from patchgrid.storage import jobs, ownership, tables
+from patchgrid.storage import idempotency, jobs, ownership, quotas, tables
+from patchgrid.storage._locks import lock_unfinished
 from patchgrid.storage.database import Database
 from patchgrid.storage.errors import KeyTaken
 from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.ownership import Submitter as Submitter
-from patchgrid.storage.ownership import owner as owner
-from patchgrid.storage.ownership import submitters as submitters
 
 #: Pairs read from the database at a time.
 _BATCH = 2000
@@ -45,47 +45,75 @@ class Order:
         return self.own_key or jobs.job_key(self.spec, self.summary.digest)
 
 
+class Stored(NamedTuple):
+    """What became of an order."""
+
+    job: JobRecord
+    #: Whether the job is new.
+    created: bool
+    #: Whether it was cancelled, and goes on for whoever submitted it now.
+    reopened: bool = False
+
+
 def store(
     database: Database,
     order: Order,
     *,
     pairs: Callable[[], Iterable[Pair]] | None = None,
     by: Submitter | None = None,
-) -> tuple[JobRecord, bool]:
-    """Store a job in one transaction, or find it; tell whether it is new.
+) -> Stored:
+    """Store a job in one transaction, or find it; whoever submits it (`by`) becomes an owner of it.
 
+    A job that is there and was cancelled is reopened, unless its idempotency key tells a repeated submit.
     `pairs` gives the file's pairs where someone wants to see them pass. `KeyTaken` if the user's own key is
-    another job's, or its hash. With `by`, a new job is theirs; `TooManyOpenJobs` if they may have no more,
-    `IdempotencyKeyReused` if they gave their key to another job. A job that is there already is no new one.
+    another job's, or its hash. `TooManyOpenJobs` or `QuotaExceeded` if they may have no more,
+    `IdempotencyKeyReused` if they gave their key to another job.
     """
     _check_own(order)
     with database.read() as session:
         if by is not None:
-            ownership.check_key(session, by, order.key)
+            idempotency.check_key(session, by, order.key)
         known = jobs.find_by_key(session, order.key)
     taken = _Taken(pairs or (lambda: order.file))
     if known is None:
         with database.write() as session:
             known = _submit(session, order, taken, by)
     if taken.begun:
-        return known, True
+        return Stored(known, created=True)
     with database.read() as session:
         _check_same(session, order, known)
-        noted = by is None or ownership.is_noted(session, by)
-    if by is not None and not noted:
-        with database.write() as session:
-            noted = ownership.note_key(session, by, known)
-        if not noted:
-            # It was deleted since it was found.
-            return store(database, order, pairs=pairs, by=by)
-    return known, False
+    if by is None:
+        return Stored(known, created=False)
+    # None: it was deleted since it was found.
+    found = _join(database, known, by)
+    return store(database, order, pairs=pairs, by=by) if found is None else found
+
+
+def _join(database: Database, known: JobRecord, by: Submitter) -> Stored | None:
+    """Make them an owner of a job that is there, and reopen it if it was cancelled; None if it is gone."""
+    with database.read() as session:
+        repeated = idempotency.is_repeated(session, by)
+        theirs = known.state != "cancelled" and ownership.is_owner(session, known.id, by.owner)
+    if repeated or (theirs and by.idempotency_key is None):
+        return Stored(known, created=False)
+    with database.write() as session:
+        state = lock_unfinished(session, known.id)
+        if state is None or not idempotency.note_key(session, by, known):
+            return None
+        if state != "cancelled":
+            ownership.add_owner(session, known.id, by)
+            return Stored(jobs.get(session, known.id), created=False)
+        quotas.check_open(session, by)
+        quotas.check_bytes(session, by)
+        ownership.reopen(session, known.id, by)
+        return Stored(jobs.get(session, known.id), created=False, reopened=True)
 
 
 def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | None) -> JobRecord:
     """Write the job with whose it is, unless another process has written it meanwhile."""
     if by is not None:
         # Before a million pairs are written in vain. What counts is asked again behind them.
-        ownership.check_open(session, by, order.key)
+        quotas.check_limits(session, by, order.key)
     job = jobs.submit(
         session,
         order.spec,
@@ -96,9 +124,15 @@ def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | Non
         name=order.name,
         chunk_size=order.chunk_size,
         priority=order.priority,
+        owners=() if by is None else (by.owner,),
     )
     if by is not None and taken.begun:
-        ownership.note_owner(session, by, job)
+        # A token's submits take turns here, not while they write.
+        quotas.take_turns(session, by)
+        quotas.check_open(session, by)
+        quotas.check_bytes(session, by, jobs.pair_bytes(session, job.id))
+        ownership.add_owner(session, job.id, by)
+        idempotency.note_key(session, by, job)
     return job
 
 

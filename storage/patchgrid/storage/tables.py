@@ -79,6 +79,9 @@ job = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("error", Text),
+    # Bytes of the pairs, and of the results once the job has ended.
+    Column("pair_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("result_bytes", BigInteger),
     sqlite_autoincrement=True,
 )
 
@@ -146,10 +149,19 @@ chunk = Table(
     Column("provenance_id", ForeignKey("provenance.id"), index=True),
     # Pairs left out because the model does not get them right (`only_correct`).
     Column("skipped", Integer, nullable=False, server_default="0"),
+    # Within a model and priority, the chunk of the lowest turn is claimed first (see `fairshare`).
+    Column("turn", BigInteger, nullable=False, server_default="0"),
+    # Bytes of its results.
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
-Index("ix_chunk_model", chunk.c.state, chunk.c.model, chunk.c.priority.desc(), chunk.c.job_id, chunk.c.id)
-Index("ix_chunk_job_state", chunk.c.job_id, chunk.c.state, chunk.c.id)
+# With the job behind, a queue's length by job is read off it alone.
+Index(
+    "ix_chunk_model",
+    *(chunk.c.state, chunk.c.model, chunk.c.priority.desc()),
+    *(chunk.c.turn, chunk.c.id, chunk.c.job_id),
+)
+Index("ix_chunk_job_state", chunk.c.job_id, chunk.c.state, chunk.c.turn, chunk.c.id)
 Index("uq_chunk_job_first", chunk.c.job_id, chunk.c.first, unique=True)
 
 # state: done, failed or skipped. The preferences are those of `estimates.task`; the answers' tokens are as
@@ -369,17 +381,25 @@ token = Table(
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("used_at", Double),
+    # NULL: what the server allows tokens without limits of their own.
+    Column("max_priority", Integer),
+    Column("max_bytes", BigInteger),
     sqlite_autoincrement=True,
 )
 _IN_USE = text("revoked_at IS NULL")
 Index("uq_token_name", token.c.name, unique=True, sqlite_where=_IN_USE, postgresql_where=_IN_USE)
 
-#: Whose a job is that came through the HTTP service; a NULL token: it was open to everybody.
+#: A job's owners. `owner`: `token 3`, `user alice`, or `open` (the HTTP service without tokens).
+#: `withdrawn_at`: when this owner cancelled or deleted the job; for the others it goes on.
 submission = Table(
     "submission",
     metadata,
     _job_id(primary_key=True),
+    Column("owner", String(80), primary_key=True),
     Column("token_id", ForeignKey("token.id"), index=True),
+    Column("submitted_at", Double, nullable=False),
+    Column("withdrawn_at", Double),
+    Index("ix_submission_owner", "owner", "job_id"),
 )
 
 #: What a client called a submit, so that repeating it does nothing: the job that it gave. `hash`: SHA-256 of

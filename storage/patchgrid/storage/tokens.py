@@ -58,6 +58,10 @@ class Token:
     revoked_at: float | None
     #: When it was last used, to the minute, or None.
     used_at: float | None
+    #: Highest priority of its jobs, or None: what the server allows.
+    max_priority: int | None
+    #: Most bytes that its jobs may take, or None: any number.
+    max_bytes: int | None
     #: Whether it was neither revoked nor expired when it was read.
     valid: bool
 
@@ -67,7 +71,13 @@ class Token:
 
 
 def create(
-    session: Session, name: str, scopes: Iterable[str], *, days: float | None = None
+    session: Session,
+    name: str,
+    scopes: Iterable[str],
+    *,
+    days: float | None = None,
+    max_priority: int | None = None,
+    max_bytes: int | None = None,
 ) -> tuple[Token, str]:
     """Make a token, good for some `days` or for ever; give it with its text, which nobody can give again.
 
@@ -78,6 +88,7 @@ def create(
     secret = secrets.token_urlsafe(32)
     row: dict[str, Any] = {"name": name, "hash": _hash(secret), "scopes": list(_included(scopes))}
     row |= {"created_at": now(), "expires_at": None if days is None else now() + days * _DAY}
+    row |= {"max_priority": max_priority, "max_bytes": max_bytes}
     if not insert_new(session, table, row):
         raise TokenNameTaken(f"there is a token {name!r} already: revoke it, or choose another name")
     made = _by_name(session, name)

@@ -11,3 +11,10 @@ def counted(number: int, noun: str) -> str:
 def short_model(name: str) -> str:
     """Give a folder's last part, a hub id as it is."""
     return PurePath(name).name if PurePath(name).is_absolute() else name
+
+
+def size(count: float) -> str:
+    """Write a number of bytes: `512 MB`, `1.4 GB`."""
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:,.0f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"

@@ -32,6 +32,10 @@ SumsBySite = Mapping[tuple[str, str], Sums]
 ScoresBySite = Mapping[str, Sequence[NDArray[np.float32]]]
 
 
+#: About what a row takes beside its texts, and a token beside its letters.
+_BYTES_OF_ROW, _BYTES_OF_TOKEN = 80, 4
+
+
 @dataclass(frozen=True, slots=True)
 class PairOutcome:
     """What became of one pair."""
@@ -216,6 +220,20 @@ def write_result(session: Session, job_id: int, chunk_id: int, indices: range, r
     insert_rows(session, tables.cost, cost)
 
 
+def size_of(result: ChunkResult) -> int:
+    """Give about how many bytes a chunk's results take, without what a database adds."""
+    numbers = 0
+    for _, scored in _by_method(result):
+        numbers += sum(sums.values.nbytes for sums in scored.sums.values())
+        for site, arrays in scored.scores.items():
+            if arrays and _is_kept(site, arrays[0]):
+                numbers += sum(array.nbytes for array in arrays)
+    tokens = [tokens for outcome in result.outcomes for tokens in (outcome.tokens, outcome.corrupted_tokens)]
+    texts = sum(len("".join(each)) + _BYTES_OF_TOKEN * len(each) for each in tokens)
+    rows = len(result.outcomes) + len(result.exact) * len(result.methods)
+    return numbers + texts + rows * _BYTES_OF_ROW
+
+
 def write_failed(session: Session, job_id: int, indices: range, error: str) -> None:
     """Write error rows for all these pairs."""
     outcomes = [PairOutcome(index, "failed", error) for index in indices]
@@ -233,5 +251,10 @@ def _blob_rows(
     return [
         (chunk_id, site, job_id, pack(arrays, {"pairs": done}), method)
         for site, arrays in scores.items()
-        if arrays and (site not in WIDE_SITES or has_positions(arrays[0], site))
+        if arrays and _is_kept(site, arrays[0])
     ]
+
+
+def _is_kept(site: str, scores: NDArray[np.float32]) -> bool:
+    """Tell whether a site's scores are stored as they are; of very many components the largest alone are."""
+    return site not in WIDE_SITES or has_positions(scores, site)

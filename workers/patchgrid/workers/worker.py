@@ -74,7 +74,7 @@ class Worker:
             self._device.resolve()
         self._tally = Tally()
         self._heartbeat = Heartbeat(database, settings.lease_seconds)
-        self._bell = Bell(settings.broker)
+        self._bell = Bell(settings.broker, remote_control=settings.remote_control)
         self._watchdog = Watchdog(settings.watchdog, on_hang=lambda message: self._registry.say(message))
         self._registry = Registry(database, self._status, self._drain, seconds=beat)
         self._waiting = Waiting(database, over=self._is_over, on_wait=self._wait_for_database)
@@ -248,7 +248,8 @@ class Worker:
         if self._unsure:
             leases.release_own(session, self.name, keep=ready)
         self._unsure = True
-        lease = leases.claim(session, self.name, models=models, lease_seconds=seconds)
+        loaded = self._serving.models.loaded
+        lease = leases.claim(session, self.name, models=models, loaded=loaded, lease_seconds=seconds)
         # In the same transaction, too: one less for each chunk.
         return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
 

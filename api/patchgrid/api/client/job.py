@@ -233,17 +233,24 @@ class Job:
         """Give it back to its workers after a pause."""
         return self._changed("resume")
 
-    def cancel(self) -> Self:
-        """Cancel it: nothing more of it is measured. `retry` takes it up again."""
-        return self._changed("cancel")
+    def cancel(self, *, everyone: bool = False) -> Self:
+        """Cancel it: nothing more of it is measured. Submitting the same pairs, or `retry`, reopens it.
+
+        A job that others own, too, goes on for them. `everyone`: end it for them, too (admins).
+        """
+        self._service.change(self.id, "cancel", everyone=everyone)
+        return self.refresh()
 
     def retry(self) -> Self:
         """Try again what was given up or cancelled."""
         return self._changed("retry")
 
-    def delete(self) -> None:
-        """Delete it with its pairs and all its results."""
-        self._service.delete(self.id)
+    def delete(self, *, everyone: bool = False) -> None:
+        """Delete it with its pairs and all its results.
+
+        A job that others own, too, is kept for them. `everyone`: delete it for them, too (admins).
+        """
+        self._service.delete(self.id, everyone=everyone)
 
     def __repr__(self) -> str:
         name = f" ({self.name})" if self.name else ""

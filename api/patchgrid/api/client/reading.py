@@ -64,6 +64,7 @@ def job(found: Document) -> JobRecord:
         pairs=int(found["pairs"]["total"]),
         chunk_size=int(found["chunk_size"]),
         priority=int(found["priority"]),
+        bytes=int(found["bytes"]),
         created_at=found["created_at"],
         started_at=found["started_at"],
         finished_at=found["finished_at"],
@@ -119,6 +120,18 @@ def failed_pair(found: Document) -> tuple[int | str, str]:
 def chunks_again(found: Document) -> int:
     """Read how many chunks are to be tried again."""
     return int(found["chunks_again"])
+
+
+@_understood
+def owners(found: Document) -> tuple[str, ...]:
+    """Read the names of a job's owners."""
+    return tuple(found["owners"])
+
+
+@_understood
+def goes_on_for(found: Document) -> tuple[str, ...]:
+    """Read for whom a job goes on."""
+    return tuple(found["goes_on_for"])
 
 
 @_understood

@@ -106,16 +106,19 @@ class Service:
             raise NotPatchgrid(f"{self.connection.address.url} does not say whether the job is new")
         return found
 
-    def change(self, job: Name, what: str) -> Document:
-        """Pause, resume, cancel or retry a job; give it as it is then."""
-        found = self._ask(self.path(job, f"/{what}"), method="POST")
+    def change(self, job: Name, what: str, *, everyone: bool = False) -> Document:
+        """Pause, resume, cancel or retry a job; give it as it is then. `everyone`: for all of its owners."""
+        asked = {"everyone": "true"} if everyone else None
+        found = self._ask(self.path(job, f"/{what}"), asked, method="POST")
         if not isinstance(found, dict):
             raise NotPatchgrid(f"{self.connection.address.url} answers with something else than a job")
         return found
 
-    def delete(self, job: Name) -> None:
-        """Delete a job with all its results."""
-        self._ask(self.path(job), method="DELETE", again=False)
+    def delete(self, job: Name, *, everyone: bool = False) -> list[str]:
+        """Delete a job with all its results; give the names of other owners, for whom it is kept."""
+        asked = {"everyone": "true"} if everyone else None
+        found = self._ask(self.path(job), asked, method="DELETE", again=False)
+        return list(found["goes_on_for"]) if isinstance(found, dict) else []
 
     def components(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
         """Give a job's components: `site`, `method`, `kind`, `population`, `by`, `search`, `component`."""

@@ -1,7 +1,6 @@
 """Sending a pair file with its spec, once both are checked here."""
 
-import hashlib
-import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,7 @@ def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: No
         file.path,
         order.spec.as_dict() | known,
         name=Path(file.name).name,
-        key=idempotency_key(order.key, also),
+        # One submit, however often it is sent; the same command run again is another.
+        key=f"patchgrid-{uuid.uuid4().hex}",
         passed=passed,
     )
-
-
-def idempotency_key(job_key: str, also: dict[str, Any]) -> str:
-    """Make the key by which a server knows that two requests are the same submission.
-
-    Of the job's key, and of what else a submission says of it.
-    """
-    text = json.dumps({"job": job_key} | also, sort_keys=True)
-    return f"patchgrid-{hashlib.sha256(text.encode()).hexdigest()}"

@@ -57,6 +57,8 @@ def show_access(
             "upload_bytes": limits.upload_bytes,
             "pairs": limits.pairs,
             "open_jobs": limits.open_jobs,
+            "priority": caller.max_priority,
+            "bytes": caller.max_bytes,
             "requests_per_second": limits.requests_per_second,
         },
     }

@@ -39,7 +39,7 @@ async def events(
     last_event_id: Annotated[Word | None, Header(description="Sent by browsers that reconnect")] = None,
 ) -> StreamingResponse:
     """Follow a job: `event: job` with how it stands, at once and at every change; `event: end` at the end."""
-    job_id = await run_in_threadpool(_find, service, job)
+    job_id = await run_in_threadpool(_find, service, caller, job)
     service.streams.take(caller.key)
     return HeldStream(
         _lines(service, caller, job_id, last_event_id),
@@ -49,9 +49,9 @@ async def events(
     )
 
 
-def _find(service: Service, name: str) -> int:
+def _find(service: Service, caller: Caller, name: str) -> int:
     with service.database.read() as session:
-        return joblist.find(session, name).id
+        return joblist.find(session, name, caller.owner).id
 
 
 async def _lines(service: Service, caller: Caller, job_id: int, known: str | None) -> AsyncIterator[str]:

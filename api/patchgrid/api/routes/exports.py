@@ -39,15 +39,25 @@ def export(
     form: Annotated[Literal["jsonl", "csv", "parquet"], Query(alias="format")] = "jsonl",
     method: Method = None,
 ) -> StreamingResponse:
-    """Give all rows of a kind, in an order that depends on nothing but the job, as a file."""
+    """Give all rows of a kind, in an order that depends on nothing but the job, as a file.
+
+    Where the job is deleted or reopened meanwhile, or the client reads too slowly, the connection is cut
+    before the end: no file is taken for a whole one.
+    """
     check_format(form)
     with ExitStack() as stack:
         stack.enter_context(service.exports.one(caller.key))
-        session = stack.enter_context(service.database.read())
-        record = joblist.find(session, job)
-        rows = export_rows(session, record, what, method)
+        with service.database.read() as session:
+            record = joblist.find(session, job, caller.owner)
+        rows = export_rows(service.database, record, what, method)
         parts = in_parts(form, fields_of(record, what), rows, text_positions=bool(record.spans))
         name = f"job-{record.id}-{what}.{form}"
         held = stack.pop_all()
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return HeldStream(parts, held.close, media_type=_TYPES[form], headers=headers)
+    return HeldStream(
+        parts,
+        held.close,
+        least=service.settings.export_bytes_per_second,
+        media_type=_TYPES[form],
+        headers=headers,
+    )

@@ -1,13 +1,13 @@
 """Jobs: the list, one in full, and steering it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from patchgrid.api import cursors
-from patchgrid.api.access import Admin, Caller, Reader, Shared, Submitter, check_own
+from patchgrid.api.access import Caller, Reader, Shared, Submitter, check_own
 from patchgrid.api.asked import State, Word
 from patchgrid.api.asking import (
     Cursor,
@@ -20,9 +20,10 @@ from patchgrid.api.asking import (
     refusals,
     respond,
 )
-from patchgrid.api.schemas import Job, JobInFull, Jobs, Retried
+from patchgrid.api.problems import Problem
+from patchgrid.api.schemas import Cancelled, Job, JobInFull, Jobs, Retried, Withdrawn
 from patchgrid.api.service import Service
-from patchgrid.storage import control, joblist, jobs, provenance, submitting
+from patchgrid.storage import control, deletion, joblist, jobs, ownership, provenance
 from patchgrid.storage.chunknotes import troubles
 from patchgrid.storage.documents import job_json
 from patchgrid.storage.jobs import JobRecord
@@ -32,6 +33,8 @@ from patchgrid.storage.standing import look
 from patchgrid.storage.task import job_task, task_json
 
 router = APIRouter(tags=["jobs"])
+
+Everyone = Annotated[bool, Query(description="For all of its owners; needs the scope admin")]
 
 
 @router.get("/v1/jobs", response_model=Jobs, responses=listings())
@@ -52,41 +55,73 @@ def list_jobs(
     with service.database.read() as session:
         found = joblist.page(session, before=before, limit=limit + 1, state=state, model=model, search=search)
         shown = found[:limit]
-        owners = submitting.submitters(session, [record.id for record, _ in shown])
-    items = [
-        job_json(record, progress) | {"submitted_by": owners.get(record.id)} for record, progress in shown
-    ]
+        owners = ownership.owner_names(session, [record.id for record, _ in shown])
+    items = [job_json(record, progress) | _owned(owners.get(record.id, ())) for record, progress in shown]
     more = (shown[-1][0].id,) if len(found) > limit else None
     return respond(request, listed(form, items, {"next": cursors.write(more)}, "jobs", Job))
 
 
 @router.get("/v1/jobs/{job}", response_model=JobInFull, responses=refusals(404))
-def show_job(request: Request, service: Shared, _: Reader, job: JobName) -> Response:
+def show_job(request: Request, service: Shared, caller: Reader, job: JobName) -> Response:
     """Show what a job measures, how far it is, who works on it, what made it."""
     # Workers come and go after the job's end, too.
     return ask(
-        service, request, job, lambda session, record: as_json(_in_full(session, record)), lasting=False
+        service,
+        request,
+        caller,
+        job,
+        lambda session, record: as_json(_in_full(session, record)),
+        lasting=False,
     )
 
 
-@router.delete("/v1/jobs/{job}", status_code=204, responses=refusals(404))
-def delete_job(service: Shared, _: Admin, job: JobName) -> Response:
-    """Delete a job with its pairs and all its results."""
+@router.delete(
+    "/v1/jobs/{job}",
+    status_code=204,
+    response_class=Response,
+    responses={200: {"description": "Others own it, too", "model": Withdrawn}, **refusals(404)},
+)
+def delete_job(service: Shared, caller: Submitter, job: JobName, everyone: Everyone = False) -> Response:
+    """Delete a job with its pairs and all its results: 204.
+
+    A job that others own, too, is kept for them: the caller withdraws from it (200).
+    """
     with service.database.write() as session:
-        jobs.delete(session, joblist.find(session, job).id)
-    return Response(status_code=204)
+        record = _steered(session, caller, job, everyone=everyone)
+        left = ownership.delete(session, record.id, caller.owner, everyone=everyone)
+    if not left:
+        deletion.finish(service.database)
+        return Response(status_code=204)
+    answer = as_json({"job": record.id, "goes_on_for": left})
+    return Response(answer.body, media_type=answer.media_type)
 
 
-@router.post("/v1/jobs/{job}/cancel", response_model=Job, responses=refusals(404, 409))
-def cancel_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
-    """Cancel a job: nothing more of it is measured, what was measured stays."""
-    return _change(service, caller, job, control.cancel)
+@router.post("/v1/jobs/{job}/cancel", response_model=Cancelled, responses=refusals(404, 409))
+def cancel_job(
+    service: Shared, caller: Submitter, job: JobName, everyone: Everyone = False
+) -> dict[str, Any]:
+    """Cancel a job: nothing more of it is measured, what was measured stays.
+
+    A job that others own, too, goes on for them (`goes_on_for`): the caller withdraws from it.
+    """
+    with service.database.write() as session:
+        record = _steered(session, caller, job, everyone=everyone)
+        left = ownership.cancel(session, record.id, caller.owner, everyone=everyone)
+        return job_document(session, jobs.get(session, record.id)) | {"goes_on_for": left}
 
 
 @router.post("/v1/jobs/{job}/pause", response_model=Job, responses=refusals(404, 409))
 def pause_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
-    """Pause a job: chunks that workers have now are finished, no others are begun."""
-    return _change(service, caller, job, control.pause)
+    """Pause a job: chunks that workers have now are finished, no others are begun.
+
+    A job of several owners is paused by admins alone.
+    """
+    return _change(
+        service,
+        caller,
+        job,
+        lambda session, job_id: ownership.pause(session, job_id, caller.owner, everyone=caller.is_admin),
+    )
 
 
 @router.post("/v1/jobs/{job}/resume", response_model=Job, responses=refusals(404, 409))
@@ -104,7 +139,7 @@ def retry_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any
 
     def reopen(session: Session, job_id: int) -> None:
         nonlocal again
-        again = jobs.reopen(session, job_id)
+        again = ownership.reopen(session, job_id, ownership.Submitter(caller.token_id))
 
     document = _change(service, caller, job, reopen)
     service.ring(document["job"])
@@ -116,16 +151,30 @@ def _change(
 ) -> dict[str, Any]:
     """Change a job that is the caller's; give it as it is then."""
     with service.database.write() as session:
-        record = joblist.find(session, name)
-        check_own(session, caller, record)
+        record = _steered(session, caller, name)
         change(session, record.id)
         return job_document(session, jobs.get(session, record.id))
 
 
+def _steered(session: Session, caller: Caller, name: str, *, everyone: bool = False) -> JobRecord:
+    """Find a job that the caller may steer, for all of its owners if so asked."""
+    record = joblist.find(session, name, caller.owner)
+    if everyone and not caller.is_admin:
+        raise Problem(
+            403, "scope-missing", "`everyone` ends a job for all its owners: that needs the scope 'admin'"
+        )
+    check_own(session, caller, record)
+    return record
+
+
 def job_document(session: Session, record: JobRecord) -> dict[str, Any]:
     """Give a job as it is listed."""
-    owner = submitting.submitters(session, [record.id]).get(record.id)
-    return job_json(record, jobs.progress(session, record.id)) | {"submitted_by": owner}
+    owners = ownership.owner_names(session, [record.id]).get(record.id, ())
+    return job_json(record, jobs.progress(session, record.id)) | _owned(owners)
+
+
+def _owned(owners: Sequence[str]) -> dict[str, Any]:
+    return {"submitted_by": owners[0] if owners else None, "owners": list(owners)}
 
 
 def _in_full(session: Session, record: JobRecord) -> dict[str, Any]:

@@ -24,7 +24,7 @@ router = APIRouter(tags=["pairs"])
 def list_pairs(
     request: Request,
     service: Shared,
-    _: Reader,
+    caller: Reader,
     job: JobName,
     state: PairState | None = None,
     search: Annotated[Word | None, Query(description="In the id and both prompts")] = None,
@@ -42,14 +42,14 @@ def list_pairs(
         more = {"job": record.id, "next": cursors.write(None if page.next is None else (page.next,))}
         return listed(form, [plain(line) for line in page.items], more, f"job-{record.id}-pairs", PairLine)
 
-    return ask(service, request, job, make)
+    return ask(service, request, caller, job, make)
 
 
 @router.get("/v1/jobs/{job}/pairs/{row}", response_model=PairInFull, responses=refusals(404))
 def show_pair(
     request: Request,
     service: Shared,
-    _: Reader,
+    caller: Reader,
     job: JobName,
     row: Annotated[int, Path(ge=0, le=LARGEST, description="The pair's row in the job, from 0")],
     method: Method = None,
@@ -59,4 +59,4 @@ def show_pair(
     def make(session: Session, record: JobRecord) -> Answer:
         return as_json(pair_json(record, pairview.pair_at(session, record, row, method)))
 
-    return ask(service, request, job, make)
+    return ask(service, request, caller, job, make)

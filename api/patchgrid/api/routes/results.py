@@ -36,7 +36,7 @@ Method = Annotated[Word | None, Query(description="One of the job's methods; its
 def list_components(
     request: Request,
     service: Shared,
-    _: Reader,
+    caller: Reader,
     job: JobName,
     site: Site = None,
     method: Method = None,
@@ -80,14 +80,14 @@ def list_components(
         items = list(map(component_json, found.items))
         return listed(form, items, about, f"job-{record.id}-components", Component)
 
-    return ask(service, request, job, make)
+    return ask(service, request, caller, job, make)
 
 
 @router.get("/v1/jobs/{job}/heatmap", response_model=Heatmap, responses=listings(404))
 def show_heatmap(
     request: Request,
     service: Shared,
-    _: Reader,
+    caller: Reader,
     job: JobName,
     site: Annotated[Word, Query(description="One of the job's sites")],
     kind: Kind = "whole",
@@ -112,14 +112,14 @@ def show_heatmap(
         unit = {"measure": found.measure, "unit": record.spec.metric}
         return as_json({**about, **unit, "columns": found.columns, "values": plain(found.values)})
 
-    return ask(service, request, job, make)
+    return ask(service, request, caller, job, make)
 
 
 @router.get("/v1/jobs/{job}/verification", response_model=Verification, responses=listings(404))
 def verify(
     request: Request,
     service: Shared,
-    _: Reader,
+    caller: Reader,
     job: JobName,
     top_k: Annotated[int, Query(ge=1, le=1000, description="Size of the top lists compared")] = 10,
     method: Annotated[Word | None, Query(description="One of the job's methods; all if not given")] = None,
@@ -134,14 +134,14 @@ def verify(
         more = {"job": record.id, "task": task_json(job_task(session, record)), "cost": plain(cost)}
         return listed(form, items, more, f"job-{record.id}-verification", Agreement)
 
-    return ask(service, request, job, make)
+    return ask(service, request, caller, job, make)
 
 
 @router.get("/v1/jobs/{job}/exact", response_model=ExactCells, responses=listings(404))
 def list_exact(
     request: Request,
     service: Shared,
-    _: Reader,
+    caller: Reader,
     job: JobName,
     site: Site = None,
     method: Method = None,
@@ -165,4 +165,4 @@ def list_exact(
         more = {"job": record.id, "method": record.method(method), "next": cursors.write(page.next)}
         return listed(form, page.items, more, f"job-{record.id}-exact", ExactCell)
 
-    return ask(service, request, job, make)
+    return ask(service, request, caller, job, make)

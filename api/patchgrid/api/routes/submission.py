@@ -19,6 +19,7 @@ from patchgrid.api.settings import AllowedModel
 from patchgrid.api.upload import Upload, is_form, received
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.source import Source
+from patchgrid.storage.errors import PriorityTooHigh
 from patchgrid.storage.submitting import Order, Submitter, store
 
 router = APIRouter(tags=["jobs"])
@@ -66,16 +67,21 @@ async def submit(
     caller: MaySubmit,
     idempotency_key: Annotated[Word | None, Header(max_length=255)] = None,
 ) -> Response:
-    """Submit a job: 201 with the new job, 200 with the one that has these pairs and settings already."""
+    """Submit a job: 201 with the new job, 200 with the one that has these pairs and settings already.
+
+    The caller becomes an owner of that job; if it was cancelled, it is reopened.
+    """
     async with service.uploads.awaited(caller.key, service.settings.upload_waits):
         # What the query asks for can be refused before the file comes.
         asked = _from_query(request) if not is_form(request) or request.query_params else None
         if asked is not None:
             await run_in_threadpool(_check_model, service, asked)
+            _check_priority(caller, asked.priority)
         async with received(request, service.settings.upload_bytes) as upload:
             if upload.fields or asked is None:
                 asked = _from_form(upload)
                 await run_in_threadpool(_check_model, service, asked)
+                _check_priority(caller, asked.priority)
             if not upload.came:
                 detail = "no pair file came: send it as the part 'pairs', or as the body"
                 raise Problem(422, "no-pairs", detail)
@@ -130,6 +136,16 @@ def _check_model(service: Service, asked: Asked) -> None:
     raise Problem(403, "model-not-allowed", detail, errors=[{"field": "model", "detail": "is not allowed"}])
 
 
+def _check_priority(caller: Caller, priority: int) -> None:
+    """Refuse a priority above the caller's."""
+    most = caller.max_priority
+    if most is not None and priority > most:
+        raise PriorityTooHigh(
+            f"priority {priority} is above {most}, the highest of this token: submit with --priority {most} "
+            "or below, or ask for a token with a higher --max-priority"
+        )
+
+
 def _store(
     service: Service, caller: Caller, asked: Asked, upload: Upload, idempotency_key: str | None
 ) -> dict[str, Any]:
@@ -141,10 +157,13 @@ def _store(
         if summary.count > most:
             raise Problem(413, "too-many-pairs", f"more than {most:,} pairs, the most that this server takes")
         order = Order(spec, file, summary, asked.name, asked.key, asked.priority, asked.chunk_size)
-        by = Submitter(caller.token_id, idempotency_key, service.settings.open_jobs)
-        record, created = store(service.database, order, by=by)
+        by = Submitter(
+            caller.token_id, idempotency_key, service.settings.open_jobs, most_bytes=caller.max_bytes
+        )
+        stored = store(service.database, order, by=by)
     with service.database.read() as session:
-        document = job_document(session, record)
-    if created:
-        service.ring(record.id)
-    return document | {"created": created, "notes": list(summary.notes)}
+        document = job_document(session, stored.job)
+    if stored.created or stored.reopened:
+        service.ring(stored.job.id)
+    more = {"created": stored.created, "reopened": stored.reopened, "notes": list(summary.notes)}
+    return document | more

@@ -19,6 +19,7 @@ _INSTEAD = {
     "worker drain": "steers workers through their database: give --db",
     "db upgrade": "is about a database itself: give --db",
     "db check": "is about a database itself: give --db",
+    "db vacuum": "is about a database itself: give --db",
     "serve": "makes a server of a database: give --db",
     "token create": "is about a database itself: give --db",
     "token list": "is about a database itself: give --db",

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Self
 
 from sqlalchemy.orm import Session
 
-from patchgrid.cli.asking.source import Aloud, Standing
+from patchgrid.cli.asking.source import Aloud, Standing, Submission
 from patchgrid.cli.broker import ring
 from patchgrid.cli.following import follow
 from patchgrid.cli.summary import Summary, summarize
@@ -15,9 +15,11 @@ from patchgrid.storage import (
     Database,
     components,
     control,
+    deletion,
     joblist,
     jobs,
     metrics,
+    ownership,
     pairview,
     plots,
     provenance,
@@ -34,7 +36,7 @@ from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap
 from patchgrid.storage.rowfiles import write_rows
 from patchgrid.storage.standing import Snapshot, look
-from patchgrid.storage.submitting import Order, store
+from patchgrid.storage.submitting import Order, Submitter, store
 from patchgrid.storage.task import job_task, task_json
 from patchgrid.storage.verification import Cost, SiteAgreement
 from patchgrid.storage.workers import WorkerRecord
@@ -43,9 +45,10 @@ from patchgrid.storage.workers import WorkerRecord
 class LocalSource:
     """Answers from an open database; until something is changed, all of them see one state of it."""
 
-    def __init__(self, database: Database, broker: str | None = None) -> None:
+    def __init__(self, database: Database, broker: str | None = None, *, user: str) -> None:
         self.database = database
         self._broker = broker
+        self._by = Submitter(user=user)
         self._reading = ExitStack()
         self._session: Session | None = None
 
@@ -60,7 +63,7 @@ class LocalSource:
 
     def job(self, name: int | str) -> JobRecord:
         """Give a job by id, by name if only one has it, or the newest for `last`."""
-        return joblist.find(self._read(), name)
+        return joblist.find(self._read(), name, self._by.owner)
 
     def progress(self, job: JobRecord) -> Progress:
         """Give how far a job is."""
@@ -82,6 +85,7 @@ class LocalSource:
             warnings=warnings_by_kind(session, job.id),
             troubles=troubles(session, job, now.progress),
             task=self.task(job),
+            owners=ownership.owner_names(session, [job.id]).get(job.id, ()),
         )
 
     def summary(self, job_id: int) -> Summary:
@@ -130,15 +134,16 @@ class LocalSource:
 
     def export(self, job: JobRecord, what: str, form: str, method: str | None, file: BinaryIO) -> int | None:
         """Write an export; give the number of its rows."""
-        rows = export_rows(self._read(), job, what, method)
+        self.close()
+        rows = export_rows(self.database, job, what, method)
         return write_rows(file, form, fields_of(job, what), rows, text_positions=bool(job.spans))
 
-    def submit(self, order: Order, aloud: Aloud) -> tuple[Snapshot, bool]:
-        """Store a job, or find it; tell how it stands, and whether it is new."""
+    def submit(self, order: Order, aloud: Aloud) -> Submission:
+        """Store a job, or find it, for the user."""
         self.close()
         pairs, count = order.file, order.summary.count
-        job, created = store(self.database, order, pairs=lambda: aloud(pairs, count, "stored"))
-        return look(self._read(), job.id), created
+        stored = store(self.database, order, pairs=lambda: aloud(pairs, count, "stored"), by=self._by)
+        return Submission(look(self._read(), stored.job.id), stored.created, stored.reopened)
 
     def weights(self, job: JobRecord) -> set[str]:
         """Give the hashes of the weights that made the job's numbers so far."""
@@ -152,9 +157,13 @@ class LocalSource:
         """Pause a job; give it as it is then."""
         return self._change(name, control.pause)
 
-    def cancel(self, name: str) -> tuple[JobRecord, Progress]:
-        """Cancel a job; give it as it is then."""
-        return self._change(name, control.cancel)
+    def cancel(self, name: str, *, everyone: bool) -> tuple[JobRecord, Progress, Sequence[str]]:
+        """Cancel a job, or withdraw from it; give it as it is then, and the owners for whom it goes on."""
+        self.close()
+        with self.database.write() as session:
+            job_id = self._find(session, name)
+            left = ownership.cancel(session, job_id, self._by.owner, everyone=everyone)
+            return *_as_it_is(session, job_id), left
 
     def check_here(self, job: JobRecord) -> None:
         """A database's jobs can be worked off in this process."""
@@ -167,15 +176,17 @@ class LocalSource:
         """Try again what was given up or cancelled; give the job then, and the number of such chunks."""
         self.close()
         with self.database.write() as session:
-            job_id = joblist.find(session, name).id
-            again = jobs.reopen(session, job_id)
+            job_id = self._find(session, name)
+            again = ownership.reopen(session, job_id, self._by)
             return *_as_it_is(session, job_id), again
 
-    def delete(self, job: JobRecord) -> None:
-        """Delete a job with its pairs and all its results."""
+    def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
+        """Delete a job with all its results, or withdraw from it; give the owners for whom it is kept."""
         self.close()
         with self.database.write() as session:
-            jobs.delete(session, job.id)
+            left = ownership.delete(session, job.id, self._by.owner, everyone=everyone)
+        deletion.finish(self.database)
+        return left
 
     def workers(self) -> Sequence[WorkerRecord]:
         """Give the workers, in the order of their names."""
@@ -211,9 +222,12 @@ class LocalSource:
     def _change(self, name: str, change: Callable[[Session, int], None]) -> tuple[JobRecord, Progress]:
         self.close()
         with self.database.write() as session:
-            job_id = joblist.find(session, name).id
+            job_id = self._find(session, name)
             change(session, job_id)
             return _as_it_is(session, job_id)
+
+    def _find(self, session: Session, name: str) -> int:
+        return joblist.find(session, name, self._by.owner).id
 
 
 def _as_it_is(session: Session, job_id: int) -> tuple[JobRecord, Progress]:

@@ -9,7 +9,7 @@ from patchgrid.api.client.following import Following
 from patchgrid.api.client.numbers import RemoteNumbers
 from patchgrid.api.client.service import Service
 from patchgrid.api.client.submission import send
-from patchgrid.cli.asking.source import Aloud, Standing
+from patchgrid.cli.asking.source import Aloud, Standing, Submission
 from patchgrid.cli.asking.uploading import shown_upload
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.screen import say
@@ -51,6 +51,7 @@ class RemoteSource(RemoteNumbers):
             warnings=read.warnings(found),
             troubles=read.troubles(found),
             task=read.task(found),
+            owners=read.owners(found),
         )
 
     def summary(self, job_id: int) -> Summary:
@@ -87,14 +88,15 @@ class RemoteSource(RemoteNumbers):
                 file.write(part)
         return count.rows
 
-    def submit(self, order: Order, _aloud: Aloud) -> tuple[Snapshot, bool]:
-        """Send the pair file, or find its job; tell how it stands, and whether it is new."""
+    def submit(self, order: Order, _aloud: Aloud) -> Submission:
+        """Send the pair file, or find its job."""
         with shown_upload() as passed:
             found = send(self._service, order, passed)
         for note in found.get("notes", ()):
             if note not in order.summary.notes:
                 say(f"Note: {note}")
-        return read.snapshot(self._service.job(found["job"])), bool(found["created"])
+        now = read.snapshot(self._service.job(found["job"]))
+        return Submission(now, bool(found["created"]), bool(found.get("reopened")))
 
     def weights(self, job: JobRecord) -> set[str]:
         """Give the hashes of the weights that made the job's numbers so far."""
@@ -107,9 +109,10 @@ class RemoteSource(RemoteNumbers):
         """Pause a job; give it as it is then."""
         return _job(self._service.change(name, "pause"))
 
-    def cancel(self, name: str) -> tuple[JobRecord, Progress]:
-        """Cancel a job; give it as it is then."""
-        return _job(self._service.change(name, "cancel"))
+    def cancel(self, name: str, *, everyone: bool) -> tuple[JobRecord, Progress, Sequence[str]]:
+        """Cancel a job, or withdraw from it; give it as it is then, and the owners for whom it goes on."""
+        found = self._service.change(name, "cancel", everyone=everyone)
+        return *_job(found), read.goes_on_for(found)
 
     def check_here(self, job: JobRecord) -> None:
         """Refuse: what measures writes to the database itself."""
@@ -130,9 +133,9 @@ class RemoteSource(RemoteNumbers):
         found = self._service.change(name, "retry")
         return *_job(found), read.chunks_again(found)
 
-    def delete(self, job: JobRecord) -> None:
-        """Delete a job with its pairs and all its results."""
-        self._service.delete(job.id)
+    def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
+        """Delete a job with all its results, or withdraw from it; give the owners for whom it is kept."""
+        return self._service.delete(job.id, everyone=everyone)
 
     def workers(self) -> Sequence[WorkerRecord]:
         """Give the workers, in the order of their names."""

@@ -35,6 +35,20 @@ class Standing:
     troubles: Troubles
     #: Whether the model does the task, as `storage.task.task_json` gives it.
     task: Mapping[str, Any] | None
+    #: The names of its owners, the first one first.
+    owners: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of a submit."""
+
+    #: How the job stands.
+    found: Snapshot
+    #: Whether it is new.
+    created: bool
+    #: Whether it was cancelled, and goes on now.
+    reopened: bool
 
 
 class Source(Protocol):
@@ -95,8 +109,8 @@ class Source(Protocol):
     def export(self, job: JobRecord, what: str, form: str, method: str | None, file: BinaryIO) -> int | None:
         """Write an export; give the number of its rows, None if it was not counted."""
 
-    def submit(self, order: Order, aloud: Aloud) -> tuple[Snapshot, bool]:
-        """Store a job, or find it; tell how it stands, and whether it is new."""
+    def submit(self, order: Order, aloud: Aloud) -> Submission:
+        """Store a job, or find it; whoever submits it becomes an owner of it."""
 
     def weights(self, job: JobRecord) -> set[str]:
         """Give the hashes of the weights that made the job's numbers so far."""
@@ -107,8 +121,8 @@ class Source(Protocol):
     def pause(self, name: str) -> tuple[JobRecord, Progress]:
         """Pause a job; give it as it is then."""
 
-    def cancel(self, name: str) -> tuple[JobRecord, Progress]:
-        """Cancel a job; give it as it is then."""
+    def cancel(self, name: str, *, everyone: bool) -> tuple[JobRecord, Progress, Sequence[str]]:
+        """Cancel a job, or withdraw from it; give it as it is then, and the owners for whom it goes on."""
 
     def check_here(self, job: JobRecord) -> None:
         """Refuse to work a job off in this process where that cannot be."""
@@ -119,8 +133,8 @@ class Source(Protocol):
     def retry(self, name: str) -> tuple[JobRecord, Progress, int]:
         """Try again what was given up or cancelled; give the job then, and the number of such chunks."""
 
-    def delete(self, job: JobRecord) -> None:
-        """Delete a job with its pairs and all its results."""
+    def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
+        """Delete a job with all its results, or withdraw from it; give the owners for whom it is kept."""
 
     def workers(self) -> Sequence[WorkerRecord]:
         """Give the workers, in the order of their names."""

@@ -15,6 +15,7 @@ _COMMANDS = {
     "cancel": ("patchgrid.cli.job.control:cancel", "Cancel a job: nothing more of it is measured."),
     "retry": ("patchgrid.cli.job.control:retry", "Try again what was given up or cancelled."),
     "delete": ("patchgrid.cli.job.control:delete", "Delete a job with its pairs and all its results."),
+    "prune": ("patchgrid.cli.job.prune:prune", "Delete the jobs that ended some time ago."),
 }
 
 

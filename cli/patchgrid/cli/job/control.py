@@ -1,5 +1,7 @@
 """`patchgrid job pause`, `resume`, `cancel`, `retry` and `delete`."""
 
+from collections.abc import Sequence
+
 import click
 
 from patchgrid.cli.asking.local import LocalSource
@@ -11,18 +13,27 @@ from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
 from patchgrid.workers.errors import JobCancelledError
 
+everyone_option = click.option(
+    "--everyone", is_flag=True, help="For all owners of the job; through a server, for admins only."
+)
+
 
 @click.command()
 @job_argument
+@everyone_option
 @with_settings
-def cancel(settings: Settings, /, name: str) -> None:
+def cancel(settings: Settings, /, name: str, everyone: bool) -> None:
     """Cancel a job: nothing more of it is measured.
 
-    What was measured stays; chunks that workers have now are dropped. `job retry` takes it up again.
+    What was measured stays; chunks that workers have now are dropped. Submitting the same pairs again, or
+    `job retry`, reopens it. A job that others submitted, too, goes on for them: you withdraw from it.
     """
     with settings.asking() as source:
-        record, progress = source.cancel(name)
+        record, progress, left = source.cancel(name, everyone=everyone)
     _show_state(settings, record)
+    if left:
+        say(f"Job {record.id} goes on for {_names(left)}, who submitted it, too; you withdrew from it")
+        return
     say(f"Job {record.id} is cancelled: {_measured(progress)}. Take it up again: {_retry(settings, record)}")
 
 
@@ -95,10 +106,14 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
 
 @click.command()
 @job_argument
+@everyone_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @with_settings
-def delete(settings: Settings, /, name: str, yes: bool) -> None:
-    """Delete a job with its pairs and all its results."""
+def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
+    """Delete a job with its pairs and all its results.
+
+    A job that others submitted, too, is kept for them: you withdraw from it.
+    """
     with settings.asking() as source:
         record = source.job(name)
         title = f"job {record.id}" + (f" ({visible(record.name)})" if record.name else "")
@@ -106,14 +121,17 @@ def delete(settings: Settings, /, name: str, yes: bool) -> None:
             click.confirm(
                 f"Delete {title}, {counted(record.pairs, 'pair')}, and its results?", abort=True, err=True
             )
-        source.delete(record)
+        left = source.delete(record, everyone=everyone)
     if settings.json:
-        show_json({"deleted": record.id})
-    say(f"Deleted {title}")
+        show_json({"deleted": None if left else record.id})
+    if left:
+        say(f"Kept {title} for {_names(left)}, who submitted it, too; you withdrew from it")
+    else:
+        say(f"Deleted {title}")
 
 
 def _work_off_here(settings: Settings, record: JobRecord, machine: Machine) -> int:
-    with settings.open() as database, LocalSource(database) as source:
+    with settings.open() as database, LocalSource(database, user=settings.user) as source:
         if record.state in FINISHED and not source.progress(record).chunks_failed:
             say(f"Job {record.id} has nothing left to do; these are its results")
             return show_outcome(settings, source, record.id, None)
@@ -122,6 +140,10 @@ def _work_off_here(settings: Settings, record: JobRecord, machine: Machine) -> i
         source.close()
         elapsed = work_off(database, engine_for(record.spec, machine), record, machine)
         return show_outcome(settings, source, record.id, elapsed)
+
+
+def _names(owners: Sequence[str]) -> str:
+    return visible(", ".join(owners))
 
 
 def _show_state(settings: Settings, record: JobRecord) -> None:

@@ -30,10 +30,11 @@ export function Actions({ job, reload }) {
   const [busy, setBusy] = useState(false);
   const [sure, setSure] = useState(null);
   const [said, setSaid] = useState("");
-  const own = open || may("admin") || job.submitted_by === token;
+  const own = open || may("admin") || job.owners.includes(token);
   const steps = (POSSIBLE[job.state] ?? []).filter((what) => what !== "retry" || job.state === "cancelled" || job.pairs.failed > 0);
-  const possible = [...(may("submit") && own ? steps : []), ...(may("admin") && ENDED.includes(job.state) ? ["delete"] : [])];
+  const possible = [...(may("submit") && own ? steps : []), ...(may("submit") && own && ENDED.includes(job.state) ? ["delete"] : [])];
   if (possible.length === 0) return null;
+  const others = job.owners.includes(token) ? job.owners.filter((name) => name !== token) : [];
 
   async function act(what) {
     setBusy(true);
@@ -46,7 +47,9 @@ export function Actions({ job, reload }) {
         return;
       }
       const answer = await ask(jobPath(job.job, what), { method: "POST" });
-      setSaid(what === "retry" ? `Chunks to be measured again: ${count(answer.chunks_again)}` : "");
+      const left = answer.goes_on_for ?? [];
+      const again = what === "retry" ? `Chunks to be measured again: ${count(answer.chunks_again)}` : "";
+      setSaid(left.length > 0 ? `You withdrew; the job goes on for ${left.join(", ")}` : again);
     } catch (error) {
       setProblem(error);
     }
@@ -67,7 +70,7 @@ export function Actions({ job, reload }) {
     ${
       sure &&
       html`<${Confirm} title=${`${SURE[sure].yes}?`} yes=${SURE[sure].yes} onYes=${() => act(sure)} onNo=${() => setSure(null)}>
-        <p>${SURE[sure].words}</p>
+        <p>${others.length > 0 ? `${others.join(", ")} submitted it, too: for them it stays as it is. You withdraw from it.` : SURE[sure].words}</p>
       <//>`
     }`;
 }

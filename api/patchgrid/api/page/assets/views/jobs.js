@@ -59,7 +59,7 @@ const COLUMNS = [
   { key: "sites", title: "sites", cell: (job) => job.spec.sites.join(", ") },
   { key: "method", title: "method", cell: (job) => job.methods.join(", ") },
   { key: "created", title: "submitted", cell: (job) => html`<${Time} at=${job.created_at} />` },
-  { key: "by", title: "by", cell: (job) => job.submitted_by ?? html`<span class="muted">–</span>` },
+  { key: "by", title: "by", cell: (job) => job.owners.join(", ") || html`<span class="muted">–</span>` },
 ];
 
 function Empty({ narrowed }) {

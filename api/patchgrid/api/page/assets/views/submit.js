@@ -70,7 +70,9 @@ export function Submit() {
     setSent(0);
     try {
       const answer = await submitJob({ spec: specOf(filled), file, key: key.current, onSent: setSent, signal: control.current.signal });
-      const there = answer.created ? [] : ["This job was there already: the same pairs under the same settings."];
+      const there = answer.created
+        ? []
+        : [`This job was there already${answer.reopened ? ", cancelled, and goes on now" : ""}: the same pairs under the same settings.`];
       notice.set({ job: answer.job, words: [...there, ...(answer.notes ?? [])] });
       go(["jobs", answer.job]);
     } catch (error) {

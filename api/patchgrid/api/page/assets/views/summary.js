@@ -60,7 +60,7 @@ function Status({ job, snapshot, rate, running }) {
       html`<p class="note">Chunks tried again: ${job.troubles.tried_again}; split off to find a pair that kills: ${job.troubles.split_off}</p>`
     }
     <p class="muted">
-      Submitted <${Time} at=${job.created_at} />${job.submitted_by ? ` by ${job.submitted_by}` : ""}${job.started_at && html`, started <${Time} at=${job.started_at} />`}${
+      Submitted <${Time} at=${job.created_at} />${job.owners.length > 0 ? ` by ${job.owners.join(", ")}` : ""}${job.started_at && html`, started <${Time} at=${job.started_at} />`}${
         job.finished_at && html`, ended <${Time} at=${job.finished_at} />`
       }
     </p>
