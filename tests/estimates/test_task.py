@@ -48,17 +48,14 @@ def test_parts_add_up_to_the_whole() -> None:
     assert (many + many).swapped_pairs == ("x", "y", "x")
 
 
-def test_a_difference_that_is_rounding_or_noise_is_told_from_one_that_is_not() -> None:
-    """Shares of it would be meaningless."""
-    sure = summarize_task("abcd", [3, 4, 3, 4], [0, 0, 0, 0], [1] * 4, [-1] * 4)
-    noise = summarize_task("abcd", [3, -3, 3, -2.9], [0, 0, 0, 0], [1] * 4, [-1] * 4)
-    zero = summarize_task("ab", [3, -3], [0, 0], [1] * 2, [-1] * 2)
-    assert [(each.is_zero, each.is_uncertain) for each in (sure, noise, zero)] == [
-        (False, False),
-        (False, True),
-        (True, True),
-    ]
-    assert TaskSummary().is_zero
+def test_the_mean_difference_has_its_standard_error() -> None:
+    """As NumPy has it."""
+    clean, corrupted = np.array([3.0, 4, 3.5, 5]), np.array([1.0, -1, 0, 2])
+    found = summarize_task("abcd", clean, corrupted, [1] * 4, [-1] * 4)
+    differences = clean - corrupted
+    assert found.difference == pytest.approx(differences.mean())
+    assert found.difference_error == pytest.approx(differences.std(ddof=1) / 2)
+    assert summarize_task("a", [1], [0], [1], [-1]).difference_error is None
 
 
 def test_the_line_says_both_metrics_and_both_shares() -> None:

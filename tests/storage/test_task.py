@@ -106,7 +106,7 @@ def test_skipped_pairs_are_counted_and_in_no_sum(database: Database) -> None:
         assert (progress.done, progress.failed, progress.skipped, progress.left) == (6, 1, 3, 0)
         assert job_json(job, progress)["pairs"] == {"total": 10, "done": 6, "failed": 1, "skipped": 3}
         assert {row.n for row in components.components(session, job)} == {6}
-        states = [row["state"] for row in export_rows(session, job, "pairs")]
+        states = [row["state"] for row in export_rows(database, job, "pairs")]
         assert [place for place, state in enumerate(states) if state == "skipped"] == [0, 5, 9]
         found = pairlist.page(session, job, state="skipped").items
         assert [(line.row, line.clean_preference) for line in found] == [(0, -1.5), (5, -1.5), (9, -1.5)]

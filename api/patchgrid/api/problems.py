@@ -34,6 +34,7 @@ _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
     errors.JobNotFound: (404, "no-such-job"),
     errors.PairNotFound: (404, "no-such-pair"),
     errors.NothingKept: (404, "nothing-kept"),
+    errors.NotNormalised: (422, "not-normalised"),
     errors.JobFinished: (409, "job-finished"),
     errors.KeyTaken: (409, "key-taken"),
     errors.PairsRefused: (422, "bad-pairs"),

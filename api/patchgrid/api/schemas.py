@@ -140,7 +140,8 @@ class Task(BaseModel):
     measured: int = Field(description="Pairs that the mean metrics are over")
     clean_metric: float | None
     corrupted_metric: float | None
-    difference: float | None = Field(description="Mean clean - corrupted metric")
+    difference: float | None = Field(description="Mean clean - corrupted metric, what `normalise` divides by")
+    difference_error: float | None = Field(description="Its standard error")
     clean_correct: int = Field(description="Pairs whose clean run prefers the correct answer")
     clean_share: float | None
     corrupted_incorrect: int = Field(description="Pairs whose corrupted run prefers the incorrect answer")

@@ -62,6 +62,15 @@ def method_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def normalise_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--normalise`."""
+    return click.option(
+        "--normalise",
+        is_flag=True,
+        help="Effects as shares of the job's mean clean - corrupted metric (one pair's: of its own).",
+    )(function)
+
+
 def submit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what a job is made of besides its spec: how many pairs, and its name."""
     for option in reversed(_JOB):

@@ -18,9 +18,13 @@ from patchgrid.storage.writing import ExactCell
 SHOWN_EXACT = 20
 
 
-def show_pair(settings: Settings, job: JobRecord, view: PairView, count: int) -> None:
-    """Print a pair: facts, tokens, strongest components, exact effects."""
+def show_pair(
+    settings: Settings, job: JobRecord, view: PairView, count: int, *, unit: str | None = None
+) -> None:
+    """Print a pair: facts, tokens, strongest components, exact effects; `unit` is that of the last two."""
     show_table([Column(f"pair {view.name}"), Column("")], _facts(job, view))
+    if unit is not None:
+        say(f"Scores and effects: {unit} of this pair")
     if view.tokens:
         _show_tokens(view)
     strongest = whole_components(view, count)

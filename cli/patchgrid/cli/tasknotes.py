@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from patchgrid.cli.screen import say, visible
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.normalised import share_warning
 
 
 def show_task(task: Mapping[str, Any] | None) -> None:
@@ -16,3 +18,12 @@ def show_task(task: Mapping[str, Any] | None) -> None:
         say(f"Answers are token ids: {visible('; '.join(task['answers']))}, …")
     for warning in task["warnings"]:
         say(f"Warning: {visible(warning)}")
+
+
+def say_shares(task: Mapping[str, Any] | None, job: JobRecord) -> None:
+    """Say what effects are shares of."""
+    if task is None or task["difference"] is None:
+        return
+    say(f"Numbers are shares of the mean clean - corrupted {job.spec.metric}, {task['difference']:+.4g}")
+    if warning := share_warning(task):
+        say(f"Warning: {warning}")

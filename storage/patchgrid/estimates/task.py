@@ -11,9 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 WEAK = 0.6
 #: Pairs that are named as examples.
 NAMED = 3
-#: A mean difference smaller than this part of the differences' root mean square is rounding.
-_ROUNDING = 1e-6
-
 #: A pair's id, or its row number.
 Name = int | str
 
@@ -92,19 +89,12 @@ class TaskSummary:
         return (self.clean_sum - self.corrupted_sum) / self.measured if self.measured else None
 
     @property
-    def is_zero(self) -> bool:
-        """Whether the mean difference is 0 but for rounding, so that nothing can be a share of it."""
-        if self.difference is None or not math.isfinite(self.difference):
-            return True
-        return abs(self.difference) <= _ROUNDING * math.sqrt(self.difference_squares / self.measured)
-
-    @property
-    def is_uncertain(self) -> bool:
-        """Whether the mean difference is within two of its standard errors of 0."""
+    def difference_error(self) -> float | None:
+        """Standard error of the mean difference; None with fewer than two pairs."""
         if self.difference is None or self.measured < 2:
-            return False
+            return None
         spread = max(0.0, self.difference_squares - self.measured * self.difference**2)
-        return abs(self.difference) < 2 * math.sqrt(spread / (self.measured - 1) / self.measured)
+        return math.sqrt(spread / (self.measured - 1) / self.measured)
 
 
 def summarize_task(

@@ -118,6 +118,13 @@ class NothingKept(StorageError):
     """The job has nothing of the kind that was asked for."""
 
 
+class NotNormalised(StorageError):
+    """Effects cannot be given as shares of clean - corrupted: that is 0, or not known."""
+
+    #: As `SpecError` has it.
+    field = "normalise"
+
+
 class QueryError(StorageError):
     """A SQL statement that is wrong, writes, or ran past its time limit."""
 

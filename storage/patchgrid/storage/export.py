@@ -12,11 +12,15 @@ from patchgrid.storage import tables
 from patchgrid.storage._rows import TOP_WIDE as TOP_WIDE
 from patchgrid.storage.components import ComponentRow, components
 from patchgrid.storage.database import Database
-from patchgrid.storage.errors import JobChanged, NothingKept
+from patchgrid.storage.errors import JobChanged, NothingKept, NotNormalised
 from patchgrid.storage.exactscores import cell_fields, with_scores
 from patchgrid.storage.jobs import ENDED, JobRecord, pair_name
+from patchgrid.storage.normalised import Share, job_share
 from patchgrid.storage.scorerows import inside_of, pair_names, read_scores
+from patchgrid.storage.task import job_task, task_json
 
+#: The field that shares have beside them: the mean clean - corrupted metric.
+DIVISOR = "divided_by"
 #: What can be exported, with the fields of a row in order.
 FIELDS = {
     "scores": ("pair", "site", "layer", "head", "neuron", "position", "score"),
@@ -29,29 +33,46 @@ FIELDS = {
 }
 
 
-def fields_of(job: JobRecord, what: str) -> tuple[str, ...]:
-    """Give the fields of an export's rows; edges have one more, their name."""
-    named = EDGE in job.spec.sites and what != "pairs"
-    return (*FIELDS[what], EDGE) if named else FIELDS[what]
+def fields_of(job: JobRecord, what: str, *, normalise: bool = False) -> tuple[str, ...]:
+    """Give the fields of an export's rows.
+
+    Edges have one more, their name; so have shares, what they were divided by.
+    """
+    more = (EDGE,) if EDGE in job.spec.sites and what != "pairs" else ()
+    return (*FIELDS[what], *more, *((DIVISOR,) if normalise else ()))
 
 
 def export_rows(
-    database: Database, job: JobRecord, what: str, method: str | None = None
+    database: Database, job: JobRecord, what: str, method: str | None = None, *, normalise: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Give rows with the fields of `fields_of`, in an order that depends on nothing but the job.
 
     Rows come by pair, then site (as in `names.SITES`), layer, head and position; memory stays bounded. `pair`
-    is the given id, else the row number. A missing value is None. Raises `NothingKept` at once for what the
-    job did not keep.
+    is the given id, else the row number. A missing value is None. With `normalise`, numbers in metric units
+    are shares of the job's mean clean - corrupted metric, which stands beside them. Raises `NothingKept` at
+    once for what the job did not keep, `NotNormalised` where there is nothing to take shares of.
 
     Each chunk is read in a transaction of its own: a slow reader holds up nobody. Rows of an ended job are
     those of one state all the same: `JobChanged` if it is deleted, or reopened, before the last row.
     """
     check_kept(job, what, method)
+    share = _share(database, job, what) if normalise else None
     chosen, fields = job.method(method), fields_of(job, what)
     read = {"scores": read_scores, "exact": _exact, "pairs": _pairs}.get(what)
     rows = _components(database, job, chosen) if read is None else _by_chunk(database, job, chosen, read)
-    return ({field: row[field] for field in fields} for row in rows)
+    found = ({field: row[field] for field in fields} for row in rows)
+    if share is None:
+        return found
+    return (share.fields(row) | {DIVISOR: share.difference} for row in found)
+
+
+def _share(database: Database, job: JobRecord, what: str) -> Share:
+    if what == "pairs":
+        raise NotNormalised(
+            "the export pairs has no effects: --normalise goes with scores, exact and components"
+        )
+    with database.read() as session:
+        return job_share(job, task_json(job_task(session, job)))
 
 
 def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:

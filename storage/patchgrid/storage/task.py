@@ -71,8 +71,11 @@ def task_json(task: Task) -> dict[str, Any] | None:
         **{
             name: getattr(summary, name) for name in ("pairs", "measured", "clean_metric", "corrupted_metric")
         },
-        **{name: getattr(summary, name) for name in ("difference", "clean_correct", "clean_share")},
-        **{name: getattr(summary, name) for name in ("corrupted_incorrect", "corrupted_share", "swapped")},
+        **{name: getattr(summary, name) for name in ("difference", "difference_error", "clean_correct")},
+        **{
+            name: getattr(summary, name) for name in ("clean_share", "corrupted_incorrect", "corrupted_share")
+        },
+        "swapped": summary.swapped,
         "swapped_pairs": list(summary.swapped_pairs),
         "outside_vocabulary": summary.outside_vocabulary,
         "outside_pairs": list(summary.outside_pairs),

@@ -45,22 +45,27 @@ def frame_of(rows: Iterable[Row], fields: Sequence[str], kind: str) -> Any:
     return (_pandas if kind == "pandas" else _polars)(columns, texts)
 
 
-def exported(service: Service, job: Name, what: str, method: str | None, kind: str) -> Any:
+def exported(
+    service: Service, job: Name, what: str, method: str | None, kind: str, *, normalise: bool = False
+) -> Any:
     """Make a dataframe of an export: by way of Parquet where both sides have pyarrow, else of JSON lines."""
     if is_installed("pyarrow"):
         try:
-            return _by_parquet(service, job, what, method, kind)
+            return _by_parquet(service, job, what, method, kind, normalise)
         except NotSupported:
             pass  # the server has no pyarrow
-    return _by_lines(service, job, what, method, kind)
+    return _by_lines(service, job, what, method, kind, normalise)
 
 
-def _by_parquet(service: Service, job: Name, what: str, method: str | None, kind: str) -> Any:
+def _by_parquet(
+    service: Service, job: Name, what: str, method: str | None, kind: str, normalise: bool
+) -> Any:
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryDirectory(prefix="patchgrid-export-") as folder:
         path = Path(folder) / "export.parquet"
-        with service.export(job, what, "parquet", method) as answer, path.open("wb") as file:
+        exporting = service.export(job, what, "parquet", method, normalise=normalise)
+        with exporting as answer, path.open("wb") as file:
             for part in answer.iter_bytes():
                 file.write(part)
         table = pq.read_table(path)
@@ -79,10 +84,10 @@ def _pandas_of_arrow(table: "pa.Table") -> Any:
     return table.to_pandas(types_mapper=whole.get)
 
 
-def _by_lines(service: Service, job: Name, what: str, method: str | None, kind: str) -> Any:
+def _by_lines(service: Service, job: Name, what: str, method: str | None, kind: str, normalise: bool) -> Any:
     import json
 
-    with service.export(job, what, "jsonl", method) as answer:
+    with service.export(job, what, "jsonl", method, normalise=normalise) as answer:
         rows = [json.loads(line) for line in answer.iter_lines() if line]
     fields = list(rows[0]) if rows else []
     return frame_of(rows, fields, kind)

@@ -10,6 +10,7 @@ from patchgrid.api.client.errors import JobFailed, OutOfTime
 from patchgrid.api.client.service import Document, Service
 from patchgrid.api.client.waiting import bar
 from patchgrid.storage.export import FIELDS
+from patchgrid.storage.normalised import UNIT, Normalised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,16 +126,17 @@ class Job:
         method: str | None = None,
         population: bool = False,
         search: str | None = None,
+        normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
         """Give its k strongest components with their intervals, the strongest first.
 
-        `search`: of those with this text in their names, as `a9.` for a layer's heads.
+        `search`: of those with this text in their names, as `a9.` for a layer's heads. `normalise`: numbers
+        are shares of the job's mean clean - corrupted metric.
         """
         kind = frames.library(frame)
-        found = self._service.components(
-            self.id, most=k, by=by, site=site, method=method, population=population, search=search
-        )
+        asked = {"by": by, "site": site, "method": method, "search": search}
+        found = self._service.components(self.id, most=k, population=population, normalise=normalise, **asked)
         return frames.frame_of(islice(found, k), self._fields(_COMPONENT), kind)
 
     def components(
@@ -145,52 +147,77 @@ class Job:
         kind: str | None = None,
         population: bool = False,
         search: str | None = None,
+        normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
         """Give every component with its mean, estimate and interval, by site, layer and head.
 
         `kind` is `whole` (all positions at once) or `aligned`; None: as the job was asked for. `search` gives
-        those with this text in their names.
+        those with this text in their names. `normalise`: numbers are shares of the job's mean
+        clean - corrupted metric.
         """
         library = frames.library(frame)
-        found = self._service.components(
-            self.id, site=site, method=method, kind=kind, population=population, search=search
-        )
+        asked: Document = {"site": site, "method": method, "kind": kind, "search": search}
+        asked["normalise"] = normalise
+        found = self._service.components(self.id, population=population, **asked)
         return frames.frame_of(found, self._fields(_COMPONENT), library)
 
-    def scores(self, method: str | None = None, *, frame: str | None = None) -> Any:
-        """Give the scores that were kept of each pair, a row a pair and component."""
-        return self._exported("scores", method, frame)
+    def scores(self, method: str | None = None, *, normalise: bool = False, frame: str | None = None) -> Any:
+        """Give the scores that were kept of each pair, a row a pair and component.
+
+        `normalise`: as shares of the job's mean clean - corrupted metric, which is in `divided_by`.
+        """
+        return self._exported("scores", method, frame, normalise=normalise)
 
     def exact(
-        self, method: str | None = None, *, component: str | None = None, frame: str | None = None
+        self,
+        method: str | None = None,
+        *,
+        component: str | None = None,
+        normalise: bool = False,
+        frame: str | None = None,
     ) -> Any:
         """Give the cells that were patched exactly: score, effect, and the probability of being drawn.
 
-        `component`: those of one component alone, by its name, as `a9.h6`.
+        `component`: those of one component alone, by its name, as `a9.h6`. `normalise`: as shares of the
+        job's mean clean - corrupted metric.
         """
         if component is None:
-            return self._exported("exact", method, frame)
+            return self._exported("exact", method, frame, normalise=normalise)
         library = frames.library(frame)
-        found = self._service.exact(self.id, method=method, component=component)
+        found = self._service.exact(self.id, method=method, component=component, normalise=normalise)
         return frames.frame_of(found, self._fields(FIELDS["exact"]), library)
 
     def pairs(self, *, frame: str | None = None) -> Any:
         """Give a row a pair: its state, tokens and metrics, or why it failed."""
         return self._exported("pairs", None, frame)
 
-    def verification(self, *, top_k: int = 10, method: str | None = None, frame: str | None = None) -> Any:
-        """Give how well scores agree with exact patching, a row a site and method."""
+    def verification(
+        self,
+        *,
+        top_k: int = 10,
+        method: str | None = None,
+        normalise: bool = False,
+        frame: str | None = None,
+    ) -> Any:
+        """Give how well scores agree with exact patching, a row a site and method.
+
+        `normalise`: bias and intercept are shares of the job's mean clean - corrupted metric.
+        """
         kind = frames.library(frame)
-        found = self._service.verification(self.id, top_k=top_k, method=method)
+        found = self._service.verification(self.id, top_k=top_k, method=method, normalise=normalise)
         return frames.frame_of(found["items"], _AGREEMENT, kind)
 
-    def pair(self, name: int | str, *, method: str | None = None) -> "PairView":
-        """Give all that is kept of one pair, by its id or row: tokens, metrics, scores, exact effects."""
+    def pair(self, name: int | str, *, method: str | None = None, normalise: bool = False) -> "PairView":
+        """Give all that is kept of one pair, by its id or row: tokens, metrics, scores, exact effects.
+
+        `normalise`: scores and effects are shares of the pair's own clean - corrupted metric.
+        """
         from patchgrid.api.client.numbers import RemoteNumbers
 
         numbers = RemoteNumbers(self._service)
-        return numbers.pair(numbers.job(self.id), name, method)
+        job = numbers.job(self.id)
+        return (Normalised(numbers) if normalise else numbers).pair(job, name, method)
 
     def plot(
         self,
@@ -199,6 +226,7 @@ class Job:
         *,
         pair: int | str | None = None,
         method: str | None = None,
+        normalise: bool = False,
         title: str | None = None,
         vmax: float | None = None,
         dpi: float | None = None,
@@ -209,18 +237,21 @@ class Job:
         `what` is `heads` (layer by head), `positions` (layer by position), `exact` (one pair's exact effects,
         layer by token), `scatter` or `top`; None: heads, or the top of a job without any. Heatmaps are of
         estimated mean effects (where not all are known, mean scores), or of one `pair`'s scores. `vmax` is
-        the end of the scale, in metric units. `ax` are axes to draw a heatmap on, in place of a figure of its
+        the end of the scale, in units of what is drawn: of the metric or, with `normalise`, shares of clean -
+        corrupted. `ax` are axes to draw a heatmap on, in place of a figure of its
         own. Needs matplotlib.
         """
         from patchgrid.api.client.numbers import RemoteNumbers
         from patchgrid.api.pictures.drawings import Drawing, default_picture, default_site
         from patchgrid.api.pictures.look import Look
 
-        numbers = RemoteNumbers(self._service)
-        job = numbers.job(self.id)
+        remote = RemoteNumbers(self._service)
+        job = remote.job(self.id)
+        numbers = Normalised(remote) if normalise else remote
+        unit = UNIT if normalise else None
         picture = what or default_picture(job, site)
         chosen = site or default_site(job, picture)
-        figure = Drawing(numbers, job, chosen, method, Look(title, vmax), ax).draw(picture, pair)
+        figure = Drawing(numbers, job, chosen, method, Look(title, vmax), ax, unit).draw(picture, pair)
         if dpi is not None:
             figure.set_dpi(dpi)
         return figure
@@ -289,9 +320,9 @@ class Job:
         lines = [] if found["line"] is None else [found["line"]]
         return [*lines, *(f"Warning: {warning}" for warning in found["warnings"])]
 
-    def _exported(self, what: str, method: str | None, frame: str | None) -> Any:
+    def _exported(self, what: str, method: str | None, frame: str | None, *, normalise: bool = False) -> Any:
         kind = frames.library(frame)
-        return frames.exported(self._service, self.id, what, method, kind)
+        return frames.exported(self._service, self.id, what, method, kind, normalise=normalise)
 
     def _fields(self, fields: tuple[str, ...]) -> tuple[str, ...]:
         return (*fields, "edge") if "edge" in self._found["spec"]["sites"] else fields

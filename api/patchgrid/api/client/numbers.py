@@ -27,6 +27,10 @@ class RemoteNumbers:
         """Give a job by its id, its name, or `last`."""
         return reading.job(self._service.job(name))
 
+    def task(self, job: JobRecord) -> reading.Document | None:
+        """Give whether the model does the task."""
+        return reading.task(self._service.job(job.id))
+
     def progress(self, job: JobRecord) -> Progress:
         """Give how far a job is."""
         return reading.progress(self._service.job(job.id))

@@ -121,9 +121,8 @@ class Service:
         return list(found["goes_on_for"]) if isinstance(found, dict) else []
 
     def components(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give a job's components: `site`, `method`, `kind`, `population`, `by`, `search`, `component`."""
-        if asked.get("population") is not None:
-            asked["population"] = "true" if asked["population"] else "false"
+        """Give a job's components: `site`, `method`, `kind`, `population`, `by`, `search`, `normalise`, …"""
+        asked |= {name: _flag(asked[name]) for name in ("population", "normalise") if name in asked}
         return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
 
     def heatmap(self, job: Name, *, site: str, kind: str, method: str | None = None) -> Document:
@@ -131,9 +130,12 @@ class Service:
         asked = {"site": site, "kind": kind, "method": method}
         return self._mapping(self.path(job, "/heatmap"), asked)
 
-    def verification(self, job: Name, *, top_k: int = 10, method: str | None = None) -> Document:
+    def verification(
+        self, job: Name, *, top_k: int = 10, method: str | None = None, normalise: bool = False
+    ) -> Document:
         """Give how scores agree with exact patching, and what both cost."""
-        return self._mapping(self.path(job, "/verification"), {"top_k": top_k, "method": method})
+        asked = {"top_k": top_k, "method": method, "normalise": _flag(normalise)}
+        return self._mapping(self.path(job, "/verification"), asked)
 
     def pairs(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
         """Give a job's pairs, a line each: `state`, `search`, `name`."""
@@ -149,15 +151,16 @@ class Service:
         return self._mapping(self.path(job, f"/pairs/{row}"), {"method": method})
 
     def exact(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give the cells that were patched exactly: `site`, `method`, `component`."""
+        """Give the cells that were patched exactly: `site`, `method`, `component`, `normalise`."""
         limit = min(CELLS_PAGE, most or CELLS_PAGE)
+        asked |= {"normalise": _flag(asked.get("normalise"))}
         return self._items(self.path(job, "/exact"), {**asked, "limit": limit})
 
     def export(
-        self, job: Name, what: str, form: str, method: str | None = None
+        self, job: Name, what: str, form: str, method: str | None = None, *, normalise: bool = False
     ) -> AbstractContextManager[httpx.Response]:
         """Give an export, its bytes still to be read."""
-        asked = {"what": what, "format": form, "method": method}
+        asked = {"what": what, "format": form, "method": method, "normalise": _flag(normalise)}
         return self.connection.stream(self.path(job, "/export"), asked)
 
     def follow(
@@ -187,3 +190,8 @@ class Service:
         if not isinstance(found, dict):
             raise NotPatchgrid(f"{self.connection.address.url}{path} answers with something else")
         return found
+
+
+def _flag(value: object) -> str | None:
+    """Write a switch as a query has it; off is the default, which an older server knows, too."""
+    return "true" if value else None

@@ -72,6 +72,8 @@ class Drawing:
     look: Look = field(default_factory=Look)
     #: Axes to draw heatmaps on, in place of a figure of their own.
     on: "Axes | None" = None
+    #: What the numbers are in; None: units of the job's metric.
+    unit: str | None = None
 
     def draw(
         self, what: str, pair: int | str | None = None, note: Callable[[str], None] = lambda _: None
@@ -96,6 +98,10 @@ class Drawing:
             case _:
                 return self.positions(pair)
 
+    @property
+    def _unit(self) -> str:
+        return self.unit or self.job.spec.metric
+
     def heads(self, pair: int | str | None = None) -> "Figure":
         """Draw layer by head: the job's means, or one pair's scores."""
         job, site = self.job, self._site()
@@ -104,7 +110,7 @@ class Drawing:
             having = next((each for each in ("z", *HEAD_SITES) if each in job.spec.sites), None)
             other = "" if having is None else f", or take --site {having}"
             raise PictureError(f"site {site!r} has no heads: draw it with --what {what}{other}")
-        unit = job.spec.metric
+        unit = self._unit
         if pair is None:
             found = self.numbers.heatmap(job, site, "whole", self.method)
             quantity = _QUANTITY[found.measure]
@@ -133,7 +139,7 @@ class Drawing:
             raise PictureError(
                 "edges lie in no layer: draw them with --what top, or see `patchgrid results top`"
             )
-        unit = job.spec.metric
+        unit = self._unit
         if pair is None:
             found = self.numbers.heatmap(job, site, "aligned", self.method)
             return plots.layer_position_heatmap(
@@ -166,7 +172,7 @@ class Drawing:
         if grid.patched < grid.values.size:
             cells = counted(grid.values.size, "cell")
             note(f"{grid.patched:,} of {cells} were patched: --exact 1 patches them all")
-        title, unit, quantity = self._of_pair(view, "exact effects of "), self.job.spec.metric, "exact effect"
+        title, unit, quantity = self._of_pair(view, "exact effects of "), self._unit, "exact effect"
         vmax, on = self.look.vmax, self.on
         if grid.axis == "head":
             return plots.layer_head_heatmap(
@@ -183,7 +189,7 @@ class Drawing:
         found = self.numbers.top(self.job, MOST_BARS, site=site, method=self.method)
         if not found:
             raise NothingKept(f"job {self.job.id} has no results{f' for {site}' if site else ''} yet")
-        return component_bars(found, title=self._of_job(), unit=self.job.spec.metric, vmax=self.look.vmax)
+        return component_bars(found, title=self._of_job(), unit=self._unit, vmax=self.look.vmax)
 
     def scatter(self, note: Callable[[str], None] = lambda _: None) -> "Figure":
         """Draw score against exact effect, a point a cell that was patched exactly."""
@@ -195,7 +201,7 @@ class Drawing:
             )
         if len(found.score) == MOST_POINTS:
             note(f"Drawn are the first {counted(MOST_POINTS, 'cell')}")
-        unit = self.job.spec.metric
+        unit = self._unit
         return score_effect_scatter(
             found.score,
             found.effect,

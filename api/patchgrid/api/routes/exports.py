@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from patchgrid.api.access import Reader, Shared
 from patchgrid.api.asking import JobName, refusals
 from patchgrid.api.held import HeldStream
-from patchgrid.api.routes.results import Method
+from patchgrid.api.routes.results import Method, Normalise
 from patchgrid.storage import joblist
 from patchgrid.storage.export import export_rows, fields_of
 from patchgrid.storage.rowfiles import check_format, in_parts
@@ -38,6 +38,7 @@ def export(
     what: Literal["scores", "exact", "components", "pairs"] = "components",
     form: Annotated[Literal["jsonl", "csv", "parquet"], Query(alias="format")] = "jsonl",
     method: Method = None,
+    normalise: Normalise = False,
 ) -> StreamingResponse:
     """Give all rows of a kind, in an order that depends on nothing but the job, as a file.
 
@@ -49,8 +50,9 @@ def export(
         stack.enter_context(service.exports.one(caller.key))
         with service.database.read() as session:
             record = joblist.find(session, job, caller.owner)
-        rows = export_rows(service.database, record, what, method)
-        parts = in_parts(form, fields_of(record, what), rows, text_positions=bool(record.spans))
+        rows = export_rows(service.database, record, what, method, normalise=normalise)
+        fields = fields_of(record, what, normalise=normalise)
+        parts = in_parts(form, fields, rows, text_positions=bool(record.spans))
         name = f"job-{record.id}-{what}.{form}"
         held = stack.pop_all()
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}

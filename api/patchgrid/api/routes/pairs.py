@@ -15,6 +15,7 @@ from patchgrid.api.schemas import PairInFull, PairLine, Pairs
 from patchgrid.storage import pairlist, pairview
 from patchgrid.storage.documents import pair_json
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.normalised import normalised_pair
 from patchgrid.storage.plain import plain
 
 router = APIRouter(tags=["pairs"])
@@ -53,10 +54,14 @@ def show_pair(
     job: JobName,
     row: Annotated[int, Path(ge=0, le=LARGEST, description="The pair's row in the job, from 0")],
     method: Method = None,
+    normalise: Annotated[
+        bool, Query(description="Scores and effects as shares of its own difference")
+    ] = False,
 ) -> Response:
     """Show one pair: tokens, metrics, scores, strongest components, exact effects."""
 
     def make(session: Session, record: JobRecord) -> Answer:
-        return as_json(pair_json(record, pairview.pair_at(session, record, row, method)))
+        view = pairview.pair_at(session, record, row, method)
+        return as_json(pair_json(record, normalised_pair(record, view) if normalise else view))
 
     return ask(service, request, caller, job, make)

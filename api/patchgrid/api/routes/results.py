@@ -22,6 +22,7 @@ from patchgrid.api.schemas import (
 from patchgrid.storage import componentlist, exactlist, verification
 from patchgrid.storage.documents import agreement_json, component_json
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.normalised import UNIT, Share, job_share, normalised_heatmap
 from patchgrid.storage.plain import plain
 from patchgrid.storage.plots import heatmap
 from patchgrid.storage.task import job_task, task_json
@@ -29,6 +30,10 @@ from patchgrid.storage.task import job_task, task_json
 router = APIRouter(tags=["results"])
 
 Site = Annotated[Word | None, Query(description="One of the job's sites; all of them if not given")]
+Normalise = Annotated[
+    bool,
+    Query(description="Numbers in units of the metric become shares of the mean clean - corrupted metric"),
+]
 Method = Annotated[Word | None, Query(description="One of the job's methods; its first if not given")]
 
 
@@ -46,6 +51,7 @@ def list_components(
     search: Annotated[Word | None, Query(description="Part of the name, in letters of any case")] = None,
     by: Annotated[Sort | None, Query(description="Largest first, by one of these")] = None,
     order: Annotated[Order | None, Query(description="The largest or last first, or the other way")] = None,
+    normalise: Normalise = False,
     limit: Annotated[int, Query(ge=1, le=componentlist.MOST)] = 1000,
     cursor: Cursor = None,
     form: Form = "json",
@@ -60,6 +66,9 @@ def list_components(
     start = 0 if place is None else place[0]
 
     def make(session: Session, record: JobRecord) -> Answer:
+        task = task_json(job_task(session, record))
+        share = job_share(record, task) if normalise else None
+        down = None if order is None else order == "down"
         found = componentlist.page(
             session,
             record,
@@ -69,18 +78,25 @@ def list_components(
             method=method,
             component=component,
             search=search,
-            by=by,
-            down=None if order is None else order == "down",
+            **_sorted(by, down, share),
             start=start,
             limit=limit,
         )
         more = cursors.write(None if found.next is None else (found.next,))
         about = {"job": record.id, "method": record.method(method), "total": found.total, "next": more}
-        about["task"] = task_json(job_task(session, record))
-        items = list(map(component_json, found.items))
+        about["task"] = task
+        items = [component_json(row if share is None else share.row(row)) for row in found.items]
         return listed(form, items, about, f"job-{record.id}-components", Component)
 
     return ask(service, request, caller, job, make)
+
+
+def _sorted(by: Sort | None, down: bool | None, share: Share | None) -> dict[str, Any]:
+    """Give what components are sorted by before they are divided: one below 0 turns intervals over."""
+    other = {"ci_low": "ci_high", "ci_high": "ci_low"}
+    if share is None or share.difference > 0 or by not in other:
+        return {"by": by, "down": down}
+    return {"by": other[by], "down": down is False}
 
 
 @router.get("/v1/jobs/{job}/heatmap", response_model=Heatmap, responses=listings(404))
@@ -92,6 +108,7 @@ def show_heatmap(
     site: Annotated[Word, Query(description="One of the job's sites")],
     kind: Kind = "whole",
     method: Method = None,
+    normalise: Normalise = False,
     form: Form = "json",
 ) -> Response:
     """Give a site's estimated mean effects, or mean scores where not all are estimated.
@@ -101,6 +118,9 @@ def show_heatmap(
 
     def make(session: Session, record: JobRecord) -> Answer:
         found = heatmap(session, record, site, kind, method)
+        if normalise:
+            share = job_share(record, task_json(job_task(session, record)))
+            found = normalised_heatmap(found, share)
         if form == "csv":
             rows: list[dict[str, Any]] = [
                 {"layer": layer, **dict(zip(map(str, found.columns), values, strict=True))}
@@ -109,7 +129,7 @@ def show_heatmap(
             columns = ("layer", *map(str, found.columns))
             return as_csv(rows, columns, f"job-{record.id}-{site}-{kind}")
         about = {"job": record.id, "site": site, "kind": kind, "method": record.method(method)}
-        unit = {"measure": found.measure, "unit": record.spec.metric}
+        unit = {"measure": found.measure, "unit": UNIT if normalise else record.spec.metric}
         return as_json({**about, **unit, "columns": found.columns, "values": plain(found.values)})
 
     return ask(service, request, caller, job, make)
@@ -123,6 +143,7 @@ def verify(
     job: JobName,
     top_k: Annotated[int, Query(ge=1, le=1000, description="Size of the top lists compared")] = 10,
     method: Annotated[Word | None, Query(description="One of the job's methods; all if not given")] = None,
+    normalise: Normalise = False,
     form: Form = "json",
 ) -> Response:
     """Tell how well scores agree with exact patching, by site and method, and what both cost."""
@@ -130,8 +151,11 @@ def verify(
     def make(session: Session, record: JobRecord) -> Answer:
         cost = verification.cost(session, record)
         found = verification.verification(session, record, top_k=top_k, method=method)
+        task = task_json(job_task(session, record))
+        if normalise:
+            found = list(map(job_share(record, task).row, found))
         items = [agreement_json(row, cost) for row in found]
-        more = {"job": record.id, "task": task_json(job_task(session, record)), "cost": plain(cost)}
+        more = {"job": record.id, "task": task, "cost": plain(cost)}
         return listed(form, items, more, f"job-{record.id}-verification", Agreement)
 
     return ask(service, request, caller, job, make)
@@ -146,6 +170,7 @@ def list_exact(
     site: Site = None,
     method: Method = None,
     component: Annotated[Word | None, Query(description="The cells of the one of this name")] = None,
+    normalise: Normalise = False,
     limit: Annotated[int, Query(ge=1, le=exactlist.MOST)] = 1000,
     cursor: Cursor = None,
     form: Form = "json",
@@ -162,7 +187,10 @@ def list_exact(
         page = exactlist.page(
             session, record, site=site, method=method, component=component, after=after, limit=limit
         )
+        items = page.items
+        if normalise:
+            items = list(map(job_share(record, task_json(job_task(session, record))).fields, items))
         more = {"job": record.id, "method": record.method(method), "next": cursors.write(page.next)}
-        return listed(form, page.items, more, f"job-{record.id}-exact", ExactCell)
+        return listed(form, items, more, f"job-{record.id}-exact", ExactCell)
 
     return ask(service, request, caller, job, make)

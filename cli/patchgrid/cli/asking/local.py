@@ -132,11 +132,21 @@ class LocalSource:
         """Give the first exactly patched cells of a site, in order of pair."""
         return plots.cells(self._read(), job, site, method, limit=limit)
 
-    def export(self, job: JobRecord, what: str, form: str, method: str | None, file: BinaryIO) -> int | None:
+    def export(
+        self,
+        job: JobRecord,
+        what: str,
+        form: str,
+        method: str | None,
+        file: BinaryIO,
+        *,
+        normalise: bool = False,
+    ) -> int | None:
         """Write an export; give the number of its rows."""
         self.close()
-        rows = export_rows(self.database, job, what, method)
-        return write_rows(file, form, fields_of(job, what), rows, text_positions=bool(job.spans))
+        rows = export_rows(self.database, job, what, method, normalise=normalise)
+        fields = fields_of(job, what, normalise=normalise)
+        return write_rows(file, form, fields, rows, text_positions=bool(job.spans))
 
     def submit(self, order: Order, aloud: Aloud) -> Submission:
         """Store a job, or find it, for the user."""

@@ -1,6 +1,6 @@
 """A server, asked over HTTP: the same answers as from its database."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from patchgrid.api.client import reading as read
@@ -34,10 +34,6 @@ class RemoteSource(RemoteNumbers):
     def jobs(self) -> Sequence[tuple[JobRecord, Progress]]:
         """Give all jobs, the oldest first."""
         return [(read.job(each), read.progress(each)) for each in self._service.jobs()][::-1]
-
-    def task(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Give whether the model does the task."""
-        return read.task(self._service.job(job.id))
 
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its components."""
@@ -79,10 +75,19 @@ class RemoteSource(RemoteNumbers):
         """Give how the job stands again and again, the last time when it has ended."""
         return Following(self._service, job.id).snapshots()
 
-    def export(self, job: JobRecord, what: str, form: str, method: str | None, file: BinaryIO) -> int | None:
+    def export(
+        self,
+        job: JobRecord,
+        what: str,
+        form: str,
+        method: str | None,
+        file: BinaryIO,
+        *,
+        normalise: bool = False,
+    ) -> int | None:
         """Write an export; give the number of its rows where they can be counted as they pass."""
         count = RowCount(form)
-        with self._service.export(job.id, what, form, method) as answer:
+        with self._service.export(job.id, what, form, method, normalise=normalise) as answer:
             for part in answer.iter_bytes():
                 count.add(part)
                 file.write(part)

@@ -106,7 +106,16 @@ class Source(Protocol):
     def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
         """Give the first exactly patched cells of a site, in order of pair."""
 
-    def export(self, job: JobRecord, what: str, form: str, method: str | None, file: BinaryIO) -> int | None:
+    def export(
+        self,
+        job: JobRecord,
+        what: str,
+        form: str,
+        method: str | None,
+        file: BinaryIO,
+        *,
+        normalise: bool = False,
+    ) -> int | None:
         """Write an export; give the number of its rows, None if it was not counted."""
 
     def submit(self, order: Order, aloud: Aloud) -> Submission:

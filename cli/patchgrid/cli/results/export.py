@@ -4,7 +4,7 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.options import job_argument, method_option, one_of
+from patchgrid.cli.options import job_argument, method_option, normalise_option, one_of
 from patchgrid.cli.output import open_output
 from patchgrid.cli.screen import counted, say
 from patchgrid.engine.names import check_name
@@ -31,13 +31,21 @@ from patchgrid.storage.rowfiles import FORMATS
     metavar=one_of(FORMATS),
     help="Parquet needs -o and pip install 'patchgrid[parquet]'.",
 )
+@normalise_option
 @method_option
 @click.option(
     "-o", "--output", metavar="FILE", help="File to write, whole or not at all; stdout if not given."
 )
 @with_settings
 def export(
-    settings: Settings, /, name: str, what: str, form: str, method: str | None, output: str | None
+    settings: Settings,
+    /,
+    name: str,
+    what: str,
+    form: str,
+    normalise: bool,
+    method: str | None,
+    output: str | None,
 ) -> None:
     """Write a job's results as rows, in an order that depends on nothing but the job.
 
@@ -51,7 +59,8 @@ def export(
 
     A position is the index into the pair's own tokens from 0, in `components` the place counted from the end
     (-1 is the last), or a span's name. An empty value means: not applicable, or all at once. Rows of edges
-    have one more field at the end, `edge`, its name; layer and head are those of what it comes from.
+    have one more field at the end, `edge`, its name; layer and head are those of what it comes from. With
+    --normalise the last field is `divided_by`, the job's mean clean - corrupted metric.
     """
     check_name("export", what, tuple(FIELDS))
     check_name("format", form, FORMATS)
@@ -63,7 +72,7 @@ def export(
         if what == "scores" and strongest_only(job):
             _say_strongest(job, method)
         with open_output(output) as file:
-            written = source.export(job, what, form, method, file)
+            written = source.export(job, what, form, method, file, normalise=normalise)
     if output is not None:
         say(f"Wrote {'all rows' if written is None else counted(written, 'row')} to {output}")
 

@@ -3,19 +3,23 @@
 import click
 
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.options import count_option, job_argument, method_option
+from patchgrid.cli.options import count_option, job_argument, method_option, normalise_option
 from patchgrid.cli.pairview import show_pair
 from patchgrid.cli.screen import show_json
 from patchgrid.storage.documents import pair_json
+from patchgrid.storage.normalised import UNIT, Normalised
 
 
 @click.command()
 @job_argument
 @click.argument("name_of_pair", metavar="PAIR")
 @count_option(10, "How many components.")
+@normalise_option
 @method_option
 @with_settings
-def pair(settings: Settings, /, name: str, name_of_pair: str, count: int, method: str | None) -> None:
+def pair(
+    settings: Settings, /, name: str, name_of_pair: str, count: int, normalise: bool, method: str | None
+) -> None:
     """Show one pair: its tokens, both metrics, its strongest components, its exact effects.
 
     PAIR is the id given in the pair file, else its row number from 0. Where a token differs in the corrupted
@@ -24,8 +28,8 @@ def pair(settings: Settings, /, name: str, name_of_pair: str, count: int, method
     """
     with settings.asking() as source:
         job = source.job(name)
-        view = source.pair(job, name_of_pair, method)
+        view = (Normalised(source) if normalise else source).pair(job, name_of_pair, method)
     if settings.json:
         show_json(pair_json(job, view))
     else:
-        show_pair(settings, job, view, count)
+        show_pair(settings, job, view, count, unit=UNIT if normalise else None)

@@ -6,8 +6,9 @@ from patchgrid.api.pictures.drawings import PICTURES, Drawing, default_picture, 
 from patchgrid.api.pictures.look import Look
 from patchgrid.api.pictures.saving import DOTS_PER_INCH, check_name, save
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.options import job_argument, method_option, one_of
+from patchgrid.cli.options import job_argument, method_option, normalise_option, one_of
 from patchgrid.cli.screen import say, show_json
+from patchgrid.storage.normalised import UNIT, Normalised
 
 
 @click.command()
@@ -22,6 +23,7 @@ from patchgrid.cli.screen import say, show_json
 @click.option(
     "--site", metavar="SITE", help="Site to draw.  [default: z where the job has it; all sites for top]"
 )
+@normalise_option
 @method_option
 @click.option(
     "--pair", metavar="ID", help="One pair instead of the mean: heads, positions with its tokens, or exact."
@@ -44,6 +46,7 @@ def plot(
     name: str,
     what: str | None,
     site: str | None,
+    normalise: bool,
     method: str | None,
     pair: str | None,
     vmax: float | None,
@@ -64,7 +67,10 @@ def plot(
         job = source.job(name)
         picture = what or default_picture(job, site)
         chosen = site or default_site(job, picture)
-        figure = Drawing(source, job, chosen, method, look).draw(picture, pair, say)
+        numbers = Normalised(source) if normalise else source
+        figure = Drawing(numbers, job, chosen, method, look, unit=UNIT if normalise else None).draw(
+            picture, pair, say
+        )
     save(figure, output, dpi)
     if settings.json:
         show_json({"file": output, "what": picture, "site": chosen, "method": job.method(method)})

@@ -4,12 +4,13 @@ import click
 
 from patchgrid.cli.componenttable import show_components
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.options import count_option, job_argument, method_option, one_of
+from patchgrid.cli.options import count_option, job_argument, method_option, normalise_option, one_of
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
-from patchgrid.cli.tasknotes import show_task
+from patchgrid.cli.tasknotes import say_shares, show_task
 from patchgrid.storage.components import ORDERS
 from patchgrid.storage.documents import component_json
+from patchgrid.storage.normalised import Normalised
 
 
 @click.command()
@@ -28,6 +29,7 @@ from patchgrid.storage.documents import component_json
     is_flag=True,
     help="Intervals for where the pairs came from, not for this job's pairs alone: wider.",
 )
+@normalise_option
 @method_option
 @with_settings
 def top(
@@ -38,19 +40,24 @@ def top(
     by: str,
     site: str | None,
     population: bool,
+    normalise: bool,
     method: str | None,
 ) -> None:
     """Show a job's strongest components.
 
     `mean score` is the method's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
     cells that were patched exactly, with its 95 % interval (`-` where the sample does not give one).
-    Both are in units of the job's metric.
+    Both are in units of the job's metric, or with --normalise shares of its mean clean - corrupted metric.
     """
     with settings.asking() as source:
         job = source.job(name)
-        rows = source.top(job, count, by, site=site, population=population, method=method)
+        numbers = Normalised(source) if normalise else source
+        rows = numbers.top(job, count, by, site=site, population=population, method=method)
         progress = source.progress(job)
-        show_task(source.task(job))
+        task = source.task(job)
+        show_task(task)
+        if normalise:
+            say_shares(task, job)
     if settings.json:
         show_json([component_json(row) for row in rows])
         return

@@ -4,18 +4,20 @@ import click
 
 from patchgrid.cli.agreementtable import show_agreement
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.options import count_option, job_argument
+from patchgrid.cli.options import count_option, job_argument, normalise_option
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
-from patchgrid.cli.tasknotes import show_task
+from patchgrid.cli.tasknotes import say_shares, show_task
 from patchgrid.storage.documents import agreement_json
+from patchgrid.storage.normalised import Normalised
 
 
 @click.command()
 @job_argument
 @count_option(10, "Size of the top lists compared.")
+@normalise_option
 @with_settings
-def verify(settings: Settings, /, name: str, count: int) -> None:
+def verify(settings: Settings, /, name: str, count: int, normalise: bool) -> None:
     """Show how well a job's scores agree with exact patching: by site, and by method where it has several.
 
     Over the cells that were patched exactly, weighted so that they stand for all: correlation, slope of
@@ -28,9 +30,12 @@ def verify(settings: Settings, /, name: str, count: int) -> None:
     """
     with settings.asking() as source:
         job = source.job(name)
-        found, cost = source.verification(job, count)
+        found, cost = (Normalised(source) if normalise else source).verification(job, count)
         progress = source.progress(job)
-        show_task(source.task(job))
+        task = source.task(job)
+        show_task(task)
+        if normalise:
+            say_shares(task, job)
     if settings.json:
         show_json([agreement_json(row, cost) for row in found])
         return
