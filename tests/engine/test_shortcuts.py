@@ -177,7 +177,8 @@ def test_the_vocabulary_is_left_alone_where_the_metric_reads_the_answers_only(
     case_of: CaseOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`logit_diff` needs no logits but the answers', which no whole projection is made for."""
-    case = case_of("gpt2")
+    engine = case_of("gpt2").engine
+    pairs = case_of("gpt2").pairs[:1]
     made = Head.all
     rows: list[int] = []
 
@@ -188,5 +189,5 @@ def test_the_vocabulary_is_left_alone_where_the_metric_reads_the_answers_only(
     monkeypatch.setattr(Head, "all", note)
     for metric, whole in (("logit_diff", False), ("prob_diff", True)):
         rows.clear()
-        case.engine.patch(case.pairs[:1], [Component("z", 0)], metric=metric)
+        engine.patch(pairs, [Component("z", 0)], metric=metric)
         assert bool(rows) == whole, metric
