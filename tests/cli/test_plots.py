@@ -177,6 +177,8 @@ def test_text_in_an_svg_is_text(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         figure = layer_position_heatmap(_values(2, 3), [-3, -2, " Mary"], title="a job", unit=UNIT)
         save(figure, tmp_path / name)
+    figure.savefig(tmp_path / "by hand.svg")
+    assert ">a job</text>" in (tmp_path / "by hand.svg").read_text()
     texts = [node.text for node in ET.parse(tmp_path / "a.svg").iter("{http://www.w3.org/2000/svg}text")]
     assert {"a job", "\N{MINUS SIGN}3", "␣Mary", f"mean score ({UNIT})"} <= set(texts)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

@@ -1,7 +1,7 @@
 """A figure of its own, which notebooks show without pyplot."""
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from patchgrid.engine.packages import MissingExtraError
 
@@ -9,9 +9,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: Text stays text: it can be searched, copied and edited.
+_TEXT: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "patchgrid",
+    "pdf.fonttype": 42,
+    "axes.unicode_minus": True,
+}
+
+
 def blank_figure(width: float, height: float) -> "Figure":
     """Make an empty figure of so many inches: no window, nothing of pyplot's state."""
     try:
+        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
@@ -21,6 +31,10 @@ def blank_figure(width: float, height: float) -> "Figure":
 
     class NotebookFigure(Figure):
         """It is its own picture where it is the last value of a notebook's cell."""
+
+        def savefig(self, *args: Any, **options: Any) -> None:
+            with rc_context(_TEXT):
+                super().savefig(*args, **options)
 
         def _repr_png_(self) -> bytes:
             data = io.BytesIO()

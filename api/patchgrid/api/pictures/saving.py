@@ -3,7 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from patchgrid.api.pictures.errors import OutputError
 
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".svg", ".pdf")
 #: Dots per inch of a picture, and of what is drawn as dots within an SVG or PDF.
 DOTS_PER_INCH = 150
-#: Text stays text: it can be searched, copied and edited.
-_TEXT: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "patchgrid",
-    "pdf.fonttype": 42,
-    "axes.unicode_minus": True,
-}
 #: No time of writing: the same picture is the same file.
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
@@ -50,12 +43,10 @@ def check_name(path: str | os.PathLike[str]) -> Path:
 
 
 def _write(figure: "Figure", place: Path, dpi: int) -> None:
-    from matplotlib import rc_context
-
     kind = place.suffix.lower().removeprefix(".")
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
     try:
-        with os.fdopen(descriptor, "wb") as stream, rc_context(_TEXT):
+        with os.fdopen(descriptor, "wb") as stream:
             figure.savefig(
                 stream,
                 format=kind,
