@@ -1,60 +1,363 @@
-"""The check finds what is wrong in a database."""
+"""The check finds what is wrong in a database, and nothing in one that is whole."""
 
+import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from sqlalchemy import Executable
+from sqlalchemy import Executable, delete, select, update
 
-from patchgrid.storage import Database, checking, errors
-from patchgrid.storage.tables import chunk, exact, outcome, pair, scores, sums, total
-from support.storage_backends import run_job, submit_job
+from patchgrid.storage import Database, checking, checksums, control, errors, jobs
+from patchgrid.storage.blobs import pack, unpack
+from patchgrid.storage.tables import (
+    checksum,
+    chunk,
+    cost,
+    exact,
+    job,
+    method_score,
+    outcome,
+    pair,
+    provenance,
+    scores,
+    sums,
+    top_component,
+    total,
+)
+from support.chunk_results import make_pairs, make_spec
+from support.storage_backends import run_chunk, run_job, submit_job
+
+
+def problems(url: str) -> str:
+    """Give what the check finds, a line each."""
+    return "\n".join(checking.check(url).problems)
+
+
+def change(database: Database, statement: Executable) -> None:
+    """Run one statement."""
+    with database.write() as session:
+        session.execute(statement)
+
+
+SPECS = {
+    "pairs": {},
+    "positions": {"detail": "positions"},
+    "summary": {"detail": "summary"},
+    "kept positions": {"detail": "positions", "positions": "keep"},
+    "kept positions, no scores": {"detail": "summary", "positions": "keep"},
+    "two methods": {"method": "relp,atp"},
+    "neurons": {"sites": ("z", "mlp_post")},
+    "neurons by position": {"sites": ("mlp_post",), "detail": "positions", "positions": "keep"},
+    "edges": {"method": "eap", "sites": ("edge",)},
+    "nothing exact": {"exact": 0.0},
+}
+
+
+@pytest.mark.parametrize("values", SPECS.values(), ids=SPECS)
+def test_every_kind_of_job_is_whole(database: Database, url: str, values: dict[str, object]) -> None:
+    """With failed pairs, and pairs of several lengths."""
+    made = run_job(database, submit_job(database, spec=make_spec(**values)), failed=(2,))
+    report = checking.check(url)
+    assert report.problems == ()
+    assert (report.jobs, report.chunks, report.unsealed) == (1, 3, 0)
+    assert made.state == "done"
+    assert report.cells > 0 or not made.spec.exact
+
+
+@pytest.mark.parametrize("positions", ["sum", "keep"])
+def test_a_job_with_spans_is_whole(database: Database, url: str, positions: str) -> None:
+    """Their columns are worked out from the pairs."""
+    spec = make_spec(detail="positions", positions=positions)
+    run_job(database, submit_job(database, spec=spec, pairs=make_pairs(6, spans=True), spans=("subject",)))
+    assert problems(url) == ""
+
+
+FACTS = {
+    "prompt": (update(pair).where(pair.c.pair_index == 3).values(clean="clean 4"), "its pairs were changed"),
+    "answer": (update(pair).where(pair.c.pair_index == 3).values(correct=[" c"]), "its pairs were changed"),
+    "seed": (
+        update(job).values(spec=make_spec(seed=1).as_dict()),
+        "its row is not as it was submitted: settings",
+    ),
+    "sample size": (update(job).values(spec=make_spec(exact=0.4).as_dict()), "settings, key, name or spans"),
+    "metric of a pair": (
+        update(outcome).where(outcome.c.pair_index == 3).values(clean_metric=5.0),
+        "the sums of z (whole, atp) are not those of the pairs' metrics",
+    ),
+    "effect": (
+        update(exact).where(exact.c.pair_index == 3, exact.c.cell == 0).values(effect=0.5),
+        "the sums of z (whole, atp) are not those of the exact rows",
+    ),
+    "inclusion": (
+        update(exact).where(exact.c.pair_index == 3, exact.c.cell == 0).values(inclusion=0.999),
+        "pair 3 has a cell of z drawn with probability",
+    ),
+    "score of a cell": (
+        update(exact).where(exact.c.pair_index == 3, exact.c.cell == 0).values(score=0.5),
+        "pair 3 has a cell of z whose stored score is",
+    ),
+    "state of a pair": (
+        update(outcome).where(outcome.c.pair_index == 3).values(state="failed"),
+        "counts 4 done, 0 failed and 0 skipped pairs, its rows say",
+    ),
+    "state of a chunk": (
+        update(chunk).where(chunk.c.id == 2).values(state="pending"),
+        "chunk 2 of job 1 is pending with 4 pairs through",
+    ),
+    "state of a job": (update(job).values(state="running"), "job 1 is running, and has ended"),
+    "count": (update(chunk).where(chunk.c.id == 1).values(done=3), "chunk 1 of job 1 counts 3 done"),
+    "top component": (
+        update(top_component)
+        .where(top_component.c.pair_index == 3, top_component.c.rank == 1)
+        .values(layer=9),
+        "the results of chunk 1 of job 1",
+    ),
+    "priority": (
+        update(chunk).where(chunk.c.id == 2).values(priority=7),
+        "has the priority 0, its chunk 2 has 7",
+    ),
+    "weights": (update(provenance).values(weights_hash="other"), "what made its numbers was changed"),
+    "end": (update(job).values(finished_at=job.c.finished_at + 1), "job 1 is not as it ended"),
+    "total": (update(total).where(total.c.site == "z").values(data=b"PGB1"), "job 1 is not as it ended"),
+}
+#: What follows from nothing else.
+ALONE = {
+    "warning": update(outcome).where(outcome.c.pair_index == 3).values(warning="a word"),
+    "tokens": update(outcome).where(outcome.c.pair_index == 3).values(tokens=["t0", "t1", "x"]),
+    "seconds": update(cost).where(cost.c.chunk_id == 1, cost.c.method == "atp").values(seconds=9.0),
+    "attempts": update(chunk).where(chunk.c.id == 1).values(attempts=2),
+    "time of a chunk": update(chunk).where(chunk.c.id == 1).values(finished_at=chunk.c.finished_at + 1),
+    "row": delete(cost).where(cost.c.chunk_id == 1, cost.c.method == "atp"),
+}
+
+
+@pytest.mark.parametrize(("statement", "said"), FACTS.values(), ids=FACTS)
+def test_a_changed_fact_is_found(database: Database, url: str, statement: Executable, said: str) -> None:
+    """By what follows from it, whatever the checksums say."""
+    run_job(database, submit_job(database))
+    assert problems(url) == ""
+    change(database, statement)
+    assert said in problems(url)
+
+
+@pytest.mark.parametrize("statement", ALONE.values(), ids=ALONE)
+def test_what_follows_from_nothing_is_checksummed(
+    database: Database, url: str, statement: Executable
+) -> None:
+    """The chunk's checksum is wrong."""
+    run_job(database, submit_job(database))
+    change(database, statement)
+    assert "the results of chunk 1 of job 1 are not those that were stored" in problems(url)
+
+
+def with_other_score(data: bytes) -> bytes:
+    """Change one score of a blob, and its checksum with it."""
+    blob = unpack(data, "test")
+    arrays = [array.copy() for array in blob.arrays]
+    arrays[0][0, 0] += 0.25
+    return pack(arrays, blob.meta)
+
+
+def test_scores_that_someone_packed_anew_are_found(database: Database, url: str) -> None:
+    """The sums are not theirs, nor the cells, nor the top components."""
+    run_job(database, submit_job(database))
+    mine = (scores.c.chunk_id == 1) & (scores.c.site == "z")
+    with database.read() as session:
+        data = session.scalars(select(scores.c.data).where(mine)).one()
+    change(database, update(scores).where(mine).values(data=with_other_score(data)))
+    found = problems(url)
+    assert "the sums of z (whole, atp) are not those of the stored scores" in found
+    assert "pair 0 has a cell of z" in found
+    assert "the results of chunk 1" in found
+
+
+def test_scores_of_a_further_method_are_found(database: Database, url: str) -> None:
+    """Beside the exact rows, by the sums over them."""
+    run_job(database, submit_job(database, spec=make_spec(method="relp,atp")))
+    first = (method_score.c.pair_index == 3) & (method_score.c.cell == 0)
+    change(database, update(method_score).where(first).values(score=0.5))
+    assert "the sums of z (whole, atp) are not those of the exact rows" in problems(url)
+
+
+def test_a_seed_that_fits_key_and_checksum_is_found_by_the_draw(database: Database, url: str) -> None:
+    """Nobody but the sample knows which seed drew it."""
+    run_job(database, submit_job(database, 40))
+    with database.write() as session:
+        spec = make_spec(seed=1)
+        session.execute(update(job).values(spec=spec.as_dict(), key="own"))
+        session.execute(update(provenance).values(seed=1))
+        session.execute(delete(checksum))
+    assert "patched that the seed does not draw, or lacks one that it draws" in problems(url)
+
+
+def test_without_scores_the_draw_still_tells_another_seed(database: Database, url: str) -> None:
+    """Of a job that keeps sums alone."""
+    run_job(database, submit_job(database, 40, spec=make_spec(detail="summary"), key="own"))
+    with database.write() as session:
+        session.execute(update(job).values(spec=make_spec(detail="summary", seed=1).as_dict()))
+        session.execute(delete(checksum))
+    assert "patched that the seed does not draw" in problems(url)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("statement", "said"),
     [
-        (chunk.update().where(chunk.c.id == 1).values(done=3), "chunk 1 of job 1 counts 3 done"),
+        (delete(outcome).where(outcome.c.pair_index == 9), "its rows say {'done': 1}"),
+        (delete(pair).where(pair.c.pair_index == 9), "job 1 has 9 pairs, not 10"),
         (
-            chunk.update().where(chunk.c.id == 2).values(state="pending"),
-            "chunk 2 of job 1 is pending with 4 pairs",
-        ),
-        (outcome.delete().where(outcome.c.pair_index == 9), "its rows say {'done': 1}"),
-        (pair.delete().where(pair.c.pair_index == 9), "job 1 has 9 pairs, not 10"),
-        (
-            pair.delete().where(pair.c.pair_index == 9),
+            delete(pair).where(pair.c.pair_index == 9),
             "rows of table exact belong to pairs that do not exist",
         ),
-        (pair.update().where(pair.c.pair_index == 9).values(job_id=77), "rows of table pair belong to jobs"),
-        (exact.update().where(exact.c.pair_index == 9).values(pair_index=77), "rows of table exact"),
-        (sums.update().where(sums.c.chunk_id == 2).values(data=b"PGB1"), "sums of chunk 2, z, job 1"),
-        (scores.update().where(scores.c.chunk_id == 3).values(data=b""), "scores of chunk 3, mlp_out, job 1"),
-        (total.update().where(total.c.site == "z").values(data=b"PGB1"), "total of job 1, z (whole, atp)"),
+        (update(pair).where(pair.c.pair_index == 9).values(job_id=77), "rows of table pair belong to jobs"),
+        (update(exact).where(exact.c.pair_index == 9).values(pair_index=77), "rows of table exact"),
+        (update(sums).where(sums.c.chunk_id == 2).values(data=b"PGB1"), "the sums of chunk 2, z, job 1"),
+        (update(scores).where(scores.c.chunk_id == 3).values(data=b""), "scores of chunk 3, mlp_out, job 1"),
+        (update(total).where(total.c.site == "z").values(data=b"PGB1"), "total of job 1, z (whole, atp)"),
         (
-            sums.delete().where(sums.c.chunk_id == 2, sums.c.kind == "aligned"),
-            "total of job 1, mlp_out (aligned, atp)",
+            delete(sums).where(sums.c.chunk_id == 2, sums.c.kind == "aligned"),
+            "there are no sums of z (aligned, atp)",
         ),
+        (delete(checksum).where(checksum.c.chunk_id == 2), "chunk 2 of job 1 has lost its checksum"),
+        (update(chunk).where(chunk.c.id == 2).values(first=5), "has no chunk from pair 4 on"),
     ],
 )
-def test_each_kind_of_damage_is_found(database: Database, url: str, change: Executable, said: str) -> None:
-    """It is named."""
+def test_rows_that_are_lost_or_damaged_are_found(
+    database: Database, url: str, statement: Executable, said: str
+) -> None:
+    """They are named."""
     run_job(database, submit_job(database))
-    assert checking.check(url).problems == ()
+    change(database, statement)
+    assert said in problems(url)
+
+
+def test_what_to_do_is_said_once_for_each_kind_of_damage(database: Database, url: str) -> None:
+    """With the jobs that it is about."""
+    for count in (4, 5):
+        run_job(database, submit_job(database, count))
+    change(database, update(exact).where(exact.c.cell == 0).values(effect=7.0))
+    (advice,) = checking.check(url).advice
+    assert advice.startswith("Results of jobs 1, 2 are not those that were stored: restore the database")
+
+
+def pause(session: object, job_id: int) -> None:
+    """Pause a job and let it go on."""
+    control.pause(session, job_id)  # type: ignore[arg-type]
+    control.unpause(session, job_id)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("steer", [pause, control.cancel, jobs.reopen])
+def test_what_people_do_to_a_job_is_no_damage(
+    database: Database, url: str, steer: Callable[..., object]
+) -> None:
+    """In the middle of it, and when it then goes on to its end."""
+    made = submit_job(database)
+    run_chunk(database, made)
     with database.write() as session:
-        session.execute(change)
+        steer(session, made.id)
+    assert problems(url) == ""
+    with database.write() as session:
+        jobs.reopen(session, made.id)
+    assert problems(url) == ""
+    assert run_job(database, made).state == "done"
+    assert problems(url) == ""
+
+
+def test_chunks_of_an_older_version_are_counted_as_not_checksummed(database: Database, url: str) -> None:
+    """What follows from other facts is checked all the same."""
+    run_job(database, submit_job(database))
+    change(database, delete(checksum))
     report = checking.check(url)
-    assert said in "\n".join(report.problems)
+    assert (report.problems, report.unsealed) == ((), 3)
+    change(database, update(exact).where(exact.c.pair_index == 3).values(effect=0.5))
+    assert "not those of the exact rows" in problems(url)
+
+
+def test_a_new_column_without_values_changes_no_checksum() -> None:
+    """So a later version can add one."""
+    rows = [
+        (1, 0, "done", None, None, "[]", "[]", 1.0, 2.0),
+        (1, 1, "done", None, None, "[]", "[]", 1.5, -0.0),
+    ]
+    rows = [(*row, *[None] * (len(outcome.columns) - len(row))) for row in rows]
+    before = checksums.digest_of([(outcome, rows)])
+    assert before == checksums.digest_of([(outcome, rows[::-1])])
+    for other in (2.0000000000000004, None, "2.0", 2):
+        changed = [(*rows[0][:8], other, *rows[0][9:]), rows[1]]
+        assert (checksums.digest_of([(outcome, changed)]) == before) == (other == 2)
+
+
+def test_a_sample_looks_at_its_share_and_says_so(database: Database, url: str) -> None:
+    """The same chunks each time for one seed; others for another."""
+    made = submit_job(database, 400)
+    run_job(database, made)
+    for text, least, most in (("0.25", 10, 40), ("17", 17, 17)):
+        report = checking.check(url, sample=checking.Sample.read(text))
+        assert least <= report.chunks <= most
+        assert report.chunks == checking.check(url, sample=checking.Sample.read(text)).chunks
+        assert report.chunks_total == 100
+    change(database, update(exact).where(exact.c.cell == 0).values(effect=7.0))
+    found = {
+        frozenset(checking.check(url, sample=checking.Sample.read("5", seed)).problems) for seed in range(3)
+    }
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("text", ["0", "1.0", "2.5", "-1", "nan", "inf", "many", ""])
+def test_a_sample_that_is_none_is_refused(text: str) -> None:
+    """With what would have been one."""
+    with pytest.raises(errors.StorageError, match=r"a share of the chunks \(0.01\) or a number"):
+        checking.Sample.read(text)
+
+
+def test_progress_is_told_chunk_by_chunk(database: Database, url: str) -> None:
+    """Up to the last."""
+    run_job(database, submit_job(database))
+    told: list[tuple[int, int]] = []
+    checking.check(url, on_progress=lambda done, of: told.append((done, of)))
+    assert told == [(1, 3), (2, 3), (3, 3), (3, 3)]
 
 
 def test_a_row_that_refers_to_nothing_is_found(sqlite: Path) -> None:
     """As another program may leave it, with foreign keys off."""
     url = f"sqlite:///{sqlite}"
     with Database.open(url) as database:
-        job = submit_job(database)
+        made = submit_job(database)
     other = sqlite3.connect(sqlite, isolation_level=None)
-    other.execute(f"DELETE FROM job WHERE id = {job.id}")
+    other.execute(f"DELETE FROM job WHERE id = {made.id}")
     other.close()
     assert any("refers to a row of job that is missing" in line for line in checking.check(url).problems)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE outcome SET tokens = CAST(tokens AS BLOB) WHERE pair_index = 3", "results of chunk 1"),
+        ("UPDATE outcome SET error = CAST(x'ff41' AS TEXT) WHERE pair_index = 3", "chunk 1"),
+        ("UPDATE outcome SET tokens = '[' WHERE pair_index = 3", "has tokens that cannot be read"),
+        ("UPDATE job SET spec = '{' WHERE id = 1", "job 1 cannot be read"),
+        ('UPDATE job SET spec = \'{"sites": ["zz"]}\' WHERE id = 1', "job 1 cannot be read"),
+        ("UPDATE exact SET layer = 'x' WHERE pair_index = 3", "chunk 1"),
+        ("UPDATE exact SET layer = 99 WHERE pair_index = 3", "chunk 1"),
+        ("UPDATE chunk SET finished_at = 'soon' WHERE id = 1", "chunk 1"),
+        ("UPDATE sums SET kind = 'wholf' WHERE kind = 'whole'", "there are no sums of z (whole, atp)"),
+        (
+            "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'chunk'",
+            "ids of table chunk would be given again",
+        ),
+        ("DROP INDEX ix_chunk_model", "the definition of ix_chunk_model is not the one"),
+    ],
+)
+def test_what_only_another_program_can_write_is_found(sqlite: Path, statement: str, said: str) -> None:
+    """Values of any type: no traceback, and the rest is checked all the same."""
+    url = f"sqlite:///{sqlite}"
+    with Database.open(url) as database:
+        run_job(database, submit_job(database))
+    other = sqlite3.connect(sqlite, isolation_level=None)
+    other.execute(statement)
+    other.close()
+    assert said in problems(url)
 
 
 def test_a_check_makes_no_database(tmp_path: Path) -> None:
@@ -68,3 +371,16 @@ def test_an_empty_database_is_whole(database: Database, url: str) -> None:
     """With nothing in it."""
     report = checking.check(url)
     assert (report.jobs, report.chunks, report.blobs, report.problems) == (0, 0, 0, ())
+
+
+def test_the_numbers_of_a_check_are_those_of_the_tables(database: Database, url: str) -> None:
+    """What was looked at."""
+    run_job(database, submit_job(database))
+    report = checking.check(url)
+    with database.read() as session:
+        for table, number in ((sums, 12), (scores, 6)):
+            assert len(session.execute(select(table)).all()) == number
+        assert report.blobs == 18
+        assert report.cells == len(session.execute(select(exact.c.cell)).all())
+    assert json.loads(json.dumps(report.problems)) == []
+    assert np.isfinite(report.seconds)

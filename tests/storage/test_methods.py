@@ -5,7 +5,7 @@ import pytest
 
 from patchgrid.engine.errors import SpecError
 from patchgrid.estimates import agreement
-from patchgrid.storage import Database, checking, components, errors, pairview, plots, verification
+from patchgrid.storage import Database, checking, components, errors, pairview, plots, tables, verification
 from patchgrid.storage.export import export_rows
 from support.chunk_results import make_spec, pair_scores
 from support.storage_backends import run_job, submit_job
@@ -120,7 +120,7 @@ def test_a_database_of_several_methods_is_whole(database: Database, url: str) ->
     run_job(database, submit_job(database, 6, spec=SPEC))
     assert checking.check(url).problems == ()
     with database.write() as session:
-        table = checking.tables.method_score
+        table = tables.method_score
         session.execute(table.update().where(table.c.pair_index == 3).values(pair_index=77))
     assert "rows of table method_score belong to pairs that do not exist" in checking.check(url).problems[0]
 

@@ -136,8 +136,8 @@ def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
                 neuron=at.neuron,
                 position=position,
                 span=span,
-                score=scores[place],
-                effect=effect_of(scores[place]),
+                score=float(scores[place]),
+                effect=effect_of(float(scores[place])),
                 inclusion=inclusion[place],
                 edge=at.edge,
                 others=tuple(others),
@@ -148,7 +148,7 @@ def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
 
 def _sample(job: JobRecord, index: int, site: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Give a pair's scores, which of them are patched exactly, and the probabilities of that."""
-    scores = _components(job, index, site, job.kind)
+    scores = _components(job, index, site, job.kind, job.method())
     # A floor of 1 leaves cells out even in the short jobs of tests.
     chosen, inclusion = sample(
         scores, rate=job.spec.exact, pairs=job.pairs, seed=job.spec.seed, site=site, pair=index, floor=1

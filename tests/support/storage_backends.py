@@ -1,7 +1,7 @@
 """The databases that the storage contract is held on, and what tests do with one."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -12,6 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import JobSpec, Pair
+from patchgrid.pairs.digest import Digest
 from patchgrid.storage import Database, joblist, jobs, leases
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import chunk_result, make_pairs, make_spec
@@ -107,8 +108,16 @@ def submit_job(
     spec = make_spec() if spec is None else spec
     pairs = make_pairs(count) if pairs is None else pairs
     with database.write() as session:
-        key = jobs.job_key(spec, f"{len(pairs)} pairs") if key is None else key
+        key = jobs.job_key(spec, digest_of(pairs)) if key is None else key
         return jobs.submit(session, spec, pairs, key=key, count=len(pairs), **{"chunk_size": 4, **options})
+
+
+def digest_of(pairs: Iterable[Pair]) -> str:
+    """Hash pairs as `PairFile` does."""
+    digest = Digest()
+    for pair in pairs:
+        digest.add(pair)
+    return digest.value
 
 
 def run_chunk(database: Database, job: JobRecord, **options: Any) -> bool:

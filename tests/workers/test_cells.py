@@ -14,9 +14,9 @@ from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.results import Measured
 from patchgrid.estimates import Sums, estimate, sample
 from patchgrid.storage import Database
+from patchgrid.storage.alignment import Alignment
 from patchgrid.storage.components import ComponentRow, components
 from patchgrid.storage.writing import ChunkResult, ExactCell
-from patchgrid.workers.components import Alignment
 from patchgrid.workers.measuring import measure_chunk
 from patchgrid.workers.runner import run_job
 from support.working import exported, job_of, make_pairs, submit

@@ -104,6 +104,32 @@ def shown_progress(begun: "Progress", stop: threading.Event) -> Iterator[Callabl
         yield report
 
 
+@contextmanager
+def shown_count(noun: str, done: str) -> Iterator[Callable[[int, int], None]]:
+    """Give what takes how many of how many things are done: a bar on a terminal, a line now and then."""
+    if not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def tell(number: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= LINE_EVERY:
+                last = time.monotonic()
+                say(f"{number:,} of {counted(total, noun)} {done}")
+
+        yield tell
+        return
+    columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
+    console = Console(stderr=True, markup=False, highlight=False)
+    with RichProgress(*columns, console=console, refresh_per_second=4, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(number: int, total: int) -> None:
+            words = f"{number:,} of {counted(total, noun)} {done}"
+            bar.update(task, completed=number, total=max(total, 1), description=words)
+
+        yield update
+
+
 class _Bar(RichProgress):
     """A bar that says so when it is asked to stop."""
 

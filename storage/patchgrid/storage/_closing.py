@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage._dialects import now
 from patchgrid.storage._locks import lock_state
+from patchgrid.storage.checksums import seal_end
 from patchgrid.storage.sums import add_up, pack_sums
 from patchgrid.storage.tables import chunk, job, outcome, sums, total
 
@@ -50,6 +51,7 @@ def close_if_complete(session: Session, job_id: int) -> None:
         values |= {"state": "failed", "error": f"every pair failed, the first with: {session.scalar(first)}"}
     session.execute(job.update().where(job.c.id == job_id).values(values))
     _store_totals(session, job_id)
+    seal_end(session, job_id)
 
 
 def bytes_so_far(job_id: int) -> Any:

@@ -42,6 +42,8 @@ _SQLITE = {
     sqlite3.SQLITE_NOTADB: _NOT_SQLITE,
     sqlite3.SQLITE_IOERR: _IO,
 }
+#: What SQLite and its driver say of a file whose texts or table definitions are no longer what was written.
+_NOT_OURS = ("Could not decode to UTF-8", "no such table", "no such column", "malformed database schema")
 _STOPPED = (
     errors.DatabaseUnavailable,
     "the server is starting, stopping, or has ended the connection: run the command again when it is up",
@@ -98,6 +100,8 @@ def translate(error: Exception, label: str) -> StorageError | None:
     known: tuple[type[StorageError], str] | None = None
     if isinstance(original, sqlite3.Error):
         known = _SQLITE.get(getattr(original, "sqlite_errorcode", 0) & 0xFF)
+        if known is None and str(original).startswith(_NOT_OURS):
+            known = _CORRUPT
     elif (state := getattr(original, "sqlstate", None)) is not None:
         known = _POSTGRESQL.get(state)
     if known is not None:

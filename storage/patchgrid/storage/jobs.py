@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from patchgrid.engine.names import WIDE_SITES, check_name
 from patchgrid.engine.types import JobSpec, Pair
+from patchgrid.pairs.digest import Digest
 from patchgrid.storage import fairshare, tables
 from patchgrid.storage._bulk import insert_rows
 from patchgrid.storage._dialects import insert_new, now
 from patchgrid.storage._locks import lock_unfinished, lock_whole
+from patchgrid.storage.checksums import HASH_KEY, break_end, seal_job
 from patchgrid.storage.errors import JobNotFound, PairsRefused
 from patchgrid.storage.fairshare import Queue
 from patchgrid.storage.inputs import pair_row
@@ -184,8 +186,10 @@ def submit(
         # One that was there may have been deleted since.
         job = find_by_key(session, key)
     if is_new:
-        job = dataclasses.replace(job, bytes=_insert_pairs(session, job, pairs))
+        digest = None if HASH_KEY.fullmatch(key) else Digest()
+        job = dataclasses.replace(job, bytes=_insert_pairs(session, job, pairs, digest))
         _insert_chunks(session, job, owners)
+        seal_job(session, job.id, None if digest is None else digest.value)
     return job
 
 
@@ -289,6 +293,8 @@ def reopen(session: Session, job_id: int) -> int:
         .where(of_job, chunk.c.state.in_(["failed", "pending", "held", "cancelled"]))
         .values(values)
     )
+    if ended:
+        break_end(session, job_id, [row.id for row in ended])
     if ended and not paused:
         session.execute(tables.total.delete().where(tables.total.c.job_id == job_id))
         goes_on = case((table.c.started_at.is_(None), "pending"), else_="running")
@@ -323,7 +329,7 @@ def delete_rows(session: Session, job_id: int, chunk_ids: Sequence[int] | None =
     used = used_ids(session, job_id)
     chunk = tables.chunk
     of_pairs = (tables.top_component, tables.method_score, tables.exact, tables.outcome, tables.pair)
-    of_chunks = (tables.scores, tables.sums, tables.cost, tables.task)
+    of_chunks = (tables.scores, tables.sums, tables.cost, tables.task, tables.checksum)
     if chunk_ids is None:
         others = (tables.total, tables.pilot, tables.mean, tables.idempotency, tables.submission)
         for each in (*of_pairs, *of_chunks, *others, chunk):
@@ -359,9 +365,10 @@ def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
         yield batch
 
 
-def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> int:
+def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair], digest: Digest | None) -> int:
     """Write a job's pairs; give their bytes."""
-    rows = (pair_row(job.id, index, pair) for index, pair in enumerate(pairs))
+    taken = pairs if digest is None else _digested(pairs, digest)
+    rows = (pair_row(job.id, index, pair) for index, pair in enumerate(taken))
     found = size = 0
     for batch in _batches(rows):
         try:
@@ -381,6 +388,12 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair]) -> in
 
 def _bytes_of(row: tuple[Any, ...]) -> int:
     return sum(len(value) for value in row[2:] if value is not None)
+
+
+def _digested(pairs: Iterable[Pair], digest: Digest) -> Iterator[Pair]:
+    for pair in pairs:
+        digest.add(pair)
+        yield pair
 
 
 def _insert_chunks(session: Session, job: JobRecord, owners: Collection[str]) -> None:

@@ -27,6 +27,7 @@ from patchgrid.storage._turns import (
     take_waiting,
     turns,
 )
+from patchgrid.storage.checksums import seal_chunk
 from patchgrid.storage.inputs import read_pair
 from patchgrid.storage.provenance import FIND_PROVENANCE, provenance_id
 from patchgrid.storage.splitting import end_attempt, hand_back, may_be_taken_over
@@ -67,7 +68,7 @@ _CLOSE = (
         finished_at=now(),
         provenance_id=FIND_PROVENANCE.scalar_subquery(),
     )
-    .returning(chunk.c.provenance_id, ANY_WAITING)
+    .returning(*chunk.c, ANY_WAITING)
 )
 _START = (
     job.update()
@@ -224,11 +225,14 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     row = session.execute(_CLOSE, _key(lease) | counts | made).first()
     if row is None:
         return session.scalar(_FIND_DONE, _key(lease)) is not None
+    *closed, any_waiting = row
     if row.provenance_id is None:
         values = {"provenance_id": provenance_id(session, result.provenance)}
-        session.execute(chunk.update().where(chunk.c.id == lease.chunk_id).values(values))
-    write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
-    if not row.any_waiting:
+        update = chunk.update().where(chunk.c.id == lease.chunk_id).values(values).returning(*chunk.c)
+        closed = list(session.execute(update).one())
+    written = write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
+    seal_chunk(session, closed, written)
+    if not any_waiting:
         close_if_complete(session, lease.job_id)
     return True
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage._closing import close_if_complete
 from patchgrid.storage._dialects import now
+from patchgrid.storage.checksums import seal_chunk
 from patchgrid.storage.tables import chunk, job
 from patchgrid.storage.writing import write_failed
 
@@ -91,10 +92,11 @@ def _tried(row: Row[Any], error: str) -> str:
 
 def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
     """Turn a chunk's pairs into error rows, with a reason."""
-    write_failed(session, row.job_id, range(row.first, row.last), reason)
+    written = write_failed(session, row.job_id, range(row.first, row.last), reason)
     values: dict[str, Any] = {"state": "failed", "lease_until": None, "worker": None, "at_pair": None}
     values |= {"failed": row.last - row.first, "error": error, "finished_at": now()}
-    session.execute(chunk.update().where(chunk.c.id == row.id).values(values))
+    update = chunk.update().where(chunk.c.id == row.id).values(values).returning(*chunk.c)
+    seal_chunk(session, session.execute(update).one(), written)
     close_if_complete(session, row.job_id)
 
 

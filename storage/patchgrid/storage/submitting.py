@@ -1,7 +1,6 @@
 """Storing a job for workers, once."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.pairs.digest import Digest
 from patchgrid.storage import idempotency, jobs, ownership, quotas, tables
 from patchgrid.storage._locks import lock_unfinished
+from patchgrid.storage.checksums import HASH_KEY
 from patchgrid.storage.database import Database
 from patchgrid.storage.errors import KeyTaken
 from patchgrid.storage.inputs import read_pair
@@ -22,8 +22,6 @@ from patchgrid.storage.ownership import Submitter as Submitter
 
 #: Pairs read from the database at a time.
 _BATCH = 2000
-#: What a job's hash looks like.
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ class _Taken:
 def _check_own(order: Order) -> None:
     """Refuse a user's own key that is another job's hash: who submits that job would be given this one."""
     key = order.own_key
-    if key is not None and _HASH.fullmatch(key) and key != dataclasses.replace(order, own_key=None).key:
+    if key is not None and HASH_KEY.fullmatch(key) and key != dataclasses.replace(order, own_key=None).key:
         raise KeyTaken(
             "a key of 64 hexadecimal digits is what a job without a key of its own is found by, and this is "
             "another's: choose another key"

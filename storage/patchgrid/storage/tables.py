@@ -326,6 +326,18 @@ top_component = Table(
     sqlite_with_rowid=False,
 )
 
+#: Checksums of what is stored for good (see `checksums`): of a job as it was submitted, of each finished
+#: chunk, of a job's end. `chunk_id` is 0 but for chunks.
+checksum = Table(
+    "checksum",
+    metadata,
+    _job_id(primary_key=True),
+    Column("what", String(8), primary_key=True),
+    Column("chunk_id", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # state: starting, idle, working, waiting (for the database's disk or server), draining or stopped. A worker
 # whose `seen_at` is old is lost, whatever its state.
 worker = Table(

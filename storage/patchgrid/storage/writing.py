@@ -21,6 +21,7 @@ from patchgrid.estimates.task import NAMED
 from patchgrid.storage import _rows, tables
 from patchgrid.storage._bulk import insert_rows
 from patchgrid.storage.blobs import pack
+from patchgrid.storage.checksums import Rows, in_order
 from patchgrid.storage.naming import has_positions
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.sums import pack_sums
@@ -193,31 +194,37 @@ def summarize_outcomes(outcomes: Sequence[PairOutcome]) -> TaskSummary:
     return summary + TaskSummary(outside_vocabulary=len(outside), outside_pairs=tuple(outside[:NAMED]))
 
 
-def write_result(session: Session, job_id: int, chunk_id: int, indices: range, result: ChunkResult) -> None:
-    """Write all of a chunk's results; `indices` are the chunk's pairs."""
+def write_result(
+    session: Session, job_id: int, chunk_id: int, indices: range, result: ChunkResult
+) -> list[Rows]:
+    """Write all of a chunk's results; `indices` are the chunk's pairs. Give the rows, for their checksum."""
     if [outcome.index for outcome in result.outcomes] != list(indices):
         raise ValueError(f"a chunk of pairs {indices} must have their outcomes, in order")
     done = [outcome.index for outcome in result.outcomes if outcome.state == "done"]
     by_method = list(_by_method(result))
     if any(len(arrays) != len(done) for _, part in by_method for arrays in part.scores.values()):
         raise ValueError("scores must be those of the done pairs, one array each")
-    insert_rows(session, tables.outcome, [_rows.outcome_row(job_id, outcome) for outcome in result.outcomes])
-    insert_rows(session, tables.task, _rows.task_rows(job_id, chunk_id, summarize_outcomes(result.outcomes)))
+    written: list[Rows] = [(tables.outcome, [_rows.outcome_row(job_id, each) for each in result.outcomes])]
+    task = _rows.task_rows(job_id, chunk_id, summarize_outcomes(result.outcomes))
+    written.append((tables.task, task))
     for method, part in by_method:
         sums = [(chunk_id, *key, job_id, pack_sums(each), method) for key, each in part.sums.items()]
-        insert_rows(session, tables.sums, sums)
-        insert_rows(session, tables.scores, _blob_rows(job_id, chunk_id, done, method, part.scores))
+        written.append((tables.sums, sums))
+        written.append((tables.scores, _blob_rows(job_id, chunk_id, done, method, part.scores)))
     graph = None if result.provenance.graph is None else Graph.from_dict(result.provenance.graph)
     if done:
-        insert_rows(session, tables.top_component, _rows.top_rows(job_id, done, result.scores, graph))
+        written.append((tables.top_component, _rows.top_rows(job_id, done, result.scores, graph)))
     spans: Sequence[str] = ()
     if any(cell.span is not None for cell in result.exact):
         spans = session.scalar(select(tables.job.c.spans).where(tables.job.c.id == job_id)) or ()
     cells, scores = _rows.exact_rows(job_id, result.exact, spans, graph, result.methods[1:])
-    insert_rows(session, tables.exact, cells)
-    insert_rows(session, tables.method_score, scores)
+    written += [(tables.exact, cells), (tables.method_score, scores)]
     cost = [(chunk_id, method, job_id, float(seconds)) for method, seconds in result.cost.items()]
-    insert_rows(session, tables.cost, cost)
+    written.append((tables.cost, cost))
+    written = in_order(written)
+    for table, rows in written:
+        insert_rows(session, table, rows)
+    return written
 
 
 def size_of(result: ChunkResult) -> int:
@@ -234,10 +241,12 @@ def size_of(result: ChunkResult) -> int:
     return numbers + texts + rows * _BYTES_OF_ROW
 
 
-def write_failed(session: Session, job_id: int, indices: range, error: str) -> None:
-    """Write error rows for all these pairs."""
+def write_failed(session: Session, job_id: int, indices: range, error: str) -> list[Rows]:
+    """Write error rows for all these pairs; give the rows, for their checksum."""
     outcomes = [PairOutcome(index, "failed", error) for index in indices]
-    insert_rows(session, tables.outcome, [_rows.outcome_row(job_id, outcome) for outcome in outcomes])
+    rows = [_rows.outcome_row(job_id, outcome) for outcome in outcomes]
+    insert_rows(session, tables.outcome, rows)
+    return [(tables.outcome, rows)]
 
 
 def _by_method(result: ChunkResult) -> Iterator[tuple[str, Scored]]:

@@ -14,11 +14,12 @@ from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import EDGE
 from patchgrid.engine.types import Component
 from patchgrid.estimates import Sums, pilot_scales, sample_many
+from patchgrid.storage.alignment import Alignment, Columns
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.naming import has_inner, place_of
 from patchgrid.storage.shares import floor_of
 from patchgrid.storage.writing import ExactCell
-from patchgrid.workers.components import Alignment, Columns, Scores, Stack
+from patchgrid.workers.components import Scores, Stack
 
 Cells = NDArray[np.void]
 #: A cell: the place of its pair in the chunk, the number of its site in the job's list, the component's index

@@ -3,45 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.names import REST
 from patchgrid.engine.results import PairResult
-from patchgrid.engine.types import Pair, place_spans
+from patchgrid.engine.types import Pair
+from patchgrid.storage.alignment import Alignment, Columns, in_columns
 from patchgrid.storage.naming import has_positions
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-#: A pair's own positions in each aligned column.
-Columns = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Alignment:
-    """How positions of pairs of different length are put side by side."""
-
-    #: The job's span names; empty: positions are counted from the end.
-    spans: tuple[str, ...] = ()
-
-    def columns(self, pair: Pair, length: int, prefix: int) -> Columns:
-        """Give the pair's own positions in each aligned column; an empty column is one it does not have.
-
-        `prefix` is the number of tokens before the prompts' texts.
-        """
-        if not self.spans:
-            return _from_the_end(length)
-        ranges = place_spans(pair.spans, prefix)
-        columns = [tuple(range(*ranges[name])) if name in ranges else () for name in self.spans]
-        covered = {position for column in columns for position in column}
-        return (*columns, tuple(position for position in range(length) if position not in covered))
-
-    def label(self, column: int) -> str | None:
-        """Give a column's span name, or None where columns count from the end."""
-        return (*self.spans, REST)[column] if self.spans else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +122,7 @@ class Scores:
     def _stack_spans(self, method: str | None, site: str, places: Sequence[int]) -> Stack:
         """Sum each pair's scores over the positions of each column."""
         values = np.stack(
-            [_in_columns(self.of_pair(place, site, method), self.columns[place]) for place in places]
+            [in_columns(self.of_pair(place, site, method), self.columns[place]) for place in places]
         )
         has = np.array([[bool(column) for column in self.columns[place]] for place in places])
         shape = (len(places), 1, -1) + (1,) * (values.ndim - 3)
@@ -160,13 +133,3 @@ class Scores:
         for place in places:
             groups[len(self._results[place].tokens)].append(place)
         return list(groups.values())
-
-
-def _in_columns(scores: Floats, columns: Columns) -> Floats:
-    """Put one pair's `[layer, position(, inner)]` into columns, `[layer, column(, inner)]`."""
-    return np.stack([scores[:, list(column)].sum(axis=1) for column in columns], axis=1)
-
-
-@lru_cache(maxsize=256)
-def _from_the_end(length: int) -> Columns:
-    return tuple((position,) for position in reversed(range(length)))

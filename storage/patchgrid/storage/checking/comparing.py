@@ -1,0 +1,75 @@
+"""Sums as they are stored beside sums worked out again: rounding apart, they are the same."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from patchgrid.estimates import Sums
+from patchgrid.estimates.sums import CELL_SUMS
+
+#: Relative difference of sums of scores: these are rounded to float32 where they are stored.
+_OF_SCORES = 1e-6
+#: Relative difference of sums over the same numbers in another order.
+_OF_CELLS = 1e-9
+_COUNTS = ("m", "ww", "w_signed", "w_agree")
+
+
+def differences(
+    stored: Sums, expected: Sums, *, scores_known: bool, metrics: NDArray[np.float64]
+) -> Iterator[str]:
+    """Name what the stored sums do not follow from; `expected` lacks scores unless `scores_known`.
+
+    `metrics` are the pairs' clean metrics less their corrupted ones.
+    """
+    if stored.axes != expected.axes or not np.isfinite(stored.values).all():
+        yield "its pairs: other components, or no numbers"
+        return
+    if not np.array_equal(stored["n"], expected["n"]):
+        yield "the pairs that were measured"
+    if scores_known and _scores_differ(stored, expected):
+        yield "the stored scores"
+    if not scores_known and _impossible(stored):
+        yield "any scores"
+    if not stored.sampled:
+        return
+    if _differ(stored["d"], expected["d"], np.abs(metrics).sum(), _OF_CELLS):
+        yield "the pairs' metrics"
+    if any(_differ(stored[name], expected[name], size, _OF_CELLS) for name, size in _cell_sizes(expected)):
+        yield "the exact rows: score, effect, inclusion or metric"
+
+
+def _scores_differ(stored: Sums, expected: Sums) -> bool:
+    return any(
+        _differ(stored[name], expected[name], expected[size], _OF_SCORES)
+        for name, size in (("a", "abs_a"), ("abs_a", "abs_a"), ("aa", "aa"))
+    )
+
+
+def _impossible(stored: Sums) -> bool:
+    """Tell whether no scores have these sums."""
+    a, size, squares = stored["a"], stored["abs_a"], stored["aa"]
+    slack = 1 + _OF_SCORES
+    return bool((np.abs(a) > size * slack).any() or (size**2 > stored["n"] * squares * slack**2).any())
+
+
+def _cell_sizes(expected: Sums) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Give each sum over cells with what bounds the sum of its terms' sizes, by Cauchy and Schwarz."""
+    for name in _COUNTS:
+        yield name, expected[name]
+    for weight in ("w", "v"):
+        for one, other in itertools.combinations_with_replacement(("", "a", "d", "r"), 2):
+            name = weight + one + other
+            assert name in CELL_SUMS, name
+            yield name, np.sqrt(_square(expected, weight, one) * _square(expected, weight, other))
+
+
+def _square(sums: Sums, weight: str, factor: str) -> NDArray[np.float64]:
+    return sums[weight + 2 * factor]
+
+
+def _differ(
+    stored: NDArray[np.float64], expected: NDArray[np.float64], size: ArrayLike, share: float
+) -> bool:
+    return bool((np.abs(stored - expected) > share * np.abs(size)).any())

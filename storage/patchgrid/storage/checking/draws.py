@@ -1,0 +1,75 @@
+"""The sample drawn again: which cells the seed patches exactly, and with what probability."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row
+
+from patchgrid.estimates import Sums, pilot_scales, sample_many
+from patchgrid.estimates.sampling import draw
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.shares import floor_of
+
+#: Relative difference of probabilities: scores are rounded to float32 where they are stored.
+_CLOSE = 1e-5
+#: A pair's cells of a site by their index along the axes of its scores.
+Found = Mapping[tuple[int, ...], Row[Any]]
+
+
+class Draws:
+    """The sample of one job."""
+
+    def __init__(self, job: JobRecord, pilot: Mapping[str, Sums]) -> None:
+        self._job, self._pilot = job, pilot
+
+    def compare(
+        self,
+        site: str,
+        rows: Sequence[int],
+        scores: NDArray[Any],
+        present: NDArray[Any] | None,
+        found: Sequence[Found],
+    ) -> Iterator[str]:
+        """Compare the cells of pairs whose scores `[pair, *axes]` are known with those that are drawn."""
+        spec = self._job.spec
+        axes = scores.shape[1:]
+        drawn, inclusion = sample_many(
+            scores,
+            rate=spec.exact,
+            pairs=self._job.pairs,
+            seed=spec.seed,
+            site=site,
+            rows=rows,
+            scales=pilot_scales(self._pilot[site], axes) if site in self._pilot else None,
+            floor=floor_of(site),
+            present=present,
+        )
+        for place, row in enumerate(rows):
+            mask = np.zeros(axes, np.bool_)
+            name = f"pair {row} has a cell of {site}"
+            for index, cell in found[place].items():
+                mask[index] = True
+                chance, score = inclusion[place][index], scores[place][index]
+                if abs(cell.inclusion - chance) > _CLOSE * chance:
+                    yield f"{name} drawn with probability {chance:.6g}, not {cell.inclusion:.6g}"
+                if abs(cell.score - score) > _CLOSE * abs(cell.score):
+                    yield f"{name} whose stored score is {score:.6g}, not {cell.score:.6g}"
+            other = np.argwhere(mask != drawn[place])
+            if len(other) and not self._on_the_edge(site, row, other, inclusion[place]):
+                yield f"{name} patched that the seed does not draw, or lacks one that it draws"
+
+    def compare_few(self, site: str, row: int, axes: Sequence[int], found: Found) -> Iterator[str]:
+        """Compare cells of one pair with what is drawn where its scores are not known."""
+        draws = draw(self._job.spec.seed, site, row, tuple(axes))
+        if any(draws[index] >= cell.inclusion * (1 + _CLOSE) for index, cell in found.items()):
+            yield f"pair {row} has a cell of {site} patched that the seed does not draw"
+
+    def _on_the_edge(
+        self, site: str, row: int, places: NDArray[np.intp], inclusion: NDArray[np.float64]
+    ) -> bool:
+        """Tell whether rounding decides about all of these cells."""
+        draws = draw(self._job.spec.seed, site, row, inclusion.shape)
+        index = tuple(places.T)
+        return bool((np.abs(draws[index] - inclusion[index]) <= _CLOSE * inclusion[index]).all())

@@ -1,0 +1,263 @@
+"""A finished chunk's numbers worked out again: sums, sampled cells, top components."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from patchgrid.engine.edges import Graph
+from patchgrid.engine.names import SITES, WIDE_SITES, check_name
+from patchgrid.estimates import Sums
+from patchgrid.storage import tables
+from patchgrid.storage.alignment import Alignment, Columns, in_columns
+from patchgrid.storage.blobs import unpack
+from patchgrid.storage.checking.comparing import differences
+from patchgrid.storage.checking.draws import Draws
+from patchgrid.storage.checking.findings import reason
+from patchgrid.storage.checking.tops import top_problems
+from patchgrid.storage.errors import CorruptData
+from patchgrid.storage.exactscores import with_scores
+from patchgrid.storage.inputs import read_pair
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.naming import Place, has_positions, index_of
+from patchgrid.storage.sums import read_sums
+from patchgrid.storage.tables import exact, outcome, pair
+
+Floats = NDArray[Any]
+
+
+class Numbers:
+    """What is stored of one finished chunk, read whole: bounded by the chunk's size."""
+
+    def __init__(
+        self,
+        session: Session,
+        job: JobRecord,
+        row: Row[Any],
+        pilot: Mapping[str, Sums] | None,
+        graph: Graph | None,
+    ) -> None:
+        self._session, self._job, self._row, self._graph = session, job, row, graph
+        self._name = f"chunk {row.id}"
+        self._draws = None if pilot is None else Draws(job, pilot)
+        self._alignment = Alignment(job.spans)
+        inside = outcome.c.pair_index.between(row.first, row.last - 1)
+        query = select(outcome).where(outcome.c.job_id == job.id, inside, outcome.c.state == "done")
+        done = session.execute(query.order_by(outcome.c.pair_index)).all()
+        #: Row numbers of the pairs that were measured, in order.
+        self._pairs = [each.pair_index for each in done]
+        self._place = {index: place for place, index in enumerate(self._pairs)}
+        #: Clean metric less corrupted metric of each of them.
+        self._totals = np.array([each.clean_metric - each.corrupted_metric for each in done], np.float64)
+        self._lengths = [len(each.tokens) for each in done]
+        self._prefixes = [each.prefix or 0 for each in done]
+        self._columns = self._read_columns()
+        #: Blobs and exact rows read.
+        self.blobs = self.cells = 0
+        #: What is wrong with blobs, and the sums that could not be read.
+        self._damaged: list[str] = []
+        self._unread: set[tuple[str, str, str]] = set()
+        self._scores = self._read_scores()
+        self._sums = self._read_sums()
+
+    def problems(self) -> Iterator[str]:
+        """Say what is wrong, one line each."""
+        yield from self._damaged
+        wanted = {
+            (method, site, kind)
+            for method in self._job.spec.methods
+            for site in self._job.spec.sites
+            for kind in self._job.kinds(site)
+            if self._pairs
+        }
+        for method, site, kind in sorted((wanted ^ self._sums.keys()) - self._unread):
+            lacks = (method, site, kind) in wanted
+            yield f"{'there are no' if lacks else 'nobody asked for the'} sums of {site} ({kind}, {method})"
+        cells = self._read_cells()
+        self.cells = len(cells)
+        for (method, site, kind), sums in self._sums.items():
+            if (method, site, kind) in wanted:
+                yield from self._sums_problems(method, site, kind, sums, cells)
+        for site in self._job.spec.sites:
+            yield from self._cell_problems(site, cells)
+        yield from self._top_problems()
+
+    def _read_columns(self) -> list[Columns]:
+        if not self._job.spans:
+            return [self._alignment.columns(_NO_PAIR, length, 0) for length in self._lengths]
+        inside = pair.c.pair_index.between(self._row.first, self._row.last - 1)
+        query = select(pair).where(pair.c.job_id == self._job.id, inside)
+        pairs = {row.pair_index: read_pair(row) for row in self._session.execute(query)}
+        return [
+            self._alignment.columns(pairs[index], length, prefix)
+            for index, length, prefix in zip(self._pairs, self._lengths, self._prefixes, strict=True)
+        ]
+
+    def _read_scores(self) -> dict[tuple[str, str], Sequence[Floats]]:
+        table, found = tables.scores, dict[tuple[str, str], Sequence[Floats]]()
+        query = select(table.c.method, table.c.site, table.c.data).where(table.c.chunk_id == self._row.id)
+        for method, site, data in self._session.execute(query):
+            self.blobs += 1
+            try:
+                blob = unpack(data, f"the scores of {self._name}, {site}, job {self._job.id}")
+            except CorruptData as error:
+                self._damaged.append(reason(error))
+                continue
+            if list(blob.meta["pairs"]) != self._pairs or len(blob.arrays) != len(self._pairs):
+                raise ValueError(f"scores of {site} are those of other pairs")
+            check_name("site", site, SITES)
+            found[method, site] = blob.arrays
+        return found
+
+    def _read_sums(self) -> dict[tuple[str, str, str], Sums]:
+        table, found = tables.sums, {}
+        query = select(table).where(table.c.chunk_id == self._row.id)
+        for row in self._session.execute(query):
+            key, self.blobs = (row.method, row.site, row.kind), self.blobs + 1
+            try:
+                found[key] = read_sums(row.data, f"the sums of {self._name}, {row.site}, job {self._job.id}")
+            except CorruptData as error:
+                self._damaged.append(reason(error))
+                self._unread.add(key)
+            if row.job_id != self._job.id:
+                raise ValueError(f"sums of {row.site} belong to job {row.job_id}")
+        return found
+
+    def _read_cells(self) -> list[Row[Any]]:
+        inside = exact.c.pair_index.between(self._row.first, self._row.last - 1)
+        query = select(exact).where(exact.c.job_id == self._job.id, inside)
+        return list(self._session.execute(query.order_by(exact.c.pair_index, exact.c.cell)))
+
+    def _stacks(self, method: str, site: str, kind: str) -> Iterator[tuple[list[int], Floats, Floats | None]]:
+        """Give stored scores by component: places of pairs, their scores `[pair, *axes]`, which they have."""
+        arrays = self._scores[method, site]
+        places = list(range(len(arrays)))
+        if kind == "whole":
+            if has_positions(arrays[0], site):
+                arrays = [array.sum(axis=1, dtype=np.float64).astype(np.float32) for array in arrays]
+            yield places, np.stack(arrays), None
+        elif self._job.spans:
+            values = np.stack(
+                [in_columns(array, columns) for array, columns in zip(arrays, self._columns, strict=True)]
+            )
+            yield places, values, self._present(places, values.shape)
+        else:
+            for length in sorted(set(self._lengths)):
+                here = [place for place in places if self._lengths[place] == length]
+                yield here, np.stack([arrays[place][:, ::-1] for place in here]), None
+
+    def _present(self, places: Sequence[int], shape: Sequence[int]) -> Floats:
+        """Tell which components `[pair, layer, column(, inner)]` pairs have."""
+        has = np.zeros((len(places), shape[2]), np.bool_)
+        for row, place in enumerate(places):
+            for number, column in enumerate(self._columns[place]):
+                has[row, number] = bool(column)
+        return np.broadcast_to(has.reshape(*has.shape[:1], 1, shape[2], *[1] * (len(shape) - 3)), shape)
+
+    def _sums_problems(
+        self, method: str, site: str, kind: str, sums: Sums, cells: Sequence[Row[Any]]
+    ) -> Iterator[str]:
+        sampled = self._job.spec.exact > 0 and kind == self._job.kind
+        if sums.sampled != sampled or sums.aligned != (kind == "aligned"):
+            yield f"the sums of {site} ({kind}, {method}) are of another kind"
+            return
+        expected = Sums.zeros(sums.axes, sampled=sampled, aligned=kind == "aligned")
+        stored = self._has_stacks(method, site, kind)
+        if stored:
+            for places, values, present in self._stacks(method, site, kind):
+                expected.add_pairs(values, present, total_effects=self._totals[places])
+        else:
+            self._add_counts(expected)
+        if sampled:
+            self._add_cells(expected, method, site, cells)
+        for name in differences(sums, expected, scores_known=stored, metrics=self._totals):
+            yield f"the sums of {site} ({kind}, {method}) are not those of {name}"
+
+    def _add_counts(self, sums: Sums) -> None:
+        """Add what sums tell of pairs whose scores are not kept: how many there are, and their metrics."""
+        has = np.ones((len(self._pairs), 1), np.bool_)
+        if sums.aligned:
+            every = range(len(self._pairs))
+            has = self._present(every, (len(self._pairs), 1, sums.axes[1]))[:, 0]
+        spread = (1, -1, *[1] * (len(sums.axes) - 2)) if sums.aligned else (1,) * len(sums.axes)
+        sums["n"][...] = has.sum(axis=0).reshape(spread)
+        if sums.sampled:
+            sums["d"][...] = (self._totals @ has).reshape(spread)
+
+    def _has_stacks(self, method: str, site: str, kind: str) -> bool:
+        arrays = self._scores.get((method, site), ())
+        return bool(arrays) and (kind == "whole" or has_positions(arrays[0], site))
+
+    def _add_cells(self, sums: Sums, method: str, site: str, cells: Sequence[Row[Any]]) -> None:
+        own = [row for row in cells if row.site == site]
+        if not own:
+            return
+        scores = [row.score for row in own]
+        if method != self._job.method():
+            inside = exact.c.pair_index.between(self._row.first, self._row.last - 1)
+            query = with_scores(method).where(exact.c.job_id == self._job.id, inside, exact.c.site == site)
+            by_key = {(row.pair_index, row.cell): row.by_method for row in self._session.execute(query)}
+            scores = [by_key[row.pair_index, row.cell] for row in own]
+        index = np.array([self._index(row, sums.aligned) for row in own], np.intp).T
+        sums.add_cells(
+            tuple(index),
+            np.array(scores, np.float64),
+            np.array([row.effect for row in own], np.float64),
+            np.array([row.inclusion for row in own], np.float64),
+            self._totals[[self._place[row.pair_index] for row in own]],
+        )
+
+    def _index(self, row: Row[Any], aligned: bool) -> list[int]:
+        """Give where a cell's component is among the sums."""
+        first, *inner = index_of(Place(row.layer, row.head, row.neuron, row.edge), self._graph)
+        if not aligned:
+            return [first, *inner]
+        place = self._place[row.pair_index]
+        if row.span is None:
+            column = self._lengths[place] - 1 - row.position
+        else:
+            labels = [self._alignment.label(number) for number in range(len(self._columns[place]))]
+            column = labels.index(row.span)
+        return [first, column, *inner]
+
+    def _cell_problems(self, site: str, cells: Sequence[Row[Any]]) -> Iterator[str]:
+        """Compare the cells that were patched with those that the seed draws."""
+        if self._draws is None:
+            return
+        method, kind, aligned = self._job.method(), self._job.kind, self._job.kind == "aligned"
+        own = [row for row in cells if row.site == site]
+        by_place: dict[int, dict[tuple[int, ...], Row[Any]]] = {}
+        for row in own:
+            by_place.setdefault(self._place[row.pair_index], {})[tuple(self._index(row, aligned))] = row
+        if self._has_stacks(method, site, kind):
+            for places, values, present in self._stacks(method, site, kind):
+                rows = [self._pairs[place] for place in places]
+                found = [by_place.get(place, {}) for place in places]
+                yield from self._draws.compare(site, rows, values, present, found)
+        elif own and (sums := self._sums.get((method, site, kind))) is not None:
+            for place, found_here in by_place.items():
+                axes = list(sums.axes)
+                if aligned:
+                    axes[1] = len(self._columns[place])
+                yield from self._draws.compare_few(site, self._pairs[place], axes, found_here)
+
+    def _top_problems(self) -> Iterator[str]:
+        top = tables.top_component
+        inside = top.c.pair_index.between(self._row.first, self._row.last - 1)
+        query = select(top).where(top.c.job_id == self._job.id, inside).order_by(top.c.pair_index, top.c.rank)
+        rows = self._session.execute(query).all()
+        method, stored = self._job.method(), {}
+        for site in self._job.spec.sites:
+            if self._has_stacks(method, site, "whole"):
+                _, values, _ = next(iter(self._stacks(method, site, "whole")))
+                stored[site] = values
+        kept = self._pairs if self._job.spec.detail != "summary" else []
+        wide = [site for site in self._job.spec.sites if site in WIDE_SITES]
+        narrow = [site for site in self._job.spec.sites if site not in WIDE_SITES]
+        yield from top_problems(rows, kept, stored, narrow, wide, lambda place: index_of(place, self._graph))
+
+
+_NO_PAIR: Any = None

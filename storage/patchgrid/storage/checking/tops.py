@@ -1,0 +1,60 @@
+"""The rows of each pair's largest components, beside its stored scores."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row
+
+from patchgrid.storage._rows import TOP, TOP_WIDE
+from patchgrid.storage.naming import Place
+
+#: Relative difference of scores that were summed in another order, in float32.
+_CLOSE = 1e-5
+
+
+def top_problems(
+    rows: Sequence[Row[Any]],
+    pairs: Sequence[int],
+    stored: Mapping[str, NDArray[Any]],
+    narrow: Sequence[str],
+    wide: Sequence[str],
+    index_of: Callable[[Place], Sequence[int]],
+) -> Iterator[str]:
+    """Say what is wrong with the top components of pairs; `stored` are scores `[pair, *axes]` by site."""
+    by_pair: dict[int, list[Row[Any]]] = {}
+    for row in rows:
+        by_pair.setdefault(row.pair_index, []).append(row)
+    for index in by_pair.keys() - set(pairs):
+        yield f"pair {index} has top components that nobody kept"
+    for place, index in enumerate(pairs):
+        mine = by_pair.get(index, [])
+        sizes = [abs(row.score) for row in mine]
+        if [row.rank for row in mine] != list(range(len(mine))) or sizes != sorted(sizes, reverse=True):
+            yield f"the top components of pair {index} are not in order"
+        for sites, most in ((narrow, TOP), *(([site], TOP_WIDE) for site in wide)):
+            if all(site in stored for site in sites) and sites:
+                own = [row for row in mine if row.site in sites]
+                if not _are_largest(own, {site: stored[site][place] for site in sites}, most, index_of):
+                    yield f"the top components of pair {index} are not those of its scores"
+
+
+def _are_largest(
+    rows: Sequence[Row[Any]],
+    scores: Mapping[str, NDArray[Any]],
+    most: int,
+    index_of: Callable[[Place], Sequence[int]],
+) -> bool:
+    flat = np.concatenate([np.abs(values).ravel() for values in scores.values()])
+    count = min(most, flat.size)
+    if len(rows) != count:
+        return False
+    largest = np.sort(flat)[::-1][:count]
+    slack = _CLOSE * float(largest[0]) if count else 0.0
+    for row, size in zip(rows, largest.tolist(), strict=True):
+        there = scores[row.site][tuple(index_of(Place(row.layer, row.head, row.neuron, row.edge)))]
+        if abs(float(there) - row.score) > slack or abs(abs(row.score) - size) > slack:
+            return False
+    places = {(row.site, row.layer, row.head, row.neuron, row.edge) for row in rows}
+    return len(places) == len(rows)

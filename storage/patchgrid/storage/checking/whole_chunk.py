@@ -1,0 +1,165 @@
+"""One chunk: its state, its outcomes, its checksum, and its numbers worked out again."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session
+
+from patchgrid.engine.edges import Graph
+from patchgrid.estimates import Sums
+from patchgrid.storage import checksums, tables
+from patchgrid.storage.checking.findings import RESULT, STATE, Findings
+from patchgrid.storage.checking.numbers import Numbers
+from patchgrid.storage.checksums import BY_CHUNK, BY_PAIR
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.splitting import MAX_ATTEMPTS
+from patchgrid.storage.tables import checksum, chunk, outcome
+
+STATES = ("pending", "leased", "held", "done", "failed", "cancelled")
+#: States of chunks that nothing more is written of.
+FINISHED = ("done", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a job's chunks have in common."""
+
+    job: JobRecord
+    #: The job's pilot by site; None: it cannot be read, and the sample not be drawn again.
+    pilot: Mapping[str, Sums] | None
+    #: How the job's edges are numbered, if it has any.
+    graph: Graph | None
+    #: The job was submitted by a version with checksums: each of its finished chunks has one.
+    sealed: bool
+
+
+@dataclass(slots=True)
+class Seen:
+    """How much was looked at."""
+
+    chunks: int = 0
+    blobs: int = 0
+    cells: int = 0
+    #: Finished chunks without a checksum: an older version stored them.
+    unsealed: int = field(default=0)
+
+
+def check_chunk(session: Session, context: Context, chunk_id: int, findings: Findings, seen: Seen) -> None:
+    """Check one chunk, in the session's transaction."""
+    row = session.execute(select(chunk).where(chunk.c.id == chunk_id)).first()
+    if row is None:
+        return  # deleted since
+    seen.chunks += 1
+    name, job_id = f"chunk {row.id} of job {row.job_id}", row.job_id
+    problems = [*_lease(row), *_outcomes(session, row)]
+    for text in problems:
+        findings.add(STATE, job_id, f"{name} {text}")
+    if row.state not in FINISHED:
+        for text in _results_of_none(session, row):
+            findings.add(RESULT, job_id, f"{name} {text}")
+        return
+    sealed = session.scalar(
+        select(checksum.c.digest).where(
+            checksum.c.job_id == job_id, checksum.c.what == checksums.CHUNK, checksum.c.chunk_id == row.id
+        )
+    )
+    if sealed is not None and sealed != checksums.chunk_digest(session, row):
+        text = f"the results of {name} are not those that were stored: the checksum is wrong"
+        findings.add(RESULT, job_id, text)
+    elif sealed is None and context.sealed:
+        findings.add(RESULT, job_id, f"{name} has lost its checksum")
+    elif sealed is None:
+        seen.unsealed += 1
+    with findings.reading(RESULT, job_id, f"the results of {name}"):
+        numbers = Numbers(session, context.job, row, context.pilot, context.graph)
+        for text in numbers.problems():
+            findings.add(RESULT, job_id, f"{name}: {text}")
+        seen.blobs, seen.cells = seen.blobs + numbers.blobs, seen.cells + numbers.cells
+
+
+def _lease(row: Row[Any]) -> Iterator[str]:
+    """Compare a chunk's columns with each other."""
+    if row.state not in STATES:
+        yield f"has an unknown state, {row.state!r}"
+    if not 0 <= row.first < row.last:
+        yield f"has the pairs {row.first} to {row.last - 1}"
+    leased = row.state == "leased"
+    if leased != (row.worker is not None) or leased != (row.lease_until is not None):
+        yield f"is {row.state}, its worker is {row.worker}, its lease ends at {row.lease_until}"
+    if row.at_pair is not None and not (leased and row.first <= row.at_pair < row.last):
+        yield f"is {row.state} and at pair {row.at_pair}"
+    if row.epoch < leased or not 0 <= row.attempts <= MAX_ATTEMPTS:
+        yield f"has epoch {row.epoch} and {row.attempts} attempts"
+    counts = (row.done, row.failed, row.skipped)
+    whole = sum(counts) == row.last - row.first
+    if min(counts) < 0 or whole != (row.state in FINISHED):
+        yield f"is {row.state} with {sum(counts)} pairs through"
+    done = row.state == "done"
+    ended = (row.finished_at is not None) == (row.state in FINISHED)
+    if not ended or done != (row.provenance_id is not None) or done != (row.seconds is not None):
+        yield f"is {row.state}, was finished at {row.finished_at} in {row.seconds} s"
+    columns = (row.finished_at, row.seconds, row.lease_until, row.not_before)
+    times = [each for each in columns if each is not None]
+    if not all(math.isfinite(each) and each >= 0 for each in times):
+        yield f"has impossible times: {times}"
+
+
+def _outcomes(session: Session, row: Row[Any]) -> Iterator[str]:
+    """Compare what a chunk says of its pairs with the rows there are."""
+    inside = outcome.c.pair_index.between(row.first, row.last - 1)
+    rows = checksums.stored_rows(session, outcome, outcome.c.job_id == row.job_id, inside)
+    columns = [column.name for column in outcome.columns]
+    outcomes = [dict(zip(columns, each, strict=True)) for each in rows]
+    found = dict(Counter(each["state"] for each in outcomes))
+    counted = {"done": row.done, "failed": row.failed, "skipped": row.skipped}
+    if {state: found.get(state, 0) for state in counted} != counted:
+        said = f"{row.done} done, {row.failed} failed and {row.skipped} skipped pairs"
+        yield f"counts {said}, its rows say {found}"
+    for each in outcomes:
+        yield from (f"has a pair {each['pair_index']} that {text}" for text in _outcome(each))
+
+
+def _outcome(each: Mapping[str, Any]) -> Iterator[str]:
+    state, metrics = each["state"], (each["clean_metric"], each["corrupted_metric"])
+    if state in ("done", "skipped"):
+        if each["error"] is not None:
+            yield f"is {state} and has an error: {each['error']!r}"
+        if not all(isinstance(value, float) and math.isfinite(value) for value in metrics):
+            yield f"is {state} and has the metrics {metrics}"
+    elif state == "failed":
+        if not each["error"]:
+            yield "failed without an error"
+        if metrics != (None, None):
+            yield f"failed and has the metrics {metrics}"
+    else:
+        yield f"has an unknown state, {state!r}"
+    tokens = [_read_json(each[name]) for name in ("tokens", "corrupted_tokens")]
+    if not all(isinstance(each, list) for each in tokens):
+        yield "has tokens that cannot be read"
+    elif len(tokens[0]) != len(tokens[1]):
+        yield f"has {len(tokens[0])} tokens in one prompt, {len(tokens[1])} in the other"
+
+
+def _read_json(value: Any) -> Any:
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _results_of_none(session: Session, row: Row[Any]) -> Iterator[str]:
+    """Look for results of a chunk that is not finished."""
+    for table in (*BY_PAIR, *BY_CHUNK):
+        if table in BY_PAIR:
+            where = (table.c.job_id == row.job_id) & table.c.pair_index.between(row.first, row.last - 1)
+        else:
+            where = table.c.chunk_id == row.id
+        count = session.scalar(select(func.count()).select_from(table).where(where))
+        # A given-up chunk that is begun anew keeps nothing; a cancelled one never had anything.
+        if count and table is not tables.outcome:
+            yield f"is {row.state} and has {count} rows in table {table.name}"

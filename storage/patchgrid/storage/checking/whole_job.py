@@ -1,0 +1,177 @@
+"""A job without its chunks' results: its key, its pairs, its state, its counts, its blobs, its totals."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session
+
+from patchgrid.engine.names import SITES, check_name
+from patchgrid.pairs.digest import Digest
+from patchgrid.storage import checksums, jobs, tables
+from patchgrid.storage._dialects import now
+from patchgrid.storage.blobs import unpack
+from patchgrid.storage.checking.findings import INPUT, RESULT, STATE, TOTAL, Findings
+from patchgrid.storage.checksums import HASH_KEY
+from patchgrid.storage.inputs import read_pair
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.provenance import provenances
+from patchgrid.storage.sums import KINDS, add_up, pack_sums, read_sums
+from patchgrid.storage.tables import checksum, chunk, job, pair, total
+
+STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
+#: States of chunks that a job in a state may not have.
+_NOT_BESIDE = {
+    "pending": ("done", "failed", "held", "cancelled"),
+    "running": ("held", "cancelled"),
+    "paused": ("pending", "cancelled"),
+    "done": ("pending", "leased", "held", "cancelled"),
+    "failed": ("pending", "leased", "held", "cancelled"),
+    "cancelled": ("pending", "leased", "held"),
+}
+#: 2020-01-01: before that there was no patchgrid.
+_EARLIEST = 1_577_836_800.0
+#: Seconds by which a machine's clock may be put back.
+_SLACK = 86_400.0
+_BATCH = 1000
+
+
+class WholeJob:
+    """Checks one job in one transaction."""
+
+    def __init__(self, session: Session, job_id: int, findings: Findings) -> None:
+        self._session, self._id, self._findings = session, job_id, findings
+
+    def check(self, *, inputs: bool, totals: bool) -> JobRecord | None:
+        """Check the job; pairs against the key if `inputs`, totals if asked. None: it cannot be read."""
+        found = self._session.execute(select(job).where(job.c.id == self._id)).mappings().first()
+        if found is None or found["state"] == jobs.DELETING:
+            return None
+        record = jobs.record(found)
+        of_job = (checksum.c.job_id == self._id) & (checksum.c.what != checksums.CHUNK)
+        seals = {row.what: row.digest for row in self._session.execute(select(checksum).where(of_job))}
+        if inputs:
+            self._check_inputs(record, seals)
+        for text in (*self._states(record, seals), *self._times(record), *self._counts(record)):
+            self._findings.add(STATE, self._id, f"job {self._id} {text}")
+        for text in self._provenance(record):
+            self._findings.add(RESULT, self._id, f"job {self._id}: {text}")
+        self._check_blobs()
+        if totals:
+            self._check_totals()
+        return record
+
+    def _check_inputs(self, record: JobRecord, seals: dict[str, str]) -> None:
+        sealed = seals.get(checksums.JOB)
+        as_submitted = sealed is None or sealed == checksums.job_digest(self._session, self._id)
+        if not as_submitted:
+            text = "its row is not as it was submitted: settings, key, name or spans were changed"
+            self._findings.add(INPUT, self._id, f"job {self._id}: {text}")
+        digest = self._pairs_digest()
+        if HASH_KEY.fullmatch(record.key):
+            key = jobs.job_key(record.spec, digest)
+            same = key == record.key
+            what = "its pairs" if as_submitted and sealed else "its pairs or settings"
+            text = f"{what} were changed: their hash is {key[:12]}…, its key {record.key[:12]}…"
+        else:
+            same = checksums.PAIRS not in seals or seals[checksums.PAIRS] == digest
+            text = "its pairs are not those that were submitted"
+        if not same:
+            self._findings.add(INPUT, self._id, f"job {self._id}: {text}")
+
+    def _pairs_digest(self) -> str:
+        digest = Digest()
+        query = select(pair).where(pair.c.job_id == self._id).order_by(pair.c.pair_index)
+        for row in self._session.execute(query, execution_options={"yield_per": _BATCH}):
+            digest.add(read_pair(row))
+        return digest.value
+
+    def _states(self, record: JobRecord, seals: dict[str, str]) -> Iterator[str]:
+        if record.state not in STATES:
+            yield f"has an unknown state, {record.state!r}"
+            return
+        there = select(chunk.c.state).where(chunk.c.job_id == self._id).distinct()
+        for state in sorted({*self._session.scalars(there)} & {*_NOT_BESIDE[record.state]}):
+            yield f"is {record.state} and has chunks that are {state}"
+        if record.state == "cancelled" and "cancelled" not in set(self._session.scalars(there)):
+            yield "is cancelled, and none of its chunks is"
+        finished = record.state in jobs.FINISHED
+        if checksums.END in seals:
+            if not finished:
+                yield f"is {record.state}, and has ended"
+            elif seals[checksums.END] != checksums.end_digest(self._session, self._id):
+                yield "is not as it ended: its state, times, error, totals, pilot or means were changed"
+        elif finished and checksums.JOB in seals:
+            yield f"is {record.state}, and never ended"
+        if (record.finished_at is None) == (record.state in jobs.ENDED):
+            yield f"is {record.state} and was finished at {record.finished_at}"
+        if record.state == "failed" and not record.error:
+            yield "failed without an error"
+
+    def _times(self, record: JobRecord) -> Iterator[str]:
+        clock = self._session.scalar(select(now())) or 0.0
+        times = [record.created_at, record.started_at, record.finished_at]
+        known = [each for each in times if each is not None]
+        if not all(math.isfinite(each) and _EARLIEST < each < clock + _SLACK for each in known):
+            yield f"was created, started and finished at impossible times: {known}"
+        elif any(later < earlier - _SLACK for earlier, later in itertools.pairwise(known)):
+            yield f"was finished before it was started or created: {known}"
+
+    def _counts(self, record: JobRecord) -> Iterator[str]:
+        rows, first, last = self._session.execute(
+            select(func.count(), func.min(pair.c.pair_index), func.max(pair.c.pair_index)).where(
+                pair.c.job_id == self._id
+            )
+        ).one()
+        if rows != record.pairs:
+            yield f"has {rows} pairs, not {record.pairs}"
+        elif rows and (first, last) != (0, rows - 1):
+            yield f"has {rows} pairs numbered {first} to {last}"
+        expected, covered = 0, 0
+        query = select(chunk).where(chunk.c.job_id == self._id).order_by(chunk.c.first)
+        for row in self._session.execute(query, execution_options={"yield_per": _BATCH}):
+            if row.first != expected:
+                yield f"has no chunk from pair {expected} on: the next, {row.id}, begins at {row.first}"
+            expected, covered = row.last, covered + row.last - row.first
+            yield from self._of_job(record, row)
+        if covered != record.pairs:
+            yield f"has {covered} pairs in its chunks, not {record.pairs}"
+        if record.chunk_size < 1:
+            yield f"has chunks of {record.chunk_size} pairs"
+
+    def _of_job(self, record: JobRecord, row: Row[Any]) -> Iterator[str]:
+        for name, wanted in (("priority", record.priority), ("model", record.spec.model)):
+            if getattr(row, name) != wanted:
+                yield f"has the {name} {wanted!r}, its chunk {row.id} has {getattr(row, name)!r}"
+
+    def _provenance(self, record: JobRecord) -> Iterator[str]:
+        table = tables.provenance
+        used = select(chunk.c.provenance_id).where(chunk.c.job_id == self._id).distinct()
+        stored = self._session.scalars(
+            select(table.c.hash).where(table.c.id.in_(used)).order_by(table.c.id)
+        ).all()
+        for made_by, kept in zip(provenances(self._session, self._id), stored, strict=True):
+            if made_by.hash != kept:
+                yield "what made its numbers was changed: model, weights, versions, device or seed"
+            if made_by.seed != record.spec.seed:
+                yield f"its sample has the seed {record.spec.seed}, its numbers were made with {made_by.seed}"
+
+    def _check_blobs(self) -> None:
+        for table, name in ((tables.pilot, "pilot"), (tables.mean, "means")):
+            for row in self._session.execute(select(table).where(table.c.job_id == self._id)):
+                what = f"the {name} of job {self._id}, {row.site}"
+                with self._findings.reading(RESULT, self._id, what):
+                    check_name("site", row.site, SITES)
+                    (read_sums if table is tables.pilot else unpack)(row.data, what)
+
+    def _check_totals(self) -> None:
+        """Add up the chunks again."""
+        for row in self._session.execute(select(total).where(total.c.job_id == self._id)):
+            name = f"job {self._id}, {row.site} ({row.kind}, {row.method})"
+            with self._findings.reading(TOTAL, self._id, f"the stored total of {name}"):
+                added = add_up(self._session, self._id, row.site, row.kind, row.method)
+                if row.kind not in KINDS or added is None or pack_sums(added) != row.data:
+                    text = f"the stored total of {name} is not the sum of its chunks"
+                    self._findings.add(TOTAL, self._id, text)
