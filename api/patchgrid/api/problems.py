@@ -10,7 +10,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from patchgrid.api.asked import Asked
 from patchgrid.engine.errors import PatchgridError, SpecError
+from patchgrid.engine.names import suggestion
 from patchgrid.engine.packages import MissingExtraError
 from patchgrid.pairs.errors import PairFileError
 from patchgrid.storage import errors
@@ -159,7 +161,10 @@ def validation(found: Sequence[Any]) -> Problem:
 
 def _words(found: Any) -> str:
     """Say what pydantic found, in our words where its own do not help."""
-    said = {"extra_forbidden": "is no field of a job", "missing": "is missing"}
+    if found["type"] == "extra_forbidden":
+        meant = suggestion("setting", str(found["loc"][-1]), tuple(Asked.model_fields)).rstrip()
+        return f"is no field of a job{meant and f': {meant}'}"
+    said = {"missing": "is missing"}
     return str(said.get(found["type"], found["msg"].removeprefix("Value error, ")))
 
 

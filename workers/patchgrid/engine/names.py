@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 
+from patchgrid.engine.aliases import ALIASES
 from patchgrid.engine.errors import SpecError
 
 #: The site of edges: what one component adds to another's input.
@@ -62,10 +63,34 @@ def metrics() -> tuple[str, ...]:
     return (*METRICS, *others)
 
 
+#: The names of each kind, to tell one that is given for another kind.
+_KINDS = {"site": SITES, "method": METHODS, "metric": METRICS, "direction": DIRECTIONS}
+
+
+def suggestion(kind: str, name: str, known: Sequence[str]) -> str:
+    """Give what a wrong name may mean, `did you mean 'z'? ` with the space behind it, or nothing.
+
+    An alias of the field comes before a name with nearly the same letters.
+    """
+    aliases = ALIASES.get(kind.partition(" of ")[0], {})
+    plain = _plain(name)
+    meant = [each for each in aliases.get(plain, ()) if each in known]
+    meant = meant or [each for each in known if _plain(each) == plain]
+    meant = meant or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    if meant:
+        return f"did you mean {' or '.join(map(repr, meant))}? "
+    other = next((of for of, names in _KINDS.items() if name in names and of != kind), None)
+    return f"{name!r} is a {other}; " if other else ""
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum() or letter == "*")
+
+
 def check_name(kind: str, name: str, known: Sequence[str], field: str | None = None) -> str:
-    """Return `name` if it is known, else raise `SpecError` about a field naming the nearest right one."""
+    """Return `name` if it is known, else raise `SpecError` about a field, with what may be meant."""
     if name in known:
         return name
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    raise SpecError(f"unknown {kind} {name!r}: {hint}known: {', '.join(known)}", field)
+    raise SpecError(
+        f"unknown {kind} {name!r}: {suggestion(kind, name, known)}known: {', '.join(known)}", field
+    )

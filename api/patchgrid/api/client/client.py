@@ -18,8 +18,15 @@ from patchgrid.api.client.submission import send
 from patchgrid.api.client.variables import SERVER_VARIABLE
 from patchgrid.engine.asked import as_names
 from patchgrid.engine.errors import SpecError
+from patchgrid.engine.names import check_name
 from patchgrid.engine.types import JobSpec
 from patchgrid.storage.submitting import Order
+
+#: What `Client.submit` takes beside the pairs.
+_SETTINGS = (
+    *(field.name for field in dataclasses.fields(JobSpec)),
+    *("name", "key", "priority", "chunk_size", "limit"),
+)
 
 
 class Jobs(list[Job]):
@@ -63,7 +70,7 @@ class Client:
         name: str | None = None,
         key: str | None = None,
         priority: int = 0,
-        chunk_size: int = 64,
+        chunk_size: int | None = None,
         limit: int | None = None,
         **spec: Any,
     ) -> Job:
@@ -80,9 +87,8 @@ class Client:
         SpecError
             A setting that does not exist or does not fit. Nothing was sent.
         """
-        unknown = spec.keys() - {field.name for field in dataclasses.fields(JobSpec)}
-        if unknown:
-            raise SpecError(f"a job has no setting {min(unknown)!r}")
+        for setting in spec:
+            check_name("setting", setting, _SETTINGS, setting)
         try:
             measured = JobSpec(model=_model(model), sites=as_names(sites), **spec)
         except TypeError as error:
