@@ -267,7 +267,7 @@ def test_a_refusal_opens_what_it_is_about(visit: Visit) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seed", "1.5"), ("chunk_size", ""), ("exact", "101"), ("priority", "-1001"), ("limit", "0")],
+    [("seed", "1.5"), ("chunk_size", "5000"), ("exact", "101"), ("priority", "-1001"), ("limit", "0")],
 )
 def test_numbers_are_checked_before_they_are_sent(visit: Visit, name: str, value: str) -> None:
     """The file need not travel for that."""

@@ -70,7 +70,9 @@ class Asked(BaseModel):
         None, description="The job's identity in place of the hash of its pairs and settings"
     )
     priority: int = Field(0, ge=-1000, le=1000)
-    chunk_size: int = Field(64, ge=1, le=4096)
+    chunk_size: int | None = Field(
+        None, ge=1, le=4096, description="Pairs a chunk; an eighth of the pairs, from 8 to 64, if not given"
+    )
     limit: int | None = Field(None, ge=1, le=LARGEST, description="Only the first so many pairs")
 
     def spec(self) -> JobSpec:

@@ -14,6 +14,7 @@ from patchgrid.engine.errors import PairError
 from patchgrid.engine.packages import is_installed
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.pairs import PairFile, PairSummary
+from patchgrid.storage.jobs import default_chunk_size
 from patchgrid.storage.pairnotes import Kinds
 from patchgrid.storage.plain import plain
 from patchgrid.storage.shares import exact_share
@@ -41,10 +42,10 @@ class Tokenized:
 
 
 def show_dry_run(
-    settings: "Settings", spec: JobSpec, file: PairFile, summary: PairSummary, chunk_size: int
+    settings: "Settings", spec: JobSpec, file: PairFile, summary: PairSummary, chunk_size: int | None
 ) -> int:
     """Say what a job of these pairs would be; give the exit code that it would have."""
-    chunks = -(-summary.count // chunk_size)
+    chunks = -(-summary.count // (chunk_size or default_chunk_size(summary.count)))
     say(f"{counted(summary.count, 'pair')} in {counted(chunks, 'chunk')}; nothing is stored")
     tokenizer, shape, why_not = load_tokenizer(spec)
     found = None if tokenizer is None else tokenize(tokenizer, aloud(file, summary.count, "tokenized"))

@@ -144,6 +144,13 @@ batch_tokens_option = click.option(
     metavar="N",
     help="Padded tokens of a batch; found out if not given. Halved when memory runs out.",
 )
+chunk_size_option = click.option(
+    "--chunk-size",
+    type=click.IntRange(1, 4096),
+    show_default="an eighth of the pairs, from 8 to 64",
+    metavar="N",
+    help="Pairs measured and stored at a time: what is lost when a process is killed. It changes no result.",
+)
 _MACHINE: tuple[Decorator, ...] = (device_option, batch_tokens_option)
 _SPEC: tuple[Decorator, ...] = (
     revision_option,

@@ -10,7 +10,14 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.engines import model_name
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
-from patchgrid.cli.options import machine_options, model_option, site_list, spec_options, submit_options
+from patchgrid.cli.options import (
+    chunk_size_option,
+    machine_options,
+    model_option,
+    site_list,
+    spec_options,
+    submit_options,
+)
 from patchgrid.cli.screen import say, visible
 from patchgrid.engine import JobSpec
 from patchgrid.engine.names import WIDE_SITES
@@ -31,6 +38,7 @@ MUCH = 0.01
 @spec_options
 @machine_options
 @submit_options
+@chunk_size_option
 @with_settings
 def run(
     settings: Settings,
@@ -40,6 +48,7 @@ def run(
     batch_tokens: int | None,
     limit: int | None,
     name: str | None,
+    chunk_size: int | None,
     **spec: Any,
 ) -> int:
     """Measure which components of MODEL carry the behaviour that the prompt pairs in PAIRS show.
@@ -63,7 +72,9 @@ def run(
         for note in summary.notes:
             say(f"Note: {note}")
         with settings.open(create=True) as database:
-            return run_pairs(settings, database, measured, file, summary, Machine(device, batch_tokens), name)
+            return run_pairs(
+                settings, database, measured, file, summary, Machine(device, batch_tokens), name, chunk_size
+            )
 
 
 def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
@@ -86,9 +97,10 @@ def run_pairs(
     summary: PairSummary,
     machine: Machine,
     name: str | None = None,
+    chunk_size: int | None = None,
 ) -> int:
     """Submit the pairs, or find their job, work it off and show its results."""
-    order, by = Order(spec, file, summary, name), Submitter(user=settings.user)
+    order, by = Order(spec, file, summary, name, chunk_size=chunk_size), Submitter(user=settings.user)
     with database.read() as session:
         known = jobs.find_by_key(session, order.key)
         measured = set() if known is None else provenance.weights_hashes(session, known.id)

@@ -13,7 +13,14 @@ from patchgrid.cli.dryrun import show_dry_run
 from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
 from patchgrid.cli.execution import show_outcome
 from patchgrid.cli.job.watch import refuse_paused
-from patchgrid.cli.options import PRIORITIES, machine_options, model_option, spec_options, submit_options
+from patchgrid.cli.options import (
+    PRIORITIES,
+    chunk_size_option,
+    machine_options,
+    model_option,
+    spec_options,
+    submit_options,
+)
 from patchgrid.cli.progress import aloud
 from patchgrid.cli.run import check_unchanged, make_spec, note_name
 from patchgrid.cli.screen import counted, say, show_json, visible
@@ -51,14 +58,7 @@ def own_key(_ctx: click.Context, _option: click.Parameter, key: str | None) -> s
     metavar="N",
     help="Jobs of higher priority are worked on first.",
 )
-@click.option(
-    "--chunk-size",
-    type=click.IntRange(1, 4096),
-    default=64,
-    show_default=True,
-    metavar="N",
-    help="Pairs that a worker takes at a time.",
-)
+@chunk_size_option
 @click.option(
     "--key",
     callback=own_key,
@@ -80,7 +80,7 @@ def submit(
     limit: int | None,
     name: str | None,
     priority: int,
-    chunk_size: int,
+    chunk_size: int | None,
     key: str | None,
     wait: bool,
     dry_run: bool,

@@ -54,6 +54,8 @@ _COUNTS = select(
         for state in ("done", "failed", "pending", "leased", "held")
     ),
 ).where(_chunk.c.job_id == bindparam("of_job"))
+#: Pairs a chunk by default, at least and at most, and the chunks that a short job has.
+_SMALLEST_CHUNK, _LARGEST_CHUNK, _CHUNKS = 8, 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,14 @@ def job_key(spec: JobSpec, pairs_digest: str) -> str:
     ).hexdigest()
 
 
+def default_chunk_size(count: int) -> int:
+    """Give the pairs a chunk of a job of so many: an eighth, from 8 to 64.
+
+    A process that is killed loses the chunk at hand, and a job of one chunk keeps all workers but one idle.
+    """
+    return min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, -(-count // _CHUNKS)))
+
+
 def submit(
     session: Session,
     spec: JobSpec,
@@ -159,7 +169,7 @@ def submit(
     count: int,
     spans: tuple[str, ...] = (),
     name: str | None = None,
-    chunk_size: int = 64,
+    chunk_size: int | None = None,
     priority: int = 0,
     owners: Collection[str] = (),
 ) -> JobRecord:
@@ -167,7 +177,7 @@ def submit(
 
     All of it belongs to the session's one transaction, so a killed submit leaves nothing. `pairs` is read
     once, in batches; `PairsRefused` if it does not give `count` pairs. Its chunks take turns with those of
-    the `owners`' other jobs.
+    the `owners`' other jobs; `chunk_size` changes no result.
     """
     row = {
         "key": key,
@@ -176,7 +186,7 @@ def submit(
         "state": "pending",
         "spans": list(spans),
         "pairs": count,
-        "chunk_size": chunk_size,
+        "chunk_size": chunk_size or default_chunk_size(count),
         "priority": priority,
         "created_at": now(),
     }

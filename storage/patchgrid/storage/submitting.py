@@ -35,7 +35,8 @@ class Order:
     #: The user's own key, or None: the hash of pairs and spec.
     own_key: str | None = None
     priority: int = 0
-    chunk_size: int = 64
+    #: Pairs a chunk, or None: the default for so many pairs.
+    chunk_size: int | None = None
 
     @property
     def key(self) -> str:

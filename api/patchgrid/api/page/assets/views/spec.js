@@ -22,7 +22,7 @@ export const DEFAULTS = {
   detail: "pairs",
   dtype: "auto",
   seed: "0",
-  chunk_size: "64",
+  chunk_size: "",
   priority: "0",
   key: "",
 };
@@ -37,6 +37,9 @@ export const RANGES = {
   chunk_size: [1, 4096],
   priority: [-1000, 1000],
 };
+
+/** Numbers that may be left out. */
+const OPTIONAL = new Set(["limit", "chunk_size"]);
 
 /** Which of the methods' options those chosen have. */
 export function optionsOf({ method }) {
@@ -60,7 +63,8 @@ export function specOf(values) {
   spec.seed = Number(values.seed);
   if (revision) spec.revision = revision;
   for (const name of ["name", "key"]) if (values[name].trim()) spec[name] = values[name].trim();
-  for (const name of ["priority", "chunk_size"]) if (values[name] !== DEFAULTS[name]) spec[name] = Number(values[name]);
+  if (values.priority !== DEFAULTS.priority) spec.priority = Number(values.priority);
+  if (values.chunk_size) spec.chunk_size = Number(values.chunk_size);
   if (options.steps && values.steps !== DEFAULTS.steps) spec.steps = Number(values.steps);
   if (options.path && values.path !== DEFAULTS.path) spec.path = values.path;
   if (options.grad_drop && values.grad_drop) spec.grad_drop = true;
@@ -93,7 +97,7 @@ export function faultsOf(values) {
   const options = optionsOf(values);
   const faults = {};
   for (const [name, [least, most]] of Object.entries(RANGES)) {
-    const asked = options[name] ?? (name !== "limit" || values[name] !== "");
+    const asked = options[name] ?? (!OPTIONAL.has(name) || values[name] !== "");
     const value = Number(values[name]);
     const whole = name === "exact" || Number.isInteger(value);
     if (asked && (values[name] === "" || !whole || !(value >= least && value <= most))) {
