@@ -1,6 +1,9 @@
 """Intervals that say nothing: words in place of their numbers, and charts in which the others are seen."""
 
+import random
 import re
+from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,7 +11,8 @@ from playwright.sync_api import expect
 
 from browser.answers import Pages, component
 from browser.conftest import Visit
-from browser.visitor import NONE, Visitor, number
+from browser.visitor import NONE, Visitor
+from patchgrid.storage.number_format import with_interval
 
 pytestmark = pytest.mark.browser
 
@@ -73,8 +77,12 @@ def test_what_has_no_bound_comes_last(visit: Visit, by: str, order: str) -> None
     texts = cells.all_inner_texts()[column :: len(heads)]
     assert len(texts) == 100
     assert not {"no bound", NONE} & set(texts)
-    numbers = [number(text) for text in texts]
-    assert numbers == sorted(numbers, reverse=not order)
+    read = [text.removeprefix("± ").replace("\N{MINUS SIGN}", "-").replace(",", "") for text in texts]
+    numbers = [Decimal(text) * (1 if order else -1) for text in read]
+    # Each row is rounded to its own digits.
+    steps = [Decimal(10) ** int(each.as_tuple().exponent) for each in numbers]
+    for (one, other), rounding in zip(pairwise(numbers), pairwise(steps), strict=True):
+        assert one <= other + sum(rounding)
 
 
 def test_the_hint_of_a_bar_says_why(visit: Visit) -> None:
@@ -127,7 +135,31 @@ def test_an_interval_is_worth_reading_up_to_a_thousand_times_a_components_size(v
     none = row | {"ci_low": None, "ci_high": None}
     assert visitor.page.evaluate(words, none | {"exact_n": 1}) == "none from one exact cell"
     assert visitor.page.evaluate(words, none | {"exact_n": 0}) == "none: no exact cell"
-    assert visitor.page.evaluate(words, row) == "0.450 to 0.550"
+    assert visitor.page.evaluate(words, row) == "± 0.050"
     census = row | {"ci_low": 0.5, "ci_high": 0.5, "exact_n": 24}
-    assert visitor.page.evaluate(words, census) == "a point: all pairs patched exactly"
+    assert visitor.page.evaluate(words, census) == "± 0: all pairs patched exactly"
     expect(visitor.heading()).to_have_text("Jobs")
+
+
+def test_the_page_writes_numbers_as_the_command_line_does(visit: Visit) -> None:
+    """One rule, written once in each language: over numbers and intervals of any size."""
+    visitor = visit()
+    visitor.open("#/jobs")
+    module = "import('/assets/core/format.js')"
+    write = f"asked => {module}.then((found) => asked.map((each) => found.withInterval(...each)))"
+    draws = random.Random(0)
+    asked = []
+    for _ in range(300):
+        middle = draws.choice([-1, 1]) * 10 ** draws.uniform(-5, 7)
+        low, high = (middle + side * abs(middle) * 10 ** draws.uniform(-3, 1) for side in (-1, 1))
+        asked.append((middle, low, draws.choice([high, 2 * middle - low])))
+    asked += [(4.968, 4.968, 4.968), (0.0, -0.5, 0.5)]
+    for each, words in zip(asked, visitor.page.evaluate(write, asked), strict=True):
+        ours = [re.sub(r"(?<!e)\+", "", text) for text in with_interval(*each)]
+        theirs = [text.replace("\N{MINUS SIGN}", "-").replace(NONE, "-") for text in words]
+        assert [_exponents(text) for text in theirs] == [_exponents(text) for text in ours], each
+
+
+def _exponents(text: str) -> str:
+    """Write `e+07` and `e+7` alike."""
+    return re.sub(r"e\+?(-?)0*", r"e\1", text)

@@ -56,7 +56,7 @@ def test_verify_compares_the_methods_site_by_site(database: Path) -> None:
     result = ask(database, "results", "verify", "nodes")
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    header = ["site", "method", "cells", "Pearson", "Spearman", "slope", "bias"]
+    header = ["site", "method", "cells", "patched", "Pearson", "Spearman", "slope", "bias"]
     assert lines[0].split() == [*header, "same", "sign", "top", "k", "s/1,000"]
     assert [line.split()[:2] for line in lines[2:]] == [
         [site, method] for site in SITES for method in ("atp", "relp", "ig")

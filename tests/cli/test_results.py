@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchgrid.storage.export import FIELDS
-from support.commands import FinishedJob
+from patchgrid.storage.number_format import percent
+from support.commands import FinishedJob, patchgrid
 
 PNG, SVG = b"\x89PNG\r\n", b"<?xml"
 
@@ -193,3 +194,41 @@ def test_a_pairs_picture_is_labelled_with_its_tokens(finished: FinishedJob, tmp_
     finished.ask("results", "plot", 1, "--what", "positions", "--pair", "pair-3", "-o", path)
     text = path.read_text()
     assert all(f">{label}</text>" in text for label in ("␣shop", "␣Anna / ␣Tom"))
+
+
+def test_top_says_which_mean_its_interval_is_for_and_how_much_was_patched(finished: FinishedJob) -> None:
+    """This job's pairs, or where they were drawn from; the share as the rows of JSON give it."""
+    words = finished.ask("results", "top", 1).stderr
+    rows = finished.ask_json("results", "top", 1, "-k", 1000)
+    patched, cells = (sum(row[field] for row in rows) for field in ("exact_n", "n"))
+    assert f"{patched:,} of {cells:,} cells ({percent(patched / cells)}) were patched exactly" in words
+    assert "for the mean over this job's 10 pairs" in words
+    assert "for the mean over the population" in finished.ask("results", "top", 1, "--population").stderr
+    assert [row["exact_share"] for row in rows] == [row["exact_n"] / row["n"] for row in rows]
+
+
+def test_run_and_verify_tell_how_much_was_patched(finished: FinishedJob) -> None:
+    """Of the job, and site by site."""
+    sites = finished.ask_json("results", "verify", 1)
+    patched, cells = (sum(row[field] for row in sites) for field in ("n", "cells"))
+    assert f"{patched:,} of {cells:,} cells" in finished.result.stderr
+    again = json.loads(patchgrid(*finished.command, "--json").stdout)
+    assert again["coverage"] == {"patched": patched, "cells": cells, "share": patched / cells}
+    table = finished.ask("results", "verify", 1).stdout.splitlines()
+    for row, line in zip(sites, table[2:], strict=True):
+        assert row["exact_share"] == row["n"] / row["cells"]
+        assert percent(row["exact_share"]) in line
+
+
+def test_an_overlap_of_all_components_is_not_shown(finished: FinishedJob) -> None:
+    """3 of 3 is no figure: nothing else can be."""
+    rows = {row["site"]: row for row in finished.ask_json("results", "verify", 1, "-k", 3)}
+    assert rows["mlp_out"]["components"] == 3
+    assert rows["mlp_out"]["top_overlap"] is None
+    assert rows["z"]["top_overlap"] is not None
+    line = next(
+        line
+        for line in finished.ask("results", "verify", 1, "-k", 3).stdout.splitlines()
+        if "mlp_out" in line
+    )
+    assert line.split()[-1] == "-"

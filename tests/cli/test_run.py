@@ -1,6 +1,7 @@
 """From a pair file to stored results with one command."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,11 +17,12 @@ def test_a_run_ends_with_the_top_components_and_the_verification(finished: Finis
     """Tables on stdout; words, among them where to see more, on stderr."""
     out, err = finished.result.stdout, finished.result.stderr
     assert "Top components: atp, logit_diff, denoise" in out
-    assert "estimate      95% interval" in " ".join(out.split("\n")) or "95% interval" in out
+    assert re.search(r"95% interval .*\n.*\n.* ± [0-9.]+ ", out)
     header = next(line for line in out.splitlines() if line.startswith("site"))
     assert header.split() == [
         "site",
         "cells",
+        "patched",
         "Pearson",
         "Spearman",
         "slope",

@@ -7,7 +7,7 @@ import click
 import pytest
 from rich.cells import cell_len
 
-from patchgrid.cli.figures import Scale, seconds, size
+from patchgrid.cli.figures import seconds, size
 from patchgrid.cli.screen import plain, visible
 from patchgrid.cli.tables import Column, show_table
 from support.commands import FinishedJob, patchgrid
@@ -54,21 +54,14 @@ def test_control_characters_are_escaped() -> None:
     assert visible("東京 é") == "東京 é"
 
 
-def test_a_columns_numbers_have_the_decimals_that_its_largest_needs() -> None:
-    """Four digits of the largest; an exponent where that is too long."""
-    scale = Scale([18.1634, -0.2, None, math.nan])
-    assert [scale.write(value) for value in (18.1634, -0.2, -0.001, None)] == [
-        "+18.16",
-        "-0.20",
-        "+0.00",
-        "-",
-    ]
-    assert scale.interval(17.5, None) == "-"
-    assert scale.interval(-0.5, 17.5) == "[-0.50, +17.50]"
-    assert Scale([0.00123]).write(0.00123) == "+0.001230"
-    assert Scale([1.5e-9]).write(1.5e-9) == "+1.500e-09"
-    assert Scale([123_456.0]).write(123_456.0, sign=False) == "123456"
-    assert Scale([]).write(0.0) == "+0.000"
+def test_the_decimal_points_of_a_column_stand_under_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each number has its own digits, and sizes are still compared at a glance."""
+    numbers = ("+8.8136", "-0.21", "+13", "-", "0.51 %", "78 %")
+    show_table((Column("name"), Column("value", number=True)), [("x", text) for text in numbers])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    points = [line.find(".") for line in lines if "." in line]
+    assert points == [points[0]] * 3
+    assert lines[2].index("3") == lines[5].index("8") == points[0] - 1
 
 
 def test_times_and_sizes_are_said_as_people_do() -> None:

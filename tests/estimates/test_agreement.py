@@ -143,5 +143,11 @@ def test_top_overlap_is_the_share_of_the_top_that_both_have() -> None:
 def test_top_overlap_leaves_out_components_without_an_estimate() -> None:
     """An unsampled component is no disagreement."""
     assert top_overlap([9.0, 2.0, 1.0], [math.nan, 2.0, 1.0], 1) == 1
-    assert top_overlap([9.0, 2.0, 1.0], [math.nan, 2.0, 1.0], 50) == 1
     assert math.isnan(top_overlap([9.0], [math.nan], 1))
+
+
+@pytest.mark.parametrize("k", [3, 4, 50])
+def test_top_overlap_of_all_components_is_not_told(k: int) -> None:
+    """The k largest of at most k are the same by any figure: 4 of 4 says nothing of the scores."""
+    assert math.isnan(top_overlap([9.0, 2.0, 1.0], [1.0, 2.0, 9.0], k))
+    assert math.isnan(top_overlap([9.0, 2.0, 1.0, 5.0], [1.0, 2.0, 9.0, math.nan], k))

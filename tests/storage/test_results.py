@@ -10,6 +10,7 @@ from patchgrid.engine.names import REST
 from patchgrid.estimates import Sums, agreement, estimate, top_overlap
 from patchgrid.storage import Database, components, errors, pairview, plots, sums, tables, verification
 from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.coverage import coverage
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
 from patchgrid.storage.pairscores import exact_grid
@@ -195,7 +196,10 @@ def test_verification_agrees_with_the_cells(database: Database) -> None:
             assert total is not None
             estimates = estimate(total)
             assert row.top_k == min(3, row.components)
-            assert row.top_overlap == pytest.approx(top_overlap(estimates.mean, estimates.estimate, 3))
+            overlap = top_overlap(estimates.mean, estimates.estimate, 3)
+            assert row.top_overlap == (None if np.isnan(overlap) else pytest.approx(overlap))
+            assert (row.top_overlap is None) == (row.components <= 3)
+            assert row.cells == job.pairs * estimates.n.size
             assert row.components == int(np.isfinite(estimates.estimate).sum())
             assert row.slope == pytest.approx(1.25)
             assert row.intercept == pytest.approx(0.1)
@@ -461,3 +465,19 @@ def test_blobs_keep_sums_as_they_are() -> None:
             found = sums.read_sums(sums.pack_sums(given), "sums")
             assert (found.names, found.aligned) == (given.names, aligned)
             np.testing.assert_array_equal(found.values, given.values)
+
+
+def test_coverage_counts_the_cells_that_were_patched_and_all_that_there_are(database: Database) -> None:
+    """Over all sites or one; failed pairs have no cells."""
+    job = run_job(database, submit_job(database, 40))
+    with database.read() as session:
+        by_site = {site: coverage(session, job, site) for site in job.spec.sites}
+        for site, found in by_site.items():
+            assert found.patched == len(plots.cells(session, job, site).effect) > 0
+            assert found.cells == sum(row.n for row in components.components(session, job, sites=(site,)))
+            assert found.share == found.patched / found.cells
+        whole = coverage(session, job)
+        assert whole.patched == sum(found.patched for found in by_site.values())
+        assert whole.cells == sum(found.cells for found in by_site.values())
+        with pytest.raises(SpecError, match="unknown site of this job 'q'"):
+            coverage(session, job, "q")

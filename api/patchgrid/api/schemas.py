@@ -200,6 +200,15 @@ class Component(BaseModel):
     ci_high: float | None
     exact_n: int
     edge: str | None
+    exact_share: float | None
+
+
+class Coverage(BaseModel):
+    """How many cells were patched exactly: a cell is a component of a pair."""
+
+    patched: int
+    cells: int
+    share: float | None
 
 
 class Components(Page):
@@ -207,6 +216,7 @@ class Components(Page):
 
     job: int
     method: str
+    coverage: Coverage = Field(description="Of the job's sites, or of the one asked for")
     total: int = Field(description="How many there are, on all pages")
     task: Task | None
     items: list[Component]
@@ -231,6 +241,7 @@ class Agreement(BaseModel):
     site: str
     method: str
     n: int
+    cells: int
     pearson: float | None
     spearman: float | None
     spearman_n: int
@@ -241,6 +252,7 @@ class Agreement(BaseModel):
     top_k: int
     top_overlap: float | None
     components: int
+    exact_share: float | None
     seconds: float | None
     exact_seconds: float | None
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from patchgrid.cli.figures import Scale
+from patchgrid.cli.screen import counted, say
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.coverage import Coverage
+from patchgrid.storage.jobs import Progress
+from patchgrid.storage.number_format import NONE, number, percent, with_interval
 
 
 def show_components(
@@ -12,7 +15,6 @@ def show_components(
 ) -> None:
     """Print components with their means and, if any was sampled, estimates; `absolute` adds mean |score|."""
     sampled = any(row.exact_n for row in rows)
-    scale = Scale(value for row in rows for value in (row.mean, row.estimate, row.ci_low, row.ci_high))
     columns = [Column("component"), Column("mean score", number=True)]
     if absolute:
         columns.append(Column("mean |score|", number=True))
@@ -21,10 +23,34 @@ def show_components(
     columns.append(Column("pairs", number=True))
     cells = []
     for row in rows:
-        cell = [row.name, scale.write(row.mean)]
+        cell = [row.name, number(row.mean, sign=True)]
         if absolute:
-            cell.append(scale.write(row.mean_abs, sign=False))
+            cell.append(number(row.mean_abs))
         if sampled:
-            cell += [scale.write(row.estimate), scale.interval(row.ci_low, row.ci_high), f"{row.exact_n:,}"]
+            cell += [*_estimate(row), f"{row.exact_n:,}"]
         cells.append([*cell, f"{row.n:,}"])
     show_table(columns, cells, title)
+
+
+def say_intervals(
+    rows: Sequence[ComponentRow], found: Coverage, progress: Progress, *, population: bool = False
+) -> None:
+    """Say how much was patched exactly, and which mean the intervals are for."""
+    if not found.patched:
+        return
+    say(f"{found.patched:,} of {found.cells:,} cells ({percent(found.share)}) were patched exactly")
+    if any(row.ci_low is not None for row in rows):
+        job = f"the mean over this job's {counted(progress.done, 'pair')}"
+        say(
+            "Intervals: 95 %, for the mean over the population that the pairs were drawn from"
+            if population
+            else f"Intervals: 95 %, for {job} (--population: for where they were drawn from)"
+        )
+
+
+def _estimate(row: ComponentRow) -> tuple[str, str]:
+    """Write the estimate and its interval; one that says nothing by words, as the page does."""
+    if row.unbounded:
+        return number(row.estimate, sign=True), "no bound"
+    estimate, interval = with_interval(row.estimate, row.ci_low, row.ci_high)
+    return estimate, NONE if row.estimate is None else interval

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from patchgrid.cli.context import Settings
-from patchgrid.cli.figures import Scale
 from patchgrid.cli.screen import say
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.number_format import number
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.strongest import strongest_by_position, whole_components
 from patchgrid.storage.taskwords import answer_words
@@ -29,10 +29,9 @@ def show_pair(
         _show_tokens(view)
     strongest = whole_components(view, count)
     if strongest:
-        scale = Scale(component.score for component in strongest)
         show_table(
             [Column("component"), Column("score", number=True)],
-            [(component.name, scale.write(component.score)) for component in strongest],
+            [(component.name, number(component.score, sign=True)) for component in strongest],
             _strongest_title(job, view),
         )
     if view.exact:
@@ -49,15 +48,14 @@ def _strongest_title(job: JobRecord, view: PairView) -> str:
 
 
 def _facts(job: JobRecord, view: PairView) -> list[tuple[str, object]]:
-    scale = Scale([view.clean_metric, view.corrupted_metric])
     facts: list[tuple[str, object]] = [("job", job.id), ("row", view.index), ("state", view.state)]
     facts += [(name, text) for name, text in (("error", view.error), ("warning", view.warning)) if text]
     facts += [("clean", view.pair.clean), ("corrupted", view.pair.corrupted)]
     facts.append(("correct", answer_words(view.pair.correct, view.correct_tokens)))
     facts.append(("incorrect", answer_words(view.pair.incorrect, view.incorrect_tokens)))
     if view.clean_metric is not None:
-        facts.append((f"{job.spec.metric}, clean", scale.write(view.clean_metric)))
-        facts.append((f"{job.spec.metric}, corrupted", scale.write(view.corrupted_metric)))
+        facts.append((f"{job.spec.metric}, clean", number(view.clean_metric, sign=True)))
+        facts.append((f"{job.spec.metric}, corrupted", number(view.corrupted_metric, sign=True)))
     if view.clean_preference is not None and view.corrupted_preference is not None:
         sides = (("clean", view.clean_preference), ("corrupted", view.corrupted_preference))
         facts += [(f"{side} prefers", _preferred(preference)) for side, preference in sides]
@@ -84,20 +82,18 @@ def _show_tokens(view: PairView) -> None:
     strongest = strongest_by_position(view)
     if strongest:
         columns += [Column("strongest here"), Column("score", number=True)]
-        scale = Scale(component.score for component in strongest)
         for row, component in zip(rows, strongest, strict=True):
             name = dataclasses.replace(component, position=None).name
-            row += [name, scale.write(component.score)] if component.score else [None, None]
+            row += [name, number(component.score, sign=True)] if component.score else [None, None]
     show_table(columns, rows, "Tokens")
 
 
 def _show_exact(settings: Settings, job: JobRecord, cells: Sequence[ExactCell]) -> None:
     largest = sorted(cells, key=lambda cell: abs(cell.effect), reverse=True)[:SHOWN_EXACT]
-    scale = Scale(value for cell in largest for value in (cell.score, cell.effect))
     rows = []
     for cell in largest:
         drawn = f"{cell.inclusion:.3f}"
-        rows.append((cell.name, scale.write(cell.score), scale.write(cell.effect), drawn))
+        rows.append((cell.name, number(cell.score, sign=True), number(cell.effect, sign=True), drawn))
     columns = [Column("component")]
     columns += [Column(title, number=True) for title in ("score", "exact effect", "inclusion")]
     show_table(columns, rows, "Patched exactly")

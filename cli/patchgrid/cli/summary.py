@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from patchgrid.cli.agreementtable import show_agreement
-from patchgrid.cli.componenttable import show_components
+from patchgrid.cli.componenttable import say_intervals, show_components
 from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.figures import seconds
@@ -15,7 +15,8 @@ from patchgrid.cli.screen import counted, say, visible
 from patchgrid.cli.tasknotes import show_task
 from patchgrid.storage import components, jobs, verification
 from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.documents import agreement_json, component_json, pair_counts
+from patchgrid.storage.coverage import Coverage, coverage
+from patchgrid.storage.documents import agreement_json, component_json, coverage_json, pair_counts
 from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
 from patchgrid.storage.pairnotes import warnings_by_kind
 from patchgrid.storage.task import job_task, task_json
@@ -34,6 +35,7 @@ class Summary:
     #: Whether the model does the task, as `storage.task.task_json` gives it.
     task: Mapping[str, Any] | None
     top: Sequence[ComponentRow]
+    coverage: Coverage
     verification: Sequence[SiteAgreement]
     cost: Cost
     #: Each kind of warning with the number of pairs it was given for.
@@ -57,6 +59,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
         progress=jobs.progress(session, job_id),
         task=task_json(job_task(session, job)),
         top=components.top(session, job, k),
+        coverage=coverage(session, job),
         verification=verification.verification(session, job),
         cost=verification.cost(session, job),
         warnings=warnings_by_kind(session, job_id),
@@ -76,6 +79,7 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
         "seconds": round(elapsed, 3),
         "task": summary.task,
         "top": [component_json(row) for row in summary.top],
+        "coverage": coverage_json(summary.coverage),
         "verification": [agreement_json(row, summary.cost) for row in summary.verification],
         "warnings": [{"warning": text, "pairs": count} for text, count in summary.warnings],
         "errors": [{"pair": pair, "error": error} for pair, error in summary.errors],
@@ -91,6 +95,7 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
     _say_errors(settings, summary)
     if summary.top:
         show_components(summary.top, title=_title(summary.job))
+        say_intervals(summary.top, summary.coverage, summary.progress)
     if summary.verification:
         show_agreement(summary.verification, summary.cost, "Scores against exact patching")
     if summary.job.state == "done":

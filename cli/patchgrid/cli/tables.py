@@ -1,5 +1,6 @@
 """Tables on stdout: as wide as they need in a file or pipe, wrapped, never cut, on a terminal."""
 
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,8 @@ from patchgrid.cli.screen import visible
 _GAP = "  "
 #: Narrowest that a column of text is wrapped to.
 _NARROWEST = 12
+#: What of a number stands behind the digits before its decimal point.
+_BEHIND = re.compile(r".*?\d(?P<tail>(\.\d+)?\D*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +25,14 @@ class Column:
     """A column of a table."""
 
     title: str
-    #: Numbers stand to the right and are never wrapped.
+    #: Numbers stand to the right, decimal points under each other, and are never wrapped.
     number: bool = False
 
 
 def show_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """Write a table to stdout, with a title above it if there is one."""
     terminal = sys.stdout.isatty()
-    table = [[visible(cell) for cell in row] for row in rows]
+    table = _pointed(columns, [[visible(cell) for cell in row] for row in rows])
     widths = _widths(columns, table)
     if terminal:
         widths = _narrowed(columns, widths, shutil.get_terminal_size().columns)
@@ -40,6 +43,22 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], titl
     click.echo(_rule() * (sum(widths) + len(_GAP) * (len(widths) - 1)))
     text = "".join(f"{line}\n" for row in table for line in _lines(columns, row, widths))
     click.echo(text, nl=False)
+
+
+def _pointed(columns: Sequence[Column], table: list[list[str]]) -> list[list[str]]:
+    """Pad the numbers of each column so that their decimal points stand under each other."""
+    for place, column in enumerate(columns):
+        if column.number:
+            tails = [_tail(row[place]) for row in table]
+            longest = max(tails, default=0)
+            for row, tail in zip(table, tails, strict=True):
+                row[place] += " " * (longest - tail)
+    return table
+
+
+def _tail(cell: str) -> int:
+    match = _BEHIND.fullmatch(cell)
+    return 0 if match is None else len(match["tail"])
 
 
 def _widths(columns: Sequence[Column], table: Sequence[Sequence[str]]) -> list[int]:

@@ -86,13 +86,12 @@ def site_agreement(sums: Sums) -> Agreement:
 def top_overlap(mean: ArrayLike, estimate: ArrayLike, k: int) -> float:
     """Give the share of the k largest |estimate| that are among the k largest |mean| score too.
 
-    Components without an estimate are left out; k is cut to the number of those that have one, NaN if none.
-    Ties go to the component that comes first.
+    Components without an estimate are left out. NaN where k is not below the number of those that have one:
+    all of them are always all of them. Ties go to the component that comes first.
     """
     by_score, by_estimate = np.abs(np.ravel(mean)), np.abs(np.ravel(estimate))
     known = np.isfinite(by_score) & np.isfinite(by_estimate)
-    k = min(k, int(known.sum()))
-    if k < 1:
+    if not 0 < k < known.sum():
         return math.nan
     tops = [np.argsort(-by[known], kind="stable")[:k] for by in (by_score, by_estimate)]
     return len(np.intersect1d(tops[0], tops[1])) / k

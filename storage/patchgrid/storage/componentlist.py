@@ -18,11 +18,6 @@ from patchgrid.storage.naming import read_name
 SORTS = (*components.ORDERS, "std", "ci_low", "ci_high", "width", "exact_n", "n")
 #: Most components a page.
 MOST = 10_000
-#: Times a component's own size that half an interval may be and still be sorted by. Few cells of uneven
-#: weights give intervals of any size, which say nothing. The page draws the same line (`core/bounds.js`).
-_BOUNDED = 1000
-#: The least size that counts, in metric units.
-_LEAST = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +96,9 @@ def _keys(part: Part, by: str) -> NDArray[np.float64]:
     if by in ("ci_low", "ci_high", "width"):
         width = found.ci_high - found.ci_low
         sizes = np.stack([np.abs(found.estimate), found.mean_abs, np.abs(found.mean)])
-        size = np.maximum(_LEAST, np.nan_to_num(sizes).max(axis=0))
+        size = np.maximum(components.LEAST, np.nan_to_num(sizes).max(axis=0))
         values = width if by == "width" else getattr(found, by)
-        return np.where(width / 2 <= _BOUNDED * size, values, np.nan).ravel()
+        return np.where(width / 2 <= components.BOUNDED * size, values, np.nan).ravel()
     return np.asarray(getattr(found, by), np.float64).ravel()
 
 

@@ -20,6 +20,12 @@ from patchgrid.storage.provenance import job_graph
 from patchgrid.storage.sums import add_up, read_sums
 from patchgrid.storage.tables import total
 
+#: Times a component's own size that half an interval may be and still say something of it. Few cells of
+#: uneven weights give intervals of any size. The page draws the same line (`core/bounds.js`).
+BOUNDED = 1000
+#: The least size that counts, in metric units.
+LEAST = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentRow:
@@ -61,6 +67,14 @@ class ComponentRow:
     def name(self) -> str:
         """The short name the field writes: `a9.h6`, `m5@-1`."""
         return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether it has an interval so wide that it says nothing."""
+        if self.ci_low is None or self.ci_high is None:
+            return False
+        size = max(LEAST, *(abs(value or 0.0) for value in (self.estimate, self.mean, self.mean_abs)))
+        return (self.ci_high - self.ci_low) / 2 > BOUNDED * size
 
 
 #: By what components can be ordered.

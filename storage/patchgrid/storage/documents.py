@@ -4,6 +4,7 @@ from typing import Any
 
 from patchgrid.storage.chunknotes import chunk_counts
 from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.coverage import Coverage
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plain import plain
@@ -55,14 +56,20 @@ def snapshot_json(found: Snapshot) -> dict[str, Any]:
 
 
 def component_json(row: ComponentRow) -> dict[str, object]:
-    """Give a component's fields, its short name first."""
-    return {"component": row.name, **plain(row)}
+    """Give a component's fields, its short name first, the share of its cells that was patched last."""
+    return {"component": row.name, **plain(row), "exact_share": row.exact_n / row.n if row.n else None}
+
+
+def coverage_json(found: Coverage) -> dict[str, Any]:
+    """Give how many cells were patched exactly, of how many."""
+    return {"patched": found.patched, "cells": found.cells, "share": found.share}
 
 
 def agreement_json(row: SiteAgreement, cost: Cost) -> dict[str, Any]:
     """Give a row with what its method and exact patching took, in seconds per 1,000 pairs."""
     values: dict[str, Any] = plain(row)
-    return values | {"seconds": cost.scores[row.method], "exact_seconds": cost.exact}
+    share = row.n / row.cells if row.cells else None
+    return values | {"exact_share": share, "seconds": cost.scores[row.method], "exact_seconds": cost.exact}
 
 
 def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:

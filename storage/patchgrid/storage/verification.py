@@ -34,6 +34,8 @@ class SiteAgreement:
     method: str
     #: Cells patched exactly.
     n: int
+    #: All cells of the site: a cell is a component of a pair.
+    cells: int
     #: Weighted Pearson correlation.
     pearson: float | None
     #: Weighted Spearman correlation.
@@ -50,7 +52,8 @@ class SiteAgreement:
     sign_agreement: float | None
     #: How many top components are compared.
     top_k: int
-    #: Share of the top components by |estimate| that are also the top ones by |mean score|.
+    #: Share of the top components by |estimate| that are also the top ones by |mean score|; None where the
+    #: site has no more components with an estimate than are compared.
     top_overlap: float | None
     #: Components of the site with an estimate: the overlap's sample size.
     components: int
@@ -116,6 +119,7 @@ def _site(session: Session, job: JobRecord, site: str, method: str, sums: Sums, 
         site=site,
         method=method,
         n=from_sums.n,
+        cells=int(estimates.n.sum()),
         pearson=_known(from_sums.pearson),
         spearman=_known(by_rank.spearman),
         spearman_n=by_rank.n,

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 #: The kinds of dataframes, the first that is installed being the one given.
 LIBRARIES = ("pandas", "polars")
-_WHOLE = frozenset({"layer", "head", "neuron", "n", "exact_n", "row", "spearman_n", "top_k", "components"})
+_WHOLE = frozenset(
+    {"layer", "head", "neuron", "n", "exact_n", "row", "spearman_n", "top_k", "components", "cells"}
+)
 _TEXT = frozenset({"component", "pair", "site", "method", "state", "error", "warning", "edge"})
 _TEXT |= {"clean", "corrupted"}
 

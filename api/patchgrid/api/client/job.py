@@ -24,11 +24,11 @@ ENDED = ("done", "failed", "cancelled")
 _REASONS = 3
 _COMPONENT: tuple[str, ...] = (
     *("component", "site", "layer", "head", "neuron", "position", "n", "mean", "mean_abs", "std"),
-    *("estimate", "ci_low", "ci_high", "exact_n"),
+    *("estimate", "ci_low", "ci_high", "exact_n", "exact_share"),
 )
 _AGREEMENT: tuple[str, ...] = (
-    *("site", "method", "n", "pearson", "spearman", "spearman_n", "slope", "intercept", "bias"),
-    *("sign_agreement", "top_k", "top_overlap", "components", "seconds", "exact_seconds"),
+    *("site", "method", "n", "cells", "pearson", "spearman", "spearman_n", "slope", "intercept", "bias"),
+    *("sign_agreement", "top_k", "top_overlap", "components", "exact_share", "seconds", "exact_seconds"),
 )
 
 

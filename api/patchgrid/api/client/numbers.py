@@ -11,6 +11,7 @@ from patchgrid.api.client.service import Document, Service
 from patchgrid.engine.names import check_name
 from patchgrid.engine.types import short_name
 from patchgrid.storage.components import ORDERS, ComponentRow
+from patchgrid.storage.coverage import Coverage
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap, named_once, strongest_cells
@@ -52,6 +53,11 @@ class RemoteNumbers:
             job.id, most=k, by=by, site=site, population=population, method=method
         )
         return [reading.component(each) for each in islice(found, k)]
+
+    def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
+        """Give how many cells were patched exactly, of how many."""
+        _check(job, site, None)
+        return reading.coverage(self._service.coverage(job.id, site))
 
     def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
         """Give how scores agree with exact patching, and what both cost."""

@@ -13,6 +13,7 @@ from patchgrid.engine.names import WIDE_SITES
 from patchgrid.engine.types import Answer, JobSpec, Pair, TokenPiece, TokenText
 from patchgrid.storage.chunknotes import Troubles
 from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.coverage import Coverage
 from patchgrid.storage.documents import TOP
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.metrics import ModelQueue
@@ -180,6 +181,12 @@ def component(found: Document) -> ComponentRow:
 def agreement(found: Document) -> SiteAgreement:
     """Read how a site's scores agree with exact patching."""
     return _made(SiteAgreement, found)
+
+
+@_understood
+def coverage(found: Document) -> Coverage:
+    """Read how many cells were patched exactly, of a list of components."""
+    return _made(Coverage, found["coverage"])
 
 
 @_understood

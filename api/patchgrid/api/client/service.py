@@ -125,6 +125,10 @@ class Service:
         asked |= {name: _flag(asked[name]) for name in ("population", "normalise") if name in asked}
         return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
 
+    def coverage(self, job: Name, site: str | None = None) -> Document:
+        """Give what stands beside the components: how many cells were patched exactly."""
+        return self._mapping(self.path(job, "/components"), {"site": site, "limit": 1})
+
     def heatmap(self, job: Name, *, site: str, kind: str, method: str | None = None) -> Document:
         """Give a site's heatmap."""
         asked = {"site": site, "kind": kind, "method": method}

@@ -20,7 +20,8 @@ from patchgrid.api.schemas import (
     Verification,
 )
 from patchgrid.storage import componentlist, exactlist, verification
-from patchgrid.storage.documents import agreement_json, component_json
+from patchgrid.storage.coverage import coverage
+from patchgrid.storage.documents import agreement_json, component_json, coverage_json
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.normalised import UNIT, Share, job_share, normalised_heatmap
 from patchgrid.storage.plain import plain
@@ -85,6 +86,7 @@ def list_components(
         more = cursors.write(None if found.next is None else (found.next,))
         about = {"job": record.id, "method": record.method(method), "total": found.total, "next": more}
         about["task"] = task
+        about["coverage"] = coverage_json(coverage(session, record, site))
         items = [component_json(row if share is None else share.row(row)) for row in found.items]
         return listed(form, items, about, f"job-{record.id}-components", Component)
 

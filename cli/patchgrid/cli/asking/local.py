@@ -28,6 +28,7 @@ from patchgrid.storage import (
 )
 from patchgrid.storage.chunknotes import troubles
 from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.coverage import Coverage, coverage
 from patchgrid.storage.export import export_rows, fields_of
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.metrics import ModelQueue
@@ -114,6 +115,10 @@ class LocalSource:
         """Give the k strongest components, the strongest first."""
         sites = None if site is None else (site,)
         return components.top(self._read(), job, k, by, sites=sites, population=population, method=method)
+
+    def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
+        """Give how many cells were patched exactly, of how many."""
+        return coverage(self._read(), job, site)
 
     def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
         """Give how scores agree with exact patching, and what both cost."""

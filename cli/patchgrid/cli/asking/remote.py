@@ -61,6 +61,7 @@ class RemoteSource(RemoteNumbers):
             progress=read.progress(found),
             task=read.task(found),
             top=self.top(job, SHOWN_COMPONENTS),
+            coverage=self.coverage(job),
             verification=agreement,
             cost=cost,
             warnings=read.warnings(found),

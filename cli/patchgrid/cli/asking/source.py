@@ -8,6 +8,7 @@ from patchgrid.cli.summary import Summary
 from patchgrid.engine.types import Pair
 from patchgrid.storage.chunknotes import Troubles
 from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.coverage import Coverage
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.pairview import PairView
@@ -93,6 +94,9 @@ class Source(Protocol):
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
         """Give the k strongest components, the strongest first."""
+
+    def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
+        """Give how many cells were patched exactly, of how many."""
 
     def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
         """Give how scores agree with exact patching, and what both cost."""

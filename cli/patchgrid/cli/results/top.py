@@ -2,7 +2,7 @@
 
 import click
 
-from patchgrid.cli.componenttable import show_components
+from patchgrid.cli.componenttable import say_intervals, show_components
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.options import count_option, job_argument, method_option, normalise_option, one_of
 from patchgrid.cli.screen import say, show_json
@@ -27,7 +27,8 @@ from patchgrid.storage.normalised import Normalised
 @click.option(
     "--population",
     is_flag=True,
-    help="Intervals for where the pairs came from, not for this job's pairs alone: wider.",
+    help="Intervals for the mean over the population that the pairs were drawn from: wider than for the mean "
+    "over this job's pairs.",
 )
 @normalise_option
 @method_option
@@ -46,14 +47,16 @@ def top(
     """Show a job's strongest components.
 
     `mean score` is the method's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
-    cells that were patched exactly, with its 95 % interval (`-` where the sample does not give one).
-    Both are in units of the job's metric, or with --normalise shares of its mean clean - corrupted metric.
+    cells that were patched exactly, with its 95 % interval (`-` where the sample does not give one,
+    `no bound` where it is so wide that it says nothing). Both are in units of the job's metric, or with
+    --normalise shares of its mean clean - corrupted metric. The interval is for the mean over this job's
+    pairs; with --population, for the mean over the population that they were drawn from.
     """
     with settings.asking() as source:
         job = source.job(name)
         numbers = Normalised(source) if normalise else source
         rows = numbers.top(job, count, by, site=site, population=population, method=method)
-        progress = source.progress(job)
+        progress, patched = source.progress(job), source.coverage(job, site)
         task = source.task(job)
         show_task(task)
         if normalise:
@@ -63,6 +66,7 @@ def top(
         return
     if rows:
         show_components(rows, absolute=by == "mean_abs")
-    if rows and not any(row.exact_n for row in rows):
+        say_intervals(rows, patched, progress, population=population)
+    if rows and not patched.patched:
         say("Nothing was patched exactly (--exact 0): these are attribution's means, unverified")
     say_unfinished(settings, job, progress)

@@ -1,5 +1,5 @@
 // Intervals of estimates as people read them: few cells of uneven weights may give one of 1e13 metric units.
-import { count, interval } from "./format.js";
+import { count, number, withInterval } from "./format.js";
 
 /** Times a component's own size that half an interval may be and still say something of it. */
 const MOST = 1000;
@@ -30,10 +30,21 @@ export function isClear(row) {
   return hasInterval(row) && row.ci_low * row.ci_high > 0;
 }
 
-/** The interval in words: its ends, or why there are none worth reading. */
-export function intervalWords(row, write) {
-  if (hasInterval(row) && row.ci_low === row.ci_high && row.exact_n === row.n) return "a point: all pairs patched exactly";
-  if (isBounded(row)) return interval(row.ci_low, row.ci_high, write);
+/** The estimate, with the digits of its interval where that says something. */
+export function estimateWords(row) {
+  return isBounded(row) ? withInterval(row.estimate, row.ci_low, row.ci_high)[0] : number(row.estimate);
+}
+
+/** Half the interval, `± 0.0070`, or its ends; `no bound` where it says nothing. */
+export function plusMinus(row) {
+  if (isUnbounded(row)) return "no bound";
+  return withInterval(row.estimate, row.ci_low, row.ci_high)[1];
+}
+
+/** The interval in words: what it is, or why there is none worth reading. */
+export function intervalWords(row) {
+  if (hasInterval(row) && row.ci_low === row.ci_high && row.exact_n === row.n) return "± 0: all pairs patched exactly";
+  if (isBounded(row)) return plusMinus(row);
   const cells = row.exact_n === 1 ? "one exact cell" : `${count(row.exact_n)} exact cells`;
   if (isUnbounded(row)) return `no useful bound from ${cells}`;
   return row.exact_n === 0 ? "none: no exact cell" : `none from ${cells}`;

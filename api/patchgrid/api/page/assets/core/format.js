@@ -8,37 +8,49 @@ export function count(value) {
   return value === null || value === undefined ? NONE : WHOLE.format(value);
 }
 
-/** A number with `digits` significant digits and no more than it needs: 0.0123, 4.57, 1,234. */
+/** The power of ten of a number's first digit, once it is rounded to so many digits. */
+function power(value, digits) {
+  return Number(value.toExponential(digits - 1).split("e")[1]);
+}
+
+/** A number with so many decimals, or with an exponent where its `size` is very small or large. */
+function fixed(value, places, size = Math.abs(value)) {
+  if (value !== 0 && (size < 1e-4 || size >= 1e6)) return value.toExponential(Math.max(0, places + power(value, 1))).replace(/-/g, MINUS);
+  const decimals = Math.max(0, places);
+  const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;
+}
+
+/** A number with `digits` significant digits: 0.0123, 4.57, 1,234. The command line does the same (`number_format.py`). */
 export function number(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  if (size < 1e-4 || size >= 1e6) return value.toExponential(digits - 1).replace(/-/g, MINUS);
-  const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-  const text = size.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
-  return value < 0 ? MINUS + text : text;
+  return value === 0 ? "0" : fixed(value, digits - 1 - power(value, digits));
 }
 
-/** Numbers to one number of places, that of the largest: a column reads better so. */
-export function scaled(values, digits = 3) {
-  const largest = Math.max(0, ...values.filter(Number.isFinite).map(Math.abs));
-  if (largest === 0 || largest < 1e-4 || largest >= 1e6) return (value) => number(value, digits);
-  const places = Math.max(0, digits - 1 - Math.floor(Math.log10(largest)));
-  return (value) => {
-    if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-    const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
-    return value < 0 && Number(text.replace(/,/g, "")) !== 0 ? MINUS + text : text;
-  };
-}
-
-export function interval(low, high, write = number) {
-  return low === null || low === undefined ? NONE : `${write(low)} to ${write(high)}`;
+/**
+ * An estimate and its interval: `["8.8140", "± 0.0070"]`. Half the interval has two significant digits, the estimate as
+ * many decimals, but seven digits at most; ends in place of ± where the interval is not symmetric about the estimate.
+ */
+export function withInterval(value, low, high) {
+  const known = [value, low, high].every(Number.isFinite);
+  if (!known) return [number(value), NONE];
+  const half = (high - low) / 2;
+  if (half <= 0) return [number(value, 4), "± 0"];
+  const places = 1 - power(half, 2);
+  const beside = (each) => fixed(each, each === 0 ? places : Math.min(places, 6 - power(each, 7)), Math.max(Math.abs(each), half < 1 ? half : 0));
+  if (Math.abs(low + high - 2 * value) <= 0.01 * half) return [beside(value), `± ${number(half, 2)}`];
+  return [beside(value), `${beside(low)} to ${beside(high)}`];
 }
 
 export function percent(part, whole = 1) {
   if (part === null || part === undefined || !whole) return NONE;
   const share = (100 * part) / whole;
   return `${share > 0 && share < 1 ? share.toFixed(1) : Math.floor(share)} %`;
+}
+
+/** How many cells were patched exactly, of how many. */
+export function coverageWords({ patched, cells }) {
+  return patched ? `${count(patched)} of ${count(cells)} cells (${percent(patched, cells)}) patched exactly` : "nothing patched exactly";
 }
 
 export function seconds(value) {

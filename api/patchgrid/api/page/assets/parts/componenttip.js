@@ -1,4 +1,4 @@
-import { intervalWords } from "../core/bounds.js";
+import { estimateWords, intervalWords } from "../core/bounds.js";
 import { count, number } from "../core/format.js";
 import { html } from "../core/ui.js";
 
@@ -6,7 +6,7 @@ import { html } from "../core/ui.js";
 export function ComponentTip({ row }) {
   return html`<strong>${row.component}</strong> <span class="muted">${row.site}</span>
     <dl>
-      <div><dt>estimate</dt><dd>${number(row.estimate)}</dd></div>
+      <div><dt>estimate</dt><dd>${estimateWords(row)}</dd></div>
       <div><dt>95 % interval</dt><dd>${intervalWords(row)}</dd></div>
       <div><dt>mean score</dt><dd>${number(row.mean)}</dd></div>
       <div><dt>patched exactly</dt><dd>${count(row.exact_n)} of ${count(row.n)}</dd></div>
@@ -14,5 +14,5 @@ export function ComponentTip({ row }) {
 }
 
 export function componentWords(row) {
-  return `${row.component}: estimate ${number(row.estimate)}, 95 % interval ${intervalWords(row)}, mean score ${number(row.mean)}, ${count(row.exact_n)} of ${count(row.n)} patched exactly`;
+  return `${row.component}: estimate ${estimateWords(row)}, 95 % interval ${intervalWords(row)}, mean score ${number(row.mean)}, ${count(row.exact_n)} of ${count(row.n)} patched exactly`;
 }

@@ -1,17 +1,18 @@
 import { labelled } from "../charts/gridspec.js";
+import { number } from "../core/format.js";
 import { useKeptState } from "../core/kept.js";
 import { html } from "../core/ui.js";
 
 /** A heatmap's numbers as a table, made when it is opened. */
-export function GridTable({ caption, corner, rows, columns, cells, write }) {
+export function GridTable({ caption, corner, rows, columns, cells }) {
   const [open, setOpen] = useKeptState(`${caption}, as a table`, false);
   return html`<details open=${open} onToggle=${(event) => setOpen(event.target.open)}>
     <summary>As a table</summary>
-    ${open && html`<${Numbers} caption=${caption} corner=${corner} rows=${rows} columns=${columns} cells=${cells} write=${write} />`}
+    ${open && html`<${Numbers} caption=${caption} corner=${corner} rows=${rows} columns=${columns} cells=${cells} />`}
   </details>`;
 }
 
-function Numbers({ caption, corner, rows, columns, cells, write }) {
+function Numbers({ caption, corner, rows, columns, cells }) {
   const values = new Map(cells.map((cell) => [`${cell.row}/${cell.column}`, cell.value]));
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
     <table>
@@ -26,7 +27,7 @@ function Numbers({ caption, corner, rows, columns, cells, write }) {
         ${rows.map(
           (row, place) => html`<tr>
             <th scope="row" class="number">${row}</th>
-            ${columns.map((_, column) => html`<td class="number">${write(values.get(`${place}/${column}`))}</td>`)}
+            ${columns.map((_, column) => html`<td class="number">${number(values.get(`${place}/${column}`))}</td>`)}
           </tr>`,
         )}
       </tbody>

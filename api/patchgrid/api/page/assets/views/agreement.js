@@ -55,6 +55,7 @@ function columns(cost) {
     },
     { key: "method", title: "method", cell: (row) => row.method },
     figure("n", "n", "Cells patched exactly", count),
+    figure("exact_share", "patched", "Share of all cells that was patched exactly", percent),
     figure("pearson", "r", "Weighted Pearson correlation"),
     figure("spearman", "Spearman", "Weighted rank correlation"),
     figure("slope", "slope", "Slope of effect on score"),

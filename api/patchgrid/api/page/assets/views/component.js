@@ -1,6 +1,6 @@
 import { Scatter } from "../charts/scatter.js";
 import { ask, askAll, jobPath } from "../core/api.js";
-import { domainOf, intervalWords } from "../core/bounds.js";
+import { domainOf, estimateWords, intervalWords } from "../core/bounds.js";
 import { useAnswer } from "../core/data.js";
 import { freshness } from "../core/follow.js";
 import { count, metricWords, number } from "../core/format.js";
@@ -53,7 +53,7 @@ async function rowsOf(path, methods, asked, signal) {
 function methodColumns(domain) {
   return [
     { key: "method", title: "method", header: true, cell: (row) => row.method },
-    { key: "estimate", title: "estimate", number: true, cell: (row) => number(row.estimate) },
+    { key: "estimate", title: "estimate", number: true, cell: estimateWords },
     { key: "drawn", title: "drawn", cell: (row) => html`<${Interval} row=${row} domain=${domain} />` },
     { key: "interval", title: "95 % interval", number: true, cell: intervalWords },
     { key: "mean", title: "mean score", number: true, cell: (row) => number(row.mean) },

@@ -1,5 +1,5 @@
-import { domainOf, isBounded, isUnbounded } from "../core/bounds.js";
-import { count, number } from "../core/format.js";
+import { domainOf, estimateWords, isBounded, isUnbounded, plusMinus } from "../core/bounds.js";
+import { count, number, withInterval } from "../core/format.js";
 import { href } from "../core/route.js";
 import { html } from "../core/ui.js";
 import { Interval } from "../parts/interval.js";
@@ -16,7 +16,7 @@ export function orderOf(sort, down) {
 export function columns(job, method, shown, drawn) {
   const domain = domainOf(shown);
   const figure = (key, title, hint) => ({ key, title, hint, number: true, sort: true, cell: (row) => number(row[key]) });
-  const end = (key, title, hint, value = (row) => row[key]) => ({ key, title, hint, number: true, sort: true, cell: (row) => bound(row, value(row)) });
+  const bound = (key, title, hint, write) => ({ key, title, hint, number: true, sort: true, cell: (row) => bounded(row, write(row)) });
   return [
     {
       key: "component",
@@ -28,11 +28,11 @@ export function columns(job, method, shown, drawn) {
         html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method })}>${row.component}</a>`,
     },
     { key: "site", title: "site", cell: (row) => row.site },
-    figure("estimate", "estimate", "Estimated mean effect; sorted by size, the mean score standing in where there is none"),
+    { ...figure("estimate", "estimate", "Estimated mean effect; sorted by size, the mean score standing in where there is none"), cell: estimateWords },
+    bound("width", "± 95 %", "Half the 95 % interval; sorted by its width", plusMinus),
     drawn && { key: "interval", title: "drawn", hint: "Interval, drawn; an arrow: it goes on", cell: (row) => html`<${Interval} row=${row} domain=${domain} />` },
-    end("ci_low", "95 % low", "Lower end of the 95 % interval"),
-    end("ci_high", "95 % high", "Upper end of the 95 % interval"),
-    end("width", "width", "Width of the interval", (row) => row.ci_high - row.ci_low),
+    bound("ci_low", "95 % low", "Lower end of the 95 % interval", (row) => end(row, row.ci_low)),
+    bound("ci_high", "95 % high", "Upper end of the 95 % interval", (row) => end(row, row.ci_high)),
     figure("mean", "mean score", "Attribution alone; sorted by size"),
     figure("mean_abs", "mean |score|"),
     figure("std", "std", "Standard deviation of the score over pairs"),
@@ -41,7 +41,12 @@ export function columns(job, method, shown, drawn) {
   ].filter(Boolean);
 }
 
-function bound(row, value) {
-  if (isUnbounded(row)) return html`<span class="muted" title=${number(value)}>no bound</span>`;
-  return number(isBounded(row) ? value : null);
+/** An end with the digits that tell it from the other one. */
+function end(row, value) {
+  return withInterval(value, row.ci_low, row.ci_high)[0];
+}
+
+function bounded(row, words) {
+  if (isUnbounded(row)) return html`<span class="muted" title=${number(row.ci_high - row.ci_low)}>no bound</span>`;
+  return isBounded(row) ? words : number(null);
 }

@@ -2,7 +2,7 @@ import { address, ask, jobPath } from "../core/api.js";
 import { isUnbounded } from "../core/bounds.js";
 import { useAnswer, useKept } from "../core/data.js";
 import { freshness } from "../core/follow.js";
-import { count } from "../core/format.js";
+import { count, coverageWords } from "../core/format.js";
 import { choose } from "../core/route.js";
 import { html } from "../core/ui.js";
 import { Check, Choice, Pager, Search } from "../parts/controls.js";
@@ -63,7 +63,7 @@ function Found({ job, data, params, filter }) {
   if (data.all === 0) return html`<${Unmeasured} job=${job} />`;
   const start = cursor ? Number(from) || 0 : 0;
   const page = (next) => choose({ cursor: next, from: next && start + data.items.length }, { step: true });
-  return html`<${Reach} job=${job} data=${data} start=${start} method=${params.method} />
+  return html`<${Reach} job=${job} data=${data} start=${start} method=${params.method} population=${params.population} />
     <${Table}
       caption="Components"
       columns=${columns(job, params.method, data.items, params.drawn !== "no")}
@@ -78,13 +78,13 @@ function Found({ job, data, params, filter }) {
 }
 
 /** Which these are of how many, and where the others are. */
-function Reach({ job, data, start, method }) {
+function Reach({ job, data, start, method, population }) {
   const { items, total, all, searched } = data;
   const end = start + items.length;
   const found = items.length < total ? `${count(start + 1)} to ${count(end)} of ${count(total)}` : count(total);
   const among = searched ? `${items.length < total ? " found," : ""} of ${count(all)}` : "";
   return html`<p class="muted" role="status">
-    ${found}${among} components${
+    ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; intervals for the mean over ${population ? "the population that the pairs come from" : "this job's pairs"}`}${
       total > MOST &&
       html`; JSON and CSV have the first ${count(MOST)}, the export has
         ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>`

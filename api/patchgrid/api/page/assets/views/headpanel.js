@@ -1,7 +1,7 @@
 import { Grid } from "../charts/grid.js";
 import { jobPath } from "../core/api.js";
 import { isClear } from "../core/bounds.js";
-import { metricWords, scaled } from "../core/format.js";
+import { metricWords } from "../core/format.js";
 import { go } from "../core/route.js";
 import { hasHeads, SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
@@ -58,7 +58,7 @@ function Drawn({ job, method, panel, heads, all, asked, stretched }) {
       onOpen=${open}
       keys=${[job.job, panel.sites, method, measure, cells.map((cell) => cell.value)]}
     />
-    <${GridTable} caption=${label} corner="layer" rows=${layers} columns=${columns} cells=${cells} write=${scaled(cells.map((cell) => cell.value))} />`;
+    <${GridTable} caption=${label} corner="layer" rows=${layers} columns=${columns} cells=${cells} />`;
 }
 
 function range(rows, field) {

@@ -1,5 +1,5 @@
 import { Grid } from "../charts/grid.js";
-import { metricWords, number, scaled } from "../core/format.js";
+import { metricWords, number } from "../core/format.js";
 import { choose } from "../core/route.js";
 import { html } from "../core/ui.js";
 import { GridTable } from "../parts/gridtable.js";
@@ -85,5 +85,5 @@ function Drawn({ job, stretched, label, grid, columns, columnTitle, what = "scor
       onOpen=${onOpen}
       keys=${keys}
     />
-    <${GridTable} caption=${label} corner="layer" rows=${rows} columns=${columns} cells=${cells} write=${scaled(cells.map((cell) => cell.value))} />`;
+    <${GridTable} caption=${label} corner="layer" rows=${rows} columns=${columns} cells=${cells}/>`;
 }

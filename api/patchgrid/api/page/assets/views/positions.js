@@ -3,7 +3,7 @@ import { Grid } from "../charts/grid.js";
 import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
 import { freshness } from "../core/follow.js";
-import { metricWords, number, scaled } from "../core/format.js";
+import { metricWords, number } from "../core/format.js";
 import { choose, href } from "../core/route.js";
 import { isWide } from "../core/sites.js";
 import { html } from "../core/ui.js";
@@ -65,5 +65,5 @@ function Drawn({ job, data, stretched }) {
       words=${words}
       keys=${[data, job.job]}
     />
-    <${GridTable} caption=${label} corner="layer" rows=${rows} columns=${data.columns} cells=${cells} write=${scaled(cells.map((cell) => cell.value))} />`;
+    <${GridTable} caption=${label} corner="layer" rows=${rows} columns=${data.columns} cells=${cells} />`;
 }
