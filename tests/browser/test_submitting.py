@@ -30,7 +30,7 @@ def test_a_job_is_submitted_followed_and_read(visit: Visit, tmp_path: Path) -> N
         visitor.see("No worker serves this model")
         with working(database):
             # Through the stream of events, without a reload.
-            expect(page.locator(".head .state").first).to_have_text("done", timeout=60_000)
+            expect(page.locator(".head .state").first).to_have_text("done", timeout=240_000)
             expect(page.locator(".tile").first).to_contain_text("300 / 300")
             visitor.open("#/workers")
             expect(page.get_by_role("table", name="All workers").locator("tbody tr")).to_have_count(1)
