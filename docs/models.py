@@ -16,8 +16,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 from patchgrid.engine.families import FAMILIES, Family  # noqa: E402
 from patchgrid.engine.shortcuts import Shortcuts  # noqa: E402
-from patchgrid.engine.structure import REFUSED  # noqa: E402
+from patchgrid.engine.structure import REFUSED, text_type  # noqa: E402
 from support.cases import Case, tiny_case  # noqa: E402
+from support.composites import COMPOSITES, composite_case  # noqa: E402
 from support.shapes import FURTHER, MAIN  # noqa: E402
 
 PAGE = Path(__file__).with_name("models.md")
@@ -47,7 +48,6 @@ HUB = {
     "flex_olmo": "allenai/FlexOlmo-7x7B-1T",
     "gemma": "google/gemma-2b",
     "gemma2": "google/gemma-2-2b",
-    "gemma3": "google/gemma-3-4b-pt",
     "gemma3_text": "google/gemma-3-1b-pt",
     "glm": "zai-org/glm-4-9b-hf",
     "glm4": "zai-org/GLM-4-9B-0414",
@@ -98,21 +98,49 @@ HUB = {
     "xglm": "facebook/xglm-564M",
     "youtu": "tencent/Youtu-LLM-2B",
 }
+#: A model on the hub of each type that has other parts beside its text decoder.
+COMPOSITE_HUB = {
+    "aria": "rhymes-ai/Aria",
+    "aya_vision": "CohereLabs/aya-vision-8b",
+    "blip-2": "Salesforce/blip2-opt-2.7b",
+    "fuyu": "adept/fuyu-8b",
+    "gemma3": "google/gemma-3-4b-pt",
+    "glm4v": "zai-org/GLM-4.1V-9B-Base",
+    "got_ocr2": "stepfun-ai/GOT-OCR-2.0-hf",
+    "idefics3": "HuggingFaceM4/Idefics3-8B-Llama3",
+    "internvl": "OpenGVLab/InternVL3-1B-hf",
+    "llama4": "meta-llama/Llama-4-Scout-17B-16E",
+    "llava": "llava-hf/llava-1.5-7b-hf",
+    "llava_onevision": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
+    "mistral3": "mistralai/Mistral-Small-3.1-24B-Base-2503",
+    "mllama": "meta-llama/Llama-3.2-11B-Vision",
+    "paligemma": "google/paligemma-3b-pt-224",
+    "qwen2_5_vl": "Qwen/Qwen2.5-VL-3B-Instruct",
+    "qwen2_audio": "Qwen/Qwen2-Audio-7B",
+    "qwen2_vl": "Qwen/Qwen2-VL-2B",
+    "qwen3_vl": "Qwen/Qwen3-VL-4B-Instruct",
+    "qwen3_vl_moe": "Qwen/Qwen3-VL-30B-A3B-Instruct",
+    "smolvlm": "HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+    "voxtral": "mistralai/Voxtral-Mini-3B-2507",
+}
 #: Why types that a search by structure turns away, too, cannot be measured.
 TURNED_AWAY = {
     "mamba, mamba2, falcon_mamba, rwkv, xlstm": "no attention: there are no heads, and no `z`",
     "jamba, nemotron_h, recurrent_gemma, lfm3, qwen3_next, qwen3_5_text, granitemoehybrid, kimi_linear, "
     "olmo_hybrid": "hybrids: some blocks have no softmax attention",
     "falcon_h1": "each block adds a state-space layer beside attention",
-    "openai-gpt, bart, bert; opt-350m": "a norm follows the sum: nothing is added to a stream",
+    "openai-gpt; opt-350m": "a norm follows the sum: nothing is added to a stream",
     "gemma4_text": "a third part, the input of each layer, is added, or the whole stream is scaled",
     "minimax, beam, doge, zaya": "the stream itself is scaled when a part is added to it",
     "longcat_flash": "two attentions and two MLPs a block",
+    "t5, bart, whisper, florence2, t5gemma": "encoder-decoder",
+    "bert, roberta, modernbert, EmbeddingGemma": "encoder-only: no next token is predicted",
+    "idefics (the first)": "every few blocks attend to pictures, and its code wants one",
 }
 
 
 def cases(root: Path) -> Iterator[tuple[str, Case]]:
-    """Make each family's tiny model; Gemma 3 with a picture tower has the text model's blocks."""
+    """Make each family's tiny model."""
     for name in (*MAIN, *FURTHER):
         yield name, tiny_case(name, root)
 
@@ -141,6 +169,22 @@ def row(name: str, case: Case) -> tuple[str, ...]:
     )
 
 
+def composite_row(model_type: str, root: Path) -> tuple[str, ...]:
+    """Measure the text decoder of a model with other parts."""
+    case = composite_case(model_type, root / model_type)
+    loaded = case.engine._model.envoy._module  # noqa: SLF001
+    ids = torch.tensor([case.token_pairs[3].clean])
+    with torch.no_grad():
+        off = (loaded(input_ids=ids).logits - case.model.model(input_ids=ids).logits).abs().max()
+    return (
+        f"`{model_type}`",
+        COMPOSITE_HUB[model_type],
+        f"`{text_type(loaded)}`",
+        f"{float(off):.0e}",
+        f"{hooks_error(case):.0e}",
+    )
+
+
 def methods_not_had(case: Case) -> list[str]:
     """Name the methods that the model refuses, each asked for what it is there for."""
     from patchgrid.engine.errors import SpecError
@@ -165,7 +209,8 @@ def hooks_error(case: Case) -> float:
         for result, reference in zip(results, case.references(direction), strict=True):
             for site, expected in reference.scores(metric).items():
                 worst = max(worst, _apart(result.scores[site], expected))
-        components = [Component(site, layer) for site in case.sites for layer in range(case.layers)]
+        layers = range(case.engine.layout.n_layers)
+        components = [Component(site, layer) for site in case.sites for layer in layers]
         effects = case.engine.patch(case.pairs[3:5], components, direction=direction, metric=metric)
         for found, reference in zip(effects, case.references(direction)[3:5], strict=True):
             worst = max(worst, _apart(found, reference.effects(components, [metric])[metric]))
@@ -192,7 +237,7 @@ def notes(family: Family, case: Case) -> str:
     return ", ".join(name for name, holds in said.items() if holds)
 
 
-def page(rows: list[tuple[str, ...]]) -> str:
+def page(rows: list[tuple[str, ...]], composites: list[tuple[str, ...]]) -> str:
     """Give the whole page."""
     titles = (
         "type",
@@ -206,12 +251,21 @@ def page(rows: list[tuple[str, ...]]) -> str:
         "hooks",
         "notes",
     )
-    lines = ["| " + " | ".join(cells) + " |" for cells in (titles, ("---",) * len(titles), *rows)]
+    others = ("type", "for example", "text decoder", "logits", "hooks")
     refused = [
         f"| {', '.join(f'`{each}`' for each in name.split(', '))} | {why} |" for name, why in REFUSED.items()
     ]
     refused += [f"| {name} | {why} |" for name, why in TURNED_AWAY.items()]
-    return _TEXT.format(count=len(FAMILIES), table="\n".join(lines), refused="\n".join(refused))
+    return _TEXT.format(
+        count=len(FAMILIES),
+        table=_table(titles, rows),
+        composites=_table(others, composites),
+        refused="\n".join(refused),
+    )
+
+
+def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (titles, ("---",) * len(titles), *rows))
 
 
 _TEXT = """# Models
@@ -240,7 +294,20 @@ model, `patchgrid model check MODEL` makes the checks on its own weights.
 
 {table}
 
-`gemma3`, the model with a picture tower, keeps the blocks of `gemma3_text` elsewhere; it has its own test.
+## Vision-language and audio models
+
+Of a model that has a tower for pictures or sound, the text decoder alone is loaded and measured, through the
+model's own code; the weights of towers and projectors are not read.
+
+- **text decoder**: the type whose record is used. A type that is not listed here is tried the same way.
+- **logits**: largest difference from the whole model's logits on text.
+- **hooks**: as above, by hooks on the whole model.
+
+{composites}
+
+`mllama`: blocks that attend to pictures alone are left out, and blocks are counted without them.
+`paligemma`: its own code attends both ways within a prompt and causally within an answer; here a text is
+attended to causally.
 
 ## Types without a record
 
@@ -276,7 +343,8 @@ def main() -> None:
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         rows = sorted(row(name, case) for name, case in cases(Path(folder)))
-    PAGE.write_text(page(rows), encoding="utf-8")
+        composites = [composite_row(name, Path(folder)) for name in COMPOSITES]
+    PAGE.write_text(page(rows, composites), encoding="utf-8")
     sys.stdout.write(f"wrote {PAGE}\n")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from patchgrid.engine import Engine, adapters, quantised
+from patchgrid.engine import Engine, adapters, modelfiles, quantised
 from patchgrid.engine.errors import ModelError
 from patchgrid.engine.shortcuts import Shortcuts
 from support.cases import Case, assert_close, tokenize
@@ -92,11 +93,44 @@ def test_an_adapter_of_virtual_tokens_is_refused(base: TestModel, tmp_path: Path
         Engine.load(str(save_adapter(tmp_path, base, config)))
 
 
-def test_an_adapter_in_pickle_form_is_refused(adapter: Path, tmp_path: Path) -> None:
-    """As base models are."""
+@pytest.mark.parametrize("embedded", [False, True])
+def test_an_adapter_in_pickle_form_is_refused(
+    base: TestModel, adapter: Path, tmp_path: Path, embedded: bool
+) -> None:
+    """As base models are; also where it lies beside its base's own weights."""
     folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
-    with pytest.raises(ModelError, match=r"no adapter_model\.safetensors"):
+    if embedded:
+        shutil.copytree(base.folder, folder, dirs_exist_ok=True)
+    with pytest.raises(ModelError, match=r"is an adapter without adapter_model\.safetensors"):
+        Engine.load(str(folder))
+
+
+def test_an_adapter_of_the_hub_in_pickle_form_is_refused(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """peft itself would unpickle it: the hub's cache holds nothing else."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--some--adapter"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    shutil.copytree(adapter, snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40, encoding="utf-8")
+    (snapshot / "adapter_model.safetensors").rename(snapshot / "adapter_model.bin")
+    found = partial(modelfiles.cached_file, cache_dir=tmp_path)
+    monkeypatch.setattr(modelfiles, "cached_file", found)
+    with pytest.raises(ModelError, match=r"some/adapter is an adapter without adapter_model\.safetensors"):
+        adapters.find_adapter("some/adapter", None)
+
+
+def test_an_adapter_that_does_not_fit_its_base_is_refused(
+    base: TestModel, adapter: Path, tmp_path: Path
+) -> None:
+    """In one line, as weights are that do not fit their model."""
+    folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"r": 2}), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"cannot load the adapter .*adapter: "):
         Engine.load(str(folder))
 
 

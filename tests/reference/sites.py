@@ -60,6 +60,7 @@ _NORMS_AFTER = {"attn_out": "post_attention_layernorm", "mlp_out": "post_mlp_lay
 _PLACES = {
     "afmoe": replace(_LLAMA, **_NORMS_AFTER, after_attention="pre_mlp_layernorm"),
     "apertus": replace(_LLAMA, after_attention="feedforward_layernorm"),
+    "aria_text": _MIXTURE,
     "biogpt": replace(_OPT, blocks="biogpt.layers"),
     "bitnet": replace(_LLAMA, projection="self_attn.attn_sub_norm"),
     "bloom": Places(*_FALCON, "post_attention_layernorm"),
@@ -85,6 +86,7 @@ _PLACES = {
     "gemma3_text": _GEMMA,
     "glm4": _GLM4,
     "glm4_moe": _MIXTURE,
+    "glm4v_text": _GLM4,
     "gpt2": _GPT2,
     "gpt_bigcode": _GPT2,
     "gpt_neo": Places(
@@ -120,6 +122,7 @@ _PLACES = {
     "phimoe": _MIXTURE,
     "qwen2_moe": _MIXTURE,
     "qwen3_moe": _MIXTURE,
+    "qwen3_vl_moe_text": _MIXTURE,
     "stablelm_parallel": _COHERE,
     "starcoder2": replace(_LLAMA, mlp_out="mlp.c_proj"),
     "vaultgemma": replace(_LLAMA, after_attention="pre_feedforward_layernorm"),
@@ -128,6 +131,7 @@ _PLACES = {
         (
             *("arcee", "cwm", "ernie4_5", "gemma", "glm", "helium", "hunyuan_v1_dense", "jais2", "llama"),
             *("ministral", "ministral3", "mistral", "olmo", "phi3", "qwen2", "qwen3"),
+            *("mllama_text_model", "qwen2_5_vl_text", "qwen2_vl_text", "qwen3_vl_text"),
             *("seed_oss", "smollm3", "stablelm", "youtu"),
         ),
         _LLAMA,
@@ -291,15 +295,18 @@ class _Hooks:
 @contextmanager
 def _visiting_attention(model: Any, visitor: Visitor, only: int | None) -> Iterator[None]:
     """Show `visitor` what each attention function is called with: it is exchanged for one that tells."""
-    own = sys.modules[type(model.get_submodule(places(model).blocks)[0]).__module__]
+    blocks = list(model.get_submodule(places(model).blocks))
+    layers = {id(module): layer for layer, block in enumerate(blocks) for module in block.modules()}
+    own = sys.modules[type(blocks[0]).__module__]
 
     def telling(function: Any) -> Any:
         def attention(
             module: Any, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
         ) -> Any:
-            if only in (None, module.layer_idx):
+            layer = layers.get(id(module))
+            if layer is not None and only in (None, layer):
                 for site, tensor in (("q", query), ("k", key), ("v", value)):
-                    visitor(site, module.layer_idx, tensor)
+                    visitor(site, layer, tensor)
             return function(module, query, key, value, *args, **kwargs)
 
         return attention

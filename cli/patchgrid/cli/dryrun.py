@@ -6,12 +6,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from patchgrid.cli.counting import Shape, SiteCount, count_passes, count_sites
-from patchgrid.cli.engines import quietly
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.progress import aloud
 from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.engine.errors import PairError
 from patchgrid.engine.packages import is_installed
+from patchgrid.engine.quiet import quietly
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage.jobs import default_chunk_size

@@ -1,8 +1,5 @@
-"""Loading a model for a command: what it needs to be installed, and quietly."""
+"""Loading a model for a command, and what it needs to be installed."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +7,7 @@ from typing import TYPE_CHECKING
 from patchgrid.cli.screen import say
 from patchgrid.engine.errors import ModelError
 from patchgrid.engine.packages import MissingExtraError, is_installed
+from patchgrid.engine.quiet import quietly
 
 if TYPE_CHECKING:
     from patchgrid.engine import Engine
@@ -62,17 +60,3 @@ def nearest_model(name: str) -> str | None:
     ]
     near = get_close_matches(name.removeprefix("./"), [*folders, *cached], n=1)
     return near[0] if near else None
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keep the libraries' own warnings and bars off the screen; a download's bar stays."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from huggingface_hub.utils import logging as hub_logging
-        from transformers.utils import logging
-
-        hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        yield

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchgrid.cli.context import Settings
-from patchgrid.cli.engines import load_engine, quietly
+from patchgrid.cli.engines import load_engine
 from patchgrid.cli.progress import shown_progress
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.stopping import GOES_ON, stop_on_signals
 from patchgrid.cli.summary import exit_code, show_summary, summary_json
+from patchgrid.engine.quiet import quietly
 from patchgrid.engine.types import JobSpec
 from patchgrid.storage import Database, jobs
 from patchgrid.storage.jobs import ENDED, JobRecord

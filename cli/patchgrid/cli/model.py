@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from patchgrid.cli.context import Settings, with_settings
-from patchgrid.cli.engines import load_engine, model_name, quietly
+from patchgrid.cli.engines import load_engine, model_name
 from patchgrid.cli.errors import DONE, FAILED
 from patchgrid.cli.options import device_option, dtype_option, revision_option
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.tables import Column, show_table
+from patchgrid.engine.quiet import quietly
 
 if TYPE_CHECKING:
     from patchgrid.engine import Engine

@@ -1,15 +1,16 @@
 """Models that are an adapter beside a base model, as peft saves them."""
 
-import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils.peft_utils import find_adapter_config_file
 
 from patchgrid.engine.errors import ModelError
+from patchgrid.engine.modelfiles import find_file, read_json, reading
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 #: What peft calls adapters that add virtual tokens instead of weights.
 _ADDING_TOKENS = ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "ADAPTION_PROMPT")
@@ -20,6 +21,8 @@ class Adapter:
     """An adapter's folder or hub id, and the model that it was trained beside."""
 
     name: str
+    #: Where its files are on this machine.
+    folder: Path
     #: Hub id or folder of the base model.
     base: str
     base_revision: str | None
@@ -35,14 +38,14 @@ def find_adapter(name: str, revision: str | None) -> Adapter | None:
     ModelError
         It does and cannot be loaded: peft is not installed, or it is of a kind that cannot be measured.
     """
-    config = _config_file(name, revision)
-    if config is None:
+    path = _config_file(name, revision)
+    if path is None:
         return None
-    try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-        base, kind = settings["base_model_name_or_path"], str(settings.get("peft_type"))
-    except (ValueError, KeyError) as error:
-        raise ModelError(f"{config} does not name the base model that the adapter belongs to") from error
+    settings = read_json(path)
+    base, kind = settings.get("base_model_name_or_path"), str(settings.get("peft_type"))
+    base_revision = settings.get("revision")
+    if not isinstance(base, str) or not base or not isinstance(base_revision, str | None):
+        raise ModelError(f"{path} does not name the base model that the adapter belongs to")
     if find_spec("peft") is None:
         raise ModelError(f"{name} is an adapter for {base}: pip install 'patchgrid[peft]' to load it")
     if kind in _ADDING_TOKENS:
@@ -50,10 +53,10 @@ def find_adapter(name: str, revision: str | None) -> Adapter | None:
             f"{name} is an adapter that adds virtual tokens ({kind}): positions would not be its prompt's. "
             "LoRA and other adapters that change weights can be measured"
         )
-    return Adapter(name, str(base), settings.get("revision"), kind)
+    return Adapter(name, path.parent, base, base_revision, kind)
 
 
-def put_on(model: Any, adapter: Adapter, revision: str | None, *, quantised: bool) -> Any:
+def put_on(model: Any, adapter: Adapter, *, quantised: bool) -> Any:
     """Put an adapter on its base model; the model's own modules stay where they are.
 
     In float32 the adapter is merged into the weights, which is exact to rounding. Weights of fewer bits would
@@ -61,24 +64,26 @@ def put_on(model: Any, adapter: Adapter, revision: str | None, *, quantised: boo
     """
     from peft import PeftModel
 
-    with_adapter = PeftModel.from_pretrained(model, adapter.name, revision=revision, is_trainable=False)
-    if model.dtype == torch.float32 and not quantised:
-        return with_adapter.merge_and_unload()
-    return with_adapter.get_base_model()
+    with reading(f"the adapter {adapter.name}", str(adapter.folder)):
+        # From its folder, where safetensors are: of a repository, peft would take pickles as well.
+        with_adapter = PeftModel.from_pretrained(model, str(adapter.folder), is_trainable=False)
+        if model.dtype == torch.float32 and not quantised:
+            return with_adapter.merge_and_unload()
+        return with_adapter.get_base_model()
 
 
 def _config_file(name: str, revision: str | None) -> Path | None:
-    """The adapter's configuration, where there is one."""
-    folder = Path(name)
-    if folder.is_dir():
-        path = folder / "adapter_config.json"
-        if not path.is_file() or (folder / "config.json").is_file():
-            return None
-        if not (folder / "adapter_model.safetensors").is_file():
-            raise ModelError(f"{name} has no adapter_model.safetensors: save the adapter with safetensors")
-        return path
+    """The adapter's configuration, where there is one, its weights beside it."""
     try:
-        found = find_adapter_config_file(name, revision=revision)
+        path = find_file(name, _CONFIG, revision)
+        if path is None:
+            return None
+        weights = find_file(name, _WEIGHTS, revision)
     except OSError:  # the hub, or the repository, is not there: loading the model says so
         return None
-    return None if found is None else Path(found)
+    if weights is None:
+        raise ModelError(
+            f"{name} is an adapter without {_WEIGHTS}: pickles (.bin) can run code when read; "
+            "save it as safetensors with model.save_pretrained(folder)"
+        )
+    return None if Path(name).is_dir() and (path.parent / "config.json").is_file() else path

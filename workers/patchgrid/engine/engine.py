@@ -24,6 +24,7 @@ from patchgrid.engine.probe import find_shortcuts, find_transform
 from patchgrid.engine.provenance import ModelProvenance, model_provenance
 from patchgrid.engine.qkcheck import what_is_missing
 from patchgrid.engine.question import Question
+from patchgrid.engine.quiet import quietly
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import run_call, tokenized, with_means
 from patchgrid.engine.selfcheck import SelfCheck, check_parts
@@ -93,8 +94,9 @@ class Engine:
         SpecError
             The device or number type does not exist.
         """
-        model, hugging_face = load_model(name, revision=revision, device=device, dtype=dtype)
-        return cls(model, model_provenance(name, hugging_face, model.device, revision))
+        with quietly():
+            model, hugging_face = load_model(name, revision=revision, device=device, dtype=dtype)
+            return cls(model, model_provenance(name, hugging_face, model.device, revision))
 
     def check(self) -> ModelReport:
         """Tell what the model supports, and check its scores and patches on a few tokens."""

@@ -1,6 +1,5 @@
 """Loading a Hugging Face model: safetensors only, no code from the hub, weights frozen."""
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,21 +7,23 @@ from typing import Any
 
 import torch
 from nnsight import TransformersModel
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import is_accelerate_available
 
 from patchgrid.engine import names
 from patchgrid.engine.adapters import Adapter, find_adapter, put_on
+from patchgrid.engine.configuration import composite_class, is_composite, load_config
 from patchgrid.engine.errors import ModelError, SpecError
 from patchgrid.engine.head import Head, LogitTransform
 from patchgrid.engine.layout import Layout, read_layout
+from patchgrid.engine.modelfiles import INDEX, check_index, reading
 from patchgrid.engine.past import Remembered
 from patchgrid.engine.quantised import quantisation
 from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.structure import find_family
 from patchgrid.engine.tail import float32_copies
 from patchgrid.engine.taps import install
+from patchgrid.engine.textdecoder import load_text_decoder
 from patchgrid.engine.tokens import TokenTexts
 
 #: The device that stands for all GPUs that the process sees, a part of the model's layers on each.
@@ -85,12 +86,13 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
     adapter = find_adapter(name, revision)
     weights, weights_revision = (name, revision) if adapter is None else (adapter.base, adapter.base_revision)
     _check_folder(weights, tokenizer=adapter is None or not _has_tokenizer(Path(name)))
-    tokenizer = _load_tokenizer(*_tokenizer_of(adapter, weights, weights_revision, name, revision))
-    method = quantisation(weights, _load_config(weights, weights_revision))
+    config = load_config(weights, weights_revision)
+    tokenizer = load_tokenizer(*_tokenizer_of(adapter, weights, weights_revision, name, revision))
+    method = quantisation(weights, config)
     spread = "balanced" if device == SHARDED else None if method is None else {"": where}
-    model = _load_weights(weights, weights_revision, dtype, spread)
+    model = _load_weights(weights, weights_revision, config, dtype, spread)
     if adapter is not None:
-        model = put_on(model, adapter, revision, quantised=method is not None)
+        model = put_on(model, adapter, quantised=method is not None)
     model.eval()
     model.requires_grad_(requires_grad=False)
     if spread is None:
@@ -144,10 +146,6 @@ def _check_folder(name: str, *, tokenizer: bool = True) -> None:
         return
     if not (folder / "config.json").is_file():
         raise ModelError(f"{name} is not a model folder: it has no config.json")
-    try:
-        json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{name}/config.json is not valid JSON: {error}") from error
     if tokenizer and not _has_tokenizer(folder):
         raise ModelError(f"{name} has no tokenizer: put the model's tokenizer.json beside its weights")
     if not list(folder.glob("*.safetensors")):
@@ -174,54 +172,45 @@ def _tokenizer_of(
     return (name, revision) if beside else (base, base_revision)
 
 
-#: What transformers and safetensors raise for files that are absent, broken or do not fit together.
-_LOADING_ERRORS = (
-    AssertionError,
-    AttributeError,
-    ImportError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-)
-
-
-def _load_tokenizer(name: str, revision: str | None) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
-    except _LOADING_ERRORS as error:
-        raise ModelError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from error
-
-
-def _load_config(name: str, revision: str | None) -> Any:
-    try:
-        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
-    except _LOADING_ERRORS as error:
-        raise ModelError(f"cannot load {name}: {_first_line(error)}") from error
-
-
-def _load_weights(name: str, revision: str | None, dtype: str, spread: Any) -> Any:
-    number_type = "auto" if dtype == "auto" else getattr(torch, dtype)
-    try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            name,
-            revision=revision,
-            dtype=number_type,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            device_map=spread,
+def load_tokenizer(name: str, revision: str | None, *, local_files_only: bool = False) -> Any:
+    """Load a tokenizer, or raise `ModelError`."""
+    with reading(f"the tokenizer of {name}", name):
+        return AutoTokenizer.from_pretrained(
+            name, revision=revision, local_files_only=local_files_only, trust_remote_code=False
         )
-    except _LOADING_ERRORS as error:
-        raise ModelError(f"cannot load {name}: {_first_line(error)}") from error
+
+
+def _load_weights(name: str, revision: str | None, config: Any, dtype: str, spread: Any) -> Any:
+    """Load the weights, in safetensors alone; of a model with other parts, those of its text decoder."""
+    options = {
+        "config": config,
+        "revision": revision,
+        "dtype": "auto" if dtype == "auto" else getattr(torch, dtype),
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "output_loading_info": True,
+        "device_map": spread,
+        # transformers' own choice among its own functions, whatever a file asks for
+        "attn_implementation": None,
+        "experts_implementation": None,
+    }
+    with reading(name, name):
+        _check_weights_file(name, revision, config)
+        if is_composite(config):
+            model, info = load_text_decoder(composite_class(config), name, **options)
+        else:
+            model, info = AutoModelForCausalLM.from_pretrained(name, **options)
     absent = sorted(info["missing_keys"])
     if absent:
         raise ModelError(f"{name} lacks {len(absent)} of the model's weights, {absent[0]} among them")
     return model
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _check_weights_file(name: str, revision: str | None, config: Any) -> None:
+    """Refuse weights under another name that are, or lead to, anything but safetensors."""
+    file = getattr(config, "transformers_weights", None)
+    if file is not None and not str(file).endswith((".safetensors", ".safetensors.index.json")):
+        raise ModelError(f"{name}/config.json names {file!r} as its weights, which is not a safetensors file")
+    for index in (INDEX, file if str(file).endswith(".json") else None):
+        if index is not None:
+            check_index(name, index, revision)

@@ -24,6 +24,7 @@ from patchgrid.engine.question import Question
 from patchgrid.engine.rows import Rows
 from patchgrid.engine.selfcheck import SelfCheck, some_tokens
 from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.structure import text_type
 from patchgrid.engine.tokens import TokenPair
 from patchgrid.engine.types import Component
 
@@ -78,10 +79,11 @@ class ModelReport:
 
 def check_model(model: LoadedModel, parts: SelfCheck) -> ModelReport:
     """Tell what a model supports and check its scores and patches on a few tokens."""
-    config = model.envoy._module.config  # noqa: SLF001
+    hugging_face = model.envoy._module  # noqa: SLF001
+    config = hugging_face.config
     return ModelReport(
         model_type=config.model_type,
-        found_by="record" if config.model_type in FAMILIES else "structure",
+        found_by="record" if text_type(hugging_face) in FAMILIES else "structure",
         kv_heads=kv_heads(config.get_text_config()),
         missing=missing_sites(model.layout),
         shortcuts={field.name: getattr(model.shortcuts, field.name) for field in fields(Shortcuts)},

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from patchgrid.engine.configuration import PAGE
 from patchgrid.engine.errors import ModelError
-from patchgrid.engine.families import FAMILIES, Family, missing_part
+from patchgrid.engine.families import FAMILIES, Family, has_part, missing_part
+from patchgrid.engine.textdecoder import decoder_path
 
 #: Largest error of a sum of parts, as a share of the stream's largest value, in roundings of the number type.
 _ROUNDINGS = 64
@@ -22,7 +24,7 @@ REFUSED = {
 
 
 def find_family(model: Any) -> Family:
-    """Return the record of a Hugging Face model: by its type, else by its structure.
+    """Return the record of a Hugging Face model: by its text decoder's type, else by its structure.
 
     A model type without a record is run on a few tokens, and the parts of its first block are searched for
     two that add up to what it gives. The self-check decides about all blocks.
@@ -32,20 +34,32 @@ def find_family(model: Any) -> Family:
     ModelError
         No record fits; the message names what was not found.
     """
-    model_type = model.config.model_type
+    model_type = text_type(model)
     if reason := REFUSED.get(model_type):
-        raise ModelError(f"{model_type} models cannot be measured: {reason}. {_known()}")
+        raise ModelError(f"{model_type} models cannot be measured: {reason}. See {PAGE}")
     known = FAMILIES.get(model_type)
     if known is None:
         return _search(model)
+    known = _within(model, known)
     missing = missing_part(model, known)
     if missing is not None:
         raise ModelError(f"this {model_type} model has no {missing}: its code differs from the one known")
     return known
 
 
-def _known() -> str:
-    return f"Known types: {', '.join(sorted(FAMILIES))}"
+def text_type(model: Any) -> str:
+    """Give the type of a model's text decoder: the model's own, where that is all of it."""
+    return str(model.config.get_text_config(decoder=True).model_type)
+
+
+def _within(model: Any, family: Family) -> Family:
+    """Say where a record's blocks are in a model that holds the record's model as its text decoder."""
+    if has_part(model, family.layers):
+        return family
+    decoder, names = decoder_path(model), family.layers.split(".")
+    paths = [".".join([decoder, *names[start:]]) for start in range(len(names))]
+    found = next((path for path in paths if has_part(model, path)), family.layers)
+    return replace(family, layers=found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +77,18 @@ class _Part:
 
 def _search(model: Any) -> Family:
     """Find the parts of a model by running it."""
-    unknown = f"model type {model.config.model_type!r} is not known"
+    unknown = f"model type {text_type(model)!r} is not known"
     layers, blocks = _list_of_blocks(model)
     if layers is None:
         raise ModelError(
-            f"{unknown}, and has no list of blocks with attention in each{_without(model)}. {_known()}"
+            f"{unknown}, and has no list of blocks with attention in each{_without(model)}. See {PAGE}"
         )
     parts = _record(model, blocks[0])
     family = _read(layers, parts, float(torch.finfo(model.dtype).eps))
     if family is None:
         raise ModelError(
             f"{unknown}, and no part of {layers}[0]'s attention and none of its MLP add up, with its input, "
-            f"to what that block gives: something else is added, multiplied or normed there. {_known()}"
+            f"to what that block gives: something else is added, multiplied or normed there. See {PAGE}"
         )
     return family
 

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
+from patchgrid.engine.textdecoder import decoder_path
+
 _log = logging.getLogger(__name__)
 
 #: The sites, and the names of the modules that show them.
@@ -102,8 +104,9 @@ class _Implementation:
 
     @classmethod
     def of(cls, model: Any) -> "_Implementation | None":
+        decoder = model.get_submodule(decoder_path(model))
         found = {
-            id(config): config for module in model.modules() if (config := getattr(module, "config", None))
+            id(config): config for module in decoder.modules() if (config := getattr(module, "config", None))
         }
         configs = [each for each in found.values() if hasattr(each, "_attn_implementation")]
         names = {each._attn_implementation for each in configs} - {None}  # noqa: SLF001

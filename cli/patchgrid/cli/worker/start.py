@@ -10,11 +10,12 @@ import click
 
 from patchgrid.cli.broker import check_broker
 from patchgrid.cli.context import Settings, with_broker
-from patchgrid.cli.engines import model_name, quietly, require_worker
+from patchgrid.cli.engines import model_name, require_worker
 from patchgrid.cli.errors import DEBUG, DONE
 from patchgrid.cli.options import SIZE, batch_tokens_option, device_option
 from patchgrid.cli.stopping import drain_on_signals
 from patchgrid.engine.errors import ModelError
+from patchgrid.engine.quiet import quietly
 from patchgrid.workers.settings import WorkerSettings
 
 _SECONDS = click.FloatRange(min=0, min_open=True)
