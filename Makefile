@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The newest versions that pyproject.toml allows, in an environment of their own; torch is what is named here,
+# or else what is in .venv: plain `torch` may bring gigabytes of CUDA packages.
+LATEST := .venv-latest
+TORCH ?= $(shell $(BIN)/python -c "from importlib.metadata import version; print('torch==' + version('torch').split('+')[0])" 2>/dev/null || grep '^torch==' constraints.txt)
 # One thread a process: the tests run in two processes, and numbers do not depend on the machine's size.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser faults lint format bench clean
+.PHONY: help setup demo test test-latest test-browser faults lint format bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,6 +21,14 @@ demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into
 
 test: lint ## Lint, then run every test but those in a browser
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser"
+
+test-latest: ## Run the tests at the newest versions of all packages (torch: TORCH=torch==X, else as in .venv)
+	$(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LATEST)/bin/python -m pip install --quiet '$(TORCH)'
+	$(LATEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]' '$(TORCH)'
+	$(LATEST)/bin/python -m pip list --format freeze
+	$(THREADS) $(LATEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not browser"
 
 test-browser: $(READY) ## Use the page in Chromium, with a server and a worker (three minutes)
 	$(THREADS) $(BIN)/python -m pytest -m browser tests/browser
@@ -46,4 +58,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean: ## Remove the virtual environment and what the tools left behind
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache demo-out
+	rm -rf $(VENV) $(LATEST) .mypy_cache .pytest_cache .ruff_cache demo-out

@@ -39,6 +39,22 @@ def test_model_check_tells_what_was_found(tiny_model: Path) -> None:
     assert text.stdout.count("  pass  ") == len(errors)
 
 
+def test_a_model_s_checks_are_told_once_and_model_check_always_makes_them(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second run says nothing of them; `model check` never takes what is remembered."""
+    monkeypatch.setenv("PATCHGRID_CACHE", str(tmp_path / "cache"))
+    pairs = write_pairs(tmp_path / "pairs.jsonl", 3)
+    runs = [
+        patchgrid("run", pairs, "--model", tiny_model, "--db", tmp_path / f"{number}.db").stderr
+        for number in range(2)
+    ]
+    checks = [patchgrid("model", "check", tiny_model).stderr for _ in range(2)]
+    said = f"Checking {tiny_model}: its parts"
+    assert [said in text for text in (*runs, *checks)] == [True, False, True, True]
+    assert "remembered for the next time" in runs[0]
+
+
 def test_model_check_fails_where_scores_are_not_the_slopes(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

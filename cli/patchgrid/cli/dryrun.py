@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchgrid.cli.counting import Shape, SiteCount, count_passes, count_sites
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.progress import aloud
 from patchgrid.cli.screen import counted, say, show_json, visible
-from patchgrid.engine.errors import PairError
+from patchgrid.engine.errors import ModelError, PairError
 from patchgrid.engine.packages import is_installed
 from patchgrid.engine.quiet import quietly
 from patchgrid.engine.types import JobSpec, Pair
@@ -74,17 +75,17 @@ def load_tokenizer(spec: JobSpec) -> "tuple[PairTokenizer | None, Shape | None, 
     if not is_installed("transformers"):
         return None, None, "transformers is not installed (pip install 'patchgrid[worker]')"
     with quietly():
-        from transformers import AutoConfig, AutoTokenizer
-
+        from patchgrid.engine.configuration import read_config
+        from patchgrid.engine.modelfiles import load_tokenizer as read_tokenizer
         from patchgrid.engine.tokens import PairTokenizer
 
-        options: dict[str, Any] = {"revision": spec.revision, "local_files_only": True}
-        options["trust_remote_code"] = False
         try:
-            config = AutoConfig.from_pretrained(spec.model, **options).get_text_config()
-            tokenizer = AutoTokenizer.from_pretrained(spec.model, **options)
-        except (OSError, ValueError, KeyError, ImportError):
-            return None, None, f"the tokenizer of {visible(spec.model)} is not on this machine"
+            config = read_config(spec.model, spec.revision, local_files_only=True).get_text_config()
+            tokenizer = read_tokenizer(spec.model, spec.revision, local_files_only=True)
+        except ModelError as error:
+            here = Path(spec.model).is_dir()
+            unknown = f"the tokenizer of {visible(spec.model)} is not on this machine"
+            return None, None, visible(str(error)) if here else unknown
     context = getattr(config, "max_position_embeddings", None)
     return (
         PairTokenizer(tokenizer, vocabulary=config.vocab_size, context=context, prepend_bos=spec.prepend_bos),

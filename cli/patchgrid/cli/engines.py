@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchgrid.cli.screen import say
+from patchgrid.engine.cachefiles import cache_folder
 from patchgrid.engine.errors import ModelError
 from patchgrid.engine.packages import MissingExtraError, is_installed
 from patchgrid.engine.quiet import quietly
@@ -31,8 +32,10 @@ def model_name(text: str) -> str:
     return str(folder.resolve()) if folder.is_dir() else text
 
 
-def load_engine(name: str, *, revision: str | None, device: str, dtype: str) -> "Engine":
-    """Load a model and say what it is."""
+def load_engine(
+    name: str, *, revision: str | None, device: str, dtype: str, recheck: bool = False
+) -> "Engine":
+    """Load a model and say what it is; `recheck` makes its checks whatever is remembered of them."""
     require_worker()
     local = Path(name).is_dir()
     say(f"Loading {name}" if local else f"Loading {name} from the Hugging Face hub or its cache")
@@ -40,13 +43,19 @@ def load_engine(name: str, *, revision: str | None, device: str, dtype: str) -> 
         from patchgrid.engine import Engine
 
         try:
-            engine = Engine.load(name, revision=revision, device=device, dtype=dtype)
+            engine = Engine.load(
+                name, revision=revision, device=device, dtype=dtype, recheck=recheck, on_check=_say_checking
+            )
         except ModelError as error:
             near = None if local else nearest_model(name)
             raise ModelError(f"{error}; did you mean {near!r}?") if near else error from None
     layout, made = engine.layout, engine.provenance
     say(f"{layout.n_layers} layers, {layout.n_heads} heads, {made.dtype} on {made.device}")
     return engine
+
+
+def _say_checking(text: str) -> None:
+    say(f"{text} (once; remembered for the next time)" if cache_folder() else text)
 
 
 def nearest_model(name: str) -> str | None:

@@ -36,7 +36,7 @@ def check(settings: Settings, /, name: str, revision: str | None, device: str, d
     that goes into the first block, exactly, gives the source's metric. Exit code 1 if one fails; 2,
     with what is missing, if the model cannot be measured at all.
     """
-    engine = load_engine(model_name(name), revision=revision, device=device, dtype=dtype)
+    engine = load_engine(model_name(name), revision=revision, device=device, dtype=dtype, recheck=True)
     with quietly():
         report = engine.check()
     facts = _facts(engine, report)

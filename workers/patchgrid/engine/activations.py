@@ -145,6 +145,7 @@ def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
                     _read(model, asked, kept)
     if asked.cache is not None:
         kept.past = Past.of(asked.cache)
+    model.pulse.beat()
     return kept
 
 

@@ -24,7 +24,7 @@ from patchgrid.engine.stopwatch import Stopwatch
 from patchgrid.engine.tokens import TokenPair
 from patchgrid.engine.types import Component
 
-#: Takes the number of pairs that a forward pass finished: a fraction where a batch takes several.
+#: Takes the number of pairs that a forward pass finished: a fraction, or 0, where a batch takes several.
 OnBatch = Callable[[float], None]
 #: From the places of a batch's pairs in the caller's list, and their scores if there are any, to the
 #: components to patch in each.

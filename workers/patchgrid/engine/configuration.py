@@ -7,7 +7,6 @@ from typing import Any
 
 import transformers
 from transformers import AutoConfig
-from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from patchgrid.engine.errors import ModelError
@@ -24,13 +23,26 @@ _CHOICES = ("attn_implementation", "experts_implementation")
 _WORKS = f"decoder-only models and the text decoders of vision-language models work ({PAGE})"
 
 
-def load_config(name: str, revision: str | None, *, local_files_only: bool = False) -> Any:
-    """Load the configuration of a model that has a decoder; which code computes attention is not its choice.
+def load_config(name: str, revision: str | None) -> Any:
+    """Load the configuration of a model that has a decoder.
 
     Raises
     ------
     ModelError
         It is absent or broken, or belongs to a model that cannot be measured; the message says what works.
+    """
+    config = read_config(name, revision)
+    _check_kind(name, config)
+    return config
+
+
+def read_config(name: str, revision: str | None, *, local_files_only: bool = False) -> Any:
+    """Read a configuration, without torch; which code computes attention is not its choice.
+
+    Raises
+    ------
+    ModelError
+        It is absent or broken.
     """
     with reading(name, name):
         path = find_file(name, "config.json", revision, local_files_only=local_files_only)
@@ -44,7 +56,6 @@ def load_config(name: str, revision: str | None, *, local_files_only: bool = Fal
         )
         for choice in _CHOICES:
             setattr(config, f"_{choice}", None)  # recursively, as transformers' own property does
-        _check_kind(name, config)
     return config
 
 
@@ -56,7 +67,7 @@ def is_composite(config: Any) -> bool:
 def composite_class(config: Any) -> Any:
     """Give transformers' class of a model that has a text decoder beside other parts."""
     for kind in ("MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT", "CAUSAL_LM"):
-        classes = getattr(modeling_auto, f"MODEL_FOR_{kind}_MAPPING", {})
+        classes = _mapping(f"MODEL_FOR_{kind}_MAPPING")
         if type(config) in classes:
             found = classes[type(config)]
             return found[0] if isinstance(found, tuple) else found
@@ -124,4 +135,10 @@ def _check_kind(name: str, config: Any) -> None:
 
 
 def _is_in(task: str, kind: str) -> bool:
-    return kind in getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES", {})
+    return kind in _mapping(f"MODEL_FOR_{task}_MAPPING_NAMES")
+
+
+def _mapping(name: str) -> Any:
+    from transformers.models.auto import modeling_auto  # it needs torch
+
+    return getattr(modeling_auto, name, {})

@@ -1,7 +1,8 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
+import logging
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,27 +15,24 @@ from patchgrid.engine.asked import Asked, as_names
 from patchgrid.engine.averaging import average, sites_of_means
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.calls import Call, Choose, OnBatch
+from patchgrid.engine.chosen import Cell, ChosenCells
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import ComponentError, PairError
+from patchgrid.engine.findings import Findings
 from patchgrid.engine.layout import Layout
-from patchgrid.engine.loading import LoadedModel, load_model
+from patchgrid.engine.loading import LoadedModel
 from patchgrid.engine.means import Means
 from patchgrid.engine.modelcheck import ModelReport, check_model
-from patchgrid.engine.probe import find_shortcuts, find_transform
-from patchgrid.engine.provenance import ModelProvenance, model_provenance
-from patchgrid.engine.qkcheck import what_is_missing
+from patchgrid.engine.opening import open_model
+from patchgrid.engine.provenance import ModelProvenance
 from patchgrid.engine.question import Question
-from patchgrid.engine.quiet import quietly
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import run_call, tokenized, with_means
-from patchgrid.engine.selfcheck import SelfCheck, check_parts
 from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.types import Component, Pair
 
+_log = logging.getLogger(__name__)
 _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
-
-#: A cell: place of the pair in the caller's list, and the component patched.
-Cell = tuple[int, Component]
 
 
 def _ignore(_finished: float) -> None:
@@ -48,18 +46,23 @@ class Engine:
     """
 
     def __init__(
-        self, model: LoadedModel, provenance: ModelProvenance, shortcuts: Shortcuts | None = None
+        self,
+        model: LoadedModel,
+        provenance: ModelProvenance,
+        shortcuts: Shortcuts | None = None,
+        *,
+        findings: Findings | None = None,
     ) -> None:
         self._one_at_a_time = threading.Lock()
         #: Where this engine's numbers come from.
         self.provenance = provenance
+        found = Findings.of(model, shortcuts) if findings is None else findings
+        #: What checking the model found.
+        self.findings = found
         #: What the check on load measured.
-        self.self_check: SelfCheck = check_parts(model)
-        if shortcuts is None:
-            model = replace(model, transform=find_transform(model))
-        self._model = replace(model, shortcuts=shortcuts or find_shortcuts(model))
+        self.self_check = found.self_check
+        self._model = replace(model, transform=found.transform, shortcuts=found.shortcuts)
         self._own_budget = Budget.of(model)
-        self._no_softmax = what_is_missing(model)
 
     @property
     def shortcuts(self) -> Shortcuts:
@@ -72,9 +75,19 @@ class Engine:
 
     @classmethod
     def load(
-        cls, name: str, *, revision: str | None = None, device: str = "auto", dtype: str = "auto"
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        recheck: bool = False,
+        on_check: Callable[[str], None] = _log.info,
     ) -> "Engine":
         """Load a model from a hub id or a local folder and check that it is understood.
+
+        What the checks find is remembered (see `cachefiles`): a later load of the same weights by the same
+        versions onto the same device makes none.
 
         Parameters
         ----------
@@ -86,6 +99,10 @@ class Engine:
             `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`; `sharded`: layers over all GPUs.
         dtype
             `auto` (the checkpoint's own), `float32`, `bfloat16`, `float16`.
+        recheck
+            Make all checks, whatever is remembered.
+        on_check
+            Takes a line that says that checks are made, where they are.
 
         Raises
         ------
@@ -94,9 +111,10 @@ class Engine:
         SpecError
             The device or number type does not exist.
         """
-        with quietly():
-            model, hugging_face = load_model(name, revision=revision, device=device, dtype=dtype)
-            return cls(model, model_provenance(name, hugging_face, model.device, revision))
+        model, provenance, findings = open_model(
+            name, revision=revision, device=device, dtype=dtype, recheck=recheck, on_check=on_check
+        )
+        return cls(model, provenance, findings=findings)
 
     def check(self) -> ModelReport:
         """Tell what the model supports, and check its scores and patches on a few tokens."""
@@ -116,7 +134,7 @@ class Engine:
     def check_asked(self, asked: Asked) -> None:
         """Raise `SpecError`, which says what would work, for what this model cannot give."""
         with self._alone():
-            check_allowed(self._model, asked, self._no_softmax)
+            check_allowed(self._model, asked, self.findings.no_softmax)
 
     def attribute(
         self,
@@ -165,7 +183,8 @@ class Engine:
         batch_tokens
             Padded tokens of one batch; None finds out how many fit.
         on_batch
-            Called after each batch with the number of pairs it finished; what it raises ends the call.
+            Called after each batch with the number of pairs it finished, and with 0 after each pass through
+            the model on the way there; what it raises ends the call.
 
         Returns
         -------
@@ -282,7 +301,7 @@ class Engine:
         question = self._question(Asked(as_names(sites), (), direction=direction, source="mean"))
         able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
         budget = self._budget(batch_tokens)
-        with self._alone():
+        with self._alone(on_batch):
             return average(self._model, question, able, lambda: budget.tokens, on_batch)
 
     def patch(
@@ -347,30 +366,12 @@ class Engine:
         -------
         float32 `[cell]` effects, NaN in pairs that could not be measured, and those pairs' reasons.
         """
-        for index, component in dict.fromkeys(cells):
-            self.layout.check_component(component)
-            if not 0 <= index < len(pairs):
-                raise ComponentError(f"cell of pair {index}: there are pairs 0 to {len(pairs) - 1}")
+        chosen = ChosenCells.of(cells, len(pairs), self.layout)
         if not cells:
             return np.empty(0, dtype=np.float32), {}
-        sites = tuple(dict.fromkeys(component.site for _, component in cells))
-        places: dict[int, list[int]] = {}
-        for place, (index, _) in enumerate(cells):
-            places.setdefault(index, []).append(place)
-
-        def choose(indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
-            return [[cells[place][1] for place in places[index]] for index in indices]
-
-        question = self._question(Asked(sites, (), metric, direction, source), means)
-        call = Call(self._model, question, (), choose, self._budget(batch_tokens), on_batch)
-        values = np.full(len(cells), np.nan, dtype=np.float32)
-        errors = {}
-        for index, measured in enumerate(self._run(call, pairs, prepend_bos, places)):
-            if len(measured.effects):
-                values[places[index]] = measured.effects
-            if measured.error is not None:
-                errors[index] = measured.error
-        return values, errors
+        question = self._question(Asked(chosen.sites, (), metric, direction, source), means)
+        call = Call(self._model, question, (), chosen.choose, self._budget(batch_tokens), on_batch)
+        return chosen.effects(self._run(call, pairs, prepend_bos, chosen.places))
 
     def _question(self, asked: Asked, means: Means | None = None, *, keep_positions: bool = True) -> Question:
         self.check_asked(asked)
@@ -398,13 +399,13 @@ class Engine:
 
         able = tokenized(self._model, pairs, prepend_bos, fail)
         good = [pair for pair in able if pair.index in wanted]
-        with self._alone():
+        with self._alone(call.on_batch):
             run_call(with_means(call, able), good, results.__setitem__, fail)
         return results
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with self._one_at_a_time:
+    def _alone(self, on_batch: OnBatch = _ignore) -> Iterator[None]:
+        with self._one_at_a_time, self._model.pulse.telling(lambda: on_batch(0.0)):
             # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
             self._model.envoy._module.eval()  # noqa: SLF001
             yield

@@ -138,7 +138,9 @@ class Layout:
                 )
 
 
-def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> Layout:
+def read_layout(
+    envoy: Any, model: Any, family: Family, heads: Heads | None, inner: tuple[str, ...]
+) -> Layout:
     """Find a model's blocks and sizes.
 
     Parameters
@@ -149,10 +151,11 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
         The same Hugging Face model.
     heads
         What the attention modules' taps show; None: they have none.
+    inner
+        What `inner_projections` gives.
     """
     config = model.config.get_text_config()
     layers = zip(_follow(envoy, family.layers), model.get_submodule(family.layers), strict=True)
-    inner = () if heads is None else _inner(model, family)
     blocks = tuple(_block(*each, family, inner, tapped=heads is not None) for each in layers)
     d_mlp = _common_width([block.neurons for block in blocks])
     n_heads = config.num_attention_heads
@@ -174,7 +177,8 @@ def read_layout(envoy: Any, model: Any, family: Family, heads: Heads | None) -> 
     )
 
 
-def _inner(model: Any, family: Family) -> tuple[str, ...]:
+def inner_projections(model: Any, family: Family) -> tuple[str, ...]:
+    """Name the projections of each attention module that its queries, keys and values are made with."""
     first = model.get_submodule(family.layers)[0]
     return projections(model, first.get_submodule(family.attention), first.get_submodule(family.projection))
 

@@ -1,5 +1,6 @@
 """Loading a Hugging Face model: safetensors only, no code from the hub, weights frozen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -7,28 +8,47 @@ from typing import Any
 
 import torch
 from nnsight import TransformersModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import is_accelerate_available
 
 from patchgrid.engine import names
 from patchgrid.engine.adapters import Adapter, find_adapter, put_on
 from patchgrid.engine.configuration import composite_class, is_composite, load_config
 from patchgrid.engine.errors import ModelError, SpecError
+from patchgrid.engine.families import has_part
 from patchgrid.engine.head import Head, LogitTransform
-from patchgrid.engine.layout import Layout, read_layout
-from patchgrid.engine.modelfiles import INDEX, check_index, reading
+from patchgrid.engine.layout import Layout, inner_projections, read_layout
+from patchgrid.engine.modelfiles import INDEX, check_index, load_tokenizer, reading
 from patchgrid.engine.past import Remembered
+from patchgrid.engine.pulse import Pulse
 from patchgrid.engine.quantised import quantisation
 from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.structure import find_family
-from patchgrid.engine.tail import float32_copies
-from patchgrid.engine.taps import install
+from patchgrid.engine.tail import float32_copies, tail_paths
+from patchgrid.engine.taps import Heads, install, put_in
 from patchgrid.engine.textdecoder import load_text_decoder
 from patchgrid.engine.tokens import TokenTexts
 
 #: The device that stands for all GPUs that the process sees, a part of the model's layers on each.
 SHARDED = "sharded"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What is found by running a model before its parts can be read."""
+
+    #: What the taps on attention show; None: they show nothing.
+    heads: Heads | None
+    #: Paths of the modules between the last block and the head; None: a float32 model needs none of them.
+    tail: tuple[str, ...] | None
+    #: Names of the projections within an attention module that queries, keys and values are made with.
+    inner: tuple[str, ...]
+
+    def fits(self, model: Any, attentions: Sequence[torch.nn.Module]) -> bool:
+        """Tell whether all that is named here is there."""
+        within = all(has_part(attention, name) for attention in attentions for name in self.inner)
+        return within and all(has_part(model, path) for path in self.tail or ())
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,7 @@ class LoadedModel:
     dtype: torch.dtype
     #: Number of token ids the model knows.
     vocabulary: int
+    wiring: Wiring
     #: The projection to the vocabulary; None where the model names none.
     head: Head | None
     #: nnsight handles of the modules between the last block and the head, in the order in which they run,
@@ -56,6 +77,8 @@ class LoadedModel:
     shortcuts: Shortcuts = field(default_factory=Shortcuts.none)
     #: What the last batch's prompts began with.
     remembered: Remembered = field(default_factory=Remembered)
+    #: Beats with each pass through the model.
+    pulse: Pulse = field(default_factory=Pulse)
     #: What methods found out about the model, each by its name.
     found: dict[str, object] = field(default_factory=dict)
 
@@ -71,13 +94,24 @@ class LoadedModel:
         return pad if pad is not None and 0 <= pad < self.vocabulary else 0
 
 
-def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> tuple[LoadedModel, Any]:
-    """Load a model from the hub or a local folder; give it ready to measure, and as transformers has it.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model as transformers loads it, on its device, and its tokenizer."""
+
+    #: The id or folder it was asked for by.
+    name: str
+    model: Any
+    tokenizer: Any
+    device: torch.device
+
+
+def load_checkpoint(name: str, *, revision: str | None, device: str, dtype: str) -> Checkpoint:
+    """Load weights and tokenizer from the hub or a local folder.
 
     Raises
     ------
     ModelError
-        The folder or repository lacks something, or the architecture is not understood.
+        The folder or repository lacks something.
     SpecError
         The device or number type does not exist.
     """
@@ -97,29 +131,44 @@ def load_model(name: str, *, revision: str | None, device: str, dtype: str) -> t
     model.requires_grad_(requires_grad=False)
     if spread is None:
         model.to(where)
+    return Checkpoint(name, model, tokenizer, where)
+
+
+def read_model(checkpoint: Checkpoint, wiring: Wiring | None = None) -> LoadedModel:
+    """Find a loaded model's parts; `wiring` is what an earlier load of the same model found by running it.
+
+    Raises
+    ------
+    ModelError
+        The architecture is not understood.
+    """
+    model = checkpoint.model
     family = find_family(model)
     blocks = model.get_submodule(family.layers)
+    attentions = [block.get_submodule(family.attention) for block in blocks]
     head = model.get_output_embeddings()
-    copies = float32_copies(model, blocks[-1], head)
-    heads = install(
-        model,
-        [block.get_submodule(family.attention) for block in blocks],
-        [block.get_submodule(family.projection) for block in blocks],
-    )
-    envoy = TransformersModel(model, tokenizer=tokenizer, task="text-generation")
-    layout = read_layout(envoy, model, family, heads)
-    vocabulary = model.get_input_embeddings().num_embeddings
+    if wiring is None or not wiring.fits(model, attentions):
+        tail = tail_paths(model, blocks[-1], head)
+        projections = [block.get_submodule(family.projection) for block in blocks]
+        heads = install(model, attentions, projections)
+        wiring = Wiring(heads, tail, () if heads is None else inner_projections(model, family))
+    elif wiring.heads is not None:
+        put_in(model, attentions)
+    envoy = TransformersModel(model, tokenizer=checkpoint.tokenizer, task="text-generation")
+    layout = read_layout(envoy, model, family, wiring.heads, wiring.inner)
+    copies = None if wiring.tail is None else float32_copies(model, wiring.tail).items()
     return LoadedModel(
-        name,
+        checkpoint.name,
         envoy,
-        tokenizer,
+        checkpoint.tokenizer,
         layout,
-        where,
+        checkpoint.device,
         model.dtype,
-        vocabulary,
+        vocabulary=model.get_input_embeddings().num_embeddings,
+        wiring=wiring,
         head=None if layout.head is None else Head.of(head),
-        tail=None if copies is None else tuple((envoy.get(path), copy) for path, copy in copies.items()),
-    ), model
+        tail=None if copies is None else tuple((envoy.get(path), copy) for path, copy in copies),
+    )
 
 
 def pick_device(device: str) -> torch.device:
@@ -170,14 +219,6 @@ def _tokenizer_of(
     """Where the tokenizer is: beside an adapter if it has one, else beside the weights."""
     beside = adapter is not None and _has_tokenizer(Path(name))
     return (name, revision) if beside else (base, base_revision)
-
-
-def load_tokenizer(name: str, revision: str | None, *, local_files_only: bool = False) -> Any:
-    """Load a tokenizer, or raise `ModelError`."""
-    with reading(f"the tokenizer of {name}", name):
-        return AutoTokenizer.from_pretrained(
-            name, revision=revision, local_files_only=local_files_only, trust_remote_code=False
-        )
 
 
 def _load_weights(name: str, revision: str | None, config: Any, dtype: str, spread: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The JSON files of a model folder, read as what they are: a stranger's."""
+"""The JSON files of a model folder, read as what they are: a stranger's; no torch here."""
 
 import json
 from collections.abc import Iterator
@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoTokenizer
 from transformers.utils import cached_file
 
 from patchgrid.engine.errors import ModelError
 
-#: Names of weight files and of the index of several, as transformers looks for them.
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+#: The index of weights in several files, as transformers looks for it.
+INDEX = "model.safetensors.index.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -73,6 +74,14 @@ def check_index(name: str, file: str, revision: str | None) -> None:
                 f"{path} names {each!r}, which is not a safetensors file beside it: "
                 "convert the weights with model.save_pretrained(folder)"
             )
+
+
+def load_tokenizer(name: str, revision: str | None, *, local_files_only: bool = False) -> Any:
+    """Load a tokenizer, or raise `ModelError`."""
+    with reading(f"the tokenizer of {name}", name):
+        return AutoTokenizer.from_pretrained(
+            name, revision=revision, local_files_only=local_files_only, trust_remote_code=False
+        )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ not. Float32 copies of the few modules on that way (a norm, as a rule; a small p
 run in their place, while all else there is the model's own code. The model itself stays as it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -15,17 +15,20 @@ from torch import Tensor, nn
 from transformers.utils import is_accelerate_available
 
 
-def float32_copies(
-    model: Any, last_block: nn.Module, head: nn.Module | None
-) -> Mapping[str, nn.Module] | None:
-    """Copy the modules between the last block and the head, by their paths; None for a float32 model.
+def tail_paths(model: Any, last_block: nn.Module, head: nn.Module | None) -> tuple[str, ...] | None:
+    """Give the paths of the modules between the last block and the head; None for a float32 model.
 
     They are found by running a few tokens: a module is meant that runs there and has weights of its own.
     """
     if model.dtype.itemsize >= torch.float32.itemsize or head is None:
         return None
     paths = {module: path for path, module in model.named_modules()}
-    return {paths[module]: _copy(module) for module in _between(model, last_block, head)}
+    return tuple(paths[module] for module in _between(model, last_block, head))
+
+
+def float32_copies(model: Any, paths: Sequence[str]) -> Mapping[str, nn.Module]:
+    """Copy modules of a model, by their paths."""
+    return {path: _copy(model.get_submodule(path)) for path in paths}
 
 
 def _copy(module: nn.Module) -> nn.Module:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
+from patchgrid.engine.errors import ModelError
 from patchgrid.engine.textdecoder import decoder_path
 
 _log = logging.getLogger(__name__)
@@ -75,10 +76,7 @@ def install(model: Any, attentions: list[nn.Module], projections: list[nn.Module
     if before is None:
         return None
     plain = _logits(model)
-    for attention in attentions:
-        for name in TAPS.values():
-            attention.add_module(name, nn.Identity())
-    before.tap()
+    before.tap(attentions)
     try:
         heads, tapped = _heads(model, attentions)
         if heads is not None and torch.equal(tapped, plain):
@@ -93,6 +91,16 @@ def install(model: Any, attentions: list[nn.Module], projections: list[nn.Module
         for name in TAPS.values():
             delattr(attention, name)
     return None
+
+
+def put_in(model: Any, attentions: list[nn.Module]) -> None:
+    """Add taps to a model in which `install` found them to show something before."""
+    found = _Implementation.of(model)
+    if found is None:
+        raise ModelError(
+            f"{type(model).__name__} chooses its attention function otherwise than it did before"
+        )
+    found.tap(attentions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,10 @@ class _Implementation:
             return None
         return cls(names.pop(), tuple(each for each in configs if each._attn_implementation))  # noqa: SLF001
 
-    def tap(self) -> None:
+    def tap(self, attentions: list[nn.Module]) -> None:
+        for attention in attentions:
+            for name in TAPS.values():
+                attention.add_module(name, nn.Identity())
         tapped = _PREFIX + self.name
         AttentionInterface.register(tapped, _through_taps(self.name))
         AttentionMaskInterface.register(tapped, ALL_MASK_ATTENTION_FUNCTIONS[self.name])

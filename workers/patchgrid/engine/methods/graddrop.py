@@ -52,6 +52,7 @@ def dropping(passes: Passes, base: Activations, scores: Scores, metric: Tensor) 
             scores.add(gradient, [("resid_mid", dropped)])
         for key, estimate in scores.take().items():
             total[key] += estimate
+        passes.model.pulse.beat()
     scores.put({key: each / (n_layers - 1) for key, each in total.items()})
     return scores.by_site()
 

@@ -120,6 +120,7 @@ def _along_sites(passes: Passes) -> Mapping[str, Tensor]:
         places = list(group.places)
         along = torch.tensor([moved[place][1] for place in places], device=passes.model.device)
         scores.add(group, [copies[place] for place in places], where[places], along)
+        passes.model.pulse.beat()
     return scores.by_site()
 
 

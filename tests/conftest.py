@@ -1,0 +1,13 @@
+"""What all tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what loading models remembers away from the user's own, in child processes, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATCHGRID_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -1,0 +1,87 @@
+"""Small JSON files that spare work the next time: anybody may delete, break or forge them; no torch here.
+
+`PATCHGRID_CACHE` names their folder, `none` keeps none; else it is `patchgrid` in `XDG_CACHE_HOME` or
+`~/.cache`. Many processes may read and write at once: a file is put in place whole or not at all.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+#: A file larger than this, in bytes, is none of ours.
+_LARGEST = 65_536
+#: Files kept of a kind; the oldest go first.
+_KEPT = 1_000
+
+
+def cache_folder() -> Path | None:
+    """Give the folder of all that is remembered; None: nothing is."""
+    named = os.environ.get("PATCHGRID_CACHE", "")
+    if named == "none":
+        return None
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "patchgrid"
+    except RuntimeError:  # no home
+        return None
+
+
+def recall(kind: str, key: Mapping[str, Any]) -> Any:
+    """Give what was remembered under exactly this key, or None; it may be anything that JSON can hold."""
+    path = _path(kind, key)
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        document = json.loads(content) if len(content) <= _LARGEST else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or document.get("key") != json.loads(json.dumps(key)):
+        return None
+    return document.get("value")
+
+
+def remember(kind: str, key: Mapping[str, Any], value: Any) -> None:
+    """Remember a value that JSON can hold; where that cannot be done, it is not."""
+    path = _path(kind, key)
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+            try:
+                json.dump({"key": key, "value": value}, file)
+                file.close()
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+        _drop_oldest(path.parent)
+    except OSError as error:
+        _log.debug("nothing is remembered in %s: %s", path.parent, error)
+
+
+def _path(kind: str, key: Mapping[str, Any]) -> Path | None:
+    folder = cache_folder()
+    text = json.dumps(key, sort_keys=True)
+    return None if folder is None else folder / kind / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+
+
+def _drop_oldest(folder: Path) -> None:
+    # A file may be gone, dropped by another process.
+    with contextlib.suppress(OSError):
+        files = list(folder.iterdir())
+        if len(files) > _KEPT:
+            for path in sorted(files, key=lambda each: each.stat().st_mtime)[: len(files) - _KEPT]:
+                path.unlink(missing_ok=True)
