@@ -146,3 +146,37 @@ def test_batches_are_reported_and_may_end_the_call(case_of: CaseOf) -> None:
     with pytest.raises(InterruptedError):
         case.engine.attribute(case.pairs, on_batch=stop)
     assert case.engine.attribute(case.pairs[:1])[0].error is None
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("atp", {}),
+        (("atp", "relp", "ig"), {"steps": 4}),
+        ("ig", {"steps": 4}),
+        ("ig", {"steps": 4, "path": "site"}),
+        ("atp*", {"grad_drop": True, "sites": ("q", "z")}),
+        ("eap-ig", {"steps": 4, "sites": ("edge",)}),
+    ],
+)
+def test_a_call_tells_of_each_pass_on_its_way(case_of: CaseOf, method: Any, options: dict[str, Any]) -> None:
+    """A worker's watchdog takes a process for hung that does not: a pilot's batches are long."""
+    case = case_of("llama")
+    runs, gaps = 0, []
+
+    def ran(*_: object) -> None:
+        nonlocal runs
+        runs += 1
+
+    def tell(_finished: float) -> None:
+        nonlocal runs
+        gaps.append(runs)
+        runs = 0
+
+    handle = case.engine._model.envoy._module.register_forward_hook(ran)
+    try:
+        case.engine.attribute(case.pairs, method=method, on_batch=tell, batch_tokens=64, **options)
+    finally:
+        handle.remove()
+    assert max(gaps) <= 3  # relp's rules are found and tried on its first use
+    assert runs == 0

@@ -13,7 +13,8 @@ from support.shapes import BASE
 from support.vocabulary import build_tokenizer
 
 _TEXT = BASE | {"num_key_value_heads": 2, "head_dim": 8, "num_hidden_layers": 3}
-_TEXT |= {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [1, 1, 2]}}
+_ROPE = {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [1, 1, 2]}
+_TEXT |= {"rope_parameters": _ROPE}
 _TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 _TOWER |= {"image_size": 28, "patch_size": 14, "embed_dim": 16, "depth": 1, "num_heads": 2, "d_model": 16}
 _TOWER |= {"out_hidden_size": 32, "encoder_layers": 1, "encoder_ffn_dim": 16, "encoder_attention_heads": 2}
@@ -25,7 +26,7 @@ COMPOSITES: dict[str, dict[str, Any]] = {
     "blip-2": {"ffn_dim": 48},
     "fuyu": {},
     "gemma3": {"sliding_window": 4},
-    "glm4v": {},
+    "glm4v": {"rope_parameters": _ROPE | {"partial_rotary_factor": 0.5, "mrope_section": [1, 1, 0]}},
     "got_ocr2": {},
     "idefics3": {},
     "internvl": {},
@@ -59,10 +60,11 @@ class TextView:
 
     def get_submodule(self, path: str) -> Any:
         """Find the decoder's modules by their names in a model of its own; of its blocks those for text."""
-        decoder = self.whole.get_decoder().get_submodule(path.removeprefix("model."))
-        if isinstance(decoder, torch.nn.ModuleList):
-            return [block for block in decoder if not hasattr(block, "cross_attn")]
-        return decoder
+        decoder = self.whole.get_decoder()
+        found = getattr(decoder, "model", decoder).get_submodule(path.removeprefix("model."))
+        if isinstance(found, torch.nn.ModuleList):
+            return [block for block in found if not hasattr(block, "cross_attn")]
+        return found
 
 
 def composite_model(model_type: str, seed: int = 0) -> Any:
@@ -99,5 +101,10 @@ def _text_of(model: Any) -> Any:
     """Give what runs a text: BLIP-2's own code wants a picture; PaliGemma's attends both ways in prompts."""
     if model.config.model_type == "blip-2":
         return model.language_model
-    model.config.get_text_config().use_bidirectional_attention = False
+    text = model.config.get_text_config()
+    if getattr(text, "use_bidirectional_attention", None):
+        text.use_bidirectional_attention = False
+        causal = AutoModelForMultimodalLM.from_config(model.config, dtype=torch.float32).eval()
+        causal.load_state_dict(model.state_dict())
+        return TextView(causal)
     return TextView(model)

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 @contextmanager
 def quietly() -> Iterator[None]:
     """Silence transformers, its hub and Python's warnings for a while; bars of downloads stay."""
-    from huggingface_hub.utils import enable_progress_bars
     from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import enable_progress_bars
     from transformers.utils import logging
 
     before, hub_before = logging.get_verbosity(), hub_logging.get_verbosity()
     had_bar = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+    # Its pipelines log as an error that a model of several parts is none of the usual ones.
+    logging.set_verbosity(logging.CRITICAL)
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()
     enable_progress_bars()  # those of downloads, which transformers switches off with its own

@@ -27,7 +27,7 @@ def load_text_decoder(model_class: Any, name: str, **options: Any) -> tuple[Any,
 def decoder_path(model: Any) -> str:
     """Give the path of the text decoder within a model; empty where the model is it."""
     decoder = model.get_decoder()
-    return next(path for path, module in model.named_modules() if module is decoder)
+    return next(str(path) for path, module in model.named_modules() if module is decoder)
 
 
 class _Absent(nn.Module):
