@@ -65,10 +65,14 @@ def test_short_prompts_are_shown_whole(visit: Visit) -> None:
     expect(visitor.page.locator(".fold")).to_have_count(0)
 
 
-def test_decimal_points_stand_below_each_other(visit: Visit) -> None:
+@pytest.mark.parametrize("view", ["#/jobs/1/components?site=z", "#/jobs/1/heads?site=z"])
+def test_decimal_points_stand_below_each_other(visit: Visit, view: str) -> None:
     """In each column of numbers of their own digits; what is copied is the number alone."""
     visitor = visit()
-    visitor.open("#/jobs/1/components?site=z")
+    visitor.open(view)
+    for folded in visitor.page.get_by_text("As a table").all():
+        folded.click()
+        visitor.page.locator("details table").wait_for()
     script = """() => {
       const columns = new Map();
       for (const cell of document.querySelectorAll("tbody td.number")) {

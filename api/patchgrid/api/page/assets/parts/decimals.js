@@ -1,6 +1,6 @@
 import { html } from "../core/ui.js";
 
-const NUMBER = /^[+−]?[\d,]+(\.\d+)?(e[+−]?\d+)?$/;
+const NUMBER = /^(?:± )?[+−]?[\d,]+(\.\d+)?(e[+−]?\d+)?$/;
 
 /** What stands behind the whole part of a number as text, `[point and digits, exponent]`; null: it is no number. */
 function fraction(text) {

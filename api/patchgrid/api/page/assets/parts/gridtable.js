@@ -2,6 +2,7 @@ import { labelled } from "../charts/gridspec.js";
 import { number } from "../core/format.js";
 import { useKeptState } from "../core/kept.js";
 import { html } from "../core/ui.js";
+import { aligned } from "./decimals.js";
 
 /** A heatmap's numbers as a table, made when it is opened. */
 export function GridTable({ caption, corner, rows, columns, cells }) {
@@ -14,6 +15,8 @@ export function GridTable({ caption, corner, rows, columns, cells }) {
 
 function Numbers({ caption, corner, rows, columns, cells }) {
   const values = new Map(cells.map((cell) => [`${cell.row}/${cell.column}`, cell.value]));
+  const written = columns.map((_, column) => rows.map((_, place) => number(values.get(`${place}/${column}`))));
+  const write = written.map(aligned);
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
     <table>
       <caption class="hidden">${caption}</caption>
@@ -27,7 +30,7 @@ function Numbers({ caption, corner, rows, columns, cells }) {
         ${rows.map(
           (row, place) => html`<tr>
             <th scope="row" class="number">${row}</th>
-            ${columns.map((_, column) => html`<td class="number">${number(values.get(`${place}/${column}`))}</td>`)}
+            ${columns.map((_, column) => html`<td class="number">${write[column](written[column][place])}</td>`)}
           </tr>`,
         )}
       </tbody>
