@@ -67,12 +67,22 @@ class Command:
     folder: Path
     #: The database's file.
     database: Path
+    #: Further options.
+    options: tuple[str, ...] = ()
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the command as a shell would."""
         run = ["run", "pairs.jsonl", "-m", "gpt2", "--sites", "z,resid_mid,mlp_out", "--batch-tokens", "128"]
         return subprocess.Popen(
-            [sys.executable, "-m", "patchgrid.cli", "--db", f"sqlite:///{self.database}", *run],
+            [
+                sys.executable,
+                "-m",
+                "patchgrid.cli",
+                "--db",
+                f"sqlite:///{self.database}",
+                *run,
+                *self.options,
+            ],
             cwd=self.folder,
             env=ENVIRONMENT,
             stdout=subprocess.DEVNULL,
@@ -182,11 +192,18 @@ def wait_for_writes(process: subprocess.Popen[bytes], changed: Callable[[], int]
 
 
 def assert_kills_leave_no_trace(
-    tiny: TestModel, folder: Path, count: int, phases: Sequence[str], seed: int
-) -> None:
+    tiny: TestModel,
+    folder: Path,
+    count: int,
+    phases: Sequence[str],
+    seed: int,
+    options: tuple[str, ...] = (),
+) -> Command:
     """Compare every exported byte of a run that was killed in these phases with a run that was not."""
     prepare(tiny, folder, count)
-    undisturbed, killed = (Command(folder, folder / f"{name}.db") for name in ("undisturbed", "killed"))
+    undisturbed, killed = (
+        Command(folder, folder / f"{name}.db", options) for name in ("undisturbed", "killed")
+    )
     timing, rng = run_undisturbed(undisturbed), random.Random(seed)
     for number, phase in enumerate(phases):
         moment = kill(killed, phase, len(phases) - number - 1, timing, rng)
@@ -197,11 +214,31 @@ def assert_kills_leave_no_trace(
         expected = undisturbed.invoke("results", "export", "last", "--what", what)
         assert len(expected.splitlines()) >= (18 if what == "components" else 0.8 * count)
         assert killed.invoke("results", "export", "last", "--what", what) == expected, what
+    shown = [json.loads(each.invoke("job", "show", "last", "--json")) for each in (undisturbed, killed)]
+    for part in ("pairs", "task"):
+        assert [counts(document[part]) for document in shown] == [counts(shown[0][part])] * 2, part
+    return killed
+
+
+def counts(document: dict[str, object]) -> dict[str, int]:
+    """Give the whole numbers of a document."""
+    return {name: value for name, value in document.items() if isinstance(value, int)}
 
 
 def test_kills_of_the_command_leave_no_trace(tiny: TestModel, tmp_path: Path) -> None:
     """Killed as it starts, measures and writes; each time the same command goes on."""
     assert_kills_leave_no_trace(tiny, tmp_path, 200, ["measuring", "starting", "writing"], seed=1)
+
+
+def test_kills_of_a_run_that_skips_pairs_leave_no_trace(tiny: TestModel, tmp_path: Path) -> None:
+    """The same pairs are skipped, and as many are counted."""
+    killed = assert_kills_leave_no_trace(
+        tiny, tmp_path, 140, ["measuring", "writing"], seed=4, options=("--only-correct",)
+    )
+    pairs = json.loads(killed.invoke("job", "show", "last", "--json"))["pairs"]
+    assert pairs["failed"] == 2
+    assert pairs["skipped"] > 10
+    assert pairs["done"] > 10
 
 
 @pytest.mark.slow
