@@ -1,12 +1,14 @@
 """Exports over HTTP: byte for byte what `patchgrid results export` writes."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from patchgrid.api.held import HeldStream
+from patchgrid.storage.errors import JobChanged
 from support.api_clients import problem
 from support.api_jobs import Filled
 from support.commands import patchgrid
@@ -78,6 +80,49 @@ def test_a_client_that_reads_no_more_is_left() -> None:
     asyncio.run(stream(scope, receive, send))  # type: ignore[arg-type]
     assert len(sent) == 2
     assert released == [True]
+
+
+def test_a_client_that_reads_too_slowly_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    """Once it has been waited for long enough; the log says how slow it was, and what decides."""
+    sent: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: object) -> None:
+        await asyncio.sleep(0.02)
+        sent.append(message)
+
+    for least, whole in ((1e9, False), (1.0, True)):
+        sent.clear()
+        stream = HeldStream((b"x" * 100 for _ in range(20)), lambda: None, least=least, waited=0.1)
+        scope = {"type": "http", "path": "/export", "asgi": {"spec_version": "2.3"}}
+        asyncio.run(stream(scope, receive, send))  # type: ignore[arg-type]
+        assert (sent[-1].get("more_body") is False) is whole  # type: ignore[attr-defined]
+    (line,) = [record.message for record in caplog.records]
+    assert "bytes a second, less than the 1,000,000,000 it has to (--min-export-rate)" in line
+
+
+def test_an_export_that_cannot_go_on_has_no_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A client takes it for cut off, not for whole."""
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    def parts() -> Iterator[bytes]:
+        yield b"first"
+        raise JobChanged("job 3 was deleted")
+
+    scope = {"type": "http", "path": "/export", "asgi": {"spec_version": "2.3"}}
+    asyncio.run(HeldStream(parts(), lambda: None)(scope, receive, send))  # type: ignore[arg-type]
+    assert [message.get("more_body") for message in sent] == [None, True]
+    assert "job 3 was deleted" in caplog.text
 
 
 def test_a_slow_client_is_not_left() -> None:

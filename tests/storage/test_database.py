@@ -1,15 +1,21 @@
 """Opening a database, and what is said when it cannot be used."""
 
 import dataclasses
+import os
 import sqlite3
+import stat
+import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from patchgrid.storage import Database, StorageError, errors, jobs, leases
+from patchgrid.storage import Database, StorageError, components, errors, jobs, leases
+from patchgrid.storage.sql import query_readonly
 from support.chunk_results import chunk_result
 from support.storage_backends import all_jobs, run_job, submit_job
 
@@ -246,3 +252,86 @@ def test_a_full_disk_is_reported_and_loses_nothing(sqlite: Path) -> None:
         with database.read() as session:
             assert jobs.progress(session, job.id).done == 4
         assert run_job(database, job).state == "done"
+
+
+#: Somebody who owns no file; root may write whatever it likes.
+NOBODY = 65534
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that everybody may read."""
+    with tempfile.TemporaryDirectory(prefix="patchgrid-shared-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+        Path(folder).chmod(0o755)
+
+
+@contextmanager
+def as_a_reader(file: Path) -> Iterator[None]:
+    """Be somebody who may read a file and its folder, and write neither."""
+    if os.geteuid() == 0:
+        os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+        return
+    for path, mode in ((file, 0o444), (file.parent, 0o555)):
+        path.chmod(mode)
+    try:
+        yield
+    finally:
+        for path, mode in ((file, 0o644), (file.parent, 0o755)):
+            path.chmod(mode)
+
+
+def test_a_file_that_may_only_be_read_in_a_folder_that_may_only_be_read(shared: Path) -> None:
+    """It is asked as any other, by SQL too; nothing is made beside it, and what would write is refused."""
+    url = f"sqlite:///{shared}/a.db"
+    with Database.open(url) as database:
+        job = run_job(database, submit_job(database, 6))
+        with database.read() as session:
+            rows = components.components(session, job)
+    (shared / "a.db").chmod(0o644)
+    with as_a_reader(shared / "a.db"), Database.open(url, create=False) as database:
+        with database.read() as session:
+            assert components.components(session, jobs.get(session, job.id)) == rows
+        assert list(query_readonly(database, "SELECT state FROM job")[1]) == [("done",)]
+        with pytest.raises(errors.DatabaseUnavailable, match="may not be written"):
+            submit_job(database, 3)
+        assert [path.name for path in shared.iterdir()] == ["a.db"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the writer and the reader have to be two users")
+def test_a_reader_without_rights_sees_what_a_writer_has_just_committed(shared: Path) -> None:
+    """By the files that the writer keeps beside it."""
+    url = f"sqlite:///{shared}/a.db"
+    Database.open(url).close()
+    (shared / "a.db").chmod(0o644)
+    with Database.open(url) as writer:
+        job = submit_job(writer, 3)
+        with as_a_reader(shared / "a.db"), Database.open(url, create=False) as reader:
+            with reader.read() as session:
+                assert jobs.get(session, job.id) == job
+            assert list(query_readonly(reader, "SELECT id FROM job")[1]) == [(job.id,)]
+        assert run_job(writer, job).state == "done"
+
+
+def test_a_new_file_is_its_users_alone(tmp_path: Path) -> None:
+    """And what SQLite makes beside it; one that was there keeps its permissions."""
+
+    def modes() -> dict[str, int]:
+        return {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    before = os.umask(0o022)
+    try:
+        with Database.open(f"sqlite:///{tmp_path}/a.db") as database:
+            submit_job(database, 3)
+            assert modes() == dict.fromkeys(("a.db", "a.db-wal", "a.db-shm"), 0o600)
+        (tmp_path / "a.db").chmod(0o640)
+        with Database.open(f"sqlite:///{tmp_path}/a.db") as database:
+            submit_job(database, 4)
+            assert modes() == dict.fromkeys(("a.db", "a.db-wal", "a.db-shm"), 0o640)
+    finally:
+        os.umask(before)

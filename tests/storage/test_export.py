@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from patchgrid.engine.errors import SpecError
-from patchgrid.storage import Database, components, errors, tables
+from patchgrid.storage import Database, components, control, errors, jobs, tables
 from patchgrid.storage.export import FIELDS, export_rows
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import HEADS, LAYERS, make_pairs, make_spec, pair_cells, pair_scores
@@ -146,3 +146,49 @@ def test_damaged_scores_stop_an_export(database: Database) -> None:
         session.execute(table.update().where(table.c.chunk_id == 2).values(data=bytes(data)))
     with pytest.raises(errors.CorruptData, match="scores of chunk 2"):
         export(database, job, "scores")
+
+
+@pytest.mark.parametrize("what", FIELDS)
+def test_a_slow_reader_of_an_export_holds_up_nobody(database: Database, what: str) -> None:
+    """No transaction is open between two rows: SQLite's log can be written back, PostgreSQL can vacuum."""
+    job = run_job(database, submit_job(database, 12))
+    rows = export_rows(database, job, what)
+    found = [next(rows)]
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    run_job(database, submit_job(database, 5, key="meanwhile"))
+    found += rows
+    assert found == export(database, job, what)
+
+
+@pytest.mark.parametrize("what", ["scores", "exact", "pairs"])
+def test_an_export_whose_job_is_deleted_or_reopened_has_no_quiet_end(database: Database, what: str) -> None:
+    """What came so far would look like all there is."""
+    job = run_job(database, submit_job(database, 12))
+    rows = export_rows(database, job, what)
+    next(rows)
+    with database.write() as session:
+        jobs.delete(session, job.id)
+    with pytest.raises(errors.JobChanged, match=f"job {job.id} was deleted"):
+        list(rows)
+    job = submit_job(database, 12)
+    run_chunk(database, job)
+    with database.write() as session:
+        control.cancel(session, job.id)
+        job = jobs.get(session, job.id)
+    rows = export_rows(database, job, what)
+    next(rows)
+    with database.write() as session:
+        jobs.reopen(session, job.id)
+    with pytest.raises(errors.JobChanged, match="was cancelled and is running now"):
+        list(rows)
+
+
+def test_an_export_of_a_job_that_goes_on_gives_what_there_is_when_it_gets_there(database: Database) -> None:
+    """Each pair once."""
+    job = submit_job(database, 12)
+    run_chunk(database, job)
+    rows = export_rows(database, job, "pairs")
+    states = [next(rows)["state"]]
+    run_job(database, job)
+    states += [row["state"] for row in rows]
+    assert states == ["done"] * 12

@@ -117,3 +117,39 @@ def test_a_reader_does_not_stop_a_writer(database: Database) -> None:
     with database.write() as session:
         jobs.delete(session, job.id)
     assert len(list(rows)) == 1199
+
+
+def test_a_query_is_explained(database: Database) -> None:
+    """Behind comments, too; run for it or not, it writes nothing, and nothing goes along."""
+    submit_job(database, 4)
+    for sql in ("EXPLAIN SELECT * FROM job", "-- why\n/* so */ explain\tSELECT id FROM job WHERE id = 1;"):
+        columns, rows = query_readonly(database, sql)
+        assert columns
+        assert list(rows)
+    for sql in ("EXPLAIN SELECT 1; DELETE FROM job", "EXPLAIN SELECT 1; COMMIT; DELETE FROM job"):
+        with pytest.raises(errors.QueryError):
+            list(query_readonly(database, sql)[1])
+    with pytest.raises(errors.QueryError, match="SQL: "):
+        query_readonly(database, "EXPLAIN SELECT nothing FROM job")
+    with database.read() as session:
+        assert len(all_jobs(session)) == 1
+
+
+def test_explain_analyze_writes_nothing_on_postgresql(database: Database, backend: str) -> None:
+    """There it runs the statement; on SQLite there is no such thing."""
+    submit_job(database, 4)
+    if backend == "postgresql":
+        columns, rows = query_readonly(database, "EXPLAIN (ANALYZE, FORMAT TEXT) SELECT count(*) FROM pair")
+        assert columns == ("QUERY PLAN",)
+        assert "actual" in next(rows)[0]
+    with pytest.raises(errors.QueryError, match="only reads" if backend == "postgresql" else "SQL: "):
+        query_readonly(database, "EXPLAIN ANALYZE DELETE FROM chunk")
+    with database.read() as session:
+        assert jobs.progress(session, all_jobs(session)[0].id).chunks_total == 1
+
+
+def test_explaining_takes_no_longer_than_it_may(database: Database, backend: str) -> None:
+    """It may run the statement."""
+    if backend == "postgresql":
+        with pytest.raises(errors.QueryError, match=r"longer than 0\.2 seconds"):
+            query_readonly(database, "EXPLAIN ANALYZE " + ENDLESS.format("count(*)"), timeout=0.2)

@@ -112,7 +112,11 @@ def _make_private(path: Path) -> None:
 
 def may_write(file: Path) -> bool:
     """Tell whether this user may write a file and, beside it, SQLite's write-ahead log."""
-    return not file.exists() or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK))
+    return not file.exists() or all(map(_may_write, (file, file.absolute().parent)))
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def read_only_uri(file: Path) -> str:
