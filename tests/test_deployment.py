@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import psycopg
 import pytest
 import yaml
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from patchgrid.storage import Database, metrics, workers
 from support.deployment import (
@@ -23,8 +26,9 @@ from support.deployment import (
     option_value,
     read_dockerfile,
 )
-from support.servers import redis_server
+from support.servers import postgres_server, redis_server
 from support.serving import serving
+from support.storage_backends import run_job, submit_job
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -136,6 +140,49 @@ def healthy(check: list[str], url: str) -> int:
     assert (kind, program) == ("CMD", "python")
     there = [word.replace("http://127.0.0.1:8000", url) for word in words]
     return subprocess.run([sys.executable, *there], capture_output=True, check=False).returncode
+
+
+def test_the_role_of_the_database_owns_its_tables_and_nothing_else(compose: dict[str, Any]) -> None:
+    """As the compose file makes it; the superuser has no password any more."""
+    (script,) = (config for config in compose["services"]["postgres"]["configs"])
+    assert script["target"].startswith("/docker-entrypoint-initdb.d/")
+    statements = re.search(r"<<'SQL'\n(.*)\nSQL", compose["configs"]["role"]["content"], re.DOTALL)
+    assert statements is not None
+    user = re.match(
+        r"postgresql\+psycopg://(\w+):(\w+)@", compose["services"]["migrate"]["environment"]["PATCHGRID_DB"]
+    )
+    assert user is not None
+    # The tests' own server has a superuser of this name.
+    made = re.sub(r"\b(ROLE|TO) patchgrid\b", r"\1 app", statements[1]).replace(":'password'", f"'{user[2]}'")
+    with postgres_server() as server:
+        server.execute("CREATE DATABASE patchgrid")
+        server.execute("CREATE ROLE postgres SUPERUSER PASSWORD 'known'")
+        owner = make_url(server.url("patchgrid"))
+        address = owner.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(address) as connection:
+            for statement in made.split(";\n"):
+                connection.execute(statement.encode())
+        assert server.execute("SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'postgres'") == [
+            (True,)
+        ]
+        with Database.open(owner.set(username="app", password=user[2]).render_as_string(False)) as database:
+            run_job(database, submit_job(database, 5))
+            with database.read() as session:
+                owners = session.scalars(
+                    text("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
+                )
+                assert owners.all() == ["app"]
+            for forbidden in (
+                "CREATE DATABASE other",
+                "CREATE ROLE other",
+                "COPY job TO PROGRAM 'id'",
+                "CREATE SCHEMA other",
+            ):
+                with (
+                    database.engine.connect() as connection,
+                    pytest.raises(DBAPIError, match="InsufficientPrivilege"),
+                ):
+                    connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(forbidden))
 
 
 def test_redis_takes_its_configuration(compose: dict[str, Any]) -> None:
