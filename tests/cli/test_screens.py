@@ -7,9 +7,10 @@ import click
 import pytest
 from rich.cells import cell_len
 
-from patchgrid.cli.figures import seconds, size
+from patchgrid.cli.figures import seconds
 from patchgrid.cli.screen import plain, visible
 from patchgrid.cli.tables import Column, show_table
+from patchgrid.storage.wording import size
 from support.commands import FinishedJob, patchgrid
 
 COLUMNS = (Column("name"), Column("value", number=True), Column("words"))

@@ -71,7 +71,7 @@ function Status({ job, snapshot, rate, running }) {
 function Task({ task }) {
   return html`<section class=${task.warnings.length > 0 ? "note" : undefined} aria-label="Task">
     ${task.line && html`<p>${task.line}</p>`}
-    ${task.answers.length > 0 && html`<p>First answers, as the model's tokens: ${task.answers.join("; ")}</p>`}
+    ${task.answers.length > 0 && !task.warnings.some((words) => words.includes(task.answers[0])) && html`<p>First answers, as the model's tokens: ${task.answers.join("; ")}</p>`}
     ${task.warnings.length > 0 && html`<ul>${task.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}
   </section>`;
 }
