@@ -169,3 +169,14 @@ def test_a_job_without_preferences_says_nothing_of_its_task(database: Database) 
     outcomes = [dataclasses.replace(each, **unknown) for each in result.outcomes]
     finish(database, job, dataclasses.replace(result, outcomes=outcomes), lease)
     assert task_json(task_of(database, job)) is None
+
+
+def test_wrong_counts_of_the_task_are_found(database: Database, url: str) -> None:
+    """By `db check`, from the outcomes, even where the checksum is lost with them."""
+    run_job(database, submit_job(database, 8), skipped={2})
+    assert checking.check(url).problems == ()
+    with database.write() as session:
+        session.execute(tables.checksum.delete())
+        session.execute(tables.task.update().values(clean_correct=1))
+    problems = checking.check(url).problems
+    assert any("clean_correct in table task is 1, its outcomes give 3" in problem for problem in problems)

@@ -15,6 +15,7 @@ from patchgrid.estimates import Sums
 from patchgrid.storage import checksums, tables
 from patchgrid.storage.checking.findings import RESULT, STATE, Findings
 from patchgrid.storage.checking.numbers import Numbers
+from patchgrid.storage.checking.task_counts import task_problems
 from patchgrid.storage.checksums import BY_CHUNK, BY_PAIR
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.splitting import MAX_ATTEMPTS
@@ -77,7 +78,7 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
         seen.unsealed += 1
     with findings.reading(RESULT, job_id, f"the results of {name}"):
         numbers = Numbers(session, context.job, row, context.pilot, context.graph)
-        for text in numbers.problems():
+        for text in (*numbers.problems(), *task_problems(session, row)):
             findings.add(RESULT, job_id, f"{name}: {text}")
         seen.blobs, seen.cells = seen.blobs + numbers.blobs, seen.cells + numbers.cells
 

@@ -1,0 +1,43 @@
+"""A chunk's row of the table `task`, worked out again from its outcomes."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from patchgrid.estimates import TaskSummary
+from patchgrid.storage.tables import outcome, task
+from patchgrid.storage.writing import PairOutcome, summarize_outcomes
+
+_READ = ("state", "error", "clean_metric", "corrupted_metric", "clean_preference", "corrupted_preference")
+
+
+def task_problems(session: Session, chunk: Row[Any]) -> Iterator[str]:
+    """Say in what the row differs from what the outcomes give."""
+    stored = session.execute(select(task).where(task.c.chunk_id == chunk.id)).mappings().first()
+    inside = outcome.c.pair_index.between(chunk.first, chunk.last - 1)
+    query = select(outcome).where(outcome.c.job_id == chunk.job_id, inside).order_by(outcome.c.pair_index)
+    expected = summarize_outcomes(
+        [
+            PairOutcome(row["pair_index"], **{name: row[name] for name in _READ})
+            for row in session.execute(query).mappings()
+        ]
+    )
+    if stored is None:
+        # An older version counted no ids outside the vocabulary.
+        if expected.pairs:
+            yield "its row in table task is missing"
+        return
+    for field in dataclasses.fields(TaskSummary):
+        found, wanted = stored[field.name], getattr(expected, field.name)
+        if not _same(found, wanted):
+            yield f"{field.name} in table task is {found}, its outcomes give {wanted}"
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, float):
+        return isinstance(found, float) and math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(found == (list(wanted) if isinstance(wanted, tuple) else wanted))
