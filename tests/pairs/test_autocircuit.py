@@ -3,10 +3,11 @@
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.engine.types import Pair, TextSpan, TokenText
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.lines import LIMIT
 from support.pair_files import refusal, write
@@ -45,14 +46,42 @@ def test_the_file_may_be_in_one_line_or_many(tmp_path: Path, indent: int | None)
         assert (file.format, file.check().count) == ("auto-circuit JSON", 5)
 
 
-def test_labels_and_word_positions_are_passed_over_with_a_note(tmp_path: Path) -> None:
-    """Before or behind the prompts."""
-    before = _file(tmp_path, _entry(), seq_labels=["BOS", "When"], word_idxs={"IO": 2})
-    assert PairFile.open(before).check().notes == (
-        "seq_labels and word_idxs of auto-circuit's format are not used",
-    )
+def test_word_positions_and_labels_become_spans_of_the_text(tmp_path: Path) -> None:
+    """A token with a name has that alone; labels that come twice, or that are names, say where they are."""
+    labels = ["When", "Mary", "and", " to", "to", "IO", " "]
+    words = {"IO": 1, "IO-1": 0, "end": 6}
+    path = _file(tmp_path, _entry(), _entry(corrupt="a d"), seq_labels=labels, word_idxs=words)
+    one, other = PairFile.open(path)
+    places = {"IO": 1, "IO-1": 0, "end": 6, "and": 2, " to": 3, "to": 4, "IO@5": 5}
+    assert one.spans == other.spans == {name: TextSpan(at, at + 1) for name, at in places.items()}
+    (note,) = PairFile.open(path).check().notes
+    assert note.startswith("word_idxs and seq_labels became spans, counted from the first token of the text")
+
+
+def test_word_positions_behind_the_prompts_are_noted(tmp_path: Path) -> None:
+    """The pairs are given before they are read."""
     behind = write(tmp_path, json.dumps({"prompts": [_entry()], "word_idxs": {"IO": 2}}), "pairs.json")
-    assert PairFile.open(behind).check().notes == ("word_idxs of auto-circuit's format is not used",)
+    assert PairFile.open(behind).check().notes == (
+        "word_idxs stands behind the prompts and is not used: put it before them",
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"word_idxs": [1]}, "'word_idxs' must be an object of names with a token's number each"),
+        ({"word_idxs": {"a": -1}}, "'word_idxs' must be an object of names with a token's number each"),
+        ({"word_idxs": {"a": True}}, "'word_idxs' must be an object of names with a token's number each"),
+        ({"seq_labels": {"a": 1}}, "'seq_labels' must be a list of texts, one a token"),
+        ({"seq_labels": ["a", 1]}, "'seq_labels' must be a list of texts, one a token"),
+        ({"word_idx": {"a": 1}}, "unknown field 'word_idx' (did you mean 'word_idxs'?)"),
+    ],
+)
+def test_word_positions_of_another_shape_are_refused(
+    tmp_path: Path, keys: dict[str, Any], problem: str
+) -> None:
+    """With what they should be."""
+    assert refusal(_file(tmp_path, _entry(), indent=None, **keys)) == [f"pairs.json:1: {problem}"]
 
 
 def test_bad_entries_are_told_together_with_line_and_place(tmp_path: Path) -> None:
@@ -86,7 +115,10 @@ def test_prompts_given_as_token_lists_are_refused(tmp_path: Path) -> None:
         ('{"prompts": []}\n\n{}', "pairs.json:3: broken JSON: expected the end, not '{'"),
         ('{"prompts": [],\n"prompts": []}', "pairs.json:2: field 'prompts' is given twice"),
         ('{\n"seq_labels": [],\n3: []', "pairs.json:3: broken JSON: expected a field name, not a number (3)"),
-        ('{"prompts": [],\n"promts": []}', "pairs.json:2: unknown field 'promts' (did you mean 'prompts'?)"),
+        (
+            '{"a": 1,\n"promts": [],\n"prompts": []}',
+            "pairs.json:2: unknown field 'promts' (did you mean 'prompts'?)",
+        ),
     ],
 )
 def test_a_broken_file_is_told_with_the_line(tmp_path: Path, content: str, message: str) -> None:

@@ -1,5 +1,6 @@
 """Each kind of bad pair file is refused with the file, the line and what is wrong."""
 
+import json
 import os
 import tracemalloc
 from collections.abc import Iterator
@@ -184,19 +185,46 @@ def test_bad_spans_are_refused(tmp_path: Path, value: object, problem: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("field", "hint"),
+    ("field", "meant"),
     [
-        ("corect", " (did you mean 'correct'?)"),
-        ("corrupt", " (did you mean 'corrupted'?)"),
-        ("wrong_answers", " (did you mean 'incorrect'?)"),
-        ("span", " (did you mean 'spans'?)"),
-        ("zzz", ""),
+        ("corect", "correct"),
+        ("Correct ", "correct"),
+        ("corrupt", "corrupted"),
+        ("wrong_answers", "incorrect"),
+        ("in_corect", "incorrect"),
     ],
 )
-def test_an_unknown_field_is_named_with_the_nearest_right_one(tmp_path: Path, field: str, hint: str) -> None:
-    """Misspelt fields, and other tools' names for ours."""
+def test_a_misspelt_field_is_refused_with_the_right_one(tmp_path: Path, field: str, meant: str) -> None:
+    """Other tools' names for ours too."""
+    path = write(tmp_path, jsonl(record(0, {field: "x", meant: ...})))
+    unknown = f"unknown field {field!r} (did you mean {meant!r}?)"
+    assert refusal(path) == [f"pairs.jsonl:1: {unknown}; missing '{meant}'"]
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"), [("span", "spans"), ("Spans", "spans"), ("spnas", "spans"), ("ID", "id")]
+)
+def test_a_misspelt_field_that_may_be_missing_is_refused_too(tmp_path: Path, field: str, meant: str) -> None:
+    """It would be passed over in silence otherwise."""
     path = write(tmp_path, jsonl(record(0, {field: "x"})))
-    assert refusal(path) == [f"pairs.jsonl:1: unknown field '{field}'{hint}"]
+    assert refusal(path) == [f"pairs.jsonl:1: unknown field '{field}' (did you mean '{meant}'?)"]
+
+
+def test_fields_that_are_not_used_are_noted_once(tmp_path: Path) -> None:
+    """Also those near a field that is there, or that no short name can be told from."""
+    path = write(tmp_path, jsonl(record(0, zzz=1, correct2=2), record(1, idx=1, zzz=3), record(2, h1=1)))
+    assert PairFile.open(path).check().notes == ("columns that are not used: 'zzz', 'correct2', 'idx', 'h1'",)
+
+
+def test_the_same_fields_wrong_in_every_line_are_told_once(tmp_path: Path) -> None:
+    """With the number of lines; what else is wrong is told line by line."""
+    wrong = [record(index, corect="a", correct=...) for index in range(40)]
+    unknown = "unknown field 'corect' (did you mean 'correct'?)"
+    assert refusal(write(tmp_path, jsonl(*wrong, record(clean=5), b"{"))) == [
+        f"pairs.jsonl:1: {unknown}; missing 'correct' (39 more lines alike)",
+        "pairs.jsonl:41: 'clean' must be text, not a number (5)",
+        "pairs.jsonl:42: broken JSON: expecting property name enclosed in double quotes at column 2",
+    ]
 
 
 def test_everything_wrong_with_a_line_is_told_at_once(tmp_path: Path) -> None:
@@ -341,15 +369,21 @@ def test_many_bad_lines_take_no_memory(tmp_path: Path) -> None:
 
 def test_long_values_are_cut_in_messages(tmp_path: Path) -> None:
     """A message stays readable whatever stands in the file."""
-    (message,) = refusal(write(tmp_path, jsonl(record(0, {"n" * 5000: 1}))))
-    assert message == f"pairs.jsonl:1: unknown field '{'n' * 60}'..."
+    (message,) = refusal(write(tmp_path, jsonl(record(0, {"n" * 5000: 1, "clean": ...}))))
+    assert message == f"pairs.jsonl:1: unknown field '{'n' * 60}'...; missing 'clean'"
 
 
 @pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.json", "pairs.csv", "pairs.txt"])
-def test_a_json_array_is_told_from_json_lines(tmp_path: Path, name: str) -> None:
-    """Whatever the file is called."""
-    assert refusal(write(tmp_path, b"[\n" + jsonl(record()) + b"]", name)) == [
-        f"{name}: is one JSON array: write one pair a line (JSON Lines), as jq -c '.[]' makes of it"
+def test_a_json_array_is_read_as_its_records(tmp_path: Path, name: str) -> None:
+    """Whatever the file is called; pandas writes such files."""
+    records = [record(), record(1)]
+    file = PairFile.open(write(tmp_path, json.dumps(records, indent=1).encode(), name))
+    assert file.format == "JSON"
+    assert list(file) == list(PairFile.open(write(tmp_path, jsonl(*records), "lines")))
+    bad = write(tmp_path, json.dumps([record(), 5, record(clean=5)], indent=1).encode(), name)
+    assert [line.split(": ", 1)[1] for line in refusal(bad)] == [
+        "[1]: must be a JSON object, not a number (5)",
+        "[2]: 'clean' must be text, not a number (5)",
     ]
 
 
@@ -376,7 +410,7 @@ def test_files_of_another_kind_are_recognised(tmp_path: Path, content: bytes, wh
 def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     """Neither its name nor its first line tells."""
     assert refusal(write(tmp_path, "once upon a time\n", "story.txt")) == [
-        "story.txt: neither JSON Lines, CSV, auto-circuit's JSON nor Parquet, going by its first line"
+        "story.txt: neither JSON, JSON Lines, CSV nor Parquet, going by its first line"
     ]
 
 

@@ -59,7 +59,7 @@ def fields(error: PairFileError) -> list[tuple[int | None, str | None]]:
         ({"spans": 5}, "spans"),
         ({"spans": {"": [0, 1]}}, "spans"),
         ({"spans": {"a": [2, 1]}}, "spans"),
-        ({"wrong": 5}, None),
+        ({"span": 5}, None),
     ],
 )
 def test_each_problem_of_a_pair_names_its_field(
@@ -132,7 +132,7 @@ def parquet(**columns: object) -> Callable[[Path], Path]:
          [(1, "corrupt"), (1, "answers")]),
         (autocircuit({"clean": "", "corrupt": "a", "answers": ["x"]}), "line",
          [(1, "clean"), (1, "wrong_answers")]),
-        (autocircuit(more=1), "line", [(1, None)]),
+        (autocircuit(word_idx=1), "line", [(1, None)]),
         (autocircuit(5), "line", [(1, None)]),
         (parquet(corrupted=..., extra=["a", "b"]), "row", [(None, "corrupted"), (None, None)]),
         (parquet(clean=["a", None], spans=["[", "{"]), "row", [(0, "spans"), (1, "spans")]),

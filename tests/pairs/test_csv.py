@@ -131,16 +131,19 @@ def test_greater_than_cells_that_are_no_year_are_refused(tmp_path: Path) -> None
             "missing column 'corrupted'; unknown column 'corrupt' (did you mean 'corrupted'?)",
         ),
         ("clean,clean,corrupted,correct,incorrect\n", "column 'clean' is given twice"),
-        ("clean,corrupted,correct,incorrect,zzz\n", "unknown column 'zzz'"),
-        (
-            ",clean,corrupted,correct,incorrect\n",
-            "unknown column ''",
-        ),
+        ("clean,corrupted,correct,incorrect,span\n", "unknown column 'span' (did you mean 'spans'?)"),
         (
             "clean,corrupted,correct_idx,incorrect\n",
-            "missing column 'incorrect_idx'; unknown column 'incorrect' (did you mean 'incorrect_idx'?)",
+            "missing column 'correct'; unknown column 'correct_idx' (did you mean 'correct'?)",
         ),
-        ("id,clean,corrupted,correct_idx,incorrect_idx\n", "unknown column 'id'"),
+        (
+            "clean,corrupted,correct_idx,incorect_idx\n",
+            "missing column 'incorrect_idx'; unknown column 'incorect_idx' (did you mean 'incorrect_idx'?)",
+        ),
+        (
+            "clean_prefix,patch_prefix,clean_answr,patch_answer\n",
+            "missing column 'clean_answer'; unknown column 'clean_answr' (did you mean 'clean_answer'?)",
+        ),
         (
             "clean;corrupted;correct;incorrect\n",
             "the columns are separated by semicolons: separate them by commas",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from patchgrid.engine.types import Pair
+from patchgrid.engine.types import Pair, place_spans
 from patchgrid.pairs import PairFile, PairFileError
 from support.pair_files import jsonl, record
 
@@ -102,5 +102,5 @@ def _check(pair: Pair) -> None:
     for text in (pair.clean, pair.corrupted, pair.id or ""):
         assert "\0" not in text
         text.encode()
-    for start, stop in (pair.spans or {}).values():
+    for start, stop in place_spans(pair.spans, 0).values():
         assert 0 <= start < stop

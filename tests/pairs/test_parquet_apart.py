@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchgrid.pairs import PairFile, parquet
+from patchgrid.pairs.reading import Findings
 from support.pair_files import refusal
 
 #: So many rows that they do not fit between the two processes.
@@ -31,7 +32,7 @@ def children() -> list[psutil.Process]:
 def test_a_reader_that_is_killed_is_a_damaged_file(path: Path) -> None:
     """As one that damage ends is: the rows before it stand, the file is refused."""
     known = children()
-    rows = parquet.read(path, lambda _: None)
+    rows = parquet.read(path, {}, Findings())
     assert next(rows)[0] == 0
     [reader] = [each for each in children() if each not in known]
     reader.kill()
@@ -47,7 +48,7 @@ def test_nothing_stays_of_a_reader_that_is_not_read_to_its_end(path: Path) -> No
     """A limit, or a reader of it that had enough."""
     known = children()
     assert PairFile.open(path, limit=3).check().count == 3
-    rows = parquet.read(path, lambda _: None)
+    rows = parquet.read(path, {}, Findings())
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     assert children() == known
@@ -61,7 +62,7 @@ def test_what_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
     )
     whole = 1 << 30
     pq.write_table(pa.table(columns), path, use_dictionary=False, compression="zstd", data_page_size=whole)
-    [(place, problems)] = parquet.read_apart(path, count, whole, memory=300 << 20)
+    [(place, problems)] = parquet.read_apart(path, count, whole, {}, Findings(), memory=300 << 20)
     assert place is None
     needs = "needs too much memory to be read on at row 0: write smaller row groups and pages"
     assert problems == [needs]

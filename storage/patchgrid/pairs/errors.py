@@ -38,6 +38,8 @@ class Problem(str):
     """What is wrong with a pair, in words, and with which of its fields."""
 
     __slots__ = ("field",)
+    #: Whether it is about a field that is missing or unknown, as in every line of a file with wrong columns.
+    of_columns = False
     #: The field by the file's own name for it, or None.
     field: str | None
 
@@ -56,11 +58,23 @@ class BadLines:
         self._unit = unit
         self._shown: list[str] = []
         self._lines: list[BadLine] = []
+        #: What is wrong with columns: its place among those shown, and the number of lines it is wrong with.
+        self._columns: dict[tuple[str, ...], tuple[int, int]] = {}
         self.count = 0
 
     def add(self, number: int | None, problems: Sequence[str]) -> None:
-        """Note what is wrong with line `number` (None: with the file as a whole)."""
+        """Note what is wrong with line `number` (None: with the file as a whole).
+
+        The same fields missing or unknown in many lines are told once, with the number of lines.
+        """
         self.count += 1
+        if all(isinstance(each, Problem) and each.of_columns for each in problems):
+            alike = tuple(map(str, problems))
+            place, before = self._columns.get(alike, (len(self._shown), 0))
+            if before or len(self._shown) < SHOWN:
+                self._columns[alike] = place, before + 1
+            if before:
+                return
         if len(self._shown) < SHOWN:
             self._shown.append(f"{self._place(number)}: {'; '.join(problems)}")
             self._lines += [BadLine(number, self._unit, field_of(each), str(each)) for each in problems]
@@ -69,9 +83,13 @@ class BadLines:
         """Raise `PairFileError` with all bad lines, if there were any."""
         if not self.count:
             return
-        more = self.count - len(self._shown)
+        shown = list(self._shown)
+        for place, count in self._columns.values():
+            if count > 1:
+                shown[place] += f" ({count - 1:,} more {self._unit}{'' if count == 2 else 's'} alike)"
+        more = self.count - len(shown) - sum(count - 1 for _, count in self._columns.values())
         tail = [f"and {more:,} more bad {self._unit}{'' if more == 1 else 's'}"] if more else []
-        raise PairFileError("\n".join(self._shown + tail), self._lines)
+        raise PairFileError("\n".join(shown + tail), self._lines)
 
     def _place(self, number: int | None) -> str:
         if number is None:

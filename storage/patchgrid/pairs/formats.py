@@ -2,12 +2,14 @@
 
 import codecs
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from patchgrid.pairs import autocircuit, csvfile, jsonio, jsonl, parquet
+from patchgrid.pairs import csvfile, jsonfile, jsonio, jsonl, parquet
 from patchgrid.pairs.errors import PairFileError
+from patchgrid.pairs.layouts import LAYOUTS
 from patchgrid.pairs.lines import LIMIT
 from patchgrid.pairs.reading import Reader
 
@@ -26,7 +28,8 @@ class Format:
 
 JSONL = Format("JSON Lines", jsonl.read)
 CSV = Format("CSV", csvfile.read)
-AUTO_CIRCUIT = Format("auto-circuit JSON", autocircuit.read)
+JSON = Format("JSON", jsonfile.read_list)
+AUTO_CIRCUIT = Format("auto-circuit JSON", jsonfile.read_auto_circuit)
 PARQUET = Format("Parquet", parquet.read, unit="row")
 
 _BY_ENDING = {
@@ -46,11 +49,14 @@ _OTHER_KINDS = {
 }
 _PROMPTS_KEY = re.compile(rb'"prompts"\s*:')
 _SPREAD_OBJECT = re.compile(rb'\{\s*\n\s*"')
-_COLUMNS = {"clean", "corrupted", "correct", "incorrect", "correct_idx", "incorrect_idx"}
+_COLUMNS = frozenset().union(*(layout.known for layout in LAYOUTS)) - {"label", "id"}
 
 
-def find_format(path: Path, name: str) -> Format:
-    """Tell the format of the file at `path`; raise `PairFileError`, naming it `name`, where there is none."""
+def find_format(path: Path, name: str, given: Collection[str] = ()) -> Format:
+    """Tell the format of the file at `path`; raise `PairFileError`, naming it `name`, where there is none.
+
+    `given` are columns that the file has.
+    """
     with path.open("rb") as stream:
         head = _head(stream)
     by_ending = _BY_ENDING.get(Path(name).suffix.lower())
@@ -65,11 +71,9 @@ def find_format(path: Path, name: str) -> Format:
         return PARQUET
     if by_ending is PARQUET:
         raise PairFileError(f"{name}: is named as Parquet but is not: it does not begin with PAR1")
-    found = _text_format(head, name) or by_ending
+    found = _text_format(head, name, frozenset(given)) or by_ending
     if found is None:
-        raise PairFileError(
-            f"{name}: neither JSON Lines, CSV, auto-circuit's JSON nor Parquet, going by its first line"
-        )
+        raise PairFileError(f"{name}: neither JSON, JSON Lines, CSV nor Parquet, going by its first line")
     return found
 
 
@@ -84,16 +88,14 @@ def _head(stream: BinaryIO) -> bytes:
     return head
 
 
-def _text_format(head: bytes, name: str) -> Format | None:
+def _text_format(head: bytes, name: str, given: frozenset[str]) -> Format | None:
     if head.startswith(b"["):
-        raise PairFileError(
-            f"{name}: is one JSON array: write one pair a line (JSON Lines), as jq -c '.[]' makes of it"
-        )
+        return JSON
     first = head.split(b"\n", 1)[0].decode(errors="replace")
     if head.startswith(b"{"):
         return _json_format(head, first, name)
     columns = {column.strip().strip('"') for column in re.split("[,;\t]", first)}
-    return CSV if columns & _COLUMNS else None
+    return CSV if columns & (_COLUMNS | given) else None
 
 
 def _json_format(head: bytes, first: str, name: str) -> Format:

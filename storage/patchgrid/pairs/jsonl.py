@@ -1,29 +1,29 @@
 """JSON Lines: one pair a line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from patchgrid.engine.types import Pair
 from patchgrid.pairs import jsonio
 from patchgrid.pairs.lines import LongLine, lines, undecodable
-from patchgrid.pairs.reading import Note, Row
-from patchgrid.pairs.records import Fields, make_reader
+from patchgrid.pairs.reading import Findings, Records, Row
 from patchgrid.pairs.wording import kind
 
-_read_record = make_reader(Fields())
 
-
-def read(path: Path, note: Note) -> Iterator[Row]:  # noqa: ARG001 (the readers share one signature)
+def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
     """Give each line that is not blank as a pair or its problems."""
+    records = Records(columns, findings, table=False)
     with path.open("rb") as stream:
         for number, line in lines(stream):
             if isinstance(line, LongLine):
                 yield number, [line.problem]
             elif not line.isspace():
-                yield number, _row(line)
+                record = _record(line)
+                outcome = record if isinstance(record, list) else records.read(record)
+                if outcome is not None:
+                    yield number, outcome
 
 
-def _row(line: bytes) -> Pair | list[str]:
+def _record(line: bytes) -> dict[str, object] | list[str]:
     try:
         record = jsonio.parse(line.decode())
     except UnicodeDecodeError as error:
@@ -32,4 +32,4 @@ def _row(line: bytes) -> Pair | list[str]:
         return ["has a NUL byte" if b"\0" in line else str(error)]
     if not isinstance(record, dict):
         return [f"must be a JSON object, not {kind(record)}"]
-    return _read_record(record)
+    return record

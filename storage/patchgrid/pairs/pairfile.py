@@ -2,19 +2,21 @@
 
 import os
 import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from patchgrid.engine.types import Pair
+from patchgrid.pairs.columns import check_columns
 from patchgrid.pairs.digest import Digest
 from patchgrid.pairs.errors import BadLines, PairFileError, Problem, os_errors_named
 from patchgrid.pairs.formats import find_format
 from patchgrid.pairs.ids import Ids
-from patchgrid.pairs.reading import Note, Row
+from patchgrid.pairs.reading import Findings, Row
+from patchgrid.pairs.repeats import RepeatFinder, Repeats
 from patchgrid.pairs.source import Source, Stamp, find_source
 
 #: Most different span names in a file: each is a component of its own.
@@ -31,8 +33,16 @@ class PairSummary:
     digest: str
     #: Names of the spans that pairs give, in the order they are met.
     spans: tuple[str, ...]
-    #: What a user should know about how the file was read.
+    #: What a user should know about the file and how it was read.
     notes: tuple[str, ...]
+    #: What its layout is known by.
+    layout: str = ""
+    #: What each field is made of: `correct = country_idx (token ids)`.
+    columns: tuple[str, ...] = ()
+    #: Columns that are not used.
+    unused: tuple[str, ...] = ()
+    #: Pairs that repeat another: equal prompts and answers.
+    repeated: Repeats = field(default_factory=Repeats)
 
 
 class PairFile:
@@ -42,33 +52,44 @@ class PairFile:
     Close it, or use it in a `with` statement, to delete what was kept of standard input.
     """
 
-    def __init__(self, source: Source, limit: int | None = None) -> None:
+    def __init__(
+        self, source: Source, limit: int | None = None, columns: Mapping[str, str] | None = None
+    ) -> None:
         #: What the file is called in messages.
         self.name = source.name
         #: The first so many of its pairs are read; None: all.
         self.limit = limit
+        #: Columns by the field that is made of them, where the file's names do not tell.
+        self.columns = check_columns(columns)
         self._source = source
         self._checked: tuple[PairSummary, Stamp] | None = None
         discard = weakref.finalize(self, source.path.unlink, missing_ok=True) if source.temporary else None
         self._discard = discard
         try:
-            self._format = find_format(source.path, source.name)
+            self._format = find_format(source.path, source.name, self.columns.values())
         except BaseException:
             self.close()
             raise
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, limit: int | None = None) -> Self:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        limit: int | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> Self:
         """Open a pair file (`-`: standard input), of which the first `limit` pairs are read.
 
-        The format is told by the content, and by the name where that leaves it open. Raises `PairFileError`
-        for a file that is missing, cannot be read, is empty, or is in no format known here.
+        The format is told by the content, and by the name where that leaves it open. `columns` names columns
+        by field (`{"correct": "country_idx"}`). Raises `PairFileError` for a file that is missing, cannot be
+        read, is empty, or is in no format known here, and `ColumnsError` for fields that there are not.
         """
         if limit is not None and limit < 1:
             raise PairFileError(f"limit must be at least 1, not {limit}")
         name = "standard input" if os.fspath(path) == "-" else os.fspath(path)
         with os_errors_named(name):
-            return cls(find_source(path, name), limit)
+            return cls(find_source(path, name), limit, columns)
 
     @property
     def format(self) -> str:
@@ -93,7 +114,17 @@ class PairFile:
         return summary
 
     def __iter__(self) -> Iterator[Pair]:
-        """Give the pairs in order, after a check.
+        """Give the pairs in order, after a check; for errors see `numbered`."""
+        for _, pair in self.numbered():
+            yield pair
+
+    @property
+    def unit(self) -> str:
+        """What its rows are counted in: `line` or `row`."""
+        return self._format.unit
+
+    def numbered(self) -> Iterator[tuple[int | None, Pair]]:
+        """Give the pairs in order with the line (from 1) or row (from 0) that each is on, after a check.
 
         Raises `PairFileError`, at the end if not before, when they are not the pairs that were checked: a
         caller must not keep what it got until the last pair is out.
@@ -105,11 +136,11 @@ class PairFile:
         digest = Digest()
         with os_errors_named(self.name):
             self._refuse_change(stamp)
-            for _, outcome in self._rows(lambda _: None):
+            for place, outcome in self._rows(Findings()):
                 if isinstance(outcome, list):
                     raise self._changed()
                 digest.add(outcome)
-                yield outcome
+                yield place, outcome
             self._refuse_change(stamp)
         if digest.value != summary.digest:
             raise self._changed()
@@ -127,28 +158,41 @@ class PairFile:
     ) -> None:
         self.close()
 
-    def _rows(self, note: Note) -> Iterator[Row]:
-        return islice(self._format.read(self._source.path, note), self.limit)
+    def _rows(self, findings: Findings) -> Iterator[Row]:
+        return islice(self._format.read(self._source.path, self.columns, findings), self.limit)
 
     def _read_all(self) -> PairSummary:
         unit = self._format.unit
-        bad, ids, digest = BadLines(self.name, unit), Ids(unit), Digest()
-        notes: dict[str, None] = {}
+        bad, ids, digest, repeats = BadLines(self.name, unit), Ids(unit), Digest(), RepeatFinder()
+        findings = Findings()
         spans: dict[str, None] = {}
         row = -1
-        for row, (place, outcome) in enumerate(self._rows(lambda text: notes.setdefault(text))):
+        for row, (place, outcome) in enumerate(self._rows(findings)):
             if isinstance(outcome, list):
                 bad.add(place, outcome)
                 continue
             digest.add(outcome)
+            repeats.add(place, outcome)
             if problem := ids.add(row, place, outcome.id):
                 bad.add(place, [Problem(problem, "id")])
             elif problem := _add_spans(spans, outcome):
                 bad.add(place, [Problem(problem, "spans")])
         bad.raise_if_any()
         if row < 0:
-            raise PairFileError(f"{self.name}: has no pairs")
-        return PairSummary(row + 1, digest.value, tuple(spans), tuple(notes))
+            why = "".join(f" ({count:,} rows {reason})" for reason, count in findings.left_out.items())
+            raise PairFileError(f"{self.name}: has no pairs{why}")
+        assert findings.layout is not None
+        repeated = repeats.found()
+        return PairSummary(
+            count=row + 1,
+            digest=digest.value,
+            spans=tuple(spans),
+            notes=(*findings.notes, *repeated.notes(unit)),
+            layout=findings.layout.name,
+            columns=tuple(findings.layout.described(self.columns)),
+            unused=tuple(findings.unused),
+            repeated=repeated,
+        )
 
     def _refuse_change(self, stamp: Stamp) -> None:
         if self._source.stamp() != stamp:

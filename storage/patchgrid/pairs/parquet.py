@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,14 +15,14 @@ from patchgrid.engine.types import Pair
 from patchgrid.pairs.errors import PairFileError, Problem
 from patchgrid.pairs.parquetpages import TooMuchError, batch_size, most_text
 from patchgrid.pairs.plainjson import read_answers, read_spans
-from patchgrid.pairs.reading import Note, Row
+from patchgrid.pairs.reading import Findings, Records, Row
 from patchgrid.pairs.wording import damaged, shown
 
 #: Bytes of memory that a file's reader may take.
 _MEMORY = 2 << 30
 
 
-def read(path: Path, note: Note) -> Iterator[Row]:  # noqa: ARG001 (the readers share one signature)
+def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
     """Give each row as a pair or its problems, numbered from 0."""
     if not is_installed("pyarrow"):
         raise PairFileError("reading Parquet needs pyarrow: install it with pip install 'patchgrid[parquet]'")
@@ -33,13 +34,20 @@ def read(path: Path, note: Note) -> Iterator[Row]:  # noqa: ARG001 (the readers 
     except (OSError, ValueError) as error:
         yield None, [damaged(0, shown(str(error), 120))]
         return
-    yield from read_apart(path, rows, text)
+    yield from read_apart(path, rows, text, columns, findings)
 
 
-def read_apart(path: Path, rows: int, text: int, memory: int = _MEMORY) -> Iterator[Row]:
+def read_apart(
+    path: Path,
+    rows: int,
+    text: int,
+    columns: Mapping[str, str],
+    findings: Findings,
+    memory: int = _MEMORY,
+) -> Iterator[Row]:
     """Give what `parquetrows` makes of the file, and the file as damaged if that ends in the middle."""
     # -P: a folder that a user happens to work in has no part in it.
-    bounds = (str(rows), str(text), str(memory))
+    bounds = (str(rows), str(text), str(memory), json.dumps(dict(columns)))
     command = [sys.executable, "-P", "-m", "patchgrid.pairs.parquetrows", *bounds]
     seen = 0
     with path.open("rb") as file, tempfile.TemporaryFile() as said:
@@ -49,7 +57,11 @@ def read_apart(path: Path, rows: int, text: int, memory: int = _MEMORY) -> Itera
             for line in process.stdout:
                 if not line.endswith(b"\n"):
                     break
-                for row in json.loads(line):
+                told = json.loads(line)
+                if isinstance(told, dict):
+                    _take_in(told, columns, findings)
+                    continue
+                for row in told:
                     yield _row(*row)
                     seen += 1
             ended = process.wait()
@@ -60,6 +72,14 @@ def read_apart(path: Path, rows: int, text: int, memory: int = _MEMORY) -> Itera
             yield None, [damaged(seen, f"its reader was ended by {signal.Signals(-ended).name}")]
         elif ended:
             raise RuntimeError(f"reading Parquet failed: {_last_line(said)}")
+
+
+def _take_in(told: dict[str, Any], columns: Mapping[str, str], findings: Findings) -> None:
+    """Find out about the file what its reader found out."""
+    if "columns" in told:
+        # What is wrong with them comes as the file's problems.
+        Records(columns, findings, table=True).header(told["columns"])
+    findings.left_out.update(Counter(told.get("left_out", {})) - findings.left_out)
 
 
 def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str, str | None]]) -> Row:

@@ -2,13 +2,14 @@
 
 Parquet is read by a large library of C++, and a file that is damaged, or made to, can end the process it is
 read in, or fill its memory. Here that ends nothing else. Lines of JSON have some rows each: number, pair as a
-list or null, and problems, each with its field.
+list or null, and problems, each with its field. A line that is an object has the file's columns, or says why
+rows were left out, and how many so far.
 """
 
 import json
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,43 +18,48 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from patchgrid.engine.types import Pair
-from patchgrid.pairs import jsonio
-from patchgrid.pairs.errors import Problem, field_of
+from patchgrid.pairs.errors import field_of
 from patchgrid.pairs.lines import LIMIT
 from patchgrid.pairs.plainjson import plain
-from patchgrid.pairs.reading import Row
-from patchgrid.pairs.records import Fields, column_problems, make_reader
-from patchgrid.pairs.wording import damaged, shown, unknown
+from patchgrid.pairs.reading import Findings, Records, Row
+from patchgrid.pairs.wording import damaged, shown
 
 #: Standard input as a file of its own: it may have no name any more.
 _FILE = Path("/dev/fd/0")
 #: Characters of prompts that are written at a time: row by row takes twice the time.
 _LEAST = 1 << 14
-# The column in which pandas keeps its index.
-_FIELDS = Fields(ignored=frozenset({"__index_level_0__"}))
 #: What reading a damaged file raises, beside pyarrow's own.
 _DAMAGE = (OSError, ValueError, OverflowError, AttributeError, TypeError)
-_read_record = make_reader(_FIELDS)
 
 
-def main(rows: int, text: int, memory: int) -> None:
+def main(rows: int, text: int, memory: int, columns: dict[str, str]) -> None:
     """Write the rows of the file on standard input, in so many bytes of memory; for the others see `read`."""
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     if most == resource.RLIM_INFINITY or memory < most:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     lines: list[tuple[object, ...]] = []
-    size = 0
-    for number, outcome in read(_FILE, rows, text):
+    size, left_out, findings = 0, 0, Findings()
+    for number, outcome in read(_FILE, rows, text, columns, findings, _write):
         lines.append((number, *_plain(outcome)))
         size += _LEAST if isinstance(outcome, list) else len(outcome.clean) + len(outcome.corrupted)
         if size >= _LEAST:
+            left_out = _write_left_out(findings, left_out)
             _write(lines)
             lines, size = [], 0
+    _write_left_out(findings, left_out)
     _write(lines)
 
 
-def _write(lines: list[tuple[object, ...]]) -> None:
+def _write_left_out(findings: Findings, before: int) -> int:
+    """Say how many rows were left out, if more than `before`."""
+    now = findings.left_out.total()
+    if now > before:
+        _write({"left_out": findings.left_out})
+    return now
+
+
+def _write(lines: object) -> None:
     sys.stdout.write(f"{_encode(lines)}\n")
 
 
@@ -68,41 +74,55 @@ def _plain(outcome: Pair | list[str]) -> tuple[object, object]:
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=plain).encode
 
 
-def read(path: Path, rows: int, text: int) -> Iterator[Row]:
-    """Give each row as a pair or its problems, numbered from 0: `rows` at a time, prompts of `text` bytes."""
-    number = 0
+def read(
+    path: Path,
+    rows: int,
+    text: int,
+    columns: dict[str, str],
+    findings: Findings,
+    tell: Callable[[object], None] = lambda _: None,
+) -> Iterator[Row]:
+    """Give each row as a pair or its problems, numbered from 0: `rows` at a time, prompts of `text` bytes.
+
+    `tell` is told the file's columns.
+    """
+    number = -1
+    records = Records(columns, findings, table=True)
     try:
         with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16) as file:
-            if problems := _column_problems(file.schema_arrow.names):
+            names = file.schema_arrow.names
+            tell({"columns": names})
+            if problems := records.header(names):
                 yield None, problems
                 return
             texts = [field.name for field in file.schema_arrow if field.type == pa.string()]
         # A text that many rows share is kept once, as the file has it: unpacked it could fill the memory.
         with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16, read_dictionary=texts) as file:
-            for batch in file.iter_batches(batch_size=rows):
+            for batch in file.iter_batches(batch_size=rows, columns=_needed(names, findings)):
                 for record in _records(batch):
-                    outcome = record if isinstance(record, list) else _pair(record)
+                    number += 1
+                    outcome = record if isinstance(record, list) else records.read(record)
                     if isinstance(outcome, Pair):
                         text -= len(outcome.clean) + len(outcome.corrupted)
                     if text < 0:
                         yield None, [f"comes to more text than a file of its size may, at row {number}"]
                         return
-                    yield number, outcome
-                    number += 1
+                    if outcome is not None:
+                        yield number, outcome
     except (pa.lib.ArrowMemoryError, MemoryError):
-        yield (
-            None,
-            [f"needs too much memory to be read on at row {number}: write smaller row groups and pages"],
-        )
+        at = f"at row {number + 1}: write smaller row groups and pages"
+        yield None, [f"needs too much memory to be read on {at}"]
     # A damaged file can also break what turns its names and values into Python.
     except (pa.lib.ArrowException, *_DAMAGE) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        yield None, [damaged(number, shown(reason, 120))]
+        yield None, [damaged(number + 1, shown(reason, 120))]
 
 
-def _column_problems(names: list[str]) -> list[str]:
-    strange = [name for name in names if name not in _FIELDS.ignored]
-    return column_problems(names, _FIELDS.required, _FIELDS.named) + unknown(strange, _FIELDS.named, "column")
+def _needed(names: list[str], findings: Findings) -> list[str] | None:
+    """Give the columns to read; None: all, where a name could be taken for a part of a struct."""
+    assert findings.layout is not None
+    needed = [name for name in names if name in findings.layout.known]
+    return None if any("." in name for name in names) else needed
 
 
 def _records(batch: Any) -> Iterator[dict[str, object] | list[str]]:
@@ -155,23 +175,6 @@ class _Column:
         return self._known[place]
 
 
-def _pair(record: dict[str, object]) -> Pair | list[str]:
-    try:
-        return _read_record(record | {"spans": _spans(record.get("spans"))})
-    except ValueError as error:
-        return [Problem(f"'spans' {error}", "spans")]
-
-
-def _spans(value: object) -> object:
-    """Bring a struct (absent names are null), a map (name, bounds) or JSON text to one shape."""
-    if isinstance(value, str):
-        return jsonio.parse(value) if value.strip() else None
-    if isinstance(value, list) and all(isinstance(item, tuple) for item in value):
-        return dict(value)
-    if isinstance(value, dict):
-        return {name: bounds for name, bounds in value.items() if bounds is not None}
-    return value
-
-
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    own = [int(bound) for bound in sys.argv[1:4]]
+    main(own[0], own[1], own[2], json.loads(sys.argv[4]))

@@ -1,13 +1,12 @@
-"""One raw record (a JSON object, a row of cells) turned into a pair, or into what is wrong with it."""
+"""One record of a pair's fields turned into a pair, or into what is wrong with it."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from patchgrid.engine.names import REST
 from patchgrid.engine.types import Answer, Pair, Span, TextSpan, TokenPiece, TokenText
 from patchgrid.pairs.errors import Problem
-from patchgrid.pairs.wording import kind, shown, unknown
+from patchgrid.pairs.wording import kind, shown
 
 #: Longest id, in characters.
 ID_LIMIT = 200
@@ -16,79 +15,45 @@ _INT_LIMIT = 1 << 31
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """What a format calls the parts of a pair."""
+def make_reader(names: Mapping[str, str]) -> Callable[[Mapping[str, object]], Pair | list[str]]:
+    """Give the function that turns a record of fields into a pair or a list of problems.
 
-    #: Field of the clean prompt.
-    clean: str = "clean"
-    #: Field of the corrupted prompt.
-    corrupted: str = "corrupted"
-    #: Field of the correct answer or answers.
-    correct: str = "correct"
-    #: Field of the incorrect answer or answers.
-    incorrect: str = "incorrect"
-    #: Field of the pair's id, or None where the format has none.
-    id: str | None = "id"
-    #: Field of the named spans, or None where the format has none.
-    spans: str | None = "spans"
-    #: Fields that may be there and are passed over.
-    ignored: frozenset[str] = frozenset()
-    #: What an answer given as text stands for.
-    text_answer: Callable[[str], Answer] = str
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """Fields that each record must have."""
-        return (self.clean, self.corrupted, self.correct, self.incorrect)
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """Fields that a record may have, without those passed over."""
-        return tuple(name for name in (self.id, *self.required, self.spans) if name is not None)
-
-    @property
-    def known(self) -> frozenset[str]:
-        """All fields that a record may have."""
-        return frozenset(self.named) | self.ignored
-
-
-def make_reader(fields: Fields) -> Callable[[Mapping[str, object]], Pair | list[str]]:
-    """Give the function that turns a record with these fields into a pair or a list of problems."""
-    known, named, text_answer = fields.known, fields.named, fields.text_answer
-    clean_field, corrupted_field, correct_field, incorrect_field = fields.required
-    id_field, spans_field = fields.id, fields.spans
+    `names` has what messages call each field. A pair whose prompts or answers are the same has the problem
+    that is a `SameProblem`.
+    """
+    clean_name, corrupted_name = names["clean"], names["corrupted"]
+    correct_name, incorrect_name = names["correct"], names["incorrect"]
 
     def read(record: Mapping[str, object]) -> Pair | list[str]:
         problems: list[str] = []
-        if not record.keys() <= known:
-            problems += unknown((name for name in record if name not in known), named)
-        clean = _prompt(record, clean_field, problems)
-        corrupted = _prompt(record, corrupted_field, problems)
-        correct = _answers(record, correct_field, text_answer, problems)
-        incorrect = _answers(record, incorrect_field, text_answer, problems)
-        name = None if id_field is None else _id(record.get(id_field), problems)
-        spans = None if spans_field is None else _spans(record.get(spans_field), problems)
+        clean = _prompt(record, "clean", clean_name, problems)
+        corrupted = _prompt(record, "corrupted", corrupted_name, problems)
+        correct = _answers(record, "correct", correct_name, problems)
+        incorrect = _answers(record, "incorrect", incorrect_name, problems)
+        name = _id(record.get("id"), problems)
+        spans = _spans(record.get("spans"), problems)
         if clean and clean == corrupted:
-            problems.append(Problem(f"{corrupted_field!r} is the same as {clean_field!r}", corrupted_field))
+            problems.append(SameProblem(f"{corrupted_name!r} is the same as {clean_name!r}", corrupted_name))
         if not set(correct).isdisjoint(incorrect):
             shared = next(answer for answer in correct if answer in incorrect)
-            both = f"{correct_field!r} equal to {incorrect_field!r}: both have {_named(shared)}"
-            problems.append(Problem(both, correct_field))
+            both = f"{correct_name!r} equal to {incorrect_name!r}: both have {_named(shared)}"
+            problems.append(SameProblem(both, correct_name))
         return problems or Pair(clean, corrupted, correct, incorrect, name, spans)
 
     return read
 
 
-def column_problems(columns: Sequence[str], required: Iterable[str], named: Collection[str]) -> list[str]:
-    """Name the columns that a table lacks, and those it has twice."""
-    missing: list[str] = [
-        Problem(f"missing column {name!r}", name) for name in required if name not in columns
-    ]
-    twice = [name for name in sorted(set(columns)) if columns.count(name) > 1]
-    return missing + [
-        Problem(f"column {shown(name)} is given twice", name if name in named else None) for name in twice
-    ]
+class SameProblem(Problem):
+    """Prompts or answers of a pair that are the same."""
+
+    __slots__ = ()
+
+
+class ColumnProblem(Problem):
+    """A field that is missing, or not known: the same for every record of a file as a rule."""
+
+    __slots__ = ()
+    of_columns = True
 
 
 def text_problem(value: str) -> str | None:
@@ -105,61 +70,61 @@ def text_problem(value: str) -> str | None:
     return None
 
 
-def _prompt(record: Mapping[str, object], field: str, problems: list[str]) -> str:
+def _prompt(record: Mapping[str, object], field: str, name: str, problems: list[str]) -> str:
     value = record.get(field)
     if not isinstance(value, str):
-        problems.append(Problem(_absent_or(record, field, "must be text"), field))
+        problems.append(_absent_or(record, field, name, "must be text"))
         return ""
     if (problem := text_problem(value)) is not None:
-        problems.append(Problem(f"{field!r} {problem}", field))
+        problems.append(Problem(f"{name!r} {problem}", name))
         return ""
     return value
 
 
-def _absent_or(record: Mapping[str, object], field: str, rule: str) -> str:
+def _absent_or(record: Mapping[str, object], field: str, name: str, rule: str) -> Problem:
     if field not in record:
-        return f"missing {field!r}"
+        return ColumnProblem(f"missing {name!r}", name)
     value = record[field]
-    return f"{field!r} is null" if value is None else f"{field!r} {rule}, not {kind(value)}"
+    return Problem(f"{name!r} is null" if value is None else f"{name!r} {rule}, not {kind(value)}", name)
 
 
-def _answers(
-    record: Mapping[str, object], field: str, text_answer: Callable[[str], Answer], problems: list[str]
-) -> tuple[Answer, ...]:
+def _answers(record: Mapping[str, object], field: str, name: str, problems: list[str]) -> tuple[Answer, ...]:
     """Read one answer or a list of them; a tuple is answers made already."""
     value = record.get(field)
     if isinstance(value, str):
         if (problem := text_problem(value)) is not None:
-            problems.append(Problem(f"{field!r} {problem}", field))
-        return (text_answer(value),)
+            problems.append(Problem(f"{name!r} {problem}", name))
+        return (value,)
     if isinstance(value, tuple):
         return value
     if value is None or isinstance(value, (bool, float)):
         rule = "must be text, a token id or a list of these"
-        problems.append(Problem(_absent_or(record, field, rule), field))
+        problems.append(_absent_or(record, field, name, rule))
         return ()
     if value == []:
-        problems.append(Problem(f"{field!r} is empty", field))
+        problems.append(Problem(f"{name!r} is empty", name))
         return ()
-    read = [_answer(item, text_answer) for item in (value if isinstance(value, list) else (value,))]
+    read = [_answer(item) for item in (value if isinstance(value, list) else (value,))]
     answers = tuple(answer for answer, problem in read if problem is None)
     wrong = [problem for _, problem in read if problem is not None]
     if wrong:
-        problems.append(Problem(f"{field!r} {wrong[0]}", field))
+        problems.append(Problem(f"{name!r} {wrong[0]}", name))
         return ()
     if len(answers) > 1 and len(set(answers)) < len(answers):
         twice = next(answer for at, answer in enumerate(answers) if answer in answers[:at])
-        problems.append(Problem(f"{field!r} has {_named(twice)} twice", field))
+        problems.append(Problem(f"{name!r} has {_named(twice)} twice", name))
     return answers
 
 
-def _answer(value: object, text_answer: Callable[[str], Answer]) -> tuple[Answer, str | None]:
+def _answer(value: object) -> tuple[Answer, str | None]:
     """Give the answer, and what is wrong with it or None."""
     if isinstance(value, str):
-        return text_answer(value), text_problem(value)
+        return value, text_problem(value)
     if isinstance(value, int) and not isinstance(value, bool):
         in_range = 0 <= value < _INT_LIMIT
         return value, None if in_range else f"has {kind(value)}, which cannot be a token id"
+    if isinstance(value, TokenText):
+        return value, text_problem(value.text)
     if isinstance(value, dict):
         return _entry(value)
     return 0, f"has {kind(value)} where text or a token id belongs"
@@ -167,9 +132,11 @@ def _answer(value: object, text_answer: Callable[[str], Answer]) -> tuple[Answer
 
 def _entry(value: dict[str, object]) -> tuple[Answer, str | None]:
     """Read an object that names an entry of the vocabulary."""
+    # A struct of a table has both keys, one of them null.
+    given = {key: text for key, text in value.items() if text is not None}
     for key, kind_of in (("token", TokenText), ("piece", TokenPiece)):
-        text = value.get(key)
-        if len(value) == 1 and isinstance(text, str):
+        text = given.get(key)
+        if len(given) == 1 and isinstance(text, str):
             return kind_of(text), text_problem(text)
     return 0, 'has an object that is not {"token": "text"} or {"piece": "Ġtext"}'
 

@@ -1,7 +1,7 @@
 """How values and names are put into error messages: short, and safe to print."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 # Names that other tools give to the same things; too far from ours for a spelling match.
 _SYNONYMS = {
@@ -43,6 +43,40 @@ def kind(value: object) -> str:
 def unknown(names: Iterable[str], known: Collection[str], what: str = "field") -> list[str]:
     """Name each of `names` that is not in `known`, with the nearest right name."""
     return [f"unknown {what} {shown(name)}{_hint(name, known)}" for name in names if name not in known]
+
+
+def misspelt(name: str, missing: Iterable[str]) -> str | None:
+    """Give the missing name that `name` is within two letters of, or in other case; None: none of them.
+
+    Short names allow less: any two letters are within two letters of `id`.
+    """
+    folded = name.strip().lower()
+    for right in missing:
+        most = min(2, (len(right) - 1) // 2)
+        if folded == right.lower() or (
+            abs(len(folded) - len(right)) <= most and _distance(folded, right.lower()) <= most
+        ):
+            return right
+    return None
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Write names one behind the other, the first so many of them."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(shown(name) for name in names[:most]) + more
+
+
+def _distance(one: str, other: str) -> int:
+    """Count the letters to put in, take out or change (Levenshtein's distance)."""
+    row = list(range(len(other) + 1))
+    for number, letter in enumerate(one, 1):
+        before, row[0] = row[0], number
+        for place, wanted in enumerate(other, 1):
+            before, row[place] = (
+                row[place],
+                min(row[place] + 1, row[place - 1] + 1, before + (letter != wanted)),
+            )
+    return row[-1]
 
 
 def damaged(row: int, reason: str) -> str:
