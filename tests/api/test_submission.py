@@ -307,3 +307,34 @@ def test_no_more_than_so_many_pairs_are_taken(make_api: Callable[..., Api]) -> N
     assert made.submit(lines(11), limit=10).status_code == 201
     assert made.submit(lines(10)).status_code == 200
     problem(made.submit(lines(11), limit=11), 413, "too-many-pairs")
+
+
+@pytest.mark.parametrize("columns", ["correct=c,incorrect=i", {"correct": "c", "incorrect": "i"}])
+def test_columns_can_be_named(served: Api, columns: str | dict[str, str]) -> None:
+    """As text or as an object, in the form and, as text, in the query; the job is that of the pairs."""
+    own = served.submit(b"clean,corrupted,correct,incorrect\na,b,x,y\n").json()["job"]
+    named = b"clean,corrupted,c,i\na,b,x,y\n"
+    answers = [served.submit(named, columns=columns)]
+    if isinstance(columns, str):
+        asked = {"model": "a/model", "columns": columns}
+        answers.append(served.client.post("/v1/jobs", content=named, params=asked))
+    assert [(answer.status_code, answer.json()["job"]) for answer in answers] == [(200, own)] * len(answers)
+
+
+@pytest.mark.parametrize(
+    ("columns", "status", "field", "detail"),
+    [
+        ("corect=c", 422, "columns", "unknown field 'corect' (did you mean 'correct'?)"),
+        ({"correct": "c", "incorrect": "c"}, 422, "columns", "column 'c' cannot be two fields at once"),
+        ({"correct": "cc", "incorrect": "i"}, 422, "cc", "there is no column 'cc' (did you mean 'c'?)"),
+    ],
+)
+def test_columns_that_will_not_do_are_refused(
+    served: Api, columns: Any, status: int, field: str, detail: str
+) -> None:
+    """What is no field, and what the file does not have."""
+    answer = served.submit(b"clean,corrupted,c,i\na,b,x,y\n", columns=columns)
+    (error,) = answer.json()["errors"]
+    assert answer.status_code == status
+    assert error["field"] == field
+    assert detail in error["detail"]

@@ -6,6 +6,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from patchgrid.engine import names
 from patchgrid.engine.types import JobSpec
+from patchgrid.pairs import ColumnsError, parse_columns
+from patchgrid.pairs.columns import check_columns
 
 #: Largest number that the databases' integers hold.
 LARGEST = 2**31 - 1
@@ -41,6 +43,17 @@ def _own_key(key: str) -> str:
     return _printable(key)
 
 
+def _columns(columns: str | dict[str, str]) -> dict[str, str]:
+    try:
+        return parse_columns([columns]) if isinstance(columns, str) else check_columns(columns)
+    except ColumnsError as error:
+        raise ValueError(str(error)) from None
+
+
+#: Columns by field, as the command line takes them.
+Columns = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=_PLAIN)]
+
+
 class Asked(BaseModel):
     """What a job measures, and how it is queued: the form's field `spec`, or query parameters."""
 
@@ -74,8 +87,18 @@ class Asked(BaseModel):
         None, ge=1, le=4096, description="Pairs a chunk; an eighth of the pairs, from 8 to 64, if not given"
     )
     limit: int | None = Field(None, ge=1, le=LARGEST, description="Only the first so many pairs")
+    columns: Annotated[Columns | dict[Word, Word], AfterValidator(_columns)] | None = Field(
+        None,
+        description="Columns of the pair file by field, where its layout is not known: "
+        "`correct=country_idx,incorrect=corrupted_country_idx`, or an object",
+    )
+
+    @property
+    def columns_by_field(self) -> dict[str, str]:
+        """The columns that are named."""
+        return self.columns if isinstance(self.columns, dict) else {}
 
     def spec(self) -> JobSpec:
         """Give the job's spec; `SpecError` for values that do not exist or do not fit."""
-        values = self.model_dump(exclude={"name", "key", "priority", "chunk_size", "limit"})
+        values = self.model_dump(exclude={"name", "key", "priority", "chunk_size", "limit", "columns"})
         return JobSpec(**values)

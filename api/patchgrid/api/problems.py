@@ -14,6 +14,7 @@ from patchgrid.api.asked import Asked
 from patchgrid.engine.errors import PatchgridError, SpecError
 from patchgrid.engine.names import suggestion
 from patchgrid.engine.packages import MissingExtraError
+from patchgrid.pairs.columns import ColumnsError
 from patchgrid.pairs.errors import PairFileError
 from patchgrid.storage import errors
 
@@ -41,6 +42,7 @@ _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
     errors.KeyTaken: (409, "key-taken"),
     errors.PairsRefused: (422, "bad-pairs"),
     PairFileError: (422, "bad-pairs"),
+    ColumnsError: (422, "bad-value"),
     errors.IdempotencyKeyReused: (422, "idempotency-key-reused"),
     errors.TooManyOpenJobs: (429, "too-many-open-jobs"),
     errors.QuotaExceeded: (413, "quota-exceeded"),

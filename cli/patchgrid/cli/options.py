@@ -10,6 +10,7 @@ from patchgrid.cli.context import Decorator
 from patchgrid.cli.errors import UsageError
 from patchgrid.engine import names
 from patchgrid.engine.asked import as_names
+from patchgrid.pairs import parse_columns
 
 #: Highest and lowest priority: the columns' type holds more, nobody needs more.
 PRIORITIES = click.IntRange(-1000, 1000)
@@ -251,7 +252,24 @@ _SPEC: tuple[Decorator, ...] = (
         "text by itself]",
     ),
 )
+
+
+def _read_columns(_ctx: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read columns by field."""
+    return parse_columns(texts)
+
+
+columns_option = click.option(
+    "--columns",
+    multiple=True,
+    callback=_read_columns,
+    metavar="FIELD=COLUMN,…",
+    help="Which column holds which field, where the file's layout is not recognized: "
+    "correct=country_idx,incorrect=corrupted_country_idx. Fields: clean, corrupted, correct, incorrect, id, "
+    "spans; correct_idx and incorrect_idx for columns of token ids.",
+)
 _JOB: tuple[Decorator, ...] = (
+    columns_option,
     click.option(
         "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pairs of the file."
     ),

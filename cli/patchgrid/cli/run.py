@@ -46,6 +46,7 @@ def run(
     pairs: str,
     device: str,
     batch_tokens: int | None,
+    columns: dict[str, str],
     limit: int | None,
     name: str | None,
     chunk_size: int | None,
@@ -53,9 +54,10 @@ def run(
 ) -> int:
     """Measure which components of MODEL carry the behaviour that the prompt pairs in PAIRS show.
 
-    PAIRS is a file of clean and corrupted prompts with their answers: JSONL, CSV, EAP-IG's CSV,
-    auto-circuit's JSON or Parquet; `-` reads standard input. Every pair is scored by attribution, a sample of
-    (pair, component) cells is patched exactly, and both go to the database.
+    PAIRS is a file of clean and corrupted prompts with their answers: JSONL, JSON, CSV or Parquet, in our own
+    layout or a published one (EAP-IG, feature-circuits, auto-circuit, MIB); `-` reads standard input. Every
+    pair is scored by attribution, a sample of (pair, component) cells is patched exactly, and both go to the
+    database.
 
     Ctrl-C stops after the running batch. The same command goes on where it stopped; once the job is done, it
     shows the results again.
@@ -67,7 +69,7 @@ def run(
     patchgrid run pairs.csv -m ./model --method eap --exact 0.001
     """
     measured = make_spec(**spec)
-    with PairFile.open(pairs, limit=limit) as file:
+    with PairFile.open(pairs, limit=limit, columns=columns) as file:
         summary = file.check()
         for note in summary.notes:
             say(f"Note: {note}")

@@ -77,6 +77,7 @@ def submit(
     pairs: str,
     device: str,
     batch_tokens: int | None,
+    columns: dict[str, str],
     limit: int | None,
     name: str | None,
     priority: int,
@@ -110,7 +111,7 @@ def submit(
     measured = make_spec(**spec)
     check_model(measured.model)
     check_broker(settings)
-    with PairFile.open(pairs, limit=limit) as file:
+    with PairFile.open(pairs, limit=limit, columns=columns) as file:
         summary = file.check()
         for note in summary.notes:
             say(f"Note: {note}")

@@ -9,7 +9,7 @@ from patchgrid.pairs.cells import LeftOutError
 from patchgrid.pairs.errors import Problem
 from patchgrid.pairs.layouts import INDEX_COLUMNS, OWN, Layout, find_layout, nearest_layout
 from patchgrid.pairs.records import ColumnProblem, SameProblem, make_reader
-from patchgrid.pairs.wording import listed, misspelt, shown, unknown
+from patchgrid.pairs.wording import listed, misspelt, nearest, shown, unknown
 
 #: A line number (from 1; of a table's rows from 0; None: the whole file), and the pair or its problems.
 Row = tuple[int | None, Pair | list[str]]
@@ -69,6 +69,9 @@ class Records:
 
     def header(self, columns: Sequence[str]) -> list[str]:
         """Take in a table's columns; say what is wrong with them."""
+        if not_there := [name for name in self._given.values() if name not in columns]:
+            problem = "there is no column {0!r}{1}"
+            return [ColumnProblem(problem.format(name, nearest(name, columns)), name) for name in not_there]
         layout = find_layout(columns, self._given)
         problems = _twice(columns, layout or OWN)
         if layout is None:

@@ -45,6 +45,12 @@ def unknown(names: Iterable[str], known: Collection[str], what: str = "field") -
     return [f"unknown {what} {shown(name)}{_hint(name, known)}" for name in names if name not in known]
 
 
+def nearest(name: str, names: Collection[str]) -> str:
+    """Give the hint at the nearest of some names, or all of them where none is near."""
+    hint = _hint(name, [each for each in names if each])
+    return hint or f": there are {listed(list(names))}"
+
+
 def misspelt(name: str, missing: Iterable[str]) -> str | None:
     """Give the missing name that `name` is within two letters of, or in other case; None: none of them.
 

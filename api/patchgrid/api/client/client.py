@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,18 +72,23 @@ class Client:
         priority: int = 0,
         chunk_size: int | None = None,
         limit: int | None = None,
+        columns: Mapping[str, str] | str | None = None,
         **spec: Any,
     ) -> Job:
         """Submit pairs; those that are there already under the same spec give the job that they are.
 
         `pairs` is the path of a pair file, a list of `Pair` or of dicts, or a dataframe with columns `clean`,
-        `corrupted`, `correct`, `incorrect` (and `id`, `spans`). `spec` is the rest of what `patchgrid submit`
-        takes: `method`, `exact`, `detail`, `positions`, `metric`, `direction`, `seed`, …
+        `corrupted`, `correct`, `incorrect` (and `id`, `spans`), or with those of a published layout
+        (docs/pair-files.md); `columns` names others: `{"correct": "country_idx"}`. `spec` is the
+        rest of what `patchgrid submit` takes: `method`, `exact`, `detail`, `positions`, `metric`,
+        `direction`, `seed`, …
 
         Raises
         ------
         PairFileError
             Pairs that cannot be used, each named with what is wrong. Nothing was sent.
+        ColumnsError
+            Columns for fields that pairs do not have. Nothing was sent.
         SpecError
             A setting that does not exist or does not fit. Nothing was sent.
         """
@@ -93,7 +98,7 @@ class Client:
             measured = JobSpec(model=_model(model), sites=as_names(sites), **spec)
         except TypeError as error:
             raise SpecError(f"a setting is of a wrong kind: {error}") from None
-        with pair_file(pairs, limit=limit) as file:
+        with pair_file(pairs, limit=limit, columns=columns) as file:
             found = send(self._service, Order(measured, file, file.check(), name, key, priority, chunk_size))
         return self.job(found["job"])
 

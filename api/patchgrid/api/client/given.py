@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from patchgrid.engine.types import Pair, TextSpan, TokenPiece, TokenText
-from patchgrid.pairs import PairFile, PairFileError
+from patchgrid.pairs import PairFile, PairFileError, parse_columns
+from patchgrid.pairs.columns import check_columns
 from patchgrid.pairs.plainjson import plain
 from patchgrid.pairs.source import Source
 
@@ -17,24 +18,26 @@ from patchgrid.pairs.source import Source
 NAME = "pairs"
 #: Rows taken out of a dataframe at a time.
 _BATCH = 10_000
-#: Fields that a pair need not have.
-_OPTIONAL = ("id", "spans")
 
 
-def pair_file(pairs: Any, *, limit: int | None = None) -> PairFile:
+def pair_file(
+    pairs: Any, *, limit: int | None = None, columns: Mapping[str, str] | str | None = None
+) -> PairFile:
     """Give a pair file: the one of that path, or one of our own that is deleted when it is closed.
 
-    Raises `PairFileError` for what is no pairs.
+    `columns` are the columns by field, as an object or as the command line takes them. Raises
+    `PairFileError` for what is no pairs, and `ColumnsError`.
     """
+    named = parse_columns([columns]) if isinstance(columns, str) else check_columns(columns)
     if isinstance(pairs, (str, os.PathLike)):
-        return PairFile.open(pairs, limit=limit)
+        return PairFile.open(pairs, limit=limit, columns=named)
     descriptor, path = tempfile.mkstemp(prefix="patchgrid-pairs-", suffix=".jsonl")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             for record in _records(pairs):
                 file.write(json.dumps(record, ensure_ascii=False, default=_plain))
                 file.write("\n")
-        return PairFile(Source(Path(path), NAME, temporary=True), limit)
+        return PairFile(Source(Path(path), NAME, temporary=True), limit, named)
     except BaseException:
         Path(path).unlink(missing_ok=True)
         raise
@@ -73,9 +76,7 @@ def _record(row: Any, number: int) -> dict[str, Any]:
         }
     if not isinstance(row, Mapping):
         raise PairFileError(f"{NAME}:{number + 1}: must be a Pair or a dict, not {type(row).__name__}")
-    return {
-        str(name): value for name, value in row.items() if name not in _OPTIONAL or not _is_missing(value)
-    }
+    return {str(name): value for name, value in row.items() if not _is_missing(value)}
 
 
 def _is_missing(value: Any) -> bool:

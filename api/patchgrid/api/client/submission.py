@@ -22,7 +22,8 @@ def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: No
         "priority": order.priority,
         "chunk_size": order.chunk_size,
     }
-    known = {name: value for name, value in (also | {"limit": file.limit}).items() if value is not None}
+    read = {"limit": file.limit, "columns": file.columns or None}
+    known = {name: value for name, value in (also | read).items() if value is not None}
     return service.submit(
         file.path,
         order.spec.as_dict() | known,

@@ -152,7 +152,7 @@ def _store(
     most = service.settings.pairs
     limit = min(asked.limit or most + 1, most + 1)
     spec = asked.spec()
-    with PairFile(Source(upload.path, upload.name), limit) as file:
+    with PairFile(Source(upload.path, upload.name), limit, asked.columns_by_field) as file:
         summary = file.check()
         if summary.count > most:
             raise Problem(413, "too-many-pairs", f"more than {most:,} pairs, the most that this server takes")

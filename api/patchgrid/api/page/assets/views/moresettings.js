@@ -22,7 +22,7 @@ const PATHS = [
 ];
 const BOS = [["", "as the tokenizer does"], "yes", "no"];
 /** The fields in here, for whoever must open it to show one. */
-export const RARE = ["positions", "source", "prepend_bos", "limit", "steps", "path", "grad_drop", "only_correct", "detail", "dtype", "seed", "chunk_size", "priority", "key"];
+export const RARE = ["positions", "source", "prepend_bos", "limit", "columns", "steps", "path", "grad_drop", "only_correct", "detail", "dtype", "seed", "chunk_size", "priority", "key"];
 
 /** Settings that few jobs change. */
 export function MoreSettings({ form, open, onToggle }) {
@@ -46,7 +46,8 @@ function Measured({ form }) {
     <${ChoiceField} form=${form} name="source" label="Put in" options=${SOURCES} hint="What replaces the activation in the base run. Default: the other prompt's" />
     <${ChoiceField} form=${form} name="prepend_bos" label="BOS token first" options=${BOS} hint="A beginning-of-sequence token before each prompt" />
     <${CheckField} form=${form} name="only_correct" label="Only correct" hint="Skip pairs whose clean run does not prefer the correct answer. Default: off" />
-    <${Whole} form=${form} name="limit" label="First pairs only" hint="So many pairs of the file. Default: empty, all of them" />`;
+    <${Whole} form=${form} name="limit" label="First pairs only" hint="So many pairs of the file. Default: empty, all of them" />
+    <${TextField} form=${form} name="columns" label="Columns (optional)" maxlength="2000" spellcheck=${false} hint="Which column is which, as correct=country_idx,incorrect=other_idx. Published layouts are recognized" />`;
 }
 
 function MethodOptions({ form }) {

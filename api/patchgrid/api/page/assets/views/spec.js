@@ -15,6 +15,7 @@ export const DEFAULTS = {
   source: "pair",
   prepend_bos: "",
   limit: "",
+  columns: "",
   steps: "5",
   path: "embedding",
   grad_drop: false,
@@ -62,7 +63,7 @@ export function specOf(values) {
   spec.exact = Number((Number(values.exact) / 100).toPrecision(12));
   spec.seed = Number(values.seed);
   if (revision) spec.revision = revision;
-  for (const name of ["name", "key"]) if (values[name].trim()) spec[name] = values[name].trim();
+  for (const name of ["name", "key", "columns"]) if (values[name].trim()) spec[name] = values[name].trim();
   if (values.priority !== DEFAULTS.priority) spec.priority = Number(values.priority);
   if (values.chunk_size) spec.chunk_size = Number(values.chunk_size);
   if (options.steps && values.steps !== DEFAULTS.steps) spec.steps = Number(values.steps);
