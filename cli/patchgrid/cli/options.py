@@ -152,6 +152,22 @@ chunk_size_option = click.option(
     metavar="N",
     help="Pairs measured and stored at a time: what is lost when a process is killed. It changes no result.",
 )
+metric_option = click.option(
+    "--metric",
+    default="logit_diff",
+    show_default=True,
+    metavar=one_of(names.METRICS),
+    help="Scalar of the last position's logits.",
+)
+prepend_bos_option = click.option(
+    "--prepend-bos/--no-prepend-bos",
+    default=None,
+    help="Put a BOS token before each prompt, or nothing. [default: what the tokenizer puts before a "
+    "text by itself]",
+)
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pairs of the file."
+)
 _MACHINE: tuple[Decorator, ...] = (device_option, batch_tokens_option)
 _SPEC: tuple[Decorator, ...] = (
     revision_option,
@@ -207,13 +223,7 @@ _SPEC: tuple[Decorator, ...] = (
         is_flag=True,
         help="For atp*: also average over gradients that leave out one layer each (GradDrop).",
     ),
-    click.option(
-        "--metric",
-        default="logit_diff",
-        show_default=True,
-        metavar=one_of(names.METRICS),
-        help="Scalar of the last position's logits.",
-    ),
+    metric_option,
     click.option(
         "--direction",
         default="denoise",
@@ -245,12 +255,7 @@ _SPEC: tuple[Decorator, ...] = (
         help="What is kept of each pair: nothing; scores summed over positions, of neurons and edges the "
         "largest 20; or every position.",
     ),
-    click.option(
-        "--prepend-bos/--no-prepend-bos",
-        default=None,
-        help="Put a BOS token before each prompt, or nothing. [default: what the tokenizer puts before a "
-        "text by itself]",
-    ),
+    prepend_bos_option,
 )
 
 
@@ -270,8 +275,6 @@ columns_option = click.option(
 )
 _JOB: tuple[Decorator, ...] = (
     columns_option,
-    click.option(
-        "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pairs of the file."
-    ),
+    limit_option,
     click.option("--name", callback=job_name, help="A name to find the job by."),
 )

@@ -13,6 +13,7 @@ from patchgrid.cli.lazy import LazyGroup
 _COMMANDS = {
     "run": ("patchgrid.cli.run:run", "Measure which components carry a behaviour, over a file of pairs."),
     "submit": ("patchgrid.cli.submit:submit", "Put a file of pairs on the queue, for workers to measure."),
+    "pairs": ("patchgrid.cli.pairs:pairs", "Look into pair files, convert them."),
     "demo": ("patchgrid.cli.demo:demo", "Run the demo model's indirect-object pairs, end to end."),
     "job": ("patchgrid.cli.job:job", "List jobs, follow them and steer them."),
     "results": ("patchgrid.cli.results:results", "Look at what was measured, draw it and export it."),

@@ -71,9 +71,14 @@ def optional_text(cell: object) -> object:
     return None if cell == "" else cell
 
 
+def is_list_like(cell: str) -> bool:
+    """Tell whether a cell begins as a list of answers does, or an entry's object."""
+    return cell.startswith("[") or _ENTRY_OBJECT.match(cell) is not None
+
+
 def answers(cell: object) -> object:
     """Read a text, or a list or an entry's object written as JSON or Python."""
-    if not isinstance(cell, str) or (not cell.startswith("[") and not _ENTRY_OBJECT.match(cell)):
+    if not isinstance(cell, str) or not is_list_like(cell):
         return cell
     try:
         return parse(cell)

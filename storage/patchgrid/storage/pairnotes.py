@@ -10,6 +10,11 @@ from patchgrid.storage import jobs
 _VARYING = re.compile(r"""'[^']*'|"[^"]*"|\d+""")
 
 
+def kind_of(text: str) -> str:
+    """Give what all notes of a kind have in common."""
+    return _VARYING.sub("", text)
+
+
 class Kinds:
     """Notes put together by kind: each kind has its first example and a count."""
 
@@ -18,7 +23,7 @@ class Kinds:
 
     def add(self, text: str, count: int = 1, *, example: str | None = None) -> None:
         """Take in a note; `example` is what its kind is shown by if it is the first."""
-        kind = _VARYING.sub("", text)
+        kind = kind_of(text)
         first, so_far = self._kinds.get(kind, (example or text, 0))
         self._kinds[kind] = (first, so_far + count)
 

@@ -58,6 +58,8 @@ class Call:
     #: Whether pairs are skipped, neither scored nor patched, whose clean run does not prefer the correct
     #: answers.
     only_correct: bool = False
+    #: Whether pairs are only run, clean and corrupted.
+    only_run: bool = False
 
     def begin(self, group: Sequence[TokenPair]) -> "Begun":
         """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
@@ -66,7 +68,9 @@ class Call:
         kept = [pair for pair in group if pair.index not in skipped]
         if kept and len(kept) < _WHOLE_FROM * len(group):
             passes = self._passes(kept)
-        scored = self._score(passes, self.methods, watch) if self.methods and kept else None
+        scored = (
+            self._score(passes, self.methods, watch) if (self.methods or self.only_run) and kept else None
+        )
         # A batch that only has to land lets go of its activations.
         return Begun(
             self, tuple(group), passes.batch.pairs, passes if self.choose and kept else None, scored, skipped
@@ -134,7 +138,7 @@ class Call:
             own[method][site] = self._own_positions(site, array, pair.length)
         tokens, corrupted_tokens = self.model.texts(pair.clean), self.model.texts(pair.corrupted)
         correct, incorrect = (self.model.texts(ids) for ids in pair.answers)
-        first = own.pop(self.methods[0])
+        first = own.pop(self.methods[0]) if self.methods else {}
         return PairResult(
             first,
             clean,

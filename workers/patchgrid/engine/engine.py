@@ -283,6 +283,27 @@ class Engine:
         )
         return self._run(call, pairs, prepend_bos, range(len(pairs)))
 
+    def run(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        metric: str = "logit_diff",
+        prepend_bos: bool | None = None,
+        batch_tokens: int | None = None,
+        on_batch: OnBatch = _ignore,
+    ) -> list[PairResult]:
+        """Run every pair's two prompts, unpatched, and score nothing: metrics and preferences alone.
+
+        Returns
+        -------
+        One result a pair, in order; one that cannot be measured has `error` set and no numbers. `SpecError`
+        for a metric that does not exist.
+        """
+        question = self._question(Asked((), (), metric))
+        budget = self._budget(batch_tokens)
+        call = Call(self._model, question, (), None, budget, on_batch, only_run=True)
+        return [each.result for each in self._run(call, pairs, prepend_bos, range(len(pairs)))]
+
     def means(
         self,
         pairs: Sequence[Pair],

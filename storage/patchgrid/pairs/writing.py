@@ -1,0 +1,123 @@
+"""Pairs written to a file in our own layout: JSON Lines, CSV or Parquet, whole or not at all."""
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from patchgrid.engine.packages import MissingExtraError, is_installed
+from patchgrid.engine.types import Answer, Pair
+from patchgrid.pairs.cells import is_list_like
+from patchgrid.pairs.errors import PairFileError
+from patchgrid.pairs.plainjson import plain_answer, plain_record, plain_spans
+
+_COLUMNS = ("id", "clean", "corrupted", "correct", "incorrect", "spans")
+#: Pairs of a row group.
+_GROUP = 10_000
+
+
+def write_pairs(target: str | os.PathLike[str], pairs: Iterable[Pair], *, replace: bool = False) -> None:
+    """Write pairs to a file, in the format that its name ends in.
+
+    `PairFileError` for another name, a file that is there already (unless `replace`), or one that cannot be
+    written; there is none then, or the one that was there.
+    """
+    path = Path(target)
+    write = _WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise PairFileError(f"{path}: give it a name that ends in {', '.join(sorted(_WRITERS))}")
+    if path.exists() and not replace:
+        raise PairFileError(f"{path}: is there already; --force replaces it")
+    try:
+        descriptor, kept = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise PairFileError(f"{path}: cannot be written: {error.strerror or error}") from None
+    try:
+        os.close(descriptor)
+        write(Path(kept), pairs)
+        _settle(kept, path)
+    except OSError as error:
+        raise PairFileError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            Path(kept).unlink()
+
+
+def _settle(kept: str, path: Path) -> None:
+    """Put the whole file in its place, readable as any new file is."""
+    mask = os.umask(0)
+    os.umask(mask)
+    Path(kept).chmod(0o666 & ~mask)
+    with Path(kept).open("rb+") as file:
+        os.fsync(file.fileno())
+    Path(kept).replace(path)
+
+
+def _write_lines(path: Path, pairs: Iterable[Pair]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for pair in pairs:
+            file.write(f"{json.dumps(plain_record(pair), ensure_ascii=False)}\n")
+
+
+def _write_csv(path: Path, pairs: Iterable[Pair]) -> None:
+    limit = csv.field_size_limit()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for number, pair in enumerate(pairs):
+            row = cells(pair)
+            if max(len(cell or "") for cell in row) > limit:
+                longest = f"a text of more than {limit:,} characters, the most that CSV cells have"
+                raise PairFileError(f"pair {pair.id or number} has {longest}: write .jsonl or .parquet")
+            writer.writerow(row)
+
+
+def _write_parquet(path: Path, pairs: Iterable[Pair]) -> None:
+    if not is_installed("pyarrow"):
+        raise MissingExtraError("writing Parquet needs pyarrow: pip install 'patchgrid[parquet]'")
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema([(name, pa.string()) for name in _COLUMNS])
+    rest = iter(pairs)
+    with parquet.ParquetWriter(path, schema) as writer:
+        while group := [cells(pair) for pair in islice(rest, _GROUP)]:
+            columns = [pa.array(column, pa.string()) for column in zip(*group, strict=True)]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def cells(pair: Pair) -> Sequence[str | None]:
+    """Give a pair as the cells of a table's row."""
+    spans = plain_spans(pair.spans)
+    return (
+        pair.id,
+        pair.clean,
+        pair.corrupted,
+        _answer_cell(pair.correct),
+        _answer_cell(pair.incorrect),
+        None if spans is None else _as_json(spans),
+    )
+
+
+def _answer_cell(answers: Sequence[Answer]) -> str:
+    """Write one text as it is, anything else as JSON, and so a text that would be taken for that."""
+    first = answers[0]
+    if len(answers) == 1 and isinstance(first, str) and not is_list_like(first):
+        return first
+    return _as_json([plain_answer(answer) for answer in answers])
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_WRITERS: Mapping[str, Callable[[Path, Iterable[Pair]], None]] = {
+    ".jsonl": _write_lines,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}
