@@ -1,4 +1,4 @@
-"""Pairs as a model's tokenizer sees them: which would fail and why, how long they are, what they begin with."""
+"""Pairs as a model's tokenizer sees them: which would fail and why, how long they are, how they begin."""
 
 import json
 from collections import Counter

@@ -299,7 +299,7 @@ class Engine:
         One result a pair, in order; one that cannot be measured has `error` set and no numbers. `SpecError`
         for a metric that does not exist.
         """
-        question = self._question(Asked((), (), metric))
+        question = self._question(Asked(("resid_post",), (), metric))
         budget = self._budget(batch_tokens)
         call = Call(self._model, question, (), None, budget, on_batch, only_run=True)
         return [each.result for each in self._run(call, pairs, prepend_bos, range(len(pairs)))]
