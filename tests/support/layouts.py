@@ -139,14 +139,14 @@ PUBLISHED = {
     "EAP-IG sva": Published(
         "EAP-IG, subject-verb agreement",
         _rows(
-            ("clean", ("The dog then", "The cat then")),
-            ("corrupted", ("The cat then", "The dog then")),
+            ("clean", ("The cat then", "The ball then")),
+            ("corrupted", ("The ball then", "The cat then")),
             ("group", ("ML-obj_rel_across_inanim_all", "ML-simple_agrmt_all")),
             ("plural", (1, 0)),
         ),
         [
-            Pair("The dog then", "The cat then", *_SVA),
-            Pair("The cat then", "The dog then", _SVA[1], _SVA[0]),
+            Pair("The cat then", "The ball then", *_SVA),
+            Pair("The ball then", "The cat then", _SVA[1], _SVA[0]),
         ],
         ("plural",),
         ("group",),

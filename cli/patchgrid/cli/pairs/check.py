@@ -123,10 +123,11 @@ def _run(file: PairFile, spec: JobSpec, device: str) -> TaskSummary:
 
 
 def _show(file: PairFile, summary: PairSummary, loaded: Loaded | None, found: Tokenized | None) -> None:
+    others = [each for each in summary.columns if len(set(each.split(" = "))) > 1]
     facts: list[tuple[str, object]] = [
         ("format", file.format),
         ("layout", summary.layout),
-        ("columns", ", ".join(summary.columns)),
+        ("columns", ", ".join(others) if others else "named as the fields are"),
         ("pairs", f"{summary.count:,}"),
         ("repeated pairs", f"{summary.repeated.count:,}"),
     ]
@@ -140,8 +141,9 @@ def _show(file: PairFile, summary: PairSummary, loaded: Loaded | None, found: To
     if summary.spans:
         facts.append(("spans", _spans(summary, found)))
     show_table([Column("pair file"), Column(file.name)], facts)
-    for sample in found.samples if found is not None else ():
-        show_table([Column(sample.place), Column("")], _sample(sample), "As tokens")
+    for number, sample in enumerate(found.samples if found is not None else ()):
+        click.echo("" if number else f"\n{click.style('The first pairs as tokens', bold=True)}\n")
+        show_table([Column(sample.place), Column("")], _sample(sample))
 
 
 def _spans(summary: PairSummary, found: Tokenized | None) -> str:
