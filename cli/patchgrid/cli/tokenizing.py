@@ -157,7 +157,7 @@ def tokenize(loaded: Loaded, pairs: Iterable[tuple[int | None, Pair]], unit: str
     found = Tokenized()
     for place, pair, made in _each(loaded.pairs, pairs):
         where = f"{unit} {place}" if pair.id is None else f"{unit} {place} ({pair.id})"
-        found.spans.update(pair.spans or ())
+        found.spans.update(list(pair.spans or ()))
         if isinstance(made, PairError):
             found.failing += 1
             _add(found.reasons, str(made), where)
