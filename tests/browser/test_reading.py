@@ -124,11 +124,12 @@ def test_what_people_need_elsewhere_can_be_copied(visit: Visit) -> None:
         ("#/jobs/1/components/a1.h2?site=z", "Copy the component's name"),
         ("#/jobs/1/pairs/3", "Copy the clean prompt"),
         ("#/jobs/1/pairs/3", "Copy the corrupted prompt"),
+        ("#/jobs/1/pairs/3", "Copy the tokens of the clean prompt"),
         ("#/jobs/1", "Copy the weights hash"),
         ("#/workers", "Copy this command"),
     ):
         visitor.open(view)
-        expect(visitor.page.get_by_role("button", name=what)).to_have_count(1)
+        expect(visitor.page.get_by_role("button", name=what, exact=True)).to_have_count(1)
 
 
 def test_back_gives_the_place_and_the_focus_again(visit: Visit) -> None:

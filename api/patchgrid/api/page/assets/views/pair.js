@@ -79,9 +79,9 @@ function Shown({ job, data, params }) {
         />`
       }
     </form>
-    <div class="head"><h3>Clean</h3><${Copy} text=${data.clean} what="the clean prompt" /></div>
+    <div class="head"><h3>Clean</h3><${Copies} text=${data.clean} tokens=${data.tokens} what="the clean prompt" /></div>
     <${Prompt} text=${data.clean} tokens=${data.tokens} others=${data.corrupted_tokens} label="Clean prompt" ...${prompt} />
-    <div class="head"><h3>Corrupted</h3><${Copy} text=${data.corrupted} what="the corrupted prompt" /></div>
+    <div class="head"><h3>Corrupted</h3><${Copies} text=${data.corrupted} tokens=${data.corrupted_tokens} what="the corrupted prompt" /></div>
     <${Prompt} text=${data.corrupted} tokens=${data.corrupted_tokens} others=${data.tokens} label="Corrupted prompt" ...${prompt} />
     ${
       data.state === "done" &&
@@ -100,6 +100,11 @@ function Shown({ job, data, params }) {
     ${data.state === "done" && html`<${Strongest} job=${job} data=${data} params=${params} />`}
     ${data.state === "skipped" && html`<p class="empty">This pair was skipped: the model does not get it right.</p>`}
     ${data.state === "pending" && html`<p class="empty">This pair is not measured yet.</p>`}`;
+}
+
+function Copies({ text, tokens, what }) {
+  return html`<${Copy} text=${text} what=${what} words="text" />
+    ${tokens?.length > 0 && html`<${Copy} text=${JSON.stringify(tokens)} what=${`the tokens of ${what}`} words="tokens" />`}`;
 }
 
 function Prompt({ text, tokens, ...rest }) {
