@@ -34,6 +34,7 @@ def cell(pair: int, neuron: int, score: float) -> Row:
     place = {"layer": 0, "head": None, "neuron": neuron, "position": None, "edge": None}
     return {
         "pair": pair,
+        "component": f"m0.n{neuron}",
         "site": "mlp_post",
         **place,
         "score": score,

@@ -217,3 +217,21 @@ def test_names_are_read_as_they_are_written(site: str, labels: list[int | str]) 
         if labels:
             place.insert(1, [str(label) for label in labels].index(str(read.position)))
         assert np.ravel_multi_index(place, shape) == number
+
+
+def test_a_name_without_a_position_gives_all_of_its_positions_where_these_are_asked_for(
+    database: Database,
+) -> None:
+    """And a search for one of them looks among positions by itself."""
+    job = run_job(database, submit_job(database, 9, spec=make_spec(positions="keep")))
+    with database.read() as session:
+        rows = components.components(session, job)
+        for whole in {row.name.partition("@")[0] for row in rows}:
+            found = componentlist.page(session, job, component=whole, kind="aligned").items
+            assert [row.name for row in found] == [
+                row.name for row in rows if row.name.partition("@")[0] == whole
+            ]
+        summed = run_job(database, submit_job(database, 9, key="summed"))
+    with database.read() as session:
+        found = componentlist.page(session, summed, search="a1.h0@-1").items
+        assert [row.name for row in found] == ["a1.h0@-1"]

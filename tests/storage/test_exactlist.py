@@ -8,7 +8,7 @@ import pytest
 from patchgrid.engine.errors import SpecError
 from patchgrid.engine.names import EDGE
 from patchgrid.engine.types import short_name
-from patchgrid.storage import Database, errors, exactlist
+from patchgrid.storage import Database, components, errors, exactlist, pairview
 from patchgrid.storage.export import export_rows
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import make_pairs, make_spec
@@ -106,7 +106,7 @@ def test_a_site_is_looked_for_among_so_many_cells_at_most(
 def test_a_components_cells_are_found_by_its_name(
     database: Database, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    """At all positions, or at one as cells have it; however few cells are looked at for a page."""
+    """At all positions, at one as cells are named, or by its index; however few cells are looked at."""
     submit_job(database, 4, key="before")
     pairs = make_pairs(9, named=True, spans="spans" in options)
     job = run_job(database, submit_job(database, spec=make_spec(**spec), pairs=pairs, **options), failed=(2,))
@@ -115,8 +115,9 @@ def test_a_components_cells_are_found_by_its_name(
         names: dict[str, list[dict[str, Any]]] = {}
         for cell in exported(database, job, method):
             place = {name: cell[name] for name in ("site", "layer", "head", "neuron", "edge")}
-            for position in {None, cell["position"]}:
-                names.setdefault(short_name(**place, position=position), []).append(cell)
+            own = {short_name(**place, position=position) for position in (None, cell["position"])}
+            for name in own | {cell["component"]}:
+                names.setdefault(name, []).append(cell)
         assert len(names) > 5
         for name, wanted in names.items():
             monkeypatch.setattr(exactlist, "LOOKED_AT_FOR_ONE", 10_000)
@@ -154,11 +155,26 @@ def test_what_has_no_cells_is_answered_with_none(database: Database) -> None:
     assert page(database, kept, component="m0@subject").items
 
 
-def test_positions_from_the_end_are_refused_for_cells(database: Database) -> None:
-    """A cell's is one of its pair's own; the words say what to ask for."""
+def test_a_cell_has_the_name_of_its_component(database: Database) -> None:
+    """Positions count from the end of its pair's own tokens, as in the job's list of components."""
+    job = run_job(database, submit_job(database, 9, spec=make_spec(positions="keep", exact=1.0)))
+    cells = exported(database, job)
+    with database.read() as session:
+        rows = components.components(session, job)
+        counts = {index: len(pairview.pair_at(session, job, index).tokens) for index in range(9)}
+    assert {cell["component"] for cell in cells} == {row.name for row in rows}
+    assert len(set(counts.values())) > 1
+    for cell in cells:
+        assert cell["component"].endswith(f"@{cell['position'] - counts[cell['pair']]}")
+    for row in rows:
+        assert len(paged(database, job, component=row.name)) == row.exact_n
+
+
+def test_a_position_that_is_no_number_is_refused_for_cells(database: Database) -> None:
+    """The words say what to ask for."""
     job = submit_job(database, 4)
-    with pytest.raises(SpecError, match="leave out '@-1'") as refused:
-        page(database, job, component="m0@-1")
+    with pytest.raises(SpecError, match="-1 is the last token") as refused:
+        page(database, job, component="m0@last")
     assert refused.value.field == "component"
 
 

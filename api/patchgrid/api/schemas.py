@@ -341,9 +341,10 @@ class PairInFull(BaseModel):
 
 
 class ExactCell(BaseModel):
-    """A cell that was patched exactly."""
+    """A cell that was patched exactly; its component's position is from the end, its `position` from 0."""
 
     pair: int | str
+    component: str
     site: str
     layer: int
     head: int | None

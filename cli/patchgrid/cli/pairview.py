@@ -1,18 +1,17 @@
 """One pair on the screen."""
 
 import dataclasses
-from collections.abc import Sequence
 from itertools import zip_longest
 
 from patchgrid.cli.context import Settings
 from patchgrid.cli.screen import say
 from patchgrid.cli.tables import Column, show_table
+from patchgrid.storage.exactscores import cell_name
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.number_format import number
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.strongest import strongest_by_position, whole_components
 from patchgrid.storage.taskwords import answer_words
-from patchgrid.storage.writing import ExactCell
 
 #: Exact effects shown; an export has them all.
 SHOWN_EXACT = 20
@@ -35,7 +34,7 @@ def show_pair(
             _strongest_title(job, view),
         )
     if view.exact:
-        _show_exact(settings, job, view.exact)
+        _show_exact(settings, job, view)
     if view.state == "pending":
         say("This pair has not been measured yet")
     if view.state == "skipped":
@@ -69,10 +68,13 @@ def _preferred(preference: float) -> str:
 
 
 def _show_tokens(view: PairView) -> None:
-    columns = [Column("position", number=True), Column("token"), Column("corrupted")]
+    columns = [Column("index", number=True), Column("position", number=True), Column("token")]
+    columns.append(Column("corrupted"))
     rows: list[list[object]] = []
     for place, (clean, corrupted) in enumerate(zip_longest(view.tokens, view.corrupted_tokens)):
-        rows.append([place, repr(clean), "" if clean == corrupted else repr(corrupted)])
+        rows.append(
+            [place, place - len(view.tokens), repr(clean), "" if clean == corrupted else repr(corrupted)]
+        )
     if view.spans or view.prefix:
         columns.append(Column("span" if view.spans else ""))
         for place, row in enumerate(rows):
@@ -88,13 +90,23 @@ def _show_tokens(view: PairView) -> None:
     show_table(columns, rows, "Tokens")
 
 
-def _show_exact(settings: Settings, job: JobRecord, cells: Sequence[ExactCell]) -> None:
+def _token(view: PairView, position: int | None) -> str | None:
+    """Write the token at a position, with the corrupted prompt's where it differs."""
+    if position is None:
+        return None
+    clean, corrupted = view.tokens[position], view.corrupted_tokens[position]
+    return repr(clean) if clean == corrupted else f"{clean!r} / {corrupted!r}"
+
+
+def _show_exact(settings: Settings, job: JobRecord, view: PairView) -> None:
+    cells, placed = view.exact, any(cell.position is not None for cell in view.exact)
     largest = sorted(cells, key=lambda cell: abs(cell.effect), reverse=True)[:SHOWN_EXACT]
     rows = []
     for cell in largest:
         drawn = f"{cell.inclusion:.3f}"
-        rows.append((cell.name, number(cell.score, sign=True), number(cell.effect, sign=True), drawn))
-    columns = [Column("component")]
+        row = [cell_name(cell, len(view.tokens)), *[_token(view, cell.position)] * placed]
+        rows.append([*row, number(cell.score, sign=True), number(cell.effect, sign=True), drawn])
+    columns = [Column("component"), *[Column("token")] * placed]
     columns += [Column(title, number=True) for title in ("score", "exact effect", "inclusion")]
     show_table(columns, rows, "Patched exactly")
     if len(cells) > SHOWN_EXACT:

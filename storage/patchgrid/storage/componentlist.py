@@ -51,9 +51,10 @@ def page(
 
     They come by site, layer, head and position, or with `by` the largest first (one of `SORTS`; estimates and
     means by their size); what is missing, and intervals that say nothing, come last. `down` turns the order
-    round. `component` gives the one of this name, of whichever kind the name is unless `kind` is given;
-    `search` those with this text in their names, whatever the case of its letters. The rest as for
-    `components.components`; only the page's own rows are written down.
+    round. `component` gives the one of this name, of whichever kind the name is unless `kind` is given: with
+    the kind `aligned`, a name without a position gives all of its positions. `search` gives those with this
+    text in their names, whatever the case of its letters; a text with `@` is of the kind `aligned`. The rest
+    as for `components.components`; only the page's own rows are written down.
     """
     if by is not None:
         check_name("order", by, SORTS, "by")
@@ -64,6 +65,8 @@ def page(
         asked = [site for site in asked if named is not None and site == named.site]
     if named is not None and kind is None:
         kind = "whole" if named.position is None else "aligned"
+    if kind is None and search and "@" in search:
+        kind = "aligned"
     parts = components.by_site(session, job, asked, kind, method, population=population)
     numbers = [part.numbers(named, search) for part in parts]
     order = _order(parts, numbers, by, by is not None if down is None else down)

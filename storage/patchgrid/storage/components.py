@@ -180,7 +180,7 @@ class Part:
         """Give the components that some pair has, in order: the named one, or those named so."""
         order = self.order()
         if component is not None:
-            order = order[order == self._number_of(component)]
+            order = order[np.isin(order, self._numbers_of(component))]
         if search:
             # Names of all, at once: a row for each would take ten times the time.
             names = site_names(self.site, self.estimates.n.shape, self.labels, self.graph)
@@ -188,18 +188,19 @@ class Part:
             order = order[[text in names[number].casefold() for number in order.tolist()]]
         return order
 
-    def _number_of(self, named: Named) -> int:
-        """Give a component's number by its name; -1 if this site has none that is named so."""
+    def _numbers_of(self, named: Named) -> list[int]:
+        """Give a component's number by its name, that of each position where it names none; else nothing."""
         labels = [str(label) for label in self.labels]
-        if named.site != self.site or (named.position is None) == bool(labels):
-            return -1
+        if named.site != self.site or (named.position is not None and named.position not in labels):
+            return []
         try:
             place = index_of(named.place, self.graph)
-            if named.position is not None:
-                place.insert(1, labels.index(named.position))
-            return int(np.ravel_multi_index(place, self.estimates.n.shape))
+            wanted = [named.position] if named.position is not None else labels
+            places = [[place[0], labels.index(each), *place[1:]] for each in wanted] if labels else [place]
+            shape = self.estimates.n.shape
+            return [int(np.ravel_multi_index(each, shape)) for each in places]
         except (ComponentError, ValueError):
-            return -1
+            return []
 
     def size(self, by: str) -> NDArray[np.float64]:
         """Give what components are ordered by."""

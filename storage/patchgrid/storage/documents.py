@@ -5,6 +5,7 @@ from typing import Any
 from patchgrid.storage.chunknotes import chunk_counts
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.coverage import Coverage
+from patchgrid.storage.exactscores import cell_name
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plain import plain
@@ -102,5 +103,5 @@ def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
         "corrupted_preference": view.corrupted_preference,
         "top": [{"component": one.name, **plain(one)} for one in strongest],
         "scores": plain(view.scores),
-        "exact": plain(view.exact),
+        "exact": [{"component": cell_name(each, len(view.tokens)), **plain(each)} for each in view.exact],
     }

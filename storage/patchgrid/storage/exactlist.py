@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from patchgrid.engine.errors import SpecError
 from patchgrid.engine.names import REST, check_name
 from patchgrid.storage.errors import NothingKept
-from patchgrid.storage.exactscores import cell_fields, with_scores
+from patchgrid.storage.exactscores import cell_fields, token_counts, tokens_of_cell, with_scores
 from patchgrid.storage.jobs import JobRecord, pair_name
 from patchgrid.storage.naming import read_name
 from patchgrid.storage.tables import exact, pair
@@ -24,7 +24,7 @@ LOOKED_AT = 50_000
 LOOKED_AT_FOR_ONE = 500_000
 #: Largest row and cell that the databases can look for.
 _LARGEST = 2**31 - 1
-_POSITION = re.compile("0|[1-9][0-9]{0,8}")
+_POSITION = re.compile("0|-?[1-9][0-9]{0,8}")
 _key: ColumnElement[Any] = tuple_(exact.c.pair_index, exact.c.cell)
 _ITS_PAIR = (pair.c.job_id == exact.c.job_id) & (pair.c.pair_index == exact.c.pair_index)
 
@@ -52,9 +52,10 @@ def page(
     """Give the job's cells behind `after` (a row and a cell), at most `limit` (and at most `MOST`).
 
     `site`: this site's alone, of which `LOOKED_AT` cells of the job are looked at. `component`: those of the
-    component of this short name, at all positions, or at the one behind `@`, as cells have it: an index into
-    their pair's own tokens or a span; `LOOKED_AT_FOR_ONE` are looked at. `method`: whose scores, None being
-    the first. `NothingKept` if the job patched nothing exactly, `SpecError` for another job's site or method.
+    component of this short name, at all positions, or at the one behind `@`: a span, a position from the end
+    (-1 is the last token), or from 0 on an index into the pair's own tokens; `LOOKED_AT_FOR_ONE` are looked
+    at. `method`: whose scores, None being the first. `NothingKept` if the job patched nothing exactly,
+    `SpecError` for another job's site or method.
     """
     chosen, limit = job.method(method), max(1, min(limit, MOST))
     if site is not None:
@@ -77,7 +78,11 @@ def page(
         query = query if last is None else query.where(tuple_(*last) >= _key)
     query = query.add_columns(pair.c.name).outerjoin(pair, _ITS_PAIR)
     rows = session.execute(query.order_by(exact.c.pair_index, exact.c.cell).limit(limit + 1)).all()
-    items = [cell_fields(row, pair_name(row.pair_index, row.name)) for row in rows[:limit]]
+    tokens = token_counts(session, job, range(rows[0].pair_index, rows[-1].pair_index + 1)) if rows else {}
+    items = [
+        cell_fields(row, pair_name(row.pair_index, row.name), tokens.get(row.pair_index))
+        for row in rows[:limit]
+    ]
     if len(rows) > limit:
         return ExactPage(items, (rows[limit - 1].pair_index, rows[limit - 1].cell))
     return ExactPage(items, last)
@@ -89,23 +94,29 @@ def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnEle
     if named is None or named.site not in job.spec.sites or site not in (None, named.site):
         return None
     place = named.place
-    columns = {"site": named.site, "layer": place.layer, "head": place.head, "neuron": place.neuron}
+    columns: dict[str, Any] = {
+        "site": named.site,
+        "layer": place.layer,
+        "head": place.head,
+        "neuron": place.neuron,
+    }
     if named.position is not None and job.spans:
         if named.position not in (*job.spans, REST):
             return None
         columns["span"] = named.position
-    elif named.position is not None:
-        index = _POSITION.fullmatch(named.position)
-        if index is None:
-            raise SpecError(
-                f"cells are at positions of their pairs' own, counted from 0, not at {named.position!r}: "
-                f"leave out '@{named.position}' for those at all positions",
-                field="component",
-            )
-        columns["position"] = int(named.position)
     if place.edge is not None:
         columns["edge"] = place.edge
-    return [exact.c[column] == value for column, value in columns.items()]
+    conditions = [exact.c[column] == value for column, value in columns.items()]
+    if named.position is not None and not job.spans:
+        if _POSITION.fullmatch(named.position) is None:
+            raise SpecError(
+                f"position {named.position!r} is no whole number: -1 is the last token, 0 the first; "
+                f"leave out '@{named.position}' for the cells at all positions",
+                field="component",
+            )
+        position = int(named.position)
+        conditions.append(exact.c.position == (position if position >= 0 else tokens_of_cell() + position))
+    return conditions
 
 
 def _last_looked_at(

@@ -13,7 +13,7 @@ from patchgrid.storage._rows import TOP_WIDE as TOP_WIDE
 from patchgrid.storage.components import ComponentRow, components
 from patchgrid.storage.database import Database
 from patchgrid.storage.errors import JobChanged, NothingKept, NotNormalised
-from patchgrid.storage.exactscores import cell_fields, with_scores
+from patchgrid.storage.exactscores import cell_fields, token_counts, with_scores
 from patchgrid.storage.jobs import ENDED, JobRecord, pair_name
 from patchgrid.storage.normalised import Share, job_share
 from patchgrid.storage.scorerows import inside_of, pair_names, read_scores
@@ -23,9 +23,23 @@ from patchgrid.storage.task import job_task, task_json
 DIVISOR = "divided_by"
 #: What can be exported, with the fields of a row in order.
 FIELDS = {
-    "scores": ("pair", "site", "layer", "head", "neuron", "position", "score"),
-    "exact": ("pair", "site", "layer", "head", "neuron", "position", "score", "effect", "inclusion"),
-    "components": tuple(field.name for field in dataclasses.fields(ComponentRow) if field.name != EDGE),
+    "scores": ("pair", "component", "site", "layer", "head", "neuron", "position", "score"),
+    "exact": (
+        "pair",
+        "component",
+        "site",
+        "layer",
+        "head",
+        "neuron",
+        "position",
+        "score",
+        "effect",
+        "inclusion",
+    ),
+    "components": (
+        "component",
+        *(field.name for field in dataclasses.fields(ComponentRow) if field.name != EDGE),
+    ),
     "pairs": (
         *("pair", "state", "error", "tokens", "clean_metric", "corrupted_metric"),
         *("clean_preference", "corrupted_preference", "correct_tokens", "incorrect_tokens"),
@@ -124,7 +138,7 @@ def _components(database: Database, job: JobRecord, method: str) -> Iterator[dic
     with database.read() as session:
         _check_unchanged(session, job)
         rows = components(session, job, method=method)
-    return (dataclasses.asdict(row) for row in rows)
+    return (dataclasses.asdict(row) | {"component": row.name} for row in rows)
 
 
 def _check_unchanged(session: Session, job: JobRecord) -> None:
@@ -163,10 +177,10 @@ def _pairs(session: Session, job: JobRecord, _method: str, indices: range) -> li
 
 def _exact(session: Session, job: JobRecord, method: str, indices: range) -> Iterator[dict[str, Any]]:
     table = tables.exact
-    names = pair_names(session, job, indices)
+    names, tokens = pair_names(session, job, indices), token_counts(session, job, indices)
     cells = with_scores(None if method == job.method() else method).where(inside_of(table, job, indices))
     rows = session.execute(cells.order_by(table.c.pair_index, table.c.cell)).all()
-    return (cell_fields(row, names[row.pair_index]) for row in rows)
+    return (cell_fields(row, names[row.pair_index], tokens.get(row.pair_index)) for row in rows)
 
 
 # The chunk of a pair: a chunk that is split meanwhile ends sooner, and is no other's.

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import SITES, WIDE_SITES
+from patchgrid.engine.types import short_name
 from patchgrid.storage import tables
 from patchgrid.storage.jobs import JobRecord, pair_name
 from patchgrid.storage.naming import Place, has_inner, has_positions, indexed
@@ -75,15 +77,25 @@ def _score_rows(
     if positioned and has_inner(site):
         scores = scores.transpose(0, 2, 1)
     axes = scores.shape[:-1] if positioned else scores.shape
-    positions = range(scores.shape[-1]) if positioned else [None]
+    tokens = scores.shape[-1] if positioned else 0
+    positions = range(tokens) if positioned else [None]
     places = itertools.product(np.ndindex(axes), positions)
     for (index, position), score in zip(places, scores.ravel().tolist(), strict=True):
-        yield _row(name, site, indexed(site, index, graph), position, score)
+        yield _row(name, site, indexed(site, index, graph), position, score, tokens)
 
 
-def _row(name: int | str, site: str, place: Place, position: int | None, score: float) -> _Row:
+@lru_cache(maxsize=1 << 16)
+def _stem(site: str, place: Place) -> str:
+    return short_name(site, place.layer, place.head, neuron=place.neuron, edge=place.edge)
+
+
+def _row(
+    name: int | str, site: str, place: Place, position: int | None, score: float, tokens: int = 0
+) -> _Row:
+    stem = _stem(site, place)
     return {
         "pair": name,
+        "component": stem if position is None else f"{stem}@{position - tokens}",
         "site": site,
         "layer": place.layer,
         "head": place.head,

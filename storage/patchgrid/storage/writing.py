@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import OUTSIDE_VOCABULARY
 from patchgrid.engine.names import WIDE_SITES
-from patchgrid.engine.types import short_name
 from patchgrid.estimates import Sums, TaskSummary, summarize_task
 from patchgrid.estimates.task import NAMED
 from patchgrid.storage import _rows, tables
@@ -97,12 +96,6 @@ class ExactCell:
     edge: str | None = None
     #: Scores by the job's further methods, in their order.
     others: tuple[float, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The short name the field writes: `a9.h6`, `m5@-1`."""
-        where = self.position if self.span is None else self.span
-        return short_name(self.site, self.layer, self.head, where, neuron=self.neuron, edge=self.edge)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,3 +1,4 @@
+import { labelled } from "../charts/gridspec.js";
 import { count, number } from "../core/format.js";
 import { html, useEffect, useRef } from "../core/ui.js";
 
@@ -33,14 +34,14 @@ export function Tokens({ label, tokens, others, scores, limit, spans = {}, folde
         .map(([name]) => name);
       const score = scores?.[place];
       const title = [
-        `position ${place}`,
+        `position ${place - tokens.length}, index ${place}`,
         ...inside.map((name) => `span ${name}`),
         score === undefined ? "" : `score ${number(score)}`,
         differs ? `other prompt: ${JSON.stringify(others[place] ?? "")}` : "",
       ];
       return html`<li key=${place} class=${differs ? "differs" : ""} style=${shade(score, limit)} title=${title.filter(Boolean).join("\n")}>
         <span class="token">${visible(token)}</span>
-        <span class="under">${place}${inside.length > 0 ? ` ${inside.join(",")}` : ""}</span>
+        <span class="under">${labelled(place - tokens.length)}${inside.length > 0 ? ` ${inside.join(",")}` : ""}</span>
         ${differs && html`<span class="hidden">(differs)</span>`}
       </li>`;
     })}

@@ -1,10 +1,10 @@
 import { Scatter } from "../charts/scatter.js";
 import { ask, askAll, jobPath } from "../core/api.js";
 import { domainOf, estimateWords, intervalWords } from "../core/bounds.js";
-import { useAnswer } from "../core/data.js";
+import { useAnswer, useData } from "../core/data.js";
 import { freshness } from "../core/follow.js";
 import { count, metricWords, number } from "../core/format.js";
-import { cellName, wholeName } from "../core/naming.js";
+import { wholeName } from "../core/naming.js";
 import { go, href } from "../core/route.js";
 import { SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
@@ -39,6 +39,7 @@ export function Component({ job, params, name }) {
         return html`<p class="muted">${SITE_WORDS[row.site] ?? row.site}, ${row.site}, layer ${row.layer}</p>
           <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ component: name, method }} what=${name} /></div>
           <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows))} rows=${rows} />
+          ${row.position === null && job.spec.positions === "keep" && html`<${ItsPositions} job=${job} row=${row} method=${method} />`}
           ${job.spec.exact > 0 && html`<${Cells} job=${job} row=${row} method=${method} />`}`;
       }}
     <//>`;
@@ -64,11 +65,30 @@ function methodColumns(domain) {
   ];
 }
 
+/** The component at each position of its own: in a job that keeps positions, each is a component. */
+function ItsPositions({ job, row, method }) {
+  const params = { component: row.component, site: row.site, kind: "aligned", method, limit: 10_000 };
+  const path = jobPath(job.job, "components");
+  const found = useData(path, params, { fresh: freshness(job) });
+  return html`<section aria-labelledby="positions">
+    <div class="head"><h3 id="positions">By ${job.spans.length > 0 ? "span" : "position"}</h3><${DataLinks} path=${path} params=${params} what=${`Positions of ${row.component}`} /></div>
+    <${Answer} of=${found}>
+      ${({ items }) => html`<${ShortTable} caption=${`Positions of ${row.component}`} columns=${positionColumns(job, method, domainOf(items))} rows=${items} />`}
+    <//>
+  </section>`;
+}
+
+function positionColumns(job, method, domain) {
+  const link = (row) => html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method })}>${row.component}</a>`;
+  return [{ key: "component", title: "component", header: true, cell: link }, ...methodColumns(domain).slice(1)];
+}
+
 function Cells({ job, row, method }) {
   const path = jobPath(job.job, "exact");
-  const params = { component: wholeName(row), method };
-  // Where its row counts cells of whole components, these are all that there are.
-  const total = row.position === null && row.exact_n > 0 ? row.exact_n : null;
+  // Where positions were summed, the cells are those of whole components.
+  const params = { component: job.spec.positions === "keep" ? row.component : wholeName(row), method };
+  // Where its row counts cells, these are all that there are.
+  const total = row.exact_n > 0 && params.component === row.component ? row.exact_n : null;
   const cells = useAnswer((signal) => askAll(path, { params, most: Math.min(MOST, total ?? MOST), size: MOST, signal }), [path, params, total], {
     fresh: freshness(job),
   });
@@ -87,7 +107,7 @@ function Cells({ job, row, method }) {
 /** How many of the component's cells there are here. */
 function CellCount({ shown, total, row, more }) {
   if (shown === 0) return html`<p class="empty">No cell of it was patched exactly.</p>`;
-  const where = row.position === null ? "" : "; at all positions, by the pairs' own tokens";
+  const where = total === null ? "; at all positions" : "";
   const part = shown < total || (total === null && more);
   const of = part ? `The first ${count(shown)} of ${total === null ? "more" : count(total)} cells by pair` : `${count(shown)} cells`;
   return html`<p class="muted" role="status">${of}, the largest effect first${where}${part && "; the export has all"}</p>`;
@@ -95,7 +115,7 @@ function CellCount({ shown, total, row, more }) {
 
 function CellsDrawn({ job, row, method, items }) {
   const largest = [...items].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
-  const words = (cell) => `pair ${cell.pair}, ${cellName(cell)}: score ${number(cell.score)}, exact effect ${number(cell.effect)}`;
+  const words = (cell) => `pair ${cell.pair}, ${cell.component}: score ${number(cell.score)}, exact effect ${number(cell.effect)}`;
   return html`<div class="beside">
     <${Scatter}
       label=${`Exact effect against score of ${count(items.length)} cells of ${row.component}; the table beside it has them`}
@@ -113,7 +133,7 @@ function CellsDrawn({ job, row, method, items }) {
 function cellColumns(job, { site, position }) {
   return [
     { key: "pair", title: "pair", header: true, cell: (cell) => html`<a href=${href(["jobs", job.job, "pairs"], { name: cell.pair, site })}>${cell.pair}</a>` },
-    (position !== null || job.spec.positions === "keep") && { key: "cell", title: "cell", cell: cellName },
+    (position === null && job.spec.positions === "keep") && { key: "cell", title: "cell", cell: (cell) => cell.component },
     { key: "score", title: "score", number: true, cell: (cell) => number(cell.score) },
     { key: "effect", title: "effect", number: true, cell: (cell) => number(cell.effect) },
     { key: "inclusion", title: "inclusion", number: true, cell: (cell) => number(cell.inclusion) },

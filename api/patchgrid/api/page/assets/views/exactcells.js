@@ -3,7 +3,7 @@ import { askAll, jobPath } from "../core/api.js";
 import { useAnswer } from "../core/data.js";
 import { freshness } from "../core/follow.js";
 import { count, metricWords, number, percent } from "../core/format.js";
-import { cellName, wholeName } from "../core/naming.js";
+import { wholeName } from "../core/naming.js";
 import { go, href } from "../core/route.js";
 import { html } from "../core/ui.js";
 import { DataLinks } from "../parts/links.js";
@@ -64,11 +64,11 @@ function componentOf(job, method, cell) {
 }
 
 function cellWords(cell) {
-  return `${cellName(cell)}, pair ${cell.pair}: score ${number(cell.score)}, exact effect ${number(cell.effect)}`;
+  return `${cell.component}, pair ${cell.pair}: score ${number(cell.score)}, exact effect ${number(cell.effect)}`;
 }
 
 function CellTip({ cell }) {
-  return html`<strong>${cellName(cell)}</strong> <span class="muted">pair ${cell.pair}</span>
+  return html`<strong>${cell.component}</strong> <span class="muted">pair ${cell.pair}</span>
     <dl>
       <div><dt>score</dt><dd>${number(cell.score)}</dd></div>
       <div><dt>exact effect</dt><dd>${number(cell.effect)}</dd></div>
@@ -97,7 +97,7 @@ function columns(job, site, method) {
       key: "component",
       title: "component",
       header: true,
-      cell: (cell) => html`<a href=${href(...componentOf(job, method, cell))}>${cellName(cell)}</a>`,
+      cell: (cell) => html`<a href=${href(...componentOf(job, method, cell))}>${cell.component}</a>`,
     },
     { key: "pair", title: "pair", cell: (cell) => html`<a href=${href(["jobs", job.job, "pairs"], { name: cell.pair, site })}>${cell.pair}</a>` },
     { key: "score", title: "score", number: true, cell: (cell) => number(cell.score) },

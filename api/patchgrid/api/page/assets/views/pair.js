@@ -2,7 +2,7 @@ import { jobPath } from "../core/api.js";
 import { useData } from "../core/data.js";
 import { exactGrid, sitesOf } from "../core/exactgrid.js";
 import { count, number } from "../core/format.js";
-import { cellName, wholeName } from "../core/naming.js";
+import { wholeName } from "../core/naming.js";
 import { byHead, byPosition, byToken, shapeOf } from "../core/pairscores.js";
 import { choose, href } from "../core/route.js";
 import { foldable } from "../core/sharedprefix.js";
@@ -120,7 +120,7 @@ function answers(list, tokens) {
 
 function Strongest({ job, data, params }) {
   const link = (cell) =>
-    html`<a href=${href(["jobs", job.job, "components", wholeName(cell)], { site: cell.site, method: params.method })}>${cellName(cell)}</a>`;
+    html`<a href=${href(["jobs", job.job, "components", wholeName(cell)], { site: cell.site, method: params.method })}>${cell.component}</a>`;
   const exact = [...(data.exact ?? [])].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
   return html`<div class="columns">
     <section aria-labelledby="strongest">

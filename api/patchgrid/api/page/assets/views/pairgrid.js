@@ -1,4 +1,5 @@
 import { Grid } from "../charts/grid.js";
+import { labelled } from "../charts/gridspec.js";
 import { metricWords, number } from "../core/format.js";
 import { choose } from "../core/route.js";
 import { html } from "../core/ui.js";
@@ -23,7 +24,7 @@ const TOKENS = "token, clean/corrupted where they differ";
 function tokenLabels(data) {
   return data.tokens.map((token, place) => {
     const other = data.corrupted_tokens[place];
-    return `${place} ${token === other ? visible(token) : `${visible(token)}/${visible(other ?? "")}`}`;
+    return `${labelled(place - data.tokens.length)} ${token === other ? visible(token) : `${visible(token)}/${visible(other ?? "")}`}`;
   });
 }
 
