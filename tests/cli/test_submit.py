@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from patchgrid.cli.context import Settings
+from patchgrid.cli.watching import start_command
 from support.commands import FinishedJob, patchgrid, refused, start, write_pairs
 from support.servers import Postgres, Redis, free_port
 
@@ -260,3 +262,22 @@ def test_two_submits_at_once_give_one_job(tiny_model: Path, tmp_path: Path, post
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(document.pop("created") for document in documents) == [False, True]
     assert documents[0] == documents[1]
+
+
+def test_whoever_waits_for_a_job_that_nobody_serves_is_told_the_command(
+    tiny_model: Path, pairs: Path, tmp_path: Path
+) -> None:
+    """The same one by `submit`, `job wait`, `job watch` and `job show`, with the database and the broker."""
+    database = ("--db", tmp_path / "jobs.db")
+    assert patchgrid("submit", pairs, "-m", tiny_model, *database).exit_code == 0
+    command = f"patchgrid worker start --model {tiny_model} --db {tmp_path / 'jobs.db'}"
+    waited = patchgrid("job", "wait", 1, "--timeout", 0.01, *database)
+    assert waited.exit_code == 124
+    assert f"No worker serves its model: {command}\n" in waited.stderr
+    assert f"none at work, 0 serving its model: {command}" in patchgrid("job", "show", 1, *database).stdout
+    settings = Settings("sqlite://", json=False, given="a b.db", broker="redis://host:6379/0")
+    assert start_command(settings, "a/model") == (
+        "patchgrid worker start --model a/model --db 'a b.db' --broker redis://host:6379/0"
+    )
+    secret = Settings("sqlite://", json=False, broker="redis://:word@host:6379/0")
+    assert "word" not in start_command(secret, "a/model")

@@ -481,3 +481,20 @@ def test_coverage_counts_the_cells_that_were_patched_and_all_that_there_are(data
         assert whole.cells == sum(found.cells for found in by_site.values())
         with pytest.raises(SpecError, match="unknown site of this job 'q'"):
             coverage(session, job, "q")
+
+
+def test_each_cell_of_a_heatmap_shows_its_estimate_or_else_its_mean_score(database: Database) -> None:
+    """And says which; several heads together are an estimate where all of them are."""
+    job = run_job(database, submit_job(database, 3, spec=make_spec(exact=0.02, seed=4)))
+    rows = rows_of(database, job, sites=("z",))
+    unknown = [key for key, row in rows.items() if row.estimate is None]
+    with database.read() as session:
+        found = plots.heatmap(session, job, "z", "whole")
+        aligned = plots.heatmap(session, job, "z", "aligned")
+    assert found.measure == ("mixed" if 0 < len(unknown) < len(rows) else "mean" if unknown else "estimate")
+    for (_, layer, head, _), row in rows.items():
+        assert bool(found.estimated[layer, head]) is (row.estimate is not None)
+        shown = row.mean if row.estimate is None else row.estimate
+        assert found.values[layer, head] == pytest.approx(shown)
+    assert not aligned.estimated.any()
+    assert aligned.measure == "mean"

@@ -229,10 +229,11 @@ class Heatmap(BaseModel):
     site: str
     kind: Kind
     method: str
-    measure: Literal["estimate", "mean"]
+    measure: Literal["estimate", "mean", "mixed"]
     unit: str
     columns: list[int | str]
     values: list[list[float | None]]
+    estimated: list[list[bool]] = Field(description="Which cells show an estimate; the others a mean score")
 
 
 class Agreement(BaseModel):

@@ -12,6 +12,7 @@ from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import not_measured
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.cli.tasknotes import show_task
+from patchgrid.cli.watching import start_command
 from patchgrid.storage.chunknotes import Troubles, chunk_counts
 from patchgrid.storage.documents import agreement_json, job_json
 from patchgrid.storage.jobs import JobRecord, Progress
@@ -63,7 +64,7 @@ def show_job(settings: Settings, standing: "Standing") -> None:
     facts = [
         *_facts(record, progress),
         ("owner", ", ".join(standing.owners) or None),
-        *_queue_facts(now, bad),
+        *_queue_facts(settings, now, bad),
         *_spec_facts(record),
     ]
     for made in made_by:
@@ -95,7 +96,7 @@ def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:
     return [*facts, ("stored", size(record.bytes)), ("key", record.key)]
 
 
-def _queue_facts(now: Snapshot, bad: Troubles) -> Iterator[tuple[str, object]]:
+def _queue_facts(settings: Settings, now: Snapshot, bad: Troubles) -> Iterator[tuple[str, object]]:
     """Give how its chunks fare, who works on it, and who cannot."""
     yield ("chunks", chunk_words(now.progress))
     if words := trouble_words(bad):
@@ -106,7 +107,8 @@ def _queue_facts(now: Snapshot, bad: Troubles) -> Iterator[tuple[str, object]]:
     for worker in now.at_work:
         yield ("worker", f"{worker.name} on {worker.device}, chunk {worker.chunk_id}")
     if not now.at_work:
-        yield ("worker", f"none at work, {now.serving:,} serving its model")
+        start = "" if now.serving else f": {start_command(settings, now.job.spec.model)}"
+        yield ("worker", f"none at work, {now.serving:,} serving its model{start}")
     for failure in now.load_failures:
         again = f" ({failure.attempts:,} attempts)" if failure.attempts > 1 else ""
         yield ("cannot load", f"{failure.worker}: {failure.error}{again}")

@@ -1,6 +1,7 @@
 """What a job that workers work off looks like while it runs: a live screen, lines, or JSON."""
 
 import json
+import shlex
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -49,7 +50,7 @@ def shown(settings: Settings, stream: IO[str], *, as_json: bool = False) -> Iter
         with Live(console=console, refresh_per_second=4) as live:
             yield _Screen(settings, live)
     else:
-        yield _Lines(stream)
+        yield _Lines(settings, stream)
 
 
 class _Screen(Show):
@@ -64,8 +65,8 @@ class _Screen(Show):
 class _Lines(Show):
     """Writes a line when the state changes, and every `LINE_EVERY` seconds if anything else did."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream, self._speed = stream, Speed()
+    def __init__(self, settings: Settings, stream: IO[str]) -> None:
+        self._settings, self._stream, self._speed = settings, stream, Speed()
         self._last = -LINE_EVERY
         self._before: tuple[object, object] = (None, None)
 
@@ -77,7 +78,7 @@ class _Lines(Show):
             self._last, self._before = time.monotonic(), now
             chunks = chunk_words(found.progress)
             words = f"{found.job.state}: {pace.words}; chunks: {chunks}"
-            click.echo(words if found.ended else f"{words}; {_hands(found)}", self._stream)
+            click.echo(words if found.ended else f"{words}; {_hands(self._settings, found)}", self._stream)
 
 
 class _JsonLines(Show):
@@ -98,7 +99,7 @@ class _JsonLines(Show):
             click.echo(json.dumps(plain(timed), ensure_ascii=False, allow_nan=False), self._stream)
 
 
-def _hands(found: Snapshot) -> str:
+def _hands(settings: Settings, found: Snapshot) -> str:
     """Say who works on it; if nobody does, whether anybody could."""
     if found.at_work:
         return counted(len(found.at_work), "worker")
@@ -106,7 +107,7 @@ def _hands(found: Snapshot) -> str:
         return "held by a process that is no worker (patchgrid run), or by one that was lost"
     if found.serving:
         return f"no worker on it ({found.serving:,} serve its model)"
-    return "no worker serves its model"
+    return no_worker(settings, found.job.spec.model).replace("No", "no", 1)
 
 
 def screen_parts(settings: Settings, found: Snapshot, pace: Pace) -> Iterator[RenderableType]:
@@ -133,16 +134,32 @@ def _who(settings: Settings, found: Snapshot) -> Iterator[RenderableType]:
     elif job.state == "paused":
         yield Text(f"Nobody works on it while it is paused: {settings.command(f'job resume {job.id}')}")
     elif found.serving or found.progress.chunks_leased:
-        yield Text(_hands(found).capitalize())
+        yield Text(_hands(settings, found).capitalize())
     else:
-        yield Text(f"No worker serves its model: {start_command(settings, job.spec.model)}")
+        yield Text(no_worker(settings, job.spec.model))
     for failure in found.load_failures[:_SHOWN_FAILURES]:
         yield Text(f"{visible(failure.worker)} cannot load the model: {visible(failure.error)}")
 
 
 def start_command(settings: Settings, model: str) -> str:
     """Write the command that starts a worker for a model."""
-    return settings.database_command(f"worker start --model {visible(model)}")
+    command = settings.database_command(f"worker start --model {shlex.quote(visible(model))}")
+    if settings.server is not None:
+        return f"{command} --db URL (the server's database)"
+    # The one that is named with a password is the worker's environment's.
+    broker = settings.broker if settings.broker and "@" not in settings.broker else None
+    return command if broker is None else f"{command} --broker {shlex.quote(broker)}"
+
+
+def no_worker(settings: Settings, model: str) -> str:
+    """Say that nobody serves a model, and which command starts a worker."""
+    return f"No worker serves its model: {start_command(settings, model)}"
+
+
+def is_alone(found: Snapshot) -> bool:
+    """Tell whether a job waits for a worker that nobody has started."""
+    waits = not found.ended and found.job.state != "paused"
+    return waits and not (found.at_work or found.serving or found.progress.chunks_leased)
 
 
 def _workers(found: Snapshot) -> Table:

@@ -34,13 +34,15 @@ class Heatmap:
 
     #: One of `names.SITES`.
     site: str
-    #: `estimate` where every cell has one, else `mean`.
+    #: What cells show: `estimate`, `mean`, or `mixed`: an estimate where there is one, else the mean score.
     measure: str
     #: float64 `[layer, column]`, metric units; NaN where no pair has the component.
     values: NDArray[np.float64]
     #: What the columns are: heads or neurons from 0, positions from the end (-1 last) or span names; one
     #: empty label for a site without any.
     columns: tuple[int | str, ...]
+    #: bool `[layer, column]`: the cell shows an estimate; of several heads together, all of them have one.
+    estimated: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,22 +76,30 @@ def heatmap(session: Session, job: JobRecord, site: str, kind: str, method: str 
     if sums is None:
         raise NothingKept(f"job {job.id} has no results for {site} yet")
     estimates = estimate(sums)
-    complete = bool(np.isfinite(estimates.estimate)[estimates.n > 0].all())
-    values = estimates.estimate if complete else estimates.mean
+    means, effects = estimates.mean, estimates.estimate
+    if sums.aligned and has_inner(site):
+        means, effects = means.sum(axis=2), effects.sum(axis=2)
+    estimated = np.isfinite(effects)
+    values = np.where(estimated, effects, means)
     columns: list[int | str] = [""]
     if sums.aligned:
         columns = aligned_labels(job.spans, sums.axes[1])
-        values = values.sum(axis=2) if has_inner(site) else values
         if columns[-1] == REST and not np.nan_to_num(values[:, -1]).any():
             # The spans cover all that differs: a column of nothing says nothing.
-            columns, values = columns[:-1], values[:, :-1]
+            columns, values, estimated = columns[:-1], values[:, :-1], estimated[:, :-1]
         if not job.spans:
-            columns, values = columns[::-1], values[:, ::-1]
+            columns, values, estimated = columns[::-1], values[:, ::-1], estimated[:, ::-1]
     elif has_inner(site):
         columns = list(range(sums.axes[1]))
     else:
-        values = values[:, None]
-    return Heatmap(site, "estimate" if complete else "mean", values, tuple(columns))
+        values, estimated = values[:, None], estimated[:, None]
+    return Heatmap(site, _measure(values, estimated), values, tuple(columns), estimated)
+
+
+def _measure(values: NDArray[np.float64], estimated: NDArray[np.bool_]) -> str:
+    if not estimated.any():
+        return "mean"
+    return "estimate" if estimated[np.isfinite(values)].all() else "mixed"
 
 
 def cells(

@@ -199,7 +199,9 @@ def cost(found: Document) -> Cost:
 def heatmap(found: Document) -> Heatmap:
     """Read a site's heatmap."""
     values = np.array(found["values"], np.float64)  # None becomes NaN
-    return Heatmap(found["site"], found["measure"], values, tuple(found["columns"]))
+    return Heatmap(
+        found["site"], found["measure"], values, tuple(found["columns"]), np.array(found["estimated"], bool)
+    )
 
 
 def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> PairView:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patchgrid.api.pictures import plots
 from patchgrid.api.pictures.bars import MOST_BARS, component_bars
 from patchgrid.api.pictures.errors import PictureError
@@ -28,7 +31,7 @@ PICTURES = ("heads", "positions", "exact", "scatter", "top")
 _OF_ALL_PAIRS = {"scatter": "a scatter plot is", "top": "the strongest components are"}
 #: Points of a scatter plot; more cannot be told apart.
 MOST_POINTS = 200_000
-_QUANTITY = {"estimate": "estimated mean effect", "mean": "mean score"}
+_QUANTITY = {"estimate": "estimated mean effect", "mean": "mean score", "mixed": "estimated mean effect"}
 
 
 class Numbers(Protocol):
@@ -120,6 +123,7 @@ class Drawing:
                 unit=unit,
                 quantity=quantity,
                 vmax=self.look.vmax,
+                stroked=_stroked(found),
                 on=self.on,
             )
         view = self.numbers.pair(job, pair, self.method)
@@ -150,6 +154,7 @@ class Drawing:
                 quantity=_QUANTITY[found.measure],
                 axis="span" if job.spans else "position from the end",
                 vmax=self.look.vmax,
+                stroked=_stroked(found),
                 on=self.on,
             )
         view = self.numbers.pair(job, pair, self.method)
@@ -237,6 +242,11 @@ class Drawing:
 
     def _method(self) -> str:
         return self.job.method(self.method)
+
+
+def _stroked(found: Heatmap) -> NDArray[np.bool_] | None:
+    """Give the cells that show a mean score among estimates."""
+    return ~found.estimated if found.measure == "mixed" else None
 
 
 def default_site(job: JobRecord, what: str) -> str | None:

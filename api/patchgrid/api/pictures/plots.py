@@ -34,11 +34,13 @@ def layer_head_heatmap(
     unit: str,
     quantity: str = "mean score",
     vmax: float | None = None,
+    stroked: NDArray[Any] | None = None,
     on: "Axes | None" = None,
 ) -> "Figure":
     """Draw `values[layer, head]`; a NaN is grey. `unit` is the metric's, for the colour bar.
 
-    Colours go from -`vmax` to `vmax`; None: to the largest |value|. `on` are axes to draw on, in place of a
+    Colours go from -`vmax` to `vmax`; None: to the largest |value|. A stroke goes through `stroked` cells,
+    which show a mean score among estimates. `on` are axes to draw on, in place of a
     figure of its own.
     """
     array = _finite(values)
@@ -47,7 +49,7 @@ def layer_head_heatmap(
     # A model of many layers and few heads would be a ribbon: its cells are a little wider than high.
     width = _between(height, 4.0 / heads, min(1.5 * height, 0.62))
     figure, axes = new_figure(heads * width + 2.2, layers * height + 1.5, title, on)
-    _draw_cells(axes, array, f"{quantity} ({unit})", (width, height), vmax)
+    _draw_cells(axes, array, f"{quantity} ({unit})", (width, height), vmax, stroked)
     step = every(heads, max(4, int(heads * width / 0.3)))
     axes.set_xticks(range(0, heads, step))
     axes.set_xlabel("head")
@@ -63,11 +65,13 @@ def layer_position_heatmap(
     quantity: str = "mean score",
     axis: str = "token",
     vmax: float | None = None,
+    stroked: NDArray[Any] | None = None,
     on: "Axes | None" = None,
 ) -> "Figure":
     """Draw `values[layer, position]` with a label (a number, a span, a token or two) under each position.
 
-    Colours go from -`vmax` to `vmax`; None: to the largest |value|. `on` are axes to draw on, in place of a
+    Colours go from -`vmax` to `vmax`; None: to the largest |value|. A stroke goes through `stroked` cells,
+    which show a mean score among estimates. `on` are axes to draw on, in place of a
     figure of its own.
     """
     array = _finite(values)
@@ -78,7 +82,7 @@ def layer_position_heatmap(
     height = _between(_LEAST, 6.0 / layers, 0.45)
     longest = max(map(len, shown))
     figure, axes = new_figure(positions * width + 2.2, layers * height + 1.5 + 0.07 * longest, title, on)
-    _draw_cells(axes, array, f"{quantity} ({unit})", (width, height), vmax)
+    _draw_cells(axes, array, f"{quantity} ({unit})", (width, height), vmax, stroked)
     step = every(positions, max(4, int(positions * width / 0.14)))
     _label_positions(axes, shown, step, upright=longest * 0.085 < width * step)
     axes.set_xlabel(axis)
@@ -109,7 +113,12 @@ def new_figure(width: float, height: float, title: str, on: "Axes | None" = None
 
 
 def _draw_cells(
-    axes: "Axes", array: NDArray[Any], label: str, cell: tuple[float, float], vmax: float | None
+    axes: "Axes",
+    array: NDArray[Any],
+    label: str,
+    cell: tuple[float, float],
+    vmax: float | None,
+    stroked: NDArray[Any] | None,
 ) -> None:
     """Draw the cells (`cell`: their width and height in inches) with layer 0 on top, and a colour bar."""
     import matplotlib as mpl
@@ -137,7 +146,18 @@ def _draw_cells(
     if array.size <= _NOTED_CELLS and min(cell) > 0.4:
         _note_values(axes, array, limit)
     told = label if known.all() else f"{label}\ngrey: no value"
+    if stroked is not None and (stroked & known).any():
+        _stroke(axes, stroked & known)
+        told = f"{told}\nstroke: mean score, not patched exactly"
     _draw_bar(axes, image, told, columns * cell[0], layers * cell[1], beyond=largest > limit)
+
+
+def _stroke(axes: "Axes", cells: NDArray[Any]) -> None:
+    """Draw a diagonal through cells, from their lower left to their upper right corners."""
+    from matplotlib.collections import LineCollection
+
+    ends = [((x - 0.3, y + 0.3), (x + 0.3, y - 0.3)) for y, x in np.argwhere(cells)]
+    axes.add_collection(LineCollection(ends, colors="0.25", linewidths=0.7), autolim=False)
 
 
 def _draw_bar(

@@ -113,8 +113,9 @@ def show_heatmap(
     normalise: Normalise = False,
     form: Form = "json",
 ) -> Response:
-    """Give a site's estimated mean effects, or mean scores where not all are estimated.
+    """Give a site's estimated mean effects, with the mean score in each cell that has none.
 
+    `estimated` says which cells are estimates, `measure` whether all are (`estimate`), none (`mean`) or some.
     whole: layer by head; aligned: layer by position from the end, or by span, summed over heads.
     """
 
@@ -125,14 +126,28 @@ def show_heatmap(
             found = normalised_heatmap(found, share)
         if form == "csv":
             rows: list[dict[str, Any]] = [
-                {"layer": layer, **dict(zip(map(str, found.columns), values, strict=True))}
-                for layer, values in enumerate(plain(found.values))
+                {
+                    "layer": layer,
+                    **dict(zip(map(str, found.columns), values, strict=True)),
+                    "estimated": which,
+                }
+                for layer, (values, which) in enumerate(
+                    zip(plain(found.values), plain(found.estimated), strict=True)
+                )
             ]
-            columns = ("layer", *map(str, found.columns))
+            columns = ("layer", *map(str, found.columns), "estimated")
             return as_csv(rows, columns, f"job-{record.id}-{site}-{kind}")
         about = {"job": record.id, "site": site, "kind": kind, "method": record.method(method)}
         unit = {"measure": found.measure, "unit": UNIT if normalise else record.spec.metric}
-        return as_json({**about, **unit, "columns": found.columns, "values": plain(found.values)})
+        return as_json(
+            {
+                **about,
+                **unit,
+                "columns": found.columns,
+                "values": plain(found.values),
+                "estimated": plain(found.estimated),
+            }
+        )
 
     return ask(service, request, caller, job, make)
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 
 import click
 
@@ -11,7 +12,7 @@ from patchgrid.cli.errors import INTERRUPTED, OUT_OF_TIME, UsageError
 from patchgrid.cli.options import job_argument
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import exit_code, say_ended
-from patchgrid.cli.watching import feed, shown
+from patchgrid.cli.watching import feed, is_alone, no_worker, shown
 from patchgrid.storage.documents import snapshot_json
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.standing import Snapshot
@@ -52,7 +53,11 @@ def wait(settings: Settings, /, name: str, timeout: float | None) -> int:
     with settings.asking() as source:
         record = source.job(name)
         refuse_paused(settings, record)
-        last = _last_in_time(source.follow(record), timeout)
+        snapshots = source.follow(record)
+        first = next(snapshots)
+        if is_alone(first):
+            say(no_worker(settings, record.spec.model))
+        last = _last_in_time(chain([first], snapshots), timeout)
     if settings.json:
         show_json(snapshot_json(last))
     if not last.ended:

@@ -34,7 +34,7 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
     padding: 2,
     autosize: { type: "pad" },
     config: { legend: { layout: { bottom: { anchor: side === "right" ? "end" : "start" } } } },
-    data: { values: cells.map(({ row, column, value, clear }) => ({ row, column, value, clear: Boolean(clear), key: `${row}/${column}` })) },
+    data: { values: cells.map(({ row, column, value, clear, guess }) => ({ row, column, value, clear: Boolean(clear), guess: Boolean(guess) && value !== null, key: `${row}/${column}` })) },
     params: [{ name: "marked", value: "" }],
     encoding: {
       x: {
@@ -80,6 +80,11 @@ export function gridSpec({ rows, columns, cells, columnTitle, rowTitle, legend, 
             legend: legendOf(legend, below, below ? width - AXIS : high * rows.length - 24),
           },
         },
+      },
+      {
+        // A stroke: a mean score among estimates.
+        transform: [{ filter: "datum.guess" }],
+        mark: { type: "point", shape: "M-0.6,0.6L0.6,-0.6", size: Math.min(wide, high) ** 2, strokeWidth: 1, color: colours.text, opacity: 0.6 },
       },
       {
         transform: [{ filter: "datum.clear" }],

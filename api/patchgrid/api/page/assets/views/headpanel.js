@@ -1,7 +1,7 @@
 import { Grid } from "../charts/grid.js";
 import { jobPath } from "../core/api.js";
 import { isClear } from "../core/bounds.js";
-import { metricWords } from "../core/format.js";
+import { count, metricWords } from "../core/format.js";
 import { go } from "../core/route.js";
 import { hasHeads, SITE_WORDS } from "../core/sites.js";
 import { html } from "../core/ui.js";
@@ -30,19 +30,25 @@ export function HeadPanel({ job, method, panel, measure, stretched, rows }) {
 }
 
 function Drawn({ job, method, panel, heads, all, asked, stretched }) {
-  const measure = asked || (all.every((row) => row.estimate !== null) ? "estimate" : "mean");
+  // Each cell shows its estimate, or its mean score where it has none.
+  const known = all.filter((row) => row.estimate !== null).length;
+  const measure = asked || (known > 0 ? "estimate" : "mean");
+  const mixed = !asked && known > 0 && known < all.length;
   const layers = range(all, "layer");
   const columns = heads ? range(all, "head") : panel.sites;
   const cells = all.map((row) => ({
     row: row.layer,
     column: heads ? row.head : panel.sites.indexOf(row.site),
-    value: row[measure],
+    value: row[measure] ?? (mixed ? row.mean : null),
+    guess: mixed && row.estimate === null,
     clear: measure === "estimate" && isClear(row),
     of: row,
   }));
   const open = (cell) => go(["jobs", job.job, "components", cell.of.component], { site: cell.of.site, method: job.methods.length > 1 ? method : null });
   const label = `${WORDS[measure]} of ${panel.sites.join(", ")} by layer and ${heads ? "head" : "site"}, ${metricWords(job.spec.metric)}`;
-  const why = measure === "mean" && !asked && job.spec.exact > 0 && "Mean scores: not every component was patched exactly.";
+  const why = mixed
+    ? `A stroke: the mean score, as none of its cells was patched exactly (${count(all.length - known)} of ${count(all.length)}).`
+    : measure === "mean" && !asked && job.spec.exact > 0 && "Mean scores: nothing was patched exactly yet.";
   return html`${why && html`<p class="muted">${why}</p>`}
     <${Grid}
       label=${label}

@@ -45,12 +45,12 @@ export function Positions({ job, params }) {
 
 function Drawn({ job, data, stretched }) {
   const rows = data.values.map((_, layer) => layer);
-  const cells = data.values.flatMap((values, row) => values.map((value, column) => ({ row, column, value })));
-  const measure = data.measure === "estimate" ? "estimated effect" : "mean score";
+  const cells = data.values.flatMap((values, row) => values.map((value, column) => ({ row, column, value, guess: data.measure === "mixed" && !data.estimated[row][column] })));
+  const measure = data.measure === "mean" ? "mean score" : "estimated effect";
   const name = job.spans.length > 0 ? "span" : "position";
   const label = `${measure} of ${data.site} by layer and ${name}, ${metricWords(data.unit)}`;
-  const words = (cell) => `layer ${cell.row}, ${name} ${labelled(data.columns[cell.column])}: ${cell.value === null ? "no pair has it" : `${measure} ${number(cell.value)}`}`;
-  return html`${data.measure === "mean" && html`<p class="muted">Mean scores by ${data.method}: exact patching did not sample every position.</p>`}
+  const words = (cell) => `layer ${cell.row}, ${name} ${labelled(data.columns[cell.column])}: ${cell.value === null ? "no pair has it" : `${cell.guess ? "mean score" : measure} ${number(cell.value)}`}`;
+  return html`${data.measure === "mean" && html`<p class="muted">Mean scores by ${data.method}: exact patching sampled no single positions.</p>`}${data.measure === "mixed" && html`<p class="muted">A stroke: the mean score by ${data.method}, as not all of the cell was patched exactly.</p>`}
     <${Grid}
       label=${label}
       rows=${rows}
