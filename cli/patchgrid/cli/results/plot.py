@@ -58,8 +58,8 @@ def plot(
 
     Each cell of a heatmap shows its estimated mean effect, or under a stroke its mean score where it has
     none. `exact` is the picture of activation patching: run the job with --positions keep --exact 1.
-    Positions of single pairs' scores need a job run with --detail positions. Neurons and edges, of which there
-    are too many for a heatmap, are drawn by --what top.
+    Positions of single pairs' scores need a job run with --detail positions. Neurons and edges, too many for
+    a heatmap, are drawn by --what top.
     """
     check_name(output)
     look = Look(title, vmax)
