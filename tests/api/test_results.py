@@ -244,7 +244,7 @@ def test_an_answer_that_the_client_has_is_not_sent_again(filled: Filled, reading
         ("heatmap", {"site": "resid_post"}),
         ("exact", {"site": "q"}),
         ("exact", {"cursor": "WzFd"}),
-        ("exact", {"component": "m1@-1"}),
+        ("exact", {"component": "m1@last"}),
         ("exact", {"search": "m1"}),
         ("verification", {"top_k": "-1"}),
         ("verification", {"method": "\u0000"}),

@@ -237,7 +237,7 @@ class Job:
         `what` is `heads` (layer by head), `positions` (layer by position), `exact` (one pair's exact effects,
         layer by token), `scatter` or `top`; None: heads, or the top of a job without any. Heatmaps are of
         estimated mean effects (stroked: mean scores), or of one `pair`'s scores. `vmax` is the end of the
-        scale, in units of what is drawn: of the metric or, with `normalise`, shares of clean - corrupted. `ax`
+        scale, in units of what is drawn: of the metric or, by `normalise` shares of clean - corrupted. `ax`
         are axes to draw a heatmap on, in place of a figure of its own. Needs matplotlib.
         """
         from patchgrid.api.client.numbers import RemoteNumbers
