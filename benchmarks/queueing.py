@@ -75,7 +75,14 @@ class Instant:
         }
         time.sleep(self.seconds)
         on_batch(len(pairs))
-        return [Measured(PairResult(scores, 1.0, -1.0, TOKENS, TOKENS)) for _ in pairs]
+        return [
+            Measured(
+                PairResult(
+                    scores, clean_metric=1.0, corrupted_metric=-1.0, tokens=TOKENS, corrupted_tokens=TOKENS
+                )
+            )
+            for _ in pairs
+        ]
 
 
 TOKENS = tuple(f" token{number}" for number in range(8))
