@@ -186,7 +186,9 @@ def test_a_lost_lease_ends_the_chunk_s_work_at_the_next_batch(
 
     def watch(progress: RunProgress) -> None:
         once(progress)
-        seen.append(chunks(database, job))
+        # A pass is told of before it has finished any pair.
+        if progress.in_flight > 0:
+            seen.append(chunks(database, job))
 
     once = Once(lose)
     run_job(database, engine, job, batch_tokens=BATCH_TOKENS, on_progress=watch, lease_seconds=0.25)
