@@ -19,7 +19,7 @@ from patchgrid.pairs import parquetrows
 from patchgrid.pairs.digest import Digest
 from patchgrid.pairs.formats import find_format
 from patchgrid.pairs.parquetpages import batch_size, most_text
-from patchgrid.pairs.reading import Row
+from patchgrid.pairs.reading import Findings, Row
 
 _NAMES = ("Mary", "John", "Anna", "Tom", "Kate", "Paul", "Lucy", "Mark")
 
@@ -58,12 +58,12 @@ def fingerprint(rows: Iterator[Row]) -> str:
 
 
 def read(path: Path) -> str:
-    return fingerprint(find_format(path, path.name).read(path, lambda _: None))
+    return fingerprint(find_format(path, path.name).read(path, {}, Findings()))
 
 
 def read_here(path: Path) -> str:
     """Read a Parquet file in this process."""
-    return fingerprint(parquetrows.read(path, batch_size(path), most_text(path)))
+    return fingerprint(parquetrows.read(path, batch_size(path), most_text(path), {}, Findings()))
 
 
 @click.command(help=__doc__)

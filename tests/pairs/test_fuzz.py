@@ -1,7 +1,11 @@
 """Whatever is done to the bytes of a good file, it gives good pairs or a `PairFileError`."""
 
+import csv
+import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +13,7 @@ from hypothesis import strategies as st
 
 from patchgrid.engine.types import Pair, place_spans
 from patchgrid.pairs import PairFile, PairFileError
+from support.layouts import PUBLISHED
 from support.pair_files import jsonl, record
 
 _ENTRY = {"clean": "a b", "corrupt": "a c", "answers": ["x"], "wrong_answers": ["y", 3]}
@@ -19,6 +24,21 @@ SEEDS = {
     "greater": b"clean,corrupted,correct_idx\nfrom 1352 to 13,from 1301 to 13,52\na,b,98\n",
     "auto": json.dumps({"seq_labels": ["a"], "prompts": [_ENTRY, _ENTRY]}, indent=1).encode(),
 }
+
+
+def _table(records: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["", *records[0]])
+    writer.writerows([number, *row.values()] for number, row in enumerate(records))
+    return text.getvalue().encode()
+
+
+for _name in ("EAP-IG hypernymy", "EAP-IG sva", "feature-circuits", "MIB ioi", "MIB mcqa"):
+    SEEDS[f"{_name}, lines"] = jsonl(*PUBLISHED[_name].records)
+    SEEDS[f"{_name}, table"] = _table(PUBLISHED[_name].records)
+SEEDS["list"] = json.dumps([record(0), record(1)], indent=1).encode()
+SEEDS["words"] = json.dumps({"word_idxs": {"a": 1}, "seq_labels": ["b"], "prompts": [_ENTRY] * 2}).encode()
 _PIECES = [
     b'"',
     b"\\",
@@ -42,6 +62,10 @@ _PIECES += [
     b"3.0",
     b"9" * 400,
     b"NaN",
+    b"[" * 300,
+    b"{'a': " * 120,
+    b"['a' 'b']",
+    b"None",
     b"\xef\xbb\xbf",
     b'"id"',
     b"\xe2\x80\xa8",
