@@ -252,3 +252,18 @@ def test_pairs_are_counted_and_named_through_all_batches(
     assert found.length_range() == (5, 5, 5)
     nothing = tokenizing.tokenize(loaded, iter([]), "line")
     assert (nothing.failing, nothing.length_range()) == (0, None)
+
+
+def test_a_job_of_named_columns_is_the_job_of_their_pairs(tmp_path: Path, model: Path) -> None:
+    """Run once, known again however the columns are called; a wrong name is refused first."""
+    database = tmp_path / "jobs.db"
+    own = write(tmp_path, jsonl(RECORD))
+    rows = "a,b,right,wrong\nMary gave it to,John gave it to, John, Mary\n"
+    named = write(tmp_path, rows, "named.csv")
+    ran = patchgrid("--db", database, "run", own, "-m", model, "--sites", "z")
+    assert ran.exit_code == 0, ran.stderr
+    columns = ("--columns", "clean=a,corrupted=b", "--columns", "correct=right,incorrect=wrong")
+    again = patchgrid("--db", database, "run", named, "-m", model, "--sites", "z", *columns)
+    assert "measured these pairs this way already" in again.stderr
+    wrong = patchgrid("--db", database, "submit", named, "-m", model, "--columns", "correct=rigt")
+    assert "there is no column 'rigt' (did you mean 'right'?)" in refused(wrong)
