@@ -10,6 +10,7 @@ from patchgrid.engine.names import EDGE
 from patchgrid.engine.types import short_name
 from patchgrid.storage import Database, components, errors, exactlist, pairview
 from patchgrid.storage.export import export_rows
+from patchgrid.storage.furthest import furthest
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
@@ -205,3 +206,19 @@ def test_what_the_job_does_not_have_is_refused(database: Database) -> None:
     unpatched = submit_job(database, spec=make_spec(exact=0.0))
     with pytest.raises(errors.NothingKept, match="patched nothing exactly"):
         page(database, unpatched)
+
+
+@pytest.mark.parametrize("method", ["atp", "relp"])
+def test_the_cells_furthest_off_are_of_all_cells_and_one_a_component(database: Database, method: str) -> None:
+    """Held to every cell that is exported, the largest |effect - score| first."""
+    job = run_job(database, submit_job(database, 30, spec=make_spec(method="atp,relp", exact=0.5)))
+    best: dict[str, dict[str, Any]] = {}
+    for cell in exported(database, job, method):
+        off = abs(cell["effect"] - cell["score"])
+        if cell["site"] == "z" and off > best.get(cell["component"], {"off": -1})["off"]:
+            best[cell["component"]] = cell | {"off": off}
+    wanted = sorted(best.values(), key=lambda cell: -cell["off"])
+    with database.read() as session:
+        found = furthest(session, job, "z", method, limit=4)
+    assert [cell["component"] for cell in found] == [cell["component"] for cell in wanted[:4]]
+    assert [cell["off"] for cell in found] == pytest.approx([cell["off"] for cell in wanted[:4]])

@@ -357,6 +357,22 @@ class ExactCell(BaseModel):
     edge: str | None
 
 
+class FurthestCell(ExactCell):
+    """The cell of a component whose score is furthest from its effect."""
+
+    off: float = Field(description="|effect - score|, metric units")
+    cells: int = Field(description="Cells of the component that were patched")
+
+
+class FurthestCells(BaseModel):
+    """Where a site's scores are furthest off, a cell a component."""
+
+    job: int
+    site: str
+    method: str
+    items: list[FurthestCell]
+
+
 class ExactCells(Page):
     """Cells that were patched exactly, by pair. Of a site or component, none may be here, and a `next`."""
 

@@ -16,12 +16,16 @@ from patchgrid.api.schemas import (
     Components,
     ExactCell,
     ExactCells,
+    FurthestCell,
+    FurthestCells,
     Heatmap,
     Verification,
 )
 from patchgrid.storage import componentlist, exactlist, verification
 from patchgrid.storage.coverage import coverage
 from patchgrid.storage.documents import agreement_json, component_json, coverage_json
+from patchgrid.storage.furthest import MOST as MOST_FURTHEST
+from patchgrid.storage.furthest import furthest
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.normalised import UNIT, Share, job_share, normalised_heatmap
 from patchgrid.storage.plain import plain
@@ -209,5 +213,29 @@ def list_exact(
             items = list(map(job_share(record, task_json(job_task(session, record))).fields, items))
         more = {"job": record.id, "method": record.method(method), "next": cursors.write(page.next)}
         return listed(form, items, more, f"job-{record.id}-exact", ExactCell)
+
+    return ask(service, request, caller, job, make)
+
+
+@router.get("/v1/jobs/{job}/furthest", response_model=FurthestCells, responses=listings(404))
+def list_furthest(
+    request: Request,
+    service: Shared,
+    caller: Reader,
+    job: JobName,
+    site: Annotated[Word, Query(description="One of the job's sites")],
+    method: Method = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_FURTHEST)] = 12,
+    form: Form = "json",
+) -> Response:
+    """List the exactly patched cells whose scores are furthest from their effects, one a component.
+
+    Of all of the site's cells, the largest |effect - score| first.
+    """
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        items = furthest(session, record, site, method, limit)
+        more = {"job": record.id, "site": site, "method": record.method(method)}
+        return listed(form, items, more, f"job-{record.id}-furthest", FurthestCell)
 
     return ask(service, request, caller, job, make)

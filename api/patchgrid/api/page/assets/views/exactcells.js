@@ -1,6 +1,6 @@
 import { Scatter } from "../charts/scatter.js";
 import { askAll, jobPath } from "../core/api.js";
-import { useAnswer } from "../core/data.js";
+import { useAnswer, useData } from "../core/data.js";
 import { freshness } from "../core/follow.js";
 import { count, metricWords, number, percent } from "../core/format.js";
 import { wholeName } from "../core/naming.js";
@@ -52,10 +52,20 @@ function Drawn({ job, site, method, fit, byLayer, items, more }) {
       />
       <div>
         ${fit && html`<${Facts} label="Fit" rows=${facts(fit)} />`}
-        <h3>Furthest off</h3>
-        <${Table} caption="Cells whose score is furthest from the effect" columns=${columns(job, site, method)} rows=${furthest(items)} />
+        <${FurthestOff} job=${job} site=${site} method=${method} />
       </div>
     </div>`;
+}
+
+/** Of all cells, one a component: the server looks at them all. */
+function FurthestOff({ job, site, method }) {
+  const path = jobPath(job.job, "furthest");
+  const params = { site, method, limit: FURTHEST };
+  const found = useData(path, params, { fresh: freshness(job) });
+  return html`<div class="head"><h3>Furthest off</h3><${DataLinks} path=${path} params=${params} what="Furthest off" /></div>
+    <${Answer} of=${found}>
+      ${({ items }) => html`<${Table} caption="Cells whose score is furthest from the effect, one a component" columns=${columns(job, site, method)} rows=${items} />`}
+    <//>`;
 }
 
 /** Where a cell's component is shown, at all positions at once. */
@@ -85,10 +95,6 @@ function facts(fit) {
     ["same sign", percent(fit.sign_agreement)],
     ["bias", number(fit.bias)],
   ];
-}
-
-function furthest(items) {
-  return [...items].sort((a, b) => Math.abs(b.effect - b.score) - Math.abs(a.effect - a.score)).slice(0, FURTHEST);
 }
 
 function columns(job, site, method) {
