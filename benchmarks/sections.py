@@ -50,6 +50,17 @@ patchgrid's speed over the other side's.""",
     arguments=("--count", "48"),
     quick=("--count", "4", *_TINY),
 )
+LOADING = Section(
+    name="loading",
+    title="Loading",
+    text="""A model loaded in a fresh process, imports included, against transformers' own `AutoTokenizer` and
+`AutoModelForCausalLM.from_pretrained`. A first load checks the model; a later one takes what is remembered
+(docs/operations.md).""",
+    script="loading.py",
+    arguments=("--rounds", "5"),
+    quick=("--shape", "tiny", "--rounds", "1"),
+    environment=_ONE_THREAD,
+)
 PATCHING = Section(
     name="patching",
     title="Exact patching",
@@ -239,4 +250,16 @@ def sections() -> list[Section]:
         eap_ig(eap_python, checkout),
         edges(eap_python, checkout),
     ]
-    return [ENGINE, PATCHING, SHORTCUTS, *peers, PIPELINE, MEMORY, PAIR_FILES, STORAGE, QUEUE, SERVICE]
+    return [
+        LOADING,
+        ENGINE,
+        PATCHING,
+        SHORTCUTS,
+        *peers,
+        PIPELINE,
+        MEMORY,
+        PAIR_FILES,
+        STORAGE,
+        QUEUE,
+        SERVICE,
+    ]

@@ -132,7 +132,7 @@ def parts_for(sites: Collection[str]) -> frozenset[str]:
 def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
     """Run rows of tokens and keep the stream and the named parts."""
     kept = Activations(torch.empty(0))
-    inputs = model_inputs(rows, asked.start, asked.cache)
+    inputs = model_inputs(model, rows, asked.start, asked.cache)
     with torch.set_grad_enabled(asked.grad):
         if asked.rules is None:
             with model.envoy.trace(**inputs):
@@ -165,16 +165,16 @@ def _read(model: LoadedModel, asked: Asked, kept: Activations) -> None:
     kept.last = read_last(model)
 
 
-def model_inputs(rows: Rows, start: int, cache: DynamicCache | None) -> dict[str, Any]:
+def model_inputs(model: LoadedModel, rows: Rows, start: int, cache: DynamicCache | None) -> dict[str, Any]:
     """Keyword arguments of a forward pass over rows, from one position on."""
-    return {
+    inputs = {
         "input_ids": rows.tokens[:, start:],
         "attention_mask": rows.attention_mask,
         "position_ids": rows.position_ids[:, start:],
         "use_cache": cache is not None,
-        "past_key_values": cache,
         "logits_to_keep": 1,
     }
+    return inputs if cache is None else inputs | {model.cache_name: cache}
 
 
 def read_last(model: LoadedModel) -> Tensor:

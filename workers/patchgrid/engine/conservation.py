@@ -100,7 +100,7 @@ def _run(model: LoadedModel, rules: Rules) -> list[_Seen]:
     rows = Rows.of(batch, batch.clean, [0])
     seen: list[_Seen] = []
     with model.envoy.trace() as tracer:
-        with tracer.invoke(**model_inputs(rows, 0, None)):
+        with tracer.invoke(**model_inputs(model, rows, 0, None)):
             rules.apply()
         with tracer.invoke():
             seen.extend(_block(block) for block in model.layout.blocks)

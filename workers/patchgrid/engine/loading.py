@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,12 @@ class LoadedModel:
     def texts(self) -> TokenTexts:
         """Each token's text."""
         return TokenTexts(self.tokenizer)
+
+    @cached_property
+    def cache_name(self) -> str:
+        """What the model calls its cache of keys and values: transformers 5.24 gave it a new name."""
+        known = signature(type(self.envoy._module).forward).parameters  # noqa: SLF001
+        return "cache" if "cache" in known else "past_key_values"
 
     @property
     def pad(self) -> int:

@@ -186,7 +186,7 @@ def _moved(trial: _Trial, site: str, layer: int, change: Tensor) -> Tensor:
     """Logits of the corrupted prompt's last position, one activation moved; no shortcut, no other patch."""
     model = trial.plain
     block = model.layout.blocks[layer]
-    inputs = model_inputs(trial.rows(trial.batch.corrupted), 0, None)
+    inputs = model_inputs(trial.model, trial.rows(trial.batch.corrupted), 0, None)
     with torch.no_grad(), model.envoy.trace(**inputs):
         if site == "resid_pre":
             block.layer.input = block.layer.input + change
@@ -219,7 +219,7 @@ def _patch_of_everything(model: LoadedModel) -> Check:
 
 def _logits(trial: _Trial, tokens: Tensor) -> Tensor:
     """The last position's logits of an untouched run, by the model alone."""
-    inputs = model_inputs(trial.rows(tokens), 0, None)
+    inputs = model_inputs(trial.model, trial.rows(tokens), 0, None)
     with torch.no_grad():
         logits: Tensor = trial.model.envoy._module(**inputs).logits[:, -1]  # noqa: SLF001
     return logits

@@ -183,7 +183,8 @@ class PatchedRun:
             attention_mask=rows.attention_mask[index],
             position_ids=rows.position_ids[index],
         )
-        return model_inputs(own, begin, past.cache(begin, index) if past is not None and begin else None)
+        cache = past.cache(begin, index) if past is not None and begin else None
+        return model_inputs(self._model, own, begin, cache)
 
     def _base(self, values: Tensor) -> Tensor:
         """From the base run, `[base row, position, width]`, to `[copy, position, width]`."""

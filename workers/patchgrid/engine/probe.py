@@ -106,7 +106,7 @@ def _behind_the_head(model: LoadedModel) -> tuple[torch.Tensor, torch.Tensor]:
     rows = Rows.of(batch, batch.clean, [0])
     head = model.layout.head
     given = torch.linspace(-80, 80, model.vocabulary, device=model.device)
-    with model.envoy.trace(**model_inputs(rows, 0, None)):
+    with model.envoy.trace(**model_inputs(model, rows, 0, None)):
         head.skip(given[None, None].to(head.input.device))
         logits = nnsight.save(model.envoy.output.logits)
     return given, logits[0, 0].to(given)

@@ -22,7 +22,7 @@ _ALLOWED, _ROUNDINGS = 1e-5, 8
 #: What an attention function may be given that the softmax is computed from, or that leaves it as it is.
 _UNDERSTOOD = {
     *("scaling", "softcap", "s_aux", "position_bias", "is_causal", "sliding_window", "dropout"),
-    *("position_ids", "cache_position", "past_key_values", "use_cache", "output_attentions"),
+    *("position_ids", "cache_position", "past_key_values", "cache", "use_cache", "output_attentions"),
 }
 
 
