@@ -290,6 +290,8 @@ def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(client: Clie
         client.submit([], model="org/model", sites="heads")
     with pytest.raises(SpecError, match="layers"):
         client.submit([], model="org/model", layers=3)
+    with pytest.raises(SpecError, match=r"unknown setting 'methods': did you mean 'method'\?"):
+        client.submit([], model="org/model", methods="atp")
     with pytest.raises(SpecError, match="a setting is of a wrong kind"):
         client.submit([], model="org/model", exact="0.5")
     with pytest.raises(errors.NotAllowed, match="other/model"):

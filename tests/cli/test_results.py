@@ -232,3 +232,16 @@ def test_an_overlap_of_all_components_is_not_shown(finished: FinishedJob) -> Non
         if "mlp_out" in line
     )
     assert line.split()[-1] == "-"
+
+
+def test_verify_shows_the_components_whose_scores_are_furthest_off(finished: FinishedJob) -> None:
+    """Of all cells, one a component, as the export has them."""
+    cells = rows_of(finished.ask("results", "export", 1, "--what", "exact").stdout)
+    off = {cell["component"]: 0.0 for cell in cells if cell["site"] == "z"}
+    for cell in cells:
+        if cell["site"] == "z":
+            off[cell["component"]] = max(off[cell["component"]], abs(cell["effect"] - cell["score"]))
+    found = finished.ask_json("results", "verify", 1, "--furthest", "z", "-k", 3)
+    assert [cell["off"] for cell in found] == sorted(off.values(), reverse=True)[:3]
+    table = finished.ask("results", "verify", 1, "--furthest", "z", "-k", 3).stdout
+    assert [line.split()[0] for line in table.splitlines()[2:]] == [cell["component"] for cell in found]

@@ -1,6 +1,7 @@
 """How scores and exact effects agree, as a table: a line a site, or a site and method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from patchgrid.cli.screen import counted, say
 from patchgrid.cli.tables import Column, show_table
@@ -55,3 +56,17 @@ def _say_cost(cost: Cost, *, several: bool) -> None:
         scores = f"{method} {number(seconds)} s, "
     effects = counted(cost.effects, "effect")
     say(f"Per 1,000 pairs: {scores}exact patching {number(cost.exact)} s ({effects} in all)")
+
+
+def show_furthest(cells: Sequence[Mapping[str, Any]]) -> None:
+    """Print the cells whose scores are furthest from their effects, a component a line."""
+    columns = [Column("component"), Column("pair")]
+    columns += [Column(name, number=True) for name in ("score", "exact effect", "off by", "cells")]
+    rows = [
+        (
+            *(cell["component"], cell["pair"], number(cell["score"], sign=True)),
+            *(number(cell["effect"], sign=True), number(cell["off"]), f"{cell['cells']:,}"),
+        )
+        for cell in cells
+    ]
+    show_table(columns, rows)

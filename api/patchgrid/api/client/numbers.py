@@ -1,7 +1,8 @@
 """A job's numbers through a server, as the dataclasses that storage gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,13 @@ class RemoteNumbers:
             job.id, most=k, by=by, site=site, population=population, method=method
         )
         return [reading.component(each) for each in islice(found, k)]
+
+    def furthest(
+        self, job: JobRecord, site: str, method: str | None = None, *, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Give a site's cells whose scores are furthest from their effects, one a component."""
+        _check(job, site, method)
+        return self._service.furthest(job.id, site=site, method=method, limit=limit)
 
     def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
         """Give how many cells were patched exactly, of how many."""

@@ -125,6 +125,10 @@ class Service:
         asked |= {name: _flag(asked[name]) for name in ("population", "normalise") if name in asked}
         return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
 
+    def furthest(self, job: Name, **asked: Any) -> list[Document]:
+        """Give the cells whose scores are furthest from their effects: `site`, `method`, `limit`."""
+        return list(self._mapping(self.path(job, "/furthest"), asked)["items"])
+
     def coverage(self, job: Name, site: str | None = None) -> Document:
         """Give what stands beside the components: how many cells were patched exactly."""
         return self._mapping(self.path(job, "/components"), {"site": site, "limit": 1})

@@ -30,6 +30,7 @@ from patchgrid.storage.chunknotes import troubles
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.coverage import Coverage, coverage
 from patchgrid.storage.export import export_rows, fields_of
+from patchgrid.storage.furthest import furthest
 from patchgrid.storage.jobs import JobRecord, Progress
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.pairnotes import warnings_by_kind
@@ -115,6 +116,12 @@ class LocalSource:
         """Give the k strongest components, the strongest first."""
         sites = None if site is None else (site,)
         return components.top(self._read(), job, k, by, sites=sites, population=population, method=method)
+
+    def furthest(
+        self, job: JobRecord, site: str, method: str | None = None, *, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Give a site's cells whose scores are furthest from their effects, one a component."""
+        return furthest(self._read(), job, site, method, limit)
 
     def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
         """Give how many cells were patched exactly, of how many."""

@@ -95,6 +95,11 @@ class Source(Protocol):
     ) -> Sequence[ComponentRow]:
         """Give the k strongest components, the strongest first."""
 
+    def furthest(
+        self, job: JobRecord, site: str, method: str | None = None, *, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Give a site's cells whose scores are furthest from their effects, one a component."""
+
     def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
         """Give how many cells were patched exactly, of how many."""
 

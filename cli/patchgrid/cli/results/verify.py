@@ -2,8 +2,9 @@
 
 import click
 
-from patchgrid.cli.agreementtable import show_agreement
+from patchgrid.cli.agreementtable import show_agreement, show_furthest
 from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import UsageError
 from patchgrid.cli.options import count_option, job_argument, normalise_option
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
@@ -16,8 +17,13 @@ from patchgrid.storage.normalised import Normalised
 @job_argument
 @count_option(10, "Size of the top lists compared.")
 @normalise_option
+@click.option(
+    "--furthest",
+    metavar="SITE",
+    help="Show the K components of this site whose scores are furthest from their exact effects instead.",
+)
 @with_settings
-def verify(settings: Settings, /, name: str, count: int, normalise: bool) -> None:
+def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthest: str | None) -> None:
     """Show how well a job's scores agree with exact patching: by site, and by method where it has several.
 
     Over the cells that were patched exactly, weighted so that they stand for all: correlation, slope of
@@ -30,6 +36,12 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool) -> Non
     """
     with settings.asking() as source:
         job = source.job(name)
+        if furthest is not None:
+            if normalise:
+                raise UsageError("--furthest is in units of the metric: leave out --normalise")
+            cells = source.furthest(job, furthest, limit=count)
+            (show_json if settings.json else show_furthest)(cells)
+            return
         found, cost = (Normalised(source) if normalise else source).verification(job, count)
         progress = source.progress(job)
         task = source.task(job)
