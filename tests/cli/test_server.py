@@ -198,7 +198,7 @@ def test_the_address_may_come_from_the_environment_and_from_the_group(
     result = runner.invoke(main, ["job", "list"])
     assert result.exit_code == 0
     assert "shared" in result.stdout
-    assert runner.invoke(main, ["--server", "http://127.0.0.1:9", "job", "list"]).exit_code == 1
+    assert runner.invoke(main, ["--server", "http://127.0.0.1:9", "job", "list"]).exit_code == 69
     assert "does not exist" not in runner.invoke(main, ["doctor"]).stderr
     both = runner.invoke(main, ["job", "list"], env={"PATCHGRID_DB": "x.db"})
     assert "PATCHGRID_DB and PATCHGRID_SERVER are both set" in refused(both)

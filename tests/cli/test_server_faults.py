@@ -45,23 +45,23 @@ def told(result: Any, code: int) -> str:
 def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the server, which may well be there; but where no proxy is asked, the server."""
     monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{free_port()}")
-    said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 1)
+    said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 69)
     assert said == (
         "Error: cannot reach http://nowhere.invalid by the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY "
         "names: Connection refused"
     )
     monkeypatch.setenv("NO_PROXY", "nowhere.invalid")
-    said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 1)
+    said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 69)
     assert said.startswith("Error: cannot reach http://nowhere.invalid: ")
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
     """Refused, and a name that nobody has."""
     port = free_port()
-    assert told(patchgrid("job", "list", "--server", f"http://127.0.0.1:{port}"), 1) == (
+    assert told(patchgrid("job", "list", "--server", f"http://127.0.0.1:{port}"), 69) == (
         f"Error: cannot reach http://127.0.0.1:{port}: Connection refused"
     )
-    said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 1)
+    said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 69)
     assert said.startswith("Error: cannot reach http://nowhere.invalid: ")
 
 
@@ -205,13 +205,13 @@ def test_a_certificate_of_nobody_known_is_refused_and_one_s_own_taken(
     certificate, key = make_certificate(tmp_path)
     with tls_proxy(certificate, key, server.port) as port:
         url = f"https://localhost:{port}"
-        assert "SSL_CERT_FILE" in told(patchgrid("job", "list", "--server", url), 1)
+        assert "SSL_CERT_FILE" in told(patchgrid("job", "list", "--server", url), 69)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         result = patchgrid("job", "list", "--server", url)
         assert result.exit_code == 0, result.stderr
         assert "shared" in result.stdout
     assert "speaks no TLS" in told(
-        patchgrid("job", "list", "--server", f"https://127.0.0.1:{server.port}"), 1
+        patchgrid("job", "list", "--server", f"https://127.0.0.1:{server.port}"), 69
     )
 
 
@@ -228,9 +228,9 @@ def test_a_certificate_of_nobody_known_is_refused_and_one_s_own_taken(
             2,
             "points to https://other.invalid",
         ),
-        (Reply(502, b"<html>", HTML), 1, "a proxy before it cannot reach it"),
+        (Reply(502, b"<html>", HTML), 69, "a proxy before it cannot reach it"),
         (Reply(500, b"oops", HTML), 2, "status 500"),
-        (problem(500, "a defect"), 1, "failed: a defect"),
+        (problem(500, "a defect"), 69, "failed: a defect"),
         (problem(403, "not you\x1b[2J"), 2, r"not you\x1b[2J"),
         (problem(501, "the server lacks pyarrow"), 2, "the server lacks pyarrow"),
     ],
@@ -270,7 +270,7 @@ def test_a_busy_server_is_asked_again_as_it_says() -> None:
     assert lines[:2] == ["too many requests; waiting 0.2 s", "the database is away; waiting 0.2 s"]
     with strange_server(problem(503, "the database is away", LATER)) as url:
         result = patchgrid("job", "list", "--server", url)
-    assert told(result, 1) == "Error: the database is away"
+    assert told(result, 69) == "Error: the database is away"
     assert result.stderr.count("waiting 0.2 s") == http.WAITS
 
 
@@ -293,7 +293,7 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(server: Server) -> None:
         assert "shared" in result.stdout
         assert result.stderr.count("; trying again") == 2
     with wire(server.port, down=100, cuts=100) as between:
-        told(patchgrid("job", "list", "--server", between.url), 1)
+        told(patchgrid("job", "list", "--server", between.url), 69)
         assert between.connections == 1 + http.CUTS
 
 
@@ -304,7 +304,7 @@ def test_an_export_that_is_cut_off_leaves_the_old_file(server: Server, tmp_path:
     # The job's own answer is shorter.
     with wire(server.port, down=60_000, cuts=100) as between:
         options = ("--what", "scores", "-o", path, "--server", between.url)
-        said = told(patchgrid("results", "export", 1, *options), 1)
+        said = told(patchgrid("results", "export", 1, *options), 69)
     assert re.search("closed the connection before its answer was whole|connection .* was lost", said)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -52,6 +52,7 @@ _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
     SpecError: (422, "bad-value"),
     errors.DatabaseUnavailable: (503, "database-away"),
     errors.DatabaseMissing: (503, "database-away"),
+    errors.DatabaseGone: (503, "database-away"),
     errors.DatabaseLocked: (503, "database-busy"),
     errors.DatabaseFull: (503, "database-full"),
     errors.NotADatabase: (503, "database-away"),

@@ -12,7 +12,7 @@ import click
 from patchgrid.api.pictures.errors import OutputError as OutputError
 from patchgrid.engine.errors import PatchgridError
 
-#: Exit codes of commands.
+#: Exit codes of commands; `UNAVAILABLE` (69) is the engine's, for every error that has it.
 DONE, FAILED, REFUSED, SOME_FAILED = 0, 1, 2, 3
 #: As timeout(1) has it, and shells for Ctrl-C and for a reader that closed the pipe.
 OUT_OF_TIME, INTERRUPTED, PIPE_CLOSED = 124, 130, 141
@@ -47,18 +47,29 @@ def shown_in_one_line() -> Iterator[None]:
             click.echo(err=True)  # ends the terminal's ^C
         raise _Shown("stopped by Ctrl-C; the same command can be run again", FAILED) from None
     except PatchgridError as error:
+        _flush()
         raise _Shown(str(error), error.exit_code) from error
     except BrokenPipeError:
         _drop_output()
         raise click.exceptions.Exit(PIPE_CLOSED) from None
-    except OSError as error:
-        if os.environ.get(DEBUG) == "1":
-            raise
-        raise _Shown(_system_error(error), REFUSED) from error
     except Exception as error:
+        # What could not be written is dropped: Python would complain about it at the very end.
+        if isinstance(error, OSError) and error.filename is None:
+            _drop_output()
         if os.environ.get(DEBUG) == "1":
             raise
-        raise _Shown(_defect(error), FAILED) from error
+        told, code = (
+            (_system_error(error), REFUSED) if isinstance(error, OSError) else (_defect(error), FAILED)
+        )
+        raise _Shown(told, code) from error
+
+
+def _flush() -> None:
+    """Write what is still buffered, or drop it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
 
 
 def _drop_output() -> None:
@@ -68,7 +79,8 @@ def _drop_output() -> None:
 
 
 def _system_error(error: OSError) -> str:
-    where = "standard output" if error.filename is None and error.errno == errno.ENOSPC else error.filename
+    lost = error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO)
+    where = "standard output" if lost else error.filename
     reason = error.strerror or str(error) or type(error).__name__
     return f"{where}: {reason}" if where is not None else reason
 

@@ -9,6 +9,7 @@ import click
 from patchgrid.cli.context import broker_option, db_option, json_option, server_options, user_option
 from patchgrid.cli.errors import shown_in_one_line
 from patchgrid.cli.lazy import LazyGroup
+from patchgrid.cli.surroundings import check_text, open_streams
 
 _COMMANDS = {
     "run": ("patchgrid.cli.run:run", "Measure which components carry a behaviour, over a file of pairs."),
@@ -28,6 +29,17 @@ _COMMANDS = {
 
 class _Root(LazyGroup):
     """The outermost group: a command's return value is its exit code, its errors are one line."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command on streams that are open, whatever the shell closed."""
+        open_streams()
+        return super().main(*args, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse bytes that are no text before anything is made of them."""
+        with shown_in_one_line():
+            check_text(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         _replace_what_cannot_be_printed()
@@ -68,7 +80,8 @@ def main(
     there is a server, `submit`, `job`, `results` and `worker list` ask it with --server.
 
     Data goes to stdout, words to stderr. Exit codes: 0 done, 1 a job failed, was cancelled or stopped, 2 bad
-    usage or bad input, 3 done with some pairs failed.
+    usage or bad input, 3 done with some pairs failed, 69 a server or database cannot be reached, 70 the GPU
+    failed, 124 a time limit ran out, 130 Ctrl-C, 141 the reader of the output is gone.
     """
 
 

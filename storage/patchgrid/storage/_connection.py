@@ -1,5 +1,6 @@
 """From a URL to an engine that begins, waits and forgets the way patchgrid needs."""
 
+import difflib
 import importlib
 import os
 import sqlite3
@@ -41,8 +42,26 @@ def read_url(text: str) -> URL:
         return _checked_sqlite_url(url, text)
     if url.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         _check_driver()
+        _check_options(url)
         return url.set(drivername="postgresql+psycopg")
     raise DatabaseURLError(f"databases of kind {url.drivername!r} are not supported: {_EXAMPLES}")
+
+
+def _check_options(url: URL) -> None:
+    """Refuse options that PostgreSQL's client library does not know."""
+    from psycopg.pq import Conninfo
+
+    port = url.query.get("port", url.port)
+    if port is not None and not (str(port).isdecimal() and 0 < int(str(port)) < 2**16):
+        raise DatabaseURLError(f"port {port!r} in the database URL is out of range (1 to 65535)")
+    known = sorted(option.keyword.decode() for option in Conninfo.get_defaults())
+    for name, value in url.query.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f": did you mean {near[0]!r}?" if near else f"; available: {', '.join(known)}"
+            raise DatabaseURLError(f"unknown connection option {name!r} in the database URL{hint}")
+        if not isinstance(value, str):
+            raise DatabaseURLError(f"the database URL gives the option {name!r} more than once")
 
 
 def _check_driver() -> None:
@@ -128,6 +147,17 @@ def read_only_uri(file: Path) -> str:
     shared = [file.with_name(file.name + end) for end in ("-wal", "-shm")]
     alone = not may_write(file) and not all(each.exists() for each in shared)
     return f"file:{quote(str(file.absolute()))}?{'immutable=1' if alone else 'mode=ro'}"
+
+
+def file_id(url: URL) -> tuple[int, int] | None:
+    """Tell which file a path names now; None: none, or it is no file's URL."""
+    if not is_sqlite(url):
+        return None
+    try:
+        found = Path(str(url.database)).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def make_engine(url: URL, *, timeout: float, connections: int | None = None) -> Engine:

@@ -1,5 +1,6 @@
 """The drivers' errors, turned into ours."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,11 +46,11 @@ _SQLITE = {
 #: What SQLite and its driver say of a file whose texts or table definitions are no longer what was written.
 _NOT_OURS = ("Could not decode to UTF-8", "no such table", "no such column", "malformed database schema")
 _STOPPED = (
-    errors.DatabaseUnavailable,
+    errors.DatabaseUnreachable,
     "the server is starting, stopping, or has ended the connection: run the command again when it is up",
 )
 _BUSY = (
-    errors.DatabaseUnavailable,
+    errors.DatabaseUnreachable,
     "the server takes no more connections: raise its max_connections, or let fewer processes use it",
 )
 _DAMAGED = (
@@ -73,6 +74,9 @@ _POSTGRESQL = {
     "XX001": _DAMAGED,
     "XX002": _DAMAGED,
 }
+
+#: What libpq says of a connection option whose value it cannot read.
+_BAD_OPTION = re.compile(r"invalid (\S+ value|integer value|port number|connection option|value for)")
 
 
 @contextmanager
@@ -107,10 +111,21 @@ def translate(error: Exception, label: str) -> StorageError | None:
     if known is not None:
         return known[0](f"database {label}: {known[1]}")
     if isinstance(error, OperationalError):
-        return errors.DatabaseUnavailable(f"database {label}: {_reason(error)}")
+        return _kind_of(error)(f"database {label}: {_reason(error)}")
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return errors.DatabaseUnavailable(f"database {label}: the connection was lost: {_reason(error)}")
+        return errors.DatabaseUnreachable(f"database {label}: the connection was lost: {_reason(error)}")
     return None
+
+
+def _kind_of(error: OperationalError) -> type[StorageError]:
+    """Tell a server that cannot be reached from one that refuses, and from an option that it cannot read."""
+    words = str(error.orig)
+    answered = getattr(error.orig, "sqlstate", None) is not None or "FATAL:" in words
+    if isinstance(error.orig, sqlite3.Error) or answered:
+        return errors.DatabaseUnavailable
+    if _BAD_OPTION.search(words):
+        return errors.DatabaseURLError
+    return errors.DatabaseUnreachable
 
 
 def _reason(error: DBAPIError) -> str:

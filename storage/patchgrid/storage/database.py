@@ -9,12 +9,15 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage import _connection, schema
 from patchgrid.storage._translate import translated
+from patchgrid.storage.errors import DatabaseGone
 
 
 class Database:
     """An open database at the current version; threads may share it, forked processes may not."""
 
     def __init__(self, url: str, engine: Engine, label: str) -> None:
+        #: The file that was opened; None: the database is a server's.
+        self._file = _connection.file_id(engine.url)
         #: The URL it was opened by.
         self.url = url
         #: The file, or the URL without its password: for messages.
@@ -51,6 +54,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Give a session that sees one state of the database throughout and is never blocked by a writer."""
+        self._check_file()
         with translated(self.label), Session(self._reading) as session:
             yield session
 
@@ -61,8 +65,19 @@ class Database:
         `DatabaseLocked` at once, not after the timeout, where SQLite would have to `wait` for another writer.
         """
         engine = self._writing if wait else self._writing_at_once
+        self._check_file()
         with translated(self.label), Session(engine) as session, session.begin():
             yield session
+            # Before the commit, too: what is written into a file without a name nobody will see.
+            self._check_file()
+
+    def _check_file(self) -> None:
+        """Raise `DatabaseGone` if the file that was opened is no longer the one of its name."""
+        if self._file is not None and _connection.file_id(self.engine.url) != self._file:
+            raise DatabaseGone(
+                f"database {self.label}: the file was deleted, moved or replaced while it was in use: put it "
+                "back, or start again; nothing more is written"
+            )
 
     def close(self) -> None:
         """Close all connections."""

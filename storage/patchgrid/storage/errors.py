@@ -3,7 +3,7 @@
 # Each is named for what happened, not "...Error".
 # ruff: noqa: N818
 
-from patchgrid.engine.errors import PatchgridError
+from patchgrid.engine.errors import UNAVAILABLE, PatchgridError
 
 
 class StorageError(PatchgridError):
@@ -20,6 +20,18 @@ class DatabaseMissing(StorageError):
 
 class DatabaseUnavailable(StorageError):
     """The database cannot be reached, read or written."""
+
+
+class DatabaseUnreachable(DatabaseUnavailable):
+    """No connection to the database's server can be made, or it was lost."""
+
+    exit_code = UNAVAILABLE
+
+
+class DatabaseGone(StorageError):
+    """The database's file was deleted, moved or replaced while it was open: nobody sees what is written."""
+
+    exit_code = UNAVAILABLE
 
 
 class NotADatabase(StorageError):

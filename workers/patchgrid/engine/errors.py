@@ -3,6 +3,10 @@
 #: What the reason of a pair says whose answer's token id the model does not have.
 OUTSIDE_VOCABULARY = "is not in the model's vocabulary"
 
+#: Exit code of commands that could not reach a server or a database, as sysexits(3) has it (EX_UNAVAILABLE):
+#: whether the job failed is not known.
+UNAVAILABLE = 69
+
 
 class PatchgridError(Exception):
     """Something the user can put right; the command line prints it as one line and exits with `exit_code`."""

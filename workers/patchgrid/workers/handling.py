@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from patchgrid.engine.errors import SpecError
 from patchgrid.engine.types import Pair
 from patchgrid.storage import leases
+from patchgrid.storage.errors import DatabaseGone
 from patchgrid.storage.leases import Lease
 from patchgrid.workers.attempt import Attempt, Computed
 from patchgrid.workers.causes import is_device_broken, reason_of
@@ -106,6 +107,8 @@ class Handling:
             self._hand_back(lease)
         except AWAY as error:
             _log.warning("%s was not handed in, as the database stays away: %s", _name(lease), error)
+        except DatabaseGone:
+            raise
         except Exception as error:  # whatever it is, the chunk is what it happened to
             self._fail(lease, error, self._waiting)
             if is_device_broken(error):
@@ -154,6 +157,8 @@ class Handling:
         except AWAY as error:
             _log.warning("%s was not handed in, as the database stays away: %s", name, error)
             return False
+        except DatabaseGone:
+            raise
         except Exception as error:  # noqa: BLE001 (here, too)
             self._fail(lease, error, self._storing_waiting)
             return True

@@ -9,7 +9,7 @@ from typing import Self
 from patchgrid.storage import leases
 from patchgrid.storage.database import Database
 from patchgrid.storage.leases import Lease
-from patchgrid.workers.waiting import AWAY
+from patchgrid.workers.waiting import LOST
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Heartbeat:
         try:
             with self._database.write() as session:
                 kept = [leases.extend(session, lease, self._seconds) for lease, _ in held]
-        except AWAY as error:
+        except LOST as error:
             if not self._missed:
                 chunks = " and ".join(str(lease.chunk_id) for lease, _ in held)
                 _log.warning("the lease of chunk %s is not extended: %s", chunks, error)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from patchgrid.storage import workers
 from patchgrid.storage.database import Database
 from patchgrid.storage.workers import WorkerInfo, WorkerStatus
-from patchgrid.workers.waiting import AWAY
+from patchgrid.workers.waiting import LOST
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Registry:
         try:
             with self._database.write() as session:
                 workers.stop(session, self._worker_id, self._status())
-        except AWAY as error:
+        except LOST as error:
             _log.warning("the registry could not be told that this worker ends: %s", error)
 
     def say(self, message: str) -> None:
@@ -74,7 +74,7 @@ class Registry:
             self._wake.clear()
             try:
                 self._beat()
-            except AWAY as error:
+            except LOST as error:
                 missed += 1
                 if missed == 1:
                     _log.warning("the registry cannot be written: %s", error)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from patchgrid.engine.types import Pair
 from patchgrid.storage import control, jobs, leases, provenance
 from patchgrid.storage.database import Database
+from patchgrid.storage.errors import DatabaseGone
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
 from patchgrid.workers.attempt import Attempt, Computed
@@ -27,7 +28,7 @@ from patchgrid.workers.models import Engine
 from patchgrid.workers.pilot import Pilots
 from patchgrid.workers.progress import Progressing, RunProgress
 from patchgrid.workers.storing import Storing
-from patchgrid.workers.waiting import AWAY, Waiting
+from patchgrid.workers.waiting import LOST, Waiting
 
 _log = logging.getLogger(__name__)
 
@@ -183,7 +184,8 @@ class _Run:
         except LeaseLostError:
             _say_lost(lease)
         except BaseException as error:
-            self._release(lease)
+            with suppress(DatabaseGone):
+                self._release(lease)
             if not isinstance(error, StopRequestedError):
                 raise
         else:
@@ -221,7 +223,7 @@ class _Run:
             return False
         except BaseException:
             self._progress.dropped(lease.last - lease.first)
-            with suppress(*AWAY):
+            with suppress(*LOST):
                 self._release(lease)
             raise
         self._progress.stored(computed.result)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Self
 
+from patchgrid.engine.errors import PatchgridError
 from patchgrid.storage.leases import Lease
 from patchgrid.workers.attempt import Computed
 
@@ -40,10 +41,11 @@ class Storing:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         try:
             self.finish()
-        except Exception:
+        except Exception as also:
             if error is None:
                 raise
-            _log.exception("a chunk could not be stored")
+            known = isinstance(also, PatchgridError)
+            _log.error("a chunk could not be stored: %s", also, exc_info=not known)
         finally:
             self._executor.shutdown()
 

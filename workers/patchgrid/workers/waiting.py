@@ -10,12 +10,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from patchgrid.storage.database import Database
-from patchgrid.storage.errors import DatabaseFull, DatabaseLocked, DatabaseUnavailable
+from patchgrid.storage.errors import DatabaseFull, DatabaseGone, DatabaseLocked, DatabaseUnavailable
 
 _log = logging.getLogger(__name__)
 
 #: What passes by itself, or when someone starts the server or frees some space.
 AWAY = (DatabaseFull, DatabaseLocked, DatabaseUnavailable, OperationalError, InterfaceError)
+#: What ends a thread that works beside the one that is told of it.
+LOST = (*AWAY, DatabaseGone)
 #: Seconds before the first repetition, and the most between two.
 _FIRST, _MOST = 0.5, 10.0
 #: Seconds between looks at whether to give up.

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from patchgrid.engine.errors import PatchgridError
+from patchgrid.engine.errors import UNAVAILABLE, PatchgridError
 
 
 class ServerError(PatchgridError):
@@ -20,25 +20,25 @@ class BadAddress(ServerError):
 class ServerUnreachable(ServerError):
     """No connection to the server can be made."""
 
-    exit_code = 1
+    exit_code = UNAVAILABLE
 
 
 class ConnectionCut(ServerError):
     """The connection ended in the middle of an answer."""
 
-    exit_code = 1
+    exit_code = UNAVAILABLE
 
 
 class ServerBusy(ServerError):
     """The server asked to wait, more often than anyone should."""
 
-    exit_code = 1
+    exit_code = UNAVAILABLE
 
 
 class ServerFailed(ServerError):
     """The server could not answer: a mistake of its own, or of a proxy before it."""
 
-    exit_code = 1
+    exit_code = UNAVAILABLE
 
 
 class NotPatchgrid(ServerError):
