@@ -4,6 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.signals import stop_passing_on_ignored_signals
+
+stop_passing_on_ignored_signals()
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
