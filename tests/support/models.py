@@ -87,12 +87,14 @@ def save_model(
     return TestModel(name, folder, model, made)
 
 
-def save_confident_model(name: str, root: Path, prompt: str, *, size: float = 20.0) -> TestModel:
+def save_confident_model(
+    name: str, root: Path, prompt: str, *, size: float = 20.0, **settings: Any
+) -> TestModel:
     """Save a variant's random model whose largest logit behind a prompt is of the size that real ones have.
 
     Logits are capped at 30, as Gemma 2's are, where the variant caps them.
     """
-    model = random_model(name, tie_word_embeddings=False)
+    model = random_model(name, tie_word_embeddings=False, **settings)
     config = model.config.get_text_config()
     if getattr(config, "final_logit_softcapping", None):
         config.final_logit_softcapping = 30.0

@@ -60,6 +60,8 @@ class Call:
     only_correct: bool = False
     #: Whether pairs are only run, clean and corrupted.
     only_run: bool = False
+    #: Of so many patches, one is made a second time with nothing but rounding in its place; None: of none.
+    rounding: int | None = None
 
     def begin(self, group: Sequence[TokenPair]) -> "Begun":
         """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
@@ -217,19 +219,27 @@ class Begun:
         components_of = dict(zip(good, asked, strict=True))
         chosen = [tuple(components_of.get(row, ())) for row in range(len(results))]
         copies = [Copy(row, component) for row, components in enumerate(chosen) for component in components]
+        again = [] if call.rounding is None else copies[:: call.rounding]
+        rounding = [replace(copy, rounding=True) for copy in again]
         reported = 0.0
 
         def on_forward(count: int) -> None:
             nonlocal reported
-            reported += left * count / len(copies)
-            call.on_batch(left * count / len(copies))
+            share = left * count / (len(copies) + len(rounding))
+            reported += share
+            call.on_batch(share)
 
         began = time.perf_counter()
         find = edge_effects if EDGE in call.question.sites else effects
-        found = find(passes, copies, call.budget.tokens, on_forward) if copies else Tensor()
+        tried = [*copies, *rounding]
+        found = (find(passes, tried, call.budget.tokens, on_forward) if copies else Tensor()).numpy()
         # The effects are on the host: nothing is under way.
         seconds = (time.perf_counter() - began) / len(pairs)
         call.on_batch(left - reported)
         ends = np.cumsum([len(components) for components in chosen])[:-1]
-        values = np.split(found.numpy(), ends)
-        return [Measured(*each, seconds=seconds) for each in zip(results, chosen, values, strict=True)]
+        values = np.split(found[: len(copies)], ends)
+        own = [found[len(copies) :][[copy.pair == row for copy in rounding]] for row in range(len(pairs))]
+        return [
+            Measured(*each, seconds=seconds, rounding=errors[np.isfinite(errors)])
+            for *each, errors in zip(results, chosen, values, own, strict=True)
+        ]

@@ -24,6 +24,8 @@ class Copy:
     #: Place of the pair in the batch.
     pair: int
     component: Component
+    #: The base run's own activation, nudged in its last place, is put in: what comes of it is rounding.
+    rounding: bool = False
 
     @property
     def start(self) -> int:

@@ -34,6 +34,9 @@ from patchgrid.engine.types import Component, Pair
 _log = logging.getLogger(__name__)
 _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
 
+#: One in so many of a batch's patches is made again to measure rounding.
+_ROUNDING_EVERY = 100
+
 
 def _ignore(_finished: float) -> None:
     pass
@@ -280,6 +283,7 @@ class Engine:
             self._budget(batch_tokens),
             on_batch,
             only_correct,
+            _ROUNDING_EVERY,
         )
         return self._run(call, pairs, prepend_bos, range(len(pairs)))
 

@@ -29,7 +29,7 @@ from patchgrid.engine.copies import Copy, Group, groups, patched_positions
 from patchgrid.engine.layout import Block
 from patchgrid.engine.memory import in_halves
 from patchgrid.engine.passes import Passes
-from patchgrid.engine.replacement import Replacement
+from patchgrid.engine.replacement import Replacement, Rounding
 from patchgrid.engine.taps import TAPS
 
 
@@ -39,8 +39,8 @@ def effects(
     """Measure each copy's effect: metric(patched run) - metric(base run).
 
     A patch that nothing can come of (before its pair's first difference; in the last block, not at the last
-    position) has effect 0 and costs nothing. `on_forward` is called after each forward pass with its number
-    of copies.
+    position) has effect 0 and costs nothing; of a copy that is there for its rounding, NaN. `on_forward` is
+    called after each forward pass with its number of copies.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def effects_at(
             found += in_halves(partial(measured, group), group.places)
             places += group.places
             on_forward(len(group.places))
-        result = torch.zeros(len(copies))
+        result = torch.tensor([torch.nan if copy.rounding else 0.0 for copy in copies])
         # Only here the host waits for the device.
         result[places] = torch.cat(found).float().cpu()
     return result
@@ -109,6 +109,9 @@ class PatchedRun:
         pairs = [copy.pair for copy in copies]
         self._base_rows = torch.tensor([passes.base_rows.row_of[pair] for pair in pairs], device=device)
         self._pairs = torch.tensor(pairs, device=device)
+        rounding = torch.tensor([copy.rounding for copy in copies], device=device)
+        if any(copy.rounding for copy in copies):
+            self._replacement = Rounding(self._replacement, passes.base, self._base_rows, rounding)
 
     def last(self) -> Tensor:
         """Run the copies; give what `Activations.last` is, `[copy, ...]`."""

@@ -58,6 +58,9 @@ class Measured:
     effects: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     #: Seconds that patching took, a share of the batch's.
     seconds: float = 0.0
+    #: float32, metric units: effects of some of the patches with the base run's own activation, nudged in its
+    #: last place, in place of the source's. Effects of that size cannot be told from rounding.
+    rounding: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
 
     @property
     def error(self) -> str | None:
