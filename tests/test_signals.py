@@ -10,7 +10,7 @@ _SCRIPT = """
 import signal, subprocess, sys
 for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
-show = "import signal; print(*(signal.getsignal(n) == signal.SIG_IGN for n in (signal.SIGINT, signal.SIGHUP)))"
+show = "from signal import *; print(*(getsignal(n) == SIG_IGN for n in (SIGINT, SIGHUP)))"
 subprocess.run([sys.executable, "-c", show], check=True)
 sys.path.insert(0, {tests!r})
 import conftest

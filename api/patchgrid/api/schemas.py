@@ -157,10 +157,18 @@ class Task(BaseModel):
     warnings: list[str]
 
 
+class Rounding(BaseModel):
+    """How much of an effect may be rounding: effects of patches that are nothing but rounding."""
+
+    floor: float = Field(description="Their root mean square, in units of the metric")
+    cells: int = Field(description="How many were measured")
+
+
 class JobInFull(Job):
     """All that is known of a job but its results."""
 
     task: Task | None
+    rounding: Rounding | None
 
     provenance: list[dict[str, Any]]
     warnings: list[Warned]
@@ -219,6 +227,7 @@ class Components(Page):
     coverage: Coverage = Field(description="Of the job's sites, or of the one asked for")
     total: int = Field(description="How many there are, on all pages")
     task: Task | None
+    rounding: Rounding | None
     items: list[Component]
 
 
@@ -271,6 +280,7 @@ class Verification(BaseModel):
 
     job: int
     task: Task | None
+    rounding: Rounding | None
     items: list[Agreement]
     cost: Cost
 

@@ -54,6 +54,7 @@ def show_job(settings: Settings, standing: "Standing") -> None:
     if settings.json:
         more: dict[str, Any] = {"provenance": plain(made_by)}
         more["task"] = standing.task
+        more["rounding"] = standing.rounding
         more["verification"] = [agreement_json(row, cost) for row in agreement]
         more |= {"chunks": chunk_counts(progress), "troubles": plain(bad)}
         more |= {"workers": plain(now.at_work), "load_failures": plain(now.load_failures)}
@@ -64,6 +65,7 @@ def show_job(settings: Settings, standing: "Standing") -> None:
     facts = [
         *_facts(record, progress),
         ("owner", ", ".join(standing.owners) or None),
+        ("rounding floor", _floor(record, standing)),
         *_queue_facts(settings, now, bad),
         *_spec_facts(record),
     ]
@@ -118,6 +120,11 @@ def _spec_facts(record: JobRecord) -> list[tuple[str, object]]:
     values = record.spec.as_dict() | {"sites": ", ".join(record.spec.sites)}
     facts = list(values.items())
     return [*facts, ("spans", ", ".join(record.spans))] if record.spans else facts
+
+
+def _floor(record: JobRecord, standing: "Standing") -> str | None:
+    rounding = standing.rounding
+    return None if rounding is None else f"±{rounding['floor']:.1g} {record.spec.metric} for one cell"
 
 
 def _provenance_facts(made: Provenance) -> list[tuple[str, object]]:

@@ -11,6 +11,7 @@ from patchgrid.cli.componenttable import say_intervals, show_components
 from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.figures import seconds
+from patchgrid.cli.roundingnotes import show_rounding
 from patchgrid.cli.screen import counted, say, visible
 from patchgrid.cli.tasknotes import show_task
 from patchgrid.storage import components, jobs, verification
@@ -19,6 +20,7 @@ from patchgrid.storage.coverage import Coverage, coverage
 from patchgrid.storage.documents import agreement_json, component_json, coverage_json, pair_counts
 from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
 from patchgrid.storage.pairnotes import warnings_by_kind
+from patchgrid.storage.rounding import job_rounding, rounding_json
 from patchgrid.storage.task import job_task, task_json
 from patchgrid.storage.verification import Cost, SiteAgreement
 
@@ -34,6 +36,8 @@ class Summary:
     progress: Progress
     #: Whether the model does the task, as `storage.task.task_json` gives it.
     task: Mapping[str, Any] | None
+    #: How much of an effect may be rounding, as `storage.rounding.rounding_json` gives it.
+    rounding: Mapping[str, Any] | None
     top: Sequence[ComponentRow]
     coverage: Coverage
     verification: Sequence[SiteAgreement]
@@ -58,6 +62,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
         job=job,
         progress=jobs.progress(session, job_id),
         task=task_json(job_task(session, job)),
+        rounding=rounding_json(job_rounding(session, job)),
         top=components.top(session, job, k),
         coverage=coverage(session, job),
         verification=verification.verification(session, job),
@@ -78,6 +83,7 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
         "key": job.key,
         "seconds": round(elapsed, 3),
         "task": summary.task,
+        "rounding": summary.rounding,
         "top": [component_json(row) for row in summary.top],
         "coverage": coverage_json(summary.coverage),
         "verification": [agreement_json(row, summary.cost) for row in summary.verification],
@@ -96,6 +102,7 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
     if summary.top:
         show_components(summary.top, title=_title(summary.job))
         say_intervals(summary.top, summary.coverage, summary.progress)
+        show_rounding(summary.rounding, summary.top, summary.job.spec.metric)
     if summary.verification:
         show_agreement(summary.verification, summary.cost, "Scores against exact patching")
     if summary.job.state == "done":

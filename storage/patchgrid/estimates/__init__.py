@@ -5,6 +5,7 @@ Arrays in, arrays out: no models and no SQL.
 
 from patchgrid.estimates.agreement import Agreement, agreement, site_agreement, top_overlap
 from patchgrid.estimates.estimator import Estimates, estimate
+from patchgrid.estimates.rounding import Rounding
 from patchgrid.estimates.sampling import expected_share, pilot_rows, pilot_scales, sample, sample_many
 from patchgrid.estimates.sums import Sums
 from patchgrid.estimates.task import TaskSummary, summarize_task
@@ -12,6 +13,7 @@ from patchgrid.estimates.task import TaskSummary, summarize_task
 __all__ = [
     "Agreement",
     "Estimates",
+    "Rounding",
     "Sums",
     "TaskSummary",
     "agreement",

@@ -26,7 +26,7 @@ JOB_FREE = frozenset({"priority"})
 JOB_SETTLED = frozenset({"state", "started_at", "finished_at", "error", "result_bytes"})
 #: Tables with the results of a chunk: those by pair, and those by chunk.
 BY_PAIR = (tables.outcome, tables.top_component, tables.exact, tables.method_score)
-BY_CHUNK = (tables.sums, tables.scores, tables.cost, tables.task)
+BY_CHUNK = (tables.sums, tables.scores, tables.cost, tables.task, tables.rounding)
 #: What a checksum is for: the job as submitted, its pairs (where the key is no hash of them), a finished
 #: chunk, the job's end.
 JOB, PAIRS, CHUNK, END = "job", "pairs", "chunk", "end"

@@ -339,7 +339,7 @@ def delete_rows(session: Session, job_id: int, chunk_ids: Sequence[int] | None =
     used = used_ids(session, job_id)
     chunk = tables.chunk
     of_pairs = (tables.top_component, tables.method_score, tables.exact, tables.outcome, tables.pair)
-    of_chunks = (tables.scores, tables.sums, tables.cost, tables.task, tables.checksum)
+    of_chunks = (tables.scores, tables.sums, tables.cost, tables.task, tables.rounding, tables.checksum)
     if chunk_ids is None:
         others = (tables.total, tables.pilot, tables.mean, tables.idempotency, tables.submission)
         for each in (*of_pairs, *of_chunks, *others, chunk):

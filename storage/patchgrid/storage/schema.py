@@ -19,7 +19,7 @@ from patchgrid.storage.errors import (
 )
 
 #: The migrations under `migrations/versions`, the first one first.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 #: The table that holds the revision.
 VERSION_TABLE = "patchgrid_version"
 

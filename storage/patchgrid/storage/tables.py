@@ -220,6 +220,18 @@ task = Table(
     Index("ix_task_job_id", "job_id"),
 )
 
+#: One row a chunk that was patched: effects of patches that are nothing but rounding; see
+#: `estimates.rounding.Rounding`.
+rounding = Table(
+    "rounding",
+    metadata,
+    Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
+    _job_id(),
+    Column("cells", Integer, nullable=False),
+    Column("squares", Double, nullable=False),
+    Index("ix_rounding_job_id", "job_id"),
+)
+
 #: One blob a chunk, site, kind and method: the sums over the chunk's pairs.
 sums = Table(
     "sums",

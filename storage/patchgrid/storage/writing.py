@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from patchgrid.engine.edges import Graph
 from patchgrid.engine.errors import OUTSIDE_VOCABULARY
 from patchgrid.engine.names import WIDE_SITES
-from patchgrid.estimates import Sums, TaskSummary, summarize_task
+from patchgrid.estimates import Rounding, Sums, TaskSummary, summarize_task
 from patchgrid.estimates.task import NAMED
 from patchgrid.storage import _rows, tables
 from patchgrid.storage._bulk import insert_rows
@@ -131,6 +131,8 @@ class ChunkResult:
     others: Mapping[str, Scored] = field(default_factory=dict)
     #: Method to the seconds that its scores took; `shared` and `exact` as in the table `cost`.
     cost: Mapping[str, float] = field(default_factory=dict)
+    #: Effects of patches that are nothing but rounding.
+    rounding: Rounding = field(default_factory=Rounding)
 
 
 def join_results(results: Sequence[ChunkResult]) -> ChunkResult:
@@ -158,6 +160,7 @@ def join_results(results: Sequence[ChunkResult]) -> ChunkResult:
         methods=methods,
         others=others,
         cost=dict(cost),
+        rounding=sum((result.rounding for result in results), Rounding()),
     )
 
 
@@ -214,6 +217,9 @@ def write_result(
     written += [(tables.exact, cells), (tables.method_score, scores)]
     cost = [(chunk_id, method, job_id, float(seconds)) for method, seconds in result.cost.items()]
     written.append((tables.cost, cost))
+    if result.rounding.cells:
+        own = (chunk_id, job_id, result.rounding.cells, result.rounding.squares)
+        written.append((tables.rounding, [own]))
     written = in_order(written)
     for table, rows in written:
         insert_rows(session, table, rows)

@@ -238,8 +238,10 @@ class Begun:
         call.on_batch(left - reported)
         ends = np.cumsum([len(components) for components in chosen])[:-1]
         values = np.split(found[: len(copies)], ends)
-        own = [found[len(copies) :][[copy.pair == row for copy in rounding]] for row in range(len(pairs))]
+        errors = found[len(copies) :]
+        own = [errors[[copy.pair == row for copy in rounding]] for row in range(len(pairs))]
+        parts = zip(results, chosen, values, own, strict=True)
         return [
-            Measured(*each, seconds=seconds, rounding=errors[np.isfinite(errors)])
-            for *each, errors in zip(results, chosen, values, own, strict=True)
+            Measured(result, components, effects, seconds, floor[np.isfinite(floor)])
+            for result, components, effects, floor in parts
         ]

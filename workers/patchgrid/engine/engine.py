@@ -283,7 +283,7 @@ class Engine:
             self._budget(batch_tokens),
             on_batch,
             only_correct,
-            _ROUNDING_EVERY,
+            rounding=_ROUNDING_EVERY,
         )
         return self._run(call, pairs, prepend_bos, range(len(pairs)))
 

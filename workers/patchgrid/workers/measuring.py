@@ -13,7 +13,7 @@ from patchgrid.engine.means import Means
 from patchgrid.engine.names import EDGE, WIDE_SITES
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.types import Component, Pair
-from patchgrid.estimates import Sums
+from patchgrid.estimates import Rounding, Sums
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.verification import EXACT
@@ -146,6 +146,7 @@ def _result(
         methods=spec.methods,
         others=dict(zip(spec.methods[1:], by_method[1:], strict=True)),
         cost=_cost(found, patched=spec.exact > 0),
+        rounding=sum((Rounding.of(found[place].rounding) for place in done), Rounding()),
     )
 
 

@@ -78,6 +78,16 @@ class Job:
         found = self._found["task"]
         return None if found is None else dict(found)
 
+    def rounding(self) -> Document | None:
+        """Give how much of an effect may be rounding: `floor`, in units of the metric, over so many `cells`.
+
+        None as long as nothing was patched. `refresh` asks again.
+        """
+        if "rounding" not in self._found:
+            self.refresh()
+        found = self._found["rounding"]
+        return None if found is None else dict(found)
+
     @property
     def ended(self) -> bool:
         """Whether nothing more happens to it by itself."""

@@ -148,6 +148,11 @@ def warnings(found: Document) -> tuple[tuple[str, int], ...]:
 
 
 @_understood
+def rounding(found: Document) -> Document | None:
+    """Read how much of a job's effects may be rounding."""
+    return None if found["rounding"] is None else dict(found["rounding"])
+
+
 def task(found: Document) -> Document | None:
     """Read whether the model does a job's task."""
     return None if found["task"] is None else dict(found["task"])

@@ -29,6 +29,7 @@ from patchgrid.storage.documents import job_json
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairnotes import warnings_by_kind
 from patchgrid.storage.plain import plain
+from patchgrid.storage.rounding import job_rounding, rounding_json
 from patchgrid.storage.standing import look
 from patchgrid.storage.task import job_task, task_json
 
@@ -182,6 +183,7 @@ def _in_full(session: Session, record: JobRecord) -> dict[str, Any]:
     return {
         **job_document(session, record),
         "task": task_json(job_task(session, record)),
+        "rounding": rounding_json(job_rounding(session, record)),
         "provenance": plain(provenance.provenances(session, record.id)),
         "warnings": [
             {"warning": text, "pairs": count} for text, count in warnings_by_kind(session, record.id)

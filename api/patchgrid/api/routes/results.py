@@ -30,6 +30,7 @@ from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.normalised import UNIT, Share, job_share, normalised_heatmap
 from patchgrid.storage.plain import plain
 from patchgrid.storage.plots import heatmap
+from patchgrid.storage.rounding import job_rounding, rounding_json
 from patchgrid.storage.task import job_task, task_json
 
 router = APIRouter(tags=["results"])
@@ -91,6 +92,7 @@ def list_components(
         about = {"job": record.id, "method": record.method(method), "total": found.total, "next": more}
         about["task"] = task
         about["coverage"] = coverage_json(coverage(session, record, site))
+        about["rounding"] = rounding_json(job_rounding(session, record))
         items = [component_json(row if share is None else share.row(row)) for row in found.items]
         return listed(form, items, about, f"job-{record.id}-components", Component)
 
@@ -177,6 +179,7 @@ def verify(
             found = list(map(job_share(record, task).row, found))
         items = [agreement_json(row, cost) for row in found]
         more = {"job": record.id, "task": task, "cost": plain(cost)}
+        more["rounding"] = rounding_json(job_rounding(session, record))
         return listed(form, items, more, f"job-{record.id}-verification", Agreement)
 
     return ask(service, request, caller, job, make)

@@ -36,6 +36,7 @@ from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.pairnotes import warnings_by_kind
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.rounding import job_rounding, rounding_json
 from patchgrid.storage.rowfiles import write_rows
 from patchgrid.storage.standing import Snapshot, look
 from patchgrid.storage.submitting import Order, Submitter, store
@@ -75,6 +76,10 @@ class LocalSource:
         """Give whether the model does the task."""
         return task_json(job_task(self._read(), job))
 
+    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give how much of an effect may be rounding."""
+        return rounding_json(job_rounding(self._read(), job))
+
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its components."""
         session, now = self._read(), look(self._read(), job.id)
@@ -87,6 +92,7 @@ class LocalSource:
             warnings=warnings_by_kind(session, job.id),
             troubles=troubles(session, job, now.progress),
             task=self.task(job),
+            rounding=self.rounding(job),
             owners=ownership.owner_names(session, [job.id]).get(job.id, ()),
         )
 

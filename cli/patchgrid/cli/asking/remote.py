@@ -1,6 +1,6 @@
 """A server, asked over HTTP: the same answers as from its database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from patchgrid.api.client import reading as read
@@ -35,6 +35,10 @@ class RemoteSource(RemoteNumbers):
         """Give all jobs, the oldest first."""
         return [(read.job(each), read.progress(each)) for each in self._service.jobs()][::-1]
 
+    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give how much of an effect may be rounding."""
+        return read.rounding(self._service.job(job.id))
+
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its components."""
         found = self._service.job(job.id)
@@ -47,6 +51,7 @@ class RemoteSource(RemoteNumbers):
             warnings=read.warnings(found),
             troubles=read.troubles(found),
             task=read.task(found),
+            rounding=read.rounding(found),
             owners=read.owners(found),
         )
 
@@ -60,6 +65,7 @@ class RemoteSource(RemoteNumbers):
             job=job,
             progress=read.progress(found),
             task=read.task(found),
+            rounding=read.rounding(found),
             top=self.top(job, SHOWN_COMPONENTS),
             coverage=self.coverage(job),
             verification=agreement,

@@ -36,6 +36,8 @@ class Standing:
     troubles: Troubles
     #: Whether the model does the task, as `storage.task.task_json` gives it.
     task: Mapping[str, Any] | None
+    #: How much of an effect may be rounding, as `storage.rounding.rounding_json` gives it.
+    rounding: Mapping[str, Any] | None
     #: The names of its owners, the first one first.
     owners: Sequence[str]
 
@@ -70,6 +72,9 @@ class Source(Protocol):
 
     def task(self, job: JobRecord) -> Mapping[str, Any] | None:
         """Give whether the model does the task, as `storage.task.task_json` does."""
+
+    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give how much of an effect may be rounding, as `storage.rounding.rounding_json` does."""
 
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its components."""

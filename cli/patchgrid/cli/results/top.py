@@ -5,6 +5,7 @@ import click
 from patchgrid.cli.componenttable import say_intervals, show_components
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.options import count_option, job_argument, method_option, normalise_option, one_of
+from patchgrid.cli.roundingnotes import show_rounding
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.cli.tasknotes import say_shares, show_task
@@ -58,6 +59,7 @@ def top(
         rows = numbers.top(job, count, by, site=site, population=population, method=method)
         progress, patched = source.progress(job), source.coverage(job, site)
         task = source.task(job)
+        rounding = source.rounding(job)
         show_task(task)
         if normalise:
             say_shares(task, job)
@@ -67,6 +69,8 @@ def top(
     if rows:
         show_components(rows, absolute=by == "mean_abs")
         say_intervals(rows, patched, progress, population=population)
+        if not normalise:
+            show_rounding(rounding, rows, job.spec.metric)
     if rows and not patched.patched:
         say("Nothing was patched exactly (--exact 0): these are attribution's means, unverified")
     say_unfinished(settings, job, progress)

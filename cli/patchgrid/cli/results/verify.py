@@ -6,6 +6,7 @@ from patchgrid.cli.agreementtable import show_agreement, show_furthest
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.options import count_option, job_argument, normalise_option
+from patchgrid.cli.roundingnotes import floor_words
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.cli.tasknotes import say_shares, show_task
@@ -45,6 +46,7 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
         found, cost = (Normalised(source) if normalise else source).verification(job, count)
         progress = source.progress(job)
         task = source.task(job)
+        rounding = source.rounding(job)
         show_task(task)
         if normalise:
             say_shares(task, job)
@@ -53,6 +55,8 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
         return
     if found:
         show_agreement(found, cost)
+        if rounding is not None:
+            say(floor_words(rounding, job.spec.metric))
     elif job.spec.exact == 0:
         say("Nothing was patched exactly: run the pairs with --exact above 0")
     say_unfinished(settings, job, progress)

@@ -1,0 +1,41 @@
+"""The rounding floor in a database: summed over chunks, gone with its job."""
+
+import dataclasses
+
+import pytest
+from sqlalchemy import select
+
+from patchgrid.estimates import Rounding
+from patchgrid.storage import Database, jobs, leases, tables
+from patchgrid.storage.rounding import job_rounding, rounding_json, rounding_warning
+from support.chunk_results import chunk_result
+from support.storage_backends import submit_job
+
+
+def test_chunks_add_up_and_go_with_their_job(database: Database) -> None:
+    """In any order; a chunk that patched nothing has no row."""
+    job = submit_job(database, 10)
+    for effects in ([0.1, -0.2], [], [0.3]):
+        with database.write() as session:
+            lease = leases.claim(session, "worker", job_id=job.id)
+            assert lease is not None
+            result = dataclasses.replace(chunk_result(job, lease), rounding=Rounding.of(effects))
+            assert leases.finish(session, lease, result)
+    with database.write() as session:
+        found = job_rounding(session, job)
+        assert found.cells == 3
+        assert found.floor == pytest.approx((0.14 / 3) ** 0.5)
+        assert rounding_json(found) == {"floor": found.floor, "cells": 3}
+        jobs.delete(session, job.id)
+        assert session.execute(select(tables.rounding)).all() == []
+
+
+def test_effects_near_the_floor_are_warned_about() -> None:
+    """With what to do."""
+    rounding = {"floor": 0.02, "cells": 5}
+    assert rounding_warning(rounding, [0.1, 0.3, -0.15]) == (
+        "the median effect shown is less than 10 times the rounding floor, ±0.02: measure in float32 "
+        "(--dtype float32) to see more of it"
+    )
+    assert rounding_warning(rounding, [0.3, 0.3]) is None
+    assert rounding_warning(None, [0.3]) is None
