@@ -16,6 +16,7 @@ from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.storage import Database, jobs
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.ownership import Submitter, add_owner
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.tables import chunk
 from patchgrid.workers.bell import ring
 
@@ -60,7 +61,7 @@ def waits(
 
         def begun() -> bool:
             with database.read() as session:
-                return jobs.progress(session, first.id).chunks_done >= _BEGUN
+                return job_progress(session, first.id).chunks_done >= _BEGUN
 
         wait_for(begun)
         users = ("bob", "ann")

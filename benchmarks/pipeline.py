@@ -26,6 +26,7 @@ from patchgrid.engine import Engine, JobSpec, Pair, TokenText
 from patchgrid.pairs import PairFile
 from patchgrid.storage import Database, components, jobs, verification
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.progress import job_progress
 from patchgrid.workers.runner import run_job
 
 
@@ -70,7 +71,7 @@ def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
 def check(database: Database, job: JobRecord, case: Case) -> None:
     """Compare the stored means of all components with the engine's own scores."""
     with database.read() as session:
-        progress = jobs.progress(session, job.id)
+        progress = job_progress(session, job.id)
         stored = [row.mean for row in components.components(session, job)]
     if (job.state, progress.done) != ("done", len(case.pairs)):
         raise SystemExit(f"the job is {job.state}, {progress.done} of {len(case.pairs)} pairs done")

@@ -24,6 +24,7 @@ from storing import CHUNK, make_pairs, make_result, moved, store_rows, store_sum
 from patchgrid.engine.types import JobSpec
 from patchgrid.storage import Database, components, jobs, leases, pairview, verification
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.writing import ChunkResult
 
 sys.path.append(str(shapes.ROOT / "tests"))
@@ -119,7 +120,7 @@ def measure_large(new_url: NewUrl, kind: str, pairs: int) -> dict[str, float]:
             found[f"top 20 of {pairs:,} pairs, running (s)"] = seconds(
                 lambda: components.top(session, job), 3
             )
-            found[f"progress of {pairs:,} pairs (s)"] = seconds(lambda: jobs.progress(session, job.id))
+            found[f"progress of {pairs:,} pairs (s)"] = seconds(lambda: job_progress(session, job.id))
             found[f"one of {pairs:,} pairs (s)"] = seconds(
                 lambda: pairview.pair(session, job, pairs // 2), 50
             )

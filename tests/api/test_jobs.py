@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from patchgrid.storage import control, joblist, jobs, workers
 from patchgrid.storage.documents import job_json
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.standing import look
 from patchgrid.storage.workers import WorkerInfo
 from support.api_clients import Api, every_item, problem
@@ -63,7 +64,7 @@ def test_a_job_is_shown_in_full(filled: Filled, reading: TestClient) -> None:
     document = reading.get("/v1/jobs/first").json()
     assert document == reading.get("/v1/jobs/1").json()
     with filled.database.read() as session:
-        known = job_json(filled.finished, jobs.progress(session, 1))
+        known = job_json(filled.finished, job_progress(session, 1))
         serving = look(session, 1).serving
     assert {name: document[name] for name in known} == known
     assert document["warnings"] == [{"warning": "an answer lacks its space", "pairs": 1}]
@@ -105,7 +106,7 @@ def test_a_job_is_steered(served: Api) -> None:
         assert answer.status_code == 200, answer.text
         document: dict[str, object] = answer.json()
         with served.database.read() as session:
-            known = job_json(jobs.get(session, job.id), jobs.progress(session, job.id))
+            known = job_json(jobs.get(session, job.id), job_progress(session, job.id))
         assert {name: document[name] for name in known} == known
         return document
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from patchgrid.cli.stopping import ASKED, GOES_ON
-from patchgrid.storage import Database, jobs
+from patchgrid.storage import Database
 from patchgrid.storage.errors import StorageError
+from patchgrid.storage.progress import job_progress
 from support.commands import FinishedJob, patchgrid, start, write_pairs
 
 PAIRS = 640
@@ -20,7 +21,7 @@ def chunks_done(database: Path) -> int:
     """Count the chunks that a job has stored so far; 0 while there is no job."""
     try:
         with Database.open(f"sqlite:///{database}", create=False) as opened, opened.read() as session:
-            return jobs.progress(session, 1).chunks_done
+            return job_progress(session, 1).chunks_done
     except StorageError:
         return 0
 

@@ -19,7 +19,8 @@ from patchgrid.cli.following import Speed, follow
 from patchgrid.engine.types import JobSpec
 from patchgrid.storage import Database, control, jobs, workers
 from patchgrid.storage.errors import DatabaseUnavailable
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.workers import LoadFailure, WorkerInfo, WorkerRecord, WorkerStatus
 from support.commands import patchgrid, start, write_pairs

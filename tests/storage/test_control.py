@@ -6,6 +6,7 @@ import pytest
 
 from patchgrid.storage import Database, checking, control, errors, jobs, leases
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.progress import job_progress
 from support.chunk_results import chunk_result
 from support.leasing import chunks, claim, everything, fail, finish, note, nothing_to_claim
 from support.storage_backends import run_chunk, run_job, submit_job
@@ -52,7 +53,7 @@ def test_a_paused_jobs_chunks_are_not_claimed_until_it_goes_on(database: Databas
     assert finish(database, job, lease)
     with database.read() as session:
         assert leases.next_claim_in(session, job.id) is None
-        progress = jobs.progress(session, job.id)
+        progress = job_progress(session, job.id)
     assert (progress.done, progress.chunks_held, progress.chunks_pending) == (4, 2, 0)
     unpause(database, job)
     assert (state(database, job), states(database, job)) == ("running", ["done", "pending", "pending"])
@@ -142,7 +143,7 @@ def test_what_is_handed_in_to_a_cancelled_job_is_refused(database: Database, url
         assert not leases.fail(session, late, "late")
         job = jobs.get(session, job.id)
         assert leases.next_claim_in(session, job.id) is None
-        assert jobs.progress(session, job.id).done == 4
+        assert job_progress(session, job.id).done == 4
     assert (job.state, job.finished_at is None) == ("cancelled", False)
     assert checking.check(url).problems == ()
 

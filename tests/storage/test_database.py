@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from patchgrid.storage import Database, StorageError, components, errors, jobs, leases
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.sql import query_readonly
 from support.chunk_results import chunk_result
 from support.storage_backends import all_jobs, run_job, submit_job
@@ -208,9 +209,9 @@ def test_a_reader_sees_one_state_throughout(url: str) -> None:
     with Database.open(url) as writer, Database.open(url) as reader:
         job = submit_job(writer)
         with reader.read() as session:
-            before = jobs.progress(session, job.id)
+            before = job_progress(session, job.id)
             run_job(writer, job)
-            assert jobs.progress(session, job.id) == before
+            assert job_progress(session, job.id) == before
 
 
 def test_an_error_in_a_write_rolls_everything_back(database: Database) -> None:
@@ -247,10 +248,10 @@ def test_a_full_disk_is_reported_and_loses_nothing(sqlite: Path) -> None:
         with pytest.raises(errors.DatabaseFull, match="the disk is full"):
             finish(pages=1)
         with database.read() as session:
-            assert jobs.progress(session, job.id).done == 0
+            assert job_progress(session, job.id).done == 0
         finish(pages=1_000_000)
         with database.read() as session:
-            assert jobs.progress(session, job.id).done == 4
+            assert job_progress(session, job.id).done == 4
         assert run_job(database, job).state == "done"
 
 

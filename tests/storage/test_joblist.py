@@ -7,7 +7,8 @@ from sqlalchemy import update
 
 from patchgrid.engine.errors import SpecError
 from patchgrid.storage import Database, control, errors, joblist, jobs, tables
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.progress import Progress, job_progress
 from support.chunk_results import make_spec
 from support.storage_backends import all_jobs, run_chunk, run_job, submit_job
 from support.watching import statements
@@ -38,7 +39,7 @@ def test_jobs_come_newest_first_with_how_far_they_are(database: Database) -> Non
         found = joblist.page(session)
         ids = [job.id for job in made]
         assert [job for job, _ in found] == [jobs.get(session, job_id) for job_id in reversed(ids)]
-        counts = {job_id: jobs.progress(session, job_id) for job_id in ids}
+        counts = {job_id: job_progress(session, job_id) for job_id in ids}
         assert {job.id: progress for job, progress in found} == counts
         assert joblist.progresses(session, [*ids, 99]) == counts
         assert joblist.progresses(session, []) == {}

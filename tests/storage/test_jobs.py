@@ -18,6 +18,7 @@ from patchgrid.storage.idempotency import note_key
 from patchgrid.storage.means import keep_first_means
 from patchgrid.storage.ownership import Submitter, add_owner
 from patchgrid.storage.pilot import keep_first_pilot
+from patchgrid.storage.progress import Progress, job_progress
 from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import all_jobs, run_chunk, run_job, submit_job
 
@@ -30,7 +31,7 @@ def test_a_submitted_job_is_as_it_was_given(database: Database) -> None:
     assert (job.state, job.started_at, job.finished_at, job.error) == ("pending", None, None, None)
     with database.read() as session:
         assert jobs.get(session, job.id) == job
-        assert jobs.progress(session, job.id) == jobs.Progress(10, 0, 0, 3, 0, 0, 3, 0, 0)
+        assert job_progress(session, job.id) == Progress(10, 0, 0, 3, 0, 0, 3, 0, 0)
 
 
 def test_pairs_come_back_as_they_were_given(database: Database) -> None:
@@ -182,12 +183,12 @@ def test_progress_counts_pairs_and_chunks(database: Database) -> None:
     job = submit_job(database)
     run_chunk(database, job, failed={1})
     with database.read() as session:
-        assert jobs.progress(session, job.id) == jobs.Progress(10, 3, 1, 3, 1, 0, 2, 0, 0)
-        assert jobs.progress(session, job.id).left == 6
+        assert job_progress(session, job.id) == Progress(10, 3, 1, 3, 1, 0, 2, 0, 0)
+        assert job_progress(session, job.id).left == 6
         assert jobs.get(session, job.id).state == "running"
     done = run_job(database, job, failed={9})
     with database.read() as session:
-        assert jobs.progress(session, job.id) == jobs.Progress(10, 8, 2, 3, 3, 0, 0, 0, 0)
+        assert job_progress(session, job.id) == Progress(10, 8, 2, 3, 3, 0, 0, 0, 0)
     assert done.state == "done"
     assert done.started_at is not None
     assert done.finished_at is not None
@@ -234,7 +235,7 @@ def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Data
             keep_first_means(session, job.id, Means({"z": np.zeros((1, 2), np.float32)}))
         jobs.delete(session, first.id)
     with database.read() as session:
-        assert jobs.progress(session, second.id).done == 6
+        assert job_progress(session, second.id).done == 6
         for table in tables.metadata.sorted_tables:
             if "job_id" in table.c and table is not tables.worker:
                 assert set(session.scalars(select(table.c.job_id))) == {second.id}, table.name
@@ -304,5 +305,5 @@ def test_a_short_job_has_chunks_of_a_few_pairs(database: Database, count: int, c
     with database.write() as session:
         job = jobs.submit(session, make_spec(), make_pairs(count), key="key", count=count)
     with database.read() as session:
-        assert jobs.progress(session, job.id).chunks_total == chunks
+        assert job_progress(session, job.id).chunks_total == chunks
     assert job.chunk_size <= 64

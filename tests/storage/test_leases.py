@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from patchgrid.storage import Database, checking, control, jobs, leases, tables
+from patchgrid.storage.progress import Progress, job_progress
 from support.chunk_results import chunk_result
 from support.leasing import chunks, claim, everything, fail, finish, note_computed, nothing_to_claim
 from support.storage_backends import run_chunk, run_job, submit_job
@@ -96,7 +97,7 @@ def test_a_result_that_does_not_fit_its_chunk_is_not_written(database: Database)
     with pytest.raises(ValueError, match="must have their outcomes"), database.write() as session:
         leases.finish(session, first, chunk_result(job, second))
     with database.read() as session:
-        assert jobs.progress(session, job.id).done == 0
+        assert job_progress(session, job.id).done == 0
     assert finish(database, job, first)
 
 
@@ -137,7 +138,7 @@ def test_a_chunk_that_fails_too_often_is_given_up_and_the_rest_completes(databas
     done = run_job(database, job)
     assert done.state == "done"
     with database.read() as session:
-        assert jobs.progress(session, job.id) == jobs.Progress(10, 6, 4, 3, 2, 1, 0, 0, 0)
+        assert job_progress(session, job.id) == Progress(10, 6, 4, 3, 2, 1, 0, 0, 0)
         reason = "given up after 3 attempts: out of memory"
         assert jobs.errors(session, job.id) == [(index, reason) for index in range(4)]
 
@@ -161,7 +162,7 @@ def test_a_chunk_that_loses_its_workers_is_given_up(database: Database, url: str
     assert nothing_to_claim(database)
     with database.read() as session:
         job = jobs.get(session, job.id)
-        assert jobs.progress(session, job.id) == jobs.Progress(4, 0, 4, 1, 0, 1, 0, 0, 0)
+        assert job_progress(session, job.id) == Progress(4, 0, 4, 1, 0, 1, 0, 0, 0)
     assert job.state == "failed"
     assert "its last worker, fragile, was lost" in str(job.error)
     assert checking.check(url).problems == ()

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from patchgrid.pairs import PairFile
 from patchgrid.storage import Database, control, deletion, errors, joblist, jobs, ownership, quotas, tables
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.submitting import Order, Stored, Submitter, store
 from support.chunk_results import make_pairs, make_spec
 from support.pair_files import jsonl, write
@@ -60,7 +61,7 @@ def test_a_cancelled_job_goes_on_for_the_next_who_submits_it(database: Database,
     with database.read() as session:
         assert ownership.owners_of(session, job.id) == ["user bob"]
         assert not ownership.may_steer(session, job.id, ANN.owner)
-        assert jobs.progress(session, job.id).done == 4, "nothing is measured twice"
+        assert job_progress(session, job.id).done == 4, "nothing is measured twice"
     assert submit(ANN).reopened is False
     assert run_job(database, job).state == "done"
 
@@ -160,7 +161,7 @@ def test_a_large_job_is_deleted_in_steps(database: Database, monkeypatch: pytest
         for table in tables.metadata.sorted_tables:
             if "job_id" in table.c and table is not tables.worker:
                 assert set(session.scalars(select(table.c.job_id))) <= {other.id}, table.name
-        assert jobs.progress(session, other.id).done == 12
+        assert job_progress(session, other.id).done == 12
 
 
 def test_names_are_looked_up_among_ones_own_jobs_first(database: Database, submit: Submit) -> None:

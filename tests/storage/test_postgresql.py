@@ -20,6 +20,7 @@ from patchgrid.storage import (
     tables,
 )
 from patchgrid.storage._dialects import now
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.sql import query_readonly
 from support.chunk_results import chunk_result
 from support.leasing import claim, finish, nothing_to_claim
@@ -86,7 +87,7 @@ def test_a_connection_cut_within_a_transaction_leaves_nothing_of_it(
         error = error_of(lambda say_more=say_more: work(say_more=say_more))  # type: ignore[misc]
         assert isinstance(error, errors.DatabaseUnavailable)
         with server.read() as session:
-            assert jobs.progress(session, job.id).chunks_leased == 0
+            assert job_progress(session, job.id).chunks_leased == 0
     assert run_job(server, job).state == "done"
 
 
@@ -133,7 +134,7 @@ def test_what_a_server_fails_of_is_explained(
     assert type(error) is kind
     assert said in str(error)
     with server.read() as session:
-        assert jobs.progress(session, job.id).left == 10
+        assert job_progress(session, job.id).left == 10
     assert run_job(server, job).state == "done"
 
 
@@ -166,7 +167,7 @@ def test_a_job_whose_last_chunks_were_finished_side_by_side_is_closed(server: Da
         assert leases.finish(slow, first, chunk_result(job, first))
         assert finish(server, job, claim(server))
     with server.read() as session:
-        progress, state = jobs.progress(session, job.id), jobs.get(session, job.id).state
+        progress, state = job_progress(session, job.id), jobs.get(session, job.id).state
     assert (progress.left, state) == (0, "running")
     assert nothing_to_claim(server, models=["a/model"])
     with server.read() as session:

@@ -8,6 +8,7 @@ import time
 from patchgrid.storage import Database, checking, control, errors, jobs, leases
 from patchgrid.storage.export import FIELDS, export_rows
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.progress import job_progress
 from support import storage_processes as other
 from support.servers import wait_for
 from support.storage_backends import all_jobs, run_job, submit_job
@@ -92,7 +93,7 @@ def test_a_worker_killed_before_it_commits_has_written_nothing(database: Databas
         child.join(other.PATIENCE)
         assert child.exitcode == -9
     with database.write() as session:
-        assert jobs.progress(session, job.id).done == 0
+        assert job_progress(session, job.id).done == 0
         assert leases.release_dead(session, lambda worker: False) == 1
     calm = run_job(database, submit_job(database, 8, key="calm"))
     assert everything(database, run_job(database, job)) == everything(database, calm)

@@ -9,6 +9,7 @@ from patchgrid.engine.types import Pair
 from patchgrid.storage import Database, checking, jobs, leases
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.tables import chunk
 from support.leasing import chunks, claim, everything, fail, finish, note, nothing_to_claim
 from support.storage_backends import run_job, submit_job
@@ -90,7 +91,7 @@ def test_a_pair_that_kills_its_workers_becomes_an_error_row(database: Database, 
     assert max(begun.values()) == 3
     with database.read() as session:
         [(name, error)] = jobs.errors(session, job.id)
-        progress = jobs.progress(session, job.id)
+        progress = job_progress(session, job.id)
         assert jobs.get(session, job.id).state == "done"
     assert name == 5
     assert error == "given up after 3 attempts: its last worker, worker, was lost at this pair"
@@ -119,7 +120,7 @@ def test_several_such_pairs_are_all_found(database: Database, url: str, killers:
     assert max(begun.values()) <= 3
     with database.read() as session:
         assert {name for name, _ in jobs.errors(session, job.id)} == killers
-        assert jobs.progress(session, job.id).done == 10 - len(killers)
+        assert job_progress(session, job.id).done == 10 - len(killers)
         assert jobs.get(session, job.id).state == ("failed" if len(killers) == 10 else "done")
     assert checking.check(url).problems == ()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from patchgrid.storage import Database, errors, jobs
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.sql import query_readonly
 from support.storage_backends import all_jobs, run_job, submit_job
 
@@ -145,7 +146,7 @@ def test_explain_analyze_writes_nothing_on_postgresql(database: Database, backen
     with pytest.raises(errors.QueryError, match="only reads" if backend == "postgresql" else "SQL: "):
         query_readonly(database, "EXPLAIN ANALYZE DELETE FROM chunk")
     with database.read() as session:
-        assert jobs.progress(session, all_jobs(session)[0].id).chunks_total == 1
+        assert job_progress(session, all_jobs(session)[0].id).chunks_total == 1
 
 
 def test_explaining_takes_no_longer_than_it_may(database: Database, backend: str) -> None:

@@ -23,6 +23,7 @@ from patchgrid.storage.documents import job_json
 from patchgrid.storage.export import export_rows
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.task import Task, job_task, task_json
 from patchgrid.storage.writing import ChunkResult
 from support.chunk_results import chunk_result, make_pairs
@@ -100,7 +101,7 @@ def test_skipped_pairs_are_counted_and_in_no_sum(database: Database) -> None:
     job = run_job(database, submit_job(database, 10), failed={1}, skipped={0, 5, 9})
     assert job.state == "done"
     with database.read() as session:
-        progress = jobs.progress(session, job.id)
+        progress = job_progress(session, job.id)
         (listed,) = joblist.progresses(session, [job.id]).values()
         assert listed == progress
         assert (progress.done, progress.failed, progress.skipped, progress.left) == (6, 1, 3, 0)

@@ -5,9 +5,10 @@ import pytest
 
 from patchgrid.engine.edges import Graph
 from patchgrid.estimates import Sums, estimate
-from patchgrid.storage import Database, components, errors, jobs, pairview, plots
+from patchgrid.storage import Database, components, errors, pairview, plots
 from patchgrid.storage.export import export_rows, fields_of, strongest_only
 from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.provenance import job_graph
 from patchgrid.storage.sums import pack_sums, read_sums
 from support.chunk_results import GRAPH, NEURONS, make_spec, pair_scores
@@ -125,7 +126,7 @@ def test_every_position_of_a_very_large_site_can_be_kept(database: Database) -> 
         with database.read() as session:
             view = pairview.pair(session, job, 4)
             rows = components.components(session, job, sites=(site,))
-            assert jobs.progress(session, job.id).chunks_total == 2
+            assert job_progress(session, job.id).chunks_total == 2
         np.testing.assert_array_equal(view.scores[site], pair_scores(4, site))
         assert {row.position for row in rows} == {-1, -2, -3, -4, -5}
         last = [row for row in rows if row.position == -1]

@@ -13,7 +13,8 @@ from sqlalchemy import Row, func, select
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.storage import Database, checking, jobs
 from patchgrid.storage.errors import StorageError
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.progress import Progress, job_progress
 from patchgrid.storage.tables import chunk, outcome
 from patchgrid.workers.models import ModelKey
 from patchgrid.workers.runner import run_job
@@ -41,7 +42,7 @@ class Trial:
     def progress(self) -> Progress:
         """Give how far the job is."""
         with self.database.read() as session:
-            return jobs.progress(session, self.job.id)
+            return job_progress(session, self.job.id)
 
     def state(self) -> str:
         """Give the job's state."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from patchgrid.engine.types import Pair
 from patchgrid.storage import Database, jobs, leases
+from patchgrid.storage.progress import job_progress
 from support.chunk_results import chunk_result, make_pairs, make_spec
 from support.storage_backends import all_jobs
 
@@ -102,7 +103,7 @@ def die_while_finishing(pipe: Connection, url: str) -> None:
             job = jobs.get(session, lease.job_id)
         with database.write() as session:
             assert leases.finish(session, lease, chunk_result(job, lease))
-            assert jobs.progress(session, job.id).done == lease.last - lease.first
+            assert job_progress(session, job.id).done == lease.last - lease.first
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -14,6 +14,7 @@ from patchgrid.engine import Engine, JobSpec
 from patchgrid.storage import Database, control, jobs, leases
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.tables import chunk
 from patchgrid.workers.errors import JobCancelledError, ModelChangedError
 from patchgrid.workers.measuring import measure_chunk
@@ -58,7 +59,7 @@ def chunks(database: Database, job: JobRecord) -> list[tuple[str, int, int]]:
 def stored(database: Database, job: JobRecord) -> int:
     """Count the pairs that are through."""
     with database.read() as session:
-        progress = jobs.progress(session, job.id)
+        progress = job_progress(session, job.id)
     return progress.done + progress.failed
 
 
@@ -125,7 +126,7 @@ def test_a_stopped_run_hands_its_chunk_back_and_the_next_goes_on(
     assert first == RunEnd(stopped=True)
     assert chunks(database, job) == [("done", 1, 1), ("pending", 0, 1), ("pending", 0, 0)]
     with database.read() as session:
-        assert jobs.progress(session, job.id).left == 16
+        assert job_progress(session, job.id).left == 16
     assert run_job(database, engine, job, batch_tokens=BATCH_TOKENS) == RunEnd(stopped=False)
     assert exported(database, job) == undisturbed
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from patchgrid.storage import Database, control, jobs, leases, workers
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.tables import chunk, provenance
 from patchgrid.workers.bell import ring
 from support.running import (
@@ -216,7 +217,7 @@ def test_a_cancelled_job_s_chunk_is_dropped(database: Database) -> None:
     assert chunks(database, job) == [("cancelled", 1, 2)]
     assert len(calls.pairs) < 30
     with database.read() as session:
-        assert jobs.progress(session, job.id).done == 0
+        assert job_progress(session, job.id).done == 0
 
 
 def test_a_paused_job_is_let_be_until_it_goes_on(database: Database) -> None:

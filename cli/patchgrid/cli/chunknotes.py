@@ -1,7 +1,7 @@
 """A job's chunks in words."""
 
 from patchgrid.storage.chunknotes import Troubles, chunk_counts
-from patchgrid.storage.jobs import Progress
+from patchgrid.storage.progress import Progress
 
 
 def chunk_words(progress: Progress) -> str:

@@ -6,8 +6,8 @@ from patchgrid.cli.screen import counted, say
 from patchgrid.cli.tables import Column, show_table
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.coverage import Coverage
-from patchgrid.storage.jobs import Progress
 from patchgrid.storage.number_format import NONE, number, percent, with_interval
+from patchgrid.storage.progress import Progress
 
 
 def show_components(

@@ -12,8 +12,9 @@ from patchgrid.cli.stopping import GOES_ON, stop_on_signals
 from patchgrid.cli.summary import exit_code, show_summary, summary_json
 from patchgrid.engine.quiet import quietly
 from patchgrid.engine.types import JobSpec
-from patchgrid.storage import Database, jobs
+from patchgrid.storage import Database
 from patchgrid.storage.jobs import ENDED, JobRecord
+from patchgrid.storage.progress import job_progress
 
 if TYPE_CHECKING:
     from patchgrid.cli.asking.source import Source
@@ -40,7 +41,7 @@ def work_off(database: Database, engine: "Engine", job: JobRecord, machine: Mach
     from patchgrid.workers.runner import run_job
 
     with database.read() as session:
-        begun = jobs.progress(session, job.id)
+        begun = job_progress(session, job.id)
     if begun.reached:
         say(f"Job {job.id} goes on: {begun.reached:,} of {begun.total:,} pairs are done")
     start = time.monotonic()

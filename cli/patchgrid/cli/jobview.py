@@ -15,8 +15,9 @@ from patchgrid.cli.tasknotes import show_task
 from patchgrid.cli.watching import start_command
 from patchgrid.storage.chunknotes import Troubles, chunk_counts
 from patchgrid.storage.documents import agreement_json, job_json
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.plain import plain
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.wording import short_model, size

@@ -18,7 +18,7 @@ from patchgrid.cli.screen import counted, say
 from patchgrid.cli.stopping import ASKED
 
 if TYPE_CHECKING:
-    from patchgrid.storage.jobs import Progress
+    from patchgrid.storage.progress import Progress
     from patchgrid.workers.progress import RunProgress
 
 Item = TypeVar("Item")

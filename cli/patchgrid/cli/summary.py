@@ -18,8 +18,9 @@ from patchgrid.storage import components, jobs, verification
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.coverage import Coverage, coverage
 from patchgrid.storage.documents import agreement_json, component_json, coverage_json, pair_counts
-from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
+from patchgrid.storage.jobs import FINISHED, JobRecord
 from patchgrid.storage.pairnotes import warnings_by_kind
+from patchgrid.storage.progress import Progress, job_progress
 from patchgrid.storage.rounding import job_rounding, rounding_json
 from patchgrid.storage.task import job_task, task_json
 from patchgrid.storage.verification import Cost, SiteAgreement
@@ -60,7 +61,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
     job = jobs.get(session, job_id)
     return Summary(
         job=job,
-        progress=jobs.progress(session, job_id),
+        progress=job_progress(session, job_id),
         task=task_json(job_task(session, job)),
         rounding=rounding_json(job_rounding(session, job)),
         top=components.top(session, job, k),

@@ -6,9 +6,10 @@ from patchgrid.storage.chunknotes import chunk_counts
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.coverage import Coverage
 from patchgrid.storage.exactscores import cell_name
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plain import plain
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.strongest import kept_alone, whole_components
 from patchgrid.storage.verification import Cost, SiteAgreement

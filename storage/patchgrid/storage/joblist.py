@@ -9,7 +9,8 @@ from patchgrid.engine.names import check_name
 from patchgrid.storage import jobs
 from patchgrid.storage._search import contains, storable
 from patchgrid.storage.errors import JobNotFound
-from patchgrid.storage.jobs import JobRecord, Progress, record
+from patchgrid.storage.jobs import JobRecord, record
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.tables import chunk
 from patchgrid.storage.tables import job as table
 

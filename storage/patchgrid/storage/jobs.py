@@ -1,4 +1,4 @@
-"""Jobs: submitting, finding, following and deleting them."""
+"""Jobs: submitting, finding, trying again and deleting them."""
 
 import dataclasses
 import hashlib
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, case, func, select
+from sqlalchemy import ColumnElement, RowMapping, case, func, select
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
@@ -41,19 +41,6 @@ DELETING = "deleting"
 THERE = table.c.state != DELETING
 #: Columns that a record does not have.
 _SIZES = ("pair_bytes", "result_bytes")
-_chunk = tables.chunk
-# Asked once a chunk: building it takes longer than running it.
-_COUNTS = select(
-    func.coalesce(func.sum(_chunk.c.last - _chunk.c.first), 0).label("total"),
-    func.coalesce(func.sum(_chunk.c.done), 0).label("done"),
-    func.coalesce(func.sum(_chunk.c.failed), 0).label("failed"),
-    func.coalesce(func.sum(_chunk.c.skipped), 0).label("skipped"),
-    func.count().label("chunks_total"),
-    *(
-        func.count(case((_chunk.c.state == state, 1))).label(f"chunks_{state}")
-        for state in ("done", "failed", "pending", "leased", "held")
-    ),
-).where(_chunk.c.job_id == bindparam("of_job"))
 #: Pairs a chunk by default, at least and at most, and the chunks that a short job has.
 _SMALLEST_CHUNK, _LARGEST_CHUNK, _CHUNKS = 8, 64, 8
 
@@ -107,42 +94,6 @@ class JobRecord:
     def kinds(self, site: str) -> tuple[str, ...]:
         """Which of the sums there are at a site: both, but for sites whose positions nobody asked for."""
         return KINDS if site not in WIDE_SITES or self.kind == "aligned" else KINDS[:1]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is."""
-
-    #: Pairs in the job.
-    total: int
-    #: Pairs measured.
-    done: int
-    #: Pairs that failed.
-    failed: int
-    #: Pairs left out because the model does not get them right (`only_correct`).
-    skipped: int
-    #: Chunks in the job.
-    chunks_total: int
-    #: Chunks measured.
-    chunks_done: int
-    #: Chunks given up after too many attempts (their pairs count as failed).
-    chunks_failed: int
-    #: Chunks that wait for a worker.
-    chunks_pending: int
-    #: Chunks that a worker measures.
-    chunks_leased: int
-    #: Chunks that wait for a paused job to go on.
-    chunks_held: int
-
-    @property
-    def reached(self) -> int:
-        """Pairs through: measured, failed or skipped."""
-        return self.done + self.failed + self.skipped
-
-    @property
-    def left(self) -> int:
-        """Pairs still to do."""
-        return self.total - self.reached
 
 
 def job_key(spec: JobSpec, pairs_digest: str) -> str:
@@ -239,12 +190,6 @@ def is_of(owner: str) -> ColumnElement[bool]:
 def pair_bytes(session: Session, job_id: int) -> int:
     """Give the bytes that a job's pairs take."""
     return session.scalar(select(table.c.pair_bytes).where(table.c.id == job_id)) or 0
-
-
-def progress(session: Session, job_id: int) -> Progress:
-    """Count a job's pairs and chunks by what became of them; cheap at any size."""
-    row = session.execute(_COUNTS, {"of_job": job_id}).mappings().one()
-    return Progress(**{name: int(value) for name, value in row.items()})
 
 
 def errors(session: Session, job_id: int) -> list[tuple[int | str, str]]:

@@ -13,9 +13,10 @@ from typing import Any, Protocol, TypeVar
 
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.errors import NotNormalised
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.verification import Cost, SiteAgreement
 
 #: What the numbers are, for axes and headings.

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from patchgrid.storage import jobs, leases, workers
-from patchgrid.storage.jobs import ENDED, JobRecord, Progress
+from patchgrid.storage.jobs import ENDED, JobRecord
+from patchgrid.storage.progress import Progress, job_progress
 from patchgrid.storage.workers import LoadFailure, WorkerRecord
 
 
@@ -37,7 +38,7 @@ def look(session: Session, job_id: int) -> Snapshot:
     living = [each for each in workers.list_workers(session) if not each.lost and each.state != "stopped"]
     return Snapshot(
         job=job,
-        progress=jobs.progress(session, job_id),
+        progress=job_progress(session, job_id),
         at_work=tuple(
             each
             for each in living

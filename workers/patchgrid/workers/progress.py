@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from patchgrid.storage.jobs import Progress
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.writing import ChunkResult
 
 

@@ -14,6 +14,7 @@ from patchgrid.storage.database import Database
 from patchgrid.storage.errors import DatabaseGone
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
+from patchgrid.storage.progress import job_progress
 from patchgrid.workers.attempt import Attempt, Computed
 from patchgrid.workers.errors import (
     JobCancelledError,
@@ -176,7 +177,7 @@ class _Run:
         """Measure one chunk while the one before it is stored, or hand it back."""
         try:
             with self._database.read() as session:
-                self._progress.begin(jobs.progress(session, self._job.id))
+                self._progress.begin(job_progress(session, self._job.id))
             self._storing.hand_over()
             if lease.suspect:
                 self._storing.settle()

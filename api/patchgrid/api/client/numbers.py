@@ -13,9 +13,10 @@ from patchgrid.engine.names import check_name
 from patchgrid.engine.types import short_name
 from patchgrid.storage.components import ORDERS, ComponentRow
 from patchgrid.storage.coverage import Coverage
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap, named_once, strongest_cells
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.verification import Cost, SiteAgreement
 
 

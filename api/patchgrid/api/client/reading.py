@@ -15,10 +15,11 @@ from patchgrid.storage.chunknotes import Troubles
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.coverage import Coverage
 from patchgrid.storage.documents import TOP
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.pairview import PairView, TopComponent
 from patchgrid.storage.plots import Heatmap
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.verification import Cost, SiteAgreement

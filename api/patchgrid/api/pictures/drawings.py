@@ -15,10 +15,11 @@ from patchgrid.api.pictures.scatter import score_effect_scatter
 from patchgrid.engine.names import EDGE, HEAD_SITES, WIDE_SITES, check_name
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.errors import NothingKept
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairscores import exact_grid, position_scores, whole_scores
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.wording import counted, short_model
 
 if TYPE_CHECKING:

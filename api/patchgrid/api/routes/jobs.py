@@ -29,6 +29,7 @@ from patchgrid.storage.documents import job_json
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.pairnotes import warnings_by_kind
 from patchgrid.storage.plain import plain
+from patchgrid.storage.progress import job_progress
 from patchgrid.storage.rounding import job_rounding, rounding_json
 from patchgrid.storage.standing import look
 from patchgrid.storage.task import job_task, task_json
@@ -171,7 +172,7 @@ def _steered(session: Session, caller: Caller, name: str, *, everyone: bool = Fa
 def job_document(session: Session, record: JobRecord) -> dict[str, Any]:
     """Give a job as it is listed."""
     owners = ownership.owner_names(session, [record.id]).get(record.id, ())
-    return job_json(record, jobs.progress(session, record.id)) | _owned(owners)
+    return job_json(record, job_progress(session, record.id)) | _owned(owners)
 
 
 def _owned(owners: Sequence[str]) -> dict[str, Any]:

@@ -31,11 +31,12 @@ from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.coverage import Coverage, coverage
 from patchgrid.storage.export import export_rows, fields_of
 from patchgrid.storage.furthest import furthest
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.pairnotes import warnings_by_kind
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.progress import Progress, job_progress
 from patchgrid.storage.rounding import job_rounding, rounding_json
 from patchgrid.storage.rowfiles import write_rows
 from patchgrid.storage.standing import Snapshot, look
@@ -70,7 +71,7 @@ class LocalSource:
 
     def progress(self, job: JobRecord) -> Progress:
         """Give how far a job is."""
-        return jobs.progress(self._read(), job.id)
+        return job_progress(self._read(), job.id)
 
     def task(self, job: JobRecord) -> Mapping[str, Any] | None:
         """Give whether the model does the task."""
@@ -259,4 +260,4 @@ class LocalSource:
 
 
 def _as_it_is(session: Session, job_id: int) -> tuple[JobRecord, Progress]:
-    return jobs.get(session, job_id), jobs.progress(session, job_id)
+    return jobs.get(session, job_id), job_progress(session, job_id)

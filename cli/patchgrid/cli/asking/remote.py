@@ -14,8 +14,9 @@ from patchgrid.cli.asking.uploading import shown_upload
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.screen import say
 from patchgrid.cli.summary import SHOWN_COMPONENTS, SHOWN_ERRORS, Summary
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.metrics import ModelQueue
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.submitting import Order
 from patchgrid.storage.workers import WorkerRecord

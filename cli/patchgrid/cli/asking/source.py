@@ -9,10 +9,11 @@ from patchgrid.engine.types import Pair
 from patchgrid.storage.chunknotes import Troubles
 from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.coverage import Coverage
-from patchgrid.storage.jobs import JobRecord, Progress
+from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.metrics import ModelQueue
 from patchgrid.storage.pairview import PairView
 from patchgrid.storage.plots import Cells, Heatmap
+from patchgrid.storage.progress import Progress
 from patchgrid.storage.provenance import Provenance
 from patchgrid.storage.standing import Snapshot
 from patchgrid.storage.submitting import Order

@@ -10,7 +10,8 @@ from patchgrid.cli.context import Settings, with_broker, with_settings
 from patchgrid.cli.execution import Machine, engine_for, show_outcome, work_off
 from patchgrid.cli.options import job_argument, machine_options
 from patchgrid.cli.screen import counted, say, show_json, visible
-from patchgrid.storage.jobs import FINISHED, JobRecord, Progress
+from patchgrid.storage.jobs import FINISHED, JobRecord
+from patchgrid.storage.progress import Progress
 from patchgrid.workers.errors import JobCancelledError
 
 everyone_option = click.option(
