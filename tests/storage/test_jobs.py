@@ -31,7 +31,7 @@ def test_a_submitted_job_is_as_it_was_given(database: Database) -> None:
     assert (job.state, job.started_at, job.finished_at, job.error) == ("pending", None, None, None)
     with database.read() as session:
         assert jobs.get(session, job.id) == job
-        assert job_progress(session, job.id) == Progress(10, 0, 0, 3, 0, 0, 3, 0, 0)
+        assert job_progress(session, job.id) == Progress(10, 0, 0, 0, 3, 0, 0, 3, 0, 0)
 
 
 def test_pairs_come_back_as_they_were_given(database: Database) -> None:
@@ -183,12 +183,12 @@ def test_progress_counts_pairs_and_chunks(database: Database) -> None:
     job = submit_job(database)
     run_chunk(database, job, failed={1})
     with database.read() as session:
-        assert job_progress(session, job.id) == Progress(10, 3, 1, 3, 1, 0, 2, 0, 0)
+        assert job_progress(session, job.id) == Progress(10, 3, 1, 0, 3, 1, 0, 2, 0, 0)
         assert job_progress(session, job.id).left == 6
         assert jobs.get(session, job.id).state == "running"
     done = run_job(database, job, failed={9})
     with database.read() as session:
-        assert job_progress(session, job.id) == Progress(10, 8, 2, 3, 3, 0, 0, 0, 0)
+        assert job_progress(session, job.id) == Progress(10, 8, 2, 0, 3, 3, 0, 0, 0, 0)
     assert done.state == "done"
     assert done.started_at is not None
     assert done.finished_at is not None
