@@ -42,6 +42,10 @@ _WHOLE_FROM = 0.75
 SHARED = "shared"
 
 
+def ignore(_finished: float) -> None:
+    """Be an `OnBatch` that does nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What is done with every batch."""

@@ -1,11 +1,12 @@
-"""Cells that a caller chose, put together by pair for a call and taken apart again."""
+"""Cells that a caller chose: checked, put together by pair for a call and taken apart again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.engine.calls import Choose
 from patchgrid.engine.errors import ComponentError
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.results import Measured, PairResult
@@ -54,3 +55,19 @@ class ChosenCells:
             if each.error is not None:
                 errors[index] = each.error
         return values, errors
+
+
+def checked(choose: Choose, layout: Layout, sites: Collection[str]) -> Choose:
+    """Give a `Choose` that raises `ComponentError` for what the model or the sites do not have."""
+
+    def choose_checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
+        chosen = choose(places, results)
+        for component in {component for components in chosen for component in components}:
+            layout.check_component(component)
+            if component.site not in sites:
+                raise ComponentError(
+                    f"{component.name}: site {component.site!r} is not among those asked for"
+                )
+        return chosen
+
+    return choose_checked

@@ -1,23 +1,20 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
 import logging
-import threading
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from patchgrid.engine.allowed import check_allowed
 from patchgrid.engine.asked import Asked, as_names
-from patchgrid.engine.averaging import average, sites_of_means
-from patchgrid.engine.budget import Budget
-from patchgrid.engine.calls import Call, Choose, OnBatch
-from patchgrid.engine.chosen import Cell, ChosenCells
+from patchgrid.engine.averaging import average
+from patchgrid.engine.caller import Caller
+from patchgrid.engine.calls import Call, Choose, OnBatch, ignore
+from patchgrid.engine.chosen import Cell, ChosenCells, checked
 from patchgrid.engine.edges import Graph
-from patchgrid.engine.errors import ComponentError, PairError
+from patchgrid.engine.errors import PairError
 from patchgrid.engine.findings import Findings
 from patchgrid.engine.layout import Layout
 from patchgrid.engine.loading import LoadedModel
@@ -25,9 +22,8 @@ from patchgrid.engine.means import Means
 from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.opening import open_model
 from patchgrid.engine.provenance import ModelProvenance
-from patchgrid.engine.question import Question
 from patchgrid.engine.results import Measured, PairResult
-from patchgrid.engine.running import run_call, tokenized, with_means
+from patchgrid.engine.running import tokenized
 from patchgrid.engine.shortcuts import Shortcuts
 from patchgrid.engine.types import Component, Pair
 
@@ -36,10 +32,6 @@ _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
 
 #: One in so many of a batch's patches is made again to measure rounding.
 _ROUNDING_EVERY = 100
-
-
-def _ignore(_finished: float) -> None:
-    pass
 
 
 class Engine:
@@ -56,7 +48,6 @@ class Engine:
         *,
         findings: Findings | None = None,
     ) -> None:
-        self._one_at_a_time = threading.Lock()
         #: Where this engine's numbers come from.
         self.provenance = provenance
         found = Findings.of(model, shortcuts) if findings is None else findings
@@ -65,7 +56,7 @@ class Engine:
         #: What the check on load measured.
         self.self_check = found.self_check
         self._model = replace(model, transform=found.transform, shortcuts=found.shortcuts)
-        self._own_budget = Budget.of(model)
+        self._caller = Caller(self._model, found.no_softmax)
 
     @property
     def shortcuts(self) -> Shortcuts:
@@ -121,7 +112,7 @@ class Engine:
 
     def check(self) -> ModelReport:
         """Tell what the model supports, and check its scores and patches on a few tokens."""
-        with self._one_at_a_time, torch.inference_mode(mode=False):
+        with self._caller.lock, torch.inference_mode(mode=False):
             return check_model(self._model, self.self_check)
 
     @property
@@ -136,8 +127,7 @@ class Engine:
 
     def check_asked(self, asked: Asked) -> None:
         """Raise `SpecError`, which says what would work, for what this model cannot give."""
-        with self._alone():
-            check_allowed(self._model, asked, self.findings.no_softmax)
+        self._caller.check(asked)
 
     def attribute(
         self,
@@ -156,7 +146,7 @@ class Engine:
         keep_positions: bool = True,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
-        on_batch: OnBatch = _ignore,
+        on_batch: OnBatch = ignore,
     ) -> list[PairResult]:
         """Score every component of the sites for every pair.
 
@@ -236,7 +226,7 @@ class Engine:
         keep_positions: bool = True,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
-        on_batch: OnBatch = _ignore,
+        on_batch: OnBatch = ignore,
     ) -> list[Measured]:
         """Score every component of the sites for every pair, and patch some of them exactly.
 
@@ -266,26 +256,18 @@ class Engine:
             A component that the model, the pair or `sites` does not have.
         """
         asked = Asked(as_names(sites), as_names(method), metric, direction, source, steps, path, grad_drop)
-        question = self._question(asked, means, keep_positions=keep_positions)
-
-        def checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
-            assert choose is not None, "nothing is chosen where no one asks"
-            chosen = choose(places, results)
-            for component in {component for components in chosen for component in components}:
-                self._check_asked(component, question)
-            return chosen
-
+        question = self._caller.question(asked, means, keep_positions=keep_positions)
         call = Call(
             self._model,
             question,
             asked.methods,
-            None if choose is None else checked,
-            self._budget(batch_tokens),
+            None if choose is None else checked(choose, self.layout, question.sites),
+            self._caller.budget(batch_tokens),
             on_batch,
             only_correct,
             rounding=_ROUNDING_EVERY,
         )
-        return self._run(call, pairs, prepend_bos, range(len(pairs)))
+        return self._caller.run(call, pairs, prepend_bos, range(len(pairs)))
 
     def run(
         self,
@@ -294,7 +276,7 @@ class Engine:
         metric: str = "logit_diff",
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
-        on_batch: OnBatch = _ignore,
+        on_batch: OnBatch = ignore,
     ) -> list[PairResult]:
         """Run every pair's two prompts, unpatched, and score nothing: metrics and preferences alone.
 
@@ -303,10 +285,10 @@ class Engine:
         One result a pair, in order; one that cannot be measured has `error` set and no numbers. `SpecError`
         for a metric that does not exist.
         """
-        question = self._question(Asked(("resid_post",), (), metric))
-        budget = self._budget(batch_tokens)
+        question = self._caller.question(Asked(("resid_post",), (), metric))
+        budget = self._caller.budget(batch_tokens)
         call = Call(self._model, question, (), None, budget, on_batch, only_run=True)
-        return [each.result for each in self._run(call, pairs, prepend_bos, range(len(pairs)))]
+        return [each.result for each in self._caller.run(call, pairs, prepend_bos, range(len(pairs)))]
 
     def means(
         self,
@@ -316,17 +298,17 @@ class Engine:
         direction: str = "denoise",
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
-        on_batch: OnBatch = _ignore,
+        on_batch: OnBatch = ignore,
     ) -> Means:
         """Average each site's activation over the pairs' source prompts, and over their positions.
 
         `resid_pre` is always among them: paths of integrated gradients lead to its mean. Pairs that cannot
         be measured are left out; `SpecError` where none can.
         """
-        question = self._question(Asked(as_names(sites), (), direction=direction, source="mean"))
+        question = self._caller.question(Asked(as_names(sites), (), direction=direction, source="mean"))
         able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
-        budget = self._budget(batch_tokens)
-        with self._alone(on_batch):
+        budget = self._caller.budget(batch_tokens)
+        with self._caller.alone(on_batch):
             return average(self._model, question, able, lambda: budget.tokens, on_batch)
 
     def patch(
@@ -381,7 +363,7 @@ class Engine:
         means: Means | None = None,
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
-        on_batch: OnBatch = _ignore,
+        on_batch: OnBatch = ignore,
     ) -> tuple[NDArray[np.float32], dict[int, str]]:
         """Patch chosen (pair, component) cells exactly.
 
@@ -394,43 +376,6 @@ class Engine:
         chosen = ChosenCells.of(cells, len(pairs), self.layout)
         if not cells:
             return np.empty(0, dtype=np.float32), {}
-        question = self._question(Asked(chosen.sites, (), metric, direction, source), means)
-        call = Call(self._model, question, (), chosen.choose, self._budget(batch_tokens), on_batch)
-        return chosen.effects(self._run(call, pairs, prepend_bos, chosen.places))
-
-    def _question(self, asked: Asked, means: Means | None = None, *, keep_positions: bool = True) -> Question:
-        self.check_asked(asked)
-        if means is not None:
-            means.check(asked.source, sites_of_means(asked.sites), self.layout.n_layers)
-        return Question.of(asked, means, keep_positions=keep_positions)
-
-    def _check_asked(self, component: Component, question: Question) -> None:
-        self.layout.check_component(component)
-        if component.site not in question.sites:
-            raise ComponentError(f"{component.name}: site {component.site!r} is not among those asked for")
-
-    def _budget(self, batch_tokens: int | None) -> Budget:
-        return self._own_budget if batch_tokens is None else Budget.fixed(batch_tokens)
-
-    def _run(
-        self, call: Call, pairs: Sequence[Pair], prepend_bos: bool | None, wanted: Container[int]
-    ) -> list[Measured]:
-        """Run a call over the wanted pairs, in batches that are halved where memory runs out."""
-        reasons = ["not measured" if index in wanted else None for index in range(len(pairs))]
-        results = [Measured(PairResult(error=reason)) for reason in reasons]
-
-        def fail(index: int, reason: str) -> None:
-            results[index] = Measured(PairResult(error=reason))
-
-        able = tokenized(self._model, pairs, prepend_bos, fail)
-        good = [pair for pair in able if pair.index in wanted]
-        with self._alone(call.on_batch):
-            run_call(with_means(call, able), good, results.__setitem__, fail)
-        return results
-
-    @contextmanager
-    def _alone(self, on_batch: OnBatch = _ignore) -> Iterator[None]:
-        with self._one_at_a_time, self._model.pulse.telling(lambda: on_batch(0.0)):
-            # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
-            self._model.envoy._module.eval()  # noqa: SLF001
-            yield
+        question = self._caller.question(Asked(chosen.sites, (), metric, direction, source), means)
+        call = Call(self._model, question, (), chosen.choose, self._caller.budget(batch_tokens), on_batch)
+        return chosen.effects(self._caller.run(call, pairs, prepend_bos, chosen.places))

@@ -1,0 +1,69 @@
+"""Questions put to one model, one at a time: nnsight cannot trace a model in several threads at once."""
+
+import threading
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+
+from patchgrid.engine.allowed import check_allowed
+from patchgrid.engine.asked import Asked
+from patchgrid.engine.averaging import sites_of_means
+from patchgrid.engine.budget import Budget
+from patchgrid.engine.calls import Call, OnBatch, ignore
+from patchgrid.engine.loading import LoadedModel
+from patchgrid.engine.means import Means
+from patchgrid.engine.question import Question
+from patchgrid.engine.results import Measured, PairResult
+from patchgrid.engine.running import run_call, tokenized, with_means
+from patchgrid.engine.types import Pair
+
+
+class Caller:
+    """Checks what is asked of a model, and runs calls one after the other."""
+
+    def __init__(self, model: LoadedModel, no_softmax: str | None) -> None:
+        """Take the model, and why its attention's softmax cannot be computed anew (None: it can)."""
+        #: Held by whoever uses the model.
+        self.lock = threading.Lock()
+        self._model = model
+        self._no_softmax = no_softmax
+        self._own_budget = Budget.of(model)
+
+    def check(self, asked: Asked) -> None:
+        """Raise `SpecError`, which says what would work, for what the model cannot give."""
+        with self.alone():
+            check_allowed(self._model, asked, self._no_softmax)
+
+    def question(self, asked: Asked, means: Means | None = None, *, keep_positions: bool = True) -> Question:
+        """Make a question of what is asked, once it is checked."""
+        self.check(asked)
+        if means is not None:
+            means.check(asked.source, sites_of_means(asked.sites), self._model.layout.n_layers)
+        return Question.of(asked, means, keep_positions=keep_positions)
+
+    def budget(self, batch_tokens: int | None) -> Budget:
+        """Give the budget of so many padded tokens a batch; None: the one that finds out how many fit."""
+        return self._own_budget if batch_tokens is None else Budget.fixed(batch_tokens)
+
+    def run(
+        self, call: Call, pairs: Sequence[Pair], prepend_bos: bool | None, wanted: Container[int]
+    ) -> list[Measured]:
+        """Run a call over the wanted pairs, in batches that are halved where memory runs out."""
+        reasons = ["not measured" if index in wanted else None for index in range(len(pairs))]
+        results = [Measured(PairResult(error=reason)) for reason in reasons]
+
+        def fail(index: int, reason: str) -> None:
+            results[index] = Measured(PairResult(error=reason))
+
+        able = tokenized(self._model, pairs, prepend_bos, fail)
+        good = [pair for pair in able if pair.index in wanted]
+        with self.alone(call.on_batch):
+            run_call(with_means(call, able), good, results.__setitem__, fail)
+        return results
+
+    @contextmanager
+    def alone(self, on_batch: OnBatch = ignore) -> Iterator[None]:
+        """Wait for the model; `on_batch` is told of each pass through it."""
+        with self.lock, self._model.pulse.telling(lambda: on_batch(0.0)):
+            # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
+            self._model.envoy._module.eval()  # noqa: SLF001
+            yield
