@@ -157,7 +157,7 @@ def test_tokens_are_asked_for_and_never_shown(
     made = patchgrid(*submit, "--token", tokens["submit"])
     assert made.exit_code == 0, made.stderr
     assert tokens["submit"] not in made.output
-    told(patchgrid("job", "delete", 1, "-y", *url, "--token", tokens["submit"]), 2)
+    told(patchgrid("job", "delete", 1, "-y", *url, "--token", tokens["read"]), 2)
     environment = os.environ | {"PATCHGRID_TOKEN": tokens["admin"], "PATCHGRID_SERVER": running.url}
     from click.testing import CliRunner
 

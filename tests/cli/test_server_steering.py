@@ -66,7 +66,8 @@ def test_a_job_is_sent_once_and_what_comes_next_is_said(queue: Queue, tmp_path: 
     assert (result.exit_code, result.stdout) == (0, ""), result.stderr
     assert "Job 1 (mine) is on the queue: 100 pairs in 4 chunks" in result.stderr
     assert f"workers look for the model where it is here, in {queue.model}" in result.stderr
-    start_worker = f"No worker serves this model now: patchgrid worker start --model {queue.model}\n"
+    worker = f"patchgrid worker start --model {queue.model} --db URL (the server's database)"
+    start_worker = f"No worker serves this model now: {worker}\n"
     assert start_worker in result.stderr, "which no server does"
     assert f"patchgrid job watch 1 --server {queue.server.url}" in result.stderr
     assert "broker" not in result.stderr
@@ -208,7 +209,8 @@ def test_submit_waits_and_shows_the_results(finished: FinishedJob, tmp_path: Pat
     """Those that `run` shows; a real worker measures."""
     database = tmp_path / "queue.db"
     with serving(str(database), "-m", finished.model) as server:
-        command = ("submit", finished.pairs, "-m", finished.model, "--exact", 0.3, "--detail", "positions")
+        options = ("--exact", 0.3, "--detail", "positions", "--chunk-size", 64)
+        command = ("submit", finished.pairs, "-m", finished.model, *options)
         sites = ("--sites", "z,mlp_out,resid_post")
         worker = start(
             "worker", "start", "-m", finished.model, "--db", database, "--max-chunks", 1, "--poll", 0.2
