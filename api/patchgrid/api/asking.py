@@ -14,7 +14,7 @@ from patchgrid.api.access import Caller
 from patchgrid.api.answers import Answer
 from patchgrid.api.asked import Word
 from patchgrid.api.problems import MEDIA_TYPE
-from patchgrid.api.schemas import ProblemDetails
+from patchgrid.api.schemas.problems import ProblemDetails
 from patchgrid.api.service import Service
 from patchgrid.storage import joblist
 from patchgrid.storage.jobs import ENDED, JobRecord

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from patchgrid.api.access import Caller, Reader, Shared, find_caller
 from patchgrid.api.asking import Form, as_json, listed, listings, refusals, respond
-from patchgrid.api.schemas import Access, Health, ModelQueue, Models, Queue, Worker, Workers
+from patchgrid.api.schemas.cluster import Access, Health, ModelQueue, Models, Queue, Worker, Workers
 from patchgrid.storage import metrics, workers
 from patchgrid.storage.plain import plain
 

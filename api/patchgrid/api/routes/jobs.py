@@ -21,7 +21,7 @@ from patchgrid.api.asking import (
     respond,
 )
 from patchgrid.api.problems import Problem
-from patchgrid.api.schemas import Cancelled, Job, JobInFull, Jobs, Retried, Withdrawn
+from patchgrid.api.schemas.jobs import Cancelled, Job, JobInFull, Jobs, Retried, Withdrawn
 from patchgrid.api.service import Service
 from patchgrid.storage import control, deletion, joblist, jobs, ownership, provenance
 from patchgrid.storage.chunknotes import troubles

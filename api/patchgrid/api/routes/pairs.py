@@ -11,7 +11,7 @@ from patchgrid.api.answers import Answer
 from patchgrid.api.asked import LARGEST, PairState, Word
 from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, listings, refusals
 from patchgrid.api.routes.results import Method
-from patchgrid.api.schemas import PairInFull, PairLine, Pairs
+from patchgrid.api.schemas.pairs import PairInFull, PairLine, Pairs
 from patchgrid.storage import pairlist, pairview
 from patchgrid.storage.documents import pair_json
 from patchgrid.storage.jobs import JobRecord

@@ -10,7 +10,7 @@ from patchgrid.api.access import Reader, Shared
 from patchgrid.api.answers import Answer
 from patchgrid.api.asked import Kind, Order, Sort, Word
 from patchgrid.api.asking import Cursor, Form, JobName, as_csv, as_json, ask, listed, listings
-from patchgrid.api.schemas import (
+from patchgrid.api.schemas.results import (
     Agreement,
     Component,
     Components,

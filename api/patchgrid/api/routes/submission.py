@@ -13,7 +13,7 @@ from patchgrid.api.asked import Asked, Word
 from patchgrid.api.asking import as_json, refusals
 from patchgrid.api.problems import Problem, validation
 from patchgrid.api.routes.jobs import job_document
-from patchgrid.api.schemas import Submitted
+from patchgrid.api.schemas.jobs import Submitted
 from patchgrid.api.service import Service
 from patchgrid.api.settings import AllowedModel
 from patchgrid.api.upload import Upload, is_form, received

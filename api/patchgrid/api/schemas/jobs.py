@@ -1,0 +1,145 @@
+"""Jobs, listed and in full, and what those who steer them are answered."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from patchgrid.api.asked import State
+from patchgrid.api.schemas.cluster import LoadFailure, Worker
+from patchgrid.api.schemas.paging import Page
+
+
+class PairCounts(BaseModel):
+    """A job's pairs by what became of them."""
+
+    total: int
+    done: int
+    failed: int
+    skipped: int = Field(description="Left out because the model does not get them right (only_correct)")
+
+
+class ChunkCounts(BaseModel):
+    """A job's chunks by state."""
+
+    done: int
+    leased: int
+    pending: int
+    held: int
+    failed: int
+    cancelled: int
+
+
+class Job(BaseModel):
+    """A job as it stands. Times are seconds since 1970."""
+
+    job: int
+    name: str | None
+    state: State
+    key: str
+    spec: dict[str, Any]
+    methods: list[str]
+    spans: list[str]
+    pairs: PairCounts
+    chunks: ChunkCounts
+    chunk_size: int
+    priority: int
+    bytes: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    error: str | None
+    submitted_by: str | None
+    owners: list[str]
+
+
+class Submitted(Job):
+    """A job that was submitted, now or before."""
+
+    created: bool
+    reopened: bool
+    notes: list[str]
+
+
+class Cancelled(Job):
+    """A job that its caller cancelled, or withdrew from."""
+
+    goes_on_for: list[str]
+
+
+class Withdrawn(BaseModel):
+    """A job that its caller withdrew from."""
+
+    job: int
+    goes_on_for: list[str]
+
+
+class Retried(Job):
+    """A job that is tried again."""
+
+    chunks_again: int
+
+
+class Warned(BaseModel):
+    """A kind of warning."""
+
+    warning: str
+    pairs: int
+
+
+class Troubles(BaseModel):
+    """How often chunks had to be begun again."""
+
+    tried_again: int
+    split_off: int
+
+
+class Task(BaseModel):
+    """Whether the model does the task: what its unpatched runs do, over measured and skipped pairs."""
+
+    metric: str
+    pairs: int = Field(description="Pairs whose unpatched runs are known")
+    measured: int = Field(description="Pairs that the mean metrics are over")
+    clean_metric: float | None
+    corrupted_metric: float | None
+    difference: float | None = Field(description="Mean clean - corrupted metric, what `normalise` divides by")
+    difference_error: float | None = Field(description="Its standard error")
+    clean_correct: int = Field(description="Pairs whose clean run prefers the correct answer")
+    clean_share: float | None
+    corrupted_incorrect: int = Field(description="Pairs whose corrupted run prefers the incorrect answer")
+    corrupted_share: float | None
+    swapped: int = Field(description="Pairs whose clean and corrupted prompts seem to be swapped")
+    swapped_pairs: list[int | str]
+    outside_vocabulary: int = Field(description="Pairs with a token id that the model does not have")
+    outside_pairs: list[int | str]
+    answers: list[str] = Field(
+        description="The first pairs' answers as tokens, where they are ids or doubtful"
+    )
+    line: str | None = Field(description="All of it in a line")
+    warnings: list[str]
+
+
+class Rounding(BaseModel):
+    """How much of an effect may be rounding: effects of patches that are nothing but rounding."""
+
+    floor: float = Field(description="Their root mean square, in units of the metric")
+    cells: int = Field(description="How many were measured")
+
+
+class JobInFull(Job):
+    """All that is known of a job but its results."""
+
+    task: Task | None
+    rounding: Rounding | None
+
+    provenance: list[dict[str, Any]]
+    warnings: list[Warned]
+    troubles: Troubles
+    workers: list[Worker]
+    serving: int
+    load_failures: list[LoadFailure]
+
+
+class Jobs(Page):
+    """Jobs, the newest first."""
+
+    items: list[Job]

@@ -1,0 +1,76 @@
+"""Pairs and what is kept of each."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from patchgrid.api.asked import PairState
+from patchgrid.api.schemas.paging import Page
+
+_PREFERENCE = "logsumexp of the correct answers' logits less that of the incorrect ones'"
+
+
+class PairLine(BaseModel):
+    """A pair and what became of it."""
+
+    pair: int | str
+    row: int
+    state: PairState
+    error: str | None
+    warning: str | None
+    clean: str
+    corrupted: str
+    clean_metric: float | None
+    corrupted_metric: float | None
+    clean_preference: float | None = Field(description=_PREFERENCE)
+    corrupted_preference: float | None
+
+
+class Pairs(Page):
+    """A job's pairs, in order. A search looks at so many a time: there may be none here, and a `next`."""
+
+    job: int
+    items: list[PairLine]
+
+
+class TopComponent(BaseModel):
+    """One of a pair's strongest components."""
+
+    component: str
+    site: str
+    layer: int
+    head: int | None
+    neuron: int | None
+    position: int | None
+    score: float
+    edge: str | None
+
+
+class PairInFull(BaseModel):
+    """All that is kept of one pair."""
+
+    job: int
+    pair: int | str
+    row: int
+    state: PairState
+    error: str | None
+    warning: str | None
+    clean: str
+    corrupted: str
+    correct: list[Any]
+    incorrect: list[Any]
+    correct_tokens: list[str] = Field(description="The answers' tokens as text; none: not measured")
+    incorrect_tokens: list[str]
+    spans: dict[str, list[int]]
+    tokens: list[str]
+    corrupted_tokens: list[str]
+    method: str
+    metric: str
+    clean_metric: float | None
+    corrupted_metric: float | None
+    prefix: int | None = Field(description="Tokens before the prompts' texts, such as a BOS")
+    clean_preference: float | None = Field(description=_PREFERENCE)
+    corrupted_preference: float | None
+    top: list[TopComponent]
+    scores: dict[str, list[Any]]
+    exact: list[dict[str, Any]]

@@ -1,0 +1,144 @@
+"""What was found over all of a job's pairs."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from patchgrid.api.asked import Kind
+from patchgrid.api.schemas.jobs import Rounding, Task
+from patchgrid.api.schemas.paging import Page
+
+
+class Component(BaseModel):
+    """One component over all of a job's pairs, in units of the job's metric."""
+
+    component: str
+    site: str
+    layer: int
+    head: int | None
+    neuron: int | None
+    position: int | str | None
+    n: int
+    mean: float | None
+    mean_abs: float | None
+    std: float | None
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    exact_n: int
+    edge: str | None
+    exact_share: float | None
+
+
+class Coverage(BaseModel):
+    """How many cells were patched exactly: a cell is a component of a pair."""
+
+    patched: int
+    cells: int
+    share: float | None
+
+
+class Components(Page):
+    """A job's components."""
+
+    job: int
+    method: str
+    coverage: Coverage = Field(description="Of the job's sites, or of the one asked for")
+    total: int = Field(description="How many there are, on all pages")
+    task: Task | None
+    rounding: Rounding | None
+    items: list[Component]
+
+
+class Heatmap(BaseModel):
+    """A site, layer by head or layer by position."""
+
+    job: int
+    site: str
+    kind: Kind
+    method: str
+    measure: Literal["estimate", "mean", "mixed"]
+    unit: str
+    columns: list[int | str]
+    values: list[list[float | None]]
+    estimated: list[list[bool]] = Field(description="Which cells show an estimate; the others a mean score")
+
+
+class Agreement(BaseModel):
+    """A site's scores by a method against its exact effects."""
+
+    site: str
+    method: str
+    n: int
+    cells: int
+    pearson: float | None
+    spearman: float | None
+    spearman_n: int
+    slope: float | None
+    intercept: float | None
+    bias: float | None
+    sign_agreement: float | None
+    top_k: int
+    top_overlap: float | None
+    components: int
+    exact_share: float | None
+    seconds: float | None
+    exact_seconds: float | None
+
+
+class Cost(BaseModel):
+    """What a job cost, in seconds per 1,000 pairs."""
+
+    scores: dict[str, float | None]
+    exact: float | None
+    effects: int
+
+
+class Verification(BaseModel):
+    """How scores and exact effects agree, and what both cost."""
+
+    job: int
+    task: Task | None
+    rounding: Rounding | None
+    items: list[Agreement]
+    cost: Cost
+
+
+class ExactCell(BaseModel):
+    """A cell that was patched exactly; its component's position is from the end, its `position` from 0."""
+
+    pair: int | str
+    component: str
+    site: str
+    layer: int
+    head: int | None
+    neuron: int | None
+    position: int | str | None
+    score: float
+    effect: float
+    inclusion: float
+    edge: str | None
+
+
+class FurthestCell(ExactCell):
+    """The cell of a component whose score is furthest from its effect."""
+
+    off: float = Field(description="|effect - score|, metric units")
+    cells: int = Field(description="Cells of the component that were patched")
+
+
+class FurthestCells(BaseModel):
+    """Where a site's scores are furthest off, a cell a component."""
+
+    job: int
+    site: str
+    method: str
+    items: list[FurthestCell]
+
+
+class ExactCells(Page):
+    """Cells that were patched exactly, by pair. Of a site or component, none may be here, and a `next`."""
+
+    job: int
+    method: str
+    items: list[ExactCell]
