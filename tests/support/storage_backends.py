@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.pairs.digest import Digest
-from patchgrid.storage import Database, joblist, jobs, leases
+from patchgrid.storage import Database, components, joblist, jobs, leases
+from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import chunk_result, make_pairs, make_spec
 from support.servers import postgres_server
@@ -143,3 +144,10 @@ def run_job(
         pass
     with database.read() as session:
         return jobs.get(session, job.id)
+
+
+def rows_of(database: Database, job: JobRecord, **options: object) -> dict[tuple[object, ...], ComponentRow]:
+    """Give a job's components by site, layer, head and position."""
+    with database.read() as session:
+        rows = components.components(session, job, **options)  # type: ignore[arg-type]
+    return {(row.site, row.layer, row.head, row.position): row for row in rows}
