@@ -1,14 +1,9 @@
-"""Pictures: what they hold, how they read, where they are written."""
+"""Pictures: what they hold and how they read."""
 
-import os
-import subprocess
-import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -17,26 +12,17 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
-from numpy.typing import NDArray
 
 from patchgrid.api.pictures.bars import component_bars
-from patchgrid.api.pictures.errors import OutputError, PictureError
+from patchgrid.api.pictures.errors import PictureError
 from patchgrid.api.pictures.labels import LONGEST, drawable, elide, every, token_label
 from patchgrid.api.pictures.look import Look
 from patchgrid.api.pictures.plots import layer_head_heatmap, layer_position_heatmap
 from patchgrid.api.pictures.saving import save
 from patchgrid.api.pictures.scatter import score_effect_scatter
-from patchgrid.engine.errors import PatchgridError
-from patchgrid.engine.packages import MissingExtraError
 from patchgrid.estimates.agreement import agreement
 from patchgrid.storage.components import ComponentRow
-
-UNIT = "logit difference"
-PNG = b"\x89PNG"
-
-
-def _values(layers: int, columns: int) -> NDArray[np.float64]:
-    return np.random.default_rng(0).normal(size=(layers, columns))
+from support.pictures import PNG, UNIT, random_values
 
 
 def _parts(figure: Figure) -> tuple[Axes, AxesImage]:
@@ -59,7 +45,7 @@ def _overlap(figure: Figure, texts: Sequence[str]) -> int:
 
 def test_a_heatmap_holds_the_values_with_layer_0_on_top() -> None:
     """Colours centred at 0, the colour bar in the metric's unit."""
-    values = _values(3, 5)
+    values = random_values(3, 5)
     figure = layer_head_heatmap(values, title="z of a job", unit=UNIT, quantity="estimate")
     axes, image = _parts(figure)
     np.testing.assert_array_equal(np.asarray(image.get_array()), values)
@@ -71,7 +57,7 @@ def test_a_heatmap_holds_the_values_with_layer_0_on_top() -> None:
 
 def test_cells_without_a_value_are_grey_and_said_to_be() -> None:
     """NaN where nothing was sampled; infinity is no value either."""
-    values = _values(3, 3)
+    values = random_values(3, 3)
     values[1, 1], values[2, 2] = np.nan, np.inf
     figure = layer_head_heatmap(values, title="t", unit=UNIT)
     _, image = _parts(figure)
@@ -93,14 +79,14 @@ def test_small_tables_show_their_numbers_and_large_ones_do_not() -> None:
     """With a real minus sign, and none before zero; not where the numbers would be too long."""
     small = layer_head_heatmap([[0.5, -0.25], [-0.001, np.nan]], title="t", unit=UNIT)
     assert [text.get_text() for text in small.axes[0].texts] == ["0.50", "\N{MINUS SIGN}0.25", "0.00"]
-    assert not layer_head_heatmap(_values(12, 12), title="t", unit=UNIT).axes[0].texts
+    assert not layer_head_heatmap(random_values(12, 12), title="t", unit=UNIT).axes[0].texts
     assert not layer_head_heatmap([[1e-7, 2e-7]], title="t", unit=UNIT).axes[0].texts
 
 
 @pytest.mark.parametrize(("layers", "heads"), [(1, 1), (4, 4), (12, 12), (32, 64), (80, 64), (96, 96)])
 def test_heads_and_layers_are_labelled_without_crowding(layers: int, heads: int) -> None:
     """From one head to thousands: labels do not touch, and the picture stays of a size to be looked at."""
-    figure = layer_head_heatmap(_values(layers, heads), title="t", unit=UNIT)
+    figure = layer_head_heatmap(random_values(layers, heads), title="t", unit=UNIT)
     axes, image = _parts(figure)
     assert image.get_array() is not None
     shown = _ticks(axes)
@@ -114,7 +100,7 @@ def test_heads_and_layers_are_labelled_without_crowding(layers: int, heads: int)
 def test_every_token_is_labelled_up_to_a_hundred(positions: int) -> None:
     """Turned upright where they would run into each other."""
     tokens = [("<|endoftext|>", " Mary", "The", ",")[position % 4] for position in range(positions)]
-    figure = layer_position_heatmap(_values(12, positions), tokens, title="t", unit=UNIT)
+    figure = layer_position_heatmap(random_values(12, positions), tokens, title="t", unit=UNIT)
     axes, image = _parts(figure)
     assert np.asarray(image.get_array()).shape == (12, positions)
     assert _ticks(axes) == [token_label(token) for token in tokens]
@@ -125,7 +111,7 @@ def test_every_token_is_labelled_up_to_a_hundred(positions: int) -> None:
 def test_of_very_many_positions_some_are_labelled() -> None:
     """At regular steps from the first."""
     tokens = [f"t{position}" for position in range(600)]
-    figure = layer_position_heatmap(_values(4, 600), tokens, title="t", unit=UNIT, axis="position")
+    figure = layer_position_heatmap(random_values(4, 600), tokens, title="t", unit=UNIT, axis="position")
     shown = _ticks(figure.axes[0])
     assert shown[:3] == ["t0", "t5", "t10"]
     assert _overlap(figure, shown) == 0
@@ -165,44 +151,16 @@ def test_what_no_font_can_draw_is_written_as_its_code_point(tmp_path: Path) -> N
 def test_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
     """matplotlib would read them as mathematics, and fail on these."""
     figure = layer_position_heatmap(
-        _values(2, 2), ["$x^$", r"$\frac$"], title=r"$\frac$", unit=r"$\frac$", axis="span"
+        random_values(2, 2), ["$x^$", r"$\frac$"], title=r"$\frac$", unit=r"$\frac$", axis="span"
     )
     save(figure, tmp_path / "money.svg")
     save(score_effect_scatter([1, 2], [1, 2], title=r"$\frac$", unit=r"$\frac$"), tmp_path / "more.svg")
     assert _ticks(figure.axes[0]) == ["$x^$", r"$\frac$"]
 
 
-def test_text_in_an_svg_is_text(tmp_path: Path) -> None:
-    """It can be searched and edited; and the same picture is the same file."""
-    for name in ("a.svg", "b.svg"):
-        figure = layer_position_heatmap(_values(2, 3), [-3, -2, " Mary"], title="a job", unit=UNIT)
-        save(figure, tmp_path / name)
-    figure.savefig(tmp_path / "by hand.svg")
-    assert ">a job</text>" in (tmp_path / "by hand.svg").read_text()
-    texts = [node.text for node in ET.parse(tmp_path / "a.svg").iter("{http://www.w3.org/2000/svg}text")]
-    assert {"a job", "\N{MINUS SIGN}3", "␣Mary", f"mean score ({UNIT})"} <= set(texts)
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-
-
-def test_a_pdf_has_its_fonts_with_it(tmp_path: Path) -> None:
-    """As TrueType, which other programs can edit; not as drawn outlines of type 3."""
-    save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / "a.pdf")
-    data = (tmp_path / "a.pdf").read_bytes()
-    assert b"/CIDFontType2" in data
-    assert b"/Type3" not in data
-
-
-def test_the_resolution_can_be_chosen(tmp_path: Path) -> None:
-    """Twice the dots an inch make twice the width."""
-    for dpi in (50, 100):
-        save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / f"{dpi}.png", dpi)
-    narrow, wide = (plt.imread(tmp_path / f"{dpi}.png").shape[1] for dpi in (50, 100))
-    assert wide == pytest.approx(2 * narrow, abs=2)
-
-
 def test_no_axis_has_a_hyphen_for_a_minus() -> None:
     """Positions from the end, axes and colour bars, large and small; a token's hyphen stays one."""
-    values = -1e-5 * np.abs(_values(4, 4))
+    values = -1e-5 * np.abs(random_values(4, 4))
     rows = [_row(0, -1e-5, -2e-5, 1e-5), _row(1, 1e-5, None, None)]
     figures = [
         layer_position_heatmap(values, [-4, -3, -2, -1], title="t", unit=UNIT),
@@ -214,13 +172,13 @@ def test_no_axis_has_a_hyphen_for_a_minus() -> None:
         texts = [text.get_text() for text in figure.findobj(Text)]  # type: ignore[attr-defined]
         assert any("\N{MINUS SIGN}" in text for text in texts)
         assert not [text for text in texts if "-" in text]
-    assert _ticks(layer_position_heatmap(_values(2, 1), ["-1"], title="t", unit=UNIT).axes[0]) == ["-1"]
+    assert _ticks(layer_position_heatmap(random_values(2, 1), ["-1"], title="t", unit=UNIT).axes[0]) == ["-1"]
 
 
 @pytest.mark.parametrize(("layers", "heads"), [(30, 9), (80, 64), (12, 12)])
 def test_heatmaps_of_real_models_fit_a_page(layers: int, heads: int) -> None:
     """At most a page high, cells near square, little around them."""
-    figure = layer_head_heatmap(_values(layers, heads), title="t", unit=UNIT)
+    figure = layer_head_heatmap(random_values(layers, heads), title="t", unit=UNIT)
     assert figure.get_size_inches()[1] <= 11
     figure.draw_without_rendering()
     box = figure.axes[0].get_window_extent()
@@ -248,7 +206,7 @@ def test_the_scale_can_be_given() -> None:
 
 def test_long_titles_are_wrapped() -> None:
     """To the picture's width."""
-    figure = layer_head_heatmap(_values(4, 4), title="a title of many words " * 8, unit=UNIT)
+    figure = layer_head_heatmap(random_values(4, 4), title="a title of many words " * 8, unit=UNIT)
     figure.draw_without_rendering()
     box = figure.axes[0].title.get_window_extent()
     assert "\n" in figure.axes[0].get_title()
@@ -336,13 +294,6 @@ def test_a_scatter_of_too_few_points_for_a_fit_is_drawn(
     assert not any("fit" in str(line.get_label()) for line in figure.axes[0].lines)
 
 
-def test_very_many_points_make_a_small_svg(tmp_path: Path) -> None:
-    """They are drawn as a picture within it."""
-    points = np.random.default_rng(0).normal(size=(2, 50_000))
-    save(score_effect_scatter(*points, title="t", unit=UNIT), tmp_path / "many.svg")
-    assert (tmp_path / "many.svg").stat().st_size < 500_000
-
-
 def _row(neuron: int, estimate: float, low: float | None, high: float | None) -> ComponentRow:
     figures = {"n": 20, "mean": estimate, "mean_abs": abs(estimate), "std": 0.1, "exact_n": 2}
     place = {"site": "mlp_post", "layer": 0, "head": None, "neuron": neuron, "position": None}
@@ -370,7 +321,7 @@ def test_one_interval_of_few_cells_leaves_the_bars_their_length() -> None:
     assert axes.get_xlabel().endswith("an arrow: it goes on")
 
 
-def test_bars_say_their_values() -> None:
+def test_bars_say_theirrandom_values() -> None:
     """All to one place, with their signs; the mean score where there is no estimate."""
     rows = [_row(0, 1.5, 1.0, 2.0), _row(1, -0.25, None, None)]
     axes = component_bars(rows, title="t", unit=UNIT).axes[0]
@@ -392,86 +343,6 @@ def test_colours_are_told_apart_with_every_kind_of_colour_blindness() -> None:
     assert negative[2] - negative[0] > 0.3
     assert positive[0] - positive[2] > 0.3
     assert none.min() > 0.9
-
-
-@pytest.mark.parametrize(
-    ("name", "start"), [("a.png", PNG), ("a.PNG", PNG), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")]
-)
-def test_the_ending_chooses_the_file_type(tmp_path: Path, name: str, start: bytes) -> None:
-    """Written whole, readable as new files are, with nothing left beside it."""
-    save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / name)
-    assert (tmp_path / name).read_bytes().startswith(start)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    (tmp_path / "other").touch()
-    assert (tmp_path / name).stat().st_mode == (tmp_path / "other").stat().st_mode
-    if name.endswith("svg"):
-        assert ET.parse(tmp_path / name).getroot().tag.endswith("svg")
-
-
-def test_the_same_picture_is_written_over_an_old_one(tmp_path: Path) -> None:
-    """Without asking, as the other exports are."""
-    (tmp_path / "a.png").write_bytes(b"old")
-    save(layer_head_heatmap(_values(4, 4), title="t", unit=UNIT), tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
-
-
-@pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", ".png"])
-def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
-    """And nothing written."""
-    with pytest.raises(OutputError, match=r"a picture's name must end in \.png, \.svg or \.pdf"):
-        save(Figure(), tmp_path / name)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """No such folder; a folder by that name; a file where a folder should be."""
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "file").touch()
-    for place, message in [
-        (tmp_path / "none" / "a.png", "there is no folder"),
-        (tmp_path / "folder.png", "is a folder, not a file name"),
-        (tmp_path / "file" / "a.png", "cannot be written: Not a directory"),
-    ]:
-        with pytest.raises(PatchgridError, match=message) as caught:
-            save(Figure(), place)
-        assert str(caught.value).startswith(f"{place}: ")
-        assert caught.value.exit_code == 2
-
-
-def test_a_full_disk_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new one is written beside it first."""
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, os.strerror(28))
-
-    (tmp_path / "a.png").write_bytes(b"old")
-    monkeypatch.setattr(Figure, "savefig", full)
-    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
-        save(Figure(), tmp_path / "a.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-    assert (tmp_path / "a.png").read_bytes() == b"old"
-
-
-def test_without_matplotlib_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an extra."""
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'patchgrid\[plot\]'"):
-        layer_head_heatmap(_values(2, 2), title="t", unit=UNIT)
-
-
-def test_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
-    """In a process of its own: pyplot is not even imported, and no setting is changed."""
-    code = f"""
-import sys, matplotlib
-before = matplotlib.rcParams.copy()
-from patchgrid.api.pictures.plots import layer_head_heatmap
-from patchgrid.api.pictures.saving import save
-from patchgrid.api.pictures.scatter import score_effect_scatter
-save(layer_head_heatmap([[1.0]], title="t", unit="u"), {str(tmp_path / "a.png")!r})
-assert "matplotlib.pyplot" not in sys.modules
-assert matplotlib.rcParams.copy() == before
-"""
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
