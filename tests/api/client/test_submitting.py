@@ -1,0 +1,78 @@
+"""Pairs of any kind, submitted by the client."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from patchgrid.api import Client
+from patchgrid.api.client import errors
+from patchgrid.engine import Pair
+from patchgrid.engine.errors import SpecError
+from patchgrid.pairs import PairFileError
+from support.lab import Lab
+
+
+@pytest.mark.parametrize("kind", ["path", "str", "dicts", "pairs", "generator", "pandas", "polars"])
+def test_pairs_of_every_kind_are_the_same_job(lab: Lab, client: Client, kind: str) -> None:
+    """The one that the file made."""
+    rows = lab.given()
+    made: dict[str, Any] = {
+        "path": lab.pairs,
+        "str": str(lab.pairs),
+        "dicts": rows,
+        "pairs": [Pair(**row) for row in rows],
+        "generator": (row for row in rows),
+        "pandas": pd.DataFrame(rows),
+        "polars": pl.DataFrame(rows),
+    }
+    options: dict[str, Any] = {"detail": "positions", "exact": 0.3}
+    found = client.submit(
+        made[kind], model=str(lab.model), sites=["z", "mlp_out", "resid_post"], name="shared", **options
+    )
+    assert (found.id, found.state) == (1, "done")
+    assert found.progress == {"total": 12, "done": 10, "failed": 2, "skipped": 0}
+
+
+def test_dataframes_may_lack_ids_and_have_lists_and_token_ids(client: Client) -> None:
+    """What is missing in a column is missing in the pair."""
+    columns = {
+        "id": ["one", None],
+        "clean": ["a b", "a c"],
+        "corrupted": ["a d", "a e"],
+        "correct": [[1, 2], [3]],
+        "incorrect": [np.array([4]), np.array([5, 6])],
+        "spans": [{"subject": (0, 1)}, None],
+    }
+    job = client.submit(pd.DataFrame(columns), model="org/model", name="frame")
+    assert list(job.pairs()["pair"]) == ["one", "1"]
+    assert job.info["spans"] == ["subject"]
+    assert job.pair(0).pair.correct == (1, 2)
+    job.delete()
+
+
+def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(client: Client) -> None:
+    """Each pair named."""
+    for pairs, message in (
+        ([{"clean": "a"}, 7], "pairs:2: must be a Pair or a dict, not int"),
+        ([{"clean": "a"}], "pairs:1: missing 'corrupted'"),
+        ({"clean": "a"}, "a list of Pair or of dicts, or a dataframe"),
+        (pd.DataFrame({"a": [1]}), "pairs:1"),
+        ([], "is empty"),
+        ("nowhere.jsonl", "no such file"),
+    ):
+        with pytest.raises(PairFileError, match=message):
+            client.submit(pairs, model="org/model")
+    with pytest.raises(SpecError, match="unknown site"):
+        client.submit([], model="org/model", sites="heads")
+    with pytest.raises(SpecError, match="layers"):
+        client.submit([], model="org/model", layers=3)
+    with pytest.raises(SpecError, match=r"unknown setting 'methods': did you mean 'method'\?"):
+        client.submit([], model="org/model", methods="atp")
+    with pytest.raises(SpecError, match="a setting is of a wrong kind"):
+        client.submit([], model="org/model", exact="0.5")
+    with pytest.raises(errors.NotAllowed, match="other/model"):
+        client.submit([Pair("a", "b", "c", "d")], model="other/model")
+    assert [job.name for job in client.jobs()] == ["shared"]
