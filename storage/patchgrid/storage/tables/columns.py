@@ -1,0 +1,52 @@
+"""What tables share: their metadata, and columns that several of them have."""
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+)
+
+#: All tables.
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+#: JSON in which None is NULL.
+Json = JSON(none_as_null=True)
+
+
+def pair_key_columns() -> tuple[Column[int], Column[int]]:
+    """Give the key of a table that holds rows for each pair."""
+    return (
+        Column("job_id", Integer, primary_key=True, autoincrement=False),
+        Column("pair_index", Integer, primary_key=True, autoincrement=False),
+    )
+
+
+def job_id_column(*, primary_key: bool = False) -> Column[int]:
+    """Give the column that tells which job a row belongs to."""
+    return Column("job_id", ForeignKey("job.id"), primary_key=primary_key, nullable=False)
+
+
+def method_column() -> Column[str]:
+    """Give the scoring method's column, part of the key."""
+    # Behind the blobs, and with a default: so older tables could be given it without being copied.
+    return Column("method", String(16), primary_key=True, server_default="atp")
+
+
+def component_columns() -> tuple[Column[str], Column[int], Column[int | None], Column[int | None]]:
+    """Give a component's place but for its position."""
+    return (
+        Column("site", String(32), nullable=False),
+        Column("layer", Integer, nullable=False),
+        Column("head", Integer),
+        Column("neuron", Integer),
+    )
