@@ -18,7 +18,7 @@ from patchgrid.engine.packages import MissingExtraError, is_installed
 from patchgrid.storage import Database, tokens
 
 if TYPE_CHECKING:
-    from patchgrid.api.settings import AllowedModel
+    from patchgrid.api.settings import AllowedModel, ServerSettings
 
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 #: Connections to the database, most at a time: one a thread, and a few for exports.
@@ -150,9 +150,26 @@ def serve(
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # making a new database is no news
+    _listen(settings, values, host, port, require_token=require_token, access_log=access_log)
+    say("Stopped")
+    return DONE
+
+
+def _listen(
+    settings: Settings,
+    values: "ServerSettings",
+    host: str,
+    port: int,
+    *,
+    require_token: bool,
+    access_log: bool,
+) -> None:
+    """Serve until a signal comes; `UsageError` where other machines would need a token and there is none."""
+    from patchgrid.api import serving
+
     with Database.open(settings.url, create=True, connections=_CONNECTIONS) as database:
-        found = _tokens(database, may_be_open=may_be_open)
-        if found == "none" and not may_be_open and not require_token:
+        found = _tokens(database, may_be_open=values.may_be_open)
+        if found == "none" and not values.may_be_open and not require_token:
             raise UsageError(
                 f"without tokens the server listens to this machine only: first {_create(settings)}"
             )
@@ -165,8 +182,6 @@ def serve(
             access_log=access_log,
             on_ready=lambda: _say_ready(settings, database.label, url, found),
         )
-    say("Stopped")
-    return DONE
 
 
 def _tokens(database: Database, *, may_be_open: bool) -> Literal["open", "none", "some"]:

@@ -118,17 +118,22 @@ def submit(
         if dry_run:
             return show_dry_run(settings, measured, file, summary, chunk_size)
         order = Order(measured, file, summary, name, key, priority, chunk_size)
-        with settings.asking(create=True) as source:
-            submission = source.submit(order, aloud)
-            found, created = submission.found, submission.created
-            if not created and found.job.state in FINISHED:
-                check_unchanged(found.job, source.weights(found.job))
-            if created:
-                _say_created(settings, source, found)
-            else:
-                _say_known(settings, source, submission)
-            note_name(found.job, name)
-            return _finish(settings, source, submission, wait=wait)
+        return _send(settings, order, wait=wait)
+
+
+def _send(settings: Settings, order: Order, *, wait: bool) -> int:
+    """Put an order on the queue, say what became of it and, if asked to, wait for the job."""
+    with settings.asking(create=True) as source:
+        submission = source.submit(order, aloud)
+        found, created = submission.found, submission.created
+        if not created and found.job.state in FINISHED:
+            check_unchanged(found.job, source.weights(found.job))
+        if created:
+            _say_created(settings, source, found)
+        else:
+            _say_known(settings, source, submission)
+        note_name(found.job, order.name)
+        return _finish(settings, source, submission, wait=wait)
 
 
 def check_model(model: str) -> None:

@@ -88,15 +88,31 @@ def list_components(
             start=start,
             limit=limit,
         )
-        more = cursors.write(None if found.next is None else (found.next,))
-        about = {"job": record.id, "method": record.method(method), "total": found.total, "next": more}
-        about["task"] = task
-        about["coverage"] = coverage_json(coverage(session, record, site))
-        about["rounding"] = rounding_json(job_rounding(session, record))
+        about = _about_components(session, record, found, method, site, task)
         items = [component_json(row if share is None else share.row(row)) for row in found.items]
         return listed(form, items, about, f"job-{record.id}-components", Component)
 
     return ask(service, request, caller, job, make)
+
+
+def _about_components(
+    session: Session,
+    record: JobRecord,
+    found: componentlist.ComponentPage,
+    method: str | None,
+    site: str | None,
+    task: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Give what stands beside a page of components."""
+    return {
+        "job": record.id,
+        "method": record.method(method),
+        "total": found.total,
+        "next": cursors.write(None if found.next is None else (found.next,)),
+        "task": task,
+        "coverage": coverage_json(coverage(session, record, site)),
+        "rounding": rounding_json(job_rounding(session, record)),
+    }
 
 
 def _sorted(by: Sort | None, down: bool | None, share: Share | None) -> dict[str, Any]:
