@@ -43,7 +43,7 @@ def test_jobs_come_newest_first_with_how_far_they_are(database: Database) -> Non
         assert {job.id: progress for job, progress in found} == counts
         assert joblist.progresses(session, [*ids, 99]) == counts
         assert joblist.progresses(session, []) == {}
-    assert counts[made[1].id] == Progress(30, 2, 2, 8, 1, 0, 0, 0, 7)
+    assert counts[made[1].id] == Progress(30, 2, 2, 0, 8, 1, 0, 0, 0, 7)
 
 
 def test_pages_of_any_size_are_together_all_jobs(database: Database) -> None:

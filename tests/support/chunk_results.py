@@ -14,6 +14,7 @@ from patchgrid.engine.edges import Graph
 from patchgrid.engine.names import EDGE, INNER, REST, WIDE_SITES
 from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.estimates import Sums, sample
+from patchgrid.estimates.rounding import Rounding
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.leases import Lease
 from patchgrid.storage.naming import has_inner, indexed
@@ -83,6 +84,7 @@ def chunk_result(
     skipped: Collection[int] = (),
     warned: Mapping[int, str] | None = None,
     provenance: Provenance = PROVENANCE,
+    rounding: Rounding = Rounding(),  # noqa: B008
 ) -> ChunkResult:
     """Give what a worker would hand in for a lease; pairs in `failed` fail, in `skipped` are skipped."""
     indices = range(lease.first, lease.last)
@@ -103,13 +105,15 @@ def chunk_result(
         seconds=0.5,
         methods=job.spec.methods,
         others=by_method,
+        rounding=rounding,
         cost={"exact": 2.0, "shared": 0.5, **dict.fromkeys(job.spec.methods, 0.25)},
     )
 
 
 def _scored(job: JobRecord, done: list[int], method: str) -> Scored:
     sites, detail = job.spec.sites, job.spec.detail
-    sums = {(site, kind): _sums(job, done, site, kind, method) for site in sites for kind in job.kinds(site)}
+    places = [(site, kind) for site in sites for kind in job.kinds(site) if done]
+    sums = {(site, kind): _sums(job, done, site, kind, method) for site, kind in places}
     if detail == "summary":
         return Scored(sums)
     scores = {site: [pair_scores(index, site, method) for index in done] for site in sites}

@@ -1,7 +1,7 @@
 """The databases that the storage contract is held on, and what tests do with one."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -131,16 +131,9 @@ def run_chunk(database: Database, job: JobRecord, **options: Any) -> bool:
         return True
 
 
-def run_job(
-    database: Database,
-    job: JobRecord,
-    *,
-    failed: Collection[int] = (),
-    skipped: Collection[int] = (),
-    warned: Mapping[int, str] | None = None,
-) -> JobRecord:
+def run_job(database: Database, job: JobRecord, **options: Any) -> JobRecord:
     """Run a job to its end and give it as it then stands."""
-    while run_chunk(database, job, failed=failed, skipped=skipped, warned=warned):
+    while run_chunk(database, job, **options):
         pass
     with database.read() as session:
         return jobs.get(session, job.id)
