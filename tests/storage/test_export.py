@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from patchgrid.engine.errors import SpecError
-from patchgrid.storage import Database, components, control, errors, jobs, tables
+from patchgrid.storage import Database, components, control, deletion, errors, jobs, tables
 from patchgrid.storage.export import FIELDS, export_rows
 from patchgrid.storage.jobs import JobRecord
 from support.chunk_results import HEADS, LAYERS, make_pairs, make_spec, pair_cells, pair_scores
@@ -168,6 +168,13 @@ def test_an_export_whose_job_is_deleted_or_reopened_has_no_quiet_end(database: D
     next(rows)
     with database.write() as session:
         jobs.delete(session, job.id)
+    with pytest.raises(errors.JobChanged, match=f"job {job.id} was deleted"):
+        list(rows)
+    job = submit_job(database, 12)
+    rows = export_rows(database, job, "pairs")
+    next(rows)
+    with database.write() as session:
+        deletion.begin(session, job.id)
     with pytest.raises(errors.JobChanged, match=f"job {job.id} was deleted"):
         list(rows)
     job = submit_job(database, 12)

@@ -164,6 +164,26 @@ def test_a_large_job_is_deleted_in_steps(database: Database, monkeypatch: pytest
         assert job_progress(session, other.id).done == 12
 
 
+def test_a_job_that_is_being_deleted_is_gone_for_everybody(database: Database, submit: Submit) -> None:
+    """Until its rows are gone it counts towards no limit, and no request finds it or brings it back."""
+    by = Submitter(user="ann", idempotency_key="once")
+    job = submit(by).job
+    submit_job(database, 4, key=f"deleted {job.id}")
+    with database.write() as session:
+        ownership.delete(session, job.id, ANN.owner)
+    with database.read() as session:
+        assert ownership.count_open(session, ANN.owner) == 0
+        assert quotas.stored_bytes(session, [ANN.owner]) == {}
+    for change in (control.pause, control.cancel, control.unpause):
+        with database.write() as session, pytest.raises(errors.JobNotFound):
+            change(session, job.id)
+    with database.write() as session, pytest.raises(errors.JobNotFound):
+        ownership.reopen(session, job.id, ANN)
+    again = submit(by)
+    assert again.created
+    assert again.job.id != job.id
+
+
 def test_names_are_looked_up_among_ones_own_jobs_first(database: Database, submit: Submit) -> None:
     """And `last`; then among all, where it has to be one."""
     anns, bobs = submit(ANN, 5, "ioi").job, submit(BOB, 6, "ioi").job

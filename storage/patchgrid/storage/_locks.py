@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage.tables import chunk, job
 
+#: The state of a job that is deleted in steps: to everybody else it is gone.
+DELETING = "deleting"
 _UNFINISHED = (
     select(chunk.c.id)
     .where(chunk.c.job_id == bindparam("job"), chunk.c.state != "done")
@@ -19,7 +21,11 @@ _UNFINISHED = (
 )
 _ALL = select(chunk.c.id).where(chunk.c.job_id == bindparam("job")).order_by(chunk.c.id).with_for_update()
 # The weaker lock (NO KEY UPDATE) lets others go on inserting rows that refer to the job.
-_STATE = select(job.c.state).where(job.c.id == bindparam("job")).with_for_update(key_share=True)
+_STATE = (
+    select(job.c.state)
+    .where(job.c.id == bindparam("job"), job.c.state != DELETING)
+    .with_for_update(key_share=True)
+)
 _WHOLE = select(job.c.state).where(job.c.id == bindparam("job")).with_for_update()
 
 _THERE = select(job.c.id).where(job.c.id == bindparam("job")).with_for_update(read=True, key_share=True)
@@ -43,5 +49,5 @@ def keep(session: Session, job_id: int) -> bool:
 
 
 def lock_state(session: Session, job_id: int) -> str | None:
-    """Lock the job's state and give it."""
+    """Lock the job's state and give it; None if the job is gone, or being deleted."""
     return session.scalar(_STATE, {"job": job_id})

@@ -5,6 +5,7 @@ middle, the next deletion ends it.
 """
 
 import time
+import uuid
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from patchgrid.storage import jobs
 from patchgrid.storage._dialects import now
 from patchgrid.storage._locks import lock_whole
 from patchgrid.storage.database import Database
-from patchgrid.storage.tables import chunk, job
+from patchgrid.storage.tables import chunk, idempotency, job, submission
 
 #: Pairs whose rows are deleted in one transaction.
 _PAIRS = 1024
@@ -22,13 +23,16 @@ _PAUSE = 0.05
 
 
 def begin(session: Session, job_id: int) -> None:
-    """Take a job away from everybody: from lists, from whoever submits the same, from its workers."""
+    """Take a job away from everybody: from lists, owners, whoever submits the same, and its workers."""
     lock_whole(session, job_id)
     fenced = {"state": "cancelled", "epoch": chunk.c.epoch + 1, "lease_until": None, "worker": None}
     left = (chunk.c.job_id == job_id) & chunk.c.state.in_(["pending", "held", "leased"])
     session.execute(chunk.update().where(left).values(fenced))
-    gone = {"state": jobs.DELETING, "key": f"deleted {job_id}", "name": None, "finished_at": now()}
+    # No key that a submitter could have taken.
+    gone = {"state": jobs.DELETING, "key": f"deleted {uuid.uuid4()}", "name": None, "finished_at": now()}
     session.execute(job.update().where(job.c.id == job_id).values(gone))
+    for table in (submission, idempotency):
+        session.execute(table.delete().where(table.c.job_id == job_id))
 
 
 def finish(database: Database) -> None:

@@ -14,7 +14,7 @@ from patchgrid.storage.components import ComponentRow, components
 from patchgrid.storage.database import Database
 from patchgrid.storage.errors import JobChanged, NothingKept, NotNormalised
 from patchgrid.storage.exactscores import cell_fields, token_counts, with_scores
-from patchgrid.storage.jobs import ENDED, JobRecord, pair_name
+from patchgrid.storage.jobs import DELETING, ENDED, JobRecord, pair_name
 from patchgrid.storage.normalised import Share, job_share
 from patchgrid.storage.scorerows import inside_of, pair_names, read_scores
 from patchgrid.storage.task import job_task, task_json
@@ -145,12 +145,12 @@ def _check_unchanged(session: Session, job: JobRecord) -> None:
     """Raise `JobChanged` if a job is gone, or had ended and goes on."""
     table = tables.job
     found = session.execute(select(table.c.state, table.c.finished_at).where(table.c.id == job.id)).first()
-    if found is None:
+    if found is None or found.state == DELETING:
         raise JobChanged(f"job {job.id} was deleted while it was exported: the export is not whole")
     if job.state in ENDED and (found.state, found.finished_at) != (job.state, job.finished_at):
         raise JobChanged(
-            f"job {job.id} was {job.state} and is {found.state} now, so its results change while they are "
-            "exported: export it again"
+            f"job {job.id} was {job.state} and is {found.state} now, so its results changed during the "
+            "export: export it again"
         )
 
 

@@ -16,6 +16,7 @@ from patchgrid.pairs.digest import Digest
 from patchgrid.storage import fairshare, tables
 from patchgrid.storage._bulk import insert_rows
 from patchgrid.storage._dialects import insert_new, now
+from patchgrid.storage._locks import DELETING as DELETING
 from patchgrid.storage._locks import lock_unfinished, lock_whole
 from patchgrid.storage.checksums import HASH_KEY, break_end, seal_job
 from patchgrid.storage.errors import JobNotFound, PairsRefused
@@ -35,8 +36,6 @@ _LARGEST = 2**31 - 1
 FINISHED = ("done", "failed")
 #: States in which nothing more is measured unless someone asks for it.
 ENDED = (*FINISHED, "cancelled")
-#: The state of a job that is deleted bit by bit: nobody finds it any more.
-DELETING = "deleting"
 #: The condition that a job is not being deleted.
 THERE = table.c.state != DELETING
 #: Columns that a record does not have.

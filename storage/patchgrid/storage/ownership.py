@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage import control, deletion, jobs
 from patchgrid.storage._dialects import insert_or_update, now
-from patchgrid.storage._locks import lock_state, lock_unfinished, lock_whole
+from patchgrid.storage._locks import lock_unfinished, lock_whole
 from patchgrid.storage.errors import JobShared
 from patchgrid.storage.jobs import ENDED, FINISHED
 from patchgrid.storage.tables import job, submission, token
@@ -136,17 +136,6 @@ def reopen(session: Session, job_id: int, by: Submitter) -> int:
     lock_unfinished(session, job_id)
     add_owner(session, job_id, by)
     return jobs.reopen(session, job_id)
-
-
-def join(session: Session, job_id: int, by: Submitter) -> str | None:
-    """Make somebody an owner of a job that goes on or is done; give its state, None if it is gone.
-
-    Nothing is done to a cancelled job: it has to be reopened.
-    """
-    state = lock_state(session, job_id)
-    if state not in (None, "cancelled"):
-        add_owner(session, job_id, by)
-    return state
 
 
 def count_open(session: Session, owner: str) -> int:
