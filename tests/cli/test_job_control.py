@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from patchgrid.storage import Database, control, jobs, leases, workers
+from patchgrid.storage import Database, control, deletion, jobs, leases, workers
 from patchgrid.workers.bell import Bell
 from support.commands import patchgrid, refused, write_pairs
 from support.leasing import claim, fail, finish
@@ -176,6 +176,17 @@ def test_jobs_that_ended_long_ago_are_pruned(queue: Queue) -> None:
     assert "takes" in patchgrid("db", "vacuum", "--db", queue.path).stderr
     for wrong in (("soon",), ("1d", "--state", "running")):
         assert patchgrid(*prune, *wrong).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [("job", "prune", "--older-than", "1d"), ("db", "vacuum")])
+def test_an_interrupted_deletion_is_finished(queue: Queue, command: tuple[str, ...]) -> None:
+    """By the same command, although no job is left to be found, and where space is given back."""
+    with queue.database() as database, database.write() as session:
+        deletion.begin(session, 1)
+    assert patchgrid(*command, "--db", queue.path).exit_code == 0
+    with queue.database() as database, database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM job")) == 0
+        assert session.scalar(text("SELECT count(*) FROM pair")) == 0
 
 
 def test_chunks_given_up_are_tried_again(queue: Queue) -> None:

@@ -2,13 +2,15 @@
 
 import sqlite3
 
+from patchgrid.storage import deletion
 from patchgrid.storage._translate import translated
 from patchgrid.storage.database import Database
 
 
 def vacuum(url: str, *, timeout: float = 30) -> tuple[int, int]:
-    """Vacuum a database; give its size in bytes before and after."""
+    """Vacuum a database, once deletions that were stopped are finished; give its bytes before and after."""
     with Database.open(url, create=False, timeout=timeout) as database, translated(database.label):
+        deletion.finish(database)
         # In no transaction: VACUUM begins one by itself.
         engine = database.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:

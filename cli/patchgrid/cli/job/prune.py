@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.jobview import show_jobs
 from patchgrid.cli.screen import counted, say, show_json
+from patchgrid.storage import deletion
 from patchgrid.storage.jobs import ENDED, JobRecord
 from patchgrid.storage.wording import size
 
@@ -68,12 +69,15 @@ def prune(
     """Delete the jobs that ended some time ago, with their pairs and all their results.
 
     Everybody's jobs; through a server that needs a token with the scope admin. Each is deleted in short
-    transactions: workers and readers go on meanwhile. Stopped in the middle, the same command goes on.
+    transactions, so workers and readers are not held up. If interrupted, run the same command again.
 
     \b
     patchgrid job prune --older-than 30d --dry-run
     patchgrid job prune --older-than 2w --state failed,cancelled --yes
     """
+    if settings.server is None and not dry_run:
+        with settings.open() as database:
+            deletion.finish(database)
     with settings.asking() as source:
         before = time.time() - older_than
         found = [each for each in source.jobs() if _is_old(each[0], states, before)]
