@@ -20,6 +20,7 @@ _READ = (
     "/v1/jobs/{job}/pairs",
     "/v1/jobs/{job}/pairs/{row}",
     "/v1/jobs/{job}/exact",
+    "/v1/jobs/{job}/furthest",
     "/v1/jobs/{job}/verification",
     "/v1/jobs/{job}/export",
     "/v1/jobs/{job}/events",
@@ -85,7 +86,7 @@ def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
 def ask(client: TestClient, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
     """Ask for something that is there, and give the answer's status and text."""
     place = path.format(job=1, row=0)
-    query = {"site": "z"} if path.endswith("heatmap") else {}
+    query = {"site": "z"} if path.endswith(("heatmap", "furthest")) else {}
     answer = client.request(method, place, params=query, headers=headers)
     return answer.status_code, answer.text + str(answer.headers)
 
