@@ -123,7 +123,12 @@ def test_a_token_has_a_highest_priority_and_a_quota(make_api: Callable[..., Api]
     problem(made.submit(lines(2), high, priority=8), 403, "priority-too-high")
     assert made.submit(lines(2), plain, priority=2).status_code == 201
     assert made.submit(lines(3), high, priority=7).status_code == 201
-    assert made.submit(lines(4), made.token("admin"), priority=1000).status_code == 201
+    admin = made.token("admin")
+    boss = made.submit(lines(4), admin, priority=1000).json()
+    assert (boss["created"], boss["priority"]) == (True, 1000)
+    made.client.post(f"/v1/jobs/{boss['job']}/cancel", headers=admin)
+    reopened = made.submit(lines(4), plain).json()
+    assert (reopened["job"], reopened["reopened"], reopened["priority"]) == (boss["job"], True, 0)
     small = made.token("submit", "small", max_bytes=500)
     assert made.submit(lines(5), small).status_code == 201
     refused = problem(made.submit(lines(200), small), 413, "quota-exceeded")
@@ -298,6 +303,9 @@ def test_no_more_than_so_many_jobs_are_open(make_api: Callable[..., Api]) -> Non
         record = jobs.get(session, second)
     run_job(made.database, record)
     assert made.submit(lines(2, start=40), owner).status_code == 201
+    # A job that ended is not reopened beyond it, either.
+    problem(made.client.post(f"/v1/jobs/{first}/retry", headers=owner), 429, "too-many-open-jobs")
+    problem(made.submit(lines(2), owner), 429, "too-many-open-jobs")
 
 
 def test_no_more_than_so_many_pairs_are_taken(make_api: Callable[..., Api]) -> None:

@@ -257,6 +257,12 @@ def reopen(session: Session, job_id: int) -> int:
     return len(ended)
 
 
+def set_priority(session: Session, job_id: int, priority: int) -> None:
+    """Give a job and its chunks another priority."""
+    for rows, of_job in ((table, table.c.id), (tables.chunk, tables.chunk.c.job_id)):
+        session.execute(rows.update().where(of_job == job_id).values(priority=priority))
+
+
 def wait_again(session: Session, job_id: int, chunk_ids: Sequence[int]) -> None:
     """Give chunks that are about to wait once more new turns: those they had are long past."""
     owners = select(tables.submission.c.owner).where(

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from sqlalchemy import case, func, or_, select, text
 from sqlalchemy.orm import Session
 
-from patchgrid.storage import jobs
+from patchgrid.storage import jobs, ownership
+from patchgrid.storage._locks import lock_unfinished
 from patchgrid.storage.errors import QuotaExceeded, TooManyOpenJobs
 from patchgrid.storage.ownership import Submitter, count_open
 from patchgrid.storage.tables import chunk, job, submission
@@ -25,6 +26,15 @@ def check_limits(session: Session, by: Submitter, job_key: str) -> None:
             raise
 
 
+def reopen(session: Session, job_id: int, by: Submitter) -> int:
+    """Reopen a job as `ownership.reopen` does; `TooManyOpenJobs` or `QuotaExceeded` for one that ended."""
+    if lock_unfinished(session, job_id) in jobs.ENDED:
+        take_turns(session, by)
+        check_open(session, by)
+        check_bytes(session, by)
+    return ownership.reopen(session, job_id, by)
+
+
 def take_turns(session: Session, by: Submitter) -> None:
     """Let a token's submits count one after the other; on SQLite, all that write do."""
     if session.get_bind().dialect.name == "postgresql":
@@ -38,8 +48,8 @@ def check_open(session: Session, by: Submitter) -> None:
     count = count_open(session, by.owner)
     if count >= by.most_open:
         raise TooManyOpenJobs(
-            f"{count} of your jobs are not ended, and at most {by.most_open} may be: wait for one, or cancel "
-            "one"
+            f"you have {count} open jobs, and at most {by.most_open} are allowed: wait for one to end, or "
+            "cancel one"
         )
 
 
@@ -49,9 +59,10 @@ def check_bytes(session: Session, by: Submitter, new_bytes: int = 0) -> None:
         return
     used = stored_bytes(session, [by.owner]).get(by.owner, 0)
     if used + new_bytes > by.most_bytes:
+        pairs = f", these pairs need {size(new_bytes)}" if new_bytes else ""
         raise QuotaExceeded(
-            f"your jobs take {size(used)} of {size(by.most_bytes)}, and these pairs {size(new_bytes)} more: "
-            "delete jobs you no longer need (`patchgrid job delete JOB`)"
+            f"quota exceeded: your jobs use {size(used)} of {size(by.most_bytes)}{pairs}; delete jobs you no "
+            "longer need (`patchgrid job delete JOB`)"
         )
 
 

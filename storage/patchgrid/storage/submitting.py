@@ -84,12 +84,15 @@ def store(
     if by is None:
         return Stored(known, created=False)
     # None: it was deleted since it was found.
-    found = _join(database, known, by)
+    found = _join(database, known, by, order.priority)
     return store(database, order, pairs=pairs, by=by) if found is None else found
 
 
-def _join(database: Database, known: JobRecord, by: Submitter) -> Stored | None:
-    """Make them an owner of a job that is there, and reopen it if it was cancelled; None if it is gone."""
+def _join(database: Database, known: JobRecord, by: Submitter, priority: int) -> Stored | None:
+    """Make them an owner of a job that is there; None if it is gone.
+
+    One that was cancelled is reopened with their priority: that of its former owners is not theirs.
+    """
     with database.read() as session:
         repeated = idempotency.is_repeated(session, by)
         theirs = known.state != "cancelled" and ownership.is_owner(session, known.id, by.owner)
@@ -102,9 +105,8 @@ def _join(database: Database, known: JobRecord, by: Submitter) -> Stored | None:
         if state != "cancelled":
             ownership.add_owner(session, known.id, by)
             return Stored(jobs.get(session, known.id), created=False)
-        quotas.check_open(session, by)
-        quotas.check_bytes(session, by)
-        ownership.reopen(session, known.id, by)
+        jobs.set_priority(session, known.id, priority)
+        quotas.reopen(session, known.id, by)
         return Stored(jobs.get(session, known.id), created=False, reopened=True)
 
 

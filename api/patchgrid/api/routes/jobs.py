@@ -23,7 +23,7 @@ from patchgrid.api.asking import (
 from patchgrid.api.problems import Problem
 from patchgrid.api.schemas.jobs import Cancelled, Job, JobInFull, Jobs, Retried, Withdrawn
 from patchgrid.api.service import Service
-from patchgrid.storage import control, deletion, joblist, jobs, ownership, provenance
+from patchgrid.storage import control, deletion, joblist, jobs, ownership, provenance, quotas
 from patchgrid.storage.chunknotes import troubles
 from patchgrid.storage.documents import job_json
 from patchgrid.storage.jobs import JobRecord
@@ -134,14 +134,15 @@ def resume_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, An
     return document
 
 
-@router.post("/v1/jobs/{job}/retry", response_model=Retried, responses=refusals(404, 409))
+@router.post("/v1/jobs/{job}/retry", response_model=Retried, responses=refusals(404, 409, 413, 429))
 def retry_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
     """Try again what was given up or cancelled; pairs that failed by themselves stay as they are."""
-    again = 0
+    again, limits = 0, service.settings
+    by = ownership.Submitter(caller.token_id, most_open=limits.open_jobs, most_bytes=caller.max_bytes)
 
     def reopen(session: Session, job_id: int) -> None:
         nonlocal again
-        again = ownership.reopen(session, job_id, ownership.Submitter(caller.token_id))
+        again = quotas.reopen(session, job_id, by)
 
     document = _change(service, caller, job, reopen)
     service.ring(document["job"])
