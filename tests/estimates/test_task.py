@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from patchgrid.estimates import TaskSummary, summarize_task
-from patchgrid.storage.taskwords import percent, task_line, task_warnings
+from patchgrid.storage.taskwords import task_line, task_warnings
 
 NAMES = ["a", "b", "c", "d", 4]
 CLEAN, CORRUPTED = [2.0, 1.0, -1.0, 0.0, math.nan], [-2.0, 0.5, 1.0, -0.5, -1.0]
@@ -83,9 +83,3 @@ def test_warnings_name_what_is_wrong() -> None:
     (outside,) = task_warnings(replace(good, outside_vocabulary=3, outside_pairs=(0, 1, 2)))
     assert "vocabulary" in outside
     assert "0, 1, 2" in outside
-
-
-def test_percents_are_whole_and_never_round_to_all_or_none() -> None:
-    """One pair in a thousand is not none."""
-    texts = [percent(share) for share in (0, 0.001, 0.5, 0.999, 1)]
-    assert texts == ["0 %", "<1 %", "50 %", ">99 %", "100 %"]

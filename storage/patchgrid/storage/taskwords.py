@@ -6,6 +6,7 @@ from typing import Any
 from patchgrid.engine.types import TokenPiece, TokenText
 from patchgrid.estimates.task import WEAK, Name, TaskSummary
 from patchgrid.pairs.plainjson import read_answer
+from patchgrid.storage.number_format import percent
 from patchgrid.storage.wording import counted
 
 
@@ -72,16 +73,6 @@ def _answer(answer: Any, token: str | None) -> str:
     if isinstance(answer, TokenPiece):
         return f"piece {answer.piece!r}"
     return repr(answer.text if isinstance(answer, TokenText) else answer)
-
-
-def percent(share: float) -> str:
-    """Write a share in whole percent; 100 % and 0 % only where it is all or none."""
-    whole = round(100 * share)
-    if whole == 100 and share < 1:
-        return ">99 %"
-    if whole == 0 and share > 0:
-        return "<1 %"
-    return f"{whole} %"
 
 
 def _shown(answers: Sequence[str]) -> str:
