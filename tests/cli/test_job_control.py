@@ -133,7 +133,7 @@ def test_a_cancelled_job_goes_on_for_whoever_submits_it_next(queue: Queue) -> No
     assert "job 1 already, cancelled before, reopened now: 4 of 12 pairs measured" in found.stderr
     assert json.loads(patchgrid(*submit, "ann").stdout)["reopened"] is False
     left = queue.job("cancel", "--user", "bob")
-    assert "Job 1 goes on for ann, who submitted it, too; you withdrew from it" in left.stderr
+    assert "You withdrew from job 1; it continues for ann, who also submitted it" in left.stderr
     assert re.search(r"owner +ann", queue.job("show").stdout)
     kept = queue.job("delete", "--yes", "--user", "bob")
     assert "Kept job 1 for ann" in kept.stderr

@@ -260,7 +260,7 @@ def test_a_prompt_that_begins_with_the_prefix_gets_no_second_one(before: str) ->
     given = tokenize(pair(), 0)
     assert (own.clean, own.corrupted, own.prefix) == (given.clean, given.corrupted, given.prefix)
     assert own.warning is not None
-    assert own.warning.endswith("themselves: it is not put before them a second time")
+    assert own.warning.endswith("; it is not added again")
 
 
 def test_a_prompt_that_begins_with_the_end_of_the_prefix_gets_the_beginning() -> None:
@@ -280,7 +280,7 @@ def test_a_pair_with_the_prefix_in_one_prompt_has_it_once_in_both() -> None:
     made, given = tokenize(pair(corrupted="<bos>John gave it to"), 0), tokenize(pair(), 0)
     assert (made.clean, made.corrupted, made.prefix) == (given.clean, given.corrupted, 1)
     assert made.warning == (
-        "only the corrupted prompt begins with '<bos>' itself: it is put before the other one alone"
+        "only the corrupted prompt already begins with '<bos>'; it is added to the other prompt only"
     )
 
 
@@ -295,7 +295,7 @@ def test_a_span_of_the_text_does_not_count_the_prefix() -> None:
 def test_a_piece_is_looked_up_in_the_vocabulary() -> None:
     """As the vocabulary writes it; a word that lacks its mark is told."""
     assert tokenizer()(pair(correct=TokenPiece("ĠJohn")), 0).correct == (token_id(" John"),)
-    with pytest.raises(PairError, match=r"'the' is no piece .* \(did you mean 'Ġthe'\?\)"):
+    with pytest.raises(PairError, match=r"'the' is not a piece .* \(did you mean 'Ġthe'\?\)"):
         tokenizer()(pair(correct=TokenPiece("the")), 0)
-    with pytest.raises(PairError, match=r"'zzz' is no piece of the model's vocabulary$"):
+    with pytest.raises(PairError, match=r"'zzz' is not a piece in the model's vocabulary$"):
         tokenizer()(pair(correct=TokenPiece("zzz")), 0)

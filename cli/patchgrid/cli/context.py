@@ -208,8 +208,8 @@ def user_option(*, hidden: bool = False) -> Decorator:
         "--user",
         metavar="NAME",
         hidden=hidden,
-        help="Who you are, on a database itself: users share its workers fairly, and job names are looked up "
-        f"among your own first.  [env var: {USER_VARIABLE}; default: the system's user name]",
+        help="Your user name on a database (not a server): users share its workers fairly, and job names are "
+        f"looked up among your own first.  [env var: {USER_VARIABLE}; default: the system's user name]",
     )
 
 
@@ -217,7 +217,7 @@ def find_user(given: str | None, *, through_server: bool) -> str:
     """Tell who asks; a server knows that by the token."""
     if through_server:
         if given is not None:
-            raise UsageError("a server knows you by your token: leave --user out")
+            raise UsageError("--user does not work with --server: a server identifies you by your token")
         return ""
     name = given or os.environ.get(USER_VARIABLE) or _system_user()
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_USER:

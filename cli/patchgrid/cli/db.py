@@ -10,6 +10,7 @@ from patchgrid.cli.figures import seconds
 from patchgrid.cli.progress import shown_count
 from patchgrid.cli.screen import counted, say, show_json, visible
 from patchgrid.storage import checking, schema, vacuuming
+from patchgrid.storage.number_format import percent
 from patchgrid.storage.wording import size
 
 
@@ -39,13 +40,13 @@ def upgrade(settings: Settings, /) -> None:
 def vacuum(settings: Settings, /) -> None:
     """Give the space of deleted jobs back to the disk.
 
-    An SQLite file is written anew, which needs as much free space again; nobody can write meanwhile. On
-    PostgreSQL, autovacuum makes the space free for new results: this does it at once.
+    An SQLite file is rewritten, which needs as much free disk space again and blocks writers meanwhile. On
+    PostgreSQL the space becomes free for new results, as autovacuum would do later; files keep their size.
     """
     before, after = vacuuming.vacuum(settings.url)
     if settings.json:
         show_json({"before": before, "after": after})
-    say(f"The database took {size(before)}, and takes {size(after)} now")
+    say(f"The database takes {size(after)} ({size(before)} before)")
 
 
 @db.command()
@@ -81,8 +82,8 @@ def check(settings: Settings, /, sample: str | None, seed: int) -> int:
 def _summary(report: checking.CheckReport) -> Iterator[str]:
     chunks = counted(report.chunks, "chunk")
     if report.chunks < report.chunks_total:
-        share = 100 * report.chunks / report.chunks_total
-        chunks = f"{report.chunks:,} of {counted(report.chunks_total, 'chunk')} ({share:.2g} %)"
+        share = percent(report.chunks / report.chunks_total)
+        chunks = f"{report.chunks:,} of {counted(report.chunks_total, 'chunk')} ({share})"
     cells, took = counted(report.cells, "exact cell"), seconds(report.seconds)
     rate = f", {report.chunks / report.seconds:,.0f} chunks/s" if report.chunks and report.seconds else ""
     yield (

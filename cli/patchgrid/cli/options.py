@@ -150,7 +150,7 @@ chunk_size_option = click.option(
     type=click.IntRange(1, 4096),
     show_default="an eighth of the pairs, from 8 to 64",
     metavar="N",
-    help="Pairs measured and stored at a time: what is lost when a process is killed. It changes no result.",
+    help="Pairs per chunk, measured and stored together; a killed process loses one. Changes no result.",
 )
 metric_option = click.option(
     "--metric",

@@ -97,7 +97,7 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     default="10kB",
     show_default=True,
     metavar="SIZE",
-    help="Cut off clients that read an export more slowly than this a second; 0: never.",
+    help="Bytes per second that a client must read of an export; slower ones are disconnected. 0: none.",
 )
 @click.option(
     "--require-token",

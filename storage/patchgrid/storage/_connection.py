@@ -125,7 +125,7 @@ def _make_private(path: Path) -> None:
         pass  # another process was faster
     except OSError as error:
         raise DatabaseUnavailable(
-            f"database {path}: it cannot be made: {error.strerror}: check the permissions of its folder"
+            f"cannot create database {path}: {error.strerror}; check the permissions of its folder"
         ) from error
 
 

@@ -110,7 +110,7 @@ def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnEle
     if named.position is not None and not job.spans:
         if _POSITION.fullmatch(named.position) is None:
             raise SpecError(
-                f"position {named.position!r} is no whole number: -1 is the last token, 0 the first; "
+                f"position {named.position!r} is not a whole number: -1 is the last token, 0 the first; "
                 f"leave out '@{named.position}' for the cells at all positions",
                 field="component",
             )

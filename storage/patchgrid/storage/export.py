@@ -83,7 +83,7 @@ def export_rows(
 def _share(database: Database, job: JobRecord, what: str) -> Share:
     if what == "pairs":
         raise NotNormalised(
-            "the export pairs has no effects: --normalise goes with scores, exact and components"
+            "the pairs export has no effects to normalise; use --normalise with scores, exact or components"
         )
     with database.read() as session:
         return job_share(job, task_json(job_task(session, job)))

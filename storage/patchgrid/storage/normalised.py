@@ -57,8 +57,8 @@ def job_share(job: JobRecord, task: Mapping[str, Any] | None) -> Share:
     """Give the share of a job, of which `task` is what `task.task_json` gave; `NotNormalised`."""
     if task is None or task["difference"] is None:
         raise NotNormalised(
-            f"job {job.id} has no mean clean - corrupted metric to take shares of: "
-            "nothing is measured yet, or an older version of patchgrid measured it"
+            f"cannot normalise: job {job.id} has no mean clean - corrupted metric; nothing is measured yet, "
+            "or an older version of patchgrid measured it"
         )
     sides = {side: task[f"{side}_metric"] for side in ("clean", "corrupted")}
     # Where pairs differ much and cancel, the sides' means may be near 0 themselves.
@@ -73,14 +73,14 @@ def share_warning(task: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"the mean clean - corrupted difference is {task['difference']:+.3g} with a standard error of "
-        f"{error:.2g}: shares of it are uncertain, their intervals do not count that"
+        f"{error:.2g}: shares are uncertain, and their intervals do not include that"
     )
 
 
 def pair_share(job: JobRecord, view: PairView) -> Share:
     """Give the share of one pair; `NotNormalised`."""
     if view.clean_metric is None or view.corrupted_metric is None:
-        raise NotNormalised(f"pair {view.name} has no metrics to take shares of: it is {view.state}")
+        raise NotNormalised(f"cannot normalise: pair {view.name} has no metrics, it is {view.state}")
     sides = {"clean": view.clean_metric, "corrupted": view.corrupted_metric}
     difference = view.clean_metric - view.corrupted_metric
     return _share(f"pair {view.name}'s", difference, max(map(abs, sides.values())), sides, job.spec.metric)
@@ -185,7 +185,5 @@ class Normalised:
 def _share(whose: str, difference: float, size: float, sides: Mapping[str, float], metric: str) -> Share:
     if abs(difference) <= _ROUNDING * size:
         means = ", ".join(f"{side} {value:+.4g}" for side, value in sides.items())
-        raise NotNormalised(
-            f"effects cannot be given as shares: {whose} clean - corrupted {metric} is 0 ({means})"
-        )
+        raise NotNormalised(f"cannot normalise: {whose} clean - corrupted {metric} is 0 ({means})")
     return Share(difference)

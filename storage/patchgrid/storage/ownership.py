@@ -126,7 +126,7 @@ def pause(session: Session, job_id: int, owner: str, *, everyone: bool = False) 
     if others and _is_known(session, job_id, owner):
         names = ", ".join(_names(session, job_id, others))
         raise JobShared(
-            f"job {job_id} is also {names}'s, for whom a pause would stop it: cancel it to withdraw from it"
+            f"job {job_id} is shared with {names}, who would be stopped, too; cancel it to withdraw"
         )
     control.pause(session, job_id)
 

@@ -98,7 +98,8 @@ def put_in(model: Any, attentions: list[nn.Module]) -> None:
     found = _Implementation.of(model)
     if found is None:
         raise ModelError(
-            f"{type(model).__name__} chooses its attention function otherwise than it did before"
+            f"{type(model).__name__}'s attention function changed since it was checked; "
+            "run `patchgrid model check`"
         )
     found.tap(attentions)
 

@@ -131,8 +131,8 @@ class PairTokenizer:
             return None
         text = repr(self.prefix.text)
         if len(own) == 2:
-            return f"the prompts begin with {text} themselves: it is not put before them a second time"
-        return f"only the {own[0]} prompt begins with {text} itself: it is put before the other one alone"
+            return f"the prompts already begin with {text}; it is not added again"
+        return f"only the {own[0]} prompt already begins with {text}; it is added to the other prompt only"
 
     def _check_prompts(self, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> None:
         if len(clean) != len(corrupted):
@@ -170,7 +170,7 @@ class PairTokenizer:
         if token is None or token >= self._vocabulary:
             marked = [mark + piece for mark in _WORD_MARKS if mark + piece in self._pieces]
             hint = f" (did you mean {marked[0]!r}?)" if marked else ""
-            raise PairError(f"{side} answer {piece!r} is no piece of the model's vocabulary{hint}")
+            raise PairError(f"{side} answer {piece!r} is not a piece in the model's vocabulary{hint}")
         return token
 
     @functools.cached_property

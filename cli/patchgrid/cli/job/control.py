@@ -27,13 +27,13 @@ def cancel(settings: Settings, /, name: str, everyone: bool) -> None:
     """Cancel a job: nothing more of it is measured.
 
     What was measured stays; chunks that workers have now are dropped. Submitting the same pairs again, or
-    `job retry`, reopens it. A job that others submitted, too, goes on for them: you withdraw from it.
+    `job retry`, reopens it. A job that others also submitted continues for them; you only withdraw.
     """
     with settings.asking() as source:
         record, progress, left = source.cancel(name, everyone=everyone)
     _show_state(settings, record)
     if left:
-        say(f"Job {record.id} goes on for {_names(left)}, who submitted it, too; you withdrew from it")
+        say(f"You withdrew from job {record.id}; it continues for {_names(left)}, who also submitted it")
         return
     say(f"Job {record.id} is cancelled: {_measured(progress)}. Take it up again: {_retry(settings, record)}")
 
@@ -113,7 +113,7 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
 def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
     """Delete a job with its pairs and all its results.
 
-    A job that others submitted, too, is kept for them: you withdraw from it.
+    A job that others also submitted is kept for them; you only withdraw.
     """
     with settings.asking() as source:
         record = source.job(name)
@@ -126,7 +126,7 @@ def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
     if settings.json:
         show_json({"deleted": None if left else record.id})
     if left:
-        say(f"Kept {title} for {_names(left)}, who submitted it, too; you withdrew from it")
+        say(f"You withdrew from {title}; it is kept for {_names(left)}, who also submitted it")
     else:
         say(f"Deleted {title}")
 

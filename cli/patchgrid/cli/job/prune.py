@@ -50,7 +50,13 @@ class _States(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
-@click.option("--older-than", type=_Age(), required=True, metavar="AGE", help="Ended before: 30d, 12h, 2w.")
+@click.option(
+    "--older-than",
+    type=_Age(),
+    required=True,
+    metavar="AGE",
+    help="Jobs that ended longer ago than this: 30d, 12h, 2w.",
+)
 @click.option(
     "--state",
     "states",
@@ -109,6 +115,6 @@ def _say_how_to_shrink(settings: Settings) -> None:
         file = Path(str(make_url(settings.url).database))
         taken = size(file.stat().st_size)
         say(
-            f"The file keeps its {taken}, for results to come; to give the space back to the disk: "
+            f"The file still takes {taken} and reuses the space; to shrink it: "
             f"{settings.command('db vacuum')}"
         )

@@ -93,7 +93,7 @@ def check(
         if model is not None:
             loaded, why_not = load_tokenizer(spec)
             if loaded is None:
-                raise ModelError(f"pairs cannot be tokenized: {why_not}")
+                raise ModelError(f"cannot tokenize the pairs: {why_not}")
             numbered = aloud(pairs.numbered(), summary.count, "tokenized")
             found = tokenize(loaded, numbered, pairs.unit)
         task = _run(pairs, spec, device) if forward else None

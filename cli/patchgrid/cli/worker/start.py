@@ -88,7 +88,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--remote-control",
     is_flag=True,
-    help="Obey all of Celery's remote control, `shutdown` included.  [default: only inspect commands]",
+    help="Accept all of Celery's remote control, including `shutdown`.  [default: only inspect commands]",
 )
 @click.option("--name", metavar="TEXT", help="The worker's name; made of host and process if not given.")
 @with_broker
