@@ -114,7 +114,7 @@ def test_one_of_several_owners_cannot_pause(database: Database, submit: Submit) 
     """The others would wait for nothing; admins may."""
     job = submit(ANN).job
     submit(BOB)
-    with database.write() as session, pytest.raises(errors.JobShared, match="bob's"):
+    with database.write() as session, pytest.raises(errors.JobShared, match="shared with bob"):
         ownership.pause(session, job.id, ANN.owner)
     with database.write() as session:
         ownership.pause(session, job.id, ANN.owner, everyone=True)
