@@ -136,7 +136,7 @@ def test_a_cancelled_job_goes_on_for_whoever_submits_it_next(queue: Queue) -> No
     assert "You withdrew from job 1; it continues for ann, who also submitted it" in left.stderr
     assert re.search(r"owner +ann", queue.job("show").stdout)
     kept = queue.job("delete", "--yes", "--user", "bob")
-    assert "Kept job 1 for ann" in kept.stderr
+    assert "it is kept for ann" in kept.stderr
     queue.measure(2)
     assert queue.shown()["state"] == "done"
     assert "Deleted job 1" in queue.job("delete", "--yes", "--everyone", "--user", "bob").stderr
