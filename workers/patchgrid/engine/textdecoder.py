@@ -26,7 +26,9 @@ def load_text_decoder(model_class: Any, name: str, **options: Any) -> tuple[Any,
 
 def decoder_path(model: Any) -> str:
     """Give the path of the text decoder within a model; empty where the model is it."""
-    decoder = model.get_decoder()
+    decoder, embeddings = model.get_decoder(), model.get_input_embeddings()
+    if not any(module is embeddings for module in decoder.modules()):
+        decoder = model.base_model  # ModernBERT calls its projection to the vocabulary a decoder
     return next(str(path) for path, module in model.named_modules() if module is decoder)
 
 
