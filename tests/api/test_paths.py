@@ -168,7 +168,7 @@ _VALUES = (
     "%",
     "%27",
     "\\",
-    "{{7*7}}",
+    "{{1234567*7}}",
     "${7*7}",
     "<script>alert(1)</script>",
     "../../etc/passwd",
@@ -210,7 +210,7 @@ def test_no_value_of_any_parameter_is_more_than_a_value(filled: Filled, reading:
                 place = path.replace("{" + name + "}", _quoted(value))
             answer = reading.get(place.format(job=1, row=0), params=query)
             assert answer.status_code in (200, 404, 405, 422), (place, name, value, answer.text)
-            assert "49" not in answer.text[:2000] or "{{" not in value, "nothing is computed"
+            assert "8641969" not in answer.text, "nothing is computed"
             if answer.status_code != 200:
                 problem(answer, answer.status_code)
     assert reading.get("/v1/jobs").content == before

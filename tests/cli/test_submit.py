@@ -172,7 +172,8 @@ def test_a_dry_run_names_pairs_that_would_fail_and_stores_nothing(queue: Queue, 
     assert result.exit_code == 3
     assert "100 pairs in 4 chunks; nothing is stored" in result.stderr
     assert "Tokenized: 2 of 100 pairs would fail" in result.stderr
-    assert "pair pair-98: correct answer ' dogMary' is 2 tokens" in result.stderr
+    places = "line 99 (pair-98), line 100 (pair-99)"
+    assert f"{places}: correct answer ' dogMary' is 2 tokens" in result.stderr
     assert "(and 1 more like it)" in result.stderr
     assert "32.5 % of all cells would be patched exactly" in result.stderr
     assert not Path(str(queue.database)).exists()
@@ -189,7 +190,7 @@ def test_a_dry_run_without_a_tokenizer_says_so(pairs: Path, monkeypatch: pytest.
     result = patchgrid("submit", pairs, "-m", "nobody/nothing", "--dry-run")
     assert result.exit_code == 0
     assert "Not tokenized: the tokenizer of nobody/nothing is not on this machine" in result.stderr
-    monkeypatch.setattr("patchgrid.cli.dryrun.is_installed", lambda _package: False)
+    monkeypatch.setattr("patchgrid.cli.tokenizing.is_installed", lambda _package: False)
     result = patchgrid("submit", pairs, "-m", "nobody/nothing", "--dry-run", "--json")
     assert "transformers is not installed" in result.stderr
     assert json.loads(result.stdout)["pairs"] == {"total": 4, "failing": None}

@@ -24,8 +24,8 @@ class Answer:
 
     @property
     def etag(self) -> str:
-        """What tells it from other answers to the same question."""
-        return f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
+        """What tells it from other answers to the same question: a weak tag, compressed or not."""
+        return f'W/"{hashlib.sha256(self.body).hexdigest()[:32]}"'
 
 
 class Answers:

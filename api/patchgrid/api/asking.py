@@ -69,7 +69,7 @@ def respond(request: Request, answer: Answer) -> Response:
     """Send an answer, or word that the client has it already."""
     headers = {"ETag": answer.etag, "Cache-Control": "private, no-cache", **dict(answer.headers)}
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if answer.etag in known or "*" in known:
+    if answer.etag.removeprefix("W/") in known or "*" in known:
         return Response(status_code=304, headers=headers)
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 
