@@ -14,6 +14,9 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from shapes import PAIRS as IOI
+from shapes import read_pairs
+from transformers import AutoTokenizer
 from transformers.utils import logging
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,11 +24,13 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 from patchgrid.engine import Component, Engine, Pair  # noqa: E402
 from patchgrid.engine.names import METRICS  # noqa: E402
+from patchgrid.estimates import Rounding  # noqa: E402
 from reference.patching import TokenPair  # noqa: E402
 from reference.rounding import Float32Head, effects, median_error, rounded  # noqa: E402
 from support.models import EVERY, TestModel, save_confident_model  # noqa: E402
 from support.prompts import PAIRS  # noqa: E402
 
+SITES = ("attn_out", "mlp_out", "resid_post", "z")
 DTYPES = ("float32", "bfloat16", "float16")
 CHOSEN = tuple(PAIRS[place] for place in (0, 3, 4))
 #: Grouped products of experts in 16 bits want rows of 16 bytes.
@@ -95,13 +100,43 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}" if share >= 0.095 else f"{100 * share:.1f}"
 
 
+def of_model(folder: Path) -> Iterator[str]:
+    """Compare a model's number types with float32 on the weights as they are saved, and with their floors."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    pairs = read_pairs(IOI, 4, tokenizer)
+    exact: dict[str, np.ndarray] = {}
+    for dtype in DTYPES:
+        engine = Engine.load(str(folder), device="cpu", dtype=dtype)
+        chosen = components(engine)[::3]
+        for metric in METRICS:
+            measured = engine.measure(
+                pairs, lambda places, _, chosen=chosen: [chosen] * len(places), sites=SITES, metric=metric
+            )
+            found = np.stack([each.effects for each in measured]).astype(np.float64)
+            floor = Rounding.of(np.concatenate([each.rounding for each in measured])).floor
+            expected = exact.setdefault(metric, found)
+            error, large = np.abs(found - expected), np.quantile(np.abs(expected), 0.9)
+            shares = median_error(found, expected), median_error(*_above(large, found, expected))
+            size = f"{np.sqrt(np.square(error).mean()):.1g} | {floor:.1g} | {np.median(np.abs(expected)):.1g}"
+            yield f"| {dtype} | {metric} | {' | '.join(map(_percent, shares))} | {size} |"
+
+
+def _above(size: float, found: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return found[np.abs(exact) >= size], exact[np.abs(exact) >= size]
+
+
 @click.command(help=__doc__)
 @click.option("--family", "families", multiple=True, help="Only these families.  [default: all]")
-def main(families: tuple[str, ...]) -> None:
+@click.option("--model", type=click.Path(path_type=Path), help="A folder with a real model, in their place.")
+def main(families: tuple[str, ...], model: Path | None) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    if model is not None:
+        for line in of_model(model):
+            click.echo(line)
+        return
     titles = ["family", "float32", *(f"{dtype} {metric}" for dtype in ("bf16", "fp16") for metric in METRICS)]
     click.echo(f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}")
     with tempfile.TemporaryDirectory() as folder:

@@ -79,6 +79,8 @@ def test_logits_that_no_record_explains_are_made_by_the_model_s_own_code_in_floa
     expected = engine.patch([PROMPTS], components, metric="logprob")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(LogitTransform, "candidates", lambda _config: [LogitTransform()])
+        # What the first load found is remembered.
+        patched.setenv("PATCHGRID_CACHE", str(tmp_path / "cache"))
         unknown = Engine.load(str(made.folder), dtype="bfloat16")
     assert not unknown.shortcuts.head
     assert_close(unknown.patch([PROMPTS], components, metric="logprob"), expected, 1e-5, family)

@@ -58,7 +58,7 @@ class Rounding:
     """For some copies, their base run's own activation nudged in its last place; for others, what they get.
 
     A patch makes all that follows it round anew. So does a nudge, whose effect is nothing but rounding: its
-    size is that of the errors of effects, 0.3 to 1 times on the models of docs/precision.md.
+    size is that of the errors of effects: docs/precision.md has both.
     """
 
     others: Replacement
