@@ -109,9 +109,10 @@ class PatchedRun:
         pairs = [copy.pair for copy in copies]
         self._base_rows = torch.tensor([passes.base_rows.row_of[pair] for pair in pairs], device=device)
         self._pairs = torch.tensor(pairs, device=device)
-        rounding = torch.tensor([copy.rounding for copy in copies], device=device)
-        if any(copy.rounding for copy in copies):
-            self._replacement = Rounding(self._replacement, passes.base, self._base_rows, rounding)
+        rounding = [place for place, copy in enumerate(copies) if copy.rounding]
+        if rounding:
+            chosen = torch.tensor(rounding, device=device)
+            self._replacement = Rounding(self._replacement, passes.base, chosen, self._base_rows[chosen])
 
     def last(self) -> Tensor:
         """Run the copies; give what `Activations.last` is, `[copy, ...]`."""

@@ -63,10 +63,9 @@ class Rounding:
 
     others: Replacement
     base: Activations
-    #: int64 `[copy]`, each copy's row of the base run.
-    rows: Tensor
-    #: bool `[copy]`, the copies that this is for.
+    #: int64 `[chosen]`: the copies that this is for, and their rows of the base run.
     chosen: Tensor
+    rows: Tensor
 
     def at(
         self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
@@ -74,10 +73,9 @@ class Rounding:
         """Give a site's activation for each copy: see `Replacement`."""
         values = self.others.at(site, layer, pairs=pairs, positions=positions)
         base = self.base.at(site, layer)[:, -values.shape[1] :]
+        values = values[:, -base.shape[1] :]
         own = base[self.rows.to(base.device)].to(values.device)
-        chosen = self.chosen.to(values.device)[:, None, None]
-        width = min(own.shape[1], values.shape[1])
-        return torch.where(chosen, _nudged(own[:, -width:]), values[:, -width:])
+        return values.index_copy(0, self.chosen.to(values.device), _nudged(own).to(values.dtype))
 
 
 def _nudged(values: Tensor) -> Tensor:
