@@ -112,6 +112,21 @@ def test_a_check_tells_what_would_fail_and_why(tmp_path: Path, model: Path) -> N
     assert "line 2, line 5, line 6: the prompts differ in length" in shown.stderr
 
 
+def test_answers_given_as_ids_are_shown_with_their_texts(tmp_path: Path, model: Path) -> None:
+    """On screen as `results pair` shows them; in JSON every answer has its id."""
+    john, mary, anna = (
+        AutoTokenizer.from_pretrained(model)(name, add_special_tokens=False).input_ids[0]
+        for name in (" John", " Mary", " Anna")
+    )
+    file = write(tmp_path, jsonl(RECORD | {"correct": [john, " Anna"], "incorrect": mary}))
+    (sample,) = checked(file, "-m", model)["samples"]
+    assert (sample["correct"], sample["correct_ids"]) == ([" John", " Anna"], [john, anna])
+    assert (sample["incorrect"], sample["incorrect_ids"]) == ([" Mary"], [mary])
+    shown = patchgrid("pairs", "check", file, "-m", model).stdout
+    assert f"{john} (' John'), ' Anna'" in shown
+    assert f"{mary} (' Mary')" in shown
+
+
 def test_a_check_with_forward_says_whether_the_model_does_the_task(tmp_path: Path, model: Path) -> None:
     """The same numbers as the runs that scoring makes."""
     pairs = [

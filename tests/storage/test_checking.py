@@ -75,52 +75,64 @@ def test_a_job_with_spans_is_whole(database: Database, url: str, positions: str)
 
 
 FACTS = {
-    "prompt": (update(pair).where(pair.c.pair_index == 3).values(clean="clean 4"), "its pairs were changed"),
-    "answer": (update(pair).where(pair.c.pair_index == 3).values(correct=[" c"]), "its pairs were changed"),
+    "prompt": (
+        update(pair).where(pair.c.pair_index == 3).values(clean="clean 4"),
+        "does not match its pairs (hash",
+    ),
+    "answer": (
+        update(pair).where(pair.c.pair_index == 3).values(correct=[" c"]),
+        "does not match its pairs (hash",
+    ),
     "seed": (
         update(job).values(spec=make_spec(seed=1).as_dict()),
-        "its row is not as it was submitted: settings",
+        "does not match its pairs and settings (hash",
     ),
-    "sample size": (update(job).values(spec=make_spec(exact=0.4).as_dict()), "settings, key, name or spans"),
+    "sample size": (
+        update(job).values(spec=make_spec(exact=0.4).as_dict()),
+        "job 1: checksum mismatch (settings",
+    ),
     "metric of a pair": (
         update(outcome).where(outcome.c.pair_index == 3).values(clean_metric=5.0),
-        "the sums of z (whole, atp) are not those of the pairs' metrics",
+        "the sums of z (whole, atp) do not match the pairs' metrics",
     ),
     "effect": (
         update(exact).where(exact.c.pair_index == 3, exact.c.cell == 0).values(effect=0.5),
-        "the sums of z (whole, atp) are not those of the exact rows",
+        "the sums of z (whole, atp) do not match the exact rows",
     ),
     "inclusion": (
         update(exact).where(exact.c.pair_index == 3, exact.c.cell == 0).values(inclusion=0.999),
-        "pair 3 has a cell of z drawn with probability",
+        "pair 3: an exact cell of z has inclusion 0.999, expected",
     ),
     "score of a cell": (
         update(exact).where(exact.c.pair_index == 3, exact.c.cell == 0).values(score=0.5),
-        "pair 3 has a cell of z whose stored score is",
+        "pair 3: an exact cell of z has score 0.5, but",
     ),
     "state of a pair": (
         update(outcome).where(outcome.c.pair_index == 3).values(state="failed"),
-        "counts 4 done, 0 failed and 0 skipped pairs, its rows say",
+        "its counts are 4 done, 0 failed, 0 skipped; its outcome rows give",
     ),
     "state of a chunk": (
         update(chunk).where(chunk.c.id == 2).values(state="pending"),
-        "chunk 2 of job 1 is pending with 4 pairs through",
+        "chunk 2 of job 1: state is pending, but 4 of its pairs are counted as finished",
     ),
-    "state of a job": (update(job).values(state="running"), "job 1 is running, and has ended"),
-    "count": (update(chunk).where(chunk.c.id == 1).values(done=3), "chunk 1 of job 1 counts 3 done"),
+    "state of a job": (update(job).values(state="running"), "job 1: state is running, but"),
+    "count": (update(chunk).where(chunk.c.id == 1).values(done=3), "chunk 1 of job 1: its counts are 3 done"),
     "top component": (
         update(top_component)
         .where(top_component.c.pair_index == 3, top_component.c.rank == 1)
         .values(layer=9),
-        "the results of chunk 1 of job 1",
+        "chunk 1 of job 1: checksum mismatch",
     ),
     "priority": (
         update(chunk).where(chunk.c.id == 2).values(priority=7),
-        "has the priority 0, its chunk 2 has 7",
+        "priority is 0, but chunk 2 has 7",
     ),
-    "weights": (update(provenance).values(weights_hash="other"), "what made its numbers was changed"),
-    "end": (update(job).values(finished_at=job.c.finished_at + 1), "job 1 is not as it ended"),
-    "total": (update(total).where(total.c.site == "z").values(data=b"PGB1"), "job 1 is not as it ended"),
+    "weights": (update(provenance).values(weights_hash="other"), "provenance hash mismatch"),
+    "end": (update(job).values(finished_at=job.c.finished_at + 1), "job 1: checksum mismatch (state, times"),
+    "total": (
+        update(total).where(total.c.site == "z").values(data=b"PGB1"),
+        "job 1: checksum mismatch (state, times",
+    ),
 }
 #: What follows from nothing else.
 ALONE = {
@@ -149,7 +161,7 @@ def test_what_follows_from_nothing_is_checksummed(
     """The chunk's checksum is wrong."""
     run_job(database, submit_job(database))
     change(database, statement)
-    assert "the results of chunk 1 of job 1 are not those that were stored" in problems(url)
+    assert "chunk 1 of job 1: checksum mismatch" in problems(url)
 
 
 def with_other_score(data: bytes) -> bytes:
@@ -168,9 +180,9 @@ def test_scores_that_someone_packed_anew_are_found(database: Database, url: str)
         data = session.scalars(select(scores.c.data).where(mine)).one()
     change(database, update(scores).where(mine).values(data=with_other_score(data)))
     found = problems(url)
-    assert "the sums of z (whole, atp) are not those of the stored scores" in found
-    assert "pair 0 has a cell of z" in found
-    assert "the results of chunk 1" in found
+    assert "the sums of z (whole, atp) do not match the stored scores" in found
+    assert "pair 0: an exact cell of z" in found
+    assert "chunk 1 of job 1: checksum mismatch" in found
 
 
 def test_scores_of_a_further_method_are_found(database: Database, url: str) -> None:
@@ -178,7 +190,7 @@ def test_scores_of_a_further_method_are_found(database: Database, url: str) -> N
     run_job(database, submit_job(database, spec=make_spec(method="relp,atp")))
     first = (method_score.c.pair_index == 3) & (method_score.c.cell == 0)
     change(database, update(method_score).where(first).values(score=0.5))
-    assert "the sums of z (whole, atp) are not those of the exact rows" in problems(url)
+    assert "the sums of z (whole, atp) do not match the exact rows" in problems(url)
 
 
 def test_a_seed_that_fits_key_and_checksum_is_found_by_the_draw(database: Database, url: str) -> None:
@@ -189,7 +201,7 @@ def test_a_seed_that_fits_key_and_checksum_is_found_by_the_draw(database: Databa
         session.execute(update(job).values(spec=spec.as_dict(), key="own"))
         session.execute(update(provenance).values(seed=1))
         session.execute(delete(checksum))
-    assert "patched that the seed does not draw, or lacks one that it draws" in problems(url)
+    assert "the exact cells of z are not those drawn with the job's seed" in problems(url)
 
 
 def test_without_scores_the_draw_still_tells_another_seed(database: Database, url: str) -> None:
@@ -198,14 +210,14 @@ def test_without_scores_the_draw_still_tells_another_seed(database: Database, ur
     with database.write() as session:
         session.execute(update(job).values(spec=make_spec(detail="summary", seed=1).as_dict()))
         session.execute(delete(checksum))
-    assert "patched that the seed does not draw" in problems(url)
+    assert "is not drawn with the job's seed" in problems(url)
 
 
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        (delete(outcome).where(outcome.c.pair_index == 9), "its rows say {'done': 1}"),
-        (delete(pair).where(pair.c.pair_index == 9), "job 1 has 9 pairs, not 10"),
+        (delete(outcome).where(outcome.c.pair_index == 9), "its outcome rows give {'done': 1}"),
+        (delete(pair).where(pair.c.pair_index == 9), "job 1: 9 pairs are stored, expected 10"),
         (
             delete(pair).where(pair.c.pair_index == 9),
             "rows of table exact belong to pairs that do not exist",
@@ -214,13 +226,13 @@ def test_without_scores_the_draw_still_tells_another_seed(database: Database, ur
         (update(exact).where(exact.c.pair_index == 9).values(pair_index=77), "rows of table exact"),
         (update(sums).where(sums.c.chunk_id == 2).values(data=b"PGB1"), "the sums of chunk 2, z, job 1"),
         (update(scores).where(scores.c.chunk_id == 3).values(data=b""), "scores of chunk 3, mlp_out, job 1"),
-        (update(total).where(total.c.site == "z").values(data=b"PGB1"), "total of job 1, z (whole, atp)"),
+        (update(total).where(total.c.site == "z").values(data=b"PGB1"), "job 1: the total of z (whole, atp)"),
         (
             delete(sums).where(sums.c.chunk_id == 2, sums.c.kind == "aligned"),
-            "there are no sums of z (aligned, atp)",
+            "missing sums of z (aligned, atp)",
         ),
-        (delete(checksum).where(checksum.c.chunk_id == 2), "chunk 2 of job 1 has lost its checksum"),
-        (update(chunk).where(chunk.c.id == 2).values(first=5), "has no chunk from pair 4 on"),
+        (delete(checksum).where(checksum.c.chunk_id == 2), "chunk 2 of job 1: its checksum is missing"),
+        (update(chunk).where(chunk.c.id == 2).values(first=5), "chunk 2 starts at pair 5, expected 4"),
     ],
 )
 def test_rows_that_are_lost_or_damaged_are_found(
@@ -238,7 +250,7 @@ def test_what_to_do_is_said_once_for_each_kind_of_damage(database: Database, url
         run_job(database, submit_job(database, count))
     change(database, update(exact).where(exact.c.cell == 0).values(effect=7.0))
     (advice,) = checking.check(url).advice
-    assert advice.startswith("Results of jobs 1, 2 are not those that were stored: restore the database")
+    assert advice.startswith("Results of jobs 1, 2 are damaged: restore the database from a backup")
 
 
 def pause(session: object, job_id: int) -> None:
@@ -271,7 +283,7 @@ def test_chunks_of_an_older_version_are_counted_as_not_checksummed(database: Dat
     report = checking.check(url)
     assert (report.problems, report.unsealed) == ((), 3)
     change(database, update(exact).where(exact.c.pair_index == 3).values(effect=0.5))
-    assert "not those of the exact rows" in problems(url)
+    assert "do not match the exact rows" in problems(url)
 
 
 def test_a_new_column_without_values_changes_no_checksum() -> None:
@@ -307,7 +319,7 @@ def test_a_sample_looks_at_its_share_and_says_so(database: Database, url: str) -
 @pytest.mark.parametrize("text", ["0", "1.0", "2.5", "-1", "nan", "inf", "many", ""])
 def test_a_sample_that_is_none_is_refused(text: str) -> None:
     """With what would have been one."""
-    with pytest.raises(errors.StorageError, match=r"a share of the chunks \(0.01\) or a number"):
+    with pytest.raises(errors.StorageError, match=r"give a share of the chunks \(0.01\) or a number"):
         checking.Sample.read(text)
 
 
@@ -327,26 +339,29 @@ def test_a_row_that_refers_to_nothing_is_found(sqlite: Path) -> None:
     other = sqlite3.connect(sqlite, isolation_level=None)
     other.execute(f"DELETE FROM job WHERE id = {made.id}")
     other.close()
-    assert any("refers to a row of job that is missing" in line for line in checking.check(url).problems)
+    assert any("refers to a missing row of job" in line for line in checking.check(url).problems)
 
 
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE outcome SET tokens = CAST(tokens AS BLOB) WHERE pair_index = 3", "results of chunk 1"),
+        (
+            "UPDATE outcome SET tokens = CAST(tokens AS BLOB) WHERE pair_index = 3",
+            "chunk 1 of job 1: checksum mismatch",
+        ),
         ("UPDATE outcome SET error = CAST(x'ff41' AS TEXT) WHERE pair_index = 3", "chunk 1"),
-        ("UPDATE outcome SET tokens = '[' WHERE pair_index = 3", "has tokens that cannot be read"),
+        ("UPDATE outcome SET tokens = '[' WHERE pair_index = 3", "pair 3: its tokens cannot be read"),
         ("UPDATE job SET spec = '{' WHERE id = 1", "job 1 cannot be read"),
         ('UPDATE job SET spec = \'{"sites": ["zz"]}\' WHERE id = 1', "job 1 cannot be read"),
         ("UPDATE exact SET layer = 'x' WHERE pair_index = 3", "chunk 1"),
         ("UPDATE exact SET layer = 99 WHERE pair_index = 3", "chunk 1"),
         ("UPDATE chunk SET finished_at = 'soon' WHERE id = 1", "chunk 1"),
-        ("UPDATE sums SET kind = 'wholf' WHERE kind = 'whole'", "there are no sums of z (whole, atp)"),
+        ("UPDATE sums SET kind = 'wholf' WHERE kind = 'whole'", "missing sums of z (whole, atp)"),
         (
             "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'chunk'",
-            "ids of table chunk would be given again",
+            "ids of table chunk would be reused",
         ),
-        ("DROP INDEX ix_chunk_model", "the definition of ix_chunk_model is not the one"),
+        ("DROP INDEX ix_chunk_model", "the definition of ix_chunk_model was changed"),
     ],
 )
 def test_what_only_another_program_can_write_is_found(sqlite: Path, statement: str, said: str) -> None:

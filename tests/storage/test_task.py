@@ -137,7 +137,7 @@ def test_a_wrong_count_of_skipped_pairs_is_found(database: Database, url: str) -
     with database.write() as session:
         session.execute(tables.chunk.update().values(skipped=0, done=4))
     problems = checking.check(url).problems
-    assert any("4 done, 0 failed and 0 skipped" in problem for problem in problems), problems
+    assert any("4 done, 0 failed, 0 skipped" in problem for problem in problems), problems
     assert job.state == "done"
 
 
@@ -180,4 +180,6 @@ def test_wrong_counts_of_the_task_are_found(database: Database, url: str) -> Non
         session.execute(tables.checksum.delete())
         session.execute(tables.task.update().values(clean_correct=1))
     problems = checking.check(url).problems
-    assert any("clean_correct in table task is 1, its outcomes give 3" in problem for problem in problems)
+    assert any(
+        "clean_correct in table task is 1, expected 3 from its outcomes" in problem for problem in problems
+    )

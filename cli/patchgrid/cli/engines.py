@@ -35,7 +35,7 @@ def model_name(text: str) -> str:
 def load_engine(
     name: str, *, revision: str | None, device: str, dtype: str, recheck: bool = False
 ) -> "Engine":
-    """Load a model and say what it is; `recheck` makes its checks whatever is remembered of them."""
+    """Load a model and say what it is; `recheck` repeats its checks even if their results are cached."""
     require_worker()
     local = Path(name).is_dir()
     say(f"Loading {name}" if local else f"Loading {name} from the Hugging Face hub or its cache")
@@ -44,7 +44,12 @@ def load_engine(
 
         try:
             engine = Engine.load(
-                name, revision=revision, device=device, dtype=dtype, recheck=recheck, on_check=_say_checking
+                name,
+                revision=revision,
+                device=device,
+                dtype=dtype,
+                recheck=recheck,
+                on_check=say if recheck else _say_checking,
             )
         except ModelError as error:
             near = None if local else nearest_model(name)
@@ -55,7 +60,7 @@ def load_engine(
 
 
 def _say_checking(text: str) -> None:
-    say(f"{text} (once; remembered for the next time)" if cache_folder() else text)
+    say(f"{text} (first load only; the results are cached)" if cache_folder() else text)
 
 
 def nearest_model(name: str) -> str | None:

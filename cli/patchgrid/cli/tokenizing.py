@@ -13,7 +13,7 @@ from patchgrid.cli.screen import say, visible
 from patchgrid.engine.errors import ModelError, PairError
 from patchgrid.engine.packages import is_installed
 from patchgrid.engine.quiet import quietly
-from patchgrid.engine.types import JobSpec, Pair
+from patchgrid.engine.types import Answer, JobSpec, Pair
 from patchgrid.storage.pairnotes import kind_of
 from patchgrid.storage.wording import counted
 
@@ -50,9 +50,19 @@ class Sample:
     prefix: int
     clean: tuple[str, ...]
     corrupted: tuple[str, ...]
-    #: The answers as tokens, a text each.
-    correct: tuple[str, ...]
-    incorrect: tuple[str, ...]
+    correct: "SampleAnswers"
+    incorrect: "SampleAnswers"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleAnswers:
+    """One side's answers, in the order given."""
+
+    #: As the file has them.
+    given: tuple[Answer, ...]
+    #: Their token ids, and the text of each.
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -166,9 +176,17 @@ def tokenize(loaded: Loaded, pairs: Iterable[tuple[int | None, Pair]], unit: str
         if made.warning is not None:
             _add(found.warnings, made.warning, where)
         if len(found.samples) < SAMPLES:
-            parts = (made.clean, made.corrupted, made.correct, made.incorrect)
-            found.samples.append(Sample(where, made.prefix, *(loaded.texts(ids) for ids in parts)))
+            found.samples.append(_sample(loaded, where, pair, made))
     return found
+
+
+def _sample(loaded: Loaded, where: str, pair: Pair, made: "TokenPair") -> Sample:
+    correct, incorrect = (
+        SampleAnswers(given, ids, tuple(loaded.texts(ids)))
+        for given, ids in zip((pair.correct, pair.incorrect), made.answers, strict=True)
+    )
+    prompts = (loaded.texts(ids) for ids in (made.clean, made.corrupted))
+    return Sample(where, made.prefix, *prompts, correct, incorrect)
 
 
 def _add(kinds: dict[str, Grouped], text: str, where: str) -> None:
@@ -213,8 +231,10 @@ def sample_json(samples: Sequence[Sample]) -> list[dict[str, Any]]:
             "prefix": sample.prefix,
             "clean": list(sample.clean),
             "corrupted": list(sample.corrupted),
-            "correct": list(sample.correct),
-            "incorrect": list(sample.incorrect),
+            "correct": list(sample.correct.texts),
+            "correct_ids": list(sample.correct.ids),
+            "incorrect": list(sample.incorrect.texts),
+            "incorrect_ids": list(sample.incorrect.ids),
         }
         for sample in samples
     ]

@@ -25,7 +25,7 @@ def open_model(
         known = None if recheck else remembered_findings(key)
         if known is not None:
             return read_model(checkpoint, known.wiring), provenance, known
-        on_check(f"Checking {name}: its parts, its attention and what it allows to skip")
+        on_check(f"Checking {name}")
         model = read_model(checkpoint)
         findings = Findings.of(model)
         remember_findings(key, findings)

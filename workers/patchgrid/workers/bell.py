@@ -105,17 +105,17 @@ class Bell:
             try:
                 listen(app, name, self._on_broker, self._ended.is_set, remote_control=self._remote_control)
             except Exception as error:  # noqa: BLE001 (whatever Celery stumbles over, the worker goes on)
-                _log.warning("the bell broke down: %r", error)
+                _log.warning("listening to Redis failed: %r", error)
             if time.monotonic() - began > _LATEST:
                 pause = _AGAIN
             if self._ended.wait(pause):
                 return
             pause = min(2 * pause, _LATEST)
-            _log.warning("the bell is hung up again")
+            _log.warning("reconnecting to Redis")
 
     def _hear(self, *args: object, **kwargs: object) -> None:
         if args or set(kwargs) != {"job"} or not isinstance(kwargs["job"], int):
-            _log.warning("a bell was dropped: it names no job: %.200r", args or kwargs)
+            _log.warning("dropped a message: no job id: %.200r", args or kwargs)
             return
         _log.debug("the bell rang for job %d", kwargs["job"])
         self._rung.put(None)

@@ -29,7 +29,7 @@ class Inbox(Channel):  # type: ignore[misc]
         try:
             return super()._receive_one(connection)
         except RecursionError as error:
-            _log.warning("a message was dropped: it is nested too deeply (%s)", error)
+            _log.warning("dropped a message: nested too deeply (%s)", error)
             return False
 
 
@@ -42,7 +42,7 @@ class Receiver(Transport):  # type: ignore[misc]
         try:
             super()._deliver(message, queue)
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            _log.warning("a message was dropped: it is no message (%r): %.*r", error, _SHOWN, message)
+            _log.warning("dropped a message: not a Celery message (%r): %.*r", error, _SHOWN, message)
 
 
 class Listener(Consumer):  # type: ignore[misc]
@@ -100,11 +100,11 @@ class Listener(Consumer):  # type: ignore[misc]
 
     def on_unknown_message(self, _body: Any, message: Any) -> None:
         """Drop a message that is no task."""
-        self._drop(message, "it is no task")
+        self._drop(message, "not a Celery task")
 
     def on_unknown_task(self, _body: Any, message: Any, exc: Exception) -> None:
         """Drop a task that is not ours."""
-        self._drop(message, f"there is no task {exc}")
+        self._drop(message, f"unknown task {exc}")
 
     def on_invalid_task(self, _body: Any, message: Any, exc: Exception) -> None:
         """Drop a task that cannot be read."""
@@ -123,7 +123,7 @@ class Listener(Consumer):  # type: ignore[misc]
             raise WorkerShutdown(0)
 
     def _drop(self, message: Any, why: str) -> None:
-        _log.warning("a message was dropped: %s: %.*r", why, _SHOWN, message.body)
+        _log.warning("dropped a message: %s: %.*r", why, _SHOWN, message.body)
         message.ack_log_error(_log, self.connection_errors)
 
 

@@ -24,6 +24,7 @@ from patchgrid.cli.tables import Column, show_table
 from patchgrid.cli.tokenizing import (
     Loaded,
     Sample,
+    SampleAnswers,
     Tokenized,
     grouped_json,
     load_tokenizer,
@@ -35,7 +36,7 @@ from patchgrid.engine.errors import ModelError
 from patchgrid.engine.types import JobSpec
 from patchgrid.estimates.task import TaskSummary, summarize_task
 from patchgrid.pairs import PairFile, PairSummary
-from patchgrid.storage.taskwords import task_line, task_warnings
+from patchgrid.storage.taskwords import answer_words, task_line, task_warnings
 
 #: Pairs that are run at a time.
 _RUN = 256
@@ -167,9 +168,9 @@ def _tokens(tokens: Sequence[str], prefix: int) -> str:
     return before + "|".join(tokens[prefix:])
 
 
-def _answers(tokens: Sequence[str]) -> str:
-    more = f" and {len(tokens) - _SHOWN} more" if len(tokens) > _SHOWN else ""
-    return ", ".join(map(repr, tokens[:_SHOWN])) + more
+def _answers(side: SampleAnswers) -> str:
+    more = f" and {len(side.given) - _SHOWN} more" if len(side.given) > _SHOWN else ""
+    return answer_words(side.given[:_SHOWN], side.texts[:_SHOWN]) + more
 
 
 def _say(summary: PairSummary, found: Tokenized | None, task: TaskSummary | None, spec: JobSpec) -> None:

@@ -187,7 +187,7 @@ def _orphans(session: Session) -> Iterator[str]:
     finished = chunk.c.state.in_(FINISHED)
     of_chunks = checksum.c.what.not_in([checksums.JOB, checksums.PAIRS, checksums.END])
     if count := _lost(session, checksum, chunk, and_(same, finished), of_chunks):
-        yield f"{count} rows of table checksum belong to chunks that do not exist, or are not finished"
+        yield f"{count} rows of table checksum belong to chunks that do not exist or are not finished"
 
 
 def _lost(

@@ -24,20 +24,20 @@ def differences(
     `metrics` are the pairs' clean metrics less their corrupted ones.
     """
     if stored.axes != expected.axes or not np.isfinite(stored.values).all():
-        yield "its pairs: other components, or no numbers"
+        yield "the model: wrong number of components, or values that are NaN or inf"
         return
     if not np.array_equal(stored["n"], expected["n"]):
         yield "the pairs that were measured"
     if scores_known and _scores_differ(stored, expected):
         yield "the stored scores"
     if not scores_known and _impossible(stored):
-        yield "any scores"
+        yield "any possible scores"
     if not stored.sampled:
         return
     if _differ(stored["d"], expected["d"], np.abs(metrics).sum(), _OF_CELLS):
         yield "the pairs' metrics"
     if any(_differ(stored[name], expected[name], size, _OF_CELLS) for name, size in _cell_sizes(expected)):
-        yield "the exact rows: score, effect, inclusion or metric"
+        yield "the exact rows (score, effect, inclusion or metric)"
 
 
 def _scores_differ(stored: Sums, expected: Sums) -> bool:

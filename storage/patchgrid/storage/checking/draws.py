@@ -48,23 +48,23 @@ class Draws:
         )
         for place, row in enumerate(rows):
             mask = np.zeros(axes, np.bool_)
-            name = f"pair {row} has a cell of {site}"
+            name = f"pair {row}: an exact cell of {site}"
             for index, cell in found[place].items():
                 mask[index] = True
                 chance, score = inclusion[place][index], scores[place][index]
                 if abs(cell.inclusion - chance) > _CLOSE * chance:
-                    yield f"{name} drawn with probability {chance:.6g}, not {cell.inclusion:.6g}"
+                    yield f"{name} has inclusion {cell.inclusion:.6g}, expected {chance:.6g}"
                 if abs(cell.score - score) > _CLOSE * abs(cell.score):
-                    yield f"{name} whose stored score is {score:.6g}, not {cell.score:.6g}"
+                    yield f"{name} has score {cell.score:.6g}, but the scores blob has {score:.6g}"
             other = np.argwhere(mask != drawn[place])
             if len(other) and not self._on_the_edge(site, row, other, inclusion[place]):
-                yield f"{name} patched that the seed does not draw, or lacks one that it draws"
+                yield f"pair {row}: the exact cells of {site} are not those drawn with the job's seed"
 
     def compare_few(self, site: str, row: int, axes: Sequence[int], found: Found) -> Iterator[str]:
         """Compare cells of one pair with what is drawn where its scores are not known."""
         draws = draw(self._job.spec.seed, site, row, tuple(axes))
         if any(draws[index] >= cell.inclusion * (1 + _CLOSE) for index, cell in found.items()):
-            yield f"pair {row} has a cell of {site} patched that the seed does not draw"
+            yield f"pair {row}: an exact cell of {site} is not drawn with the job's seed"
 
     def _on_the_edge(
         self, site: str, row: int, places: NDArray[np.intp], inclusion: NDArray[np.float64]

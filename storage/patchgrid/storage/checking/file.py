@@ -22,9 +22,9 @@ def file_problems(session: Session, *, quick: bool) -> Iterator[str]:
     pragma = "quick_check" if quick else "integrity_check"
     for (line,) in connection.exec_driver_sql(f"PRAGMA {pragma}({_MOST})"):
         if line != "ok":
-            yield f"the file itself is damaged: {' '.join(str(line).split())}"
+            yield f"the file is damaged: {' '.join(str(line).split())}"
     for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield f"a row of table {row[0]} refers to a row of {row[2]} that is missing"
+        yield f"a row of table {row[0]} refers to a missing row of {row[2]}"
     yield from _schema_problems(connection)
 
 
@@ -43,9 +43,9 @@ def _schema_problems(connection: Connection) -> Iterator[str]:
     found = {_words(row) for row in connection.execute(_SCHEMA)}
     # What someone added (an index of their own) does no harm.
     for name in sorted({row[1] for row in wanted - found}):
-        yield f"the definition of {name} is not the one that patchgrid made"
+        yield f"the definition of {name} was changed, or is missing"
     for name, last in connection.execute(text("SELECT name, seq FROM sqlite_sequence")):
         if name in tables.metadata.tables:
             largest = connection.scalar(text(f"SELECT max(id) FROM {name}")) or 0  # noqa: S608 (a table's name)
             if last < largest:
-                yield f"ids of table {name} would be given again: the next is {last + 1}, {largest} is in use"
+                yield f"ids of table {name} would be reused: next id {last + 1}, largest in use {largest}"

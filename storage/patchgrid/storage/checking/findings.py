@@ -12,17 +12,17 @@ from patchgrid.storage.errors import CorruptData, StorageError
 
 #: Kinds of damage: to the file, to what was submitted, to results, to states and counts, to totals.
 FILE, INPUT, RESULT, STATE, TOTAL = "file", "input", "result", "state", "total"
-_COPY = "restore the database from a copy"
+_COPY = "restore the database from a backup"
 _AGAIN = f"{_COPY}, or `patchgrid job delete {{first}}` and run or submit it again"
 _ADVICE = {
     FILE: f"The file is damaged: stop all workers and {_COPY}; without one, `sqlite3 FILE .recover | sqlite3 "
-    "NEW` saves what can be read, and `patchgrid db check --db NEW` tells what that is",
-    INPUT: f"Pairs or settings of {{jobs}} are not those that were submitted: {_AGAIN}",
-    RESULT: f"Results of {{jobs}} are not those that were stored: {_AGAIN}",
+    "NEW` recovers what can be read; check the result with `patchgrid db check --db NEW`",
+    INPUT: f"Pairs or settings of {{jobs}} were changed after submission: {_AGAIN}",
+    RESULT: f"Results of {{jobs}} are damaged: {_AGAIN}",
     STATE: f"States or counts of {{jobs}} contradict each other: {_AGAIN}",
-    TOTAL: f"Totals of {{jobs}} are not the sums of their chunks: {_AGAIN}",
+    TOTAL: f"Totals of {{jobs}} do not match their chunks: {_AGAIN}",
 }
-#: What other commands say to do about damage, and nobody needs to hear who does it.
+#: Advice that other commands add to an error; pointless in the report of `db check` itself.
 _CIRCULAR = ": run `patchgrid db check`"
 #: What a damaged row can raise where it is read as what it should be.
 _UNREADABLE = (

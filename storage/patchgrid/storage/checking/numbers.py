@@ -75,7 +75,7 @@ class Numbers:
         }
         for method, site, kind in sorted((wanted ^ self._sums.keys()) - self._unread):
             lacks = (method, site, kind) in wanted
-            yield f"{'there are no' if lacks else 'nobody asked for the'} sums of {site} ({kind}, {method})"
+            yield f"{'missing' if lacks else 'unexpected'} sums of {site} ({kind}, {method})"
         cells = self._read_cells()
         self.cells = len(cells)
         for (method, site, kind), sums in self._sums.items():
@@ -107,7 +107,7 @@ class Numbers:
                 self._damaged.append(reason(error))
                 continue
             if list(blob.meta["pairs"]) != self._pairs or len(blob.arrays) != len(self._pairs):
-                raise ValueError(f"scores of {site} are those of other pairs")
+                raise ValueError(f"scores of {site} are for other pairs")
             check_name("site", site, SITES)
             found[method, site] = blob.arrays
         return found
@@ -162,7 +162,7 @@ class Numbers:
     ) -> Iterator[str]:
         sampled = self._job.spec.exact > 0 and kind == self._job.kind
         if sums.sampled != sampled or sums.aligned != (kind == "aligned"):
-            yield f"the sums of {site} ({kind}, {method}) are of another kind"
+            yield f"the sums of {site} ({kind}, {method}) are of the wrong kind"
             return
         expected = Sums.zeros(sums.axes, sampled=sampled, aligned=kind == "aligned")
         stored = self._has_stacks(method, site, kind)
@@ -174,7 +174,7 @@ class Numbers:
         if sampled:
             self._add_cells(expected, method, site, cells)
         for name in differences(sums, expected, scores_known=stored, metrics=self._totals):
-            yield f"the sums of {site} ({kind}, {method}) are not those of {name}"
+            yield f"the sums of {site} ({kind}, {method}) do not match {name}"
 
     def _add_counts(self, sums: Sums) -> None:
         """Add what sums tell of pairs whose scores are not kept: how many there are, and their metrics."""

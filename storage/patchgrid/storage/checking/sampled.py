@@ -37,7 +37,7 @@ class Sample:
             share = -1.0
         if not 0 < share < 1:
             raise SampleRefused(
-                f"a sample is a share of the chunks (0.01) or a number of them (500), not {text!r}"
+                f"invalid sample {text!r}: give a share of the chunks (0.01) or a number of them (500)"
             )
         return cls(share=share, seed=seed)
 

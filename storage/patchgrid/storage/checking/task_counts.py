@@ -34,7 +34,7 @@ def task_problems(session: Session, chunk: Row[Any]) -> Iterator[str]:
     for field in dataclasses.fields(TaskSummary):
         found, wanted = stored[field.name], getattr(expected, field.name)
         if not _same(found, wanted):
-            yield f"{field.name} in table task is {found}, its outcomes give {wanted}"
+            yield f"{field.name} in table task is {found}, expected {wanted} from its outcomes"
 
 
 def _same(found: Any, wanted: Any) -> bool:

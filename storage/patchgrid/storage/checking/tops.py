@@ -27,17 +27,17 @@ def top_problems(
     for row in rows:
         by_pair.setdefault(row.pair_index, []).append(row)
     for index in by_pair.keys() - set(pairs):
-        yield f"pair {index} has top components that nobody kept"
+        yield f"pair {index}: unexpected top components"
     for place, index in enumerate(pairs):
         mine = by_pair.get(index, [])
         sizes = [abs(row.score) for row in mine]
         if [row.rank for row in mine] != list(range(len(mine))) or sizes != sorted(sizes, reverse=True):
-            yield f"the top components of pair {index} are not in order"
+            yield f"pair {index}: top components are out of order"
         for sites, most in ((narrow, TOP), *(([site], TOP_WIDE) for site in wide)):
             if all(site in stored for site in sites) and sites:
                 own = [row for row in mine if row.site in sites]
                 if not _are_largest(own, {site: stored[site][place] for site in sites}, most, index_of):
-                    yield f"the top components of pair {index} are not those of its scores"
+                    yield f"pair {index}: top components do not match its scores"
 
 
 def _are_largest(

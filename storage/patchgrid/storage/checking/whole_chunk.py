@@ -59,10 +59,10 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
     name, job_id = f"chunk {row.id} of job {row.job_id}", row.job_id
     problems = [*_lease(row), *_outcomes(session, row)]
     for text in problems:
-        findings.add(STATE, job_id, f"{name} {text}")
+        findings.add(STATE, job_id, f"{name}: {text}")
     if row.state not in FINISHED:
         for text in _results_of_none(session, row):
-            findings.add(RESULT, job_id, f"{name} {text}")
+            findings.add(RESULT, job_id, f"{name}: {text}")
         return
     sealed = session.scalar(
         select(checksum.c.digest).where(
@@ -70,10 +70,9 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
         )
     )
     if sealed is not None and sealed != checksums.chunk_digest(session, row):
-        text = f"the results of {name} are not those that were stored: the checksum is wrong"
-        findings.add(RESULT, job_id, text)
+        findings.add(RESULT, job_id, f"{name}: checksum mismatch (its row or its results)")
     elif sealed is None and context.sealed:
-        findings.add(RESULT, job_id, f"{name} has lost its checksum")
+        findings.add(RESULT, job_id, f"{name}: its checksum is missing")
     elif sealed is None:
         seen.unsealed += 1
     with findings.reading(RESULT, job_id, f"the results of {name}"):
@@ -86,28 +85,28 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
 def _lease(row: Row[Any]) -> Iterator[str]:
     """Compare a chunk's columns with each other."""
     if row.state not in STATES:
-        yield f"has an unknown state, {row.state!r}"
+        yield f"unknown state {row.state!r}"
     if not 0 <= row.first < row.last:
-        yield f"has the pairs {row.first} to {row.last - 1}"
+        yield f"impossible range of pairs: {row.first} to {row.last - 1}"
     leased = row.state == "leased"
     if leased != (row.worker is not None) or leased != (row.lease_until is not None):
-        yield f"is {row.state}, its worker is {row.worker}, its lease ends at {row.lease_until}"
+        yield f"state is {row.state}, but worker is {row.worker} and lease_until is {row.lease_until}"
     if row.at_pair is not None and not (leased and row.first <= row.at_pair < row.last):
-        yield f"is {row.state} and at pair {row.at_pair}"
+        yield f"state is {row.state}, but at_pair is {row.at_pair}"
     if row.epoch < leased or not 0 <= row.attempts <= MAX_ATTEMPTS:
-        yield f"has epoch {row.epoch} and {row.attempts} attempts"
+        yield f"impossible epoch {row.epoch} or attempts {row.attempts}"
     counts = (row.done, row.failed, row.skipped)
     whole = sum(counts) == row.last - row.first
     if min(counts) < 0 or whole != (row.state in FINISHED):
-        yield f"is {row.state} with {sum(counts)} pairs through"
+        yield f"state is {row.state}, but {sum(counts)} of its pairs are counted as finished"
     done = row.state == "done"
     ended = (row.finished_at is not None) == (row.state in FINISHED)
     if not ended or done != (row.provenance_id is not None) or done != (row.seconds is not None):
-        yield f"is {row.state}, was finished at {row.finished_at} in {row.seconds} s"
+        yield f"state is {row.state}, but finished_at is {row.finished_at} and seconds is {row.seconds}"
     columns = (row.finished_at, row.seconds, row.lease_until, row.not_before)
     times = [each for each in columns if each is not None]
     if not all(math.isfinite(each) and each >= 0 for each in times):
-        yield f"has impossible times: {times}"
+        yield f"impossible times: {times}"
 
 
 def _outcomes(session: Session, row: Row[Any]) -> Iterator[str]:
@@ -119,31 +118,31 @@ def _outcomes(session: Session, row: Row[Any]) -> Iterator[str]:
     found = dict(Counter(each["state"] for each in outcomes))
     counted = {"done": row.done, "failed": row.failed, "skipped": row.skipped}
     if {state: found.get(state, 0) for state in counted} != counted:
-        said = f"{row.done} done, {row.failed} failed and {row.skipped} skipped pairs"
-        yield f"counts {said}, its rows say {found}"
+        said = f"{row.done} done, {row.failed} failed, {row.skipped} skipped"
+        yield f"its counts are {said}; its outcome rows give {found}"
     for each in outcomes:
-        yield from (f"has a pair {each['pair_index']} that {text}" for text in _outcome(each))
+        yield from (f"pair {each['pair_index']}: {text}" for text in _outcome(each))
 
 
 def _outcome(each: Mapping[str, Any]) -> Iterator[str]:
     state, metrics = each["state"], (each["clean_metric"], each["corrupted_metric"])
     if state in ("done", "skipped"):
         if each["error"] is not None:
-            yield f"is {state} and has an error: {each['error']!r}"
+            yield f"state is {state}, but it has the error {each['error']!r}"
         if not all(isinstance(value, float) and math.isfinite(value) for value in metrics):
-            yield f"is {state} and has the metrics {metrics}"
+            yield f"state is {state}, but its metrics are {metrics}"
     elif state == "failed":
         if not each["error"]:
-            yield "failed without an error"
+            yield "state is failed, but it has no error"
         if metrics != (None, None):
-            yield f"failed and has the metrics {metrics}"
+            yield f"state is failed, but its metrics are {metrics}"
     else:
-        yield f"has an unknown state, {state!r}"
+        yield f"unknown state {state!r}"
     tokens = [_read_json(each[name]) for name in ("tokens", "corrupted_tokens")]
     if not all(isinstance(each, list) for each in tokens):
-        yield "has tokens that cannot be read"
+        yield "its tokens cannot be read"
     elif len(tokens[0]) != len(tokens[1]):
-        yield f"has {len(tokens[0])} tokens in one prompt, {len(tokens[1])} in the other"
+        yield f"its prompts have {len(tokens[0])} and {len(tokens[1])} tokens"
 
 
 def _read_json(value: Any) -> Any:
@@ -163,4 +162,4 @@ def _results_of_none(session: Session, row: Row[Any]) -> Iterator[str]:
         count = session.scalar(select(func.count()).select_from(table).where(where))
         # A given-up chunk that is begun anew keeps nothing; a cancelled one never had anything.
         if count and table is not tables.outcome:
-            yield f"is {row.state} and has {count} rows in table {table.name}"
+            yield f"state is {row.state}, but it has {count} rows in table {table.name}"

@@ -55,7 +55,7 @@ class WholeJob:
         if inputs:
             self._check_inputs(record, seals)
         for text in (*self._states(record, seals), *self._times(record), *self._counts(record)):
-            self._findings.add(STATE, self._id, f"job {self._id} {text}")
+            self._findings.add(STATE, self._id, f"job {self._id}: {text}")
         for text in self._provenance(record):
             self._findings.add(RESULT, self._id, f"job {self._id}: {text}")
         self._check_blobs()
@@ -67,17 +67,17 @@ class WholeJob:
         sealed = seals.get(checksums.JOB)
         as_submitted = sealed is None or sealed == checksums.job_digest(self._session, self._id)
         if not as_submitted:
-            text = "its row is not as it was submitted: settings, key, name or spans were changed"
+            text = "checksum mismatch (settings, key, name or spans)"
             self._findings.add(INPUT, self._id, f"job {self._id}: {text}")
         digest = self._pairs_digest()
         if HASH_KEY.fullmatch(record.key):
             key = jobs.job_key(record.spec, digest)
             same = key == record.key
-            what = "its pairs" if as_submitted and sealed else "its pairs or settings"
-            text = f"{what} were changed: their hash is {key[:12]}…, its key {record.key[:12]}…"
+            what = "its pairs" if as_submitted and sealed else "its pairs and settings"
+            text = f"the key {record.key[:12]}… does not match {what} (hash {key[:12]}…)"
         else:
             same = checksums.PAIRS not in seals or seals[checksums.PAIRS] == digest
-            text = "its pairs are not those that were submitted"
+            text = "checksum mismatch (pairs)"
         if not same:
             self._findings.add(INPUT, self._id, f"job {self._id}: {text}")
 
@@ -90,34 +90,34 @@ class WholeJob:
 
     def _states(self, record: JobRecord, seals: dict[str, str]) -> Iterator[str]:
         if record.state not in STATES:
-            yield f"has an unknown state, {record.state!r}"
+            yield f"unknown state {record.state!r}"
             return
         there = select(chunk.c.state).where(chunk.c.job_id == self._id).distinct()
         for state in sorted({*self._session.scalars(there)} & {*_NOT_BESIDE[record.state]}):
-            yield f"is {record.state} and has chunks that are {state}"
+            yield f"state is {record.state}, but some chunks are {state}"
         if record.state == "cancelled" and "cancelled" not in set(self._session.scalars(there)):
-            yield "is cancelled, and none of its chunks is"
+            yield "state is cancelled, but no chunk is cancelled"
         finished = record.state in jobs.FINISHED
         if checksums.END in seals:
             if not finished:
-                yield f"is {record.state}, and has ended"
+                yield f"state is {record.state}, but it has the checksum of an ended job"
             elif seals[checksums.END] != checksums.end_digest(self._session, self._id):
-                yield "is not as it ended: its state, times, error, totals, pilot or means were changed"
+                yield "checksum mismatch (state, times, error, totals, pilot or means)"
         elif finished and checksums.JOB in seals:
-            yield f"is {record.state}, and never ended"
+            yield f"state is {record.state}, but the checksum of its end is missing"
         if (record.finished_at is None) == (record.state in jobs.ENDED):
-            yield f"is {record.state} and was finished at {record.finished_at}"
+            yield f"state is {record.state}, but finished_at is {record.finished_at}"
         if record.state == "failed" and not record.error:
-            yield "failed without an error"
+            yield "state is failed, but it has no error"
 
     def _times(self, record: JobRecord) -> Iterator[str]:
         clock = self._session.scalar(select(now())) or 0.0
         times = [record.created_at, record.started_at, record.finished_at]
         known = [each for each in times if each is not None]
         if not all(math.isfinite(each) and _EARLIEST < each < clock + _SLACK for each in known):
-            yield f"was created, started and finished at impossible times: {known}"
+            yield f"impossible times (created, started, finished): {known}"
         elif any(later < earlier - _SLACK for earlier, later in itertools.pairwise(known)):
-            yield f"was finished before it was started or created: {known}"
+            yield f"times out of order (created, started, finished): {known}"
 
     def _counts(self, record: JobRecord) -> Iterator[str]:
         rows, first, last = self._session.execute(
@@ -126,25 +126,25 @@ class WholeJob:
             )
         ).one()
         if rows != record.pairs:
-            yield f"has {rows} pairs, not {record.pairs}"
+            yield f"{rows} pairs are stored, expected {record.pairs}"
         elif rows and (first, last) != (0, rows - 1):
-            yield f"has {rows} pairs numbered {first} to {last}"
+            yield f"pairs are numbered {first} to {last}, expected 0 to {rows - 1}"
         expected, covered = 0, 0
         query = select(chunk).where(chunk.c.job_id == self._id).order_by(chunk.c.first)
         for row in self._session.execute(query, execution_options={"yield_per": _BATCH}):
             if row.first != expected:
-                yield f"has no chunk from pair {expected} on: the next, {row.id}, begins at {row.first}"
+                yield f"chunk {row.id} starts at pair {row.first}, expected {expected}"
             expected, covered = row.last, covered + row.last - row.first
             yield from self._of_job(record, row)
         if covered != record.pairs:
-            yield f"has {covered} pairs in its chunks, not {record.pairs}"
+            yield f"chunks cover {covered} pairs, expected {record.pairs}"
         if record.chunk_size < 1:
-            yield f"has chunks of {record.chunk_size} pairs"
+            yield f"chunk size is {record.chunk_size}"
 
     def _of_job(self, record: JobRecord, row: Row[Any]) -> Iterator[str]:
         for name, wanted in (("priority", record.priority), ("model", record.spec.model)):
             if getattr(row, name) != wanted:
-                yield f"has the {name} {wanted!r}, its chunk {row.id} has {getattr(row, name)!r}"
+                yield f"{name} is {wanted!r}, but chunk {row.id} has {getattr(row, name)!r}"
 
     def _provenance(self, record: JobRecord) -> Iterator[str]:
         table = tables.provenance
@@ -154,9 +154,9 @@ class WholeJob:
         ).all()
         for made_by, kept in zip(provenances(self._session, self._id), stored, strict=True):
             if made_by.hash != kept:
-                yield "what made its numbers was changed: model, weights, versions, device or seed"
+                yield "provenance hash mismatch (model, weights, versions, device or seed)"
             if made_by.seed != record.spec.seed:
-                yield f"its sample has the seed {record.spec.seed}, its numbers were made with {made_by.seed}"
+                yield f"seed is {record.spec.seed}, but its results were made with seed {made_by.seed}"
 
     def _check_blobs(self) -> None:
         for table, name in ((tables.pilot, "pilot"), (tables.mean, "means")):
@@ -169,9 +169,8 @@ class WholeJob:
     def _check_totals(self) -> None:
         """Add up the chunks again."""
         for row in self._session.execute(select(total).where(total.c.job_id == self._id)):
-            name = f"job {self._id}, {row.site} ({row.kind}, {row.method})"
-            with self._findings.reading(TOTAL, self._id, f"the stored total of {name}"):
+            name = f"job {self._id}: the total of {row.site} ({row.kind}, {row.method})"
+            with self._findings.reading(TOTAL, self._id, name):
                 added = add_up(self._session, self._id, row.site, row.kind, row.method)
                 if row.kind not in KINDS or added is None or pack_sums(added) != row.data:
-                    text = f"the stored total of {name} is not the sum of its chunks"
-                    self._findings.add(TOTAL, self._id, text)
+                    self._findings.add(TOTAL, self._id, f"{name} does not match its chunks")
