@@ -185,8 +185,8 @@ def _sample(loaded: Loaded, where: str, pair: Pair, made: "TokenPair") -> Sample
         SampleAnswers(given, ids, tuple(loaded.texts(ids)))
         for given, ids in zip((pair.correct, pair.incorrect), made.answers, strict=True)
     )
-    prompts = (loaded.texts(ids) for ids in (made.clean, made.corrupted))
-    return Sample(where, made.prefix, *prompts, correct, incorrect)
+    clean, corrupted = (tuple(loaded.texts(ids)) for ids in (made.clean, made.corrupted))
+    return Sample(where, made.prefix, clean, corrupted, correct, incorrect)
 
 
 def _add(kinds: dict[str, Grouped], text: str, where: str) -> None:
