@@ -57,6 +57,20 @@ def test_numbers_become_shares_of_the_same_difference(filled: Filled, reading: T
     assert grid["values"][0] == pytest.approx([value / by for value in whole["values"][0]])
 
 
+def test_the_rounding_floor_becomes_a_share_too(filled: Filled, reading: TestClient) -> None:
+    """Beside components, in words for them, and beside the verification."""
+    by = abs(reading.get("/v1/jobs/first").json()["task"]["difference"])
+    for path in ("components", "verification"):
+        whole, share = (
+            reading.get(f"/v1/jobs/first/{path}", params={"normalise": flag}).json()["rounding"]
+            for flag in (False, True)
+        )
+        assert whole["floor"] == pytest.approx(0.02)
+        assert share["floor"] == pytest.approx(0.02 / by)
+    shown = reading.get("/v1/jobs/first/components", params={"normalise": True}).json()["rounding"]
+    assert f"±{0.02 / by:.1g} of clean - corrupted for one cell, measured on " in shown["line"]
+
+
 def test_a_pair_becomes_shares_of_its_own_difference(reading: TestClient) -> None:
     """That of the pair in row 5 is 10."""
     whole, share = (

@@ -150,6 +150,9 @@ def test_tables_and_exports_as_shares(ran: Ran) -> None:
     assert float(next(csv.DictReader(exported.splitlines()))["divided_by"]) == pytest.approx(by)
     bias, share = (ran.ask_json("results", "verify", 1, *more)[0]["bias"] for more in ((), ("--normalise",)))
     assert share == pytest.approx(bias / by)
+    floor = ran.ask_json("job", "show", 1)["rounding"]["floor"] / abs(by)
+    said = ran.ask("results", "verify", 1, "--normalise").stderr
+    assert f"Rounding floor: ±{floor:.1g} of clean - corrupted for one cell" in said
     pair = ran.ask_json("results", "pair", 1, 0)
     own = pair["clean_metric"] - pair["corrupted_metric"]
     found = ran.ask_json("results", "pair", 1, 0, "--normalise")

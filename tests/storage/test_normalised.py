@@ -72,6 +72,8 @@ def test_a_difference_below_0_turns_signs_and_intervals_and_leaves_sizes(
     assert found.mean_abs == pytest.approx(row.mean_abs / 4)
     assert (found.ci_low, found.ci_high) == (pytest.approx(row.ci_high / -4), pytest.approx(row.ci_low / -4))
     assert found.ci_low < found.estimate < found.ci_high
+    assert Share(-4.0).rounding({"floor": 0.2, "cells": 7}) == {"floor": pytest.approx(0.05), "cells": 7}
+    assert Share(-4.0).rounding(None) is None
 
 
 def test_a_single_pair_is_divided_by_its_own_difference(database: Database, job: JobRecord) -> None:

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from patchgrid.estimates import Rounding
-from patchgrid.storage import Database, jobs, leases, tables
-from patchgrid.storage.rounding import job_rounding, rounding_json, rounding_warning
+from patchgrid.storage import Database, components, jobs, leases, tables
+from patchgrid.storage.rounding import job_rounding, rounding_json, rounding_warning, shown_rounding
 from support.chunk_results import chunk_result
-from support.storage_backends import submit_job
+from support.storage_backends import run_job, submit_job
 
 
 def test_chunks_add_up_and_go_with_their_job(database: Database) -> None:
@@ -39,3 +39,29 @@ def test_effects_near_the_floor_are_warned_about() -> None:
     )
     assert rounding_warning(rounding, [0.3, 0.3]) is None
     assert rounding_warning(None, [0.3]) is None
+
+
+def test_the_floor_is_said_where_it_matters(database: Database) -> None:
+    """From a thousandth of the median effect on; the warning is for what is near it."""
+    job = run_job(database, submit_job(database, 10))
+    with database.read() as session:
+        rows = components.top(session, job, 3)
+    median = abs(sorted(rows, key=lambda row: abs(row.estimate or 0))[1].estimate or 0)
+
+    def shown(share: float) -> tuple[str | None, bool]:
+        found = shown_rounding({"floor": share * median, "cells": 1200}, rows, "logit_diff")
+        assert found is not None
+        assert (found["floor"], found["cells"]) == (share * median, 1200)
+        return found["line"], found["warning"] is not None
+
+    assert shown(0.0009) == (None, False)
+    line = f"Rounding floor: ±{0.01 * median:.1g} logit_diff for one cell, measured on 1,200"
+    assert shown(0.01) == (line, False)
+    assert shown(0.11)[1]
+    assert shown_rounding(None, rows, "logit_diff") is None
+    assert shown_rounding({"floor": 1.0, "cells": 1}, [], "kl") == {
+        "floor": 1.0,
+        "cells": 1,
+        "line": None,
+        "warning": None,
+    }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from patchgrid.engine.types import Pair
+from patchgrid.estimates import Rounding
 from patchgrid.storage import Database, workers
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.workers import WorkerInfo, WorkerStatus
@@ -67,7 +68,13 @@ def fill(database: Database, backend: str) -> Filled:
     return Filled(
         backend,
         database,
-        run_job(database, first, failed={3, 9}, warned={4: "an answer lacks its space"}),
+        run_job(
+            database,
+            first,
+            failed={3, 9},
+            warned={4: "an answer lacks its space"},
+            rounding=Rounding.of([0.02, -0.02]),
+        ),
         run_job(database, spanned),
         run_job(database, summary),
         run_job(database, edges),

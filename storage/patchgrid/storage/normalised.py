@@ -21,6 +21,8 @@ from patchgrid.storage.verification import Cost, SiteAgreement
 
 #: What the numbers are, for axes and headings.
 UNIT = "share of clean - corrupted"
+#: What it is behind a number in a sentence.
+FLOOR_UNIT = "of clean - corrupted"
 #: Fields that are divided; of the second kind, which have no sign, by the difference's size.
 _SIGNED = ("mean", "estimate", "ci_low", "ci_high", "score", "effect", "bias", "intercept")
 _SIZES = ("mean_abs", "std")
@@ -51,6 +53,12 @@ class Share:
         names = {field.name for field in dataclasses.fields(row)} & {*_SIGNED, *_SIZES}  # type: ignore[arg-type]
         divided = self.fields({name: getattr(row, name) for name in names})
         return dataclasses.replace(row, **divided)  # type: ignore[type-var]
+
+    def rounding(self, rounding: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Divide a rounding floor, which has no sign; of None, None."""
+        if rounding is None:
+            return None
+        return {**rounding, "floor": rounding["floor"] / abs(self.difference)}
 
 
 def job_share(job: JobRecord, task: Mapping[str, Any] | None) -> Share:
@@ -111,6 +119,9 @@ class Numbers(Protocol):
     def task(self, job: JobRecord) -> Mapping[str, Any] | None:
         """Give whether the model does the task."""
 
+    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give how much of an effect may be rounding."""
+
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
         """Give a site's heatmap."""
 
@@ -145,6 +156,11 @@ class Normalised:
     def progress(self, job: JobRecord) -> Progress:
         """Give how far a job is."""
         return self._numbers.progress(job)
+
+    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give how much of an effect may be rounding."""
+        rounding = self._numbers.rounding(job)
+        return None if rounding is None else self._share(job).rounding(rounding)
 
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
         """Give a site's heatmap."""

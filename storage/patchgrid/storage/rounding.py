@@ -3,13 +3,18 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.estimates import Rounding
 from patchgrid.estimates.rounding import NEAR, is_near
+from patchgrid.storage.components import ComponentRow
 from patchgrid.storage.jobs import JobRecord
 from patchgrid.storage.tables import rounding as table
+
+#: The floor is not worth a line where it is less than this share of the median effect shown.
+_MATTERS = 1e-3
 
 
 def job_rounding(session: Session, job: JobRecord) -> Rounding:
@@ -33,3 +38,24 @@ def rounding_warning(rounding: Mapping[str, Any] | None, effects: Iterable[float
         f"the median effect shown is less than {NEAR} times the rounding floor, ±{floor:.1g}: "
         "measure in float32 (--dtype float32) to see more of it"
     )
+
+
+def floor_words(rounding: Mapping[str, Any], unit: str) -> str:
+    """Write the floor: `Rounding floor: ±0.003 logit_diff for one cell, measured on 20`."""
+    return f"Rounding floor: ±{rounding['floor']:.1g} {unit} for one cell, measured on {rounding['cells']:,}"
+
+
+def shown_rounding(
+    rounding: Mapping[str, Any] | None, rows: Iterable[ComponentRow], unit: str
+) -> dict[str, Any] | None:
+    """Give the floor with its words for a table of these rows, as JSON.
+
+    `line` is None where the floor does not matter, `warning` where the rows' effects are not near it.
+    """
+    if rounding is None:
+        return None
+    effects = (row.mean if row.estimate is None else row.estimate for row in rows)
+    sizes = [abs(effect) for effect in effects if effect is not None]
+    matters = bool(sizes) and rounding["floor"] > _MATTERS * float(np.median(sizes))
+    line = floor_words(rounding, unit) if matters else None
+    return {**rounding, "line": line, "warning": rounding_warning(rounding, sizes)}

@@ -34,6 +34,10 @@ class RemoteNumbers:
         """Give whether the model does the task."""
         return reading.task(self._service.job(job.id))
 
+    def rounding(self, job: JobRecord) -> reading.Document | None:
+        """Give how much of an effect may be rounding."""
+        return reading.rounding(self._service.job(job.id))
+
     def progress(self, job: JobRecord) -> Progress:
         """Give how far a job is."""
         return reading.progress(self._service.job(job.id))

@@ -27,10 +27,10 @@ from patchgrid.storage.documents import agreement_json, component_json, coverage
 from patchgrid.storage.furthest import MOST as MOST_FURTHEST
 from patchgrid.storage.furthest import furthest
 from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.normalised import UNIT, Share, job_share, normalised_heatmap
+from patchgrid.storage.normalised import FLOOR_UNIT, UNIT, Share, job_share, normalised_heatmap
 from patchgrid.storage.plain import plain
 from patchgrid.storage.plots import heatmap
-from patchgrid.storage.rounding import job_rounding, rounding_json
+from patchgrid.storage.rounding import job_rounding, rounding_json, shown_rounding
 from patchgrid.storage.task import job_task, task_json
 
 router = APIRouter(tags=["results"])
@@ -88,31 +88,26 @@ def list_components(
             start=start,
             limit=limit,
         )
-        about = _about_components(session, record, found, method, site, task)
-        items = [component_json(row if share is None else share.row(row)) for row in found.items]
-        return listed(form, items, about, f"job-{record.id}-components", Component)
+        rows = [row if share is None else share.row(row) for row in found.items]
+        unit = record.spec.metric if share is None else FLOOR_UNIT
+        about = {
+            "job": record.id,
+            "method": record.method(method),
+            "total": found.total,
+            "next": cursors.write(None if found.next is None else (found.next,)),
+            "task": task,
+            "coverage": coverage_json(coverage(session, record, site)),
+            "rounding": shown_rounding(_rounding(session, record, share), rows, unit),
+        }
+        return listed(form, list(map(component_json, rows)), about, f"job-{record.id}-components", Component)
 
     return ask(service, request, caller, job, make)
 
 
-def _about_components(
-    session: Session,
-    record: JobRecord,
-    found: componentlist.ComponentPage,
-    method: str | None,
-    site: str | None,
-    task: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """Give what stands beside a page of components."""
-    return {
-        "job": record.id,
-        "method": record.method(method),
-        "total": found.total,
-        "next": cursors.write(None if found.next is None else (found.next,)),
-        "task": task,
-        "coverage": coverage_json(coverage(session, record, site)),
-        "rounding": rounding_json(job_rounding(session, record)),
-    }
+def _rounding(session: Session, record: JobRecord, share: Share | None) -> dict[str, Any] | None:
+    """Give a job's rounding floor, as a share where the other numbers are."""
+    rounding = rounding_json(job_rounding(session, record))
+    return rounding if share is None else share.rounding(rounding)
 
 
 def _sorted(by: Sort | None, down: bool | None, share: Share | None) -> dict[str, Any]:
@@ -191,11 +186,10 @@ def verify(
         cost = verification.cost(session, record)
         found = verification.verification(session, record, top_k=top_k, method=method)
         task = task_json(job_task(session, record))
-        if normalise:
-            found = list(map(job_share(record, task).row, found))
-        items = [agreement_json(row, cost) for row in found]
+        share = job_share(record, task) if normalise else None
+        items = [agreement_json(row if share is None else share.row(row), cost) for row in found]
         more = {"job": record.id, "task": task, "cost": plain(cost)}
-        more["rounding"] = rounding_json(job_rounding(session, record))
+        more["rounding"] = _rounding(session, record, share)
         return listed(form, items, more, f"job-{record.id}-verification", Agreement)
 
     return ask(service, request, caller, job, make)

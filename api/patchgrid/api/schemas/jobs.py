@@ -121,7 +121,9 @@ class Task(BaseModel):
 class Rounding(BaseModel):
     """How much of an effect may be rounding: effects of patches that are nothing but rounding."""
 
-    floor: float = Field(description="Their root mean square, in units of the metric")
+    floor: float = Field(
+        description="Their root mean square, in units of the metric, or with `normalise` a share"
+    )
     cells: int = Field(description="How many were measured")
 
 

@@ -38,6 +38,13 @@ class Coverage(BaseModel):
     share: float | None
 
 
+class ShownRounding(Rounding):
+    """The rounding floor beside components."""
+
+    line: str | None = Field(description="The floor in words, where it matters for these components")
+    warning: str | None = Field(description="Where their effects are near it")
+
+
 class Components(Page):
     """A job's components."""
 
@@ -46,7 +53,7 @@ class Components(Page):
     coverage: Coverage = Field(description="Of the job's sites, or of the one asked for")
     total: int = Field(description="How many there are, on all pages")
     task: Task | None
-    rounding: Rounding | None
+    rounding: ShownRounding | None
     items: list[Component]
 
 

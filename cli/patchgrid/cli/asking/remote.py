@@ -1,6 +1,6 @@
 """A server, asked over HTTP: the same answers as from its database."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from patchgrid.api.client import reading as read
@@ -35,10 +35,6 @@ class RemoteSource(RemoteNumbers):
     def jobs(self) -> Sequence[tuple[JobRecord, Progress]]:
         """Give all jobs, the oldest first."""
         return [(read.job(each), read.progress(each)) for each in self._service.jobs()][::-1]
-
-    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Give how much of an effect may be rounding."""
-        return read.rounding(self._service.job(job.id))
 
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its components."""

@@ -11,7 +11,7 @@ from patchgrid.cli.summary import say_unfinished
 from patchgrid.cli.tasknotes import say_shares, show_task
 from patchgrid.storage.components import ORDERS
 from patchgrid.storage.documents import component_json
-from patchgrid.storage.normalised import Normalised
+from patchgrid.storage.normalised import FLOOR_UNIT, Normalised
 
 
 @click.command()
@@ -59,7 +59,7 @@ def top(
         rows = numbers.top(job, count, by, site=site, population=population, method=method)
         progress, patched = source.progress(job), source.coverage(job, site)
         task = source.task(job)
-        rounding = source.rounding(job)
+        rounding = numbers.rounding(job)
         show_task(task)
         if normalise:
             say_shares(task, job)
@@ -69,8 +69,7 @@ def top(
     if rows:
         show_components(rows, absolute=by == "mean_abs")
         say_intervals(rows, patched, progress, population=population)
-        if not normalise:
-            show_rounding(rounding, rows, job.spec.metric)
+        show_rounding(rounding, rows, FLOOR_UNIT if normalise else job.spec.metric)
     if rows and not patched.patched:
         say("Nothing was patched exactly (--exact 0): these are attribution's means, unverified")
     say_unfinished(settings, job, progress)

@@ -6,12 +6,12 @@ from patchgrid.cli.agreementtable import show_agreement, show_furthest
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.options import count_option, job_argument, normalise_option
-from patchgrid.cli.roundingnotes import floor_words
 from patchgrid.cli.screen import say, show_json
 from patchgrid.cli.summary import say_unfinished
 from patchgrid.cli.tasknotes import say_shares, show_task
 from patchgrid.storage.documents import agreement_json
-from patchgrid.storage.normalised import Normalised
+from patchgrid.storage.normalised import FLOOR_UNIT, Normalised
+from patchgrid.storage.rounding import floor_words
 
 
 @click.command()
@@ -43,10 +43,11 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
             cells = source.furthest(job, furthest, limit=count)
             (show_json if settings.json else show_furthest)(cells)
             return
-        found, cost = (Normalised(source) if normalise else source).verification(job, count)
+        numbers = Normalised(source) if normalise else source
+        found, cost = numbers.verification(job, count)
         progress = source.progress(job)
         task = source.task(job)
-        rounding = source.rounding(job)
+        rounding = numbers.rounding(job)
         show_task(task)
         if normalise:
             say_shares(task, job)
@@ -56,7 +57,7 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
     if found:
         show_agreement(found, cost)
         if rounding is not None:
-            say(floor_words(rounding, job.spec.metric))
+            say(floor_words(rounding, FLOOR_UNIT if normalise else job.spec.metric))
     elif job.spec.exact == 0:
         say("Nothing was patched exactly: run the pairs with --exact above 0")
     say_unfinished(settings, job, progress)
