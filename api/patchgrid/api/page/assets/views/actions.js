@@ -31,10 +31,17 @@ export function Actions({ job, reload }) {
   const [sure, setSure] = useState(null);
   const [said, setSaid] = useState("");
   const own = open || may("admin") || job.owners.includes(token);
-  const steps = (POSSIBLE[job.state] ?? []).filter((what) => what !== "retry" || job.state === "cancelled" || job.pairs.failed > 0);
+  // A cancelled job lists those who owned it: all of them have withdrawn.
+  const others = job.owners.includes(token) && job.state !== "cancelled" ? job.owners.filter((name) => name !== token) : [];
+  const makesSense = {
+    retry: job.state === "cancelled" || job.pairs.failed > 0,
+    // It would stop the other owners' job, too: the server refuses that.
+    pause: others.length === 0,
+  };
+  const steps = (POSSIBLE[job.state] ?? []).filter((what) => makesSense[what] ?? true);
   const possible = [...(may("submit") && own ? steps : []), ...(may("submit") && own && ENDED.includes(job.state) ? ["delete"] : [])];
   if (possible.length === 0) return null;
-  const others = job.owners.includes(token) ? job.owners.filter((name) => name !== token) : [];
+  const asked = others.length > 0 ? { yes: "Withdraw from the job", words: `The job goes on for its other owners: ${others.join(", ")}.` } : SURE[sure];
 
   async function act(what) {
     setBusy(true);
@@ -69,8 +76,8 @@ export function Actions({ job, reload }) {
     <${ProblemBox} problem=${problem} />
     ${
       sure &&
-      html`<${Confirm} title=${`${SURE[sure].yes}?`} yes=${SURE[sure].yes} onYes=${() => act(sure)} onNo=${() => setSure(null)}>
-        <p>${others.length > 0 ? `${others.join(", ")} submitted it, too: for them it stays as it is. You withdraw from it.` : SURE[sure].words}</p>
+      html`<${Confirm} title=${`${asked.yes}?`} yes=${asked.yes} onYes=${() => act(sure)} onNo=${() => setSure(null)}>
+        <p>${asked.words}</p>
       <//>`
     }`;
 }
