@@ -38,7 +38,7 @@ export function Component({ job, params, name }) {
         const [row] = rows;
         return html`<p class="muted">${SITE_WORDS[row.site] ?? row.site}, ${row.site}, layer ${row.layer}</p>
           <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ component: name, method }} what=${name} /></div>
-          <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows))} rows=${rows} />
+          <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows), job)} rows=${rows} />
           ${row.position === null && job.spec.positions === "keep" && html`<${ItsPositions} job=${job} row=${row} method=${method} />`}
           ${job.spec.exact > 0 && html`<${Cells} job=${job} row=${row} method=${method} />`}`;
       }}
@@ -51,18 +51,24 @@ async function rowsOf(path, methods, asked, signal) {
   return answers.flatMap(({ items, method }) => items.map((row) => ({ ...row, method })));
 }
 
-function methodColumns(domain) {
+function methodColumns(domain, job) {
+  // Where positions are kept, each is a component and has an estimate; all of them together have none.
+  const apart = (row) => row.position === null && job.spec.positions === "keep";
   return [
     { key: "method", title: "method", header: true, cell: (row) => row.method },
     { key: "estimate", title: "estimate", number: true, cell: estimateWords },
     { key: "drawn", title: "drawn", cell: (row) => html`<${Interval} row=${row} domain=${domain} />` },
-    { key: "interval", title: "95 % interval", number: true, cell: intervalWords },
+    { key: "interval", title: "95 % interval", number: true, cell: (row) => (apart(row) ? `by ${placeWord(job)}, below` : intervalWords(row)) },
     { key: "mean", title: "mean score", number: true, cell: (row) => number(row.mean) },
     { key: "mean_abs", title: "mean |score|", number: true, cell: (row) => number(row.mean_abs) },
     { key: "std", title: "std", number: true, cell: (row) => number(row.std) },
-    { key: "exact_n", title: "exact", number: true, cell: (row) => count(row.exact_n) },
+    { key: "exact_n", title: "exact", number: true, cell: (row) => count(apart(row) ? null : row.exact_n) },
     { key: "n", title: "pairs", number: true, cell: (row) => count(row.n) },
   ];
+}
+
+function placeWord(job) {
+  return job.spans.length > 0 ? "span" : "position";
 }
 
 /** The component at each position of its own: in a job that keeps positions, each is a component. */
@@ -71,7 +77,7 @@ function ItsPositions({ job, row, method }) {
   const path = jobPath(job.job, "components");
   const found = useData(path, params, { fresh: freshness(job) });
   return html`<section aria-labelledby="positions">
-    <div class="head"><h3 id="positions">By ${job.spans.length > 0 ? "span" : "position"}</h3><${DataLinks} path=${path} params=${params} what=${`Positions of ${row.component}`} /></div>
+    <div class="head"><h3 id="positions">By ${placeWord(job)}</h3><${DataLinks} path=${path} params=${params} what=${`Positions of ${row.component}`} /></div>
     <${Answer} of=${found}>
       ${({ items }) => html`<${ShortTable} caption=${`Positions of ${row.component}`} columns=${positionColumns(job, method, domainOf(items))} rows=${items} />`}
     <//>
@@ -80,7 +86,7 @@ function ItsPositions({ job, row, method }) {
 
 function positionColumns(job, method, domain) {
   const link = (row) => html`<a href=${href(["jobs", job.job, "components", row.component], { site: row.site, method })}>${row.component}</a>`;
-  return [{ key: "component", title: "component", header: true, cell: link }, ...methodColumns(domain).slice(1)];
+  return [{ key: "component", title: "component", header: true, cell: link }, ...methodColumns(domain, job).slice(1)];
 }
 
 function Cells({ job, row, method }) {
