@@ -53,10 +53,13 @@ class Pages:
 
     def _answer(self, route: Route) -> None:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
-        self.asked.append(asked)
+        # The task line asks as well, for the ten strongest, whichever view is below it.
+        if asked.get("limit") != "10":
+            self.asked.append(asked)
         rows = self._rows(asked)
         start, limit = int(asked.get("cursor", 0)), int(asked.get("limit", 1000))
         more = str(start + limit) if start + limit < len(rows) else None
         items = rows[start : start + limit]
         body = {"job": 1, "method": "atp", "items": items, "total": len(rows), "next": more}
+        body |= {"task": None, "rounding": None, "coverage": {"patched": 960, "cells": 48_000, "share": 0.02}}
         route.fulfill(status=200, content_type="application/json", body=json.dumps(body))

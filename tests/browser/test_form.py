@@ -41,6 +41,8 @@ CHANGED: dict[str, Any] = {
     "steps": 9,
     "path": "site",
     "grad_drop": True,
+    "only_correct": True,
+    "columns": "clean=prompt",
     "name": "of every kind",
     "key": "our key",
     "priority": -3,
@@ -84,10 +86,11 @@ def _fill(page: Page) -> None:
     _field(page, "other_metric").fill(CHANGED["metric"])
     _field(page, "exact").fill("12.5")
     _field(page, "prepend_bos").select_option("yes")
-    _field(page, "grad_drop").check()
+    for name in ("grad_drop", "only_correct"):
+        _field(page, name).check()
     for name in ("direction", "positions", "dtype", "detail", "source", "path"):
         _field(page, name).select_option(CHANGED[name])
-    for name in ("name", "key", "seed", "steps", "priority", "chunk_size", "limit"):
+    for name in ("name", "key", "seed", "steps", "priority", "chunk_size", "limit", "columns"):
         _field(page, name).fill(str(CHANGED[name]))
 
 
@@ -147,7 +150,8 @@ def test_every_field_reaches_the_server(visit: Visit) -> None:
     assert CHANGED.keys() == Asked.model_fields.keys()
     defaults = Asked(model="m").model_dump()
     assert [name for name, value in CHANGED.items() if value == defaults[name]] == []
-    assert Asked.model_validate(specs[0]).model_dump(mode="json") == CHANGED
+    taken = CHANGED | {"columns": {"clean": "prompt"}}
+    assert Asked.model_validate(specs[0]).model_dump(mode="json") == taken
 
 
 def test_an_untouched_form_asks_for_the_defaults(visit: Visit) -> None:

@@ -18,6 +18,7 @@ import { Pair } from "./pair.js";
 import { Pairs } from "./pairs.js";
 import { Positions } from "./positions.js";
 import { Summary } from "./summary.js";
+import { Task } from "./task.js";
 
 const TABS = [
   ["", "Summary", Summary],
@@ -28,6 +29,8 @@ const TABS = [
   ["pairs", "Pairs", Pairs],
 ];
 const DEEPER = { components: Component, pairs: Pair };
+/** Not about all of the job: whether the model does the task is said of each pair there. */
+const BY_PAIR = ["pairs"];
 /** What keeps its meaning from one view of a job to another. */
 const KEPT = ["method", "site"];
 
@@ -74,5 +77,6 @@ export function Job({ id, parts, params }) {
           html`<a key=${name} href=${href(name ? ["jobs", id, name] : ["jobs", id], name ? kept : {})} aria-current=${name === tab ? "page" : undefined}>${words}</a>`,
       )}
     </nav>
+    ${known && rest.length === 0 && !BY_PAIR.includes(tab) && html`<${Task} job=${live} />`}
     ${View ? html`<${View} job=${live} snapshot=${snapshot} rate=${rate} reload=${job.reload} params=${params} name=${rest[0]} />` : html`<${Missing} />`}`;
 }

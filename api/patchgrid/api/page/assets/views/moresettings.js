@@ -47,7 +47,7 @@ function Measured({ form }) {
     <${ChoiceField} form=${form} name="prepend_bos" label="BOS token first" options=${BOS} hint="A beginning-of-sequence token before each prompt" />
     <${CheckField} form=${form} name="only_correct" label="Only correct" hint="Skip pairs whose clean run does not prefer the correct answer. Default: off" />
     <${Whole} form=${form} name="limit" label="First pairs only" hint="So many pairs of the file. Default: empty, all of them" />
-    <${TextField} form=${form} name="columns" label="Columns (optional)" maxlength="2000" spellcheck=${false} hint="Which column is which, as correct=country_idx,incorrect=other_idx. Published layouts are recognized" />`;
+    <${TextField} form=${form} name="columns" label="Columns (optional)" maxlength="2000" spellcheck=${false} hint="Which column is which, as correct=country_idx,incorrect=other_idx. Default: as the file names them; published layouts are recognized" />`;
 }
 
 function MethodOptions({ form }) {

@@ -16,7 +16,6 @@ const EXPORTS = ["components", "pairs", "scores", "exact"];
 export function Summary({ job, snapshot, rate, reload }) {
   const running = !ENDED.includes(job.state);
   return html`<${Status} job=${job} snapshot=${snapshot} rate=${rate} running=${running} />
-    ${job.task && html`<${Task} task=${job.task} />`}
     <${Actions} job=${job} reload=${reload} />
     ${job.error && html`<p class="problem" role="alert">${job.error}</p>`}
     <${LoadFailures} failures=${job.load_failures ?? []} />
@@ -64,15 +63,6 @@ function Status({ job, snapshot, rate, running }) {
         job.finished_at && html`, ended <${Time} at=${job.finished_at} />`
       }
     </p>
-  </section>`;
-}
-
-/** Whether the model does the task: the first thing to know of its results. */
-function Task({ task }) {
-  return html`<section class=${task.warnings.length > 0 ? "note" : undefined} aria-label="Task">
-    ${task.line && html`<p>${task.line}</p>`}
-    ${task.answers.length > 0 && !task.warnings.some((words) => words.includes(task.answers[0])) && html`<p>First answers, as the model's tokens: ${task.answers.join("; ")}</p>`}
-    ${task.warnings.length > 0 && html`<ul>${task.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}
   </section>`;
 }
 
