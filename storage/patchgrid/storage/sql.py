@@ -108,6 +108,8 @@ def _explained(error: Exception, database: Database, budget: _Budget) -> Excepti
         return budget.error()
     if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
         return QueryError(_ONLY_READS)
+    if code == sqlite3.SQLITE_ERROR:  # the statement's fault, not the file's
+        return QueryError(f"SQL: {error}")
     return translate(error, database.label) or QueryError(f"SQL: {error}")
 
 
