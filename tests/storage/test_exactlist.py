@@ -1,6 +1,7 @@
 """A job's exactly patched cells page by page."""
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -213,7 +214,8 @@ def test_the_cells_furthest_off_are_of_all_cells_and_one_a_component(database: D
     """Held to every cell that is exported, the largest |effect - score| first."""
     job = run_job(database, submit_job(database, 30, spec=make_spec(method="atp,relp", exact=0.5)))
     best: dict[str, dict[str, Any]] = {}
-    for cell in exported(database, job, method):
+    every = exported(database, job, method)
+    for cell in every:
         off = abs(cell["effect"] - cell["score"])
         if cell["site"] == "z" and off > best.get(cell["component"], {"off": -1})["off"]:
             best[cell["component"]] = cell | {"off": off}
@@ -222,3 +224,6 @@ def test_the_cells_furthest_off_are_of_all_cells_and_one_a_component(database: D
         found = furthest(session, job, "z", method, limit=4)
     assert [cell["component"] for cell in found] == [cell["component"] for cell in wanted[:4]]
     assert [cell["off"] for cell in found] == pytest.approx([cell["off"] for cell in wanted[:4]])
+    assert [cell["pair"] for cell in found] == [cell["pair"] for cell in wanted[:4]]
+    counts = Counter(cell["component"] for cell in every)
+    assert [cell["cells"] for cell in found] == [counts[cell["component"]] for cell in wanted[:4]]

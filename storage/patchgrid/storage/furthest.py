@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, Row, Subquery, cast, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine.names import check_name
@@ -14,6 +14,8 @@ from patchgrid.storage.tables import exact
 
 #: Most components that are asked for at once.
 MOST = 1000
+#: A pair's row and the number of its cell as one number: the row times this, and the cell.
+_PAIR = 2**32
 
 
 def furthest(
@@ -30,18 +32,38 @@ def furthest(
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)
     cell = scored.where(exact.c.job_id == job.id, exact.c.site == site).subquery()
-    place = (cell.c.layer, cell.c.head, cell.c.neuron, cell.c.edge)
-    off = func.abs(cell.c.effect - cell.c.by_method)
-    order = (off.desc(), cell.c.pair_index, cell.c.cell)
-    rank = func.row_number().over(partition_by=place, order_by=order)
-    count = func.count().over(partition_by=place)
-    ranked = select(cell, off.label("off"), rank.label("rank"), count.label("cells")).subquery()
-    query = select(ranked).where(ranked.c.rank == 1)
-    query = query.order_by(ranked.c.off.desc(), ranked.c.pair_index, ranked.c.cell)
     found = []
-    for row in session.execute(query.limit(max(1, min(limit, MOST)))).all():
+    for off, cells, row in _largest(session, cell, max(1, min(limit, MOST))):
         own = range(row.pair_index, row.pair_index + 1)
         name, tokens = pair_names(session, job, own)[row.pair_index], token_counts(session, job, own)
         fields = cell_fields(row, name, tokens.get(row.pair_index))
-        found.append(fields | {"off": row.off, "cells": row.cells})
+        found.append(fields | {"off": off, "cells": cells})
+    return found
+
+
+def _largest(session: Session, cell: Subquery, most: int) -> list[tuple[float, int, Row[Any]]]:
+    """Give each component's largest |effect - score|, how many cells it has, and the first cell that has it.
+
+    In two passes that keep a row a component: ranking all cells would sort all of them with all they have.
+    """
+    place = (cell.c.layer, cell.c.head, cell.c.neuron, cell.c.edge)
+    off = func.abs(cell.c.effect - cell.c.by_method)
+    largest = func.max(off).label("off")
+    groups = select(*place, largest, func.count().label("cells")).group_by(*place)
+    counts = {
+        (*group[:4], group.off): group.cells
+        for group in session.execute(groups.order_by(largest.desc(), *place).limit(most))
+    }
+    key = func.min(cast(cell.c.pair_index, BigInteger) * _PAIR + cell.c.cell).label("key")
+    cells = select(*place, off.label("off"), key).where(off.in_({group[4] for group in counts}))
+    first = {
+        group.key: (group.off, counts[tuple(group[:5])])
+        for group in session.execute(cells.group_by(*place, off))
+        if tuple(group[:5]) in counts
+    }
+    found = []
+    for each, (distance, count) in sorted(first.items(), key=lambda item: (-item[1][0], item[0])):
+        pair_index, number = divmod(each, _PAIR)
+        own = select(cell).where(cell.c.pair_index == pair_index, cell.c.cell == number)
+        found.append((distance, count, session.execute(own).one()))
     return found
