@@ -192,6 +192,18 @@ def test_streams_that_cannot_be_written_end_in_a_line(
     assert code != 2 or "standard output" in result.stderr
 
 
+@pytest.mark.parametrize("words", ["results export 1 -o rows.jsonl", "db check", "job cancel 1"])
+def test_a_full_disk_behind_stderr_ends_nothing(finished: FinishedJob, words: str, tmp_path: Path) -> None:
+    """Words are dropped; the work is done, with the exit code that it has."""
+    line = [*words.split(), "--db", str(finished.database)]
+    program = [sys.executable, "-m", "patchgrid.cli", *line]
+    said = subprocess.run(program, cwd=tmp_path, capture_output=True, check=False)
+    with Path("/dev/full").open("wb") as full:
+        dropped = subprocess.run(program, cwd=tmp_path, stdout=subprocess.PIPE, stderr=full, check=False)
+    assert said.stderr
+    assert (dropped.returncode, dropped.stdout) == (said.returncode, said.stdout)
+
+
 @pytest.mark.parametrize("variables", [{"HOME": ""}, {"LC_ALL": "C", "LANG": ""}, {"COLUMNS": "1"}])
 def test_poor_surroundings_do_no_harm(finished: FinishedJob, variables: dict[str, str]) -> None:
     """No home, no locale, a terminal one column wide."""

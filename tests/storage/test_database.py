@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from patchgrid.storage import Database, StorageError, components, errors, jobs, leases
+from patchgrid.storage._translate import translate
 from patchgrid.storage.progress import job_progress
 from patchgrid.storage.sql import query_readonly
 from support.chunk_results import chunk_result
@@ -253,6 +255,50 @@ def test_a_full_disk_is_reported_and_loses_nothing(sqlite: Path) -> None:
         with database.read() as session:
             assert job_progress(session, job.id).done == 4
         assert run_job(database, job).state == "done"
+
+
+def test_a_file_that_the_disk_is_too_full_to_make_is_removed(tmp_path: Path) -> None:
+    """Or the next command would find one that is empty."""
+
+    def limit(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+    event.listen(Engine, "connect", limit)
+    try:
+        with pytest.raises(errors.DatabaseFull, match="the disk is full"):
+            Database.open(f"sqlite:///{tmp_path}/a.db")
+    finally:
+        event.remove(Engine, "connect", limit)
+    assert list(tmp_path.iterdir()) == []
+    Database.open(f"sqlite:///{tmp_path}/a.db").close()
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    """Give an error of the driver."""
+    error = sqlite3.OperationalError("as SQLite says it")
+    error.sqlite_errorcode = code
+    return error
+
+
+def test_no_room_for_shared_memory_is_a_full_disk() -> None:
+    """SQLite calls it a failure to read or write."""
+    ours = translate(sqlite_error(sqlite3.SQLITE_IOERR_SHMSIZE), "a.db")
+    assert isinstance(ours, errors.DatabaseFull)
+
+
+def test_a_full_disk_of_temporary_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of the database, where somebody would look for what to delete."""
+    folders = {name: tmp_path / name for name in ("temporary", "data")}
+    for folder in folders.values():
+        folder.mkdir()
+    free = {folders["temporary"]: 0, folders["data"]: 2**30}
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free[Path(path)]))
+    monkeypatch.delenv("SQLITE_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(folders["temporary"]))
+    full, label = sqlite_error(sqlite3.SQLITE_FULL), str(folders["data"] / "a.db")
+    assert f"temporary files ({folders['temporary']}) is full" in str(translate(full, label))
+    free[folders["data"]] = 0
+    assert f"database {label}: the disk is full" in str(translate(full, label))
 
 
 #: Somebody who owns no file; root may write whatever it likes.

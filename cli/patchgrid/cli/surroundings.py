@@ -1,14 +1,18 @@
 """What the shell hands over: arguments, variables and streams that no command can work with."""
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, TextIO
 
 from patchgrid.cli.errors import UsageError
 
 #: What the names of our own variables begin with.
 _OURS = "PATCHGRID_"
+#: What a disk says that takes no more.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_text(arguments: Sequence[str]) -> None:
@@ -27,7 +31,8 @@ def check_text(arguments: Sequence[str]) -> None:
 def open_streams() -> None:
     """Open standard streams that are closed: else the next file, a database perhaps, would be taken for one.
 
-    What is written to a closed stdout fails, as it should; words for a closed stderr are dropped.
+    What is written to a closed stdout fails, as it should; words for a stderr that is closed, or on a full
+    disk, are dropped.
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -40,3 +45,44 @@ def open_streams() -> None:
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
     if sys.stderr is None:
         sys.stderr = io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "w", closefd=False)), write_through=True)
+    own = sys.__stderr__
+    if own is not None and sys.stderr is own:
+        sys.stderr = _Lenient(own)
+
+
+class _Lenient(io.TextIOWrapper):
+    """A stderr that drops what a full disk does not take: words for people must not end what works."""
+
+    def __init__(self, stream: TextIO) -> None:
+        raw = io.FileIO(stream.fileno(), "w", closefd=False)
+        super().__init__(
+            _Dropping(raw), encoding=stream.encoding, errors="backslashreplace", line_buffering=True
+        )
+
+
+class _Dropping(io.BufferedIOBase):
+    """Writes at once, or not at all."""
+
+    name = "<stderr>"
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._raw.write(rest) or len(rest) :]
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+        return len(data)

@@ -96,13 +96,13 @@ def is_sqlite(url: URL) -> bool:
     return url.drivername == "sqlite"
 
 
-def check_file(url: URL, *, create: bool) -> None:
-    """Raise unless the file is there, or may be made."""
+def check_file(url: URL, *, create: bool) -> bool:
+    """Raise unless the file is there, or can be made; tell whether this made it, empty."""
     path = Path(str(url.database))
     if path.is_dir():
         raise NotADatabase(f"database {path}: this is a folder, name a file in it")
     if path.exists():
-        return
+        return False
     if not path.parent.is_dir():
         raise DatabaseMissing(
             f"database {path}: there is no folder {path.parent}: make it, or name another with --db"
@@ -111,10 +111,26 @@ def check_file(url: URL, *, create: bool) -> None:
         raise DatabaseMissing(
             f"there is no database {path}: name another with --db, or make one with `patchgrid run`"
         )
-    _make_private(path)
+    return _make_private(path)
 
 
-def _make_private(path: Path) -> None:
+def drop_empty(url: URL) -> None:
+    """Remove a file that holds nothing, after the disk was too full to make a database of it.
+
+    One that another process writes to has a write-ahead log, or more than its first page, and stays.
+    """
+    path = Path(str(url.database))
+    log, shared = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    if _size(path) <= PAGE_SIZE and not _size(log):
+        for each in (path, log, shared):
+            each.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _make_private(path: Path) -> bool:
     """Make an empty file that its user alone may read: prompts and tokens' hashes are nobody else's.
 
     SQLite gives what it makes beside it the same permissions.
@@ -122,11 +138,12 @@ def _make_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
-        pass  # another process was faster
+        return False  # another process was faster
     except OSError as error:
         raise DatabaseUnavailable(
             f"cannot create database {path}: {error.strerror}; check the permissions of its folder"
         ) from error
+    return True
 
 
 def may_write(file: Path) -> bool:

@@ -1,9 +1,12 @@
 """The drivers' errors, turned into ours."""
 
+import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
@@ -43,6 +46,10 @@ _SQLITE = {
     sqlite3.SQLITE_NOTADB: _NOT_SQLITE,
     sqlite3.SQLITE_IOERR: _IO,
 }
+#: Failures to read or write that are for want of room alone: of the file that processes share memory by.
+_NO_ROOM = (sqlite3.SQLITE_IOERR_SHMSIZE,)
+#: Bytes that a disk has left unless it is full.
+_LEFT = 2**20
 #: What SQLite and its driver say of a file whose texts or table definitions are no longer what was written.
 _NOT_OURS = ("Could not decode to UTF-8", "no such table", "no such column", "malformed database schema")
 _STOPPED = (
@@ -103,11 +110,17 @@ def translate(error: Exception, label: str) -> StorageError | None:
     original = error.orig if isinstance(error, DBAPIError) else error
     known: tuple[type[StorageError], str] | None = None
     if isinstance(original, sqlite3.Error):
-        known = _SQLITE.get(getattr(original, "sqlite_errorcode", 0) & 0xFF)
+        code = getattr(original, "sqlite_errorcode", 0)
+        known = _FULL if code in _NO_ROOM else _SQLITE.get(code & 0xFF)
         if known is None and str(original).startswith(_NOT_OURS):
             known = _CORRUPT
     elif (state := getattr(original, "sqlstate", None)) is not None:
         known = _POSTGRESQL.get(state)
+    if known is _FULL and isinstance(original, sqlite3.Error) and (folder := _full_temporary(label)):
+        return errors.DatabaseFull(
+            f"the disk of temporary files ({folder}) is full: free some space, or name another folder by "
+            f"SQLITE_TMPDIR, and run the command again; nothing stored in {label} is lost"
+        )
     if known is not None:
         return known[0](f"database {label}: {known[1]}")
     if isinstance(error, OperationalError):
@@ -115,6 +128,23 @@ def translate(error: Exception, label: str) -> StorageError | None:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return errors.DatabaseUnreachable(f"database {label}: the connection was lost: {_reason(error)}")
     return None
+
+
+def _full_temporary(label: str) -> Path | None:
+    """Give the folder of SQLite's temporary files if its disk is full and that of the database is not."""
+    named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108
+    folders = (Path(each) for each in named if each)
+    folder = next((each for each in folders if each.is_dir() and os.access(each, os.W_OK | os.X_OK)), None)
+    if folder is None or not _is_full(folder) or _is_full(Path(label).absolute().parent):
+        return None
+    return folder
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _LEFT
+    except OSError:
+        return False
 
 
 def _kind_of(error: OperationalError) -> type[StorageError]:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage import _connection, schema
 from patchgrid.storage._translate import translated
-from patchgrid.storage.errors import DatabaseGone
+from patchgrid.storage.errors import DatabaseFull, DatabaseGone
 
 
 class Database:
@@ -39,15 +39,16 @@ class Database:
         let go.
         """
         parsed = _connection.read_url(url)
-        if _connection.is_sqlite(parsed):
-            _connection.check_file(parsed, create=create)
+        made = _connection.is_sqlite(parsed) and _connection.check_file(parsed, create=create)
         engine = _connection.make_engine(parsed, timeout=timeout, connections=connections)
         label = _connection.label(parsed)
         try:
             with translated(label):
                 schema.ensure_current(engine, create=create, timeout=timeout)
-        except BaseException:
+        except BaseException as error:
             engine.dispose()
+            if made and isinstance(error, DatabaseFull):
+                _connection.drop_empty(parsed)
             raise
         return cls(url, engine, label)
 
