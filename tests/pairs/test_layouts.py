@@ -115,6 +115,22 @@ def test_a_published_layouts_column_can_be_replaced(tmp_path: Path) -> None:
     assert pair.incorrect == (TokenText(other["choices"]["label"][other["answerKey"]]),)
 
 
+@pytest.mark.parametrize(
+    ("columns", "missing"),
+    [
+        ("clean=prompt,corrupted=other,correct=god,incorrect=bad", "god"),
+        ("clean=prompt,corrupted=other,incorrect=bad", "correct"),
+    ],
+)
+def test_columns_that_are_named_speak_for_no_published_layout(
+    tmp_path: Path, columns: str, missing: str
+) -> None:
+    """A file of named columns is not taken for MIB's because one of them is called `prompt`."""
+    path = as_jsonl([{"prompt": "a b", "other": "a c", "good": " d", "bad": " e"}], tmp_path)
+    with pytest.raises(PairFileError, match=f"unknown field 'good'.*missing '{missing}'"):
+        PairFile.open(path, columns=parse_columns([columns])).check()
+
+
 def test_a_named_column_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
     """Once for the file."""
     path = as_csv([OWN | {"country_idx": 5}], tmp_path)

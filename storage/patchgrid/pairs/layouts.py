@@ -237,16 +237,27 @@ def nearest_layout(columns: Collection[str], given: Mapping[str, str]) -> Layout
 
     # What a layout of few columns could be is told by another.
     others = (layout.renamed(given) for layout in LAYOUTS if not layout.never)
+    if given:
+        others = (layout for layout in others if _is_told(layout, columns, given))
     return _first_fit(_corrected(columns), given) or max(others, key=nearness)
 
 
 def _first_fit(columns: Collection[str], given: Mapping[str, str]) -> Layout | None:
     for layout in LAYOUTS:
         renamed = layout.renamed(given)
-        told = layout is OWN or any(name in columns for name in layout.distinctive)
-        if told and renamed.required.issubset(columns) and not renamed.is_another(columns):
+        if (
+            _is_told(renamed, columns, given)
+            and renamed.required.issubset(columns)
+            and not renamed.is_another(columns)
+        ):
             return renamed
     return None
+
+
+def _is_told(layout: Layout, columns: Collection[str], given: Mapping[str, str]) -> bool:
+    """Tell whether a column that no user named speaks for a layout, or it is our own."""
+    own = layout.distinctive - set(given.values())
+    return layout.name == OWN.name or any(name in columns for name in own)
 
 
 def _corrected(columns: Collection[str]) -> set[str]:
