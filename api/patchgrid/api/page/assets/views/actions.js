@@ -41,7 +41,12 @@ export function Actions({ job, reload }) {
   const steps = (POSSIBLE[job.state] ?? []).filter((what) => makesSense[what] ?? true);
   const possible = [...(may("submit") && own ? steps : []), ...(may("submit") && own && ENDED.includes(job.state) ? ["delete"] : [])];
   if (possible.length === 0) return null;
-  const asked = others.length > 0 ? { yes: "Withdraw from the job", words: `The job goes on for its other owners: ${others.join(", ")}.` } : SURE[sure];
+  // Who is no owner is an admin, and does it to the owners.
+  const theirs = own && !open && !job.owners.includes(token) && job.owners.length > 0 ? ` Its owners: ${job.owners.join(", ")}.` : "";
+  const asked =
+    others.length > 0
+      ? { yes: "Withdraw from the job", words: `The job goes on for its other owners: ${others.join(", ")}.` }
+      : sure && { ...SURE[sure], words: SURE[sure].words + theirs };
 
   async function act(what) {
     setBusy(true);
