@@ -183,7 +183,7 @@ def test_what_is_too_much_is_refused_before_it_is_sent(
     assert patchgrid("submit", few, *where).exit_code == 0
     result = patchgrid("submit", few, *where, "--seed", 1)
     assert "Error: " in result.stderr
-    assert result.exit_code in (1, 2)
+    assert result.exit_code == 69, "there may be room later"
 
 
 def test_a_token_on_an_unsafe_way_is_warned_of() -> None:
@@ -302,7 +302,7 @@ def test_an_export_that_is_cut_off_leaves_the_old_file(server: Server, tmp_path:
     path = tmp_path / "scores.jsonl"
     path.write_text("old")
     # The job's own answer is shorter.
-    with wire(server.port, down=60_000, cuts=100) as between:
+    with wire(server.port, down=10_000, cuts=100) as between:
         options = ("--what", "scores", "-o", path, "--server", between.url)
         said = told(patchgrid("results", "export", 1, *options), 69)
     assert re.search("closed the connection before its answer was whole|connection .* was lost", said)
