@@ -74,7 +74,7 @@ def test_verify_of_one_method_is_a_line_a_site(database: Path) -> None:
     result = ask(database, "results", "verify", "neurons")
     assert "method" not in result.stdout
     assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["mlp_post"]
-    assert result.stderr.startswith("Per 1,000 pairs: atp 500 s, exact patching 2,000 s (")
+    assert "\nPer 1,000 pairs: atp 500 s, exact patching 2,000 s (" in result.stderr
 
 
 @pytest.mark.parametrize(("job", "name"), [("nodes", "q"), ("neurons", "m1.n"), ("edges", "->")])

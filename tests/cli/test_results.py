@@ -130,7 +130,7 @@ def test_an_export_that_breaks_off_leaves_the_old_file(
 ) -> None:
     """Whatever the reason."""
 
-    def broken(*_: object) -> Any:
+    def broken(*_: object, **_options: object) -> Any:
         yield dict.fromkeys(FIELDS["pairs"])
         raise OSError(28, "No space left on device")
 

@@ -167,7 +167,7 @@ def test_the_share_of_finished_work_grows_from_nothing_to_all(engine: Engine) ->
     measure_chunk(engine, job, 0, pairs, batch_tokens=64, on_share=shares.append)
     assert len(shares) > 10
     assert shares == sorted(shares)
-    assert 0 < shares[0] < 0.2
+    assert 0 < next(filter(None, shares)) < 0.2, "passes within a batch are told, and finish nothing"
     assert 0.9 < shares[-1] <= 1
 
 
