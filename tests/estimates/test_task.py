@@ -76,6 +76,9 @@ def test_warnings_name_what_is_wrong() -> None:
     assert "does not do the task" in weak
     assert "50 %" in weak
     assert "those of the first pairs are 'ĠMary' not 'ĠJohn'" in weak
+    assert "scores explain noise" in weak
+    kept, _ = task_warnings(replace(guesses, measured=5))
+    assert "scores are of the 5 pairs it gets right, 5 were skipped" in kept
     assert "2 pairs" in swapped
     assert "p1, 7" in swapped
     (flat,) = task_warnings(replace(good, corrupted_incorrect=5))

@@ -39,7 +39,7 @@ def task_warnings(task: TaskSummary, answers: Sequence[str] = ()) -> list[str]:
     if task.clean_share is not None and task.clean_share < WEAK:
         lines.append(
             "the model does not do the task on these pairs: clean prefers the correct answer in only "
-            f"{percent(task.clean_share)}; scores explain noise. Check prompts and answers{_shown(answers)}"
+            f"{percent(task.clean_share)}; {_consequence(task)}. Check prompts and answers{_shown(answers)}"
         )
     elif task.corrupted_share is not None and task.corrupted_share < WEAK:
         lines.append(
@@ -53,6 +53,13 @@ def task_warnings(task: TaskSummary, answers: Sequence[str] = ()) -> list[str]:
             f"incorrect answer, corrupted the correct one; first: {_names(task.swapped_pairs)})"
         )
     return lines
+
+
+def _consequence(task: TaskSummary) -> str:
+    skipped = task.pairs - task.measured
+    if not skipped:
+        return "scores explain noise"
+    return f"scores are of the {counted(task.measured, 'pair')} it gets right, {skipped:,} were skipped"
 
 
 def answer_words(answers: Sequence[Any], tokens: Sequence[str] | None) -> str:
