@@ -32,7 +32,7 @@ def test_a_table_on_a_narrow_terminal_wraps_words_and_keeps_numbers_whole(
 ) -> None:
     """Nothing is cut, no line is longer than the terminal."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 20)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **_options: os.terminal_size((40, 20)))
     show_table(COLUMNS, [("東京" * 20, 123_456_789, LONG)])
     text = click.unstyle(capsys.readouterr().out)
     assert max(cell_len(line) for line in text.splitlines()) <= 40

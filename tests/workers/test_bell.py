@@ -87,7 +87,7 @@ def test_without_a_broker_a_bell_rings_in_this_process_alone() -> None:
     bell.stop()
 
 
-def test_a_message_holds_the_job_s_number_and_nothing_else(server: Redis) -> None:
+def test_a_message_holds_the_job_s_number_and_nothing_else(server: Redis, bell: Bell) -> None:
     """JSON, no pickle, no prompt, no URL."""
     with server.client() as client, client.pubsub() as listener:
         listener.psubscribe("*")
@@ -95,6 +95,7 @@ def test_a_message_holds_the_job_s_number_and_nothing_else(server: Redis) -> Non
         ring(server.url, 4711)
         found = listener.get_message(timeout=5)
         assert found is not None
+    assert bell.wait(5)  # so that no later test hears this one
     sent = json.loads(found["data"])
     assert sent["content-type"] == "application/json"
     assert sent["headers"]["ignore_result"] is True
