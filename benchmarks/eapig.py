@@ -16,8 +16,8 @@ import torch
 from floor import Floor, Tokens, tokenize
 from torch import Tensor
 
+from patchgrid.core.graph import Graph
 from patchgrid.engine import Engine, Pair
-from patchgrid.engine.edges import Graph
 
 NAME = "EAP-IG"
 HELP = (

@@ -12,13 +12,14 @@ import numpy as np
 from queueing import Servers, finished, servers, wait_for, workers
 from sqlalchemy import update
 
-from patchgrid.engine.types import JobSpec, Pair
-from patchgrid.storage import Database, jobs
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.ownership import Submitter, add_owner
-from patchgrid.storage.progress import job_progress
+from patchgrid.core.types import JobSpec, Pair
+from patchgrid.storage import Database
+from patchgrid.storage.access.ownership import Submitter, add_owner
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.tables import chunk
-from patchgrid.workers.bell import ring
+from patchgrid.workers.broker.bell import ring
 
 #: Chunks of the large job that are done before the small ones come.
 _BEGUN = 20

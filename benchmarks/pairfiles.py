@@ -15,11 +15,11 @@ import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchgrid.pairs import parquetrows
-from patchgrid.pairs.digest import Digest
-from patchgrid.pairs.formats import find_format
-from patchgrid.pairs.parquetpages import batch_size, most_text
-from patchgrid.pairs.reading import Findings, Row
+from patchgrid.pairs.formats import parquet_rows
+from patchgrid.pairs.formats.parquet_pages import batch_size, most_text
+from patchgrid.pairs.formats.registry import find_format
+from patchgrid.pairs.records.digest import Digest
+from patchgrid.pairs.records.reading import Findings, Row
 
 _NAMES = ("Mary", "John", "Anna", "Tom", "Kate", "Paul", "Lucy", "Mark")
 
@@ -63,7 +63,7 @@ def read(path: Path) -> str:
 
 def read_here(path: Path) -> str:
     """Read a Parquet file in this process."""
-    return fingerprint(parquetrows.read(path, batch_size(path), most_text(path), {}, Findings()))
+    return fingerprint(parquet_rows.read(path, batch_size(path), most_text(path), {}, Findings()))
 
 
 @click.command(help=__doc__)

@@ -24,9 +24,11 @@ from transformers import AutoTokenizer
 
 from patchgrid.engine import Engine, JobSpec, Pair, TokenText
 from patchgrid.pairs import PairFile
-from patchgrid.storage import Database, components, jobs, verification
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.progress import job_progress
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.results import components, verification
 from patchgrid.workers.runner import run_job
 
 

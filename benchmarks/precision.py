@@ -22,8 +22,8 @@ from transformers.utils import logging
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
+from patchgrid.core.names import METRICS  # noqa: E402
 from patchgrid.engine import Component, Engine, Pair  # noqa: E402
-from patchgrid.engine.names import METRICS  # noqa: E402
 from patchgrid.estimates import Rounding  # noqa: E402
 from reference.patching import TokenPair  # noqa: E402
 from reference.rounding import Float32Head, effects, median_error, rounded  # noqa: E402

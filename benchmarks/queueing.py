@@ -23,16 +23,17 @@ import click
 import numpy as np
 from replay import Recorder
 
-from patchgrid.engine.names import HEAD_SITES
+from patchgrid.core.names import HEAD_SITES
+from patchgrid.core.types import JobSpec, Pair
 from patchgrid.engine.results import Measured, PairResult
-from patchgrid.engine.types import JobSpec, Pair
-from patchgrid.storage import Database, jobs
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.workers import list_workers
-from patchgrid.workers.bell import ring
-from patchgrid.workers.settings import WorkerSettings
-from patchgrid.workers.worker import Worker
+from patchgrid.storage import Database
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue.workers import list_workers
+from patchgrid.workers.broker.bell import ring
+from patchgrid.workers.node.settings import WorkerSettings
+from patchgrid.workers.node.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "demo_model"

@@ -21,9 +21,12 @@ import click
 import shapes
 from storing import make_pairs, store_sums, store_totals
 
-from patchgrid.engine.types import JobSpec
-from patchgrid.storage import Database, jobs, tokens, workers
-from patchgrid.storage.workers import WorkerInfo
+from patchgrid.core.types import JobSpec
+from patchgrid.storage import Database
+from patchgrid.storage.access import tokens
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue import workers
+from patchgrid.storage.queue.workers import WorkerInfo
 from storage import KINDS, databases, say
 
 sys.path.append(str(shapes.ROOT / "tests"))

@@ -12,7 +12,7 @@ from options import Setting, benchmark
 from ours import SITES
 
 from patchgrid.engine import Component, Engine
-from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.model.shortcuts import Shortcuts
 
 Work = Callable[[Engine], np.ndarray]
 

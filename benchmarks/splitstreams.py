@@ -15,8 +15,8 @@ from floor import Batch, Floor, make_batch, tokenize
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
+from patchgrid.core.graph import Graph
 from patchgrid.engine import Engine, Pair
-from patchgrid.engine.edges import Graph
 
 NAME = "a copy of the stream a head"
 #: Pairs a batch, as EAP-IG's own notebooks have.

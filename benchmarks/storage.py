@@ -21,11 +21,15 @@ import shapes
 import timing
 from storing import CHUNK, make_pairs, make_result, moved, store_rows, store_sums, store_totals
 
-from patchgrid.engine.types import JobSpec
-from patchgrid.storage import Database, components, jobs, leases, pairview, verification
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.writing import ChunkResult
+from patchgrid.core.types import JobSpec
+from patchgrid.storage import Database
+from patchgrid.storage.chunks.chunk_result import ChunkResult
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.pair_results import pair_view
+from patchgrid.storage.queue import leases
+from patchgrid.storage.results import components, verification
 
 sys.path.append(str(shapes.ROOT / "tests"))
 
@@ -94,7 +98,7 @@ def measure_full(new_url: NewUrl, kind: str, pairs: int, exact: float) -> dict[s
         found["ratio, detail positions to a row a score"] = found["stored, detail positions (pairs/s)"] / rows
         with database.read() as session:
             found["one pair, all its scores (s)"] = seconds(
-                lambda: pairview.pair(session, job, pairs // 2), 50
+                lambda: pair_view.pair(session, job, pairs // 2), 50
             )
             found["top 20 components (s)"] = seconds(lambda: components.top(session, job))
             found["verification (s)"] = seconds(lambda: verification.verification(session, job))
@@ -104,7 +108,7 @@ def measure_full(new_url: NewUrl, kind: str, pairs: int, exact: float) -> dict[s
 def check(database: Database, job: JobRecord, index: int, result: ChunkResult) -> None:
     """Compare a pair's scores as they are read with what was stored."""
     with database.read() as session:
-        scores = pairview.pair(session, job, index).scores["z"]
+        scores = pair_view.pair(session, job, index).scores["z"]
     timing.check(scores, result.scores["z"][index % CHUNK], f"stored scores, detail {job.spec.detail}")
 
 
@@ -122,7 +126,7 @@ def measure_large(new_url: NewUrl, kind: str, pairs: int) -> dict[str, float]:
             )
             found[f"progress of {pairs:,} pairs (s)"] = seconds(lambda: job_progress(session, job.id))
             found[f"one of {pairs:,} pairs (s)"] = seconds(
-                lambda: pairview.pair(session, job, pairs // 2), 50
+                lambda: pair_view.pair(session, job, pairs // 2), 50
             )
         store_totals(database, job)
         with database.read() as session:

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Column, Double, Integer, MetaData, Table, create_engine, select
 
-from patchgrid.engine.types import Pair
+from patchgrid.core.types import Pair
 from patchgrid.estimates import Sums
 from patchgrid.storage import Database, tables
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.leases import Lease
-from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.sums import add_up, pack_sums
-from patchgrid.storage.writing import ChunkResult, ExactCell, PairOutcome
+from patchgrid.storage.chunks.chunk_result import ChunkResult, ExactCell, PairOutcome
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.chunks.sums import add_up, pack_sums
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue.leases import Lease
 
 LAYERS, POSITIONS, HEADS, CHUNK = 12, 20, 12, 64
 TOKENS = tuple(f" token{n}" for n in range(POSITIONS))

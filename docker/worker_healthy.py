@@ -9,8 +9,9 @@ import os
 import socket
 import sys
 
-from patchgrid.engine.errors import PatchgridError
-from patchgrid.storage import Database, workers
+from patchgrid.core.errors import PatchgridError
+from patchgrid.storage import Database
+from patchgrid.storage.queue import workers
 
 try:
     with Database.open(os.environ["PATCHGRID_DB"], create=False) as database, database.read() as session:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from patchgrid.api.app import make_app
+from patchgrid.api.server.app import make_app
 from patchgrid.storage import Database
 
 PAGE = Path(__file__).with_name("api.md")

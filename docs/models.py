@@ -14,9 +14,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
-from patchgrid.engine.families import FAMILIES, Family  # noqa: E402
-from patchgrid.engine.shortcuts import Shortcuts  # noqa: E402
-from patchgrid.engine.structure import REFUSED, text_type  # noqa: E402
+from patchgrid.engine.model.families import FAMILIES, Family  # noqa: E402
+from patchgrid.engine.model.shortcuts import Shortcuts  # noqa: E402
+from patchgrid.engine.model.structure import REFUSED, text_type  # noqa: E402
 from support.cases import Case, tiny_case  # noqa: E402
 from support.composites import COMPOSITES, composite_case  # noqa: E402
 from support.shapes import FURTHER, MAIN  # noqa: E402
@@ -187,7 +187,7 @@ def composite_row(model_type: str, root: Path) -> tuple[str, ...]:
 
 def methods_not_had(case: Case) -> list[str]:
     """Name the methods that the model refuses, each asked for what it is there for."""
-    from patchgrid.engine.errors import SpecError
+    from patchgrid.core.errors import SpecError
 
     refused = []
     asked = {"atp*": ("q", "k"), "relp": ("z",), "ig": ("z",), "eap": ("edge",)}

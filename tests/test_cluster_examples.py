@@ -13,7 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from patchgrid.storage import Database, control, leases, schema
+from patchgrid.storage import Database
+from patchgrid.storage.db import schema
+from patchgrid.storage.queue import control, leases
 from support.chunk_results import make_spec
 from support.deployment import (
     check_command,

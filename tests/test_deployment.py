@@ -16,7 +16,8 @@ import yaml
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from patchgrid.storage import Database, metrics, workers
+from patchgrid.storage import Database
+from patchgrid.storage.queue import metrics, workers
 from support.deployment import (
     EXACT_IMAGE,
     check_command,

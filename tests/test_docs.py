@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.engine.families import FAMILIES
-from patchgrid.engine.structure import REFUSED
+from patchgrid.engine.model.families import FAMILIES
+from patchgrid.engine.model.structure import REFUSED
 from support.commands import start
 from support.serving import serving
 

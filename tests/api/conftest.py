@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.api.app import make_app
-from patchgrid.api.settings import AllowedModel, ServerSettings
+from patchgrid.api.server.app import make_app
+from patchgrid.api.service.settings import AllowedModel, ServerSettings
 from patchgrid.storage import Database
 from support.api_clients import Api, api
 from support.api_jobs import Filled, fill

@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from patchgrid.api.access import COOKIE
-from patchgrid.storage import tokens
+from patchgrid.api.service.access import COOKIE
+from patchgrid.storage.access import tokens
 from support.api_clients import Api, lines, problem
 from support.storage_backends import run_job, submit_job
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.storage import metrics, workers
-from patchgrid.storage.plain import plain
-from patchgrid.storage.workers import WorkerInfo
+from patchgrid.core.plain import plain
+from patchgrid.storage.queue import metrics, workers
+from patchgrid.storage.queue.workers import WorkerInfo
 from support.api_clients import Api
 from support.api_jobs import Filled
 from support.commands import patchgrid

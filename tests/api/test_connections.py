@@ -11,15 +11,15 @@ from starlette.applications import Starlette
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from patchgrid.api import connections
-from patchgrid.api.connections import MOST_HEAD
-from patchgrid.api.headers import HEADERS
 from patchgrid.api.routes.page import FOLDER
+from patchgrid.api.server import connections
+from patchgrid.api.server.connections import MOST_HEAD
+from patchgrid.api.web.headers import HEADERS
 from support.servers import wait_for
 from support.serving import Server, serving
 from support.storage_backends import sqlite_url
 
-_QUICK = "import patchgrid.api.connections as c; c.HEAD_SECONDS = c.TAKE_SECONDS = 1.0"
+_QUICK = "import patchgrid.api.server.connections as c; c.HEAD_SECONDS = c.TAKE_SECONDS = 1.0"
 _HOST = b"Host: 127.0.0.1\r\n"
 _VENDOR = FOLDER / "assets" / "vendor"
 

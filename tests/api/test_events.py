@@ -10,8 +10,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from patchgrid.api import routes
-from patchgrid.api.following import Followers, Seen
-from patchgrid.storage import Database, control, jobs, tokens
+from patchgrid.api.service.following import Followers, Seen
+from patchgrid.storage import Database
+from patchgrid.storage.access import tokens
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue import control
 from support.api_clients import Api, problem
 from support.api_jobs import Filled
 from support.storage_backends import run_chunk, run_job, submit_job

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.api.held import HeldStream
+from patchgrid.api.service.held import HeldStream
 from patchgrid.storage.errors import JobChanged
 from support.api_clients import problem
 from support.api_jobs import Filled

@@ -13,7 +13,8 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.storage import Database, checking, jobs
+from patchgrid.storage import Database, checking
+from patchgrid.storage.jobs import jobs
 from support.api_clients import api, lines, problem
 from support.servers import Postgres, postgres_server, wait_for
 from support.serving import Server, serving, uploads_left

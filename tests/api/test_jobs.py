@@ -6,11 +6,12 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.storage import control, joblist, jobs, workers
-from patchgrid.storage.documents import job_json
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.standing import look
-from patchgrid.storage.workers import WorkerInfo
+from patchgrid.storage.jobs import job_list, jobs
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.documents import job_json
+from patchgrid.storage.queue import control, workers
+from patchgrid.storage.queue.job_status import look
+from patchgrid.storage.queue.workers import WorkerInfo
 from support.api_clients import Api, every_item, problem
 from support.api_jobs import Filled
 from support.commands import patchgrid
@@ -20,7 +21,7 @@ from support.storage_backends import run_job, submit_job
 def test_jobs_are_those_of_storage_newest_first(filled: Filled, reading: TestClient) -> None:
     """With how far each is, as `job list --json` prints them."""
     with filled.database.read() as session:
-        found = [job_json(*each) for each in joblist.page(session)]
+        found = [job_json(*each) for each in job_list.page(session)]
     items = every_item(reading, "/v1/jobs", limit=50)
     assert items == [job | {"submitted_by": None, "owners": []} for job in found]
     assert [item["job"] for item in items] == sorted((item["job"] for item in items), reverse=True)

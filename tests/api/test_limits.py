@@ -6,11 +6,13 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from patchgrid.api.answers import Answer, Answers
-from patchgrid.api.known import KnownTokens
-from patchgrid.api.limits import Rate, Slots
-from patchgrid.api.problems import Problem
-from patchgrid.storage import Database, control, tokens
+from patchgrid.api.service.limits import Rate, Slots
+from patchgrid.api.service.token_cache import KnownTokens
+from patchgrid.api.web.answers import Answer, Answers
+from patchgrid.api.web.problems import Problem
+from patchgrid.storage import Database
+from patchgrid.storage.access import tokens
+from patchgrid.storage.queue import control
 from support.api_clients import Api, lines, problem
 
 

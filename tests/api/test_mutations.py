@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.errors import PairFileError
 from patchgrid.storage import Database, tables
-from patchgrid.storage.inputs import read_pair
+from patchgrid.storage.chunks.inputs import read_pair
 from support.api_clients import Api, api, lines, problem
 from support.storage_backends import sqlite_url
 

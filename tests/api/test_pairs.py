@@ -7,8 +7,8 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.storage import pairlist
-from patchgrid.storage.plain import plain
+from patchgrid.core.plain import plain
+from patchgrid.storage.pair_results import pair_list
 from support.api_clients import Api, every_item, problem
 from support.api_jobs import Filled
 from support.commands import patchgrid
@@ -18,7 +18,7 @@ def test_pairs_are_those_of_storage_each_once(filled: Filled, reading: TestClien
     """Of jobs that are done, that go on, and that nobody has begun, however small the pages are."""
     for job in (filled.finished, filled.spanned, filled.running, filled.pending):
         with filled.database.read() as session:
-            whole = [plain(line) for line in pairlist.page(session, job, limit=1000).items]
+            whole = [plain(line) for line in pair_list.page(session, job, limit=1000).items]
         for limit in (1, 4, 1000):
             assert every_item(reading, f"/v1/jobs/{job.id}/pairs", limit=limit) == whole
         assert len(whole) == job.pairs

@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from patchgrid.api.app import make_app
-from patchgrid.api.headers import HEADERS
 from patchgrid.api.routes import page
-from patchgrid.api.settings import ServerSettings
+from patchgrid.api.server.app import make_app
+from patchgrid.api.service.settings import ServerSettings
+from patchgrid.api.web.headers import HEADERS
 from support.api_clients import Api, problem
 from support.api_jobs import Filled
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.api.app import make_app
+from patchgrid.api.server.app import make_app
 from support.api_clients import Api, lines, problem
 from support.api_jobs import Filled
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.api import cursors
-from patchgrid.storage import components, exactlist, verification
-from patchgrid.storage.documents import agreement_json, component_json
-from patchgrid.storage.export import export_rows
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.plain import plain
-from patchgrid.storage.plots import heatmap
+from patchgrid.api.web import cursors
+from patchgrid.core.plain import plain
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.documents import agreement_json, component_json
+from patchgrid.storage.output.export import export_rows
+from patchgrid.storage.pair_results import exact_list
+from patchgrid.storage.results import components, verification
+from patchgrid.storage.results.plots import heatmap
 from support.api_clients import every_item, every_page, problem
 from support.api_jobs import Filled
 from support.commands import patchgrid
@@ -159,7 +160,7 @@ def test_exact_cells_have_each_methods_scores(filled: Filled, reading: TestClien
     assert [row | {"score": 0} for row in first] == [row | {"score": 0} for row in second]
     assert [row["score"] for row in first] != [row["score"] for row in second]
     with filled.database.read() as session:
-        page = exactlist.page(session, filled.finished, method="ig")
+        page = exact_list.page(session, filled.finished, method="ig")
     assert second == plain(page.items)
 
 

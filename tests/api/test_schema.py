@@ -12,9 +12,10 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from patchgrid.api.app import make_app
-from patchgrid.api.settings import AllowedModel, ServerSettings
-from patchgrid.storage import Database, tokens
+from patchgrid.api.server.app import make_app
+from patchgrid.api.service.settings import AllowedModel, ServerSettings
+from patchgrid.storage import Database
+from patchgrid.storage.access import tokens
 from support.api_jobs import fill
 from support.storage_backends import sqlite_url
 

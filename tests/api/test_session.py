@@ -4,7 +4,7 @@ from http.cookies import SimpleCookie
 
 import pytest
 
-from patchgrid.api.access import COOKIE
+from patchgrid.api.service.access import COOKIE
 from support.api_clients import Api, problem
 
 

@@ -8,9 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from patchgrid.engine.types import Pair
-from patchgrid.storage import Database, control, jobs, tables
-from patchgrid.storage.inputs import read_pair
+from patchgrid.core.types import Pair
+from patchgrid.storage import Database, tables
+from patchgrid.storage.chunks.inputs import read_pair
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue import control
 from support.api_clients import Api, lines, problem
 from support.storage_backends import run_job
 

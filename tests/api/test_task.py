@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.storage import components, joblist
-from patchgrid.storage.documents import component_json
-from patchgrid.storage.export import export_rows
-from patchgrid.storage.plain import plain
-from patchgrid.storage.task import job_task, task_json
+from patchgrid.core.plain import plain
+from patchgrid.storage.jobs import job_list
+from patchgrid.storage.output.documents import component_json
+from patchgrid.storage.output.export import export_rows
+from patchgrid.storage.results import components
+from patchgrid.storage.results.task import job_task, task_json
 from support.api_clients import Api, lines, problem
 from support.api_jobs import Filled
 from support.storage_backends import run_job
@@ -102,7 +103,7 @@ def test_only_correct_is_asked_for_and_skipped_pairs_are_told(served: Api) -> No
     document = served.submit(lines(6), only_correct=True).json()
     assert document["spec"]["only_correct"] is True
     with served.database.read() as session:
-        job = joblist.find(session, document["job"])
+        job = job_list.find(session, document["job"])
     run_job(served.database, job, skipped={1, 4})
     shown = served.client.get(f"/v1/jobs/{job.id}").json()
     assert shown["pairs"] == {"total": 6, "done": 4, "failed": 0, "skipped": 2}

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from patchgrid.api.upload import file_name
+from patchgrid.api.web.upload import file_name
 from patchgrid.storage import Database
 from support.api_clients import Api, api, lines, problem
 from support.storage_backends import all_jobs, sqlite_url

@@ -10,11 +10,11 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from browser.conftest import EXAMPLES, Visit
 from browser.visitor import Visitor
-from patchgrid.api.asked import Asked
-from patchgrid.api.problems import of_error
-from patchgrid.engine import names
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.types import JobSpec
+from patchgrid.api.schemas.request_models import Asked
+from patchgrid.api.web.problems import of_error
+from patchgrid.core import names
+from patchgrid.core.errors import SpecError
+from patchgrid.core.types import JobSpec
 from support.refused import REFUSED
 
 pytestmark = pytest.mark.browser

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from browser.answers import Pages, component
 from browser.conftest import Visit
 from browser.visitor import NONE, Visitor
-from patchgrid.storage.number_format import with_interval
+from patchgrid.core.number_format import with_interval
 
 pytestmark = pytest.mark.browser
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from patchgrid.cli.worker.gpus import child_command, find_gpus
-from patchgrid.workers.settings import WorkerSettings
+from patchgrid.cli.commands.worker.gpus import child_command, find_gpus
+from patchgrid.workers.node.settings import WorkerSettings
 from support.commands import FinishedJob, patchgrid
 
 
@@ -32,7 +32,9 @@ def test_each_gpus_worker_is_started_with_the_same_settings(monkeypatch: pytest.
     command = child_command(settings)
     assert "secret" not in " ".join(command)
     seen: list[WorkerSettings] = []
-    monkeypatch.setattr("patchgrid.cli.worker.start._work", lambda _s, chosen, _n: seen.append(chosen) or 0)
+    monkeypatch.setattr(
+        "patchgrid.cli.commands.worker.start._work", lambda _s, chosen, _n: seen.append(chosen) or 0
+    )
     result = patchgrid(*command[3:], "--broker", "redis://:secret@h/0")
     assert result.exit_code == 0, result.stderr
     (chosen,) = seen
@@ -66,7 +68,7 @@ def test_gpus_go_to_the_supervisor_and_secrets_through_the_environment(
         seen.append((" ".join(command), devices, os.environ["PATCHGRID_DB"], os.environ["PATCHGRID_BROKER"]))
         return 70
 
-    monkeypatch.setattr("patchgrid.workers.supervisor.supervise", supervise)
+    monkeypatch.setattr("patchgrid.workers.node.supervisor.supervise", supervise)
     broker = "redis://:secret@localhost/0"
     options = ("-m", finished.model, "--gpus", "all", "--broker", broker, "--db", finished.database)
     assert patchgrid("worker", "start", *options).exit_code == 70

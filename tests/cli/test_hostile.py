@@ -109,7 +109,7 @@ def test_bad_values_of_every_option_end_in_a_line(
 ) -> None:
     """Of every type; each option of each command gets four of the bad values, neighbours different ones."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("patchgrid.storage._connection._PATIENCE", {"connect_timeout": 2})
+    monkeypatch.setattr("patchgrid.storage.db.connection._PATIENCE", {"connect_timeout": 2})
     command = COMMANDS[words]
     arguments = ["/no/such/model"] if words == "model check" else arguments_of(command, finished)
     base = [*words.split(), *arguments]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.cli.stopping import ASKED, GOES_ON
+from patchgrid.cli.terminal.stopping import ASKED, GOES_ON
 from patchgrid.storage import Database
 from patchgrid.storage.errors import StorageError
-from patchgrid.storage.progress import job_progress
+from patchgrid.storage.jobs.progress import job_progress
 from support.commands import FinishedJob, patchgrid, start, write_pairs
 
 PAIRS = 640
@@ -72,7 +72,7 @@ def test_a_second_signal_ends_the_process_there_and_then() -> None:
     """Whatever it is doing."""
     script = (
         "import signal, time\n"
-        "from patchgrid.cli.stopping import stop_on_signals\n"
+        "from patchgrid.cli.terminal.stopping import stop_on_signals\n"
         "with stop_on_signals() as stop:\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
         "    assert stop.is_set()\n"
@@ -108,7 +108,7 @@ def stop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def press(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("patchgrid.cli.progress._Lines.__call__", press)
+    monkeypatch.setattr("patchgrid.cli.terminal.progress._Lines.__call__", press)
 
 
 def test_a_reader_that_has_enough_ends_the_command_quietly(finished: FinishedJob) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from patchgrid.storage import Database, control, deletion, jobs, leases, workers
-from patchgrid.workers.bell import Bell
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import deletion, jobs
+from patchgrid.storage.queue import control, leases, workers
+from patchgrid.workers.broker.bell import Bell
 from support.commands import patchgrid, refused, write_pairs
 from support.leasing import claim, fail, finish
 from support.servers import Redis

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from patchgrid.cli import demo, health
+from patchgrid.cli.commands import demo
+from patchgrid.cli.execution import health
 from support.commands import FinishedJob, patchgrid, refused, write_pairs
 from support.servers import Redis, free_port
 from support.vocabulary import build_tokenizer

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from patchgrid.engine.types import JobSpec
+from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database, tables
-from patchgrid.workers.models import ModelKey
+from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.runner import run_job
 from support.commands import patchgrid, refused, write_pairs
 from support.standin import GRAPH, load, make_pairs

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from patchgrid.cli import tokenizing
+from patchgrid.cli.execution import tokenizing
 from patchgrid.engine import Engine, JobSpec, Pair
-from patchgrid.engine.filetokenizer import FileTokenizer
+from patchgrid.engine.tokenization.file_tokenizer import FileTokenizer
 from patchgrid.pairs import PairFile
 from support.commands import patchgrid, refused
 from support.layouts import PUBLISHED

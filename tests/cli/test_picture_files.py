@@ -15,8 +15,8 @@ from patchgrid.api.pictures.errors import OutputError
 from patchgrid.api.pictures.plots import layer_head_heatmap, layer_position_heatmap
 from patchgrid.api.pictures.saving import save
 from patchgrid.api.pictures.scatter import score_effect_scatter
-from patchgrid.engine.errors import PatchgridError
-from patchgrid.engine.packages import MissingExtraError
+from patchgrid.core.errors import PatchgridError
+from patchgrid.core.packages import MissingExtraError
 from support.pictures import PNG, UNIT, random_values
 
 

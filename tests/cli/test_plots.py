@@ -21,7 +21,7 @@ from patchgrid.api.pictures.plots import layer_head_heatmap, layer_position_heat
 from patchgrid.api.pictures.saving import save
 from patchgrid.api.pictures.scatter import score_effect_scatter
 from patchgrid.estimates.agreement import agreement
-from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.results.components import ComponentRow
 from support.pictures import PNG, UNIT, random_values
 
 

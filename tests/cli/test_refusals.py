@@ -283,7 +283,7 @@ def test_a_defect_is_one_line_unless_asked_for_more(
     def broken(*_: object) -> None:
         raise KeyError("never")
 
-    monkeypatch.setattr("patchgrid.storage.joblist.every", broken)
+    monkeypatch.setattr("patchgrid.storage.jobs.job_list.every", broken)
     result = finished.ask("job", "list")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: a defect in patchgrid (KeyError: 'never'); set PATCHGRID_DEBUG=1")

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from patchgrid.storage.export import FIELDS
-from patchgrid.storage.number_format import percent
+from patchgrid.core.number_format import percent
+from patchgrid.storage.output.export import FIELDS
 from support.commands import FinishedJob, patchgrid
 
 PNG, SVG = b"\x89PNG\r\n", b"<?xml"

@@ -7,10 +7,10 @@ import click
 import pytest
 from rich.cells import cell_len
 
-from patchgrid.cli.figures import seconds
-from patchgrid.cli.screen import plain, visible
-from patchgrid.cli.tables import Column, show_table
-from patchgrid.storage.wording import size
+from patchgrid.cli.terminal.figures import seconds
+from patchgrid.cli.terminal.screen import plain, visible
+from patchgrid.cli.terminal.tables import Column, show_table
+from patchgrid.core.wording import size
 from support.commands import FinishedJob, patchgrid
 
 COLUMNS = (Column("name"), Column("value", number=True), Column("words"))

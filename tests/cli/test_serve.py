@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.cli.serve import _allowed
+from patchgrid.cli.commands.serve import _allowed
 from support.commands import patchgrid
 from support.servers import wait_for
 from support.serving import serving

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.api.client import service
+from patchgrid.api.client.http import service
 from support.commands import FinishedJob, patchgrid, refused
 from support.method_jobs import fill
 from support.serving import Server, serving

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from patchgrid.api.client import http
+from patchgrid.api.client.http import http
 from support.commands import FinishedJob, patchgrid, write_pairs
 from support.http_servers import Reply, problem, strange_server, wire
 from support.servers import free_port

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from patchgrid.storage import Database, control, jobs
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue import control
 from support.commands import FinishedJob, patchgrid, refused, start, write_pairs
 from support.http_servers import wire
 from support.leasing import claim, finish

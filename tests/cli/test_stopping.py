@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from patchgrid.cli.stopping import drain_on_signals
+from patchgrid.cli.terminal.stopping import drain_on_signals
 from support.servers import wait_for
 
 

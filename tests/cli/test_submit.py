@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from patchgrid.cli.context import Settings
-from patchgrid.cli.watching import start_command
+from patchgrid.cli.views.watching import start_command
 from support.commands import FinishedJob, patchgrid, refused, start, write_pairs
 from support.servers import Postgres, Redis, free_port
 
@@ -190,7 +190,7 @@ def test_a_dry_run_without_a_tokenizer_says_so(pairs: Path, monkeypatch: pytest.
     result = patchgrid("submit", pairs, "-m", "nobody/nothing", "--dry-run")
     assert result.exit_code == 0
     assert "Not tokenized: the tokenizer of nobody/nothing is not on this machine" in result.stderr
-    monkeypatch.setattr("patchgrid.cli.tokenizing.is_installed", lambda _package: False)
+    monkeypatch.setattr("patchgrid.cli.execution.tokenizing.is_installed", lambda _package: False)
     result = patchgrid("submit", pairs, "-m", "nobody/nothing", "--dry-run", "--json")
     assert "transformers is not installed" in result.stderr
     assert json.loads(result.stdout)["pairs"] == {"total": 4, "failing": None}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from patchgrid.storage import Database, tokens
+from patchgrid.storage import Database
+from patchgrid.storage.access import tokens
 from support.commands import patchgrid, refused
 
 

@@ -13,16 +13,23 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group
 
-from patchgrid.cli import watching
+from patchgrid.cli.asking.following import Speed, follow
 from patchgrid.cli.context import Settings
-from patchgrid.cli.following import Speed, follow
-from patchgrid.engine.types import JobSpec
-from patchgrid.storage import Database, control, jobs, workers
+from patchgrid.cli.views import watching
+from patchgrid.core.types import JobSpec
+from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseUnavailable
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.progress import Progress
-from patchgrid.storage.standing import Snapshot
-from patchgrid.storage.workers import LoadFailure, WorkerInfo, WorkerRecord, WorkerStatus
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.queue import control, workers
+from patchgrid.storage.queue.job_status import Snapshot
+from patchgrid.storage.queue.workers import (
+    LoadFailure,
+    WorkerInfo,
+    WorkerRecord,
+    WorkerStatus,
+)
 from support.commands import patchgrid, start, write_pairs
 from support.leasing import claim, finish
 

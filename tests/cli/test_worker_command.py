@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import update
 
 from patchgrid.cli.options import SIZE
-from patchgrid.storage import Database, workers
+from patchgrid.storage import Database
 from patchgrid.storage.errors import StorageError
+from patchgrid.storage.queue import workers
+from patchgrid.storage.queue.workers import WorkerInfo
 from patchgrid.storage.tables import worker
-from patchgrid.storage.workers import WorkerInfo
 from support.cases import DEMO_PAIRS
 from support.commands import FinishedJob, patchgrid, refused, start, write_pairs
 from support.models import DEMO_MODEL

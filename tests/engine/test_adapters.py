@@ -11,9 +11,10 @@ import torch
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from patchgrid.engine import Engine, adapters, modelfiles, quantised
-from patchgrid.engine.errors import ModelError
-from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.core.errors import ModelError
+from patchgrid.engine import Engine
+from patchgrid.engine.checkpoint import adapters, files, quantised
+from patchgrid.engine.model.shortcuts import Shortcuts
 from support.cases import Case, assert_close, tokenize
 from support.models import TestModel, save_model
 from support.prompts import PAIRS
@@ -117,8 +118,8 @@ def test_an_adapter_of_the_hub_in_pickle_form_is_refused(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40, encoding="utf-8")
     (snapshot / "adapter_model.safetensors").rename(snapshot / "adapter_model.bin")
-    found = partial(modelfiles.cached_file, cache_dir=tmp_path)
-    monkeypatch.setattr(modelfiles, "cached_file", found)
+    found = partial(files.cached_file, cache_dir=tmp_path)
+    monkeypatch.setattr(files, "cached_file", found)
     with pytest.raises(ModelError, match=r"some/adapter is an adapter without adapter_model\.safetensors"):
         adapters.find_adapter("some/adapter", None)
 

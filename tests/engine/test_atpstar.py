@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from transformers.models.gemma2 import modeling_gemma2
 
-from patchgrid.engine import Pair, qkfix
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.pattern import Pattern
-from patchgrid.engine.qkcheck import refuse, what_is_missing
-from patchgrid.engine.qkfix import Attended
-from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.core.errors import SpecError
+from patchgrid.engine import Pair
+from patchgrid.engine.checks.softmax_check import refuse, what_is_missing
+from patchgrid.engine.methods import qkfix
+from patchgrid.engine.methods.qkfix import Attended
+from patchgrid.engine.model.shortcuts import Shortcuts
+from patchgrid.engine.runs.attention_pattern import Pattern
 from reference.atpstar import dropped_qk_scores, dropped_scores, eager, largest_gap, qk_scores, sharpen
 from support.cases import Case, assert_close, tokenize
 from support.models import FAMILIES, TestModel, save_model

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patchgrid.core.errors import SpecError
+from patchgrid.core.names import DIRECTIONS, METRICS
 from patchgrid.engine import Pair, TokenText
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.names import DIRECTIONS, METRICS
 from reference.patching import TokenPair
 from support.cases import ROUNDING, Case, assert_close
 from support.models import EVERY, FAMILIES, each

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patchgrid.core.names import DIRECTIONS
 from patchgrid.engine import Component, Engine, Pair, PairResult
-from patchgrid.engine.names import DIRECTIONS
 from support.cases import Case, assert_close, tiny_case, tokenize
 from support.models import FAMILIES, save_model
 from support.shapes import CONTEXT

@@ -11,9 +11,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from patchgrid.engine import Engine, cachefiles, findings, weights
-from patchgrid.engine.errors import ModelError
-from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.core.errors import ModelError
+from patchgrid.engine import Engine
+from patchgrid.engine.checkpoint import disk_cache, weights
+from patchgrid.engine.checks import findings
+from patchgrid.engine.model.shortcuts import Shortcuts
 from support.models import save_model
 from support.prompts import PAIRS
 
@@ -78,7 +80,7 @@ def test_each_weights_and_number_type_has_its_own_checks(
     for name, dtype in ((folder, "float32"), (other, "float32"), (folder, "bfloat16")):
         Engine.load(str(name), device="cpu", dtype=dtype, on_check=said.append)
     assert len(said) == 3
-    monkeypatch.setattr("patchgrid.engine.provenance.version", lambda _package: "99")
+    monkeypatch.setattr("patchgrid.engine.checkpoint.provenance.version", lambda _package: "99")
     Engine.load(str(folder), device="cpu", dtype="float32", on_check=said.append)
     assert len(said) == 4
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "other")
@@ -176,9 +178,9 @@ def test_the_cache_is_where_the_system_s_is(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delenv("PATCHGRID_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert cachefiles.cache_folder() == Path("/xdg/patchgrid")
+    assert disk_cache.cache_folder() == Path("/xdg/patchgrid")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cachefiles.cache_folder() == tmp_path / ".cache" / "patchgrid"
+    assert disk_cache.cache_folder() == tmp_path / ".cache" / "patchgrid"
 
 
 def settle(path: Path) -> None:
@@ -217,30 +219,30 @@ def test_a_hash_of_a_file_that_may_still_be_written_is_not_kept(
 
 def _write_often(number: int) -> None:
     for turn in range(100):
-        cachefiles.remember("test", {"one": "key"}, {"text": f"{number}" * (1 + turn)})
+        disk_cache.remember("test", {"one": "key"}, {"text": f"{number}" * (1 + turn)})
 
 
 def test_many_processes_share_a_cache() -> None:
     """A reader finds what one of them wrote, whole."""
-    cachefiles.remember("test", {"one": "key"}, {"text": "first"})
+    disk_cache.remember("test", {"one": "key"}, {"text": "first"})
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         going = pool.map_async(_write_often, range(3))
         while not going.ready():
-            found = cachefiles.recall("test", {"one": "key"})
+            found = disk_cache.recall("test", {"one": "key"})
             assert len(set(found["text"])) == 1 or found["text"] == "first"
         going.get()
-    folder = cachefiles.cache_folder()
+    folder = disk_cache.cache_folder()
     assert folder is not None
     assert [path.suffix for path in (folder / "test").iterdir()] == [".json"]
 
 
 def test_the_oldest_go_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """A cache that grew without end would be a leak."""
-    monkeypatch.setattr(cachefiles, "_KEPT", 3)
+    monkeypatch.setattr(disk_cache, "_KEPT", 3)
     for number in range(5):
-        cachefiles.remember("test", {"number": number}, number)
+        disk_cache.remember("test", {"number": number}, number)
         os.utime(max((cache / "test").iterdir(), key=lambda path: path.stat().st_ctime_ns), (number, number))
-    assert [cachefiles.recall("test", {"number": number}) for number in range(5)] == [None, None, 2, 3, 4]
+    assert [disk_cache.recall("test", {"number": number}) for number in range(5)] == [None, None, 2, 3, 4]
 
 
 def test_findings_name_all_that_they_depend_on(folder: Path) -> None:

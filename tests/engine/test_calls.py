@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from patchgrid.core.errors import ComponentError, PairError, SpecError
 from patchgrid.engine import Component, Pair
-from patchgrid.engine.errors import ComponentError, PairError, SpecError
 from support.cases import Case
 
 CaseOf = Callable[[str], Case]

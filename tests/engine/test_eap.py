@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patchgrid.core.graph import Graph
+from patchgrid.core.names import DIRECTIONS
 from patchgrid.engine import Component, Engine
-from patchgrid.engine.edges import Graph
-from patchgrid.engine.names import DIRECTIONS
-from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.model.shortcuts import Shortcuts
 from reference.edges import EdgeReference
 from support.cases import ROUNDING, Case, assert_close
 from support.models import FAMILIES, each

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from patchgrid.core.errors import ComponentError, SpecError
 from patchgrid.engine import Component
-from patchgrid.engine.errors import ComponentError, SpecError
-from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.model.shortcuts import Shortcuts
 from reference.edges import EdgeReference
 from reference.patching import Reference
 from support.cases import ROUNDING, Case, assert_close

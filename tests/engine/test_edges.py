@@ -2,9 +2,9 @@
 
 import pytest
 
-from patchgrid.engine.edges import Graph
-from patchgrid.engine.errors import ComponentError
-from patchgrid.engine.types import Component
+from patchgrid.core.errors import ComponentError
+from patchgrid.core.graph import Graph
+from patchgrid.core.types import Component
 
 GPT2 = Graph(n_layers=12, n_heads=12, n_kv_heads=12)
 SMALL = Graph(n_layers=2, n_heads=4, n_kv_heads=2)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from patchgrid.engine import Component, Engine, loading
-from patchgrid.engine.errors import ComponentError
+from patchgrid.core.errors import ComponentError
+from patchgrid.engine import Component, Engine
+from patchgrid.engine.model import loading
 from reference.edges import EdgeReference
 from support.cases import ROUNDING, Case, assert_close
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from patchgrid.engine import Component, Engine, names
-from patchgrid.engine.errors import ModelError, SpecError
+from patchgrid.core import names
+from patchgrid.core.errors import ModelError, SpecError
+from patchgrid.engine import Component, Engine
 from support.cases import Case, assert_close, tiny_case
 from support.models import EVERY, PARALLEL, save_model
 from support.vocabulary import VOCABULARY, build_tokenizer

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchgrid.core.names import INNER
 from patchgrid.engine import Component
-from patchgrid.engine.names import INNER
 from reference.patching import Reference
 from reference.sites import by_position
 from support.cases import Case, assert_close

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
+from patchgrid.core.errors import ModelError
 from patchgrid.engine import Engine
-from patchgrid.engine.configuration import load_config
-from patchgrid.engine.errors import ModelError
+from patchgrid.engine.model.configuration import load_config
 from support.models import save_model
 
 DEEP = "[" * 100_000 + "]" * 100_000

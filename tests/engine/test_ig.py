@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from patchgrid.core.names import DIRECTIONS, PATHS
 from patchgrid.engine import Component
 from patchgrid.engine.methods.ig import fractions
-from patchgrid.engine.names import DIRECTIONS, PATHS
 from reference.integrated import integrated
 from support.cases import Case, assert_close
 from support.models import FAMILIES

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from patchgrid.core.errors import ModelError, SpecError
 from patchgrid.engine import Component, Engine
-from patchgrid.engine.errors import ModelError, SpecError
 from support.cases import Case, assert_close
 from support.models import save_model
 from support.prompts import PAIRS
@@ -186,6 +186,6 @@ def test_a_model_spread_over_devices_gives_the_same_numbers(case_of: CaseOf) -> 
 
 def test_spreading_a_model_needs_accelerate(case_of: CaseOf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is named, with what to install."""
-    monkeypatch.setattr("patchgrid.engine.loading.is_accelerate_available", lambda: False)
+    monkeypatch.setattr("patchgrid.engine.model.loading.is_accelerate_available", lambda: False)
     with pytest.raises(SpecError, match=r"pip install 'patchgrid\[sharded\]'"):
         Engine.load(str(case_of("gpt2").model.folder), device="sharded")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from patchgrid.engine.memory import in_halves
+from patchgrid.engine.runs.memory import in_halves
 
 
 def holding(limit: int, error: RuntimeError) -> tuple[list[list[int]], object]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from patchgrid.core.errors import PairError
 from patchgrid.engine import Component, Pair, TokenText
-from patchgrid.engine.errors import PairError
 from support.cases import Case, assert_close, tiny_case
 from support.shapes import CONTEXT
 from support.vocabulary import token_id

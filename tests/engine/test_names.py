@@ -2,11 +2,11 @@
 
 import pytest
 
-from patchgrid.engine import names
-from patchgrid.engine.aliases import ALIASES
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.names import check_name
-from patchgrid.engine.types import JobSpec
+from patchgrid.core import names
+from patchgrid.core.aliases import ALIASES
+from patchgrid.core.errors import SpecError
+from patchgrid.core.names import check_name
+from patchgrid.core.types import JobSpec
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ CaseOf = Callable[[str], Case]
 #: A package's module.
 MODULE = """
 import torch
-from patchgrid.engine.metrics import Metric, logit_diff
+from patchgrid.engine.runs.metrics import Metric, logit_diff
 
 def margin(logits, answers, clean):
     first = answers.correct[:, :1]
@@ -76,7 +76,7 @@ def said(case_of: CaseOf, installed: Path) -> dict[str, object]:
     script = """
     import json, sys
     from patchgrid.engine import Engine, Pair, Component, names
-    from patchgrid.engine.errors import SpecError
+    from patchgrid.core.errors import SpecError
 
     folder, pairs = sys.argv[1], [Pair(*pair) for pair in json.loads(sys.argv[2])]
     engine = Engine.load(folder, device="cpu", dtype="float32")

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from patchgrid.core.errors import ComponentError, PairError, PatchgridError
+from patchgrid.core.names import DIRECTIONS, METRICS
 from patchgrid.engine import Component
-from patchgrid.engine.errors import ComponentError, PairError, PatchgridError
-from patchgrid.engine.names import DIRECTIONS, METRICS
 from support.cases import ROUNDING, Case, assert_close
 from support.models import EVERY
 from support.shapes import FURTHER, HEADS

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from patchgrid.engine.names import DIRECTIONS
+from patchgrid.core.names import DIRECTIONS
 from reference.patching import TokenPair
 from support.cases import Case, assert_close
 

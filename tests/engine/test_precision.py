@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from patchgrid.engine import Component, Engine, Pair, head
-from patchgrid.engine.batches import make_batch
-from patchgrid.engine.head import Head, LogitTransform
-from patchgrid.engine.names import METRICS
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.question import Question
-from patchgrid.engine.shortcuts import Shortcuts
-from patchgrid.engine.tokens import TokenPair
+from patchgrid.core.names import METRICS
+from patchgrid.engine import Component, Engine, Pair
+from patchgrid.engine.model import head
+from patchgrid.engine.model.head import Head, LogitTransform
+from patchgrid.engine.model.shortcuts import Shortcuts
+from patchgrid.engine.runs.batches import make_batch
+from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.runs.question import Question
+from patchgrid.engine.tokenization.tokens import TokenPair
 from reference.patching import Reference
 from reference.patching import TokenPair as Ids
 from reference.rounding import Float32Head, effects, rounded

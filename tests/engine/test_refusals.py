@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.types import JobSpec
+from patchgrid.core.errors import SpecError
+from patchgrid.core.types import JobSpec
 from support.refused import REFUSED
 
 

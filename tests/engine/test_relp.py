@@ -10,14 +10,14 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+from patchgrid.core.errors import SpecError
 from patchgrid.engine import Engine
-from patchgrid.engine.activations import Asked, run
-from patchgrid.engine.batches import make_batch
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.finding import find_rules
-from patchgrid.engine.rows import Rows
-from patchgrid.engine.rules import Activation, Gate, Norm
-from patchgrid.engine.tokens import TokenPair
+from patchgrid.engine.methods.backward_rules import Activation, Gate, Norm
+from patchgrid.engine.methods.rule_modules import find_rules
+from patchgrid.engine.runs.activations import Asked, run
+from patchgrid.engine.runs.batches import make_batch
+from patchgrid.engine.runs.rows import Rows
+from patchgrid.engine.tokenization.tokens import TokenPair
 from reference.patching import Reference
 from reference.relevance import relevance_rules
 from support.cases import Case, assert_close

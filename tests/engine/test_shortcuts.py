@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patchgrid.core.names import DIRECTIONS
 from patchgrid.engine import Component, Engine, Pair
-from patchgrid.engine.head import Head
-from patchgrid.engine.names import DIRECTIONS
-from patchgrid.engine.shortcuts import Shortcuts
+from patchgrid.engine.model.head import Head
+from patchgrid.engine.model.shortcuts import Shortcuts
 from support.cases import ROUNDING, Case, assert_close
 from support.models import EVERY, each
 from support.shapes import FURTHER

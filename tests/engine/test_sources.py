@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from patchgrid.core.errors import SpecError
+from patchgrid.core.means import Means
+from patchgrid.core.names import DIRECTIONS
 from patchgrid.engine import Component
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.means import Means
-from patchgrid.engine.names import DIRECTIONS
 from reference.integrated import integrated
 from reference.patching import Reference
 from reference.sources import means, with_vectors, zeros

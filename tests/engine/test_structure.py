@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from patchgrid.engine import Engine, families, structure
-from patchgrid.engine.errors import ModelError
-from patchgrid.engine.families import FAMILIES
+from patchgrid.core.errors import ModelError
+from patchgrid.engine import Engine
+from patchgrid.engine.model import families, structure
+from patchgrid.engine.model.families import FAMILIES
 from support.cases import Case, assert_close
 from support.models import EVERY, PARALLEL
 from support.vocabulary import VOCABULARY, build_tokenizer

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from patchgrid.core.errors import ModelError
 from patchgrid.engine import Component, Engine
-from patchgrid.engine.errors import ModelError
 from support.cases import ROUNDING, Case, assert_close
 from support.composites import COMPOSITES, composite_case, composite_model, save_composite
 

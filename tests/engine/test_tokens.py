@@ -9,9 +9,9 @@ import pytest
 from tokenizers import processors
 from transformers import ByT5Tokenizer
 
+from patchgrid.core.errors import PairError, SpecError
 from patchgrid.engine import Pair, TextSpan, TokenPiece, TokenText
-from patchgrid.engine.errors import PairError, SpecError
-from patchgrid.engine.tokens import PairTokenizer, TokenPair, TokenTexts
+from patchgrid.engine.tokenization.tokens import PairTokenizer, TokenPair, TokenTexts
 from support.vocabulary import BOS, VOCABULARY, build_tokenizer, token_id
 
 #: What only the tokenizer can tell: changes to a good pair, and why it is refused then.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from patchgrid.estimates import TaskSummary, summarize_task
-from patchgrid.storage.taskwords import task_line, task_warnings
+from patchgrid.storage.results.task_line import task_line, task_warnings
 
 NAMES = ["a", "b", "c", "d", 4]
 CLEAN, CORRUPTED = [2.0, 1.0, -1.0, 0.0, math.nan], [-2.0, 0.5, 1.0, -0.5, -1.0]

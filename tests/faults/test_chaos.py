@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from patchgrid.core.types import JobSpec, Pair
 from patchgrid.engine import Engine
-from patchgrid.engine.types import JobSpec, Pair
 from patchgrid.pairs import PairFile
 from patchgrid.storage import Database, checking
-from patchgrid.storage.leases import MAX_ATTEMPTS
+from patchgrid.storage.queue.leases import MAX_ATTEMPTS
 from patchgrid.workers.runner import run_job
 from support.fault_jobs import Trial, assert_near
 from support.fleet import Fleet, MakeFleet

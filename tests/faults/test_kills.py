@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from patchgrid.storage._dialects import now
-from patchgrid.storage.leases import MAX_ATTEMPTS
+from patchgrid.storage.db.dialects import now
+from patchgrid.storage.queue.leases import MAX_ATTEMPTS
 from support.fault_jobs import Trial, trial
 from support.fleet import Fleet, MakeFleet
 from support.standin import make_pairs

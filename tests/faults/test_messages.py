@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from patchgrid.workers.bell import ring
+from patchgrid.workers.broker.bell import ring
 from support.fault_jobs import trial
 from support.fleet import MakeFleet
 from support.servers import Redis, wait_for

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from patchgrid.engine.types import JobSpec
+from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
 from patchgrid.storage.tables import chunk, provenance
 from support.fault_jobs import undisturbed

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from sqlalchemy import Row
 
+from patchgrid.storage.queue.workers import list_workers
 from patchgrid.storage.tables import chunk
-from patchgrid.storage.workers import list_workers
 from support.fault_jobs import Trial, trial
 from support.fleet import Fleet, MakeFleet
 from support.servers import wait_for

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from patchgrid.engine.types import JobSpec
-from patchgrid.storage import Database, jobs
-from patchgrid.storage.leases import MAX_ATTEMPTS
+from patchgrid.core.types import JobSpec
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue.leases import MAX_ATTEMPTS
 from support.fault_jobs import Trial, trial
 from support.fleet import MakeFleet
 from support.standin import make_pairs

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from patchgrid.engine.types import Pair, TextSpan, TokenText
+from patchgrid.core.types import Pair, TextSpan, TokenText
 from patchgrid.pairs import PairFile
-from patchgrid.pairs.lines import LIMIT
+from patchgrid.pairs.formats.lines import LIMIT
 from support.pair_files import refusal, write
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from patchgrid.pairs import PairFile
-from patchgrid.pairs.lines import LIMIT
+from patchgrid.pairs.formats.lines import LIMIT
 from support.pair_files import jsonl, record, refusal, write
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.core.types import Pair, TokenText
 from patchgrid.pairs import PairFile
-from patchgrid.pairs.lines import LIMIT
+from patchgrid.pairs.formats.lines import LIMIT
 from support.pair_files import jsonl, refusal, write
 
 HEADER = "id,clean,corrupted,correct,incorrect,spans\n"

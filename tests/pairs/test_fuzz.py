@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from patchgrid.engine.types import Pair, place_spans
+from patchgrid.core.types import Pair, place_spans
 from patchgrid.pairs import PairFile, PairFileError
 from support.layouts import PUBLISHED
 from support.pair_files import jsonl, record

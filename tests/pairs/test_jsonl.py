@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.engine.types import Pair, TextSpan, TokenPiece, TokenText
+from patchgrid.core.types import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.pairs import PairFile
 from support.pair_files import jsonl, record, write
 

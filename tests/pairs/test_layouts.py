@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.core.types import Pair, TokenText
 from patchgrid.pairs import ColumnsError, PairFile, PairFileError, parse_columns
 from support.layouts import PUBLISHED
 from support.pair_files import jsonl, refusal, write

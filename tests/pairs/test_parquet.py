@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.core.types import Pair, TokenText
 from patchgrid.pairs import PairFile, PairFileError
 from support.pair_files import jsonl, record, refusal, write
 

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchgrid.pairs import PairFile, parquet
-from patchgrid.pairs.reading import Findings
+from patchgrid.pairs import PairFile
+from patchgrid.pairs.formats import parquet
+from patchgrid.pairs.records.reading import Findings
 from support.pair_files import refusal
 
 #: So many rows that they do not fit between the two processes.

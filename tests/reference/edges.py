@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from patchgrid.engine.edges import Graph
+from patchgrid.core.graph import Graph
 from reference.patching import Array, Reference, Run
 from reference.sites import by_position, last_logits, places, visiting
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.storage import Database, shares
+from patchgrid.storage import Database
+from patchgrid.storage.chunks import shares
 from support.empty_databases import backend, empty_file, postgres, ready_url
 from support.storage_backends import PostgresDatabases, sqlite_url
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from patchgrid.storage.blobs import pack, unpack
+from patchgrid.storage.db.blobs import pack, unpack
 from patchgrid.storage.errors import CorruptData
 
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from sqlalchemy import Executable, delete, select, update
 
-from patchgrid.storage import Database, checking, checksums, control, errors, jobs
-from patchgrid.storage.blobs import pack, unpack
+from patchgrid.storage import Database, checking, errors
+from patchgrid.storage.chunks import checksums
+from patchgrid.storage.db.blobs import pack, unpack
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue import control
 from patchgrid.storage.tables import (
     checksum,
     chunk,

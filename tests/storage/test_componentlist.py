@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from sqlalchemy import event
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.names import EDGE, SITES
+from patchgrid.core.errors import SpecError
+from patchgrid.core.names import EDGE, SITES
 from patchgrid.estimates import Sums
-from patchgrid.storage import Database, componentlist, components, errors, tables
-from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.naming import index_of, read_name, site_names
-from patchgrid.storage.sums import pack_sums
+from patchgrid.storage import Database, errors, tables
+from patchgrid.storage.chunks.naming import index_of, read_name, site_names
+from patchgrid.storage.chunks.sums import pack_sums
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.results import component_list, components
+from patchgrid.storage.results.components import ComponentRow
 from support.chunk_results import GRAPH, make_pairs, make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
 
@@ -28,10 +29,10 @@ JOBS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def page(database: Database, job: JobRecord, **options: Any) -> componentlist.ComponentPage:
+def page(database: Database, job: JobRecord, **options: Any) -> component_list.ComponentPage:
     """Give a page."""
     with database.read() as session:
-        return componentlist.page(session, job, **options)
+        return component_list.page(session, job, **options)
 
 
 def every(database: Database, job: JobRecord, **options: Any) -> list[ComponentRow]:
@@ -81,7 +82,7 @@ def test_what_no_component_is_named_is_not_found(database: Database, job: JobRec
     """Beyond the model, of another site, or no name at all."""
     others = ("a0.h3", "a2.h0", "a00.h1", "a0", "m0.n", "a9.h9->m0", "->", "h", "", "\0", "m" * 999)
     for name in (*others, "m0@-99", "m0@", "m0@-1@-1", "m0@0"):
-        assert page(database, job, component=name) == componentlist.ComponentPage([], 0, None), name
+        assert page(database, job, component=name) == component_list.ComponentPage([], 0, None), name
 
 
 def test_a_search_finds_part_of_a_name(database: Database, job: JobRecord) -> None:
@@ -116,7 +117,7 @@ def _figure(row: ComponentRow, by: str) -> float | None:
 def test_components_are_sorted_by_any_of_their_figures(database: Database, job: JobRecord) -> None:
     """Both ways; what is missing comes last in both."""
     rows = every(database, job)
-    for by in componentlist.SORTS:
+    for by in component_list.SORTS:
         figures = [_figure(row, by) for row in rows]
         missing = [row for row, figure in zip(rows, figures, strict=True) if figure is None]
         for down in (True, False):
@@ -169,11 +170,11 @@ def test_a_named_component_takes_its_own_sites_sums_alone(database: Database) ->
         engine = session.get_bind()
         event.listen(engine, "before_cursor_execute", note)
         try:
-            found = componentlist.page(session, job, component="m1")
+            found = component_list.page(session, job, component="m1")
             assert [row.name for row in found.items] == ["m1"]
             assert len(read) == 1
             assert "mlp_out" in str(read)
-            assert componentlist.page(session, job, component="resid_post1").total == 0
+            assert component_list.page(session, job, component="resid_post1").total == 0
             assert len(read) == 1
         finally:
             event.remove(engine, "before_cursor_execute", note)
@@ -182,7 +183,7 @@ def test_a_named_component_takes_its_own_sites_sums_alone(database: Database) ->
 def test_components_are_listed_as_chunks_are_finished(database: Database) -> None:
     """None at first."""
     job = submit_job(database, 8)
-    assert page(database, job, search="a") == componentlist.ComponentPage([], 0, None)
+    assert page(database, job, search="a") == component_list.ComponentPage([], 0, None)
     run_chunk(database, job)
     assert {row.n for row in page(database, job).items} == {4}
 
@@ -229,11 +230,11 @@ def test_a_name_without_a_position_gives_all_of_its_positions_where_these_are_as
     with database.read() as session:
         rows = components.components(session, job)
         for whole in {row.name.partition("@")[0] for row in rows}:
-            found = componentlist.page(session, job, component=whole, kind="aligned").items
+            found = component_list.page(session, job, component=whole, kind="aligned").items
             assert [row.name for row in found] == [
                 row.name for row in rows if row.name.partition("@")[0] == whole
             ]
         summed = run_job(database, submit_job(database, 9, key="summed"))
     with database.read() as session:
-        found = componentlist.page(session, summed, search="a1.h0@-1").items
+        found = component_list.page(session, summed, search="a1.h0@-1").items
         assert [row.name for row in found] == ["a1.h0@-1"]

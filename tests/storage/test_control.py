@@ -4,9 +4,11 @@ import time
 
 import pytest
 
-from patchgrid.storage import Database, checking, control, errors, jobs, leases
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.progress import job_progress
+from patchgrid.storage import Database, checking, errors
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.queue import control, leases
 from support.chunk_results import chunk_result
 from support.leasing import chunks, claim, everything, fail, finish, note, nothing_to_claim
 from support.storage_backends import run_chunk, run_job, submit_job

@@ -15,10 +15,13 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine, event, text
 
-from patchgrid.storage import Database, StorageError, components, errors, jobs, leases
-from patchgrid.storage._translate import translate
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.sql import query_readonly
+from patchgrid.storage import Database, StorageError, errors
+from patchgrid.storage.db.translate import translate
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.sql import query_readonly
+from patchgrid.storage.queue import leases
+from patchgrid.storage.results import components
 from support.chunk_results import chunk_result
 from support.storage_backends import all_jobs, run_job, submit_job
 

@@ -6,21 +6,23 @@ from typing import Any
 
 import pytest
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.names import EDGE
-from patchgrid.engine.types import short_name
-from patchgrid.storage import Database, components, errors, exactlist, pairview
-from patchgrid.storage.export import export_rows
-from patchgrid.storage.furthest import furthest
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.core.errors import SpecError
+from patchgrid.core.names import EDGE
+from patchgrid.core.types import short_name
+from patchgrid.storage import Database, errors
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.export import export_rows
+from patchgrid.storage.pair_results import exact_list, pair_view
+from patchgrid.storage.results import components
+from patchgrid.storage.results.furthest import furthest
 from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
 
 
-def page(database: Database, job: JobRecord, **options: object) -> exactlist.ExactPage:
+def page(database: Database, job: JobRecord, **options: object) -> exact_list.ExactPage:
     """Give a page."""
     with database.read() as session:
-        return exactlist.page(session, job, **options)  # type: ignore[arg-type]
+        return exact_list.page(session, job, **options)  # type: ignore[arg-type]
 
 
 def exported(database: Database, job: JobRecord, method: str | None = None) -> list[dict[str, Any]]:
@@ -67,10 +69,10 @@ def test_pages_of_any_size_are_together_the_export(
         assert len(cells) > 20
         for site in (None, *job.spec.sites):
             wanted = [cell for cell in cells if site in (None, cell["site"])]
-            monkeypatch.setattr(exactlist, "LOOKED_AT", 10_000)
-            assert page(database, job, site=site, method=method) == exactlist.ExactPage(wanted, None)
+            monkeypatch.setattr(exact_list, "LOOKED_AT", 10_000)
+            assert page(database, job, site=site, method=method) == exact_list.ExactPage(wanted, None)
             for _ in range(4):
-                monkeypatch.setattr(exactlist, "LOOKED_AT", random_.choice([1, 3, 10, 10_000]))
+                monkeypatch.setattr(exact_list, "LOOKED_AT", random_.choice([1, 3, 10, 10_000]))
                 limit = random_.choice([1, 2, 7, 50, 20_000])
                 assert paged(database, job, site=site, method=method, limit=limit) == wanted
 
@@ -79,7 +81,7 @@ def test_a_site_is_looked_for_among_so_many_cells_at_most(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page may then be short, or empty, and yet say where to go on."""
-    monkeypatch.setattr(exactlist, "LOOKED_AT", 2)
+    monkeypatch.setattr(exact_list, "LOOKED_AT", 2)
     job = run_job(database, submit_job(database, 8))
     cells = exported(database, job)
     counts, after = [], None
@@ -122,11 +124,11 @@ def test_a_components_cells_are_found_by_its_name(
                 names.setdefault(name, []).append(cell)
         assert len(names) > 5
         for name, wanted in names.items():
-            monkeypatch.setattr(exactlist, "LOOKED_AT_FOR_ONE", 10_000)
+            monkeypatch.setattr(exact_list, "LOOKED_AT_FOR_ONE", 10_000)
             found = page(database, job, component=name, method=method)
-            assert found == exactlist.ExactPage(wanted, None)
+            assert found == exact_list.ExactPage(wanted, None)
         for looked_at, limit in ((1, 20), (7, 2), (10_000, 1)):
-            monkeypatch.setattr(exactlist, "LOOKED_AT_FOR_ONE", looked_at)
+            monkeypatch.setattr(exact_list, "LOOKED_AT_FOR_ONE", looked_at)
             assert paged(database, job, component=name, method=method, limit=limit) == wanted
         site = wanted[0]["site"]
         assert paged(database, job, component=name, method=method, site=site) == wanted
@@ -149,11 +151,11 @@ def test_what_has_no_cells_is_answered_with_none(database: Database) -> None:
         "@",
     )
     for name in names:
-        assert page(database, job, component=name) == exactlist.ExactPage([], None), name
-    assert page(database, job, component="m0", site="z") == exactlist.ExactPage([], None)
+        assert page(database, job, component=name) == exact_list.ExactPage([], None), name
+    assert page(database, job, component="m0", site="z") == exact_list.ExactPage([], None)
     spans = {"pairs": make_pairs(4, spans=True), "spans": ("subject",)}
     kept = run_job(database, submit_job(database, spec=make_spec(positions="keep"), key="kept", **spans))
-    assert page(database, kept, component="m0@\0") == exactlist.ExactPage([], None)
+    assert page(database, kept, component="m0@\0") == exact_list.ExactPage([], None)
     assert page(database, kept, component="m0@subject").items
 
 
@@ -163,7 +165,7 @@ def test_a_cell_has_the_name_of_its_component(database: Database) -> None:
     cells = exported(database, job)
     with database.read() as session:
         rows = components.components(session, job)
-        counts = {index: len(pairview.pair_at(session, job, index).tokens) for index in range(9)}
+        counts = {index: len(pair_view.pair_at(session, job, index).tokens) for index in range(9)}
     assert {cell["component"] for cell in cells} == {row.name for row in rows}
     assert len(set(counts.values())) > 1
     for cell in cells:
@@ -183,17 +185,17 @@ def test_a_position_that_is_no_number_is_refused_for_cells(database: Database) -
 def test_a_page_has_so_many_cells_at_most(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are asked for, and wherever they are to begin."""
     job = run_job(database, submit_job(database, 8))
-    monkeypatch.setattr(exactlist, "MOST", 5)
+    monkeypatch.setattr(exact_list, "MOST", 5)
     assert len(page(database, job, limit=1000).items) == 5
     assert len(page(database, job, limit=0).items) == 1
-    assert page(database, job, after=(2**70, 2**70)) == exactlist.ExactPage([], None)
+    assert page(database, job, after=(2**70, 2**70)) == exact_list.ExactPage([], None)
     assert page(database, job, after=(-(2**70), 3)) == page(database, job)
 
 
 def test_cells_are_there_as_chunks_are_finished(database: Database) -> None:
     """None at first."""
     job = submit_job(database, 8)
-    assert page(database, job) == page(database, job, site="z") == exactlist.ExactPage([], None)
+    assert page(database, job) == page(database, job, site="z") == exact_list.ExactPage([], None)
     run_chunk(database, job)
     assert {cell["pair"] for cell in page(database, job).items} == {0, 1, 2, 3}
 

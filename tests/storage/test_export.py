@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.storage import Database, components, control, deletion, errors, jobs, tables
-from patchgrid.storage.export import FIELDS, export_rows
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.core.errors import SpecError
+from patchgrid.storage import Database, errors, tables
+from patchgrid.storage.jobs import deletion, jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.export import FIELDS, export_rows
+from patchgrid.storage.queue import control
+from patchgrid.storage.results import components
 from support.chunk_results import HEADS, LAYERS, make_pairs, make_spec, pair_cells, pair_scores
 from support.storage_backends import run_chunk, run_job, submit_job
 

@@ -5,10 +5,12 @@ from itertools import chain
 
 from sqlalchemy import select
 
-from patchgrid.storage import Database, control, jobs, leases, tables
-from patchgrid.storage._turns import TURNS_OF_A_LOAD
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.ownership import Submitter, add_owner
+from patchgrid.storage import Database, tables
+from patchgrid.storage.access.ownership import Submitter, add_owner
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue import control, leases
+from patchgrid.storage.queue.turns import TURNS_OF_A_LOAD
 from support.chunk_results import make_pairs, make_spec
 from support.leasing import claim
 from support.storage_backends import submit_job

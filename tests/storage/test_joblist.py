@@ -5,10 +5,12 @@ import random
 import pytest
 from sqlalchemy import update
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.storage import Database, control, errors, joblist, jobs, tables
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.progress import Progress, job_progress
+from patchgrid.core.errors import SpecError
+from patchgrid.storage import Database, errors, tables
+from patchgrid.storage.jobs import job_list, jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.storage.queue import control
 from support.chunk_results import make_spec
 from support.storage_backends import all_jobs, run_chunk, run_job, submit_job
 from support.watching import statements
@@ -17,7 +19,7 @@ from support.watching import statements
 def page(database: Database, **options: object) -> list[int]:
     """Give a page's job ids."""
     with database.read() as session:
-        return [job.id for job, _ in joblist.page(session, **options)]  # type: ignore[arg-type]
+        return [job.id for job, _ in job_list.page(session, **options)]  # type: ignore[arg-type]
 
 
 def submit(database: Database, count: int = 4, model: str = "a/model", **options: object) -> JobRecord:
@@ -36,13 +38,13 @@ def test_jobs_come_newest_first_with_how_far_they_are(database: Database) -> Non
         control.pause(session, made[1].id)
         control.cancel(session, made[3].id)
     with database.read() as session:
-        found = joblist.page(session)
+        found = job_list.page(session)
         ids = [job.id for job in made]
         assert [job for job, _ in found] == [jobs.get(session, job_id) for job_id in reversed(ids)]
         counts = {job_id: job_progress(session, job_id) for job_id in ids}
         assert {job.id: progress for job, progress in found} == counts
-        assert joblist.progresses(session, [*ids, 99]) == counts
-        assert joblist.progresses(session, []) == {}
+        assert job_list.progresses(session, [*ids, 99]) == counts
+        assert job_list.progresses(session, []) == {}
     assert counts[made[1].id] == Progress(30, 2, 2, 0, 8, 1, 0, 0, 0, 7)
 
 
@@ -113,7 +115,7 @@ def test_what_there_is_not_gives_nothing(database: Database) -> None:
 
 def test_a_page_has_so_many_jobs_at_most(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are asked for."""
-    monkeypatch.setattr(joblist, "MOST", 3)
+    monkeypatch.setattr(job_list, "MOST", 3)
     for _ in range(5):
         submit(database)
     assert len(page(database, limit=100)) == 3
@@ -125,7 +127,7 @@ def test_a_page_takes_two_queries(database: Database) -> None:
     for _ in range(6):
         submit(database)
     with database.read() as session, statements(database) as seen:
-        assert len(joblist.page(session)) == 6
+        assert len(job_list.page(session)) == 6
     assert len([each for each, _ in seen if each.startswith("SELECT")]) == 2
 
 
@@ -133,21 +135,23 @@ def test_every_job_is_given_whatever_the_size_of_a_page(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when the last page is full."""
-    monkeypatch.setattr(joblist, "MOST", 2)
+    monkeypatch.setattr(job_list, "MOST", 2)
     ids = [submit(database).id for _ in range(4)]
     with database.read() as session:
-        assert [job.id for job, _ in joblist.every(session)] == ids[::-1]
+        assert [job.id for job, _ in job_list.every(session)] == ids[::-1]
 
 
 def test_a_job_is_found_by_id_by_name_or_as_the_last(database: Database) -> None:
     """The last is the one that was submitted last, not the one that changed last."""
     with database.read() as session, pytest.raises(errors.JobNotFound, match="there are no jobs yet"):
-        joblist.find(session, "last")
+        job_list.find(session, "last")
     first, second = submit(database, name="first"), submit(database)
     with database.write() as session:
         session.execute(update(tables.job).where(tables.job.c.id == first.id).values(created_at=2e12))
     with database.read() as session:
-        assert joblist.find(session, "last") == second
+        assert job_list.find(session, "last") == second
         assert (
-            joblist.find(session, "first") == joblist.find(session, str(first.id)) == joblist.find(session, 1)
+            job_list.find(session, "first")
+            == job_list.find(session, str(first.id))
+            == job_list.find(session, 1)
         )

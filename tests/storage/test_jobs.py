@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, text
 
+from patchgrid.core.means import Means
+from patchgrid.core.types import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.engine import JobSpec
-from patchgrid.engine.means import Means
-from patchgrid.engine.types import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.estimates import Sums
 from patchgrid.estimates.rounding import Rounding
-from patchgrid.storage import Database, checking, errors, jobs, leases, tables, tokens
-from patchgrid.storage.idempotency import note_key
-from patchgrid.storage.means import keep_first_means
-from patchgrid.storage.ownership import Submitter, add_owner
-from patchgrid.storage.pilot import keep_first_pilot
-from patchgrid.storage.progress import Progress, job_progress
+from patchgrid.storage import Database, checking, errors, tables
+from patchgrid.storage.access import tokens
+from patchgrid.storage.access.idempotency import note_key
+from patchgrid.storage.access.ownership import Submitter, add_owner
+from patchgrid.storage.chunks.means import keep_first_means
+from patchgrid.storage.chunks.pilot import keep_first_pilot
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.storage.queue import leases
 from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import all_jobs, run_chunk, run_job, submit_job
 

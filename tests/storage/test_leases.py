@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from patchgrid.storage import Database, checking, control, jobs, leases, tables
-from patchgrid.storage.progress import Progress, job_progress
+from patchgrid.storage import Database, checking, tables
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.storage.queue import control, leases
 from support.chunk_results import chunk_result
 from support.leasing import chunks, claim, everything, fail, finish, note_computed, nothing_to_claim
 from support.storage_backends import run_chunk, run_job, submit_job

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from patchgrid.engine.means import Means
-from patchgrid.storage import Database, checking, jobs, tables
-from patchgrid.storage.means import keep_first_means, mean_rows, read_means
+from patchgrid.core.means import Means
+from patchgrid.storage import Database, checking, tables
+from patchgrid.storage.chunks.means import keep_first_means, mean_rows, read_means
+from patchgrid.storage.jobs import jobs
 from support.storage_backends import submit_job
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from patchgrid.engine.errors import SpecError
+from patchgrid.core.errors import SpecError
 from patchgrid.estimates import agreement
-from patchgrid.storage import Database, checking, components, errors, pairview, plots, tables, verification
-from patchgrid.storage.export import export_rows
+from patchgrid.storage import Database, checking, errors, tables
+from patchgrid.storage.output.export import export_rows
+from patchgrid.storage.pair_results import pair_view
+from patchgrid.storage.results import components, plots, verification
 from support.chunk_results import make_spec, pair_scores
 from support.storage_backends import run_job, submit_job
 
@@ -50,7 +52,7 @@ def test_the_cells_are_the_same_and_their_scores_each_methods_own(database: Data
     with database.read() as session:
         cells = {method: plots.cells(session, job, "z", method) for method in METHODS}
         rows = {method: list(export_rows(database, job, "exact", method)) for method in METHODS}
-        view = pairview.pair(session, job, 2, "ig")
+        view = pair_view.pair(session, job, 2, "ig")
     for method in METHODS:
         np.testing.assert_array_equal(cells[method].effect, cells["atp"].effect)
         np.testing.assert_array_equal(cells[method].inclusion, cells["atp"].inclusion)

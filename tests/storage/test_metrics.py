@@ -2,9 +2,10 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from patchgrid.storage import Database, control, leases, metrics, workers
-from patchgrid.storage.metrics import ModelQueue
-from patchgrid.storage.workers import WorkerInfo, WorkerStatus
+from patchgrid.storage import Database
+from patchgrid.storage.queue import control, leases, metrics, workers
+from patchgrid.storage.queue.metrics import ModelQueue
+from patchgrid.storage.queue.workers import WorkerInfo, WorkerStatus
 from support.chunk_results import make_spec
 from support.storage_backends import run_job, submit_job
 

@@ -13,21 +13,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, select, text
 
-from patchgrid.storage import (
-    Database,
-    checking,
-    components,
-    errors,
-    jobs,
-    leases,
-    ownership,
-    pairlist,
-    pairview,
-    schema,
-    tables,
-    verification,
-)
-from patchgrid.storage._connection import for_writing
+from patchgrid.storage import Database, checking, errors, tables
+from patchgrid.storage.access import ownership
+from patchgrid.storage.db import schema
+from patchgrid.storage.db.connection import for_writing
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.pair_results import pair_list, pair_view
+from patchgrid.storage.queue import leases
+from patchgrid.storage.results import components, verification
 from support.chunk_results import make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
 
@@ -242,7 +235,7 @@ def test_a_job_from_before_there_were_several_methods_goes_on(database: Database
     run_chunk(database, begun)
     with database.read() as session:
         rows = components.components(session, done)
-        view = pairview.pair(session, done, 5)
+        view = pair_view.pair(session, done, 5)
     with migrated(database, "0003") as connection:
         inspected = inspect(connection)
         for table in ("sums", "total", "scores"):
@@ -256,7 +249,7 @@ def test_a_job_from_before_there_were_several_methods_goes_on(database: Database
             for table in (tables.sums, tables.total, tables.scores):
                 assert set(session.scalars(select(table.c.method))) == {"atp"}
             assert components.components(session, done) == rows
-            assert pairview.pair(session, done, 5).top == view.top
+            assert pair_view.pair(session, done, 5).top == view.top
             assert verification.cost(session, done).exact is None
             together = components.components(session, jobs.get(session, begun.id))
         alone = run_job(upgraded, submit_job(upgraded, 12, key="alone"))
@@ -280,7 +273,7 @@ def test_failed_pairs_of_an_older_database_are_found(database: Database, url: st
     with Database.open(url) as upgraded, upgraded.read() as session:
         assert len(failed) == 2
         assert jobs.errors(session, job.id) == failed
-        found = pairlist.page(session, job, state="failed").items
+        found = pair_list.page(session, job, state="failed").items
         assert [(line.pair, line.error) for line in found] == failed
         assert ownership.owners_of(session, job.id) == []
     assert checking.check(url).problems == ()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from patchgrid.storage import Database, leases
+from patchgrid.storage import Database
+from patchgrid.storage.queue import leases
 from support.chunk_results import make_spec
 from support.leasing import claim, fail, note, nothing_to_claim
 from support.storage_backends import run_job, submit_job

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patchgrid.storage import Database, components, pairview
+from patchgrid.storage import Database
 from patchgrid.storage.errors import NotNormalised
-from patchgrid.storage.export import export_rows, fields_of
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.normalised import (
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.export import export_rows, fields_of
+from patchgrid.storage.pair_results import pair_view
+from patchgrid.storage.results import components
+from patchgrid.storage.results.normalised import (
     Share,
     job_share,
     normalised_heatmap,
@@ -18,9 +20,9 @@ from patchgrid.storage.normalised import (
     pair_share,
     share_warning,
 )
-from patchgrid.storage.plots import heatmap
-from patchgrid.storage.task import job_task, task_json
-from patchgrid.storage.verification import verification
+from patchgrid.storage.results.plots import heatmap
+from patchgrid.storage.results.task import job_task, task_json
+from patchgrid.storage.results.verification import verification
 from support.storage_backends import run_job, submit_job
 
 #: Pair i has the metrics i and -i: over pairs 0 to 9 the mean difference is 9.
@@ -79,7 +81,7 @@ def test_a_difference_below_0_turns_signs_and_intervals_and_leaves_sizes(
 def test_a_single_pair_is_divided_by_its_own_difference(database: Database, job: JobRecord) -> None:
     """Pair 3's is 6; of pair 0 there is none."""
     with database.read() as session:
-        view, without = pairview.pair(session, job, 3), pairview.pair(session, job, 0)
+        view, without = pair_view.pair(session, job, 3), pair_view.pair(session, job, 0)
     found = normalised_pair(job, view)
     assert np.allclose(found.scores["z"], view.scores["z"] / 6)
     assert [cell.effect for cell in found.exact] == pytest.approx([cell.effect / 6 for cell in view.exact])

@@ -7,9 +7,12 @@ import pytest
 from sqlalchemy import select
 
 from patchgrid.pairs import PairFile
-from patchgrid.storage import Database, control, deletion, errors, joblist, jobs, ownership, quotas, tables
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.submitting import Order, Stored, Submitter, store
+from patchgrid.storage import Database, errors, tables
+from patchgrid.storage.access import ownership, quotas
+from patchgrid.storage.access.submitting import Order, Stored, Submitter, store
+from patchgrid.storage.jobs import deletion, job_list, jobs
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.queue import control
 from support.chunk_results import make_pairs, make_spec
 from support.pair_files import jsonl, write
 from support.storage_backends import run_chunk, run_job, submit_job
@@ -138,7 +141,7 @@ def test_deleting_a_job_keeps_it_for_its_other_owners(database: Database, submit
     with database.read() as session:
         for table in (tables.pair, tables.chunk, tables.outcome, tables.sums, tables.submission):
             assert set(session.scalars(select(table.c.job_id))) <= {again.job.id}, table.name
-        assert [record.id for record, _ in joblist.page(session)] == [again.job.id]
+        assert [record.id for record, _ in job_list.page(session)] == [again.job.id]
 
 
 def test_a_large_job_is_deleted_in_steps(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +158,7 @@ def test_a_large_job_is_deleted_in_steps(database: Database, monkeypatch: pytest
         assert sorted(
             session.scalars(select(tables.pair.c.pair_index).where(tables.pair.c.job_id == job.id))
         ) == [*range(8, 40)]
-        assert joblist.find(session, "last").id == other.id
+        assert job_list.find(session, "last").id == other.id
     deletion.finish(database)
     with database.read() as session:
         for table in tables.metadata.sorted_tables:
@@ -189,17 +192,17 @@ def test_names_are_looked_up_among_ones_own_jobs_first(database: Database, submi
     anns, bobs = submit(ANN, 5, "ioi").job, submit(BOB, 6, "ioi").job
     only = submit(BOB, 7, "other").job
     with database.read() as session:
-        assert joblist.find(session, "ioi", ANN.owner).id == anns.id
-        assert joblist.find(session, "ioi", BOB.owner).id == bobs.id
-        assert joblist.find(session, "last", ANN.owner).id == anns.id
-        assert joblist.find(session, "other", ANN.owner).id == only.id
+        assert job_list.find(session, "ioi", ANN.owner).id == anns.id
+        assert job_list.find(session, "ioi", BOB.owner).id == bobs.id
+        assert job_list.find(session, "last", ANN.owner).id == anns.id
+        assert job_list.find(session, "other", ANN.owner).id == only.id
         for stranger in ("user cid", None):
-            assert joblist.find(session, "last", stranger).id == only.id
+            assert job_list.find(session, "last", stranger).id == only.id
             with pytest.raises(errors.JobNotFound, match="2 jobs are named 'ioi'"):
-                joblist.find(session, "ioi", stranger)
+                job_list.find(session, "ioi", stranger)
     submit(ANN, 9, "ioi")
     with database.read() as session, pytest.raises(errors.JobNotFound, match="2 jobs of yours are named"):
-        joblist.find(session, "ioi", ANN.owner)
+        job_list.find(session, "ioi", ANN.owner)
 
 
 def test_what_an_owners_jobs_take_is_added_up(database: Database, submit: Submit) -> None:
@@ -240,7 +243,7 @@ def test_a_submit_beyond_the_quota_is_refused_whole(database: Database, submit: 
         submit(by, 20)
     assert submit(by, 8).created is False
     with database.read() as session:
-        assert [record.id for record, _ in joblist.page(session)] == [first.id]
+        assert [record.id for record, _ in job_list.page(session)] == [first.id]
     assert submit(Submitter(user="ann", most_bytes=10**6), 20).created
 
 

@@ -5,20 +5,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.types import Pair
-from patchgrid.storage import Database, errors, jobs, pairlist, pairview
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.pairlist import PairLine
+from patchgrid.core.errors import SpecError
+from patchgrid.core.types import Pair
+from patchgrid.storage import Database, errors
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.pair_results import pair_list, pair_view
+from patchgrid.storage.pair_results.pair_list import PairLine
 from support.chunk_results import make_pairs
 from support.storage_backends import run_chunk, submit_job
 from support.watching import plan, statements
 
 
-def page(database: Database, job: JobRecord, **options: object) -> pairlist.PairPage:
+def page(database: Database, job: JobRecord, **options: object) -> pair_list.PairPage:
     """Give a page."""
     with database.read() as session:
-        return pairlist.page(session, job, **options)  # type: ignore[arg-type]
+        return pair_list.page(session, job, **options)  # type: ignore[arg-type]
 
 
 def rows(database: Database, job: JobRecord, **options: object) -> list[int]:
@@ -39,7 +41,7 @@ def pages(database: Database, job: JobRecord, **options: object) -> Iterator[tup
 def whole(database: Database, job: JobRecord) -> list[PairLine]:
     """Give all pairs, each as it is shown when it is asked for alone."""
     with database.read() as session:
-        views = [pairview.pair(session, job, index) for index in range(job.pairs)]
+        views = [pair_view.pair(session, job, index) for index in range(job.pairs)]
     return [
         PairLine(
             pair=view.name,
@@ -86,7 +88,7 @@ def test_pages_of_any_size_are_together_all_pairs_asked_for(
     job = half_done(database)
     lines = whole(database, job)
     for _ in range(60):
-        monkeypatch.setattr(pairlist, "LOOKED_AT", random_.choice([1, 2, 7, 30, 1000]))
+        monkeypatch.setattr(pair_list, "LOOKED_AT", random_.choice([1, 2, 7, 30, 1000]))
         state = random_.choice([None, "pending", "done", "failed"])
         search = random_.choice([None, "", "clean 1", "PAIR-2", "corrupted", "zebra", "9"])
         limit = random_.randint(1, 12)
@@ -103,17 +105,17 @@ def test_pages_of_any_size_are_together_all_pairs_asked_for(
 
 def test_a_search_looks_at_so_many_pairs_at_most(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page may then be empty and yet say where to go on; so where pairs in a state are asked for."""
-    monkeypatch.setattr(pairlist, "LOOKED_AT", 10)
+    monkeypatch.setattr(pair_list, "LOOKED_AT", 10)
     job = half_done(database)
     for options in ({"search": "zebra"}, {"state": "pending", "search": "zebra"}):
         found = [page(database, job, after=after, **options) for after in (-1, 9, 19)]
         assert [(each.items, each.next) for each in found] == [((), 9), ((), 19), ((), None)]
-    assert page(database, job, state="pending") == pairlist.PairPage((), 9)
-    assert page(database, job, search="clean 25", after=9) == pairlist.PairPage((), 19)
+    assert page(database, job, state="pending") == pair_list.PairPage((), 9)
+    assert page(database, job, search="clean 25", after=9) == pair_list.PairPage((), 19)
     assert [line.row for line in page(database, job, search="clean 25", after=19).items] == [25]
-    monkeypatch.setattr(pairlist, "LOOKED_AT", 3)
-    assert page(database, job, state="failed", search="zebra") == pairlist.PairPage((), 9)
-    assert page(database, job, state="failed", search="zebra", after=9) == pairlist.PairPage((), None)
+    monkeypatch.setattr(pair_list, "LOOKED_AT", 3)
+    assert page(database, job, state="failed", search="zebra") == pair_list.PairPage((), 9)
+    assert page(database, job, state="failed", search="zebra", after=9) == pair_list.PairPage((), None)
     assert [line.row for line in page(database, job, state="failed").items] == [1, 2, 9, 12]
 
 
@@ -155,15 +157,15 @@ def test_a_name_gives_the_one_pair(database: Database) -> None:
         assert rows(database, job, name=odd) == []
     assert rows(database, job, name=1, state="done") == []
     assert rows(database, job, name=1, state="pending", search="CLEAN") == [1]
-    assert page(database, job, name=1, after=1) == pairlist.PairPage((), None)
+    assert page(database, job, name=1, after=1) == pair_list.PairPage((), None)
 
 
 def test_pages_stay_within_the_job(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever they are to begin and however long they are to be."""
     job = half_done(database)
-    assert page(database, job, after=29) == page(database, job, after=2**70) == pairlist.PairPage((), None)
+    assert page(database, job, after=29) == page(database, job, after=2**70) == pair_list.PairPage((), None)
     assert page(database, job, after=-(2**70)) == page(database, job)
-    monkeypatch.setattr(pairlist, "MOST", 5)
+    monkeypatch.setattr(pair_list, "MOST", 5)
     assert len(page(database, job, limit=1000).items) == 5
     assert len(page(database, job, limit=0).items) == 1
     with pytest.raises(SpecError, match="did you mean 'failed'"):
@@ -175,8 +177,8 @@ def test_failed_pairs_are_found_by_their_index(database: Database, backend: str)
     job = half_done(database)
     asked = []
     for ask in (
-        lambda session: pairlist.page(session, job, state="failed", after=1),
-        lambda session: pairlist.page(session, job, state="failed", search="zebra"),
+        lambda session: pair_list.page(session, job, state="failed", after=1),
+        lambda session: pair_list.page(session, job, state="failed", search="zebra"),
         lambda session: jobs.errors(session, job.id),
     ):
         with database.read() as session, statements(database) as seen:

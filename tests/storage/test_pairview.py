@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from patchgrid.storage import Database, components, errors, pairview
+from patchgrid.storage import Database, errors
+from patchgrid.storage.pair_results import pair_view
+from patchgrid.storage.results import components
 from support.chunk_results import (
     HEADS,
     LAYERS,
@@ -22,8 +24,8 @@ def test_a_pair_is_shown_with_all_that_is_kept_of_it(database: Database, detail:
     job = submit_job(database, pairs=pairs, spec=make_spec(detail=detail))
     run_job(database, job, failed={4}, warned={5: "no leading space"})
     with database.read() as session:
-        view = pairview.pair(session, job, "pair-5")
-        assert [pairview.pair(session, job, row).name for row in (5, "5")] == ["pair-5", "pair-5"]
+        view = pair_view.pair(session, job, "pair-5")
+        assert [pair_view.pair(session, job, row).name for row in (5, "5")] == ["pair-5", "pair-5"]
     assert (view.index, view.name, view.pair, view.state) == (5, "pair-5", pairs[5], "done")
     assert (view.error, view.warning, view.spans) == (None, "no leading space", {"subject": (0, 1)})
     assert view.tokens == ("t0", "t1", "t2", "t3", "t4")
@@ -53,7 +55,7 @@ def test_a_pairs_top_components_are_its_largest_over_all_sites(database: Databas
     ]
     every.sort(key=lambda entry: -abs(entry[-1]))
     with database.read() as session:
-        view = pairview.pair(session, job, 2)
+        view = pair_view.pair(session, job, 2)
     found = [(top.site, top.layer, *(() if top.head is None else (top.head,)), top.score) for top in view.top]
     assert [entry[:-1] for entry in found] == [entry[:-1] for entry in every[:5]]
     assert [entry[-1] for entry in found] == pytest.approx([entry[-1] for entry in every[:5]])
@@ -64,8 +66,8 @@ def test_a_failed_pair_shows_its_reason_and_nothing_else(database: Database) -> 
     """The pairs beside it in its chunk are not mixed up with it."""
     job = run_job(database, submit_job(database, 4), failed={1})
     with database.read() as session:
-        view = pairview.pair(session, job, 1)
-        beside = pairview.pair(session, job, 2)
+        view = pair_view.pair(session, job, 1)
+        beside = pair_view.pair(session, job, 2)
     assert (view.state, view.error) == ("failed", "the prompts differ in length")
     assert (view.tokens, view.clean_metric, view.scores, view.top, view.exact) == ((), None, {}, (), ())
     np.testing.assert_array_equal(beside.scores["z"], pair_scores(2, "z").sum(axis=1))
@@ -75,7 +77,7 @@ def test_a_pair_still_to_do_is_pending(database: Database) -> None:
     """Its input is there already."""
     job = submit_job(database, 4)
     with database.read() as session:
-        view = pairview.pair(session, job, 3)
+        view = pair_view.pair(session, job, 3)
     assert (view.state, view.pair.clean, view.scores) == ("pending", "clean 3", {})
 
 
@@ -84,7 +86,7 @@ def test_a_summary_keeps_no_scores_of_pairs(database: Database) -> None:
     kept = run_job(database, submit_job(database, 6))
     job = run_job(database, submit_job(database, 6, spec=make_spec(detail="summary")))
     with database.read() as session:
-        view = pairview.pair(session, job, 0)
+        view = pair_view.pair(session, job, 0)
         assert components.components(session, job) == components.components(session, kept)
     assert (view.scores, view.top, view.tokens) == ({}, (), ("t0", "t1", "t2"))
 
@@ -94,7 +96,7 @@ def test_a_pair_that_does_not_exist_is_not_found(database: Database, name: int |
     """The rows there are, are said."""
     job = submit_job(database)
     with database.read() as session, pytest.raises(errors.PairNotFound, match="a row from 0 to 9"):
-        pairview.pair(session, job, name)
+        pair_view.pair(session, job, name)
 
 
 def test_an_id_goes_before_a_row_number(database: Database) -> None:
@@ -105,4 +107,4 @@ def test_an_id_goes_before_a_row_number(database: Database) -> None:
     ]
     job = submit_job(database, pairs=pairs)
     with database.read() as session:
-        assert pairview.pair(session, job, "0").index == 2
+        assert pair_view.pair(session, job, "0").index == 2

@@ -5,8 +5,9 @@ import pytest
 from sqlalchemy import func, select
 
 from patchgrid.estimates import Sums
-from patchgrid.storage import Database, checking, jobs, tables
-from patchgrid.storage.pilot import keep_first_pilot, pilot_pairs, read_pilot
+from patchgrid.storage import Database, checking, tables
+from patchgrid.storage.chunks.pilot import keep_first_pilot, pilot_pairs, read_pilot
+from patchgrid.storage.jobs import jobs
 from support.chunk_results import make_pairs
 from support.storage_backends import submit_job
 

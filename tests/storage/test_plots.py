@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from patchgrid.engine.errors import ComponentError
-from patchgrid.engine.names import REST
-from patchgrid.storage import Database, errors, pairview, plots
-from patchgrid.storage.pairscores import exact_grid
+from patchgrid.core.errors import ComponentError
+from patchgrid.core.names import REST
+from patchgrid.storage import Database, errors
+from patchgrid.storage.pair_results import pair_view
+from patchgrid.storage.pair_results.pair_scores import exact_grid
+from patchgrid.storage.results import plots
 from support import chunk_results
 from support.chunk_results import (
     HEADS,
@@ -93,7 +95,7 @@ def test_a_pairs_exact_effects_are_laid_out_by_layer_and_position(database: Data
         spec = make_spec(exact=share, positions="keep")
         job = run_job(database, submit_job(database, 6, spec=spec, key=f"{share}"))
         with database.read() as session:
-            view = pairview.pair(session, job, 5)
+            view = pair_view.pair(session, job, 5)
         grid = exact_grid(job, view, "mlp_out")
         effects = np.full((LAYERS, 5), np.nan)
         for cell in pair_cells(job, 5, "mlp_out"):
@@ -111,8 +113,8 @@ def test_a_pairs_exact_effects_are_laid_out_by_head_and_by_span(database: Databa
     spanned = submit_job(database, pairs=make_pairs(6, spans=True), spec=spec, spans=("subject",), key="s")
     run_job(database, spanned)
     with database.read() as session:
-        heads = exact_grid(job, pairview.pair(session, job, 2), "z")
-        spans = exact_grid(spanned, pairview.pair(session, spanned, 2), "mlp_out")
+        heads = exact_grid(job, pair_view.pair(session, job, 2), "z")
+        spans = exact_grid(spanned, pair_view.pair(session, spanned, 2), "mlp_out")
     assert (heads.axis, heads.columns, heads.values.shape) == ("head", (0, 1, 2), (LAYERS, HEADS))
     np.testing.assert_allclose(heads.values, effect_of(pair_scores(2, "z").sum(axis=1)), rtol=1e-5)
     assert (spans.axis, spans.columns) == ("span", ("subject", REST))
@@ -126,7 +128,7 @@ def test_exact_effects_that_no_grid_shows_are_refused(database: Database) -> Non
     run_job(database, kept)
     with database.read() as session:
         done, failed, at_each = (
-            pairview.pair(session, of, name) for of, name in ((job, 2), (job, 3), (kept, 2))
+            pair_view.pair(session, of, name) for of, name in ((job, 2), (job, 3), (kept, 2))
         )
     for view, why in ((done, "none of them was drawn"), (failed, "pair 3 is failed")):
         with pytest.raises(errors.NothingKept, match=rf"\({why}\): run the job with --sites z --exact 1"):

@@ -7,21 +7,14 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from patchgrid.storage import (
-    Database,
-    StorageError,
-    _connection,
-    checking,
-    components,
-    control,
-    errors,
-    jobs,
-    leases,
-    tables,
-)
-from patchgrid.storage._dialects import now
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.sql import query_readonly
+from patchgrid.storage import Database, StorageError, checking, errors, tables
+from patchgrid.storage.db import connection
+from patchgrid.storage.db.dialects import now
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.sql import query_readonly
+from patchgrid.storage.queue import control, leases
+from patchgrid.storage.results import components
 from support.chunk_results import chunk_result
 from support.leasing import claim, finish, nothing_to_claim
 from support.servers import free_port
@@ -95,7 +88,7 @@ def test_idle_connections_that_were_cut_are_replaced(
     postgres: PostgresDatabases, server: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody notices a server's restart in a pause."""
-    monkeypatch.setattr(_connection, "_TRUSTED", 0)
+    monkeypatch.setattr(connection, "_TRUSTED", 0)
     with server.read() as session:
         pid = session.scalar(text("SELECT pg_backend_pid()"))
     postgres.execute(f"SELECT pg_terminate_backend({pid})")

@@ -5,10 +5,12 @@ import os
 import signal
 import time
 
-from patchgrid.storage import Database, checking, control, errors, jobs, leases
-from patchgrid.storage.export import FIELDS, export_rows
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.progress import job_progress
+from patchgrid.storage import Database, checking, errors
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.export import FIELDS, export_rows
+from patchgrid.storage.queue import control, leases
 from support import storage_processes as other
 from support.servers import wait_for
 from support.storage_backends import all_jobs, run_job, submit_job

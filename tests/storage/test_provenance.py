@@ -5,7 +5,7 @@ import dataclasses
 from sqlalchemy import func, select
 
 from patchgrid.storage import Database, tables
-from patchgrid.storage.provenance import provenances, weights_hashes
+from patchgrid.storage.chunks.provenance import provenances, weights_hashes
 from support.chunk_results import PROVENANCE
 from support.storage_backends import run_chunk, submit_job
 

@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.names import REST
+from patchgrid.core.errors import SpecError
+from patchgrid.core.names import REST
 from patchgrid.estimates import Sums, agreement, estimate, top_overlap
-from patchgrid.storage import Database, components, errors, plots, sums, tables, verification
-from patchgrid.storage.coverage import coverage
-from patchgrid.storage.leases import Lease
+from patchgrid.storage import Database, errors, tables
+from patchgrid.storage.chunks import sums
+from patchgrid.storage.queue.leases import Lease
+from patchgrid.storage.results import components, plots, verification
+from patchgrid.storage.results.coverage import coverage
 from support.chunk_results import (
     HEADS,
     LAYERS,

@@ -6,8 +6,16 @@ import pytest
 from sqlalchemy import select
 
 from patchgrid.estimates import Rounding
-from patchgrid.storage import Database, components, jobs, leases, tables
-from patchgrid.storage.rounding import job_rounding, rounding_json, rounding_warning, shown_rounding
+from patchgrid.storage import Database, tables
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue import leases
+from patchgrid.storage.results import components
+from patchgrid.storage.results.rounding import (
+    job_rounding,
+    rounding_json,
+    rounding_warning,
+    shown_rounding,
+)
 from support.chunk_results import chunk_result
 from support.storage_backends import run_job, submit_job
 

@@ -5,11 +5,13 @@ from collections.abc import Collection
 import pytest
 from sqlalchemy import select
 
-from patchgrid.engine.types import Pair
-from patchgrid.storage import Database, checking, jobs, leases
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.leases import Lease
-from patchgrid.storage.progress import job_progress
+from patchgrid.core.types import Pair
+from patchgrid.storage import Database, checking
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.queue import leases
+from patchgrid.storage.queue.leases import Lease
 from patchgrid.storage.tables import chunk
 from support.leasing import chunks, claim, everything, fail, finish, note, nothing_to_claim
 from support.storage_backends import run_job, submit_job

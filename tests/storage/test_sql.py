@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from patchgrid.storage import Database, errors, jobs
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.sql import query_readonly
+from patchgrid.storage import Database, errors
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.sql import query_readonly
 from support.storage_backends import all_jobs, run_job, submit_job
 
 #: Counts without end.

@@ -9,21 +9,14 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.types import Pair
+from patchgrid.core.types import Pair
 from patchgrid.pairs import PairFile
-from patchgrid.storage import (
-    Database,
-    checking,
-    control,
-    errors,
-    jobs,
-    ownership,
-    submitting,
-    tables,
-    tokens,
-)
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.submitting import Order, Stored, Submitter, store
+from patchgrid.storage import Database, checking, errors, tables
+from patchgrid.storage.access import ownership, submitting, tokens
+from patchgrid.storage.access.submitting import Order, Stored, Submitter, store
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue import control
 from support.chunk_results import make_pairs, make_spec
 from support.pair_files import jsonl, write
 from support.storage_backends import run_job, submit_job

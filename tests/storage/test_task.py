@@ -8,24 +8,18 @@ import pytest
 from sqlalchemy import select
 
 from patchgrid.estimates import TaskSummary
-from patchgrid.storage import (
-    Database,
-    checking,
-    components,
-    joblist,
-    jobs,
-    leases,
-    pairlist,
-    pairview,
-    tables,
-)
-from patchgrid.storage.documents import job_json
-from patchgrid.storage.export import export_rows
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.leases import Lease
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.task import Task, job_task, task_json
-from patchgrid.storage.writing import ChunkResult
+from patchgrid.storage import Database, checking, tables
+from patchgrid.storage.chunks.chunk_result import ChunkResult
+from patchgrid.storage.jobs import job_list, jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.documents import job_json
+from patchgrid.storage.output.export import export_rows
+from patchgrid.storage.pair_results import pair_list, pair_view
+from patchgrid.storage.queue import leases
+from patchgrid.storage.queue.leases import Lease
+from patchgrid.storage.results import components
+from patchgrid.storage.results.task import Task, job_task, task_json
 from support.chunk_results import chunk_result, make_pairs
 from support.storage_backends import run_job, submit_job
 
@@ -92,7 +86,7 @@ def test_answers_given_as_ids_are_shown_as_tokens(database: Database) -> None:
     task = task_of(database, job)
     assert task.answers == ("' a' not ' b', 7 (' seven')",) * 3
     with database.read() as session:
-        view = pairview.pair(session, job, 2)
+        view = pair_view.pair(session, job, 2)
     assert (view.correct_tokens, view.incorrect_tokens) == ((" a",), (" b", " seven"))
 
 
@@ -102,14 +96,14 @@ def test_skipped_pairs_are_counted_and_in_no_sum(database: Database) -> None:
     assert job.state == "done"
     with database.read() as session:
         progress = job_progress(session, job.id)
-        (listed,) = joblist.progresses(session, [job.id]).values()
+        (listed,) = job_list.progresses(session, [job.id]).values()
         assert listed == progress
         assert (progress.done, progress.failed, progress.skipped, progress.left) == (6, 1, 3, 0)
         assert job_json(job, progress)["pairs"] == {"total": 10, "done": 6, "failed": 1, "skipped": 3}
         assert {row.n for row in components.components(session, job)} == {6}
         states = [row["state"] for row in export_rows(database, job, "pairs")]
         assert [place for place, state in enumerate(states) if state == "skipped"] == [0, 5, 9]
-        found = pairlist.page(session, job, state="skipped").items
+        found = pair_list.page(session, job, state="skipped").items
         assert [(line.row, line.clean_preference) for line in found] == [(0, -1.5), (5, -1.5), (9, -1.5)]
         exact = session.scalars(select(tables.exact.c.pair_index).distinct()).all()
         assert set(exact).isdisjoint({0, 1, 5, 9})

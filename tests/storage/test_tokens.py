@@ -7,11 +7,12 @@ from threading import Barrier
 import pytest
 from sqlalchemy import select, update
 
-from patchgrid.engine.errors import PatchgridError
-from patchgrid.storage import Database, errors, tokens
-from patchgrid.storage._dialects import now
+from patchgrid.core.errors import PatchgridError
+from patchgrid.storage import Database, errors
+from patchgrid.storage.access import tokens
+from patchgrid.storage.access.tokens import SCOPES, Token
+from patchgrid.storage.db.dialects import now
 from patchgrid.storage.tables import token as table
-from patchgrid.storage.tokens import SCOPES, Token
 from support.watching import statements
 
 

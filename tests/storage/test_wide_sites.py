@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
-from patchgrid.engine.edges import Graph
+from patchgrid.core.graph import Graph
 from patchgrid.estimates import Sums, estimate
-from patchgrid.storage import Database, components, errors, pairview, plots
-from patchgrid.storage.export import export_rows, fields_of, strongest_only
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.provenance import job_graph
-from patchgrid.storage.sums import pack_sums, read_sums
+from patchgrid.storage import Database, errors
+from patchgrid.storage.chunks.provenance import job_graph
+from patchgrid.storage.chunks.sums import pack_sums, read_sums
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.export import export_rows, fields_of, strongest_only
+from patchgrid.storage.pair_results import pair_view
+from patchgrid.storage.results import components, plots
 from support.chunk_results import GRAPH, NEURONS, make_spec, pair_scores
 from support.storage_backends import run_job, submit_job
 
@@ -59,8 +61,8 @@ def test_a_pair_keeps_its_largest_edges_as_rows(database: Database) -> None:
     """Twenty, the largest first, and no blob."""
     job = run_job(database, submit_job(database, 5, spec=EDGES))
     with database.read() as session:
-        view = pairview.pair(session, job, 3)
-        other = pairview.pair(session, job, 3, "eap-ig")
+        view = pair_view.pair(session, job, 3)
+        other = pair_view.pair(session, job, 3, "eap-ig")
     scores = pair_scores(3, "edge").sum(axis=1)
     largest = np.argsort(-np.abs(scores), kind="stable")[:20]
     assert [one.name for one in view.top] == [GRAPH.name(int(number)) for number in largest]
@@ -72,7 +74,7 @@ def test_neurons_stand_beside_the_components_of_other_sites(database: Database) 
     """Five of the others and twenty neurons of each pair, in one order; only the others have blobs."""
     job = run_job(database, submit_job(database, 5, spec=NODES))
     with database.read() as session:
-        view = pairview.pair(session, job, 2)
+        view = pair_view.pair(session, job, 2)
     assert set(view.scores) == {"z"}
     sizes = [abs(one.score) for one in view.top]
     assert sizes == sorted(sizes, reverse=True)
@@ -124,7 +126,7 @@ def test_every_position_of_a_very_large_site_can_be_kept(database: Database) -> 
         job = run_job(database, submit_job(database, 5, spec=kept, key=spec.method))
         site = job.spec.sites[-1]
         with database.read() as session:
-            view = pairview.pair(session, job, 4)
+            view = pair_view.pair(session, job, 4)
             rows = components.components(session, job, sites=(site,))
             assert job_progress(session, job.id).chunks_total == 2
         np.testing.assert_array_equal(view.scores[site], pair_scores(4, site))
@@ -185,7 +187,7 @@ def test_sums_of_many_components_take_a_small_part_of_their_size() -> None:
 def test_large_sums_add_up_over_chunks(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the estimates of the same sums written plainly."""
     plain = run_job(database, submit_job(database, 11, spec=EDGES, key="plain"))
-    monkeypatch.setattr("patchgrid.storage.sums.FROM", 1)
+    monkeypatch.setattr("patchgrid.storage.chunks.sums.FROM", 1)
     compact = run_job(database, submit_job(database, 11, spec=EDGES, key="compact"))
     with database.read() as session:
         for kind in plain.kinds("edge"):

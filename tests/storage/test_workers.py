@@ -3,10 +3,12 @@
 import pytest
 from sqlalchemy import text
 
-from patchgrid.storage import Database, errors, jobs, workers
+from patchgrid.storage import Database, errors
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue import workers
+from patchgrid.storage.queue.workers import WorkerInfo, WorkerRecord, WorkerStatus
 from patchgrid.storage.tables import load_failure
 from patchgrid.storage.tables import worker as table
-from patchgrid.storage.workers import WorkerInfo, WorkerRecord, WorkerStatus
 from support.storage_backends import submit_job
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 from starlette.testclient import TestClient
 
-from patchgrid.api.app import make_app
-from patchgrid.api.service import Service
-from patchgrid.api.settings import AllowedModel, ServerSettings
-from patchgrid.storage import Database, tokens
+from patchgrid.api.server.app import make_app
+from patchgrid.api.service.service import Service
+from patchgrid.api.service.settings import AllowedModel, ServerSettings
+from patchgrid.storage import Database
+from patchgrid.storage.access import tokens
 
 #: What tests ask for, if they say nothing else.
 SETTINGS = ServerSettings(

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from patchgrid.engine.types import Pair
+from patchgrid.core.types import Pair
 from patchgrid.estimates import Rounding
-from patchgrid.storage import Database, workers
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.workers import WorkerInfo, WorkerStatus
+from patchgrid.storage import Database
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue import workers
+from patchgrid.storage.queue.workers import WorkerInfo, WorkerStatus
 from support.chunk_results import make_pairs, make_spec
 from support.storage_backends import run_chunk, run_job, submit_job
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from patchgrid.workers.bell import Bell
+from patchgrid.workers.broker.bell import Bell
 from support.servers import Redis, redis_server, wait_for
 
 PASSWORD = "swordfish"

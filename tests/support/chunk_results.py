@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.edges import Graph
-from patchgrid.engine.names import EDGE, INNER, REST, WIDE_SITES
-from patchgrid.engine.types import JobSpec, Pair
+from patchgrid.core.graph import Graph
+from patchgrid.core.names import EDGE, INNER, REST, WIDE_SITES
+from patchgrid.core.types import JobSpec, Pair
 from patchgrid.estimates import Sums, sample
 from patchgrid.estimates.rounding import Rounding
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.leases import Lease
-from patchgrid.storage.naming import has_inner, indexed
-from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.writing import ChunkResult, ExactCell, PairOutcome, Scored
+from patchgrid.storage.chunks.chunk_result import ChunkResult, ExactCell, PairOutcome, Scored
+from patchgrid.storage.chunks.naming import has_inner, indexed
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue.leases import Lease
 
 LAYERS, HEADS, NEURONS = 2, 3, 25
 GRAPH = Graph(LAYERS, HEADS, HEADS)

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, func, select
 
-from patchgrid.engine.types import JobSpec, Pair
-from patchgrid.storage import Database, checking, jobs
+from patchgrid.core.types import JobSpec, Pair
+from patchgrid.storage import Database, checking
 from patchgrid.storage.errors import StorageError
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.progress import Progress, job_progress
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress, job_progress
 from patchgrid.storage.tables import chunk, outcome
-from patchgrid.workers.models import ModelKey
+from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.runner import run_job
 from support.fleet import Fleet
 from support.standin import load

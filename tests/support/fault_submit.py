@@ -21,7 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from patchgrid.cli import main as patchgrid
-from patchgrid.engine.types import Pair
+from patchgrid.core.types import Pair
 from patchgrid.pairs import PairFile
 
 OnPoint = Callable[[str], None]

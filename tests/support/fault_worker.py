@@ -41,7 +41,7 @@ _PR_SET_PDEATHSIG = 1
 #: What every worker needs, imported once.
 _NEEDED = (
     *("celery.worker", "kombu.transport.redis", "psycopg", "support.troubled"),
-    *("patchgrid.engine.engine", "patchgrid.workers.worker", "patchgrid.workers.listening"),
+    *("patchgrid.engine.engine", "patchgrid.workers.node.worker", "patchgrid.workers.broker.listening"),
 )
 
 
@@ -144,8 +144,8 @@ class Fault:
 def work(options: WorkerOptions) -> None:
     """Run one worker until it ends by itself or is told to."""
     # Tests import this module for its options alone.
-    from patchgrid.workers.settings import WorkerSettings
-    from patchgrid.workers.worker import Worker
+    from patchgrid.workers.node.settings import WorkerSettings
+    from patchgrid.workers.node.worker import Worker
     from support.troubled import load_stand_in
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")

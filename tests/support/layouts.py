@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from patchgrid.engine.types import Pair, TokenText
+from patchgrid.core.types import Pair, TokenText
 from support.vocabulary import token_id
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from patchgrid.storage import Database, leases
-from patchgrid.storage.export import FIELDS, export_rows
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.leases import Lease
+from patchgrid.storage import Database
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.export import FIELDS, export_rows
+from patchgrid.storage.queue import leases
+from patchgrid.storage.queue.leases import Lease
 from patchgrid.storage.tables import chunk
 from support.chunk_results import chunk_result
 

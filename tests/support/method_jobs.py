@@ -1,8 +1,8 @@
 """Finished jobs of several methods, of neurons, of edges and of spans, by a stand-in engine."""
 
-from patchgrid.engine.types import JobSpec
+from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database, tables
-from patchgrid.workers.models import ModelKey
+from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.runner import run_job
 from support.standin import load, make_pairs
 from support.working import submit

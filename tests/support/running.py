@@ -8,14 +8,16 @@ from typing import Any
 
 from sqlalchemy import select
 
-from patchgrid.engine.types import JobSpec, Pair
-from patchgrid.storage import Database, jobs, workers
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.core.types import JobSpec, Pair
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue import workers
+from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.tables import chunk
-from patchgrid.storage.workers import WorkerRecord
-from patchgrid.workers.models import Engine, ModelKey
-from patchgrid.workers.settings import WorkerSettings
-from patchgrid.workers.worker import Worker
+from patchgrid.workers.measuring.models import Engine, ModelKey
+from patchgrid.workers.node.settings import WorkerSettings
+from patchgrid.workers.node.worker import Worker
 from support.servers import wait_for
 from support.standin import load, make_pairs
 from support.working import submit

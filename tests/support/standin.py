@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.asked import as_names
-from patchgrid.engine.edges import Graph
-from patchgrid.engine.errors import ModelError, SpecError
-from patchgrid.engine.means import Means
-from patchgrid.engine.names import EDGE, HEAD_SITES, WIDE_SITES
+from patchgrid.core.errors import ModelError, SpecError
+from patchgrid.core.graph import Graph
+from patchgrid.core.means import Means
+from patchgrid.core.names import EDGE, HEAD_SITES, WIDE_SITES
+from patchgrid.core.query import as_names
+from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import Measured, PairResult
-from patchgrid.engine.types import Component, Pair
-from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.verification import SHARED
-from patchgrid.workers.models import Choose, ModelKey
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.results.verification import SHARED
+from patchgrid.workers.measuring.models import Choose, ModelKey
 
 LAYERS, HEADS, KV_HEADS, NEURONS = 2, 3, 1, 8
 GRAPH = Graph(LAYERS, HEADS, KV_HEADS)

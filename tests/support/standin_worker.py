@@ -13,11 +13,11 @@ import sys
 import time
 from types import FrameType
 
-from patchgrid.engine.errors import PatchgridError
+from patchgrid.core.errors import PatchgridError
 from patchgrid.storage import Database
-from patchgrid.workers.models import Engine, ModelKey
-from patchgrid.workers.settings import WorkerSettings
-from patchgrid.workers.worker import Worker
+from patchgrid.workers.measuring.models import Engine, ModelKey
+from patchgrid.workers.node.settings import WorkerSettings
+from patchgrid.workers.node.worker import Worker
 from support.standin import load
 
 

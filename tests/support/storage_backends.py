@@ -11,11 +11,14 @@ import psycopg
 from sqlalchemy import URL, make_url
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.types import JobSpec, Pair
-from patchgrid.pairs.digest import Digest
-from patchgrid.storage import Database, components, joblist, jobs, leases
-from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.core.types import JobSpec, Pair
+from patchgrid.pairs.records.digest import Digest
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import job_list, jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue import leases
+from patchgrid.storage.results import components
+from patchgrid.storage.results.components import ComponentRow
 from support.chunk_results import chunk_result, make_pairs, make_spec
 from support.servers import postgres_server
 
@@ -27,7 +30,7 @@ POSTGRES_VARIABLE = "PATCHGRID_TEST_POSTGRES"
 
 def all_jobs(session: Session) -> list[JobRecord]:
     """Give all jobs, the oldest first."""
-    return [job for job, _ in joblist.every(session)][::-1]
+    return [job for job, _ in job_list.every(session)][::-1]
 
 
 class PostgresDatabases:

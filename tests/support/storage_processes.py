@@ -10,9 +10,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from patchgrid.engine.types import Pair
-from patchgrid.storage import Database, jobs, leases
-from patchgrid.storage.progress import job_progress
+from patchgrid.core.types import Pair
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.queue import leases
 from support.chunk_results import chunk_result, make_pairs, make_spec
 from support.storage_backends import all_jobs
 

@@ -8,8 +8,8 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from patchgrid.engine.types import Pair
-from patchgrid.workers.models import ModelKey
+from patchgrid.core.types import Pair
+from patchgrid.workers.measuring.models import ModelKey
 from support.standin import StandIn, load
 
 

@@ -4,10 +4,11 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from patchgrid.engine.types import JobSpec, Pair
-from patchgrid.storage import Database, jobs
-from patchgrid.storage.export import FIELDS, export_rows
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.core.types import JobSpec, Pair
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.export import FIELDS, export_rows
 from support.vocabulary import NAMES
 
 _TEMPLATES = (

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from patchgrid.workers.bell import Bell, ring
-from patchgrid.workers.broker import CHANNEL, EXCHANGE, make_app
+from patchgrid.workers.broker.bell import Bell, ring
+from patchgrid.workers.broker.broker import CHANNEL, EXCHANGE, make_app
 from support.bells import PASSWORD, bell, hung_up, listening, ours, server
 from support.servers import Redis, redis_server, wait_for
 
@@ -273,7 +273,8 @@ def test_a_stopped_bell_leaves_no_thread() -> None:
 def test_the_bell_s_thread_ends_with_the_process(server: Redis) -> None:
     """A process that forgets to stop it exits at once."""
     program = (
-        "import sys, time; from patchgrid.workers.bell import Bell; bell = Bell(sys.argv[1]); bell.start()\n"
+        "import sys, time; from patchgrid.workers.broker.bell import Bell\n"
+        "bell = Bell(sys.argv[1]); bell.start()\n"
         "while not bell.connected: time.sleep(0.01)\n"
         "print('connected')"
     )

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from patchgrid.workers import broker
-from patchgrid.workers.bell import Bell, ring
+from patchgrid.workers.broker import broker
+from patchgrid.workers.broker.bell import Bell, ring
 from patchgrid.workers.errors import BrokerUnavailable, BrokerURLError
 from support.bells import PASSWORD, bell, hung_up, listening, ours, server
 from support.servers import Redis, free_port, redis_server, wait_for

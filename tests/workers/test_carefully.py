@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from patchgrid.engine.types import JobSpec
+from patchgrid.core.types import JobSpec
 from patchgrid.estimates import pilot_rows
-from patchgrid.storage import Database, leases
-from patchgrid.storage.leases import MAX_ATTEMPTS
-from patchgrid.storage.pilot import read_pilot
+from patchgrid.storage import Database
+from patchgrid.storage.chunks.pilot import read_pilot
+from patchgrid.storage.queue import leases
+from patchgrid.storage.queue.leases import MAX_ATTEMPTS
 from patchgrid.storage.tables import chunk
-from patchgrid.workers.carefully import measure_carefully
-from patchgrid.workers.causes import cause_of, is_device_broken, reason_of
 from patchgrid.workers.errors import LeaseLostError, StopRequestedError
-from patchgrid.workers.measuring import measure_chunk
-from patchgrid.workers.models import ModelKey
-from patchgrid.workers.pilot import job_pilot, make_pilot
-from patchgrid.workers.waiting import Waiting
+from patchgrid.workers.measuring.causes import cause_of, is_device_broken, reason_of
+from patchgrid.workers.measuring.chunk import measure_chunk
+from patchgrid.workers.measuring.db_retry import Waiting
+from patchgrid.workers.measuring.isolate import measure_carefully
+from patchgrid.workers.measuring.models import ModelKey
+from patchgrid.workers.measuring.pilot import job_pilot, make_pilot
 from support.running import Calls, chunks, errors, state, submit_pairs, work_off
 from support.standin import load, make_pairs
 from support.working import exported, job_of

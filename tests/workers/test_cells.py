@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patchgrid.core.names import HEAD_SITES
 from patchgrid.engine import Component, Engine, JobSpec, Pair, PairResult, TextSpan
 from patchgrid.engine.calls import Choose
-from patchgrid.engine.names import HEAD_SITES
 from patchgrid.engine.results import Measured
 from patchgrid.estimates import Sums, estimate, sample
 from patchgrid.storage import Database
-from patchgrid.storage.alignment import Alignment
-from patchgrid.storage.components import ComponentRow, components
-from patchgrid.storage.writing import ChunkResult, ExactCell
-from patchgrid.workers.measuring import measure_chunk
+from patchgrid.storage.chunks.alignment import Alignment
+from patchgrid.storage.chunks.chunk_result import ChunkResult, ExactCell
+from patchgrid.storage.results.components import ComponentRow, components
+from patchgrid.workers.measuring.chunk import measure_chunk
 from patchgrid.workers.runner import run_job
 from support.working import exported, job_of, make_pairs, submit
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import support.dying
 from patchgrid.cli import main
-from patchgrid.storage.export import FIELDS
+from patchgrid.storage.output.export import FIELDS
 from support.models import TestModel
 from support.working import LONG_ANSWER, MISMATCHED, make_pairs
 

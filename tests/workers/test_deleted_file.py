@@ -7,10 +7,10 @@ import pytest
 
 from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseGone
-from patchgrid.workers.models import ModelKey
+from patchgrid.workers.measuring.models import ModelKey
+from patchgrid.workers.node.settings import WorkerSettings
+from patchgrid.workers.node.worker import Worker
 from patchgrid.workers.runner import run_job
-from patchgrid.workers.settings import WorkerSettings
-from patchgrid.workers.worker import Worker
 from support.fault_jobs import SPEC
 from support.standin import load, make_pairs
 from support.working import submit

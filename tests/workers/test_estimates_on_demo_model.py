@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from patchgrid.engine import Component, Engine, JobSpec, Pair, PairResult
 from patchgrid.engine.calls import Choose
-from patchgrid.engine.provenance import ModelProvenance
+from patchgrid.engine.checkpoint.provenance import ModelProvenance
 from patchgrid.engine.results import Measured
 from patchgrid.estimates import estimate, pilot_rows
 from patchgrid.pairs import PairFile
-from patchgrid.workers.measuring import measure_chunk
-from patchgrid.workers.pilot import score_pilot
+from patchgrid.workers.measuring.chunk import measure_chunk
+from patchgrid.workers.measuring.pilot import score_pilot
 from support.cases import DEMO_PAIRS
 from support.models import DEMO_MODEL
 from support.working import job_of

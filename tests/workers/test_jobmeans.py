@@ -5,11 +5,11 @@ import pytest
 from sqlalchemy import func, select
 
 from patchgrid.storage import Database, tables
-from patchgrid.storage.leases import Lease
-from patchgrid.storage.means import read_means
-from patchgrid.workers.jobmeans import JobMeans
-from patchgrid.workers.models import ModelKey
-from patchgrid.workers.waiting import Waiting
+from patchgrid.storage.chunks.means import read_means
+from patchgrid.storage.queue.leases import Lease
+from patchgrid.workers.measuring.db_retry import Waiting
+from patchgrid.workers.measuring.job_means import JobMeans
+from patchgrid.workers.measuring.models import ModelKey
 from support.running import Calls, errors, state, submit_pairs, work_off
 from support.standin import load, make_pairs
 

@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchgrid.engine.types import Component, JobSpec, Pair
+from patchgrid.core.types import Component, JobSpec, Pair
 from patchgrid.estimates import agreement, estimate
-from patchgrid.storage import Database, components, pairview, verification
-from patchgrid.storage.export import export_rows
-from patchgrid.storage.writing import ChunkResult
-from patchgrid.workers.carefully import measure_carefully
-from patchgrid.workers.measuring import measure_chunk
-from patchgrid.workers.models import ModelKey
-from patchgrid.workers.pilot import score_pilot
+from patchgrid.storage import Database
+from patchgrid.storage.chunks.chunk_result import ChunkResult
+from patchgrid.storage.output.export import export_rows
+from patchgrid.storage.pair_results import pair_view
+from patchgrid.storage.results import components, verification
+from patchgrid.workers.measuring.chunk import measure_chunk
+from patchgrid.workers.measuring.isolate import measure_carefully
+from patchgrid.workers.measuring.models import ModelKey
+from patchgrid.workers.measuring.pilot import score_pilot
 from patchgrid.workers.runner import run_job
 from support.standin import GRAPH, PATCHING, SCORING, StandIn, effect_of, load, make_pairs, site_scores
 from support.working import job_of, submit
@@ -191,8 +193,8 @@ def test_answers_do_not_depend_on_the_chunks(engine: StandIn, tmp_path: Path, sp
                     if what == "exact" or spec.sites != ("edge",) or method == spec.methods[0]:
                         rows = [list(export_rows(database, job, what, method)) for job in jobs]
                         assert rows[0] == rows[1]
-            view = pairview.pair(session, jobs[0], 7)
-            assert view.top == pairview.pair(session, jobs[1], 7).top
+            view = pair_view.pair(session, jobs[0], 7)
+            assert view.top == pair_view.pair(session, jobs[1], 7).top
             assert {row.method for row in verification.verification(session, jobs[0])} == set(spec.methods)
 
 

@@ -6,13 +6,14 @@ import weakref
 
 import pytest
 
-from patchgrid.engine.errors import ModelError
-from patchgrid.engine.types import JobSpec
-from patchgrid.storage import Database, workers
-from patchgrid.storage.workers import LoadFailure
-from patchgrid.workers.device import Device
-from patchgrid.workers.leftout import LeftOut
-from patchgrid.workers.models import Engine, ModelKey, Models
+from patchgrid.core.errors import ModelError
+from patchgrid.core.types import JobSpec
+from patchgrid.storage import Database
+from patchgrid.storage.queue import workers
+from patchgrid.storage.queue.workers import LoadFailure
+from patchgrid.workers.measuring.models import Engine, ModelKey, Models
+from patchgrid.workers.node.device import Device
+from patchgrid.workers.node.load_backoff import LeftOut
 from support.running import Calls, chunks, registered, running, state, submit_pairs, wait_for_state, work_off
 from support.servers import wait_for
 from support.standin import StandIn, load

@@ -9,8 +9,8 @@ import pytest
 from patchgrid.engine import Engine, JobSpec
 from patchgrid.estimates import pilot_rows
 from patchgrid.storage import Database
-from patchgrid.storage.pilot import keep_first_pilot, read_pilot
-from patchgrid.workers.pilot import job_pilot, score_pilot
+from patchgrid.storage.chunks.pilot import keep_first_pilot, read_pilot
+from patchgrid.workers.measuring.pilot import job_pilot, score_pilot
 from patchgrid.workers.runner import run_job
 from support.working import LONG_ANSWER, MISMATCHED, exported, job_of, make_pairs, submit
 

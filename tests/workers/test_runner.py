@@ -11,13 +11,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.engine import Engine, JobSpec
-from patchgrid.storage import Database, control, jobs, leases
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.leases import Lease
-from patchgrid.storage.progress import job_progress
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.queue import control, leases
+from patchgrid.storage.queue.leases import Lease
 from patchgrid.storage.tables import chunk
 from patchgrid.workers.errors import JobCancelledError, ModelChangedError
-from patchgrid.workers.measuring import measure_chunk
+from patchgrid.workers.measuring.chunk import measure_chunk
 from patchgrid.workers.runner import RunEnd, RunProgress, run_job
 from support.models import TestModel
 from support.servers import wait_for

@@ -6,12 +6,13 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from patchgrid.storage import Database, control, leases
+from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseFull
-from patchgrid.storage.leases import Lease
+from patchgrid.storage.queue import control, leases
+from patchgrid.storage.queue.leases import Lease
 from patchgrid.storage.tables import chunk
-from patchgrid.workers.attempt import Computed
-from patchgrid.workers.storing import Storing
+from patchgrid.workers.measuring.attempt import Computed
+from patchgrid.workers.measuring.storing import Storing
 from support.chunk_results import chunk_result
 from support.gates import DONE, Gate
 from support.running import (

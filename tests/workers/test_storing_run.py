@@ -4,12 +4,13 @@ import threading
 
 import pytest
 
-from patchgrid.engine.types import JobSpec
-from patchgrid.storage import Database, leases
+from patchgrid.core.types import JobSpec
+from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseFull
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue import leases
 from patchgrid.workers import runner
-from patchgrid.workers.models import ModelKey
+from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.progress import RunProgress
 from patchgrid.workers.runner import RunEnd, run_job
 from support.gates import DONE, Gate

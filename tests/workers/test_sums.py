@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from patchgrid.core.names import HEAD_SITES
 from patchgrid.engine import Engine, JobSpec, Pair, PairResult
-from patchgrid.engine.names import HEAD_SITES
 from patchgrid.estimates import Sums
-from patchgrid.workers.components import Scores
-from patchgrid.workers.measuring import measure_chunk
+from patchgrid.workers.measuring.chunk import measure_chunk
+from patchgrid.workers.measuring.components import Scores
 from support.working import LONG_ANSWER, MISMATCHED, job_of, make_pairs
 
 SITES = ("z", "resid_mid", "mlp_out")

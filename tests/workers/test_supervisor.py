@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from patchgrid.workers.supervisor import Backoff, supervise
+from patchgrid.workers.node.supervisor import Backoff, supervise
 from support.servers import wait_for
 
 #: Notes its GPU and process, does what the file `do` says, and notes the signals that it gets.
@@ -44,7 +44,7 @@ log.write(f"{gpu} ended\\n")
 #: Runs the supervisor in a process of its own.
 PARENT = """
 import json, logging, sys
-from patchgrid.workers.supervisor import Backoff, supervise
+from patchgrid.workers.node.supervisor import Backoff, supervise
 logging.basicConfig(level=logging.INFO)
 command, devices, first = json.loads(sys.argv[1])
 sys.exit(supervise(command, devices, backoff=Backoff(first=first)))

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import select
 
 from patchgrid.engine import Engine, JobSpec
-from patchgrid.storage import Database, leases
-from patchgrid.storage.jobs import JobRecord
+from patchgrid.storage import Database
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue import leases
 from patchgrid.storage.tables import chunk
 from patchgrid.workers.identity import may_be_alive, worker_name
 from patchgrid.workers.runner import RunEnd, run_job

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from patchgrid.storage.leases import Lease
-from patchgrid.workers import tally
-from patchgrid.workers.tally import Pace, Tally
+from patchgrid.storage.queue.leases import Lease
+from patchgrid.workers.node import statistics
+from patchgrid.workers.node.statistics import Pace, Tally
 
 LEASE = Lease(chunk_id=7, job_id=3, epoch=1, attempts=1, first=10, last=20, worker="w", takeover=True)
 
@@ -26,7 +26,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Take the place of the real one."""
     clock = Clock()
-    monkeypatch.setattr(tally, "time", clock)
+    monkeypatch.setattr(statistics, "time", clock)
     return clock
 
 

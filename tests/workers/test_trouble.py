@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from patchgrid.engine import Engine, JobSpec, Pair
-from patchgrid.engine.patching import effects
-from patchgrid.storage import Database, jobs
-from patchgrid.workers.measuring import measure_chunk
+from patchgrid.engine.patching.nodes import effects
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.workers.measuring.chunk import measure_chunk
 from patchgrid.workers.runner import run_job
 from support.models import TestModel, random_model
 from support.vocabulary import build_tokenizer, token_id

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage import Database
 from patchgrid.storage.errors import CorruptData, DatabaseFull, DatabaseLocked, DatabaseUnavailable
-from patchgrid.workers import waiting
-from patchgrid.workers.waiting import Waiting
+from patchgrid.workers.measuring import db_retry
+from patchgrid.workers.measuring.db_retry import Waiting
 from support.running import (
     Calls,
     chunks,
@@ -61,8 +61,8 @@ def troubled(tmp_path: Path) -> Iterator[Troubled]:
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait in small steps."""
-    monkeypatch.setattr(waiting, "_FIRST", 0.05)
-    monkeypatch.setattr(waiting, "_MOST", 0.2)
+    monkeypatch.setattr(db_retry, "_FIRST", 0.05)
+    monkeypatch.setattr(db_retry, "_MOST", 0.2)
 
 
 @pytest.mark.parametrize(

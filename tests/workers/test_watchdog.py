@@ -12,9 +12,9 @@ import pytest
 
 import support.standin_worker
 from patchgrid.storage import Database
-from patchgrid.workers import watchdog
-from patchgrid.workers.causes import cause_of
-from patchgrid.workers.watchdog import Watchdog
+from patchgrid.workers.measuring.causes import cause_of
+from patchgrid.workers.node import watchdog
+from patchgrid.workers.node.watchdog import Watchdog
 from support.running import MODEL, Calls, chunks, errors, registered, state, submit_pairs, work_off
 from support.servers import wait_for
 

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 
-from patchgrid.storage import Database, control, jobs, leases, workers
-from patchgrid.storage.progress import job_progress
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.queue import control, leases, workers
 from patchgrid.storage.tables import chunk, provenance
-from patchgrid.workers.bell import ring
+from patchgrid.workers.broker.bell import ring
 from support.running import (
     MODEL,
     Calls,

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from patchgrid.api.client.client import Client as Client
-    from patchgrid.api.client.errors import JobFailed as JobFailed
-    from patchgrid.api.client.errors import OutOfTime as OutOfTime
-    from patchgrid.api.client.errors import ServerError as ServerError
+    from patchgrid.api.client.http.errors import JobFailed as JobFailed
+    from patchgrid.api.client.http.errors import OutOfTime as OutOfTime
+    from patchgrid.api.client.http.errors import ServerError as ServerError
     from patchgrid.api.client.job import Job as Job
 
 __all__ = ["Client", "Job", "JobFailed", "OutOfTime", "ServerError"]
@@ -14,9 +14,9 @@ __all__ = ["Client", "Job", "JobFailed", "OutOfTime", "ServerError"]
 _PLACES = {
     "Client": "client",
     "Job": "job",
-    "JobFailed": "errors",
-    "OutOfTime": "errors",
-    "ServerError": "errors",
+    "JobFailed": "http.errors",
+    "OutOfTime": "http.errors",
+    "ServerError": "http.errors",
 }
 
 

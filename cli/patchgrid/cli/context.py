@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from patchgrid.api.client.variables import SERVER_VARIABLE, TOKEN_VARIABLE
+from patchgrid.api.client.http.variables import SERVER_VARIABLE, TOKEN_VARIABLE
 from patchgrid.cli.asking.choosing import BROKER_VARIABLE, DATABASE_VARIABLE, Asked, choose
 from patchgrid.cli.errors import UsageError
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import click
 
 from patchgrid.api.pictures.errors import OutputError as OutputError
-from patchgrid.engine.errors import PatchgridError
+from patchgrid.core.errors import PatchgridError
 
 #: Exit codes of commands; `UNAVAILABLE` (69) is the engine's, for every error that has it.
 DONE, FAILED, REFUSED, SOME_FAILED = 0, 1, 2, 3

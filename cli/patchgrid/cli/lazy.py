@@ -7,7 +7,7 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name: `{"list": ("patchgrid.cli.job:list_", "List the jobs.")}`."""
+    """A group that knows its commands by name: `{"list": ("package.module:function", "List the jobs.")}`."""
 
     def __init__(self, *, lazy: Mapping[str, tuple[str, str]], **settings: object) -> None:
         # What is listed and suggested are placeholders: a name and its first line of help.

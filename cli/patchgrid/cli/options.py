@@ -8,8 +8,8 @@ import click
 
 from patchgrid.cli.context import Decorator
 from patchgrid.cli.errors import UsageError
-from patchgrid.engine import names
-from patchgrid.engine.asked import as_names
+from patchgrid.core import names
+from patchgrid.core.query import as_names
 from patchgrid.pairs import parse_columns
 
 #: Highest and lowest priority: the columns' type holds more, nobody needs more.

@@ -9,21 +9,33 @@ import click
 from patchgrid.cli.context import broker_option, db_option, json_option, server_options, user_option
 from patchgrid.cli.errors import shown_in_one_line
 from patchgrid.cli.lazy import LazyGroup
-from patchgrid.cli.surroundings import check_text, open_streams
+from patchgrid.cli.terminal.surroundings import check_text, open_streams
 
 _COMMANDS = {
-    "run": ("patchgrid.cli.run:run", "Measure which components carry a behaviour, over a file of pairs."),
-    "submit": ("patchgrid.cli.submit:submit", "Put a file of pairs on the queue, for workers to measure."),
-    "pairs": ("patchgrid.cli.pairs:pairs", "Look into pair files, convert them."),
-    "demo": ("patchgrid.cli.demo:demo", "Run the demo model's indirect-object pairs, end to end."),
-    "job": ("patchgrid.cli.job:job", "List jobs, follow them and steer them."),
-    "results": ("patchgrid.cli.results:results", "Look at what was measured, draw it and export it."),
-    "worker": ("patchgrid.cli.worker:worker", "Start workers, list them, drain them."),
-    "serve": ("patchgrid.cli.serve:serve", "Serve jobs and results over HTTP, with a page."),
-    "model": ("patchgrid.cli.model:model", "Check that a model is understood."),
-    "token": ("patchgrid.cli.tokens:token", "Make, list and revoke the HTTP service's tokens."),
-    "db": ("patchgrid.cli.db:db", "Upgrade, check and shrink the database."),
-    "doctor": ("patchgrid.cli.doctor:doctor", "Check this machine: packages, device, database, disk."),
+    "run": (
+        "patchgrid.cli.commands.run:run",
+        "Measure which components carry a behaviour, over a file of pairs.",
+    ),
+    "submit": (
+        "patchgrid.cli.commands.submit:submit",
+        "Put a file of pairs on the queue, for workers to measure.",
+    ),
+    "pairs": ("patchgrid.cli.commands.pairs:pairs", "Look into pair files, convert them."),
+    "demo": ("patchgrid.cli.commands.demo:demo", "Run the demo model's indirect-object pairs, end to end."),
+    "job": ("patchgrid.cli.commands.job:job", "List jobs, follow them and steer them."),
+    "results": (
+        "patchgrid.cli.commands.results:results",
+        "Look at what was measured, draw it and export it.",
+    ),
+    "worker": ("patchgrid.cli.commands.worker:worker", "Start workers, list them, drain them."),
+    "serve": ("patchgrid.cli.commands.serve:serve", "Serve jobs and results over HTTP, with a page."),
+    "model": ("patchgrid.cli.commands.model:model", "Check that a model is understood."),
+    "token": ("patchgrid.cli.commands.tokens:token", "Make, list and revoke the HTTP service's tokens."),
+    "db": ("patchgrid.cli.commands.db:db", "Upgrade, check and shrink the database."),
+    "doctor": (
+        "patchgrid.cli.commands.doctor:doctor",
+        "Check this machine: packages, device, database, disk.",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from patchgrid.engine.errors import PatchgridError
+from patchgrid.core.errors import PatchgridError
 
 #: Bad lines that are told in full; the rest are counted.
 SHOWN = 20

@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from patchgrid.engine.types import Pair
-from patchgrid.pairs.columns import check_columns
-from patchgrid.pairs.digest import Digest
+from patchgrid.core.types import Pair
 from patchgrid.pairs.errors import BadLines, PairFileError, Problem, os_errors_named
-from patchgrid.pairs.formats import find_format
-from patchgrid.pairs.ids import Ids
-from patchgrid.pairs.reading import Findings, Row
-from patchgrid.pairs.repeats import RepeatFinder, Repeats
+from patchgrid.pairs.formats.registry import find_format
+from patchgrid.pairs.records.columns import check_columns
+from patchgrid.pairs.records.digest import Digest
+from patchgrid.pairs.records.ids import Ids
+from patchgrid.pairs.records.reading import Findings, Row
+from patchgrid.pairs.records.repeats import RepeatFinder, Repeats
 from patchgrid.pairs.source import Source, Stamp, find_source
 
 #: Most different span names in a file: each is a component of its own.

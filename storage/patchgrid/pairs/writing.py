@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from patchgrid.engine.packages import MissingExtraError, is_installed
-from patchgrid.engine.types import Answer, Pair
-from patchgrid.pairs.cells import is_list_like
+from patchgrid.core.packages import MissingExtraError, is_installed
+from patchgrid.core.types import Answer, Pair
 from patchgrid.pairs.errors import PairFileError
-from patchgrid.pairs.plainjson import plain_answer, plain_record, plain_spans
+from patchgrid.pairs.records.cells import is_list_like
+from patchgrid.pairs.records.plain_json import plain_answer, plain_record, plain_spans
 
 _COLUMNS = ("id", "clean", "corrupted", "correct", "incorrect", "spans")
 #: Pairs of a row group.

@@ -1,6 +1,6 @@
 """The database: jobs, leases and results, in SQLite or PostgreSQL. One module a question asked."""
 
-from patchgrid.storage.database import Database
+from patchgrid.storage.db.database import Database
 from patchgrid.storage.errors import StorageError
 
 __all__ = ["Database", "StorageError"]

@@ -3,7 +3,7 @@
 # Each is named for what happened, not "...Error".
 # ruff: noqa: N818
 
-from patchgrid.engine.errors import UNAVAILABLE, PatchgridError
+from patchgrid.core.errors import UNAVAILABLE, PatchgridError
 
 
 class StorageError(PatchgridError):

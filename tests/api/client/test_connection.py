@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from patchgrid.api import Client
-from patchgrid.api.client import errors
-from patchgrid.api.client.events import parse
+from patchgrid.api.client.http import errors
+from patchgrid.api.client.http.events import parse
 from support.lab import Lab
 from support.servers import free_port
 

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 
 from patchgrid.api import Client, Job, ServerError
-from patchgrid.api.client import errors, frames
-from patchgrid.engine.errors import PatchgridError
-from patchgrid.storage.export import FIELDS
+from patchgrid.api.client import frames
+from patchgrid.api.client.http import errors
+from patchgrid.core.errors import PatchgridError
+from patchgrid.storage.output.export import FIELDS
 from support.lab import Lab
 from support.method_jobs import fill
 from support.serving import serving

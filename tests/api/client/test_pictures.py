@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from patchgrid.api import Job
-from patchgrid.engine.errors import PatchgridError, SpecError
+from patchgrid.core.errors import PatchgridError, SpecError
 
 
 def test_pictures_are_figures_that_notebooks_show(job: Job) -> None:

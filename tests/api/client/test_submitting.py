@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from patchgrid.api import Client
-from patchgrid.api.client import errors
+from patchgrid.api.client.http import errors
+from patchgrid.core.errors import SpecError
 from patchgrid.engine import Pair
-from patchgrid.engine.errors import SpecError
 from patchgrid.pairs import PairFileError
 from support.lab import Lab
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from patchgrid.api import Client, Job, JobFailed, OutOfTime
-from patchgrid.api.client import errors, events
-from patchgrid.storage import Database, control
+from patchgrid.api.client.http import errors, events
+from patchgrid.storage import Database
+from patchgrid.storage.queue import control
 from support.commands import start
 from support.lab import Lab
 from support.serving import serving

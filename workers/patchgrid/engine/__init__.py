@@ -2,7 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from patchgrid.engine.types import Component, JobSpec, Pair, TextSpan, TokenPiece, TokenText
+from patchgrid.core.types import (
+    Component,
+    JobSpec,
+    Pair,
+    TextSpan,
+    TokenPiece,
+    TokenText,
+)
 
 if TYPE_CHECKING:
     from patchgrid.engine.engine import Engine as Engine

@@ -1,11 +1,11 @@
 """Whether a model can give what is asked of it."""
 
-from patchgrid.engine.asked import Asked
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.foundmetrics import find_metric
-from patchgrid.engine.loading import LoadedModel
+from patchgrid.core.errors import SpecError
+from patchgrid.core.query import Asked
+from patchgrid.engine.checks.softmax_check import refuse
 from patchgrid.engine.methods import check_method
-from patchgrid.engine.qkcheck import refuse
+from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.runs.metric_plugins import find_metric
 
 
 def check_allowed(model: LoadedModel, asked: Asked, no_softmax: str | None) -> None:

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import torch
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.memory import is_out_of_memory
+from patchgrid.core.errors import SpecError
+from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.runs.memory import is_out_of_memory
 
 #: Padded tokens of a batch on a CPU, where larger ones are no faster (docs/decisions/0007-speed.md).
 _ON_CPU = 512

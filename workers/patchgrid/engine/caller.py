@@ -4,17 +4,17 @@ import threading
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 
+from patchgrid.core.means import Means
+from patchgrid.core.query import Asked
+from patchgrid.core.types import Pair
 from patchgrid.engine.allowed import check_allowed
-from patchgrid.engine.asked import Asked
-from patchgrid.engine.averaging import sites_of_means
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.calls import Call, OnBatch, ignore
-from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.means import Means
-from patchgrid.engine.question import Question
+from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import run_call, tokenized, with_means
-from patchgrid.engine.types import Pair
+from patchgrid.engine.runs.averaging import sites_of_means
+from patchgrid.engine.runs.question import Question
 
 
 class Caller:

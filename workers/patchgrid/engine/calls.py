@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchgrid.engine.batches import make_batch
+from patchgrid.core.names import EDGE, WIDE_SITES
+from patchgrid.core.types import Component
 from patchgrid.engine.budget import Budget
-from patchgrid.engine.copies import Copy
-from patchgrid.engine.edgepatching import edge_effects
-from patchgrid.engine.landing import Landing
-from patchgrid.engine.loading import LoadedModel
+from patchgrid.engine.host_copy import Landing
 from patchgrid.engine.methods import METHODS
-from patchgrid.engine.names import EDGE, WIDE_SITES
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.patching import effects
-from patchgrid.engine.question import Question
+from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.patching.copies import Copy
+from patchgrid.engine.patching.edges import edge_effects
+from patchgrid.engine.patching.nodes import effects
 from patchgrid.engine.results import Measured, PairResult
+from patchgrid.engine.runs.batches import make_batch
+from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.runs.question import Question
 from patchgrid.engine.stopwatch import Stopwatch
-from patchgrid.engine.tokens import TokenPair
-from patchgrid.engine.types import Component
+from patchgrid.engine.tokenization.tokens import TokenPair
 
 #: Takes the number of pairs that a forward pass finished: a fraction, or 0, where a batch takes several.
 OnBatch = Callable[[float], None]

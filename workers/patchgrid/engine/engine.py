@@ -8,24 +8,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from patchgrid.engine.asked import Asked, as_names
-from patchgrid.engine.averaging import average
+from patchgrid.core.errors import PairError
+from patchgrid.core.graph import Graph
+from patchgrid.core.means import Means
+from patchgrid.core.query import Asked, as_names
+from patchgrid.core.types import Component, Pair
 from patchgrid.engine.caller import Caller
 from patchgrid.engine.calls import Call, Choose, OnBatch, ignore
-from patchgrid.engine.chosen import Cell, ChosenCells, checked
-from patchgrid.engine.edges import Graph
-from patchgrid.engine.errors import PairError
-from patchgrid.engine.findings import Findings
-from patchgrid.engine.layout import Layout
-from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.means import Means
+from patchgrid.engine.checkpoint.provenance import ModelProvenance
+from patchgrid.engine.checks.findings import Findings
+from patchgrid.engine.checks.opening import open_model
+from patchgrid.engine.model.layout import Layout
+from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.model.shortcuts import Shortcuts
 from patchgrid.engine.modelcheck import ModelReport, check_model
-from patchgrid.engine.opening import open_model
-from patchgrid.engine.provenance import ModelProvenance
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import tokenized
-from patchgrid.engine.shortcuts import Shortcuts
-from patchgrid.engine.types import Component, Pair
+from patchgrid.engine.runs.averaging import average
+from patchgrid.engine.selected_cells import Cell, ChosenCells, checked
 
 _log = logging.getLogger(__name__)
 _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")

@@ -9,24 +9,31 @@ import nnsight
 import torch
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations, Asked, first_output, model_inputs, parts_for, run
-from patchgrid.engine.batches import Batch, make_batch
-from patchgrid.engine.copies import Copy
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.families import FAMILIES
-from patchgrid.engine.layout import Layout
-from patchgrid.engine.loading import LoadedModel
+from patchgrid.core.errors import SpecError
+from patchgrid.core.names import SITES
+from patchgrid.core.types import Component
+from patchgrid.engine.checks.self_check import SelfCheck, some_tokens
 from patchgrid.engine.methods import METHODS
-from patchgrid.engine.names import SITES
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.patching import effects
-from patchgrid.engine.question import Question
-from patchgrid.engine.rows import Rows
-from patchgrid.engine.selfcheck import SelfCheck, some_tokens
-from patchgrid.engine.shortcuts import Shortcuts
-from patchgrid.engine.structure import text_type
-from patchgrid.engine.tokens import TokenPair
-from patchgrid.engine.types import Component
+from patchgrid.engine.model.families import FAMILIES
+from patchgrid.engine.model.layout import Layout
+from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.model.shortcuts import Shortcuts
+from patchgrid.engine.model.structure import text_type
+from patchgrid.engine.patching.copies import Copy
+from patchgrid.engine.patching.nodes import effects
+from patchgrid.engine.runs.activations import (
+    Activations,
+    Asked,
+    first_output,
+    model_inputs,
+    parts_for,
+    run,
+)
+from patchgrid.engine.runs.batches import Batch, make_batch
+from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.runs.question import Question
+from patchgrid.engine.runs.rows import Rows
+from patchgrid.engine.tokenization.tokens import TokenPair
 
 #: Largest error of a score against finite differences, as a share of it, by number type; none for those
 #: too coarse to tell small steps apart.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.engine.types import Component
+from patchgrid.core.types import Component
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import torch
 
-from patchgrid.engine.averaging import average
-from patchgrid.engine.batches import fill
+from patchgrid.core.errors import PairError
+from patchgrid.core.types import Pair
 from patchgrid.engine.calls import Begun, Call
-from patchgrid.engine.errors import PairError
-from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.memory import in_halves, is_out_of_memory
+from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.results import Measured
-from patchgrid.engine.tokens import PairTokenizer, TokenPair
-from patchgrid.engine.types import Pair
+from patchgrid.engine.runs.averaging import average
+from patchgrid.engine.runs.batches import fill
+from patchgrid.engine.runs.memory import in_halves, is_out_of_memory
+from patchgrid.engine.tokenization.tokens import PairTokenizer, TokenPair
 
 #: Takes the place of a pair that cannot be measured, and the reason.
 Fail = Callable[[int, str], None]

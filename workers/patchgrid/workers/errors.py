@@ -1,6 +1,6 @@
 """What can stop a worker."""
 
-from patchgrid.engine.errors import PatchgridError
+from patchgrid.core.errors import PatchgridError
 
 
 class ModelChangedError(PatchgridError):

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from patchgrid.storage.progress import Progress
-from patchgrid.storage.writing import ChunkResult
+from patchgrid.storage.chunks.chunk_result import ChunkResult
+from patchgrid.storage.jobs.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

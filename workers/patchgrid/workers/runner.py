@@ -8,28 +8,30 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.types import Pair
-from patchgrid.storage import control, jobs, leases, provenance
-from patchgrid.storage.database import Database
+from patchgrid.core.types import Pair
+from patchgrid.storage.chunks import provenance
+from patchgrid.storage.db.database import Database
 from patchgrid.storage.errors import DatabaseGone
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.leases import Lease
-from patchgrid.storage.progress import job_progress
-from patchgrid.workers.attempt import Attempt, Computed
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.queue import control, leases
+from patchgrid.storage.queue.leases import Lease
 from patchgrid.workers.errors import (
     JobCancelledError,
     LeaseLostError,
     ModelChangedError,
     StopRequestedError,
 )
-from patchgrid.workers.heartbeat import Heartbeat
 from patchgrid.workers.identity import may_be_alive, worker_name
-from patchgrid.workers.jobmeans import JobMeans
-from patchgrid.workers.models import Engine
-from patchgrid.workers.pilot import Pilots
+from patchgrid.workers.measuring.attempt import Attempt, Computed
+from patchgrid.workers.measuring.db_retry import LOST, Waiting
+from patchgrid.workers.measuring.heartbeat import Heartbeat
+from patchgrid.workers.measuring.job_means import JobMeans
+from patchgrid.workers.measuring.models import Engine
+from patchgrid.workers.measuring.pilot import Pilots
+from patchgrid.workers.measuring.storing import Storing
 from patchgrid.workers.progress import Progressing, RunProgress
-from patchgrid.workers.storing import Storing
-from patchgrid.workers.waiting import LOST, Waiting
 
 _log = logging.getLogger(__name__)
 

@@ -9,18 +9,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from patchgrid.api.client import html
-from patchgrid.api.client.address import Address
-from patchgrid.api.client.given import pair_file
-from patchgrid.api.client.http import Connection
+from patchgrid.api.client.http.address import Address
+from patchgrid.api.client.http.http import Connection
+from patchgrid.api.client.http.service import Document, Service
+from patchgrid.api.client.http.variables import SERVER_VARIABLE
 from patchgrid.api.client.job import Job
-from patchgrid.api.client.service import Document, Service
+from patchgrid.api.client.pair_input import pair_file
 from patchgrid.api.client.submission import send
-from patchgrid.api.client.variables import SERVER_VARIABLE
-from patchgrid.engine.asked import as_names
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.names import check_name
-from patchgrid.engine.types import JobSpec
-from patchgrid.storage.submitting import Order
+from patchgrid.core.errors import SpecError
+from patchgrid.core.names import check_name
+from patchgrid.core.query import as_names
+from patchgrid.core.types import JobSpec
+from patchgrid.storage.access.submitting import Order
 
 #: What `Client.submit` takes beside the pairs.
 _SETTINGS = (

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from patchgrid.api.client import reading
-from patchgrid.api.client.errors import ServerError
-from patchgrid.api.client.service import Service
-from patchgrid.storage.standing import Snapshot
-from patchgrid.storage.workers import WorkerRecord
+from patchgrid.api.client.http.errors import ServerError
+from patchgrid.api.client.http.service import Service
+from patchgrid.storage.queue.job_status import Snapshot
+from patchgrid.storage.queue.workers import WorkerRecord
 
 #: Seconds between two looks at the whole job, which a server counts as requests.
 LOOK_EVERY = 2.0

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchgrid.api.client.errors import FramesMissing, NotSupported
-from patchgrid.api.client.service import Name, Service
-from patchgrid.engine.packages import is_installed
+from patchgrid.api.client.http.errors import FramesMissing, NotSupported
+from patchgrid.api.client.http.service import Name, Service
+from patchgrid.core.packages import is_installed
 
 if TYPE_CHECKING:
     import pyarrow as pa

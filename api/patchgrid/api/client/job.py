@@ -6,17 +6,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from patchgrid.api.client import frames, html
-from patchgrid.api.client.errors import JobFailed, OutOfTime
-from patchgrid.api.client.service import Document, Service
-from patchgrid.api.client.waiting import bar
-from patchgrid.storage.export import FIELDS
-from patchgrid.storage.normalised import UNIT, Normalised
+from patchgrid.api.client.http.errors import JobFailed, OutOfTime
+from patchgrid.api.client.http.service import Document, Service
+from patchgrid.api.client.wait_bar import bar
+from patchgrid.storage.output.export import FIELDS
+from patchgrid.storage.results.normalised import UNIT, Normalised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from patchgrid.storage.pairview import PairView
+    from patchgrid.storage.pair_results.pair_view import PairView
 
 #: States in which nothing more happens by itself.
 ENDED = ("done", "failed", "cancelled")

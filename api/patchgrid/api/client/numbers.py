@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from patchgrid.api.client import reading
-from patchgrid.api.client.errors import NotThere
-from patchgrid.api.client.service import Document, Service
-from patchgrid.engine.names import check_name
-from patchgrid.engine.types import short_name
-from patchgrid.storage.components import ORDERS, ComponentRow
-from patchgrid.storage.coverage import Coverage
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.pairview import PairView
-from patchgrid.storage.plots import Cells, Heatmap, named_once, strongest_cells
-from patchgrid.storage.progress import Progress
-from patchgrid.storage.verification import Cost, SiteAgreement
+from patchgrid.api.client.http.errors import NotThere
+from patchgrid.api.client.http.service import Document, Service
+from patchgrid.core.names import check_name
+from patchgrid.core.types import short_name
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.pair_results.pair_view import PairView
+from patchgrid.storage.results.components import ORDERS, ComponentRow
+from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.plots import Cells, Heatmap, named_once, strongest_cells
+from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 
 class RemoteNumbers:

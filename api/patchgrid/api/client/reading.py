@@ -7,24 +7,24 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from patchgrid.api.client.errors import NotPatchgrid
-from patchgrid.engine.edges import Graph
-from patchgrid.engine.names import WIDE_SITES
-from patchgrid.engine.types import Answer, JobSpec, Pair, TokenPiece, TokenText
-from patchgrid.storage.chunknotes import Troubles
-from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.coverage import Coverage
-from patchgrid.storage.documents import TOP
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.metrics import ModelQueue
-from patchgrid.storage.pairview import PairView, TopComponent
-from patchgrid.storage.plots import Heatmap
-from patchgrid.storage.progress import Progress
-from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.standing import Snapshot
-from patchgrid.storage.verification import Cost, SiteAgreement
-from patchgrid.storage.workers import LoadFailure, WorkerRecord
-from patchgrid.storage.writing import ExactCell
+from patchgrid.api.client.http.errors import NotPatchgrid
+from patchgrid.core.graph import Graph
+from patchgrid.core.names import WIDE_SITES
+from patchgrid.core.types import Answer, JobSpec, Pair, TokenPiece, TokenText
+from patchgrid.storage.chunks.chunk_result import ExactCell
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs.chunk_notes import Troubles
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.output.documents import TOP
+from patchgrid.storage.pair_results.pair_view import PairView, TopComponent
+from patchgrid.storage.queue.job_status import Snapshot
+from patchgrid.storage.queue.metrics import ModelQueue
+from patchgrid.storage.queue.workers import LoadFailure, WorkerRecord
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.plots import Heatmap
+from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 Document = Mapping[str, Any]
 Made = TypeVar("Made")

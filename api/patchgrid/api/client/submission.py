@@ -4,9 +4,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from patchgrid.api.client.service import Document, Service
-from patchgrid.api.client.upload import Passed
-from patchgrid.storage.submitting import Order
+from patchgrid.api.client.http.service import Document, Service
+from patchgrid.api.client.http.upload import Passed
+from patchgrid.storage.access.submitting import Order
 
 
 def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: None) -> Document:

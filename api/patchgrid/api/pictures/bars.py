@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from patchgrid.api.pictures.labels import drawable, signed
 from patchgrid.api.pictures.plots import new_figure
-from patchgrid.storage.components import ComponentRow
+from patchgrid.storage.results.components import ComponentRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,15 +12,19 @@ from patchgrid.api.pictures.bars import MOST_BARS, component_bars
 from patchgrid.api.pictures.errors import PictureError
 from patchgrid.api.pictures.look import Look
 from patchgrid.api.pictures.scatter import score_effect_scatter
-from patchgrid.engine.names import EDGE, HEAD_SITES, WIDE_SITES, check_name
-from patchgrid.storage.components import ComponentRow
+from patchgrid.core.names import EDGE, HEAD_SITES, WIDE_SITES, check_name
+from patchgrid.core.wording import counted, short_model
 from patchgrid.storage.errors import NothingKept
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.pairscores import exact_grid, position_scores, whole_scores
-from patchgrid.storage.pairview import PairView
-from patchgrid.storage.plots import Cells, Heatmap
-from patchgrid.storage.progress import Progress
-from patchgrid.storage.wording import counted, short_model
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.pair_results.pair_scores import (
+    exact_grid,
+    position_scores,
+    whole_scores,
+)
+from patchgrid.storage.pair_results.pair_view import PairView
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.plots import Cells, Heatmap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

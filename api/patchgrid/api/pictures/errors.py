@@ -1,6 +1,6 @@
 """What can be wrong with what is to be drawn, or with where it should go."""
 
-from patchgrid.engine.errors import PatchgridError
+from patchgrid.core.errors import PatchgridError
 
 
 class PictureError(PatchgridError):

@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING, Any
 
-from patchgrid.engine.packages import MissingExtraError
+from patchgrid.core.packages import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

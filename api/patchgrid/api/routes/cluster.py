@@ -6,11 +6,18 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import text
 
-from patchgrid.api.access import Caller, Reader, Shared, find_caller
-from patchgrid.api.asking import Form, as_json, listed, listings, refusals, respond
 from patchgrid.api.schemas.cluster import Access, Health, ModelQueue, Models, Queue, Worker, Workers
-from patchgrid.storage import metrics, workers
-from patchgrid.storage.plain import plain
+from patchgrid.api.service.access import Caller, Reader, Shared, find_caller
+from patchgrid.api.service.asking import (
+    Form,
+    as_json,
+    listed,
+    listings,
+    refusals,
+    respond,
+)
+from patchgrid.core.plain import plain
+from patchgrid.storage.queue import metrics, workers
 
 router = APIRouter(tags=["cluster"])
 

@@ -10,14 +10,14 @@ from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from patchgrid.api.access import Caller, Reader, Shared, still_known
-from patchgrid.api.asked import Word
-from patchgrid.api.asking import JobName, refusals
-from patchgrid.api.following import Seen
-from patchgrid.api.held import HeldStream
-from patchgrid.api.service import Service
-from patchgrid.engine.errors import PatchgridError
-from patchgrid.storage import joblist
+from patchgrid.api.schemas.request_models import Word
+from patchgrid.api.service.access import Caller, Reader, Shared, still_known
+from patchgrid.api.service.asking import JobName, refusals
+from patchgrid.api.service.following import Seen
+from patchgrid.api.service.held import HeldStream
+from patchgrid.api.service.service import Service
+from patchgrid.core.errors import PatchgridError
+from patchgrid.storage.jobs import job_list
 
 router = APIRouter(tags=["jobs"])
 
@@ -51,7 +51,7 @@ async def events(
 
 def _find(service: Service, caller: Caller, name: str) -> int:
     with service.database.read() as session:
-        return joblist.find(session, name, caller.owner).id
+        return job_list.find(session, name, caller.owner).id
 
 
 async def _lines(service: Service, caller: Caller, job_id: int, known: str | None) -> AsyncIterator[str]:

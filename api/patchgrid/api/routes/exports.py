@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from patchgrid.api.access import Reader, Shared
-from patchgrid.api.asking import JobName, refusals
-from patchgrid.api.held import HeldStream
 from patchgrid.api.routes.results import Method, Normalise
-from patchgrid.storage import joblist
-from patchgrid.storage.export import export_rows, fields_of
-from patchgrid.storage.rowfiles import check_format, in_parts
+from patchgrid.api.service.access import Reader, Shared
+from patchgrid.api.service.asking import JobName, refusals
+from patchgrid.api.service.held import HeldStream
+from patchgrid.storage.jobs import job_list
+from patchgrid.storage.output.export import export_rows, fields_of
+from patchgrid.storage.output.row_files import check_format, in_parts
 
 router = APIRouter(tags=["results"])
 
@@ -49,7 +49,7 @@ def export(
     with ExitStack() as stack:
         stack.enter_context(service.exports.one(caller.key))
         with service.database.read() as session:
-            record = joblist.find(session, job, caller.owner)
+            record = job_list.find(session, job, caller.owner)
         rows = export_rows(service.database, record, what, method, normalise=normalise)
         fields = fields_of(record, what, normalise=normalise)
         parts = in_parts(form, fields, rows, text_positions=bool(record.spans))

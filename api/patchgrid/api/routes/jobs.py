@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from patchgrid.api import cursors
-from patchgrid.api.access import Caller, Reader, Shared, Submitter, check_own
-from patchgrid.api.asked import State, Word
-from patchgrid.api.asking import (
+from patchgrid.api.schemas.jobs import Cancelled, Job, JobInFull, Jobs, Retried, Withdrawn
+from patchgrid.api.schemas.request_models import State, Word
+from patchgrid.api.service.access import Caller, Reader, Shared, Submitter, check_own
+from patchgrid.api.service.asking import (
     Cursor,
     Form,
     JobName,
@@ -20,19 +20,22 @@ from patchgrid.api.asking import (
     refusals,
     respond,
 )
-from patchgrid.api.problems import Problem
-from patchgrid.api.schemas.jobs import Cancelled, Job, JobInFull, Jobs, Retried, Withdrawn
-from patchgrid.api.service import Service
-from patchgrid.storage import control, deletion, joblist, jobs, ownership, provenance, quotas
-from patchgrid.storage.chunknotes import troubles
-from patchgrid.storage.documents import job_json
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.pairnotes import warnings_by_kind
-from patchgrid.storage.plain import plain
-from patchgrid.storage.progress import job_progress
-from patchgrid.storage.rounding import job_rounding, rounding_json
-from patchgrid.storage.standing import look
-from patchgrid.storage.task import job_task, task_json
+from patchgrid.api.service.service import Service
+from patchgrid.api.web import cursors
+from patchgrid.api.web.problems import Problem
+from patchgrid.core.plain import plain
+from patchgrid.storage.access import ownership, quotas
+from patchgrid.storage.chunks import provenance
+from patchgrid.storage.jobs import deletion, job_list, jobs
+from patchgrid.storage.jobs.chunk_notes import troubles
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.pair_notes import warnings_by_kind
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.documents import job_json
+from patchgrid.storage.queue import control
+from patchgrid.storage.queue.job_status import look
+from patchgrid.storage.results.rounding import job_rounding, rounding_json
+from patchgrid.storage.results.task import job_task, task_json
 
 router = APIRouter(tags=["jobs"])
 
@@ -55,7 +58,9 @@ def list_jobs(
     place = cursors.read(cursor, 1)
     before = None if place is None else place[0]
     with service.database.read() as session:
-        found = joblist.page(session, before=before, limit=limit + 1, state=state, model=model, search=search)
+        found = job_list.page(
+            session, before=before, limit=limit + 1, state=state, model=model, search=search
+        )
         shown = found[:limit]
         owners = ownership.owner_names(session, [record.id for record, _ in shown])
     items = [job_json(record, progress) | _owned(owners.get(record.id, ())) for record, progress in shown]
@@ -161,7 +166,7 @@ def _change(
 
 def _steered(session: Session, caller: Caller, name: str, *, everyone: bool = False) -> JobRecord:
     """Find a job that the caller may steer, for all of its owners if so asked."""
-    record = joblist.find(session, name, caller.owner)
+    record = job_list.find(session, name, caller.owner)
     if everyone and not caller.is_admin:
         raise Problem(
             403, "scope-missing", "`everyone` ends a job for all its owners: that needs the scope 'admin'"

@@ -5,18 +5,27 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from patchgrid.api import cursors
-from patchgrid.api.access import Reader, Shared
-from patchgrid.api.answers import Answer
-from patchgrid.api.asked import LARGEST, PairState, Word
-from patchgrid.api.asking import Cursor, Form, JobName, as_json, ask, listed, listings, refusals
 from patchgrid.api.routes.results import Method
 from patchgrid.api.schemas.pairs import PairInFull, PairLine, Pairs
-from patchgrid.storage import pairlist, pairview
-from patchgrid.storage.documents import pair_json
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.normalised import normalised_pair
-from patchgrid.storage.plain import plain
+from patchgrid.api.schemas.request_models import LARGEST, PairState, Word
+from patchgrid.api.service.access import Reader, Shared
+from patchgrid.api.service.asking import (
+    Cursor,
+    Form,
+    JobName,
+    as_json,
+    ask,
+    listed,
+    listings,
+    refusals,
+)
+from patchgrid.api.web import cursors
+from patchgrid.api.web.answers import Answer
+from patchgrid.core.plain import plain
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.documents import pair_json
+from patchgrid.storage.pair_results import pair_list, pair_view
+from patchgrid.storage.results.normalised import normalised_pair
 
 router = APIRouter(tags=["pairs"])
 
@@ -39,7 +48,9 @@ def list_pairs(
     after = -1 if place is None else place[0]
 
     def make(session: Session, record: JobRecord) -> Answer:
-        page = pairlist.page(session, record, after=after, limit=limit, state=state, search=search, name=name)
+        page = pair_list.page(
+            session, record, after=after, limit=limit, state=state, search=search, name=name
+        )
         more = {"job": record.id, "next": cursors.write(None if page.next is None else (page.next,))}
         return listed(form, [plain(line) for line in page.items], more, f"job-{record.id}-pairs", PairLine)
 
@@ -61,7 +72,7 @@ def show_pair(
     """Show one pair: tokens, metrics, scores, strongest components, exact effects."""
 
     def make(session: Session, record: JobRecord) -> Answer:
-        view = pairview.pair_at(session, record, row, method)
+        view = pair_view.pair_at(session, record, row, method)
         return as_json(pair_json(record, normalised_pair(record, view) if normalise else view))
 
     return ask(service, request, caller, job, make)

@@ -5,11 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from patchgrid.api import cursors
-from patchgrid.api.access import Reader, Shared
-from patchgrid.api.answers import Answer
-from patchgrid.api.asked import Kind, Order, Sort, Word
-from patchgrid.api.asking import Cursor, Form, JobName, as_csv, as_json, ask, listed, listings
+from patchgrid.api.schemas.request_models import Kind, Order, Sort, Word
 from patchgrid.api.schemas.results import (
     Agreement,
     Component,
@@ -21,17 +17,45 @@ from patchgrid.api.schemas.results import (
     Heatmap,
     Verification,
 )
-from patchgrid.storage import componentlist, exactlist, verification
-from patchgrid.storage.coverage import coverage
-from patchgrid.storage.documents import agreement_json, component_json, coverage_json
-from patchgrid.storage.furthest import MOST as MOST_FURTHEST
-from patchgrid.storage.furthest import furthest
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.normalised import FLOOR_UNIT, UNIT, Share, job_share, normalised_heatmap
-from patchgrid.storage.plain import plain
-from patchgrid.storage.plots import heatmap
-from patchgrid.storage.rounding import job_rounding, rounding_json, shown_rounding
-from patchgrid.storage.task import job_task, task_json
+from patchgrid.api.service.access import Reader, Shared
+from patchgrid.api.service.asking import (
+    Cursor,
+    Form,
+    JobName,
+    as_csv,
+    as_json,
+    ask,
+    listed,
+    listings,
+)
+from patchgrid.api.web import cursors
+from patchgrid.api.web.answers import Answer
+from patchgrid.core.plain import plain
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.documents import (
+    agreement_json,
+    component_json,
+    coverage_json,
+)
+from patchgrid.storage.pair_results import exact_list
+from patchgrid.storage.results import component_list, verification
+from patchgrid.storage.results.coverage import coverage
+from patchgrid.storage.results.furthest import MOST as MOST_FURTHEST
+from patchgrid.storage.results.furthest import furthest
+from patchgrid.storage.results.normalised import (
+    FLOOR_UNIT,
+    UNIT,
+    Share,
+    job_share,
+    normalised_heatmap,
+)
+from patchgrid.storage.results.plots import heatmap
+from patchgrid.storage.results.rounding import (
+    job_rounding,
+    rounding_json,
+    shown_rounding,
+)
+from patchgrid.storage.results.task import job_task, task_json
 
 router = APIRouter(tags=["results"])
 
@@ -58,7 +82,7 @@ def list_components(
     by: Annotated[Sort | None, Query(description="Largest first, by one of these")] = None,
     order: Annotated[Order | None, Query(description="The largest or last first, or the other way")] = None,
     normalise: Normalise = False,
-    limit: Annotated[int, Query(ge=1, le=componentlist.MOST)] = 1000,
+    limit: Annotated[int, Query(ge=1, le=component_list.MOST)] = 1000,
     cursor: Cursor = None,
     form: Form = "json",
 ) -> Response:
@@ -75,7 +99,7 @@ def list_components(
         task = task_json(job_task(session, record))
         share = job_share(record, task) if normalise else None
         down = None if order is None else order == "down"
-        found = componentlist.page(
+        found = component_list.page(
             session,
             record,
             sites=None if site is None else (site,),
@@ -205,7 +229,7 @@ def list_exact(
     method: Method = None,
     component: Annotated[Word | None, Query(description="The cells of the one of this name")] = None,
     normalise: Normalise = False,
-    limit: Annotated[int, Query(ge=1, le=exactlist.MOST)] = 1000,
+    limit: Annotated[int, Query(ge=1, le=exact_list.MOST)] = 1000,
     cursor: Cursor = None,
     form: Form = "json",
 ) -> Response:
@@ -218,7 +242,7 @@ def list_exact(
     after = None if place is None else (place[0], place[1])
 
     def make(session: Session, record: JobRecord) -> Answer:
-        page = exactlist.page(
+        page = exact_list.page(
             session, record, site=site, method=method, component=component, after=after, limit=limit
         )
         items = page.items

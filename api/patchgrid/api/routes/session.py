@@ -5,12 +5,12 @@ import json
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from patchgrid.api.access import COOKIE, Shared, address_of
-from patchgrid.api.asking import refusals
-from patchgrid.api.problems import Problem
-from patchgrid.api.service import Service
-from patchgrid.api.upload import blocks
-from patchgrid.storage import tokens
+from patchgrid.api.service.access import COOKIE, Shared, address_of
+from patchgrid.api.service.asking import refusals
+from patchgrid.api.service.service import Service
+from patchgrid.api.web.problems import Problem
+from patchgrid.api.web.upload import blocks
+from patchgrid.storage.access import tokens
 
 router = APIRouter(tags=["session"])
 

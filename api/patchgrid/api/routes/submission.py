@@ -7,20 +7,20 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from patchgrid.api.access import Caller, Shared
-from patchgrid.api.access import Submitter as MaySubmit
-from patchgrid.api.asked import Asked, Word
-from patchgrid.api.asking import as_json, refusals
-from patchgrid.api.problems import Problem, validation
 from patchgrid.api.routes.jobs import job_document
 from patchgrid.api.schemas.jobs import Submitted
-from patchgrid.api.service import Service
-from patchgrid.api.settings import AllowedModel
-from patchgrid.api.upload import Upload, is_form, received
+from patchgrid.api.schemas.request_models import Asked, Word
+from patchgrid.api.service.access import Caller, Shared
+from patchgrid.api.service.access import Submitter as MaySubmit
+from patchgrid.api.service.asking import as_json, refusals
+from patchgrid.api.service.service import Service
+from patchgrid.api.service.settings import AllowedModel
+from patchgrid.api.web.problems import Problem, validation
+from patchgrid.api.web.upload import Upload, is_form, received
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.source import Source
+from patchgrid.storage.access.submitting import Order, Submitter, store
 from patchgrid.storage.errors import PriorityTooHigh
-from patchgrid.storage.submitting import Order, Submitter, store
 
 router = APIRouter(tags=["jobs"])
 

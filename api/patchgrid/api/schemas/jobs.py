@@ -4,9 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from patchgrid.api.asked import State
 from patchgrid.api.schemas.cluster import LoadFailure, Worker
 from patchgrid.api.schemas.paging import Page
+from patchgrid.api.schemas.request_models import State
 
 
 class PairCounts(BaseModel):

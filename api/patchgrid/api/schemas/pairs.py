@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from patchgrid.api.asked import PairState
 from patchgrid.api.schemas.paging import Page
+from patchgrid.api.schemas.request_models import PairState
 
 _PREFERENCE = "logsumexp of the correct answers' logits less that of the incorrect ones'"
 

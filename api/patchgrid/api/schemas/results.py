@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from patchgrid.api.asked import Kind
 from patchgrid.api.schemas.jobs import Rounding, Task
 from patchgrid.api.schemas.paging import Page
+from patchgrid.api.schemas.request_models import Kind
 
 
 class Component(BaseModel):

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from patchgrid.api.client.variables import SERVER_VARIABLE as SERVER_VARIABLE
+from patchgrid.api.client.http.variables import SERVER_VARIABLE as SERVER_VARIABLE
 from patchgrid.cli.errors import UsageError
 
 #: Names the database where no `--db` does.

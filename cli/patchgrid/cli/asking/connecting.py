@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from patchgrid.api.client.address import Address
-from patchgrid.api.client.http import Connection
-from patchgrid.api.client.service import Service
+from patchgrid.api.client.http.address import Address
+from patchgrid.api.client.http.http import Connection
+from patchgrid.api.client.http.service import Service
 from patchgrid.cli.asking.remote import RemoteSource
-from patchgrid.cli.screen import say, visible
+from patchgrid.cli.terminal.screen import say, visible
 
 
 @contextmanager

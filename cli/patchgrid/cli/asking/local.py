@@ -7,43 +7,35 @@ from typing import Any, BinaryIO, Self
 
 from sqlalchemy.orm import Session
 
+from patchgrid.cli.asking.broker import ring
+from patchgrid.cli.asking.following import follow
 from patchgrid.cli.asking.source import Aloud, Standing, Submission
-from patchgrid.cli.broker import ring
-from patchgrid.cli.following import follow
-from patchgrid.cli.summary import Summary, summarize
-from patchgrid.storage import (
-    Database,
-    components,
-    control,
-    deletion,
-    joblist,
-    jobs,
-    metrics,
-    ownership,
-    pairview,
-    plots,
-    provenance,
-    verification,
-    workers,
-)
-from patchgrid.storage.chunknotes import troubles
-from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.coverage import Coverage, coverage
-from patchgrid.storage.export import export_rows, fields_of
-from patchgrid.storage.furthest import furthest
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.metrics import ModelQueue
-from patchgrid.storage.pairnotes import warnings_by_kind
-from patchgrid.storage.pairview import PairView
-from patchgrid.storage.plots import Cells, Heatmap
-from patchgrid.storage.progress import Progress, job_progress
-from patchgrid.storage.rounding import job_rounding, rounding_json
-from patchgrid.storage.rowfiles import write_rows
-from patchgrid.storage.standing import Snapshot, look
-from patchgrid.storage.submitting import Order, Submitter, store
-from patchgrid.storage.task import job_task, task_json
-from patchgrid.storage.verification import Cost, SiteAgreement
-from patchgrid.storage.workers import WorkerRecord
+from patchgrid.storage import Database
+from patchgrid.storage.access import ownership
+from patchgrid.storage.access.submitting import Order, Submitter, store
+from patchgrid.storage.chunks import provenance
+from patchgrid.storage.jobs import deletion, job_list, jobs
+from patchgrid.storage.jobs.chunk_notes import troubles
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.pair_notes import warnings_by_kind
+from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.storage.output.export import export_rows, fields_of
+from patchgrid.storage.output.row_files import write_rows
+from patchgrid.storage.output.summary import Summary, summarize
+from patchgrid.storage.pair_results import pair_view
+from patchgrid.storage.pair_results.pair_view import PairView
+from patchgrid.storage.queue import control, metrics, workers
+from patchgrid.storage.queue.job_status import Snapshot, look
+from patchgrid.storage.queue.metrics import ModelQueue
+from patchgrid.storage.queue.workers import WorkerRecord
+from patchgrid.storage.results import components, plots, verification
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.coverage import Coverage, coverage
+from patchgrid.storage.results.furthest import furthest
+from patchgrid.storage.results.plots import Cells, Heatmap
+from patchgrid.storage.results.rounding import job_rounding, rounding_json
+from patchgrid.storage.results.task import job_task, task_json
+from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 
 class LocalSource:
@@ -63,11 +55,11 @@ class LocalSource:
 
     def jobs(self) -> Sequence[tuple[JobRecord, Progress]]:
         """Give all jobs, the oldest first."""
-        return list(joblist.every(self._read()))[::-1]
+        return list(job_list.every(self._read()))[::-1]
 
     def job(self, name: int | str) -> JobRecord:
         """Give a job by id, by name if only one has it, or the newest for `last`."""
-        return joblist.find(self._read(), name, self._by.owner)
+        return job_list.find(self._read(), name, self._by.owner)
 
     def progress(self, job: JobRecord) -> Progress:
         """Give how far a job is."""
@@ -141,7 +133,7 @@ class LocalSource:
 
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
         """Give one pair by its id, else by its row number."""
-        return pairview.pair(self._read(), job, name, method)
+        return pair_view.pair(self._read(), job, name, method)
 
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
         """Give a site's heatmap: kind `whole` or `aligned`."""
@@ -256,7 +248,7 @@ class LocalSource:
             return _as_it_is(session, job_id)
 
     def _find(self, session: Session, name: str) -> int:
-        return joblist.find(session, name, self._by.owner).id
+        return job_list.find(session, name, self._by.owner).id
 
 
 def _as_it_is(session: Session, job_id: int) -> tuple[JobRecord, Progress]:

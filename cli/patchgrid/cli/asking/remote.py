@@ -6,20 +6,20 @@ from typing import Any, BinaryIO
 from patchgrid.api.client import reading as read
 from patchgrid.api.client.counting import RowCount
 from patchgrid.api.client.following import Following
+from patchgrid.api.client.http.service import Service
 from patchgrid.api.client.numbers import RemoteNumbers
-from patchgrid.api.client.service import Service
 from patchgrid.api.client.submission import send
 from patchgrid.cli.asking.source import Aloud, Standing, Submission
 from patchgrid.cli.asking.uploading import shown_upload
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.screen import say
-from patchgrid.cli.summary import SHOWN_COMPONENTS, SHOWN_ERRORS, Summary
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.metrics import ModelQueue
-from patchgrid.storage.progress import Progress
-from patchgrid.storage.standing import Snapshot
-from patchgrid.storage.submitting import Order
-from patchgrid.storage.workers import WorkerRecord
+from patchgrid.cli.terminal.screen import say
+from patchgrid.storage.access.submitting import Order
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.output.summary import SHOWN_COMPONENTS, SHOWN_ERRORS, Summary
+from patchgrid.storage.queue.job_status import Snapshot
+from patchgrid.storage.queue.metrics import ModelQueue
+from patchgrid.storage.queue.workers import WorkerRecord
 
 
 class RemoteSource(RemoteNumbers):

@@ -4,21 +4,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from patchgrid.cli.summary import Summary
-from patchgrid.engine.types import Pair
-from patchgrid.storage.chunknotes import Troubles
-from patchgrid.storage.components import ComponentRow
-from patchgrid.storage.coverage import Coverage
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.metrics import ModelQueue
-from patchgrid.storage.pairview import PairView
-from patchgrid.storage.plots import Cells, Heatmap
-from patchgrid.storage.progress import Progress
-from patchgrid.storage.provenance import Provenance
-from patchgrid.storage.standing import Snapshot
-from patchgrid.storage.submitting import Order
-from patchgrid.storage.verification import Cost, SiteAgreement
-from patchgrid.storage.workers import WorkerRecord
+from patchgrid.core.types import Pair
+from patchgrid.storage.access.submitting import Order
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs.chunk_notes import Troubles
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.output.summary import Summary
+from patchgrid.storage.pair_results.pair_view import PairView
+from patchgrid.storage.queue.job_status import Snapshot
+from patchgrid.storage.queue.metrics import ModelQueue
+from patchgrid.storage.queue.workers import WorkerRecord
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.plots import Cells, Heatmap
+from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 #: Passes pairs on, and says now and then how far they are.
 Aloud = Callable[[Iterable[Pair], int, str], Iterator[Pair]]

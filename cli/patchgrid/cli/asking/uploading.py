@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from patchgrid.cli.progress import LINE_EVERY
-from patchgrid.cli.screen import say
-from patchgrid.storage.wording import size
+from patchgrid.cli.terminal.progress import LINE_EVERY
+from patchgrid.cli.terminal.screen import say
+from patchgrid.core.wording import size
 
 #: Bytes from which on there is anything to watch.
 _MUCH = 1_000_000

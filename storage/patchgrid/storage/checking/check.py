@@ -8,18 +8,19 @@ from sqlalchemy import ColumnElement, Table, and_, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.estimates import Sums
-from patchgrid.storage import checksums, tables
+from patchgrid.storage import tables
 from patchgrid.storage.checking import sampled
 from patchgrid.storage.checking.file import file_problems
 from patchgrid.storage.checking.findings import FILE, INPUT, RESULT, Findings
 from patchgrid.storage.checking.sampled import Sample
 from patchgrid.storage.checking.whole_chunk import FINISHED, Context, Seen, check_chunk
 from patchgrid.storage.checking.whole_job import WholeJob
-from patchgrid.storage.database import Database
+from patchgrid.storage.chunks import checksums
+from patchgrid.storage.chunks.pilot import read_pilot
+from patchgrid.storage.chunks.provenance import job_graph
+from patchgrid.storage.db.database import Database
+from patchgrid.storage.db.schema import REVISIONS
 from patchgrid.storage.errors import CorruptData
-from patchgrid.storage.pilot import read_pilot
-from patchgrid.storage.provenance import job_graph
-from patchgrid.storage.schema import REVISIONS
 from patchgrid.storage.tables import checksum, chunk, job, pair
 
 #: Keys read at a time.

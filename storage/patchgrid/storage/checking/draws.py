@@ -9,8 +9,8 @@ from sqlalchemy import Row
 
 from patchgrid.estimates import Sums, pilot_scales, sample_many
 from patchgrid.estimates.sampling import draw
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.shares import floor_of
+from patchgrid.storage.chunks.shares import floor_of
+from patchgrid.storage.jobs.jobs import JobRecord
 
 #: Relative difference of probabilities: scores are rounded to float32 where they are stored.
 _CLOSE = 1e-5

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError
 
-from patchgrid.engine.errors import PatchgridError
-from patchgrid.storage._translate import translate
+from patchgrid.core.errors import PatchgridError
+from patchgrid.storage.db.translate import translate
 from patchgrid.storage.errors import CorruptData, StorageError
 
 #: Kinds of damage: to the file, to what was submitted, to results, to states and counts, to totals.

@@ -8,22 +8,22 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.edges import Graph
-from patchgrid.engine.names import SITES, WIDE_SITES, check_name
+from patchgrid.core.graph import Graph
+from patchgrid.core.names import SITES, WIDE_SITES, check_name
 from patchgrid.estimates import Sums
 from patchgrid.storage import tables
-from patchgrid.storage.alignment import Alignment, Columns, in_columns
-from patchgrid.storage.blobs import unpack
 from patchgrid.storage.checking.comparing import differences
 from patchgrid.storage.checking.draws import Draws
 from patchgrid.storage.checking.findings import reason
 from patchgrid.storage.checking.tops import top_problems
+from patchgrid.storage.chunks.alignment import Alignment, Columns, in_columns
+from patchgrid.storage.chunks.inputs import read_pair
+from patchgrid.storage.chunks.naming import Place, has_positions, index_of
+from patchgrid.storage.chunks.sums import read_sums
+from patchgrid.storage.db.blobs import unpack
 from patchgrid.storage.errors import CorruptData
-from patchgrid.storage.exactscores import with_scores
-from patchgrid.storage.inputs import read_pair
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.naming import Place, has_positions, index_of
-from patchgrid.storage.sums import read_sums
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.pair_results.exact_scores import with_scores
 from patchgrid.storage.tables import exact, outcome, pair
 
 Floats = NDArray[Any]

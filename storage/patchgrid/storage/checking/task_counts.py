@@ -9,8 +9,8 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from patchgrid.estimates import TaskSummary
+from patchgrid.storage.chunks.chunk_result import PairOutcome, summarize_outcomes
 from patchgrid.storage.tables import outcome, task
-from patchgrid.storage.writing import PairOutcome, summarize_outcomes
 
 _READ = ("state", "error", "clean_metric", "corrupted_metric", "clean_preference", "corrupted_preference")
 

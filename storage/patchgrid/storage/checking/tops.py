@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Row
 
-from patchgrid.storage._rows import TOP, TOP_WIDE
-from patchgrid.storage.naming import Place
+from patchgrid.storage.chunks.naming import Place
+from patchgrid.storage.chunks.rows import TOP, TOP_WIDE
 
 #: Relative difference of scores that were summed in another order, in float32.
 _CLOSE = 1e-5

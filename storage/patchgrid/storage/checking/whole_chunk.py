@@ -10,15 +10,16 @@ from typing import Any
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.edges import Graph
+from patchgrid.core.graph import Graph
 from patchgrid.estimates import Sums
-from patchgrid.storage import checksums, tables
+from patchgrid.storage import tables
 from patchgrid.storage.checking.findings import RESULT, STATE, Findings
 from patchgrid.storage.checking.numbers import Numbers
 from patchgrid.storage.checking.task_counts import task_problems
-from patchgrid.storage.checksums import BY_CHUNK, BY_PAIR
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.splitting import MAX_ATTEMPTS
+from patchgrid.storage.chunks import checksums
+from patchgrid.storage.chunks.checksums import BY_CHUNK, BY_PAIR
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.queue.splitting import MAX_ATTEMPTS
 from patchgrid.storage.tables import checksum, chunk, outcome
 
 STATES = ("pending", "leased", "held", "done", "failed", "cancelled")

@@ -8,17 +8,19 @@ from typing import Any
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.engine.names import SITES, check_name
-from patchgrid.pairs.digest import Digest
-from patchgrid.storage import checksums, jobs, tables
-from patchgrid.storage._dialects import now
-from patchgrid.storage.blobs import unpack
+from patchgrid.core.names import SITES, check_name
+from patchgrid.pairs.records.digest import Digest
+from patchgrid.storage import tables
 from patchgrid.storage.checking.findings import INPUT, RESULT, STATE, TOTAL, Findings
-from patchgrid.storage.checksums import HASH_KEY
-from patchgrid.storage.inputs import read_pair
-from patchgrid.storage.jobs import JobRecord
-from patchgrid.storage.provenance import provenances
-from patchgrid.storage.sums import KINDS, add_up, pack_sums, read_sums
+from patchgrid.storage.chunks import checksums
+from patchgrid.storage.chunks.checksums import HASH_KEY
+from patchgrid.storage.chunks.inputs import read_pair
+from patchgrid.storage.chunks.provenance import provenances
+from patchgrid.storage.chunks.sums import KINDS, add_up, pack_sums, read_sums
+from patchgrid.storage.db.blobs import unpack
+from patchgrid.storage.db.dialects import now
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.tables import checksum, chunk, job, pair, total
 
 STATES = ("pending", "running", "paused", "done", "failed", "cancelled")

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.loading import LoadedModel
+from patchgrid.core.errors import SpecError
 from patchgrid.engine.methods import atp, atpstar, eap, eap_ig, ig, relp
 from patchgrid.engine.methods.base import Method, Requirement
+from patchgrid.engine.model.loading import LoadedModel
 
 #: Every method by its name.
 METHODS: Mapping[str, Method] = {

@@ -13,10 +13,10 @@ import torch
 from einops import reduce
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.rows import Rows
-from patchgrid.engine.stacking import of_components, stacked
+from patchgrid.engine.runs.activations import Activations
+from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.runs.rows import Rows
+from patchgrid.engine.runs.stacking import of_components, stacked
 
 #: Sites that enter the residual stream by one addition have the gradient of its sum.
 _GRADIENT_AT = {"resid_mid": "attn_out", "mlp_out": "resid_post"}

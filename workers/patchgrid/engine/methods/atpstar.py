@@ -10,15 +10,15 @@ import torch
 from einops import reduce
 from torch import Tensor
 
-from patchgrid.engine import pattern
-from patchgrid.engine.activations import Activations, head_view
 from patchgrid.engine.methods import atp
 from patchgrid.engine.methods.graddrop import dropping
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.pattern import Pattern, for_queries
-from patchgrid.engine.qkfix import Attended
-from patchgrid.engine.stacking import magnitudes
-from patchgrid.engine.taps import Given, noting
+from patchgrid.engine.methods.qkfix import Attended
+from patchgrid.engine.model.taps import Given, noting
+from patchgrid.engine.runs import attention_pattern
+from patchgrid.engine.runs.activations import Activations, head_view
+from patchgrid.engine.runs.attention_pattern import Pattern, for_queries
+from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.runs.stacking import magnitudes
 
 #: The sites that act through the softmax.
 FIXED = ("q", "k")
@@ -32,7 +32,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     One backward pass; with `grad_drop` another one below each layer.
     """
     fixes = any(site in FIXED for site in passes.question.sites)
-    with noting(pattern.modules(passes.model.layout) if fixes else ()) as notes:
+    with noting(attention_pattern.modules(passes.model.layout) if fixes else ()) as notes:
         base = passes.base_with_graph(also=_NEEDED if fixes else ())
     scores = Scores(passes, notes)
     with torch.enable_grad():  # whatever the caller's own mode is

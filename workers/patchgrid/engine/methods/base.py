@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from patchgrid.engine.loading import LoadedModel
-from patchgrid.engine.passes import Passes
+from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.runs.passes import Passes
 
 #: From the unpatched runs of a batch to scores: site to float32 `[pair, layer, position]`, for `z`
 #: `[pair, layer, position, head]`, for `edge` `[pair, edge, position]` or `[pair, edge]`, the positions being

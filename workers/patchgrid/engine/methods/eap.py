@@ -16,11 +16,11 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from patchgrid.engine import names
-from patchgrid.engine.activations import Activations, head_view
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.readers import Readers, gradients
-from patchgrid.engine.senders import of_each_head
+from patchgrid.core import names
+from patchgrid.engine.patching.readers import Readers, gradients
+from patchgrid.engine.patching.senders import of_each_head
+from patchgrid.engine.runs.activations import Activations, head_view
+from patchgrid.engine.runs.passes import Passes
 
 
 def score(passes: Passes) -> Mapping[str, Tensor]:

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from patchgrid.engine import names
+from patchgrid.core import names
 from patchgrid.engine.methods.eap import EdgeScores
 from patchgrid.engine.methods.ig import fractions, moved
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.rows import Rows
+from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.runs.rows import Rows
 
 
 def score(passes: Passes) -> Mapping[str, Tensor]:

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations
 from patchgrid.engine.methods.atp import Scores
-from patchgrid.engine.passes import Passes
+from patchgrid.engine.runs.activations import Activations
+from patchgrid.engine.runs.passes import Passes
 
 
 def dropping(passes: Passes, base: Activations, scores: Scores, metric: Tensor) -> Mapping[str, Tensor]:

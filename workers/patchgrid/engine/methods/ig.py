@@ -19,14 +19,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from patchgrid.engine.activations import Activations, Asked, parts_for, run
-from patchgrid.engine.copies import Copy, Group, groups, patched_positions
+from patchgrid.core.types import Component
 from patchgrid.engine.methods.atp import Scores
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.patching import PatchedRun
-from patchgrid.engine.rows import Rows
-from patchgrid.engine.stacking import of_components, stacked
-from patchgrid.engine.types import Component
+from patchgrid.engine.patching.copies import Copy, Group, groups, patched_positions
+from patchgrid.engine.patching.nodes import PatchedRun
+from patchgrid.engine.runs.activations import Activations, Asked, parts_for, run
+from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.runs.rows import Rows
+from patchgrid.engine.runs.stacking import of_components, stacked
 
 
 def score(passes: Passes) -> Mapping[str, Tensor]:

@@ -19,13 +19,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from patchgrid.engine.conservation import check_rules
-from patchgrid.engine.errors import SpecError
-from patchgrid.engine.finding import find_rules
-from patchgrid.engine.loading import LoadedModel
+from patchgrid.core.errors import SpecError
 from patchgrid.engine.methods.atp import Scores
-from patchgrid.engine.passes import Passes
-from patchgrid.engine.rules import Rules
+from patchgrid.engine.methods.backward_rules import Rules
+from patchgrid.engine.methods.conservation import check_rules
+from patchgrid.engine.methods.rule_modules import find_rules
+from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.runs.passes import Passes
 
 
 def score(passes: Passes) -> Mapping[str, Tensor]:

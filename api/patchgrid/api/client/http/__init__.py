@@ -1,0 +1,1 @@
+"""HTTP to a patchgrid server: addresses, retries, answers, events, uploads."""

@@ -1,0 +1,81 @@
+"""Where a server is, and the token that it is shown."""
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from patchgrid.api.client.http.errors import BadAddress
+from patchgrid.api.client.http.variables import TOKEN_VARIABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server's URL and the token for it, both checked."""
+
+    #: Without a slash at its end.
+    url: str
+    #: Shown to the server and to nobody else.
+    token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, url: str, token: str | None = None) -> "Address":
+        """Read `https://host[:port][/path]`; the token is the environment's if none is given.
+
+        Raises `BadAddress`, which shows neither a token nor a password.
+        """
+        parts = _split(url.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadAddress(f"a server is named as http://host:8000 or https://host, not {_hidden(url)!r}")
+        if "@" in parts.netloc:
+            raise BadAddress(f"a server's URL takes no password: give the token by {TOKEN_VARIABLE}")
+        if parts.query or parts.fragment:
+            raise BadAddress("a server's URL ends before any ? or #")
+        given = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+        return cls(parts.geturl().rstrip("/"), _checked(given))
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether nobody on the way can read along."""
+        return self.url.startswith("https://")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the server is on this machine."""
+        host = urlsplit(self.url).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def warning(self) -> str | None:
+        """What to say where the token can be read on its way."""
+        if self.token is None or self.encrypted or self.loopback:
+            return None
+        return f"the token goes to {self.url} unencrypted, for anyone on the way to read: use https://"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise BadAddress(f"a server's URL cannot be read: {error}") from None
+    return parts
+
+
+def _hidden(url: str) -> str:
+    """Give what may be shown of a URL that may hold a password."""
+    return f"…@{url.rpartition('@')[2]}" if "@" in url else url
+
+
+def _checked(token: str | None) -> str | None:
+    text = (token or "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise BadAddress("the token has characters that no token has: was it copied whole, and nothing else?")
+    return text

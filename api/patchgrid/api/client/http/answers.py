@@ -1,0 +1,129 @@
+"""What a server's answer means: a document, or the error that it tells of."""
+
+import json
+import math
+from typing import Any
+
+import httpx
+
+from patchgrid.api.client.http import errors
+from patchgrid.api.client.http.errors import (
+    NotPatchgrid,
+    Refused,
+    ServerError,
+    ServerFailed,
+)
+from patchgrid.api.client.http.variables import TOKEN_VARIABLE
+
+#: The kind of document that a patchgrid server tells errors in.
+PROBLEM = "application/problem+json"
+#: Longest part of a foreign answer that is shown.
+_LONGEST = 200
+#: Statuses that ask to come back later.
+LATER = (429, 503)
+#: Seconds to wait where the answer does not say.
+_WAIT = 2.0
+
+_REFUSALS: dict[int, type[Refused]] = {
+    401: errors.NotAuthorised,
+    403: errors.NotAllowed,
+    404: errors.NotThere,
+    409: errors.NotNow,
+    413: errors.TooLarge,
+    501: errors.NotSupported,
+}
+#: What a proxy before the server means, by its status alone.
+_OF_PROXIES = {
+    413: "this is more than the server, or a proxy before it, takes",
+    502: "a proxy before it cannot reach it",
+    503: "it is not there at the moment",
+    504: "a proxy before it waited too long for it",
+}
+
+
+def document(answer: httpx.Response) -> Any:
+    """Give the JSON of a good answer."""
+    kind = media_type(answer)
+    if kind != "application/json":
+        raise not_patchgrid(answer, f"an answer of the kind {kind or 'unknown'!r}")
+    try:
+        return answer.json()
+    except ValueError:
+        raise not_patchgrid(answer, "JSON that cannot be read") from None
+
+
+def error_of(answer: httpx.Response) -> ServerError:
+    """Give the error that an answer tells of; its body has been read."""
+    status = answer.status_code
+    if answer.has_redirect_location:
+        to = answer.headers["location"]
+        return NotPatchgrid(f"{_place(answer)} points to {clean(to)[:_LONGEST]}: name that server instead")
+    problem = _problem(answer)
+    if problem is None:
+        return _foreign(answer)
+    told = clean(problem["detail"].strip()) or f"status {status}"
+    if status == 401 and TOKEN_VARIABLE not in told:
+        told = f"{told} ({TOKEN_VARIABLE} gives the token)"
+    if status in LATER:
+        return errors.ServerBusy(told)
+    if status >= 500 and status not in _REFUSALS:
+        return ServerFailed(f"{_place(answer)} failed: {told}")
+    listed = problem.get("errors")
+    return _REFUSALS.get(status, Refused)(told, listed if isinstance(listed, list) else ())
+
+
+def wait_of(answer: httpx.Response, most: float) -> float:
+    """Give the seconds to wait before asking again, up to `most`."""
+    try:
+        seconds = float(answer.headers.get("retry-after", _WAIT))
+    except ValueError:
+        seconds = _WAIT
+    return min(max(seconds, 0.1), most) if math.isfinite(seconds) else most
+
+
+def clean(text: str) -> str:
+    """Escape control characters of a server's words, but for the ends of lines."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def media_type(answer: httpx.Response) -> str:
+    """Give the kind of an answer's document."""
+    kind: str = answer.headers.get("content-type", "")
+    return kind.partition(";")[0].strip().lower()
+
+
+def not_patchgrid(answer: httpx.Response, what: str) -> NotPatchgrid:
+    """Give the error of a server that answers with what no patchgrid server would."""
+    return NotPatchgrid(f"{_place(answer)} does not answer as a patchgrid server: {what}")
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any] | None:
+    if media_type(answer) != PROBLEM:
+        return None
+    try:
+        found = json.loads(answer.content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("detail"), str) else None
+
+
+def _foreign(answer: httpx.Response) -> ServerError:
+    """Give the error of an answer that is none of patchgrid's: a proxy's, or another program's."""
+    status = answer.status_code
+    words = _OF_PROXIES.get(status)
+    if status == 413:
+        return errors.TooLarge(f"{_place(answer)}: {words}")
+    if status in LATER:
+        return errors.ServerBusy(f"{_place(answer)}: {words or 'it asks to wait'}")
+    if words is not None:
+        return ServerFailed(f"{_place(answer)}: {words} (status {status})")
+    return not_patchgrid(answer, f"status {status}")
+
+
+def _place(answer: httpx.Response) -> str:
+    url = answer.request.url
+    port = "" if url.port is None else f":{url.port}"
+    return f"{url.scheme}://{url.host}{port}"

@@ -1,0 +1,99 @@
+"""What can go wrong between a client and a server, each error with a message a person can act on."""
+
+# Each is named for what happened, not "...Error".
+# ruff: noqa: N818
+
+from collections.abc import Sequence
+from typing import Any
+
+from patchgrid.core.errors import UNAVAILABLE, PatchgridError
+
+
+class ServerError(PatchgridError):
+    """Something about a server, or about what was asked of it."""
+
+
+class BadAddress(ServerError):
+    """A server's URL, or a token, that cannot be used."""
+
+
+class ServerUnreachable(ServerError):
+    """No connection to the server can be made."""
+
+    exit_code = UNAVAILABLE
+
+
+class ConnectionCut(ServerError):
+    """The connection ended in the middle of an answer."""
+
+    exit_code = UNAVAILABLE
+
+
+class ServerBusy(ServerError):
+    """The server asked to wait, more often than anyone should."""
+
+    exit_code = UNAVAILABLE
+
+
+class ServerFailed(ServerError):
+    """The server could not answer: a mistake of its own, or of a proxy before it."""
+
+    exit_code = UNAVAILABLE
+
+
+class NotPatchgrid(ServerError):
+    """What answers is no patchgrid server, or one of a version that is not understood."""
+
+
+class Refused(ServerError):
+    """The server does not do what it was asked for."""
+
+    def __init__(self, message: str, errors: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(message)
+        #: What is wrong with single fields, lines or rows, as the server tells it.
+        self.errors = tuple(errors)
+
+
+class NotAuthorised(Refused):
+    """No token was given, or none that the server knows."""
+
+
+class NotAllowed(Refused):
+    """The token does not allow this, or the server does not allow it at all."""
+
+
+class NotThere(Refused):
+    """The server has nothing that goes by this name."""
+
+
+class NotNow(Refused):
+    """It does not fit the state that things are in: a finished job cannot be paused."""
+
+
+class TooLarge(Refused):
+    """More than the server takes."""
+
+
+class NotSupported(Refused):
+    """The server lacks a package that this needs."""
+
+
+class JobFailed(PatchgridError):
+    """A job that was waited for failed or was cancelled."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, reasons: Sequence[tuple[int | str, str]] = ()) -> None:
+        super().__init__(message)
+        #: The first pairs that failed, each with its reason.
+        self.reasons = tuple(reasons)
+
+
+class OutOfTime(PatchgridError):
+    """A job had not ended when the time was up."""
+
+    exit_code = 124
+
+
+class FramesMissing(PatchgridError):
+    """Neither pandas nor polars is installed, or not the one that was asked for."""

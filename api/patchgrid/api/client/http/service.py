@@ -1,0 +1,211 @@
+"""What a server is asked: a method for each path, answers as the documents that they are."""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from patchgrid.api.client.http import events
+from patchgrid.api.client.http.answers import document
+from patchgrid.api.client.http.errors import (
+    NotAllowed,
+    NotAuthorised,
+    NotPatchgrid,
+    NotThere,
+    TooLarge,
+)
+from patchgrid.api.client.http.http import Connection
+from patchgrid.api.client.http.upload import Passed, Upload
+
+#: A job's id or name, or `last`.
+Name = int | str
+Document = dict[str, Any]
+#: Items asked for at a time; of jobs, and of exactly patched cells.
+PAGE, JOBS_PAGE, CELLS_PAGE = 1000, 200, 20_000
+#: The scopes that submitting takes: one of them.
+_MAY_SUBMIT = ("submit", "admin")
+
+
+class Service:
+    """A server's paths."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._ask = connection.ask
+
+    def access(self) -> Document:
+        """Give what the token allows, and the server's limits; `NotPatchgrid` if it is no such server."""
+        try:
+            found = self._ask("/v1/access")
+        except NotThere:
+            found = None
+        if not isinstance(found, dict) or "scopes" not in found:
+            raise NotPatchgrid(f"{self.connection.address.url} is no patchgrid server")
+        return found
+
+    def may_submit(self, size: int, pairs: int) -> None:
+        """Refuse, before anything is sent, what the server would refuse."""
+        access = self.access()
+        if not access["scopes"]:
+            raise NotAuthorised("the server wants a token (PATCHGRID_TOKEN gives it)")
+        if not set(_MAY_SUBMIT) & set(access["scopes"]):
+            raise NotAllowed(
+                f"the token {access.get('token')!r} may read only: submitting needs the scope submit"
+            )
+        limits = access.get("limits") or {}
+        for what, given, most in (
+            ("bytes", size, limits.get("upload_bytes")),
+            ("pairs", pairs, limits.get("pairs")),
+        ):
+            if most is not None and given > most:
+                raise TooLarge(f"{given:,} {what} are more than the server takes ({most:,})")
+
+    def models(self) -> list[Document]:
+        """Give what may be submitted."""
+        return list(self._items("/v1/models"))
+
+    def jobs(
+        self, *, state: str | None = None, model: str | None = None, search: str | None = None
+    ) -> Iterator[Document]:
+        """Give the jobs, the newest first."""
+        filters = {"state": state, "model": model, "search": search, "limit": JOBS_PAGE}
+        return self._items("/v1/jobs", filters)
+
+    def job(self, name: Name) -> Document:
+        """Give a job with what made it, who works on it and what its pairs are warned of."""
+        found = self._ask(self.path(name))
+        if not isinstance(found, dict) or "job" not in found:
+            raise NotPatchgrid(f"{self.connection.address.url} answers with something else than a job")
+        return found
+
+    def path(self, name: Name, behind: str = "") -> str:
+        """Give a job's path; a name that no path can hold is looked for first."""
+        text = str(name)
+        if "/" in text or text in ("", ".", ".."):
+            found = self.jobs(search=text) if text else ()
+            same = [each["job"] for each in found if each["name"] == text]
+            if len(same) != 1:
+                what = f"{len(same)} jobs are named" if same else "there is no job"
+                raise NotThere(f"{what} {text!r}: `patchgrid job list` shows them")
+            text = str(same[0])
+        return f"/v1/jobs/{quote(text, safe='')}{behind}"
+
+    def submit(
+        self,
+        file: Path,
+        spec: Mapping[str, Any],
+        *,
+        name: str = "pairs",
+        key: str,
+        passed: Passed = lambda _gone, _all: None,
+    ) -> Document:
+        """Send a pair file; once stored, the same again finds the job. `key` makes asking twice safe."""
+        upload = Upload(file, name, spec, key, passed)
+        try:
+            found = document(self.connection.send(upload.request, again=True))
+        finally:
+            upload.close()
+        if not isinstance(found, dict) or "created" not in found:
+            raise NotPatchgrid(f"{self.connection.address.url} does not say whether the job is new")
+        return found
+
+    def change(self, job: Name, what: str, *, everyone: bool = False) -> Document:
+        """Pause, resume, cancel or retry a job; give it as it is then. `everyone`: for all of its owners."""
+        asked = {"everyone": "true"} if everyone else None
+        found = self._ask(self.path(job, f"/{what}"), asked, method="POST")
+        if not isinstance(found, dict):
+            raise NotPatchgrid(f"{self.connection.address.url} answers with something else than a job")
+        return found
+
+    def delete(self, job: Name, *, everyone: bool = False) -> list[str]:
+        """Delete a job with all its results; give the names of other owners, for whom it is kept."""
+        asked = {"everyone": "true"} if everyone else None
+        found = self._ask(self.path(job), asked, method="DELETE", again=False)
+        return list(found["goes_on_for"]) if isinstance(found, dict) else []
+
+    def components(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+        """Give a job's components: `site`, `method`, `kind`, `population`, `by`, `search`, `normalise`, …"""
+        asked |= {name: _flag(asked[name]) for name in ("population", "normalise") if name in asked}
+        return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
+
+    def furthest(self, job: Name, **asked: Any) -> list[Document]:
+        """Give the cells whose scores are furthest from their effects: `site`, `method`, `limit`."""
+        return list(self._mapping(self.path(job, "/furthest"), asked)["items"])
+
+    def coverage(self, job: Name, site: str | None = None) -> Document:
+        """Give what stands beside the components: how many cells were patched exactly."""
+        return self._mapping(self.path(job, "/components"), {"site": site, "limit": 1})
+
+    def heatmap(self, job: Name, *, site: str, kind: str, method: str | None = None) -> Document:
+        """Give a site's heatmap."""
+        asked = {"site": site, "kind": kind, "method": method}
+        return self._mapping(self.path(job, "/heatmap"), asked)
+
+    def verification(
+        self, job: Name, *, top_k: int = 10, method: str | None = None, normalise: bool = False
+    ) -> Document:
+        """Give how scores agree with exact patching, and what both cost."""
+        asked = {"top_k": top_k, "method": method, "normalise": _flag(normalise)}
+        return self._mapping(self.path(job, "/verification"), asked)
+
+    def pairs(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+        """Give a job's pairs, a line each: `state`, `search`, `name`."""
+        return self._items(self.path(job, "/pairs"), {**asked, "limit": min(PAGE, most or PAGE)})
+
+    def row_of(self, job: Name, pair: Name) -> int | None:
+        """Give the row of a pair by its id, else by the row's own number; None if there is no such pair."""
+        found = next(iter(self._items(self.path(job, "/pairs"), {"name": str(pair)})), None)
+        return None if found is None else int(found["row"])
+
+    def pair(self, job: Name, row: int, method: str | None = None) -> Document:
+        """Give all that is kept of the pair in a row."""
+        return self._mapping(self.path(job, f"/pairs/{row}"), {"method": method})
+
+    def exact(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+        """Give the cells that were patched exactly: `site`, `method`, `component`, `normalise`."""
+        limit = min(CELLS_PAGE, most or CELLS_PAGE)
+        asked |= {"normalise": _flag(asked.get("normalise"))}
+        return self._items(self.path(job, "/exact"), {**asked, "limit": limit})
+
+    def export(
+        self, job: Name, what: str, form: str, method: str | None = None, *, normalise: bool = False
+    ) -> AbstractContextManager[httpx.Response]:
+        """Give an export, its bytes still to be read."""
+        asked = {"what": what, "format": form, "method": method, "normalise": _flag(normalise)}
+        return self.connection.stream(self.path(job, "/export"), asked)
+
+    def follow(
+        self, job: Name, *, every: float = 1.0, known: Document | None = None
+    ) -> Generator[Document, None, None]:
+        """Give a job's state at each change and now and then, until it has ended; `known` before any."""
+        return events.follow(self.connection, self.path(job, "/events"), every=every, known=known)
+
+    def workers(self) -> list[Document]:
+        """Give the workers."""
+        return list(self._items("/v1/workers"))
+
+    def queue(self) -> list[Document]:
+        """Give what waits for each model."""
+        return list(self._items("/v1/queue"))
+
+    def metrics(self) -> str:
+        """Give the metrics in Prometheus' text format."""
+        with self.connection.stream("/metrics") as answer:
+            return answer.read().decode()
+
+    def _items(self, path: str, asked: Mapping[str, Any] | None = None) -> Iterator[Document]:
+        return self.connection.pages(path, asked)
+
+    def _mapping(self, path: str, asked: Mapping[str, Any]) -> Document:
+        found = self._ask(path, asked)
+        if not isinstance(found, dict):
+            raise NotPatchgrid(f"{self.connection.address.url}{path} answers with something else")
+        return found
+
+
+def _flag(value: object) -> str | None:
+    """Write a switch as a query has it; off is the default, which an older server knows, too."""
+    return "true" if value else None

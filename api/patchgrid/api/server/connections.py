@@ -1,0 +1,139 @@
+"""Connections to clients: how much they may send, and how long they may take, before a request is known."""
+
+import asyncio
+import json
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from patchgrid.api.web.headers import HEADERS
+from patchgrid.api.web.problems import MEDIA_TYPE, Problem
+
+#: Bytes that may come without an end of a head, a trailer or a chunk's line: the parser has no bound.
+MOST_HEAD = 64 * 1024
+#: Seconds that a request's head may take to come.
+HEAD_SECONDS = 30.0
+#: Seconds in which a client takes something of what waits to be sent: the system has megabytes of it in hand,
+#: and asks for more only when a good part of them is gone.
+TAKE_SECONDS = 300.0
+_KINDS = {400: "bad-request", 408: "too-slow", 431: "head-too-long"}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, with bounds and timeouts for what is no body."""
+
+    #: Whether a head is awaited, bytes that came since the last event, and what rings if none comes.
+    _awaited, _silent = True, 0
+    _alarm: asyncio.TimerHandle | None = None
+    #: What lets go of a client that takes nothing.
+    _stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, and wait for no first request for ever."""
+        super().connection_made(transport)
+        # Whatever cannot be sent at once is known of: a connection ends no sooner than all of it is taken.
+        transport.set_write_buffer_limits(0)
+        self._set_alarm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._unset_alarm()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, unless they are too many for anything but a body."""
+        if self._awaited and self._alarm is None:
+            self._set_alarm()
+        self._silent += len(data)
+        super().data_received(data)
+        if self._silent > MOST_HEAD and not self.transport.is_closing():
+            self._refuse(431, f"the request's head is longer than {MOST_HEAD:,} bytes")
+
+    def on_headers_complete(self) -> None:
+        """Know a request."""
+        self._silent, self._awaited = 0, False
+        self._unset_alarm()
+        super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what comes behind a body is none."""
+        if self._awaited:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._silent = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Have the whole of a request."""
+        self._silent, self._awaited = 0, True
+        self._unset_alarm()
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            # It was answered before its end, and uvicorn's own clock was stopped by what came since.
+            self._set_alarm()
+
+    def on_response_complete(self) -> None:
+        """Have answered; what is left of the request's body nobody reads, and it must end."""
+        super().on_response_complete()
+        if not self._awaited and self.cycle.response_complete and not self.transport.is_closing():
+            self._set_alarm()
+
+    def pause_writing(self) -> None:
+        """Know that something waits to be sent."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Know that all was sent."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _watch(self, waiting: int) -> None:
+        """Let go of a client that has taken nothing of so many bytes once the time is up."""
+
+        def look() -> None:
+            left = self.transport.get_write_buffer_size()
+            if left < waiting:
+                self._watch(left)
+            else:
+                self.transport.abort()
+
+        self._stalled = self.loop.call_later(TAKE_SECONDS, look)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(400, msg)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a client that asks for another protocol is answered in this one."""
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer with a problem, marked as any other answer is, and close the connection."""
+        body = json.dumps(Problem(status, _KINDS[status], detail).document("")).encode()
+        headers = HEADERS | {"Cache-Control": "no-store", "Content-Type": MEDIA_TYPE}
+        headers |= {"Content-Length": str(len(body)), "Connection": "close"}
+        lines = [f"HTTP/1.1 {status} ", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        self.transport.write("\r\n".join(lines).encode() + body)
+        self.transport.close()
+
+    def _set_alarm(self) -> None:
+        self._unset_alarm()
+        self._alarm = self.loop.call_later(HEAD_SECONDS, self._ring)
+
+    def _unset_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self.transport.is_closing():
+            return
+        if self._silent and self._awaited:
+            self._refuse(408, f"the request's head did not come within {HEAD_SECONDS:g} seconds")
+        else:
+            self.transport.close()

@@ -1,0 +1,1 @@
+"""What requests share: settings, database, tokens, limits, live jobs."""

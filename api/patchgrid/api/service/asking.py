@@ -1,0 +1,105 @@
+"""From a request to its answer: asking once, JSON or CSV."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import Path, Query, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from patchgrid.api.schemas.problems import ProblemDetails
+from patchgrid.api.schemas.request_models import Word
+from patchgrid.api.service.access import Caller
+from patchgrid.api.service.service import Service
+from patchgrid.api.web.answers import Answer
+from patchgrid.api.web.problems import MEDIA_TYPE
+from patchgrid.storage.jobs import job_list
+from patchgrid.storage.jobs.jobs import ENDED, JobRecord
+from patchgrid.storage.output.row_files import csv_writer
+
+#: Seconds that an answer about a job that goes on is good for.
+FRESH = 1.0
+
+#: What stands beside a list's rows, and the header of a CSV that has it.
+_BESIDE = {"X-Total-Count": "total", "X-Next-Cursor": "next"}
+
+JobName = Annotated[Word, Path(description="A job's id, its name, or `last`")]
+Form = Annotated[Literal["json", "csv"], Query(alias="format", description="csv: the rows, as a download")]
+Cursor = Annotated[str | None, Query(description="`next` of the page before")]
+Make = Callable[[Session, JobRecord], Answer]
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe for OpenAPI the problems that an operation may answer with."""
+    always = (401, 403, 422, 429, 500, 503)
+    return {
+        status: {"description": "A problem", "model": ProblemDetails, "content": {MEDIA_TYPE: {}}}
+        for status in (*always, *statuses)
+    }
+
+
+def listings(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe for OpenAPI an operation that gives a list as JSON or as CSV, and its problems."""
+    return {200: {"description": "The rows", "content": {"text/csv": {}}}, **refusals(*statuses)}
+
+
+def ask(
+    service: Service, request: Request, caller: Caller, name: str, make: Make, *, lasting: bool = True
+) -> Response:
+    """Answer a question about a job: made once for an ended job, once a second for another.
+
+    Not `lasting`: what is asked changes for ended jobs, too.
+    """
+    with service.database.read() as session:
+        job = job_list.find(session, name, caller.owner)
+        ended = lasting and job.state in ENDED
+        asked = tuple(sorted(request.query_params.items()))
+        question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]
+        key = (job.id, job.key, job.state, job.finished_at, question, asked)
+        answer = service.answers.get(
+            key, lambda: make(session, job), seconds=float("inf") if ended else FRESH
+        )
+    return respond(request, answer)
+
+
+def respond(request: Request, answer: Answer) -> Response:
+    """Send an answer, or word that the client has it already."""
+    headers = {"ETag": answer.etag, "Cache-Control": "private, no-cache", **dict(answer.headers)}
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if answer.etag.removeprefix("W/") in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(answer.body, media_type=answer.media_type, headers=headers)
+
+
+def as_json(document: Any) -> Answer:
+    """Write a document of plain values."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Answer(text.encode())
+
+
+def listed(
+    form: str, items: Sequence[Mapping[str, Any]], more: Mapping[str, Any], name: str, item: type[BaseModel]
+) -> Answer:
+    """Write a list of such items as JSON, with `more` beside it, or its rows as CSV, to be kept as `name`."""
+    if form == "json":
+        return as_json({**more, "items": items})
+    answer = as_csv(items, tuple(items[0] if items else item.model_fields), name)
+    beside = [(header, str(more[each])) for header, each in _BESIDE.items() if more.get(each) is not None]
+    return dataclasses.replace(answer, headers=(*answer.headers, *beside))
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], name: str) -> Answer:
+    """Write rows with these fields as CSV, to be kept as `name`."""
+    text = io.StringIO()
+    writer = csv_writer(text)
+    writer.writerow(fields)
+    writer.writerows([_cell(row[field]) for field in fields] for row in rows)
+    kept = ("Content-Disposition", f'attachment; filename="{name}.csv"')
+    return Answer(text.getvalue().encode(), "text/csv; charset=utf-8", (kept,))
+
+
+def _cell(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, tuple, dict)) else value

@@ -1,0 +1,148 @@
+"""Jobs followed live: each is looked at once a second, however many follow it."""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from patchgrid.core.errors import PatchgridError
+from patchgrid.storage import Database
+from patchgrid.storage.errors import JobNotFound
+from patchgrid.storage.output.documents import snapshot_json
+from patchgrid.storage.queue.job_status import look
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A job as it was last seen."""
+
+    #: Tells it from what was seen before.
+    version: str
+    document: dict[str, Any]
+    #: Nothing will happen to it any more.
+    ended: bool
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A job that is followed."""
+
+    task: "asyncio.Task[None] | None" = None
+    followers: int = 0
+    seen: Seen | None = None
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+
+class Followers:
+    """All who follow jobs."""
+
+    def __init__(self, database: Database, every: float) -> None:
+        self._database, self._every = database, every
+        self._watched: dict[int, _Watched] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Whether the server ends.
+        self.stopping = False
+
+    async def follow(self, job_id: int, known: str | None, alive: float = 15.0) -> AsyncIterator[Seen | None]:
+        """Give the job now, unless it is as `known`, and at every change; None where nothing changes.
+
+        Ends with the job, or the server.
+        """
+        watched = self._watched.setdefault(job_id, _Watched())
+        watched.followers += 1
+        if watched.task is None:
+            watched.task = asyncio.create_task(self._watch(job_id, watched))
+            self._tasks.add(watched.task)
+            watched.task.add_done_callback(self._tasks.discard)
+        quiet = 0.0
+        try:
+            while not self.stopping:
+                if watched.seen is None or watched.seen.version == known:
+                    if watched.seen is not None and watched.seen.ended:
+                        yield watched.seen
+                        return
+                    if await _nothing_new(watched, known, 1.0):
+                        quiet += 1.0
+                        if quiet >= alive:
+                            quiet = 0.0
+                            yield None
+                    continue
+                seen = watched.seen
+                known, quiet = seen.version, 0.0
+                yield seen
+                if seen.ended:
+                    return
+        finally:
+            watched.followers -= 1
+            if not watched.followers:
+                self._forget(job_id, watched)
+
+    def stop(self) -> None:
+        """Let all that follow end."""
+        self.stopping = True
+
+    async def close(self) -> None:
+        """Let all end, and wait until nobody looks any more."""
+        self.stop()
+        await asyncio.gather(*self._tasks)
+
+    async def _watch(self, job_id: int, watched: _Watched) -> None:
+        """Look at a job until it has ended, or nobody follows it: a look that was begun is never cut off."""
+        said = ""
+        while watched.followers and not self.stopping:
+            try:
+                seen = await run_in_threadpool(self._look, job_id)
+            except PatchgridError as error:
+                if str(error) != said:
+                    said = str(error)
+                    _log.info("job %d cannot be looked at: %s", job_id, said)
+            except Exception:  # noqa: BLE001
+                # Those who follow wait for this task: it goes on, whatever one look stumbles over.
+                _log.exception("job %d cannot be looked at", job_id)
+            else:
+                said = ""
+                if watched.seen is None or watched.seen.version != seen.version:
+                    watched.seen = seen
+                    async with watched.changed:
+                        watched.changed.notify_all()
+                if seen.ended:
+                    # Who comes now looks anew: it may be tried again.
+                    self._forget(job_id, watched)
+                    return
+            await asyncio.sleep(self._every)
+
+    def _forget(self, job_id: int, watched: _Watched) -> None:
+        if self._watched.get(job_id) is watched:
+            del self._watched[job_id]
+
+    def _look(self, job_id: int) -> Seen:
+        try:
+            with self._database.read() as session:
+                found = look(session, job_id)
+        except JobNotFound:
+            return _seen({"job": job_id, "state": "deleted"}, ended=True)
+        return _seen(snapshot_json(found) | {"serving": found.serving}, ended=found.ended)
+
+
+async def _nothing_new(watched: _Watched, known: str | None, seconds: float) -> bool:
+    """Wait for a change; tell whether none came."""
+    try:
+        async with asyncio.timeout(seconds), watched.changed:
+            await watched.changed.wait_for(
+                lambda: watched.seen is not None and (watched.seen.version != known or watched.seen.ended)
+            )
+    except TimeoutError:
+        return True
+    return False
+
+
+def _seen(document: dict[str, Any], *, ended: bool) -> Seen:
+    text = json.dumps(document, sort_keys=True)
+    return Seen(hashlib.sha256(text.encode()).hexdigest()[:16], document, ended)

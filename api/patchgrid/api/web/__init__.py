@@ -1,0 +1,1 @@
+"""HTTP itself: problem details, headers, ETags, compression, cursors, uploads."""

@@ -1,0 +1,44 @@
+"""Cursors: where a list goes on, as one word that clients hand back unread."""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+
+from patchgrid.api.web.problems import Problem
+
+#: Longest cursor, in characters.
+_LONGEST = 200
+#: Largest number in one: what the databases' integers hold.
+_LARGEST = 2**31 - 1
+
+
+def write(place: Sequence[int] | None) -> str | None:
+    """Write a place down; None at the end of the list."""
+    if place is None:
+        return None
+    return base64.urlsafe_b64encode(json.dumps(list(place)).encode()).decode().rstrip("=")
+
+
+def read(text: str | None, length: int) -> tuple[int, ...] | None:
+    """Read a place of so many numbers back; `Problem` for what `write` did not write."""
+    if text is None:
+        return None
+    place = _decoded(text)
+    if (
+        type(place) is not list
+        or len(place) != length
+        or not all(type(number) is int and 0 <= number <= _LARGEST for number in place)
+    ):
+        field = {"field": "cursor", "detail": "not a cursor of this list: take `next` of the page before"}
+        raise Problem(422, "bad-value", f"cursor: {field['detail']}", errors=[field])
+    return tuple(place)
+
+
+def _decoded(text: str) -> object:
+    if len(text) > _LONGEST or not text.isascii():
+        return None
+    try:
+        return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        return None

@@ -1,0 +1,1 @@
+"""One file per command; a folder per group of commands."""

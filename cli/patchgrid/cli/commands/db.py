@@ -1,0 +1,101 @@
+"""`patchgrid db`: the database itself."""
+
+from collections.abc import Iterator
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import DONE, FAILED
+from patchgrid.cli.terminal.figures import seconds
+from patchgrid.cli.terminal.progress import shown_count
+from patchgrid.cli.terminal.screen import counted, say, show_json, visible
+from patchgrid.core.number_format import percent
+from patchgrid.core.wording import size
+from patchgrid.storage import checking
+from patchgrid.storage.db import schema
+from patchgrid.storage.jobs.vacuum import vacuum as give_space_back
+
+
+@click.group()
+def db() -> None:
+    """Upgrade, check and shrink the database."""
+
+
+@db.command()
+@with_settings
+def upgrade(settings: Settings, /) -> None:
+    """Bring a database that an older patchgrid wrote up to this version, all of it or nothing.
+
+    Stop all workers, and make a copy of the file first.
+    """
+    old, new = schema.upgrade(settings.url)
+    if settings.json:
+        show_json({"from": old, "to": new})
+    elif old == new:
+        say(f"The database is at version {new} already")
+    else:
+        say(f"Upgraded the database from version {old or 'none'} to {new}")
+
+
+@db.command()
+@with_settings
+def vacuum(settings: Settings, /) -> None:
+    """Give the space of deleted jobs back to the disk.
+
+    An SQLite file is rewritten, which needs as much free disk space again and blocks writers meanwhile. On
+    PostgreSQL the space becomes free for new results, as autovacuum would do later; files keep their size.
+    """
+    before, after = give_space_back(settings.url)
+    if settings.json:
+        show_json({"before": before, "after": after})
+    say(f"The database takes {size(after)} ({size(before)} before)")
+
+
+@db.command()
+@click.option(
+    "--sample",
+    metavar="SHARE|N",
+    help="Check only a share of all chunks (0.01), or N of them, and pairs and totals of that share of jobs.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed that draws the sample.")
+@with_settings
+def check(settings: Settings, /, sample: str | None, seed: int) -> int:
+    """Check that the database holds what was stored, and nothing else.
+
+    Keys, counts, states, sums, sampled cells and top components are recomputed from what they follow from;
+    everything else is compared with checksums. Chunks stored by a version without checksums are counted. Work
+    may go on meanwhile: each chunk is read in a short transaction of its own.
+
+    One line a problem, then what to do about it. Exit code 1 if anything is wrong.
+    """
+    part = None if sample is None else checking.Sample.read(sample, seed)
+    with shown_count("chunk", "checked") as progress:
+        report = checking.check(settings.url, sample=part, on_progress=progress)
+    if settings.json:
+        show_json(report)
+        return FAILED if report.problems else DONE
+    for problem in report.problems:
+        click.echo(visible(problem))
+    for line in _summary(report):
+        say(line)
+    return FAILED if report.problems else DONE
+
+
+def _summary(report: checking.CheckReport) -> Iterator[str]:
+    chunks = counted(report.chunks, "chunk")
+    if report.chunks < report.chunks_total:
+        share = percent(report.chunks / report.chunks_total)
+        chunks = f"{report.chunks:,} of {counted(report.chunks_total, 'chunk')} ({share})"
+    cells, took = counted(report.cells, "exact cell"), seconds(report.seconds)
+    rate = f", {report.chunks / report.seconds:,.0f} chunks/s" if report.chunks and report.seconds else ""
+    yield (
+        f"Checked {counted(report.jobs, 'job')}, {chunks}, {counted(report.blobs, 'blob')} and {cells} of "
+        f"version {report.revision} in {took}{rate}"
+    )
+    if report.unsealed:
+        yield (
+            f"{counted(report.unsealed, 'chunk')} not checksummed: an older version stored "
+            f"{'it' if report.unsealed == 1 else 'them'}; only what can be recomputed was checked"
+        )
+    yield f"{counted(len(report.problems), 'problem')} found"
+    yield from report.advice

@@ -1,0 +1,87 @@
+"""`patchgrid demo`: the whole way, on a model that comes with patchgrid."""
+
+from pathlib import Path
+
+import click
+
+from patchgrid.api.pictures.drawings import Drawing
+from patchgrid.api.pictures.saving import save
+from patchgrid.cli.asking.local import LocalSource
+from patchgrid.cli.commands.run import run_pairs
+from patchgrid.cli.context import Settings, database_url, with_settings
+from patchgrid.cli.errors import FAILED, OutputError
+from patchgrid.cli.execution.execution import Machine
+from patchgrid.cli.options import machine_options
+from patchgrid.cli.terminal.screen import say
+from patchgrid.core.errors import PatchgridError
+from patchgrid.engine import JobSpec
+from patchgrid.pairs import PairFile
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+
+#: Where the demo's files are: beside this module in a wheel, under examples/ in a checkout.
+PLACES = (Path(__file__).parents[1] / "demo_data", Path(__file__).parents[4] / "examples")
+#: The model's folder and the pair file there.
+MODEL, PAIRS = "demo_model", "pairs/ioi.jsonl"
+
+
+class DemoMissingError(PatchgridError):
+    """The demo's model or pairs are not where they should be."""
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="patchgrid-demo",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the database and the pictures.",
+)
+@machine_options
+@with_settings
+def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None) -> int:
+    """Find the heads with which a small trained model tells who gets the gift.
+
+    The model was trained on sentences such as "When Mary and John went to the shop, John gave a ball to",
+    which it completes with " Mary". The demo measures which heads and MLPs do that, over 300 pairs of
+    sentences; checks it against exact patching; and draws two pictures. The database and the pictures go to
+    a folder of their own; --db puts the job into another database.
+    """
+    place = find_demo()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from error
+    file_name = str(out / "demo.db")
+    chosen = settings if settings.given else Settings(database_url(file_name), settings.json, file_name)
+    spec = JobSpec(model=str(place / MODEL), exact=0.2)
+    with PairFile.open(place / PAIRS) as file, chosen.open(create=True) as database:
+        summary = file.check()
+        code = run_pairs(chosen, database, spec, file, summary, Machine(device, batch_tokens), "demo")
+        if code != FAILED:
+            draw(database, settings.user, jobs.job_key(spec, summary.digest), out)
+    return code
+
+
+def find_demo() -> Path:
+    """Give the folder that holds the demo's model and pairs."""
+    for place in PLACES:
+        if (place / MODEL / "config.json").is_file() and (place / PAIRS).is_file():
+            return place.resolve()
+    raise DemoMissingError(
+        "the demo's model and pairs are not there: they come with patchgrid's repository, under examples/"
+    )
+
+
+def draw(database: Database, user: str, key: str, out: Path) -> None:
+    """Draw the two pictures."""
+    heads, scatter = out / "heads.png", out / "score-against-exact.png"
+    with database.read() as session:
+        job = jobs.find_by_key(session, key)
+    assert job is not None, "the demo's job was just done"
+    with LocalSource(database, user=user) as source:
+        drawing = Drawing(source, job, "z")
+        save(drawing.heads(), heads)
+        save(drawing.scatter(), scatter)
+    say(f"Wrote {heads}")
+    say(f"Wrote {scatter}")

@@ -1,0 +1,164 @@
+"""`patchgrid job pause`, `resume`, `cancel`, `retry` and `delete`."""
+
+from collections.abc import Sequence
+
+import click
+
+from patchgrid.cli.asking.broker import check_broker
+from patchgrid.cli.asking.local import LocalSource
+from patchgrid.cli.context import Settings, with_broker, with_settings
+from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, work_off
+from patchgrid.cli.options import job_argument, machine_options
+from patchgrid.cli.terminal.screen import counted, say, show_json, visible
+from patchgrid.storage.jobs.jobs import FINISHED, JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.workers.errors import JobCancelledError
+
+everyone_option = click.option(
+    "--everyone", is_flag=True, help="For all owners of the job; through a server, for admins only."
+)
+
+
+@click.command()
+@job_argument
+@everyone_option
+@with_settings
+def cancel(settings: Settings, /, name: str, everyone: bool) -> None:
+    """Cancel a job: nothing more of it is measured.
+
+    What was measured stays; chunks that workers have now are dropped. Submitting the same pairs again, or
+    `job retry`, reopens it. A job that others also submitted continues for them; you only withdraw.
+    """
+    with settings.asking() as source:
+        record, progress, left = source.cancel(name, everyone=everyone)
+    _show_state(settings, record)
+    if left:
+        say(f"You withdrew from job {record.id}; it continues for {_names(left)}, who also submitted it")
+        return
+    say(f"Job {record.id} is cancelled: {_measured(progress)}. Take it up again: {_retry(settings, record)}")
+
+
+@click.command()
+@job_argument
+@with_settings
+def pause(settings: Settings, /, name: str) -> None:
+    """Pause a job: chunks that workers have now are finished, no others are begun."""
+    with settings.asking() as source:
+        record, progress = source.pause(name)
+    _show_state(settings, record)
+    leased = f", {counted(progress.chunks_leased, 'chunk')} being finished" if progress.chunks_leased else ""
+    go_on = settings.command(f"job resume {record.id}")
+    say(f"Job {record.id} is paused: {_measured(progress)}{leased}. Go on: {go_on}")
+
+
+@click.command()
+@job_argument
+@with_broker
+def retry(settings: Settings, /, name: str) -> None:
+    """Try again what was given up or cancelled.
+
+    That is chunks that lost their workers too often, and all that is left of a cancelled job. Pairs that
+    failed by themselves (an answer of several tokens) would fail again and stay as they are.
+    """
+    check_broker(settings.broker)
+    with settings.asking() as source:
+        record, progress, again = source.retry(name)
+        if settings.json:
+            show_json({"job": record.id, "state": record.state, "chunks": again})
+        if not again:
+            say(f"Job {record.id} has nothing to try again: {_measured(progress)}")
+            return
+        say(f"Job {record.id}: {counted(again, 'chunk')} to be tried again")
+        source.wake(record.id)
+    say(_watch(settings, record))
+
+
+@click.command()
+@job_argument
+@click.option("--here", is_flag=True, help="Work a paused job off in this process; others always are.")
+@machine_options
+@with_broker
+def resume(settings: Settings, /, name: str, here: bool, device: str, batch_tokens: int | None) -> int | None:
+    """Go on with a job where it stopped.
+
+    A paused job is given back to its workers, and the command ends. A job that is not paused is worked off in
+    this process, beside any workers. Then pairs that were given up after their process died repeatedly are
+    tried again; pairs that failed by themselves (an answer of several tokens) are not.
+
+    Through a server (--server) no job is worked off: a paused one is given back to its workers, another is
+    left as it is.
+    """
+    check_broker(settings.broker)
+    with settings.asking() as source:
+        record = source.job(name)
+        paused = record.state == "paused"
+        if here or not paused:
+            source.check_here(record)
+        if paused:
+            record, _ = source.resume(name)
+        if paused and not here:
+            _show_state(settings, record)
+            say(f"Job {record.id} goes on")
+            source.wake(record.id)
+            say(_watch(settings, record))
+            return None
+    return _work_off_here(settings, record, Machine(device, batch_tokens))
+
+
+@click.command()
+@job_argument
+@everyone_option
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@with_settings
+def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
+    """Delete a job with its pairs and all its results.
+
+    A job that others also submitted is kept for them; you only withdraw.
+    """
+    with settings.asking() as source:
+        record = source.job(name)
+        title = f"job {record.id}" + (f" ({visible(record.name)})" if record.name else "")
+        if not yes:
+            click.confirm(
+                f"Delete {title}, {counted(record.pairs, 'pair')}, and its results?", abort=True, err=True
+            )
+        left = source.delete(record, everyone=everyone)
+    if settings.json:
+        show_json({"deleted": None if left else record.id})
+    if left:
+        say(f"You withdrew from {title}; it is kept for {_names(left)}, who also submitted it")
+    else:
+        say(f"Deleted {title}")
+
+
+def _work_off_here(settings: Settings, record: JobRecord, machine: Machine) -> int:
+    with settings.open() as database, LocalSource(database, user=settings.user) as source:
+        if record.state in FINISHED and not source.progress(record).chunks_failed:
+            say(f"Job {record.id} has nothing left to do; these are its results")
+            return show_outcome(settings, source, record.id, None)
+        if record.state == "cancelled":
+            raise JobCancelledError(record.id)
+        source.close()
+        elapsed = work_off(database, engine_for(record.spec, machine), record, machine)
+        return show_outcome(settings, source, record.id, elapsed)
+
+
+def _names(owners: Sequence[str]) -> str:
+    return visible(", ".join(owners))
+
+
+def _show_state(settings: Settings, record: JobRecord) -> None:
+    if settings.json:
+        show_json({"job": record.id, "state": record.state})
+
+
+def _measured(progress: Progress) -> str:
+    return f"{progress.done:,} of {counted(progress.total, 'pair')} measured"
+
+
+def _retry(settings: Settings, record: JobRecord) -> str:
+    return settings.command(f"job retry {record.id}")
+
+
+def _watch(settings: Settings, record: JobRecord) -> str:
+    return f"Follow it: {settings.command(f'job watch {record.id}')}"

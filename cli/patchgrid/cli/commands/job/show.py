@@ -1,0 +1,53 @@
+"""`patchgrid job list`, `show` and `errors`."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.options import job_argument
+from patchgrid.cli.terminal.screen import say, show_json
+from patchgrid.cli.terminal.tables import Column, show_table
+from patchgrid.cli.views.job_view import show_job, show_jobs
+from patchgrid.storage.output.documents import job_json
+
+
+@click.command("list")
+@with_settings
+def list_(settings: Settings, /) -> None:
+    """List the jobs, the oldest first."""
+    with settings.asking() as source:
+        found = source.jobs()
+    if settings.json:
+        show_json([job_json(record, progress) for record, progress in found])
+    elif found:
+        show_jobs(found)
+    else:
+        say("No jobs yet: start one with patchgrid run PAIRS -m MODEL")
+
+
+@click.command()
+@job_argument
+@with_settings
+def show(settings: Settings, /, name: str) -> None:
+    """Show what a job measures, how far it is, what made it.
+
+    And, once something was patched exactly, how well its scores agree with that.
+    """
+    with settings.asking() as source:
+        standing = source.standing(source.job(name))
+    show_job(settings, standing)
+
+
+@click.command()
+@job_argument
+@with_settings
+def errors(settings: Settings, /, name: str) -> None:
+    """List the pairs that could not be measured, with reasons."""
+    with settings.asking() as source:
+        record = source.job(name)
+        found = source.errors(record)
+    if settings.json:
+        show_json([{"pair": pair, "error": error} for pair, error in found])
+    elif found:
+        show_table([Column("pair"), Column("reason")], found)
+    else:
+        say(f"Job {record.id} has no failed pairs")

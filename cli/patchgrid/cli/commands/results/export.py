@@ -1,0 +1,86 @@
+"""`patchgrid results export`."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import UsageError
+from patchgrid.cli.options import job_argument, method_option, normalise_option, one_of
+from patchgrid.cli.terminal.output import open_output
+from patchgrid.cli.terminal.screen import counted, say
+from patchgrid.core.names import check_name
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.export import FIELDS, TOP_WIDE, check_kept, strongest_only
+from patchgrid.storage.output.row_files import FORMATS
+
+
+@click.command()
+@job_argument
+@click.option(
+    "--what",
+    default="components",
+    show_default=True,
+    metavar=one_of(tuple(FIELDS)),
+    help="scores: one a pair and component; exact: the cells patched exactly; components: means and "
+    "estimates over all pairs; pairs: tokens and metrics.",
+)
+@click.option(
+    "--format",
+    "form",
+    default="jsonl",
+    show_default=True,
+    metavar=one_of(FORMATS),
+    help="Parquet needs -o and pip install 'patchgrid[parquet]'.",
+)
+@normalise_option
+@method_option
+@click.option(
+    "-o", "--output", metavar="FILE", help="File to write, whole or not at all; stdout if not given."
+)
+@with_settings
+def export(
+    settings: Settings,
+    /,
+    name: str,
+    what: str,
+    form: str,
+    normalise: bool,
+    method: str | None,
+    output: str | None,
+) -> None:
+    """Write a job's results as rows, in an order that depends on nothing but the job.
+
+    \b
+    scores       pair, component, site, layer, head, neuron, position, score
+    exact        the same, and effect, inclusion (probability of being drawn)
+    components   component, site, layer, head, neuron, position, n, mean, mean_abs, std,
+                 estimate, ci_low, ci_high, exact_n
+    pairs        pair, state, error, tokens, clean_metric, corrupted_metric,
+                 clean_preference, corrupted_preference, correct_tokens, incorrect_tokens
+
+    A position is the index into the pair's own tokens from 0, in `components` the place counted from the end
+    (-1 is the last), or a span's name. An empty value means: not applicable, or all at once. Rows of edges
+    have one more field at the end, `edge`, its name; layer and head are those of what it comes from. With
+    --normalise the last field is `divided_by`, the job's mean clean - corrupted metric.
+    """
+    check_name("export", what, tuple(FIELDS))
+    check_name("format", form, FORMATS)
+    if form == "parquet" and output is None:
+        raise UsageError("Parquet cannot go to stdout: name a file with -o")
+    with settings.asking() as source:
+        job = source.job(name)
+        check_kept(job, what, method)
+        if what == "scores" and strongest_only(job):
+            _say_strongest(job, method)
+        with open_output(output) as file:
+            written = source.export(job, what, form, method, file, normalise=normalise)
+    if output is not None:
+        say(f"Wrote {'all rows' if written is None else counted(written, 'row')} to {output}")
+
+
+def _say_strongest(job: JobRecord, method: str | None) -> None:
+    """Say that not all scores were kept."""
+    sites = ", ".join(strongest_only(job))
+    if job.method(method) == job.method():
+        say(f"Of {sites} only each pair's {TOP_WIDE} largest scores were kept (--detail positions keeps all)")
+    else:
+        say(f"Of {sites} no scores by {method} were kept (--detail positions keeps all)")

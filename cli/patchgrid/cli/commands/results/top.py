@@ -1,0 +1,75 @@
+"""`patchgrid results top`."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.options import count_option, job_argument, method_option, normalise_option, one_of
+from patchgrid.cli.terminal.screen import say, show_json
+from patchgrid.cli.views.component_table import say_intervals, show_components
+from patchgrid.cli.views.rounding_notes import show_rounding
+from patchgrid.cli.views.summary import say_unfinished
+from patchgrid.cli.views.task_notes import say_shares, show_task
+from patchgrid.storage.output.documents import component_json
+from patchgrid.storage.results.components import ORDERS
+from patchgrid.storage.results.normalised import FLOOR_UNIT, Normalised
+
+
+@click.command()
+@job_argument
+@count_option(20, "How many.")
+@click.option(
+    "--by",
+    default="estimate",
+    show_default=True,
+    metavar=one_of(ORDERS),
+    help="Size by which they are ordered: of the estimate, of the mean score, or the mean of |score|.",
+)
+@click.option("--site", metavar="SITE", help="Only this site.")
+@click.option(
+    "--population",
+    is_flag=True,
+    help="Intervals for the mean over the population that the pairs were drawn from: wider than for the mean "
+    "over this job's pairs.",
+)
+@normalise_option
+@method_option
+@with_settings
+def top(
+    settings: Settings,
+    /,
+    name: str,
+    count: int,
+    by: str,
+    site: str | None,
+    population: bool,
+    normalise: bool,
+    method: str | None,
+) -> None:
+    """Show a job's strongest components.
+
+    `mean score` is the method's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
+    cells that were patched exactly, with its 95 % interval (`-` where the sample does not give one,
+    `no bound` where it is so wide that it says nothing). Both are in units of the job's metric, or with
+    --normalise shares of its mean clean - corrupted metric. The interval is for the mean over this job's
+    pairs; with --population, for the mean over the population that they were drawn from.
+    """
+    with settings.asking() as source:
+        job = source.job(name)
+        numbers = Normalised(source) if normalise else source
+        rows = numbers.top(job, count, by, site=site, population=population, method=method)
+        progress, patched = source.progress(job), source.coverage(job, site)
+        task = source.task(job)
+        rounding = numbers.rounding(job)
+        show_task(task)
+        if normalise:
+            say_shares(task, job)
+    if settings.json:
+        show_json([component_json(row) for row in rows])
+        return
+    if rows:
+        show_components(rows, absolute=by == "mean_abs")
+        say_intervals(rows, patched, progress, population=population)
+        show_rounding(rounding, rows, FLOOR_UNIT if normalise else job.spec.metric)
+    if rows and not patched.patched:
+        say("Nothing was patched exactly (--exact 0): these are attribution's means, unverified")
+    say_unfinished(settings, job, progress)

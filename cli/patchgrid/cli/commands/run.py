@@ -1,0 +1,145 @@
+"""`patchgrid run`: from a pair file to stored, verified results in one command."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from patchgrid.cli.asking.local import LocalSource
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import UsageError
+from patchgrid.cli.execution.engines import model_name
+from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, work_off
+from patchgrid.cli.options import (
+    chunk_size_option,
+    machine_options,
+    model_option,
+    site_list,
+    spec_options,
+    submit_options,
+)
+from patchgrid.cli.terminal.screen import say, visible
+from patchgrid.core.names import WIDE_SITES
+from patchgrid.engine import JobSpec
+from patchgrid.engine.checkpoint.weights import folder_hash
+from patchgrid.pairs import PairFile, PairSummary
+from patchgrid.storage import Database
+from patchgrid.storage.access.submitting import Order, Submitter, store
+from patchgrid.storage.chunks import provenance
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import FINISHED, JobRecord
+from patchgrid.workers.errors import ModelChangedError
+
+#: Share of the cells of a very large site from which on patching takes far longer than scoring.
+MUCH = 0.01
+
+
+@click.command()
+@click.argument("pairs", metavar="PAIRS")
+@model_option
+@spec_options
+@machine_options
+@submit_options
+@chunk_size_option
+@with_settings
+def run(
+    settings: Settings,
+    /,
+    pairs: str,
+    device: str,
+    batch_tokens: int | None,
+    columns: dict[str, str],
+    limit: int | None,
+    name: str | None,
+    chunk_size: int | None,
+    **spec: Any,
+) -> int:
+    """Measure which components of MODEL carry the behaviour that the prompt pairs in PAIRS show.
+
+    PAIRS is a file of clean and corrupted prompts with their answers: JSONL, JSON, CSV or Parquet, in our own
+    layout or a published one (EAP-IG, feature-circuits, auto-circuit, MIB); `-` reads standard input. Every
+    pair is scored by attribution, a sample of (pair, component) cells is patched exactly, and both go to the
+    database.
+
+    Ctrl-C stops after the running batch. The same command goes on where it stopped; once the job is done, it
+    shows the results again.
+
+    \b
+    patchgrid run pairs.jsonl -m openai-community/gpt2
+    patchgrid run pairs.csv -m ./model --sites z,resid_post --exact 0.1
+    patchgrid run pairs.csv -m ./model --method atp,relp,ig    (then: results verify)
+    patchgrid run pairs.csv -m ./model --method eap --exact 0.001
+    """
+    measured = make_spec(**spec)
+    with PairFile.open(pairs, limit=limit, columns=columns) as file:
+        summary = file.check()
+        for note in summary.notes:
+            say(f"Note: {note}")
+        with settings.open(create=True) as database:
+            return run_pairs(
+                settings, database, measured, file, summary, Machine(device, batch_tokens), name, chunk_size
+            )
+
+
+def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
+    """Put the options of a command together as a job's spec."""
+    spec = JobSpec(model=model_name(model), sites=site_list(sites), **values)
+    wide = [site for site in spec.sites if site in WIDE_SITES]
+    if wide and spec.exact > MUCH:
+        say(
+            f"Note: {wide[0]} has very many components, and {100 * spec.exact:g} % of all cells would be "
+            "patched exactly: --exact 0.001 is plenty, and `patchgrid submit --dry-run` counts them"
+        )
+    return spec
+
+
+def run_pairs(
+    settings: Settings,
+    database: Database,
+    spec: JobSpec,
+    file: PairFile,
+    summary: PairSummary,
+    machine: Machine,
+    name: str | None = None,
+    chunk_size: int | None = None,
+) -> int:
+    """Submit the pairs, or find their job, work it off and show its results."""
+    order, by = Order(spec, file, summary, name, chunk_size=chunk_size), Submitter(user=settings.user)
+    with database.read() as session:
+        known = jobs.find_by_key(session, order.key)
+        measured = set() if known is None else provenance.weights_hashes(session, known.id)
+    if known is not None and known.state in FINISHED:
+        check_unchanged(known, measured)
+        store(database, order, by=by)
+        say(f"Job {known.id} measured these pairs this way already; these are its results")
+        note_name(known, name)
+        return _outcome(settings, database, known.id, None)
+    if known is not None and known.state == "paused":
+        command = settings.command(f"job resume {known.id} --here")
+        raise UsageError(f"job {known.id} measures these pairs this way and is paused: {command} goes on")
+    engine = engine_for(spec, machine)
+    engine.check_asked(spec.asked)
+    stored = store(database, order, by=by)
+    if stored.reopened:
+        say(f"Job {stored.job.id} measures these pairs this way; it was cancelled, and is reopened")
+    elapsed = work_off(database, engine, stored.job, machine)
+    return _outcome(settings, database, stored.job.id, elapsed)
+
+
+def _outcome(settings: Settings, database: Database, job_id: int, elapsed: float | None) -> int:
+    with LocalSource(database, user=settings.user) as source:
+        return show_outcome(settings, source, job_id, elapsed)
+
+
+def note_name(job: JobRecord, name: str | None) -> None:
+    """Say that a job which was there already has not the name that is asked for."""
+    if name is not None and job.name != name:
+        known = f"is {visible(job.name)!r}" if job.name else "was not given when it was submitted"
+        say(f"Note: its name {known}; {name!r} does not find it, {job.id} does")
+
+
+def check_unchanged(job: JobRecord, measured: set[str]) -> None:
+    """Refuse to show a finished job's results for a model folder whose weights are others by now."""
+    folder = Path(job.spec.model)
+    if measured and folder.is_dir() and folder_hash(folder) not in measured:
+        raise ModelChangedError(job.id, job.spec.model)

@@ -1,0 +1,211 @@
+"""`patchgrid submit`: a pair file onto the queue, for workers to measure."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from patchgrid.cli.asking.broker import check_broker
+from patchgrid.cli.asking.source import Source, Submission
+from patchgrid.cli.commands.job.watch import refuse_paused
+from patchgrid.cli.commands.run import check_unchanged, make_spec, note_name
+from patchgrid.cli.context import Settings, with_broker
+from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
+from patchgrid.cli.execution.dry_run import show_dry_run
+from patchgrid.cli.execution.execution import show_outcome
+from patchgrid.cli.options import (
+    PRIORITIES,
+    chunk_size_option,
+    machine_options,
+    model_option,
+    spec_options,
+    submit_options,
+)
+from patchgrid.cli.terminal.progress import aloud
+from patchgrid.cli.terminal.screen import counted, say, show_json, visible
+from patchgrid.cli.views.summary import not_measured
+from patchgrid.cli.views.watching import feed, shown, start_command
+from patchgrid.core.errors import ModelError
+from patchgrid.pairs import PairFile
+from patchgrid.storage.access.submitting import Order
+from patchgrid.storage.jobs.jobs import ENDED, FINISHED
+from patchgrid.storage.output.documents import pair_counts
+from patchgrid.storage.queue.job_status import Snapshot
+
+#: Longest key of a user's own.
+_LONGEST_KEY = 64
+
+
+def own_key(_ctx: click.Context, _option: click.Parameter, key: str | None) -> str | None:
+    """Refuse a key that cannot be stored."""
+    if key is not None and (not key.strip() or not key.isprintable() or len(key) > _LONGEST_KEY):
+        raise UsageError(f"a key is 1 to {_LONGEST_KEY} printable characters, not {key!r}")
+    return key
+
+
+@click.command()
+@click.argument("pairs", metavar="PAIRS")
+@model_option
+@spec_options
+@machine_options
+@submit_options
+@click.option(
+    "--priority",
+    type=PRIORITIES,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Jobs of higher priority are worked on first.",
+)
+@chunk_size_option
+@click.option(
+    "--key",
+    callback=own_key,
+    metavar="TEXT",
+    help="The job's identity in place of the hash of its pairs and settings: a second submit with the same "
+    "key finds the job, or is refused if pairs or settings are others.",
+)
+@click.option("--wait", is_flag=True, help="Wait until the job ends, then show its results as `run` does.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check pairs and settings, say what would be done, store nothing."
+)
+@with_broker
+def submit(
+    settings: Settings,
+    /,
+    pairs: str,
+    device: str,
+    batch_tokens: int | None,
+    columns: dict[str, str],
+    limit: int | None,
+    name: str | None,
+    priority: int,
+    chunk_size: int | None,
+    key: str | None,
+    wait: bool,
+    dry_run: bool,
+    **spec: Any,
+) -> int:
+    """Put the pairs in PAIRS on the queue: workers measure them with MODEL, any number, anywhere.
+
+    Takes what `run` takes, but measures nothing itself. The job is stored whole or not at all, and only once:
+    submitting the same pairs and settings again finds the job that is there. --device and --batch-tokens are
+    accepted, and left to the workers.
+
+    --dry-run tokenizes the pairs if the model's tokenizer is on this machine, and names those that would
+    fail; its exit code is what the job's would be. Exit code 0 otherwise, or with --wait the job's.
+
+    With --server the pairs are checked here, then sent to the server. Sending them again after a broken
+    connection is safe: the job is there only once.
+
+    \b
+    patchgrid submit pairs.jsonl -m openai-community/gpt2
+    patchgrid worker start --model openai-community/gpt2    (on any machine)
+    patchgrid job watch last
+    """
+    if device != "auto" or batch_tokens is not None:
+        say(
+            "Note: --device and --batch-tokens are left to the workers: give them to `patchgrid worker start`"
+        )
+    measured = make_spec(**spec)
+    check_model(measured.model)
+    check_broker(settings.broker)
+    with PairFile.open(pairs, limit=limit, columns=columns) as file:
+        summary = file.check()
+        for note in summary.notes:
+            say(f"Note: {note}")
+        if dry_run:
+            return show_dry_run(settings, measured, file, summary, chunk_size)
+        order = Order(measured, file, summary, name, key, priority, chunk_size)
+        return _send(settings, order, wait=wait)
+
+
+def _send(settings: Settings, order: Order, *, wait: bool) -> int:
+    """Put an order on the queue, say what became of it and, if asked to, wait for the job."""
+    with settings.asking(create=True) as source:
+        submission = source.submit(order, aloud)
+        found, created = submission.found, submission.created
+        if not created and found.job.state in FINISHED:
+            check_unchanged(found.job, source.weights(found.job))
+        if created:
+            _say_created(settings, source, found)
+        else:
+            _say_known(settings, source, submission)
+        note_name(found.job, order.name)
+        return _finish(settings, source, submission, wait=wait)
+
+
+def check_model(model: str) -> None:
+    """Refuse a folder that is named relative to here and is not here: nobody could find it."""
+    if model.startswith((".", "~")):
+        raise ModelError(f"no model folder at {model}")
+
+
+def is_folder(model: str) -> bool:
+    """Tell whether a model is named by its folder, here or elsewhere."""
+    return Path(model).is_absolute()
+
+
+def _finish(settings: Settings, source: Source, submission: Submission, *, wait: bool) -> int:
+    found, job_id = submission.found, submission.found.job.id
+    if not wait:
+        if settings.json:
+            show_json(_document(submission))
+        return DONE
+    refuse_paused(settings, found.job)
+    try:
+        with shown(settings, sys.stderr) as show:
+            feed(show, source.follow(found.job))
+    except KeyboardInterrupt:
+        say(f"Stopped waiting; job {job_id} goes on: {settings.command(f'job watch {job_id}')}")
+        return INTERRUPTED
+    return show_outcome(settings, source, job_id, None)
+
+
+def _document(submission: Submission) -> dict[str, Any]:
+    found, progress = submission.found, submission.found.progress
+    return {
+        "job": found.job.id,
+        "state": found.job.state,
+        "pairs": pair_counts(progress),
+        "chunks": progress.chunks_total,
+        "created": submission.created,
+        "reopened": submission.reopened,
+        "name": found.job.name,
+        "key": found.job.key,
+        "priority": found.job.priority,
+    }
+
+
+def _say_created(settings: Settings, source: Source, found: Snapshot) -> None:
+    job = found.job
+    name = f" ({visible(job.name)})" if job.name else ""
+    chunks = counted(found.progress.chunks_total, "chunk")
+    say(f"Job {job.id}{name} is on the queue: {counted(job.pairs, 'pair')} in {chunks}")
+    if is_folder(job.spec.model) and source.elsewhere:
+        say(f"Note: workers look for the model where it is here, in {visible(job.spec.model)}")
+    if not found.serving:
+        say(f"No worker serves this model now: {start_command(settings, job.spec.model)}")
+    source.wake(job.id)
+    say(f"Follow it: {settings.command(f'job watch {job.id}')}")
+
+
+def _say_known(settings: Settings, source: Source, submission: Submission) -> None:
+    """Say that the job was there, and what to do with it in the state it is in."""
+    job, progress = submission.found.job, submission.found.progress
+    state = "cancelled before, reopened now" if submission.reopened else job.state
+    say(
+        f"This is job {job.id} already, {state}: {progress.done:,} of {counted(progress.total, 'pair')} "
+        f"measured{not_measured(progress)}"
+    )
+    if job.state not in (*ENDED, "paused"):
+        source.wake(job.id)
+    words = {
+        "done": ("Results", f"results top {job.id}"),
+        "failed": ("Failed pairs", f"job errors {job.id}"),
+        "cancelled": ("Take it up again", f"job retry {job.id}"),
+        "paused": ("Go on", f"job resume {job.id}"),
+    }
+    what, command = words.get(job.state, ("Follow it", f"job watch {job.id}"))
+    say(f"{what}: {settings.command(command)}")

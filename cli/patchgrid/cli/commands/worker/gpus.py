@@ -1,0 +1,75 @@
+"""`worker start --gpus`: one worker process for each GPU, watched over by this one."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from patchgrid.cli.asking.choosing import BROKER_VARIABLE, DATABASE_VARIABLE, SERVER_VARIABLE
+from patchgrid.cli.context import Settings
+from patchgrid.cli.errors import UsageError
+from patchgrid.workers.node.settings import WorkerSettings
+
+#: CUDA's own list of the GPUs that a process may use.
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def supervise(settings: Settings, chosen: WorkerSettings, gpus: str, name: str | None) -> int:
+    """Run a worker process for each GPU until all have ended; give the exit code."""
+    if chosen.device != "auto":
+        raise UsageError("--device and --gpus exclude each other: --gpus gives each worker its device")
+    if name is not None:
+        raise UsageError("--name and --gpus exclude each other: each worker gets a name of its own")
+    devices = find_gpus(gpus)
+    settings.open().close()  # what cannot work is refused here, not by each worker again and again
+    from patchgrid.workers.node.supervisor import supervise as run_all
+
+    # By the environment, not by the command line, which everyone on the machine can read.
+    os.environ[DATABASE_VARIABLE] = settings.url
+    os.environ.pop(SERVER_VARIABLE, None)
+    if settings.broker is not None:
+        os.environ[BROKER_VARIABLE] = settings.broker
+    return run_all(child_command(chosen), devices)
+
+
+def find_gpus(wanted: str) -> list[str]:
+    """Give the GPUs meant by `all` or `0,1`, each as CUDA_VISIBLE_DEVICES names it."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if not count:
+        raise UsageError("--gpus: this machine shows no CUDA GPU; leave it out to work on the CPU")
+    shown = os.environ.get(_VISIBLE)
+    named = [part.strip() for part in shown.split(",")][:count] if shown else [str(i) for i in range(count)]
+    return [named[index] for index in _indices(wanted, count)]
+
+
+def _indices(wanted: str, count: int) -> Sequence[int]:
+    if wanted == "all":
+        return range(count)
+    parts = [part.strip() for part in wanted.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts) or len(set(parts)) < len(parts):
+        raise UsageError(f"--gpus is all, or numbers of GPUs as 0,1, not {wanted!r}")
+    for part in parts:
+        if int(part) >= count:
+            raise UsageError(f"--gpus: there is no GPU {part}, this machine shows {count} (0 to {count - 1})")
+    return [int(part) for part in parts]
+
+
+def child_command(chosen: WorkerSettings) -> list[str]:
+    """Give the command of one GPU's worker."""
+    return [sys.executable, "-m", "patchgrid.cli", "worker", "start", *_options(chosen)]
+
+
+def _options(chosen: WorkerSettings) -> Iterator[str]:
+    """Write the settings as options again, all but the broker, whose URL may hold a password."""
+    for model in chosen.models:
+        yield from ("--model", model)
+    values = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(chosen)}
+    values |= {"device": "cuda:0", "lease": values.pop("lease_seconds")}
+    for name, value in values.items():
+        if name in ("models", "broker") or value is None or value is False:
+            continue
+        yield f"--{name.replace('_', '-')}"
+        if value is not True:
+            yield str(value)

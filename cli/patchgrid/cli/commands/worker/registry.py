@@ -1,0 +1,77 @@
+"""`patchgrid worker list` and `drain`."""
+
+import click
+
+from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import UsageError
+from patchgrid.cli.terminal.screen import counted, say, show_json, visible
+from patchgrid.cli.views.worker_table import (
+    short_name,
+    show_queues,
+    show_workers,
+    worker_json,
+)
+from patchgrid.core.plain import plain
+from patchgrid.storage.queue import workers
+
+
+@click.command("list")
+@click.option(
+    "--prometheus",
+    is_flag=True,
+    help="Print metrics in Prometheus' text format instead: for a cron job and node_exporter's textfile "
+    "collector, say.",
+)
+@click.option("--all", "stopped_too", is_flag=True, help="Workers that stopped within the last day, too.")
+@with_settings
+def list_(settings: Settings, /, prometheus: bool, stopped_too: bool) -> None:
+    """List the workers, and above them what waits for each model.
+
+    A worker writes a line about itself every few seconds: `seen` is how long ago. One that has not for a
+    minute is shown as lost: its chunk goes to another when its lease runs out. --json gives every field, of
+    stopped workers too.
+    """
+    with settings.asking() as source:
+        if prometheus:
+            click.echo(source.metrics(), nl=False)
+            return
+        queues, found = source.queues(), source.workers()
+    if settings.json:
+        show_json({"queues": plain(queues), "workers": [worker_json(each) for each in found]})
+        return
+    if queues:
+        show_queues(queues)
+        click.echo()
+    else:
+        say("No unfinished jobs")
+    shown = [each for each in found if stopped_too or each.state != "stopped"]
+    if shown:
+        show_workers(shown)
+    else:
+        say("No workers: start one with patchgrid worker start --model MODEL")
+    if len(shown) < len(found):
+        command = settings.command("worker list --all")
+        say(f"{counted(len(found) - len(shown), 'worker')} stopped within the last day: {command}")
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.option("--all", "everyone", is_flag=True, help="All workers.")
+@with_settings
+def drain(settings: Settings, /, names: tuple[str, ...], everyone: bool) -> None:
+    """Tell workers to finish the chunk they have and end, with exit code 0.
+
+    NAME is a worker's name or the beginning of it, its id, or a host, which means all workers there. They
+    hear of it within seconds.
+    """
+    if bool(names) == everyone:
+        raise UsageError("name the workers to drain, or give --all")
+    with settings.writing() as session:
+        # `worker list` shows the names that were made without their last part.
+        whole = {short_name(each): each.name for each in workers.list_workers(session)}
+        told = workers.drain(session, None if everyone else [whole.get(name, name) for name in names])
+    if settings.json:
+        show_json({"draining": told})
+    say(f"{counted(len(told), 'worker')} will end after the chunk at hand" if told else "No workers to drain")
+    for name in told:
+        say(f"  {visible(name)}")

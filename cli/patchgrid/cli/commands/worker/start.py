@@ -1,0 +1,154 @@
+"""`patchgrid worker start`: a worker in this process, or one for each GPU."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from patchgrid.cli.asking.broker import check_broker
+from patchgrid.cli.context import Settings, with_broker
+from patchgrid.cli.errors import DEBUG, DONE
+from patchgrid.cli.execution.engines import model_name, require_worker
+from patchgrid.cli.options import SIZE, batch_tokens_option, device_option
+from patchgrid.cli.terminal.stopping import drain_on_signals
+from patchgrid.core.errors import ModelError
+from patchgrid.engine.checkpoint.quiet import quietly
+from patchgrid.workers.node.settings import WorkerSettings
+
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+@click.command()
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    required=True,
+    multiple=True,
+    metavar="MODEL",
+    help="A model to serve, named as jobs name it: hub id or local folder. May be given several times.",
+)
+@device_option
+@click.option(
+    "--gpus",
+    metavar="all|0,1,…",
+    help="Run one worker process for each of these GPUs, and start it again if it crashes.",
+)
+@batch_tokens_option
+@click.option(
+    "--poll",
+    type=_SECONDS,
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often an idle worker looks into the database when no bell rings.",
+)
+@click.option(
+    "--lease",
+    "lease_seconds",
+    type=click.FloatRange(min=2),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="After so long without a sign of life a worker's chunk goes to another.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=25.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a worker that is told to stop may take to finish its chunk before it hands it back.",
+)
+@click.option("--max-chunks", type=click.IntRange(min=1), metavar="N", help="End after so many chunks.")
+@click.option(
+    "--idle-exit",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="End after so long without work, for batch schedulers.",
+)
+@click.option(
+    "--watchdog",
+    type=_SECONDS,
+    default=900.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A batch that takes longer hangs: the process ends, and its chunk goes to another.",
+)
+@click.option(
+    "--memory-limit",
+    type=SIZE,
+    metavar="SIZE",
+    help="Memory for models, as 40GB: beyond it the one used least recently is given up.  [default: most of "
+    "the device's]",
+)
+@click.option(
+    "--remote-control",
+    is_flag=True,
+    help="Accept all of Celery's remote control, including `shutdown`.  [default: only inspect commands]",
+)
+@click.option("--name", metavar="TEXT", help="The worker's name; made of host and process if not given.")
+@with_broker
+def start(
+    settings: Settings,
+    /,
+    models: tuple[str, ...],
+    gpus: str | None,
+    name: str | None,
+    **options: Any,
+) -> int:
+    """Measure what is on the queue, in this process, until told to stop.
+
+    A worker takes chunks of jobs whose model it serves, those of higher priority first. It loads a model when
+    its first chunk comes and keeps it. It wakes when a bell rings through the broker (--broker), and looks
+    into the database every --poll seconds besides.
+
+    SIGTERM, Ctrl-C and SIGUSR1 (Slurm's warning) let it finish its chunk within --grace seconds, or hand it
+    back; a second signal hands it back after the running batch. Exit code 0 if it was stopped, drained, or
+    ended by --max-chunks or --idle-exit. Nothing is lost if it is killed: its lease runs out.
+
+    \b
+    patchgrid worker start --model openai-community/gpt2 --gpus all
+    patchgrid worker start --model ./a --model ./b --device cuda:0 --idle-exit 300
+    """
+    chosen = WorkerSettings(
+        models=tuple(checked_model(model) for model in models), broker=settings.broker, **options
+    )
+    check_broker(settings.broker)
+    require_worker()
+    _log_to_stderr()
+    if gpus is not None:
+        from patchgrid.cli.commands.worker.gpus import supervise
+
+        return supervise(settings, chosen, gpus, name)
+    return _work(settings, chosen, name)
+
+
+def checked_model(text: str) -> str:
+    """Name a model as jobs do; refuse a folder that is not there, of which no job can be served."""
+    name = model_name(text)
+    if name == text and not Path(text).is_dir() and (text.startswith((".", "~")) or Path(text).is_absolute()):
+        raise ModelError(f"no model folder at {text}")
+    return name
+
+
+def _work(settings: Settings, chosen: WorkerSettings, name: str | None) -> int:
+    from patchgrid.workers.node.worker import Worker
+
+    with quietly(), settings.open() as database:
+        worker = Worker(database, chosen, name=name)
+        with drain_on_signals(worker.stop, worker.stop_now):
+            worker.run()
+    return DONE
+
+
+def _log_to_stderr() -> None:
+    """Write what workers log with the time; libraries only when something is wrong."""
+    debug = os.environ.get(DEBUG) == "1"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("patchgrid").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -1,0 +1,1 @@
+"""Running a job in this process, and what is checked before."""

@@ -1,0 +1,101 @@
+"""How many components and cells a job would have, and what it would cost, from a model's configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from patchgrid.core.graph import Graph
+from patchgrid.core.names import EDGE, HEAD_SITES, PATH_METHODS
+from patchgrid.core.types import JobSpec
+from patchgrid.engine.model.families import FAMILIES
+from patchgrid.storage.chunks.shares import exact_share
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model's sizes, as its configuration has them."""
+
+    layers: int
+    heads: int
+    #: Key-value heads.
+    kv_heads: int
+    #: Neurons of a layer; None: not told.
+    neurons: int | None
+    #: Attention and MLP read the same.
+    parallel: bool
+
+    @classmethod
+    def of(cls, config: Any) -> "Shape":
+        """Read a Hugging Face configuration of a language model."""
+        heads = config.num_attention_heads
+        return cls(
+            layers=config.num_hidden_layers,
+            heads=heads,
+            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+            neurons=_neurons(config),
+            parallel=_is_parallel(config),
+        )
+
+    def components(self, site: str) -> int | None:
+        """Count a site's components at one position, or at all positions at once; None: not known."""
+        if site == EDGE:
+            return Graph(self.layers, self.heads, self.kv_heads, self.parallel).count
+        if site == "mlp_post":
+            return None if self.neurons is None else self.layers * self.neurons
+        if site in HEAD_SITES:
+            return self.layers * (self.kv_heads if site in ("k", "v") else self.heads)
+        return self.layers
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCount:
+    """What a job would measure at a site."""
+
+    site: str
+    #: Components, at one position where positions are kept.
+    components: int
+    #: Cells: a component of a pair each.
+    cells: int
+    #: Share of them that would be patched exactly, and so many runs with a patch.
+    share: float
+    exact: int
+
+
+def count_sites(spec: JobSpec, shape: Shape, pairs: int, positions: int) -> list[SiteCount]:
+    """Count what a job of so many pairs would measure; `positions` are those of all pairs together."""
+    found = []
+    for site in spec.sites:
+        components = shape.components(site)
+        if components is not None:
+            cells = components * (positions if spec.positions == "keep" else pairs)
+            share = exact_share(spec, site, pairs=pairs)
+            found.append(SiteCount(site, components, cells, share, round(share * cells)))
+    return found
+
+
+def count_passes(spec: JobSpec, layers: int | None) -> Mapping[str, int]:
+    """Give about how many passes a pair's scores by each method take, the two unpatched runs among them."""
+    return {method: 2 + _passes(spec, method, layers or 0) for method in spec.methods}
+
+
+def _passes(spec: JobSpec, method: str, layers: int) -> int:
+    if method in PATH_METHODS:
+        return 2 * spec.steps
+    if method == "atp*" and spec.grad_drop:
+        return 1 + layers
+    return 2 if method == "relp" else 1
+
+
+def _neurons(config: Any) -> int | None:
+    for name in ("n_inner", "intermediate_size", "ffn_dim"):
+        if isinstance(getattr(config, name, None), int):
+            return int(getattr(config, name))
+    # GPT-2's own default.
+    return 4 * config.hidden_size if config.model_type == "gpt2" else None
+
+
+def _is_parallel(config: Any) -> bool:
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        return False
+    return bool(getattr(config, family.parallel)) if isinstance(family.parallel, str) else family.parallel

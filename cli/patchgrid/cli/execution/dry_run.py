@@ -1,0 +1,74 @@
+"""`submit --dry-run`: what a job would be, and which of its pairs would fail, without a database."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
+from patchgrid.cli.execution.counting import SiteCount, count_passes, count_sites
+from patchgrid.cli.execution.tokenizing import (
+    Tokenized,
+    grouped_json,
+    load_tokenizer,
+    say_tokenized,
+    tokenize,
+)
+from patchgrid.cli.terminal.progress import aloud
+from patchgrid.cli.terminal.screen import counted, say, show_json
+from patchgrid.core.plain import plain
+from patchgrid.core.types import JobSpec
+from patchgrid.pairs import PairFile, PairSummary
+from patchgrid.storage.chunks.shares import exact_share
+from patchgrid.storage.jobs.jobs import default_chunk_size
+
+if TYPE_CHECKING:
+    from patchgrid.cli.context import Settings
+
+
+def show_dry_run(
+    settings: "Settings", spec: JobSpec, file: PairFile, summary: PairSummary, chunk_size: int | None
+) -> int:
+    """Say what a job of these pairs would be; give the exit code that it would have."""
+    chunks = -(-summary.count // (chunk_size or default_chunk_size(summary.count)))
+    say(f"{counted(summary.count, 'pair')} in {counted(chunks, 'chunk')}; nothing is stored")
+    loaded, why_not = load_tokenizer(spec, shape=True)
+    shape = None if loaded is None else loaded.shape
+    pairs = aloud(file.numbered(), summary.count, "tokenized")
+    found = None if loaded is None else tokenize(loaded, pairs, file.unit)
+    if found is None:
+        say(f"Not tokenized: {why_not}")
+    else:
+        say_tokenized(found, summary.count)
+    able = summary.count - (0 if found is None else found.failing)
+    counts = [] if shape is None or found is None else count_sites(spec, shape, able, found.positions)
+    passes = count_passes(spec, None if shape is None else shape.layers)
+    _say_counts(spec, counts, passes, summary.count)
+    if settings.json:
+        share = exact_share(spec, spec.sites[0], pairs=summary.count)
+        document = _document(found, summary.count, chunks, share)
+        show_json(document | {"sites": plain(counts), "passes": passes})
+    if found is None or not found.failing:
+        return DONE
+    return FAILED if found.failing == summary.count else SOME_FAILED
+
+
+def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str, int], pairs: int) -> None:
+    """Say what would be measured and what that takes."""
+    for each in counts:
+        patched = f"{each.exact:,} of {each.cells:,} cells ({100 * each.share:.3g} %)"
+        say(f"{each.site}: {counted(each.components, 'component')}, about {patched} patched exactly")
+    share = max(exact_share(spec, site, pairs=pairs) for site in spec.sites)
+    more = " (--exact gives more to jobs as short as this one)" if share > spec.exact else ""
+    if more or not counts:
+        say(f"{100 * share:.3g} % of all cells would be patched exactly{more}")
+    words = ", ".join(f"{number:,} by {method}" for method, number in passes.items())
+    say(f"A pair's scores take about so many passes through the model: {words}; an exact effect part of one")
+
+
+def _document(found: Tokenized | None, total: int, chunks: int, share: float) -> dict[str, Any]:
+    return {
+        "pairs": {"total": total, "failing": None if found is None else found.failing},
+        "chunks": chunks,
+        "exact_share": share,
+        "reasons": [] if found is None else grouped_json(found.reasons, "reason"),
+        "warnings": [] if found is None else grouped_json(found.warnings, "warning"),
+    }

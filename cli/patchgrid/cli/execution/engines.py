@@ -1,0 +1,76 @@
+"""Loading a model for a command, and what it needs to be installed."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchgrid.cli.terminal.screen import say
+from patchgrid.core.errors import ModelError
+from patchgrid.core.packages import MissingExtraError, is_installed
+from patchgrid.engine.checkpoint.disk_cache import cache_folder
+from patchgrid.engine.checkpoint.quiet import quietly
+
+if TYPE_CHECKING:
+    from patchgrid.engine import Engine
+
+_PACKAGES = ("torch", "nnsight", "transformers", "safetensors", "einops")
+
+
+def require_worker() -> None:
+    """Refuse to go on where the packages that run models are not installed."""
+    missing = [package for package in _PACKAGES if not is_installed(package)]
+    if missing:
+        raise MissingExtraError(
+            f"this command runs a model, and {', '.join(missing)} is not installed: "
+            "pip install 'patchgrid[worker]'"
+        )
+
+
+def model_name(text: str) -> str:
+    """Name a local folder by its absolute path, so that it is the same from anywhere; a hub id as it is."""
+    folder = Path(text).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else text
+
+
+def load_engine(
+    name: str, *, revision: str | None, device: str, dtype: str, recheck: bool = False
+) -> "Engine":
+    """Load a model and say what it is; `recheck` repeats its checks even if their results are cached."""
+    require_worker()
+    local = Path(name).is_dir()
+    say(f"Loading {name}" if local else f"Loading {name} from the Hugging Face hub or its cache")
+    with quietly():
+        from patchgrid.engine import Engine
+
+        try:
+            engine = Engine.load(
+                name,
+                revision=revision,
+                device=device,
+                dtype=dtype,
+                recheck=recheck,
+                on_check=say if recheck else _say_checking,
+            )
+        except ModelError as error:
+            near = None if local else nearest_model(name)
+            raise ModelError(f"{error}; did you mean {near!r}?") if near else error from None
+    layout, made = engine.layout, engine.provenance
+    say(f"{layout.n_layers} layers, {layout.n_heads} heads, {made.dtype} on {made.device}")
+    return engine
+
+
+def _say_checking(text: str) -> None:
+    say(f"{text} (first load only; the results are cached)" if cache_folder() else text)
+
+
+def nearest_model(name: str) -> str | None:
+    """Give the model folder beside it, or the hub model in the cache, whose name is most like this one."""
+    beside = Path(name).expanduser().parent
+    folders = [str(path.parent) for path in beside.glob("*/config.json")]
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    cached = [
+        path.name.removeprefix("models--").replace("--", "/") for path in Path(HF_HUB_CACHE).glob("models--*")
+    ]
+    near = get_close_matches(name.removeprefix("./"), [*folders, *cached], n=1)
+    return near[0] if near else None

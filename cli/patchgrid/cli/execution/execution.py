@@ -1,0 +1,65 @@
+"""Working a job off in this process, and showing what it came to."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from patchgrid.cli.context import Settings
+from patchgrid.cli.execution.engines import load_engine
+from patchgrid.cli.terminal.progress import shown_progress
+from patchgrid.cli.terminal.screen import say, show_json
+from patchgrid.cli.terminal.stopping import GOES_ON, stop_on_signals
+from patchgrid.cli.views.summary import exit_code, show_summary
+from patchgrid.core.types import JobSpec
+from patchgrid.engine.checkpoint.quiet import quietly
+from patchgrid.storage import Database
+from patchgrid.storage.jobs.jobs import ENDED, JobRecord
+from patchgrid.storage.jobs.progress import job_progress
+from patchgrid.storage.output.summary import summary_json
+
+if TYPE_CHECKING:
+    from patchgrid.cli.asking.source import Source
+    from patchgrid.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a job runs on: this changes how fast it is, not what it is."""
+
+    #: `auto`, `cpu`, `cuda`, `cuda:1`.
+    device: str = "auto"
+    #: Padded tokens of a batch, or None: chosen by the device.
+    batch_tokens: int | None = None
+
+
+def engine_for(spec: JobSpec, machine: Machine) -> "Engine":
+    """Load the model that a spec asks for."""
+    return load_engine(spec.model, revision=spec.revision, device=machine.device, dtype=spec.dtype)
+
+
+def work_off(database: Database, engine: "Engine", job: JobRecord, machine: Machine) -> float:
+    """Measure what a job still lacks, until it is done or someone stops it; give the seconds it took."""
+    from patchgrid.workers.runner import run_job
+
+    with database.read() as session:
+        begun = job_progress(session, job.id)
+    if begun.reached:
+        say(f"Job {job.id} goes on: {begun.reached:,} of {begun.total:,} pairs are done")
+    start = time.monotonic()
+    with quietly(), stop_on_signals() as stop, shown_progress(begun, stop) as report:
+        run_job(database, engine, job, batch_tokens=machine.batch_tokens, stop=stop, on_progress=report)
+    return time.monotonic() - start
+
+
+def show_outcome(settings: Settings, source: "Source", job_id: int, elapsed: float | None) -> int:
+    """Print a job's results, finished or not; give the exit code."""
+    summary = source.summary(job_id)
+    if settings.json:
+        show_json(summary_json(summary, elapsed or 0.0))
+    else:
+        show_summary(settings, summary, elapsed)
+    if summary.job.state == "paused":
+        say(f"Paused; to go on: {settings.command(f'job resume {job_id}')}")
+    elif summary.job.state not in ENDED:
+        say(GOES_ON)
+    return exit_code(summary.job, summary.progress)

@@ -1,0 +1,1 @@
+"""The terminal: text, tables, progress bars, output files, signals."""

@@ -1,0 +1,163 @@
+"""How far a run is: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from patchgrid.cli.terminal.figures import seconds
+from patchgrid.cli.terminal.screen import counted, say
+from patchgrid.cli.terminal.stopping import ASKED
+
+if TYPE_CHECKING:
+    from patchgrid.storage.jobs.progress import Progress
+    from patchgrid.workers.progress import RunProgress
+
+Item = TypeVar("Item")
+
+#: Seconds between two lines where stderr is no terminal.
+LINE_EVERY = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far and how fast."""
+
+    total: int
+    #: Pairs measured and failed, and the measured share of the running chunk.
+    reached: float
+    failed: int
+    skipped: int
+    #: Pairs a second in this run; None before the first.
+    rate: float | None
+
+    @property
+    def words(self) -> str:
+        """Say it: `128 of 300 pairs, 12.3 pairs/s, 14 s left, 2 failed`."""
+        return f"{int(self.reached):,} of {counted(self.total, 'pair')}{self.details}"
+
+    @property
+    def details(self) -> str:
+        """The part after the count."""
+        parts = []
+        if self.rate:
+            parts.append(f"{self.rate:,.{2 if self.rate < 10 else 1}f} pairs/s")
+            if self.reached < self.total:
+                parts.append(f"{seconds((self.total - self.reached) / self.rate)} left")
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
+        if self.skipped:
+            parts.append(f"{self.skipped:,} skipped")
+        return "".join(f", {part}" for part in parts)
+
+
+class Clock:
+    """Turns counts into a pace, measured from where this run began."""
+
+    def __init__(self, total: int, begun_at: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._begun_at, self._now = total, begun_at, now
+        self._start = now()
+
+    def pace(self, progress: "RunProgress") -> Pace:
+        """Give the pace at this moment."""
+        reached = progress.done + progress.failed + progress.skipped + progress.in_flight
+        gone = self._now() - self._start
+        rate = (reached - self._begun_at) / gone if gone > 0 and reached > self._begun_at else None
+        return Pace(self._total, reached, progress.failed, progress.skipped, rate)
+
+
+def aloud(pairs: Iterable[Item], total: int, done: str) -> Iterator[Item]:
+    """Pass pairs on, and say now and then how many there were: `400,000 of 1,000,000 pairs stored`."""
+    last = time.monotonic()
+    for number, pair in enumerate(pairs):
+        if number % 1000 == 0 and time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            say(f"{number:,} of {counted(total, 'pair')} {done}")
+        yield pair
+
+
+@contextmanager
+def shown_progress(begun: "Progress", stop: threading.Event) -> Iterator[Callable[["RunProgress"], None]]:
+    """Give what a run reports its progress to; `begun` is how far the job was before it."""
+    clock = Clock(begun.total, begun.reached)
+    if not sys.stderr.isatty():
+        yield _Lines(clock)
+        return
+    columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
+    console = Console(stderr=True, markup=False, highlight=False)
+    with _Bar(*columns, console=console, refresh_per_second=4, stop=stop) as bar:
+        before = Pace(begun.total, begun.reached, begun.failed, begun.skipped, None)
+        task = bar.add_task(before.words, total=before.total, completed=begun.reached)
+
+        def report(progress: "RunProgress") -> None:
+            pace = clock.pace(progress)
+            bar.update(task, completed=pace.reached, description=pace.words)
+
+        yield report
+
+
+@contextmanager
+def shown_count(noun: str, done: str) -> Iterator[Callable[[int, int], None]]:
+    """Give what takes how many of how many things are done: a bar on a terminal, a line now and then."""
+    if not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def tell(number: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= LINE_EVERY:
+                last = time.monotonic()
+                say(f"{number:,} of {counted(total, noun)} {done}")
+
+        yield tell
+        return
+    columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
+    console = Console(stderr=True, markup=False, highlight=False)
+    with RichProgress(*columns, console=console, refresh_per_second=4, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(number: int, total: int) -> None:
+            words = f"{number:,} of {counted(total, noun)} {done}"
+            bar.update(task, completed=number, total=max(total, 1), description=words)
+
+        yield update
+
+
+class _Bar(RichProgress):
+    """A bar that says so when it is asked to stop."""
+
+    def __init__(
+        self,
+        *columns: BarColumn | TextColumn,
+        console: Console,
+        refresh_per_second: float,
+        stop: threading.Event,
+    ) -> None:
+        self._stop = stop
+        super().__init__(*columns, console=console, refresh_per_second=refresh_per_second)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Give the bar, and below it the word that it is about to stop."""
+        yield from super().get_renderables()
+        if self._stop.is_set():
+            yield Text(ASKED)
+
+
+class _Lines:
+    """Writes a line every `LINE_EVERY` seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = time.monotonic()
+
+    def __call__(self, progress: "RunProgress") -> None:
+        if time.monotonic() - self._last >= LINE_EVERY:
+            self._last = time.monotonic()
+            say(self._clock.pace(progress).words)

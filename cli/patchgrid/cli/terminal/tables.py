@@ -1,0 +1,113 @@
+"""Tables on stdout: as wide as they need in a file or pipe, wrapped, never cut, on a terminal."""
+
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import click
+from rich.cells import cell_len, chop_cells
+
+from patchgrid.cli.terminal.screen import visible
+
+_GAP = "  "
+#: Narrowest that a column of text is wrapped to.
+_NARROWEST = 12
+#: What of a number stands behind the digits before its decimal point.
+_BEHIND = re.compile(r".*?\d(?P<tail>(\.\d+)?\D*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    title: str
+    #: Numbers stand to the right, decimal points under each other, and are never wrapped.
+    number: bool = False
+
+
+def show_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """Write a table to stdout, with a title above it if there is one."""
+    terminal = sys.stdout.isatty()
+    table = _pointed(columns, [[visible(cell) for cell in row] for row in rows])
+    widths = _widths(columns, table)
+    if terminal:
+        widths = _narrowed(columns, widths, shutil.get_terminal_size().columns)
+    if title is not None:
+        click.echo(f"\n{click.style(title, bold=True)}\n")
+    for line in _lines(columns, [column.title for column in columns], widths):
+        click.echo(click.style(line, bold=True))
+    click.echo(_rule() * (sum(widths) + len(_GAP) * (len(widths) - 1)))
+    text = "".join(f"{line}\n" for row in table for line in _lines(columns, row, widths))
+    click.echo(text, nl=False)
+
+
+def _pointed(columns: Sequence[Column], table: list[list[str]]) -> list[list[str]]:
+    """Pad the numbers of each column so that their decimal points stand under each other."""
+    for place, column in enumerate(columns):
+        if column.number:
+            tails = [_tail(row[place]) for row in table]
+            longest = max(tails, default=0)
+            for row, tail in zip(table, tails, strict=True):
+                row[place] += " " * (longest - tail)
+    return table
+
+
+def _tail(cell: str) -> int:
+    match = _BEHIND.fullmatch(cell)
+    return 0 if match is None else len(match["tail"])
+
+
+def _widths(columns: Sequence[Column], table: Sequence[Sequence[str]]) -> list[int]:
+    widths = [cell_len(column.title) for column in columns]
+    for row in table:
+        for place, cell in enumerate(row):
+            widths[place] = max(widths[place], cell_len(cell))
+    return widths
+
+
+def _narrowed(columns: Sequence[Column], widths: Sequence[int], limit: int) -> list[int]:
+    """Take from the widest column of text until the table fits, or none can give more."""
+    narrow = list(widths)
+    texts = [place for place, column in enumerate(columns) if not column.number]
+    excess = sum(narrow) + len(_GAP) * (len(narrow) - 1) - limit
+    while excess > 0 and texts:
+        widest = max(texts, key=lambda place: narrow[place])
+        if narrow[widest] <= _NARROWEST:
+            break
+        narrow[widest] -= 1
+        excess -= 1
+    return narrow
+
+
+def _lines(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """Lay one row out, on several lines where a cell is wider than its column."""
+    wrapped = [_wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        padded = [
+            _padded(part, width, column.number)
+            for part, width, column in zip(parts, widths, columns, strict=True)
+        ]
+        yield _GAP.join(padded).rstrip()
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    if cell_len(cell) <= width:
+        return [cell]
+    return textwrap.wrap(cell, width) if cell.isascii() else chop_cells(cell, width)
+
+
+def _padded(part: str, width: int, number: bool) -> str:
+    space = " " * (width - cell_len(part))
+    return space + part if number else part + space
+
+
+def _rule() -> str:
+    try:
+        "─".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "-"
+    return "─"

@@ -1,0 +1,56 @@
+"""Components as a table."""
+
+from collections.abc import Sequence
+
+from patchgrid.cli.terminal.screen import counted, say
+from patchgrid.cli.terminal.tables import Column, show_table
+from patchgrid.core.number_format import NONE, number, percent, with_interval
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.coverage import Coverage
+
+
+def show_components(
+    rows: Sequence[ComponentRow], *, absolute: bool = False, title: str | None = None
+) -> None:
+    """Print components with their means and, if any was sampled, estimates; `absolute` adds mean |score|."""
+    sampled = any(row.exact_n for row in rows)
+    columns = [Column("component"), Column("mean score", number=True)]
+    if absolute:
+        columns.append(Column("mean |score|", number=True))
+    if sampled:
+        columns += [Column(name, number=True) for name in ("estimate", "95% interval", "exact")]
+    columns.append(Column("pairs", number=True))
+    cells = []
+    for row in rows:
+        cell = [row.name, number(row.mean, sign=True)]
+        if absolute:
+            cell.append(number(row.mean_abs))
+        if sampled:
+            cell += [*_estimate(row), f"{row.exact_n:,}"]
+        cells.append([*cell, f"{row.n:,}"])
+    show_table(columns, cells, title)
+
+
+def say_intervals(
+    rows: Sequence[ComponentRow], found: Coverage, progress: Progress, *, population: bool = False
+) -> None:
+    """Say how much was patched exactly, and which mean the intervals are for."""
+    if not found.patched:
+        return
+    say(f"{found.patched:,} of {found.cells:,} cells ({percent(found.share)}) were patched exactly")
+    if any(row.ci_low is not None for row in rows):
+        job = f"the mean over this job's {counted(progress.done, 'pair')}"
+        say(
+            "Intervals: 95 %, for the mean over the population that the pairs were drawn from"
+            if population
+            else f"Intervals: 95 %, for {job} (--population: for where they were drawn from)"
+        )
+
+
+def _estimate(row: ComponentRow) -> tuple[str, str]:
+    """Write the estimate and its interval; one that says nothing by words, as the page does."""
+    if row.unbounded:
+        return number(row.estimate, sign=True), "no bound"
+    estimate, interval = with_interval(row.estimate, row.ci_low, row.ci_high)
+    return estimate, NONE if row.estimate is None else interval

@@ -1,0 +1,139 @@
+"""Jobs on the screen: a line each, or one in full."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from patchgrid.cli.context import Settings
+from patchgrid.cli.terminal.figures import seconds
+from patchgrid.cli.terminal.screen import say, show_json
+from patchgrid.cli.terminal.tables import Column, show_table
+from patchgrid.cli.views.agreement_table import show_agreement
+from patchgrid.cli.views.chunk_notes import chunk_words, trouble_words
+from patchgrid.cli.views.summary import not_measured
+from patchgrid.cli.views.task_notes import show_task
+from patchgrid.cli.views.watching import start_command
+from patchgrid.core.plain import plain
+from patchgrid.core.wording import short_model, size
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs.chunk_notes import Troubles, chunk_counts
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.output.documents import agreement_json, job_json
+from patchgrid.storage.queue.job_status import Snapshot
+
+if TYPE_CHECKING:
+    from patchgrid.cli.asking.source import Standing
+
+
+def show_jobs(found: Sequence[tuple[JobRecord, Progress]]) -> None:
+    """Print a line a job."""
+    columns = [Column("id", number=True), Column("name"), Column("state"), Column("model")]
+    columns += [Column("pairs done", number=True), Column("failed", number=True), Column("created")]
+    rows = [
+        (
+            *(record.id, record.name, record.state, short_model(record.spec.model)),
+            *(f"{progress.done:,}/{progress.total:,}", f"{progress.failed:,}", moment(record.created_at)),
+        )
+        for record, progress in found
+    ]
+    show_table(columns, rows)
+
+
+def moment(stamp: float | None) -> str | None:
+    """Write a time in this machine's time zone, to the minute."""
+    if stamp is None:
+        return None
+    return datetime.fromtimestamp(stamp, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def show_job(settings: Settings, standing: "Standing") -> None:
+    """Print all that is known of a job but its components."""
+    now, bad, made_by, warned = standing.now, standing.troubles, standing.made_by, standing.warnings
+    record, progress = now.job, now.progress
+    agreement, cost = standing.agreement, standing.cost
+    if settings.json:
+        more: dict[str, Any] = {"provenance": plain(made_by)}
+        more["task"] = standing.task
+        more["rounding"] = standing.rounding
+        more["verification"] = [agreement_json(row, cost) for row in agreement]
+        more |= {"chunks": chunk_counts(progress), "troubles": plain(bad)}
+        more |= {"workers": plain(now.at_work), "load_failures": plain(now.load_failures)}
+        more["warnings"] = [{"warning": text, "pairs": count} for text, count in warned]
+        show_json(job_json(record, progress) | more)
+        return
+    show_task(standing.task)
+    facts = [
+        *_facts(record, progress),
+        ("owner", ", ".join(standing.owners) or None),
+        ("rounding floor", _floor(record, standing)),
+        *_queue_facts(settings, now, bad),
+        *_spec_facts(record),
+    ]
+    for made in made_by:
+        facts += _provenance_facts(made)
+    facts += [("warning", f"{text} (pairs: {count:,})") for text, count in warned]
+    show_table([Column(f"job {record.id}"), Column("")], facts)
+    if len(made_by) > 1:
+        say("Note: parts of this job were made by different versions or devices")
+    if agreement:
+        show_agreement(agreement, cost, "Scores against exact patching")
+    if progress.failed:
+        say(f"Failed pairs: {settings.command(f'job errors {record.id}')}")
+
+
+def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:
+    facts: list[tuple[str, object]] = [
+        ("name", record.name),
+        ("state", record.state if record.error is None else f"{record.state}: {record.error}"),
+        (
+            "pairs",
+            f"{progress.total:,}: {progress.done:,} done{not_measured(progress)}, {progress.left:,} left",
+        ),
+        ("created", moment(record.created_at)),
+        ("started", moment(record.started_at)),
+        ("finished", moment(record.finished_at)),
+    ]
+    if record.started_at is not None and record.finished_at is not None:
+        facts.append(("took", seconds(record.finished_at - record.started_at)))
+    return [*facts, ("stored", size(record.bytes)), ("key", record.key)]
+
+
+def _queue_facts(settings: Settings, now: Snapshot, bad: Troubles) -> Iterator[tuple[str, object]]:
+    """Give how its chunks fare, who works on it, and who cannot."""
+    yield ("chunks", chunk_words(now.progress))
+    if words := trouble_words(bad):
+        yield ("trouble", words)
+    if now.ended:
+        return
+    yield ("priority", now.job.priority)
+    for worker in now.at_work:
+        yield ("worker", f"{worker.name} on {worker.device}, chunk {worker.chunk_id}")
+    if not now.at_work:
+        start = "" if now.serving else f": {start_command(settings, now.job.spec.model)}"
+        yield ("worker", f"none at work, {now.serving:,} serving its model{start}")
+    for failure in now.load_failures:
+        again = f" ({failure.attempts:,} attempts)" if failure.attempts > 1 else ""
+        yield ("cannot load", f"{failure.worker}: {failure.error}{again}")
+
+
+def _spec_facts(record: JobRecord) -> list[tuple[str, object]]:
+    values = record.spec.as_dict() | {"sites": ", ".join(record.spec.sites)}
+    facts = list(values.items())
+    return [*facts, ("spans", ", ".join(record.spans))] if record.spans else facts
+
+
+def _floor(record: JobRecord, standing: "Standing") -> str | None:
+    rounding = standing.rounding
+    return None if rounding is None else f"±{rounding['floor']:.1g} {record.spec.metric} for one cell"
+
+
+def _provenance_facts(made: Provenance) -> list[tuple[str, object]]:
+    versions = ", ".join(f"{package} {version}" for package, version in made.versions.items())
+    return [
+        ("made on", f"{made.device}, {made.dtype}"),
+        ("made with", versions),
+        ("commit", made.revision),
+        ("weights", made.weights_hash),
+        ("config", made.config_hash),
+    ]

@@ -1,0 +1,1 @@
+"""The nouns that every part shares; no torch, no SQL."""

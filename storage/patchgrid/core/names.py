@@ -1,0 +1,96 @@
+"""The names of sites, methods, metrics and directions, and how a wrong one is refused."""
+
+import difflib
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
+
+from patchgrid.core.aliases import ALIASES
+from patchgrid.core.errors import SpecError
+
+#: The site of edges: what one component adds to another's input.
+EDGE = "edge"
+#: What is scored, in the order a forward pass reaches it; edges last.
+SITES = (
+    "resid_pre",
+    "q",
+    "k",
+    "v",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "mlp_post",
+    "mlp_out",
+    "resid_post",
+    EDGE,
+)
+#: Sites whose components carry an index within the layer, with that index's name.
+INNER = {"q": "head", "k": "head", "v": "head", "z": "head", "mlp_post": "neuron"}
+HEAD_SITES = tuple(site for site, inner in INNER.items() if inner == "head")
+#: Sites of so many components that of a single pair the largest are kept, and not all.
+WIDE_SITES = ("mlp_post", EDGE)
+#: Ways to make a score of a node, then of an edge.
+NODE_METHODS = ("atp", "atp*", "ig", "relp")
+EDGE_METHODS = ("eap", "eap-ig")
+METHODS = (*NODE_METHODS, *EDGE_METHODS)
+#: Methods that average gradients over a path from the base run to the source.
+PATH_METHODS = ("ig", "eap-ig")
+#: Paths of integrated gradients: all of the model's input, or each site's own activation.
+PATHS = ("embedding", "site")
+#: Where the activations come from that are put into the base run: the pair's other prompt, the mean over the
+#: job's pairs, or nowhere.
+SOURCES = ("pair", "mean", "zero")
+#: Scalars of the last position's logits.
+METRICS = ("logit_diff", "logprob", "prob_diff", "kl")
+#: Entry points of this group are metrics of other packages: see `metrics.py`.
+METRIC_GROUP = "patchgrid.metrics"
+#: Which prompt's activations go into which run.
+DIRECTIONS = ("denoise", "noise")
+#: What is kept of each pair: nothing, scores summed over positions, everything.
+DETAILS = ("summary", "pairs", "positions")
+#: Whether a component is one position or all positions at once.
+POSITIONS = ("sum", "keep")
+#: Name of the positions that lie in none of a job's spans.
+REST = "(rest)"
+#: Number types a model can be loaded in; `auto` is the checkpoint's own.
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@cache
+def metrics() -> tuple[str, ...]:
+    """Give the names of all metrics: our own, then those of installed packages."""
+    others = sorted({point.name for point in entry_points(group=METRIC_GROUP)} - set(METRICS))
+    return (*METRICS, *others)
+
+
+#: The names of each kind, to tell one that is given for another kind.
+_KINDS = {"site": SITES, "method": METHODS, "metric": METRICS, "direction": DIRECTIONS}
+
+
+def suggestion(kind: str, name: str, known: Sequence[str]) -> str:
+    """Give what a wrong name may mean, `did you mean 'z'? ` with the space behind it, or nothing.
+
+    An alias of the field comes before a name with nearly the same letters.
+    """
+    aliases = ALIASES.get(kind.partition(" of ")[0], {})
+    plain = _plain(name)
+    meant = [each for each in aliases.get(plain, ()) if each in known]
+    meant = meant or [each for each in known if _plain(each) == plain]
+    meant = meant or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    if meant:
+        return f"did you mean {' or '.join(map(repr, meant))}? "
+    other = next((of for of, names in _KINDS.items() if name in names and of != kind), None)
+    return f"{name!r} is a {other}; " if other else ""
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum() or letter == "*")
+
+
+def check_name(kind: str, name: str, known: Sequence[str], field: str | None = None) -> str:
+    """Return `name` if it is known, else raise `SpecError` about a field, with what may be meant."""
+    if name in known:
+        return name
+    raise SpecError(
+        f"unknown {kind} {name!r}: {suggestion(kind, name, known)}known: {', '.join(known)}", field
+    )

@@ -1,0 +1,1 @@
+"""File formats of pair files: CSV, JSON, JSON Lines, Parquet."""

@@ -1,0 +1,96 @@
+"""Parquet: the columns of a JSON Lines record, read by a process of its own; needs pyarrow."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from patchgrid.core.messages import damaged, shown
+from patchgrid.core.packages import is_installed
+from patchgrid.core.types import Pair
+from patchgrid.pairs.errors import PairFileError, Problem
+from patchgrid.pairs.formats.parquet_pages import TooMuchError, batch_size, most_text
+from patchgrid.pairs.records.plain_json import read_answers, read_spans
+from patchgrid.pairs.records.reading import Findings, Records, Row
+
+#: Bytes of memory that a file's reader may take.
+_MEMORY = 2 << 30
+
+
+def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
+    """Give each row as a pair or its problems, numbered from 0."""
+    if not is_installed("pyarrow"):
+        raise PairFileError("reading Parquet needs pyarrow: install it with pip install 'patchgrid[parquet]'")
+    try:
+        rows, text = batch_size(path), most_text(path)
+    except TooMuchError as error:
+        yield None, [str(error)]
+        return
+    except (OSError, ValueError) as error:
+        yield None, [damaged(0, shown(str(error), 120))]
+        return
+    yield from read_apart(path, rows, text, columns, findings)
+
+
+def read_apart(
+    path: Path,
+    rows: int,
+    text: int,
+    columns: Mapping[str, str],
+    findings: Findings,
+    memory: int = _MEMORY,
+) -> Iterator[Row]:
+    """Give what `parquetrows` makes of the file, and the file as damaged if that ends in the middle."""
+    # -P: a folder that a user happens to work in has no part in it.
+    bounds = (str(rows), str(text), str(memory), json.dumps(dict(columns)))
+    command = [sys.executable, "-P", "-m", "patchgrid.pairs.formats.parquet_rows", *bounds]
+    seen = 0
+    with path.open("rb") as file, tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=said)  # noqa: S603 (our own)
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if not line.endswith(b"\n"):
+                    break
+                told = json.loads(line)
+                if isinstance(told, dict):
+                    _take_in(told, columns, findings)
+                    continue
+                for row in told:
+                    yield _row(*row)
+                    seen += 1
+            ended = process.wait()
+        finally:
+            process.kill()
+            process.communicate()
+        if ended < 0:
+            yield None, [damaged(seen, f"its reader was ended by {signal.Signals(-ended).name}")]
+        elif ended:
+            raise RuntimeError(f"reading Parquet failed: {_last_line(said)}")
+
+
+def _take_in(told: dict[str, Any], columns: Mapping[str, str], findings: Findings) -> None:
+    """Find out about the file what its reader found out."""
+    if "columns" in told:
+        # What is wrong with them comes as the file's problems.
+        Records(columns, findings, table=True).header(told["columns"])
+    findings.left_out.update(Counter(told.get("left_out", {})) - findings.left_out)
+
+
+def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str, str | None]]) -> Row:
+    if fields is None:
+        return number, [Problem(problem, field) for problem, field in problems]
+    clean, corrupted, correct, incorrect, name, spans = fields
+    answers = read_answers(correct), read_answers(incorrect)
+    return number, Pair(clean, corrupted, *answers, name, read_spans(spans))
+
+
+def _last_line(said: IO[bytes]) -> str:
+    said.seek(0)
+    lines = said.read().decode(errors="replace").splitlines()
+    return lines[-1] if lines else "without a word"

@@ -1,0 +1,1 @@
+"""Who may do what: tokens, owners, quotas; jobs submitted."""

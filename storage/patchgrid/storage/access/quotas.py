@@ -1,0 +1,92 @@
+"""What an owner may have at a time: open jobs, and stored bytes."""
+
+from collections.abc import Collection
+
+from sqlalchemy import case, func, or_, select, text
+from sqlalchemy.orm import Session
+
+from patchgrid.core.wording import size
+from patchgrid.storage.access import ownership
+from patchgrid.storage.access.ownership import Submitter, count_open
+from patchgrid.storage.db.locks import lock_unfinished
+from patchgrid.storage.errors import QuotaExceeded, TooManyOpenJobs
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.tables import chunk, job, submission
+
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(7349022, :token)")
+
+
+def check_limits(session: Session, by: Submitter, job_key: str) -> None:
+    """Raise `TooManyOpenJobs` or `QuotaExceeded` if they may have no more; not for a job that is there."""
+    try:
+        check_open(session, by)
+        check_bytes(session, by)
+    except (TooManyOpenJobs, QuotaExceeded):
+        # In this order: had it been stored in between, it would be found.
+        if jobs.find_by_key(session, job_key) is None:
+            raise
+
+
+def reopen(session: Session, job_id: int, by: Submitter) -> int:
+    """Reopen a job as `ownership.reopen` does; `TooManyOpenJobs` or `QuotaExceeded` for one that ended."""
+    if lock_unfinished(session, job_id) in jobs.ENDED:
+        take_turns(session, by)
+        check_open(session, by)
+        check_bytes(session, by)
+    return ownership.reopen(session, job_id, by)
+
+
+def take_turns(session: Session, by: Submitter) -> None:
+    """Let a token's submits count one after the other; on SQLite, all that write do."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_TAKE_TURNS, {"token": by.token_id or 0})
+
+
+def check_open(session: Session, by: Submitter) -> None:
+    """Raise `TooManyOpenJobs` if they may have no more open jobs."""
+    if by.most_open is None:
+        return
+    count = count_open(session, by.owner)
+    if count >= by.most_open:
+        raise TooManyOpenJobs(
+            f"you have {count} open jobs, and at most {by.most_open} are allowed: wait for one to end, or "
+            "cancel one"
+        )
+
+
+def check_bytes(session: Session, by: Submitter, new_bytes: int = 0) -> None:
+    """Raise `QuotaExceeded` if so many bytes more would be too many."""
+    if by.most_bytes is None:
+        return
+    used = stored_bytes(session, [by.owner]).get(by.owner, 0)
+    if used + new_bytes > by.most_bytes:
+        pairs = f", these pairs need {size(new_bytes)}" if new_bytes else ""
+        raise QuotaExceeded(
+            f"quota exceeded: your jobs use {size(used)} of {size(by.most_bytes)}{pairs}; delete jobs you no "
+            "longer need (`patchgrid job delete JOB`)"
+        )
+
+
+def stored_bytes(session: Session, owners: Collection[str]) -> dict[str, int]:
+    """Give the bytes that the jobs of owners take; those without jobs are left out.
+
+    Of a job that goes on, its chunks so far are added up; an ended one has the sum. A cancelled job is
+    charged to all who ever owned it.
+    """
+    so_far = (
+        select(func.coalesce(func.sum(chunk.c.bytes), 0))
+        .where(chunk.c.job_id == job.c.id)
+        .correlate(job)
+        .scalar_subquery()
+    )
+    results = case((job.c.result_bytes.is_(None), so_far), else_=job.c.result_bytes)
+    query = (
+        select(submission.c.owner, func.sum(job.c.pair_bytes + results))
+        .join(job, job.c.id == submission.c.job_id)
+        .where(submission.c.owner.in_(owners), _is_charged)
+        .group_by(submission.c.owner)
+    )
+    return {owner: int(used) for owner, used in session.execute(query)} if owners else {}
+
+
+_is_charged = or_(submission.c.withdrawn_at.is_(None), job.c.state == "cancelled")

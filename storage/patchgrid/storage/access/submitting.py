@@ -1,0 +1,184 @@
+"""Storing a job for workers, once."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from patchgrid.core.types import JobSpec, Pair
+from patchgrid.pairs import PairFile, PairSummary
+from patchgrid.pairs.records.digest import Digest
+from patchgrid.storage import tables
+from patchgrid.storage.access import idempotency, ownership, quotas
+from patchgrid.storage.access.ownership import Submitter as Submitter
+from patchgrid.storage.chunks.checksums import HASH_KEY
+from patchgrid.storage.chunks.inputs import read_pair
+from patchgrid.storage.db.database import Database
+from patchgrid.storage.db.locks import lock_unfinished
+from patchgrid.storage.errors import KeyTaken
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+
+#: Pairs read from the database at a time.
+_BATCH = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is submitted."""
+
+    spec: JobSpec
+    file: PairFile
+    summary: PairSummary
+    name: str | None = None
+    #: The user's own key, or None: the hash of pairs and spec.
+    own_key: str | None = None
+    priority: int = 0
+    #: Pairs a chunk, or None: the default for so many pairs.
+    chunk_size: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What the job is found by."""
+        return self.own_key or jobs.job_key(self.spec, self.summary.digest)
+
+
+class Stored(NamedTuple):
+    """What became of an order."""
+
+    job: JobRecord
+    #: Whether the job is new.
+    created: bool
+    #: Whether it was cancelled, and goes on for whoever submitted it now.
+    reopened: bool = False
+
+
+def store(
+    database: Database,
+    order: Order,
+    *,
+    pairs: Callable[[], Iterable[Pair]] | None = None,
+    by: Submitter | None = None,
+) -> Stored:
+    """Store a job in one transaction, or find it; whoever submits it (`by`) becomes an owner of it.
+
+    A job that is there and was cancelled is reopened, unless its idempotency key tells a repeated submit.
+    `pairs` gives the file's pairs where someone wants to see them pass. `KeyTaken` if the user's own key is
+    another job's, or its hash. `TooManyOpenJobs` or `QuotaExceeded` if they may have no more,
+    `IdempotencyKeyReused` if they gave their key to another job.
+    """
+    _check_own(order)
+    with database.read() as session:
+        if by is not None:
+            idempotency.check_key(session, by, order.key)
+        known = jobs.find_by_key(session, order.key)
+    taken = _Taken(pairs or (lambda: order.file))
+    if known is None:
+        with database.write() as session:
+            known = _submit(session, order, taken, by)
+    if taken.begun:
+        return Stored(known, created=True)
+    with database.read() as session:
+        _check_same(session, order, known)
+    if by is None:
+        return Stored(known, created=False)
+    # None: it was deleted since it was found.
+    found = _join(database, known, by, order.priority)
+    return store(database, order, pairs=pairs, by=by) if found is None else found
+
+
+def _join(database: Database, known: JobRecord, by: Submitter, priority: int) -> Stored | None:
+    """Make them an owner of a job that is there; None if it is gone.
+
+    One that was cancelled is reopened with their priority: that of its former owners is not theirs.
+    """
+    with database.read() as session:
+        repeated = idempotency.is_repeated(session, by)
+        theirs = known.state != "cancelled" and ownership.is_owner(session, known.id, by.owner)
+    if repeated or (theirs and by.idempotency_key is None):
+        return Stored(known, created=False)
+    with database.write() as session:
+        state = lock_unfinished(session, known.id)
+        if state is None or not idempotency.note_key(session, by, known):
+            return None
+        if state != "cancelled":
+            ownership.add_owner(session, known.id, by)
+            return Stored(jobs.get(session, known.id), created=False)
+        jobs.set_priority(session, known.id, priority)
+        quotas.reopen(session, known.id, by)
+        return Stored(jobs.get(session, known.id), created=False, reopened=True)
+
+
+def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | None) -> JobRecord:
+    """Write the job with whose it is, unless another process has written it meanwhile."""
+    if by is not None:
+        # Before a million pairs are written in vain. What counts is asked again behind them.
+        quotas.check_limits(session, by, order.key)
+    job = jobs.submit(
+        session,
+        order.spec,
+        taken,
+        key=order.key,
+        count=order.summary.count,
+        spans=order.summary.spans,
+        name=order.name,
+        chunk_size=order.chunk_size,
+        priority=order.priority,
+        owners=() if by is None else (by.owner,),
+    )
+    if by is not None and taken.begun:
+        # A token's submits take turns here, not while they write.
+        quotas.take_turns(session, by)
+        quotas.check_open(session, by)
+        quotas.check_bytes(session, by, jobs.pair_bytes(session, job.id))
+        ownership.add_owner(session, job.id, by)
+        idempotency.note_key(session, by, job)
+    return job
+
+
+class _Taken:
+    """Pairs on their way to the database; a job that is there already takes none."""
+
+    def __init__(self, pairs: Callable[[], Iterable[Pair]]) -> None:
+        self._pairs = pairs
+        #: Whether anyone asked for the pairs.
+        self.begun = False
+
+    def __iter__(self) -> Iterator[Pair]:
+        self.begun = True
+        return iter(self._pairs())
+
+
+def _check_own(order: Order) -> None:
+    """Refuse a user's own key that is another job's hash: who submits that job would be given this one."""
+    key = order.own_key
+    if key is not None and HASH_KEY.fullmatch(key) and key != dataclasses.replace(order, own_key=None).key:
+        raise KeyTaken(
+            "a key of 64 hexadecimal digits is what a job without a key of its own is found by, and this is "
+            "another's: choose another key"
+        )
+
+
+def _check_same(session: Session, order: Order, known: JobRecord) -> None:
+    """Refuse a user's own key that was given to something else; a hash cannot be."""
+    if order.own_key is None:
+        return
+    what = f"the key {order.own_key!r} belongs to job {known.id}"
+    theirs, ours = (dataclasses.asdict(spec) for spec in (known.spec, order.spec))
+    other = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
+    if other:
+        raise KeyTaken(f"{what}, which has other settings ({'; '.join(other)}): choose another key")
+    if known.pairs != order.summary.count or _digest(session, known.id) != order.summary.digest:
+        raise KeyTaken(f"{what}, which has other pairs: choose another key")
+
+
+def _digest(session: Session, job_id: int) -> str:
+    """Hash a job's stored pairs, as `PairFile.check` hashes a file's."""
+    digest, pair = Digest(), tables.pair
+    query = select(pair).where(pair.c.job_id == job_id).order_by(pair.c.pair_index)
+    for row in session.execute(query, execution_options={"yield_per": _BATCH}):
+        digest.add(read_pair(row))
+    return digest.value

@@ -1,0 +1,1 @@
+"""What one chunk reads and stores: pairs, scores, exact effects, sums, checksums."""

@@ -1,0 +1,61 @@
+"""Sums of very many components with what they have in common written once: a few percent of their size.
+
+Of such a site a chunk patches few components exactly, so that the sums over its sampled cells are nearly all
+0; and that many pairs have a component is the same for all. Nothing is rounded.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchgrid.estimates import Sums
+from patchgrid.estimates.sums import SCORE_SUMS
+from patchgrid.storage.db.blobs import Blob, pack
+
+#: Components from which on sums are written this way.
+FROM = 4096
+#: Sums of these places are over all pairs; what follows is over sampled cells.
+_OVER_PAIRS = len(SCORE_SUMS) + 1
+
+
+def pack_compact(sums: Sums) -> bytes:
+    """Give the blob of sums.
+
+    Its arrays: the values of the sums that are the same for all components; those of the others that are over
+    all pairs; the components with sampled cells, by number; the sums over the cells of these.
+    """
+    rows = sums.to_array().reshape(len(sums.values), -1)
+    of_pairs, of_cells = rows[:_OVER_PAIRS], rows[_OVER_PAIRS:]
+    same = [number for number, row in enumerate(of_pairs) if np.ptp(row) == 0]
+    others = [number for number in range(len(of_pairs)) if number not in same]
+    sampled = np.flatnonzero(of_cells.any(axis=0))
+    arrays = [of_pairs[same, 0], of_pairs[others].ravel(), sampled.astype(np.float64)]
+    meta = {"names": list(sums.names), "aligned": sums.aligned, "axes": list(sums.axes), "same": same}
+    return pack([*arrays, of_cells[:, sampled].ravel()], meta)
+
+
+def is_compact(meta: Mapping[str, Any]) -> bool:
+    """Tell whether a blob of sums was written by `pack_compact`."""
+    return "same" in meta
+
+
+def add_compact(values: NDArray[np.float64], blob: Blob) -> None:
+    """Add a blob's sums to `[sum, *axes]`, whose axes are the blob's."""
+    rows = values.reshape(len(values), -1)
+    same = blob.meta["same"]
+    others = [number for number in range(min(_OVER_PAIRS, len(rows))) if number not in same]
+    constants, of_pairs, sampled, of_cells = blob.arrays
+    rows[same] += constants[:, None]
+    rows[others] += of_pairs.reshape(len(others), rows.shape[1])
+    if len(rows) > _OVER_PAIRS:
+        at = sampled.astype(np.intp)
+        rows[_OVER_PAIRS:, at] += of_cells.reshape(len(rows) - _OVER_PAIRS, len(at))
+
+
+def read_compact(blob: Blob) -> Sums:
+    """Give a blob's sums."""
+    values = np.zeros((len(blob.meta["names"]), *blob.meta["axes"]))
+    add_compact(values, blob)
+    return Sums(values, blob.meta["aligned"])

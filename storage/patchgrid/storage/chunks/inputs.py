@@ -1,0 +1,40 @@
+"""Pairs as rows of the table `pair`, and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from patchgrid.core.types import Pair
+from patchgrid.pairs.records.plain_json import (
+    plain_answer,
+    plain_spans,
+    read_answers,
+    read_spans,
+)
+from patchgrid.storage.db.bulk import as_json
+
+
+def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
+    """Give the row that stores a pair, its columns in the table's order."""
+    return (
+        job_id,
+        index,
+        pair.id,
+        pair.clean,
+        pair.corrupted,
+        as_json([plain_answer(answer) for answer in pair.correct]),
+        as_json([plain_answer(answer) for answer in pair.incorrect]),
+        as_json(plain_spans(pair.spans)),
+    )
+
+
+def read_pair(row: Sequence[Any]) -> Pair:
+    """Give the pair that a row of all columns stores."""
+    _, _, name, clean, corrupted, correct, incorrect, spans = row
+    return Pair(
+        clean=clean,
+        corrupted=corrupted,
+        correct=read_answers(correct),
+        incorrect=read_answers(incorrect),
+        id=name,
+        spans=read_spans(spans),
+    )

@@ -1,0 +1,20 @@
+"""How much of a job is patched exactly, by site."""
+
+from patchgrid.core.names import WIDE_SITES
+from patchgrid.core.types import JobSpec
+from patchgrid.estimates import expected_share
+from patchgrid.estimates.sampling import FLOOR
+
+
+def floor_of(site: str) -> float:
+    """Give the draws that each of a site's components has of its own, where its job has that many pairs.
+
+    Thirty for each of tens of thousands of components would be a million patched runs, whatever share was
+    asked for: there each component has its share only, and the large ones get the rest.
+    """
+    return 0.0 if site in WIDE_SITES else FLOOR
+
+
+def exact_share(spec: JobSpec, site: str, *, pairs: int) -> float:
+    """Give the share of a site's cells that a job of so many pairs patches exactly, on average."""
+    return expected_share(spec.exact, pairs=pairs, floor=floor_of(site))

@@ -1,0 +1,108 @@
+"""Sums over pairs as blobs: one a chunk, site, kind and method, and one for a whole finished job."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from patchgrid.estimates import Sums
+from patchgrid.estimates.sums import CELL_SUMS, SCORE_SUMS
+from patchgrid.storage import tables
+from patchgrid.storage.chunks.compact import (
+    FROM,
+    add_compact,
+    is_compact,
+    pack_compact,
+    read_compact,
+)
+from patchgrid.storage.db.blobs import Blob, pack, unpack
+from patchgrid.storage.errors import CorruptData
+
+#: The two kinds of sums: over all positions at once (axes `[layer(, inner)]`), and by aligned position (axes
+#: `[layer, position(, inner)]`). The inner axis is a site's heads or neurons; edges have their number in
+#: place of a layer.
+KINDS = ("whole", "aligned")
+
+#: Blobs read at a time: bounds the memory that adding up a large job takes.
+_BATCH = 64
+
+
+def pack_sums(sums: Sums) -> bytes:
+    """Give the blob of some sums."""
+    if sums.values[0].size >= FROM:
+        return pack_compact(sums)
+    return pack([sums.to_array()], {"names": list(sums.names), "aligned": sums.aligned})
+
+
+def read_sums(data: bytes, what: str) -> Sums:
+    """Read sums from their blob; `CorruptData`, which calls them `what`, if it is damaged."""
+    blob = _read(data, what)
+    return read_compact(blob) if is_compact(blob.meta) else _as_sums(blob.arrays[0], blob.meta)
+
+
+def add_up(session: Session, job_id: int, site: str, kind: str, method: str) -> Sums | None:
+    """Add up what the job's chunks have committed, in the order of the chunks; None if there is nothing."""
+    table = tables.sums
+    query = (
+        select(table.c.chunk_id, table.c.data)
+        .where(
+            table.c.job_id == job_id,
+            table.c.method == method,
+            table.c.site == site,
+            table.c.kind == kind,
+        )
+        .order_by(table.c.chunk_id)
+        .execution_options(yield_per=_BATCH)
+    )
+    with session.execute(query) as rows:
+        return _add_blobs(
+            _read(data, f"the stored sums of job {job_id}, chunk {chunk_id}, {site}")
+            for chunk_id, data in rows
+        )
+
+
+def _add_blobs(blobs: Iterable[Blob]) -> Sums | None:
+    result: Sums | None = None
+    for same in _runs(blobs):
+        result = same if result is None else result + same
+    return result
+
+
+def _runs(blobs: Iterable[Blob]) -> Iterator[Sums]:
+    """Add up blobs that follow one another and are alike, as nearly all of a job's are, in place."""
+    run: tuple[NDArray[np.float64], Mapping[str, Any], tuple[Any, ...]] | None = None
+    for blob in blobs:
+        form = _form(blob)
+        if run is not None and run[2] == form:
+            if is_compact(blob.meta):
+                add_compact(run[0], blob)
+            else:
+                np.add(run[0], blob.arrays[0], out=run[0])
+            continue
+        if run is not None:
+            yield _as_sums(run[0], run[1])
+        array = read_compact(blob).values if is_compact(blob.meta) else blob.arrays[0].copy()
+        run = array, blob.meta, form
+    if run is not None:
+        yield _as_sums(run[0], run[1])
+
+
+def _form(blob: Blob) -> tuple[Any, ...]:
+    """Give what two blobs have in common whose numbers can be added as they are."""
+    compact = is_compact(blob.meta)
+    axes = blob.meta["axes"] if compact else blob.arrays[0].shape[1:]
+    return compact, blob.meta["names"], blob.meta["aligned"], tuple(axes)
+
+
+def _read(data: bytes, what: str) -> Blob:
+    blob = unpack(data, what)
+    if tuple(blob.meta["names"]) not in (SCORE_SUMS, SCORE_SUMS + CELL_SUMS):
+        raise CorruptData(f"{what} were made by another version of patchgrid: delete and repeat the job")
+    return blob
+
+
+def _as_sums(array: NDArray[np.float64], meta: Mapping[str, Any]) -> Sums:
+    return Sums.from_array(array, meta["names"], aligned=meta["aligned"])

@@ -1,0 +1,107 @@
+"""A chunk's results written to the database."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from patchgrid.core.graph import Graph
+from patchgrid.core.names import WIDE_SITES
+from patchgrid.storage import tables
+from patchgrid.storage.chunks.checksums import Rows, in_order
+from patchgrid.storage.chunks.chunk_result import (
+    ChunkResult,
+    PairOutcome,
+    Scored,
+    ScoresBySite,
+    summarize_outcomes,
+)
+from patchgrid.storage.chunks.naming import has_positions
+from patchgrid.storage.chunks.rows import exact_rows, outcome_row, task_rows, top_rows
+from patchgrid.storage.chunks.sums import pack_sums
+from patchgrid.storage.db.blobs import pack
+from patchgrid.storage.db.bulk import insert_rows
+
+#: About what a row takes beside its texts, and a token beside its letters.
+_BYTES_OF_ROW, _BYTES_OF_TOKEN = 80, 4
+
+
+def write_result(
+    session: Session, job_id: int, chunk_id: int, indices: range, result: ChunkResult
+) -> list[Rows]:
+    """Write all of a chunk's results; `indices` are the chunk's pairs. Give the rows, for their checksum."""
+    if [outcome.index for outcome in result.outcomes] != list(indices):
+        raise ValueError(f"a chunk of pairs {indices} must have their outcomes, in order")
+    done = [outcome.index for outcome in result.outcomes if outcome.state == "done"]
+    by_method = list(_by_method(result))
+    if any(len(arrays) != len(done) for _, part in by_method for arrays in part.scores.values()):
+        raise ValueError("scores must be those of the done pairs, one array each")
+    written: list[Rows] = [(tables.outcome, [outcome_row(job_id, each) for each in result.outcomes])]
+    task = task_rows(job_id, chunk_id, summarize_outcomes(result.outcomes))
+    written.append((tables.task, task))
+    for method, part in by_method:
+        sums = [(chunk_id, *key, job_id, pack_sums(each), method) for key, each in part.sums.items()]
+        written.append((tables.sums, sums))
+        written.append((tables.scores, _blob_rows(job_id, chunk_id, done, method, part.scores)))
+    graph = None if result.provenance.graph is None else Graph.from_dict(result.provenance.graph)
+    if done:
+        written.append((tables.top_component, top_rows(job_id, done, result.scores, graph)))
+    spans: Sequence[str] = ()
+    if any(cell.span is not None for cell in result.exact):
+        spans = session.scalar(select(tables.job.c.spans).where(tables.job.c.id == job_id)) or ()
+    cells, scores = exact_rows(job_id, result.exact, spans, graph, result.methods[1:])
+    written += [(tables.exact, cells), (tables.method_score, scores)]
+    cost = [(chunk_id, method, job_id, float(seconds)) for method, seconds in result.cost.items()]
+    written.append((tables.cost, cost))
+    if result.rounding.cells:
+        own = (chunk_id, job_id, result.rounding.cells, result.rounding.squares)
+        written.append((tables.rounding, [own]))
+    written = in_order(written)
+    for table, rows in written:
+        insert_rows(session, table, rows)
+    return written
+
+
+def size_of(result: ChunkResult) -> int:
+    """Give about how many bytes a chunk's results take, without what a database adds."""
+    numbers = 0
+    for _, scored in _by_method(result):
+        numbers += sum(sums.values.nbytes for sums in scored.sums.values())
+        for site, arrays in scored.scores.items():
+            if arrays and _is_kept(site, arrays[0]):
+                numbers += sum(array.nbytes for array in arrays)
+    tokens = [tokens for outcome in result.outcomes for tokens in (outcome.tokens, outcome.corrupted_tokens)]
+    texts = sum(len("".join(each)) + _BYTES_OF_TOKEN * len(each) for each in tokens)
+    rows = len(result.outcomes) + len(result.exact) * len(result.methods)
+    return numbers + texts + rows * _BYTES_OF_ROW
+
+
+def write_failed(session: Session, job_id: int, indices: range, error: str) -> list[Rows]:
+    """Write error rows for all these pairs; give the rows, for their checksum."""
+    outcomes = [PairOutcome(index, "failed", error) for index in indices]
+    rows = [outcome_row(job_id, outcome) for outcome in outcomes]
+    insert_rows(session, tables.outcome, rows)
+    return [(tables.outcome, rows)]
+
+
+def _by_method(result: ChunkResult) -> Iterator[tuple[str, Scored]]:
+    yield result.methods[0], Scored(result.sums, result.scores)
+    yield from result.others.items()
+
+
+def _blob_rows(
+    job_id: int, chunk_id: int, done: Sequence[int], method: str, scores: ScoresBySite
+) -> list[tuple[Any, ...]]:
+    return [
+        (chunk_id, site, job_id, pack(arrays, {"pairs": done}), method)
+        for site, arrays in scores.items()
+        if arrays and _is_kept(site, arrays[0])
+    ]
+
+
+def _is_kept(site: str, scores: NDArray[np.float32]) -> bool:
+    """Tell whether a site's scores are stored as they are; of very many components the largest alone are."""
+    return site not in WIDE_SITES or has_positions(scores, site)

@@ -1,0 +1,1 @@
+"""The database itself: connections, dialects, locks, schema versions, blobs."""

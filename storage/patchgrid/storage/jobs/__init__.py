@@ -1,0 +1,1 @@
+"""Jobs: stored, listed, counted, deleted."""

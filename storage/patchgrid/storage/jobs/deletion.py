@@ -1,0 +1,61 @@
+"""Deleting jobs of any size in short transactions: nobody waits long for the one that deletes.
+
+A job that is being deleted is in the state `deleting`, in which nobody finds it. Where that is stopped in the
+middle, the next deletion ends it.
+"""
+
+import time
+import uuid
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from patchgrid.storage.db.database import Database
+from patchgrid.storage.db.dialects import now
+from patchgrid.storage.db.locks import lock_whole
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.tables import chunk, idempotency, job, submission
+
+#: Pairs whose rows are deleted in one transaction.
+_PAIRS = 1024
+#: Longest pause, in seconds, behind one: those who wait for SQLite's lock look for it now and then.
+_PAUSE = 0.05
+
+
+def begin(session: Session, job_id: int) -> None:
+    """Take a job away from everybody: from lists, owners, whoever submits the same, and its workers."""
+    lock_whole(session, job_id)
+    fenced = {"state": "cancelled", "epoch": chunk.c.epoch + 1, "lease_until": None, "worker": None}
+    left = (chunk.c.job_id == job_id) & chunk.c.state.in_(["pending", "held", "leased"])
+    session.execute(chunk.update().where(left).values(fenced))
+    # No key that a submitter could have taken.
+    gone = {"state": jobs.DELETING, "key": f"deleted {uuid.uuid4()}", "name": None, "finished_at": now()}
+    session.execute(job.update().where(job.c.id == job_id).values(gone))
+    for table in (submission, idempotency):
+        session.execute(table.delete().where(table.c.job_id == job_id))
+
+
+def finish(database: Database) -> None:
+    """Remove all jobs whose deletion has begun."""
+    with database.read() as session:
+        begun = session.scalars(select(job.c.id).where(job.c.state == jobs.DELETING)).all()
+    for job_id in begun:
+        while _remove_some(database, job_id):
+            pass
+
+
+def _remove_some(database: Database, job_id: int) -> bool:
+    """Remove some of a job's chunks with all that is of them, or its last; tell whether any is left."""
+    began = time.monotonic()
+    with database.write() as session:
+        rows = select(chunk.c.id, chunk.c.first, chunk.c.last).where(chunk.c.job_id == job_id)
+        # Locked: another process may be at the same.
+        found = session.execute(rows.order_by(chunk.c.first).limit(_PAIRS + 1).with_for_update()).all()
+        some = [row.id for row in found if row.last - found[0].first <= _PAIRS]
+        some = some or [row.id for row in found[:1]]
+        if len(some) == len(found):
+            jobs.delete(session, job_id)
+            return False
+        jobs.delete_rows(session, job_id, some)
+    time.sleep(min(_PAUSE, time.monotonic() - began))
+    return True

@@ -1,0 +1,114 @@
+"""The jobs page by page, the newest first, each with how far it is; one found by what a person types."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from sqlalchemy import ColumnElement, RowMapping, func, or_, select
+from sqlalchemy.orm import Session
+
+from patchgrid.core.names import check_name
+from patchgrid.storage.db.search import contains, storable
+from patchgrid.storage.errors import JobNotFound
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord, record
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.tables import chunk
+from patchgrid.storage.tables import job as table
+
+#: Stands for the job that was submitted last.
+LAST = "last"
+#: What a job may be.
+STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
+_PAIR_STATES = ("done", "failed", "skipped")
+_CHUNK_STATES = ("done", "failed", "pending", "leased", "held")
+#: Most jobs a page.
+MOST = 500
+#: Largest id that the databases can look for.
+_LARGEST = 2**31 - 1
+_model: ColumnElement[str] = table.c.spec["model"].as_string()
+
+
+def page(
+    session: Session,
+    *,
+    before: int | None = None,
+    limit: int = 50,
+    state: str | None = None,
+    model: str | None = None,
+    search: str | None = None,
+) -> list[tuple[JobRecord, Progress]]:
+    """Give jobs whose ids are below `before`, the newest first, at most `limit` (and at most `MOST`).
+
+    `search`: the job's id, or part of its name or model, whatever the case of its letters. `SpecError` for a
+    state that there is not.
+    """
+    query = select(table).where(jobs.THERE).order_by(table.c.id.desc()).limit(max(0, min(limit, MOST)))
+    if before is not None and before <= _LARGEST:
+        query = query.where(table.c.id < max(before, 0))
+    if state is not None:
+        query = query.where(table.c.state == check_name("state of a job", state, STATES, "state"))
+    if model is not None:
+        if not storable(model):
+            return []
+        query = query.where(_model == model)
+    if search:
+        query = query.where(_found_by(search))
+    found = [record(row) for row in session.execute(query).mappings()]
+    counted = progresses(session, [job.id for job in found])
+    return [(job, counted[job.id]) for job in found]
+
+
+def every(session: Session) -> Iterator[tuple[JobRecord, Progress]]:
+    """Give all jobs, the newest first."""
+    before = None
+    while found := page(session, before=before, limit=MOST):
+        yield from found
+        before = found[-1][0].id
+
+
+def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress]:
+    """Count jobs' pairs and chunks by what became of them, in one query; a job that is gone has none."""
+    counts = (
+        select(
+            *(chunk.c.job_id, chunk.c.state, func.count().label("chunks")),
+            func.sum(chunk.c.last - chunk.c.first).label("total"),
+            *(func.sum(chunk.c[name]).label(name) for name in _PAIR_STATES),
+        )
+        .where(chunk.c.job_id.in_(job_ids))
+        .group_by(chunk.c.job_id, chunk.c.state)
+    )
+    by_job: dict[int, list[RowMapping]] = {}
+    for row in session.execute(counts).mappings() if job_ids else ():
+        by_job.setdefault(row["job_id"], []).append(row)
+    return {job_id: _progress(rows) for job_id, rows in by_job.items()}
+
+
+def find(session: Session, name: int | str, owner: str | None = None) -> JobRecord:
+    """Give a job by id, by name if only one has it, or the newest for `last`; `JobNotFound`.
+
+    Names, and `last`, are looked for among the jobs of an `owner` first.
+    """
+    if name != LAST:
+        return jobs.get(session, name, owner)
+    newest = select(table).where(jobs.THERE).order_by(table.c.id.desc()).limit(1)
+    row = None if owner is None else session.execute(newest.where(jobs.is_of(owner))).mappings().first()
+    row = row or session.execute(newest).mappings().first()
+    if row is None:
+        raise JobNotFound("there are no jobs yet: `patchgrid run` or `patchgrid submit` starts one")
+    return record(row)
+
+
+def _found_by(search: str) -> ColumnElement[bool]:
+    named = contains(search, table.c.name, _model)
+    if search.isascii() and search.isdigit():
+        return or_(table.c.id == min(int(search), _LARGEST), named)
+    return named
+
+
+def _progress(rows: Sequence[RowMapping]) -> Progress:
+    """Put a job's counts by state together."""
+    chunks = {row["state"]: row["chunks"] for row in rows}
+    return Progress(
+        **{name: sum(int(row[name]) for row in rows) for name in ("total", *_PAIR_STATES)},
+        chunks_total=sum(chunks.values()),
+        **{f"chunks_{state}": chunks.get(state, 0) for state in _CHUNK_STATES},
+    )

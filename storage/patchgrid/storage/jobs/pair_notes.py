@@ -1,0 +1,40 @@
+"""What pairs are warned of or fail of, one line for all of a kind."""
+
+import re
+
+from sqlalchemy.orm import Session
+
+from patchgrid.storage.jobs import jobs
+
+#: What differs between two notes of a kind: the words they quote, and numbers.
+_VARYING = re.compile(r"""'[^']*'|"[^"]*"|\d+""")
+
+
+def kind_of(text: str) -> str:
+    """Give what all notes of a kind have in common."""
+    return _VARYING.sub("", text)
+
+
+class Kinds:
+    """Notes put together by kind: each kind has its first example and a count."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[str, int]] = {}
+
+    def add(self, text: str, count: int = 1, *, example: str | None = None) -> None:
+        """Take in a note; `example` is what its kind is shown by if it is the first."""
+        kind = kind_of(text)
+        first, so_far = self._kinds.get(kind, (example or text, 0))
+        self._kinds[kind] = (first, so_far + count)
+
+    def listed(self) -> list[tuple[str, int]]:
+        """Give each kind by its first example, with its count."""
+        return list(self._kinds.values())
+
+
+def warnings_by_kind(session: Session, job_id: int) -> list[tuple[str, int]]:
+    """Give each kind of warning by its first example, with the number of pairs it was given for."""
+    kinds = Kinds()
+    for text, count in jobs.warnings(session, job_id):
+        kinds.add(text, count)
+    return kinds.listed()

@@ -1,0 +1,108 @@
+"""JSON documents: what the command line prints with `--json`, and the HTTP service answers."""
+
+from typing import Any
+
+from patchgrid.core.plain import plain
+from patchgrid.storage.jobs.chunk_notes import chunk_counts
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.pair_results.exact_scores import cell_name
+from patchgrid.storage.pair_results.pair_view import PairView
+from patchgrid.storage.pair_results.strongest import kept_alone, whole_components
+from patchgrid.storage.queue.job_status import Snapshot
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.verification import Cost, SiteAgreement
+
+#: Components in a pair's document where the rows that were kept do not tell.
+TOP = 5
+
+
+def pair_counts(progress: Progress) -> dict[str, int]:
+    """Give a job's pairs by what became of them."""
+    return {name: getattr(progress, name) for name in ("total", "done", "failed", "skipped")}
+
+
+def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
+    """Give a job as JSON."""
+    return {
+        "job": record.id,
+        "name": record.name,
+        "state": record.state,
+        "key": record.key,
+        "spec": record.spec.as_dict(),
+        "methods": list(record.spec.methods),
+        "spans": list(record.spans),
+        "pairs": pair_counts(progress),
+        "chunks": chunk_counts(progress),
+        "chunk_size": record.chunk_size,
+        "priority": record.priority,
+        "bytes": record.bytes,
+        "created_at": record.created_at,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "error": record.error,
+    }
+
+
+def snapshot_json(found: Snapshot) -> dict[str, Any]:
+    """Give a job's state and counts."""
+    progress = found.progress
+    return {
+        "job": found.job.id,
+        "state": found.job.state,
+        "pairs": pair_counts(progress),
+        "chunks": chunk_counts(progress),
+        "workers": [each.name for each in found.at_work],
+    }
+
+
+def component_json(row: ComponentRow) -> dict[str, object]:
+    """Give a component's fields, its short name first, the share of its cells that was patched last."""
+    return {"component": row.name, **plain(row), "exact_share": row.exact_n / row.n if row.n else None}
+
+
+def coverage_json(found: Coverage) -> dict[str, Any]:
+    """Give how many cells were patched exactly, of how many."""
+    return {"patched": found.patched, "cells": found.cells, "share": found.share}
+
+
+def agreement_json(row: SiteAgreement, cost: Cost) -> dict[str, Any]:
+    """Give a row with what its method and exact patching took, in seconds per 1,000 pairs."""
+    values: dict[str, Any] = plain(row)
+    share = row.n / row.cells if row.cells else None
+    return values | {"exact_share": share, "seconds": cost.scores[row.method], "exact_seconds": cost.exact}
+
+
+def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
+    """Give all that is kept of a pair as JSON."""
+    strongest = whole_components(view, len(view.top) or TOP)
+    # Of sites with very many components nothing else was kept.
+    strongest += [each for each in kept_alone(view) if each not in strongest]
+    return {
+        "job": job.id,
+        "pair": view.name,
+        "row": view.index,
+        "state": view.state,
+        "error": view.error,
+        "warning": view.warning,
+        "clean": view.pair.clean,
+        "corrupted": view.pair.corrupted,
+        "correct": plain(view.pair.correct),
+        "incorrect": plain(view.pair.incorrect),
+        "correct_tokens": list(view.correct_tokens),
+        "incorrect_tokens": list(view.incorrect_tokens),
+        "spans": plain(view.spans),
+        "tokens": list(view.tokens),
+        "corrupted_tokens": list(view.corrupted_tokens),
+        "method": view.method,
+        "metric": job.spec.metric,
+        "clean_metric": view.clean_metric,
+        "corrupted_metric": view.corrupted_metric,
+        "prefix": view.prefix,
+        "clean_preference": view.clean_preference,
+        "corrupted_preference": view.corrupted_preference,
+        "top": [{"component": one.name, **plain(one)} for one in strongest],
+        "scores": plain(view.scores),
+        "exact": [{"component": cell_name(each, len(view.tokens)), **plain(each)} for each in view.exact],
+    }

@@ -1,0 +1,74 @@
+"""A pair's strongest components, of what was kept of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from patchgrid.core.types import short_name
+from patchgrid.storage.chunks.naming import indexed
+from patchgrid.storage.pair_results.pair_scores import has_positions, whole_scores
+from patchgrid.storage.pair_results.pair_view import PairView
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One component of the pair."""
+
+    site: str
+    layer: int
+    head: int | None
+    neuron: int | None
+    #: Index into the pair's own tokens, or None: all at once.
+    position: int | None
+    #: Score by the method shown, metric units.
+    score: float
+    #: An edge's name, or None.
+    edge: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The short name."""
+        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
+
+
+def whole_components(view: PairView, count: int) -> list[Scored]:
+    """Give the pair's strongest components over all positions, the strongest first, of all that was kept."""
+    found = kept_alone(view)
+    for site in view.scores:
+        scores = whole_scores(view, site)
+        for number in np.argsort(-np.abs(scores), axis=None, kind="stable")[:count]:
+            index = np.unravel_index(number, scores.shape)
+            found.append(_scored(view, site, index, None, float(scores[index])))
+    return sorted(found, key=lambda component: abs(component.score), reverse=True)[:count]
+
+
+def kept_alone(view: PairView) -> list[Scored]:
+    """Give the components that were kept, of very many, at sites whose scores were not; strongest first."""
+    found = [
+        Scored(one.site, one.layer, one.head, one.neuron, None, one.score, one.edge)
+        for one in view.top
+        if one.site not in view.scores
+    ]
+    return sorted(found, key=lambda component: abs(component.score), reverse=True)
+
+
+def strongest_by_position(view: PairView) -> list[Scored]:
+    """Give each position's strongest component; nothing where positions were not kept."""
+    best: dict[int, Scored] = {}
+    for site, scores in view.scores.items():
+        if not has_positions(view, site):
+            continue
+        for position in range(scores.shape[1]):
+            part = scores[:, position]
+            index = np.unravel_index(int(np.abs(part).argmax()), part.shape)
+            score = float(part[index])
+            if position not in best or abs(score) > abs(best[position].score):
+                best[position] = _scored(view, site, index, position, score)
+    return [best[position] for position in sorted(best)]
+
+
+def _scored(view: PairView, site: str, index: Sequence[Any], position: int | None, score: float) -> Scored:
+    place = indexed(site, [int(along) for along in index], view.graph)
+    return Scored(site, place.layer, place.head, place.neuron, position, score, place.edge)

@@ -1,0 +1,79 @@
+"""The end of a job: what happens when its last chunk is through."""
+
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import Session
+
+from patchgrid.storage.chunks.checksums import seal_end
+from patchgrid.storage.chunks.sums import add_up, pack_sums
+from patchgrid.storage.db.dialects import now
+from patchgrid.storage.db.locks import lock_state
+from patchgrid.storage.tables import chunk, job, outcome, sums, total
+
+_OF_JOB = chunk.c.job_id == bindparam("job")
+_other = chunk.alias("other")
+#: Beside a row of a chunk: whether another chunk of its job waits. While one does, whoever finishes that one
+#: looks whether the job is complete: most chunks of a job need not take turns for it. The job is bound as
+#: `waiting_job`: SQLAlchemy writes no tables' names in what an UPDATE returns on SQLite.
+ANY_WAITING = (
+    select(_other.c.id)
+    .where(_other.c.job_id == bindparam("waiting_job"), _other.c.state.in_(["pending", "held"]))
+    .exists()
+    .label("any_waiting")
+)
+_FIND_LEFT = select(chunk.c.id).where(_OF_JOB, chunk.c.state.in_(["pending", "leased", "held"])).limit(1)
+_LEFT_OF = select(chunk.c.id).where(
+    chunk.c.job_id == job.c.id, chunk.c.state.in_(["pending", "leased", "held"])
+)
+_COMPLETED = select(job.c.id).where(
+    job.c.state.in_(["pending", "running", "paused"]), ~_LEFT_OF.correlate(job).exists()
+)
+
+
+def close_if_complete(session: Session, job_id: int) -> None:
+    """Close the job if no chunk of it is left, and store the totals of its chunks' sums."""
+    # Of two workers that finish the last two chunks at once, the second must see the first's: they take turns
+    # here.
+    state = lock_state(session, job_id)
+    if (
+        state not in ("pending", "running", "paused")
+        or session.scalar(_FIND_LEFT, {"job": job_id}) is not None
+    ):
+        return
+    good = func.sum(chunk.c.done + chunk.c.skipped)
+    done = session.scalar(select(good).where(chunk.c.job_id == job_id))
+    values: dict[str, Any] = {"state": "done", "finished_at": now(), "result_bytes": bytes_so_far(job_id)}
+    if not done:
+        first = (
+            select(outcome.c.error).where(outcome.c.job_id == job_id).order_by(outcome.c.pair_index).limit(1)
+        )
+        values |= {"state": "failed", "error": f"every pair failed, the first with: {session.scalar(first)}"}
+    session.execute(job.update().where(job.c.id == job_id).values(values))
+    _store_totals(session, job_id)
+    seal_end(session, job_id)
+
+
+def bytes_so_far(job_id: int) -> Any:
+    """Give the sum of what a job's chunks take, as a subquery."""
+    return select(func.coalesce(func.sum(chunk.c.bytes), 0)).where(chunk.c.job_id == job_id).scalar_subquery()
+
+
+def close_completed(session: Session, job_id: int | None) -> None:
+    """Close the jobs, or the one job, that have no chunk left and were not closed.
+
+    That is how one ends whose chunks that waited were all claimed and finished just while another's commit,
+    which had still seen them wait, was under way.
+    """
+    query = _COMPLETED.order_by(job.c.id) if job_id is None else _COMPLETED.where(job.c.id == job_id)
+    for each in session.scalars(query).all():
+        close_if_complete(session, each)
+
+
+def _store_totals(session: Session, job_id: int) -> None:
+    kinds = select(sums.c.site, sums.c.kind, sums.c.method).where(sums.c.job_id == job_id).distinct()
+    for site, kind, method in session.execute(kinds).all():
+        added = add_up(session, job_id, site, kind, method)
+        assert added is not None, "sums that were just found cannot be read"
+        key = {"job_id": job_id, "site": site, "kind": kind, "method": method}
+        session.execute(total.insert().values(key | {"data": pack_sums(added)}))

@@ -1,0 +1,67 @@
+"""Pausing, going on with and cancelling a job.
+
+All may be repeated. Each takes effect in one transaction: a chunk is claimed before it, or not at all.
+"""
+
+from sqlalchemy import case, select
+from sqlalchemy.orm import Session
+
+from patchgrid.storage.db.dialects import now
+from patchgrid.storage.db.locks import lock_unfinished
+from patchgrid.storage.errors import JobFinished
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.queue.closing import bytes_so_far
+from patchgrid.storage.tables import chunk, job
+
+
+def pause(session: Session, job_id: int) -> None:
+    """Hold the job's chunks that wait; those that are being measured are finished or handed back.
+
+    `JobFinished` if it is done, failed or cancelled.
+    """
+    if _unfinished(session, job_id, "pause") != "paused":
+        _set_job(session, job_id, state="paused")
+    waiting = (chunk.c.job_id == job_id) & (chunk.c.state == "pending")
+    session.execute(chunk.update().where(waiting).values(state="held"))
+
+
+def unpause(session: Session, job_id: int) -> None:
+    """Let a paused job's chunks be claimed again; `JobFinished` if it is done, failed or cancelled."""
+    if _unfinished(session, job_id, "resume") == "paused":
+        goes_on = case((job.c.started_at.is_(None), "pending"), else_="running")
+        _set_job(session, job_id, state=goes_on)
+    held = (chunk.c.job_id == job_id) & (chunk.c.state == "held")
+    waiting = session.scalars(select(chunk.c.id).where(held).order_by(chunk.c.turn, chunk.c.id)).all()
+    if waiting:
+        jobs.wait_again(session, job_id, waiting)
+    session.execute(chunk.update().where(held).values(state="pending"))
+
+
+def cancel(session: Session, job_id: int) -> None:
+    """End the job: its chunks are claimed no more, what is handed in late is refused.
+
+    Results that are stored stay. `JobFinished` if it is done or failed.
+    """
+    if _unfinished(session, job_id, "cancel") != "cancelled":
+        _set_job(session, job_id, state="cancelled", finished_at=now(), result_bytes=bytes_so_far(job_id))
+    left = (chunk.c.job_id == job_id) & chunk.c.state.in_(["pending", "held", "leased"])
+    fenced = chunk.c.epoch + case((chunk.c.state == "leased", 1), else_=0)
+    ended = {"state": "cancelled", "lease_until": None, "worker": None, "at_pair": None}
+    session.execute(chunk.update().where(left).values(ended | {"epoch": fenced}))
+
+
+def _unfinished(session: Session, job_id: int, verb: str) -> str:
+    """Lock the job and give its state; raise if it is gone, or finished."""
+    state = lock_unfinished(session, job_id)
+    if state is None:
+        jobs.get(session, job_id)
+    assert state is not None, "a job that was just not there is"
+    if state in ("done", "failed"):
+        raise JobFinished(f"job {job_id} is {state}: there is nothing left to {verb}")
+    if state == "cancelled" and verb != "cancel":
+        raise JobFinished(f"job {job_id} is cancelled: `patchgrid job retry {job_id}` takes it up again")
+    return state
+
+
+def _set_job(session: Session, job_id: int, **values: object) -> None:
+    session.execute(job.update().where(job.c.id == job_id).values(**values))

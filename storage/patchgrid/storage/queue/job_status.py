@@ -1,0 +1,50 @@
+"""How a job stands: its progress, who works on it, who could, and who cannot."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import ENDED, JobRecord
+from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.storage.queue import leases, workers
+from patchgrid.storage.queue.workers import LoadFailure, WorkerRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A job at one moment."""
+
+    job: JobRecord
+    progress: Progress
+    #: Workers that have a chunk of it now.
+    at_work: tuple[WorkerRecord, ...]
+    #: Number of living workers that serve its model.
+    serving: int
+    #: Why workers could not load its model.
+    load_failures: tuple[LoadFailure, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will happen to it any more by itself."""
+        return self.job.state in ENDED
+
+
+def look(session: Session, job_id: int) -> Snapshot:
+    """Read how a job stands."""
+    job = jobs.get(session, job_id)
+    model = job.spec.model
+    # A worker tells every few seconds what it is at; the lease says it at once.
+    holders = leases.holders(session, job_id)
+    living = [each for each in workers.list_workers(session) if not each.lost and each.state != "stopped"]
+    return Snapshot(
+        job=job,
+        progress=job_progress(session, job_id),
+        at_work=tuple(
+            each
+            for each in living
+            if each.name in holders or (each.job_id == job_id and each.chunk_id is not None)
+        ),
+        serving=sum(model in each.models and each.state != "draining" for each in living),
+        load_failures=tuple(workers.load_failures(session, model)),
+    )

@@ -1,0 +1,327 @@
+"""Leases: how a worker gets a chunk, keeps it, and hands in its results exactly once.
+
+A claim raises the chunk's `epoch`; everything a worker does later names that epoch, so a worker that lost its
+lease cannot change anything. Times are the database's.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Double, Row, bindparam, case, func, select
+from sqlalchemy.orm import Session
+
+from patchgrid.core.types import Pair
+from patchgrid.storage.chunks.checksums import seal_chunk
+from patchgrid.storage.chunks.chunk_result import ChunkResult
+from patchgrid.storage.chunks.inputs import read_pair
+from patchgrid.storage.chunks.provenance import FIND_PROVENANCE, provenance_id
+from patchgrid.storage.chunks.writing import size_of, write_result
+from patchgrid.storage.db.dialects import may_be_lost, now
+from patchgrid.storage.queue import splitting
+from patchgrid.storage.queue.closing import (
+    ANY_WAITING,
+    close_completed,
+    close_if_complete,
+)
+from patchgrid.storage.queue.splitting import end_attempt, hand_back, may_be_taken_over
+from patchgrid.storage.queue.turns import (
+    Turn,
+    first_waiting,
+    lock_lost,
+    lost_chunks,
+    place,
+    take,
+    take_only,
+    take_waiting,
+    turns,
+)
+from patchgrid.storage.tables import chunk, job, pair
+
+#: A chunk is given up when this many attempts have failed, or have lost their worker.
+MAX_ATTEMPTS = splitting.MAX_ATTEMPTS
+
+# What runs once or more for each chunk is built once: building a statement takes longer than running it.
+_OF_CLAIM = (chunk.c.id == bindparam("held_chunk"), chunk.c.epoch == bindparam("held_epoch"))
+# The worker, too: a claim that a crash of the server lost may be made again by another, with the same epoch.
+_HELD = (*_OF_CLAIM, chunk.c.state == "leased", chunk.c.worker == bindparam("held_worker"))
+_FIND_HELD = select(chunk).where(*_HELD).with_for_update()
+_IS_HELD = select(chunk.c.id).where(*_HELD)
+# Whoever has the row locked is waited for by nobody: it may be the holder itself, in the middle of a commit.
+_EXTEND = (
+    chunk.update()
+    .where(chunk.c.id == _IS_HELD.with_for_update(skip_locked=True).correlate(None).scalar_subquery())
+    .values(lease_until=now() + bindparam("lease_seconds", type_=Double))
+    .returning(chunk.c.id)
+)
+_FIND_DONE = select(chunk.c.id).where(*_OF_CLAIM, chunk.c.state == "done")
+_FREE = {"lease_until": None, "worker": None, "at_pair": None}
+_CLOSE = (
+    chunk.update()
+    .where(*_HELD)
+    .values(
+        **_FREE,
+        state="done",
+        attempts=bindparam("attempts_made"),
+        done=bindparam("pairs_done"),
+        bytes=bindparam("size"),
+        failed=bindparam("pairs_failed"),
+        skipped=bindparam("pairs_skipped"),
+        error=None,
+        seconds=bindparam("took"),
+        finished_at=now(),
+        provenance_id=FIND_PROVENANCE.scalar_subquery(),
+    )
+    .returning(*chunk.c, ANY_WAITING)
+)
+_START = (
+    job.update()
+    .where(job.c.id == bindparam("started"), job.c.state == "pending")
+    .values(state="running", started_at=now())
+)
+_PAIRS = (
+    select(pair)
+    .where(
+        pair.c.job_id == bindparam("of_job"),
+        pair.c.pair_index.between(bindparam("from_pair"), bindparam("to_pair")),
+    )
+    .order_by(pair.c.pair_index)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to compute one chunk until the lease runs out."""
+
+    #: The chunk.
+    chunk_id: int
+    #: Its job.
+    job_id: int
+    #: Number of this claim; a later claim has a higher one.
+    epoch: int
+    #: Attempts so far, this one included.
+    attempts: int
+    #: Index of the chunk's first pair.
+    first: int
+    #: Index after the chunk's last pair.
+    last: int
+    #: Who holds it.
+    worker: str
+    #: Whether it was taken over from a worker that was lost.
+    takeover: bool = False
+
+    @property
+    def careful(self) -> bool:
+        """Whether to measure pair by pair, noting each: an attempt at these pairs together ended badly."""
+        return self.attempts > 1 and self.last - self.first > 1
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the chunk may be what ended an earlier attempt: nothing else is done beside it."""
+        return self.attempts > 1 or self.takeover
+
+
+def claim(
+    session: Session,
+    worker: str,
+    *,
+    job_id: int | None = None,
+    models: Collection[str] | None = None,
+    loaded: Collection[str] = (),
+    lease_seconds: float = 60,
+) -> Lease | None:
+    """Take the next chunk: by priority, then turn, then chunk. None: there is nothing to take *now*.
+
+    Only chunks of these models are taken, and of this job, if they are given; those of `loaded` models are
+    preferred, a little. Chunks whose lease ran out are taken over; one that has lost its worker before is
+    split or given up first (see `splitting`).
+
+    The transaction may be lost if the server crashes: the chunk is then claimed again, by someone.
+    """
+    may_be_lost(session)
+    taker = {"taker": worker, "lease_seconds": lease_seconds}
+    queues = turns(session, job_id, models)
+    if job_id is not None and models is not None and not _serves(session, job_id, models):
+        return None
+    # Most often one statement does: nothing was lost, and one queue is all there is to look at.
+    row = take_only(session, queues[0], taker) if len(queues) == 1 else None
+    lost = None
+    if row is None:
+        lost = _take_over(session, queues, job_id, models, taker)
+        row = take_waiting(session, queues, taker, loaded) if lost is None else lost
+    if row is None:
+        close_completed(session, job_id)
+        return None
+    if row.job_state == "pending":
+        session.execute(_START, {"started": row.job_id})
+    where = (row.job_id, row.epoch, row.attempts, row.first, row.last)
+    return Lease(row.id, *where, worker, takeover=lost is not None)
+
+
+def next_claim_in(
+    session: Session, job_id: int | None = None, *, models: Collection[str] | None = None
+) -> float | None:
+    """Give the seconds until a chunk may be claimed (0: now), or None if none is left to claim or leased."""
+    pending, leased = chunk.c.state == "pending", chunk.c.state == "leased"
+    when = select(func.min(case((pending, chunk.c.not_before), else_=chunk.c.lease_until)), now())
+    if models is not None:
+        when = when.where(chunk.c.model.in_(models))
+    at, clock = session.execute(when.where(pending | leased, *_of(job_id))).one()
+    return None if at is None else max(0.0, at - clock)
+
+
+def chunk_pairs(session: Session, lease: Lease) -> list[Pair]:
+    """Give the chunk's pairs, in order: pair `lease.first + i` is entry i."""
+    inside = {"of_job": lease.job_id, "from_pair": lease.first, "to_pair": lease.last - 1}
+    return [read_pair(row) for row in session.execute(_PAIRS, inside)]
+
+
+def extend(session: Session, lease: Lease, seconds: float = 60) -> bool:
+    """Make the lease run out `seconds` from now; False if it is no longer held.
+
+    Where another transaction has the chunk locked, it is left as it is.
+    """
+    may_be_lost(session)
+    if session.execute(_EXTEND, _key(lease) | {"lease_seconds": seconds}).first() is not None:
+        return True
+    return session.scalar(_IS_HELD, _key(lease)) is not None
+
+
+def note_pair(session: Session, lease: Lease, index: int) -> bool:
+    """Note, before it is begun, the pair that a careful attempt measures next; False if fenced off."""
+    if not lease.first <= index < lease.last:
+        raise ValueError(f"pair {index} is none of the chunk's {lease.first} to {lease.last - 1}")
+    return _update_held(session, lease, at_pair=index)
+
+
+def note_computed(session: Session, lease: Lease, seconds: float = 60) -> bool:
+    """Note that the chunk is measured and has only to be stored; False if fenced off.
+
+    For the transaction that claims another, before that is claimed (see `_locks`): a worker that is lost from
+    here on is lost to the other. This one's attempt counts no longer, unless `finish` or `fail` counts it
+    again, and it is taken over as if nobody had tried. For first attempts only: what was tried before may be
+    what ends its worker, as it is stored, too. The lease runs out `seconds` from now: the claim that follows
+    must not find it lost.
+    """
+    if lease.suspect:
+        raise ValueError(f"chunk {lease.chunk_id} was tried before: it is stored before another is claimed")
+    return _update_held(session, lease, attempts=0, lease_until=now() + seconds)
+
+
+def release(session: Session, lease: Lease) -> bool:
+    """Hand the chunk back undone, the attempt not counted; False if the lease is no longer held."""
+    row = session.execute(_FIND_HELD, _key(lease)).first()
+    if row is not None:
+        hand_back(session, row, attempts=lease.attempts - 1)
+    return row is not None
+
+
+def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
+    """Write a chunk's results and close it, and its job if it was the last.
+
+    False, and nothing is written, if the lease is no longer held. When a connection breaks in the middle of a
+    commit nobody knows whether it landed: handing in again gives True, and writes nothing, if it had.
+    """
+    states = Counter(outcome.state for outcome in result.outcomes)
+    counts: dict[str, Any] = {f"pairs_{state}": states[state] for state in ("done", "failed", "skipped")}
+    counts |= {"took": result.seconds, "attempts_made": lease.attempts, "size": size_of(result)}
+    made = {"made_by": result.provenance.hash, "waiting_job": lease.job_id}
+    row = session.execute(_CLOSE, _key(lease) | counts | made).first()
+    if row is None:
+        return session.scalar(_FIND_DONE, _key(lease)) is not None
+    *closed, any_waiting = row
+    if row.provenance_id is None:
+        values = {"provenance_id": provenance_id(session, result.provenance)}
+        update = chunk.update().where(chunk.c.id == lease.chunk_id).values(values).returning(*chunk.c)
+        closed = list(session.execute(update).one())
+    written = write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
+    seal_chunk(session, closed, written)
+    if not any_waiting:
+        close_if_complete(session, lease.job_id)
+    return True
+
+
+def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0, for_good: bool = False) -> bool:
+    """Hand in a failed attempt, to be tried again in `retry_in` seconds; False if fenced off.
+
+    After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
+    A careful attempt that fails at a pair splits the chunk there. `for_good` gives the chunk up at once: it
+    would fail each time.
+    """
+    _update_held(session, lease, attempts=lease.attempts)
+    row = session.execute(_FIND_HELD, _key(lease)).first()
+    if row is not None:
+        end_attempt(session, row, error, retry_in=retry_in, for_good=for_good)
+    return row is not None
+
+
+def holders(session: Session, job_id: int) -> set[str]:
+    """Give the names of those who hold chunks of a job, dead or alive."""
+    held = select(chunk.c.worker).where(chunk.c.job_id == job_id, chunk.c.state == "leased")
+    return {name for name in session.scalars(held) if name is not None}
+
+
+def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | None = None) -> int:
+    """Free the chunks leased to workers that are not `alive`; give their number.
+
+    The attempts do not count: whoever asks this knows that the workers ended, not that a chunk ended them.
+    """
+    return _release_leased(session, lambda row: not alive(row.worker), *_of(job_id))
+
+
+def release_own(session: Session, worker: str, *, keep: Lease | None = None) -> int:
+    """Free what is leased to a worker that holds nothing but `keep`, as far as it knows; give the number.
+
+    When a connection breaks in the middle of a claim's commit, nobody knows whether that landed: the worker
+    calls this before it claims again, else the chunk waits until its lease runs out, and an attempt counts.
+    """
+    kept = () if keep is None else (chunk.c.id != keep.chunk_id,)
+    return _release_leased(session, lambda _: True, chunk.c.worker == worker, *kept)
+
+
+def _release_leased(session: Session, free: Callable[[Row[Any]], bool], *where: ColumnElement[bool]) -> int:
+    leased = select(chunk).where(chunk.c.state == "leased", *where).order_by(chunk.c.id).with_for_update()
+    rows = [row for row in session.execute(leased).all() if free(row)]
+    for row in rows:
+        # A chunk that was computed had its attempt back already.
+        hand_back(session, row, attempts=max(0, row.attempts - 1))
+    return len(rows)
+
+
+def _serves(session: Session, job_id: int, models: Collection[str]) -> bool:
+    """Tell whether the job's chunks are of one of these models."""
+    served = select(chunk.c.id).where(chunk.c.job_id == job_id, chunk.c.model.in_(models)).limit(1)
+    return session.scalar(served) is not None
+
+
+def _take_over(
+    session: Session,
+    queues: Sequence[Turn],
+    job_id: int | None,
+    models: Collection[str] | None,
+    taker: dict[str, Any],
+) -> Row[Any] | None:
+    """Take the first lost chunk if its turn is before that of all that wait; None: there is no such chunk."""
+    for each in lost_chunks(session, job_id, models):
+        waiting = first_waiting(session, queues)
+        if waiting is not None and place(waiting) < place(each):
+            break
+        row = lock_lost(session, each)
+        if row is not None and may_be_taken_over(session, row):
+            return take(session, row.id, taker)
+    return None
+
+
+def _of(job_id: int | None) -> tuple[ColumnElement[bool], ...]:
+    return () if job_id is None else (chunk.c.job_id == job_id,)
+
+
+def _key(lease: Lease) -> dict[str, int | str]:
+    return {"held_chunk": lease.chunk_id, "held_epoch": lease.epoch, "held_worker": lease.worker}
+
+
+def _update_held(session: Session, lease: Lease, **values: Any) -> bool:
+    """Change the chunk if the lease is still held; tell whether it was."""
+    update = chunk.update().where(*_HELD).values(values).returning(chunk.c.id)
+    return session.execute(update, _key(lease)).first() is not None

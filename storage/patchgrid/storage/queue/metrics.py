@@ -1,0 +1,122 @@
+"""Figures for operators: how much waits for which model, and how the workers fare."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from patchgrid.storage.db.dialects import now
+from patchgrid.storage.queue.workers import WorkerRecord, list_workers
+from patchgrid.storage.tables import chunk, job
+
+#: States of chunks that are not through yet.
+_STATES = ("pending", "leased", "held")
+_WORKER_STATES = ("starting", "idle", "working", "waiting", "draining", "stopped", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelQueue:
+    """The chunks of one model that are not through yet."""
+
+    #: The model.
+    model: str
+    #: Chunks that wait for a worker.
+    pending: int
+    #: Chunks that a worker measures.
+    leased: int
+    #: Chunks of paused jobs.
+    held: int
+    #: Seconds since the oldest job with a chunk that waits was submitted; None: none waits.
+    oldest_seconds: float | None
+
+
+def queues(session: Session) -> list[ModelQueue]:
+    """Give the queue of each model that has chunks not through yet, in the order of the models' names."""
+    counts: dict[str, Counter[str]] = {}
+    oldest: dict[str, float] = {}
+    # The index that claims use has all of this: no row of a chunk is read.
+    of_job = (
+        select(chunk.c.state, chunk.c.model, chunk.c.job_id, func.count().label("chunks"))
+        .where(chunk.c.state.in_(_STATES))
+        .group_by(chunk.c.state, chunk.c.model, chunk.c.job_id)
+        .subquery()
+    )
+    age = (now() - job.c.created_at).label("age")
+    rows = session.execute(select(of_job, age).join(job, job.c.id == of_job.c.job_id))
+    for row in rows:
+        counts.setdefault(row.model, Counter())[row.state] += row.chunks
+        if row.state == "pending":
+            oldest[row.model] = max(oldest.get(row.model, 0.0), row.age)
+    return [
+        ModelQueue(model, found["pending"], found["leased"], found["held"], oldest.get(model))
+        for model, found in sorted(counts.items())
+    ]
+
+
+def prometheus_text(session: Session) -> str:
+    """Give the figures in Prometheus' text format.
+
+    A model that no chunk waits for has its queues at 0 as long as a worker serves it.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Figures(queues(session), list_workers(session)))
+    return generate_latest(registry).decode()
+
+
+class _Figures(Collector):
+    """The figures as Prometheus' client wants them."""
+
+    def __init__(self, waiting: list[ModelQueue], workers: list[WorkerRecord]) -> None:
+        self._workers = workers
+        self._present = [worker for worker in workers if not worker.lost and worker.state != "stopped"]
+        empty = {model for worker in self._present for model in worker.models} - {
+            queue.model for queue in waiting
+        }
+        self._queues = [*waiting, *(ModelQueue(model, 0, 0, 0, None) for model in sorted(empty))]
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all of them."""
+        chunks = GaugeMetricFamily("patchgrid_chunks", "Chunks not through yet.", labels=["model", "state"])
+        oldest = GaugeMetricFamily(
+            "patchgrid_oldest_chunk_seconds",
+            "Seconds since the oldest job with a chunk that waits was submitted.",
+            labels=["model"],
+        )
+        for queue in self._queues:
+            for state in _STATES:
+                chunks.add_metric([queue.model, state], getattr(queue, state))
+            oldest.add_metric([queue.model], queue.oldest_seconds or 0.0)
+        states = GaugeMetricFamily("patchgrid_workers", "Workers by what they are at.", labels=["state"])
+        found = Counter("lost" if worker.lost else worker.state for worker in self._workers)
+        for state in (*_WORKER_STATES, *sorted(found.keys() - set(_WORKER_STATES))):
+            states.add_metric([state], found[state])
+        speed = GaugeMetricFamily("patchgrid_pairs_per_second", "Speed of all workers together.")
+        speed.add_metric([], sum(worker.pairs_per_second or 0.0 for worker in self._present))
+        yield from (chunks, oldest, states, speed)
+        yield from self._counters()
+
+    def _counters(self) -> Iterator[Metric]:
+        for name, what in (
+            ("pairs", "Pairs committed"),
+            ("chunks", "Chunks committed"),
+            ("lease_losses", "Leases lost to other workers"),
+            ("takeovers", "Chunks taken over from lost workers"),
+        ):
+            counter = CounterMetricFamily(
+                f"patchgrid_worker_{name}", f"{what} by a worker.", labels=["worker"]
+            )
+            for worker in self._workers:
+                counter.add_metric([worker.name], getattr(worker, name))
+            yield counter
+        failures = CounterMetricFamily("patchgrid_pair_failures", "Pairs that failed.", labels=["cause"])
+        causes = Counter[str]()
+        for worker in self._workers:
+            causes.update(worker.failures)
+        for cause in sorted(causes):
+            failures.add_metric([cause], causes[cause])
+        yield failures

@@ -1,0 +1,1 @@
+"""Results of whole jobs: components, heatmaps, verification, the task line."""

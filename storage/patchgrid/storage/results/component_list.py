@@ -1,0 +1,118 @@
+"""A job's components page by page: all of them, one by its name, those with a text in their names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from patchgrid.core.names import check_name
+from patchgrid.storage.chunks.naming import read_name
+from patchgrid.storage.db.search import check_length
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.results import components
+from patchgrid.storage.results.components import ComponentRow, Part
+
+#: By what components can be sorted: by size, by the ends and the width of their intervals, by counts.
+SORTS = (*components.ORDERS, "std", "ci_low", "ci_high", "width", "exact_n", "n")
+#: Most components a page.
+MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentPage:
+    """Some of a job's components."""
+
+    #: In the order asked for.
+    items: list[ComponentRow]
+    #: How many there are on all pages.
+    total: int
+    #: Where to go on, or None: there are no more.
+    next: int | None
+
+
+def page(
+    session: Session,
+    job: JobRecord,
+    *,
+    sites: Sequence[str] | None = None,
+    kind: str | None = None,
+    population: bool = False,
+    method: str | None = None,
+    by: str | None = None,
+    down: bool | None = None,
+    component: str | None = None,
+    search: str | None = None,
+    start: int = 0,
+    limit: int = 1000,
+) -> ComponentPage:
+    """Give the job's components from the `start`th on, at most `limit` (and at most `MOST`).
+
+    They come by site, layer, head and position, or with `by` the largest first (one of `SORTS`; estimates and
+    means by their size); what is missing, and intervals that say nothing, come last. `down` turns the order
+    round. `component` gives the one of this name, of whichever kind the name is unless `kind` is given: with
+    the kind `aligned`, a name without a position gives all of its positions. `search` gives those with this
+    text in their names, whatever the case of its letters; a text with `@` is of the kind `aligned`. The rest
+    as for `components.components`; only the page's own rows are written down.
+    """
+    if by is not None:
+        check_name("order", by, SORTS, "by")
+    named = None if component is None else read_name(component)
+    check_length(search or "")
+    asked = _sites(job, sites)
+    if component is not None:
+        asked = [site for site in asked if named is not None and site == named.site]
+    if named is not None and kind is None:
+        kind = "whole" if named.position is None else "aligned"
+    if kind is None and search and "@" in search:
+        kind = "aligned"
+    parts = components.by_site(session, job, asked, kind, method, population=population)
+    numbers = [part.numbers(named, search) for part in parts]
+    order = _order(parts, numbers, by, by is not None if down is None else down)
+    limit, start = max(1, min(limit, MOST)), max(0, start)
+    rows = _rows(parts, numbers, order[start : start + limit])
+    return ComponentPage(rows, len(order), start + limit if len(order) > start + limit else None)
+
+
+def _sites(job: JobRecord, sites: Sequence[str] | None) -> list[str]:
+    return [check_name("site of this job", site, job.spec.sites, "site") for site in sites or job.spec.sites]
+
+
+def _order(
+    parts: Sequence[Part], numbers: Sequence[NDArray[np.intp]], by: str | None, down: bool
+) -> NDArray[np.intp]:
+    """Give the order of the parts' components, counted through."""
+    if by is None:
+        order = np.arange(sum(map(len, numbers)))
+        return order[::-1] if down else order
+    keys = [_keys(part, by)[chosen] for part, chosen in zip(parts, numbers, strict=True)]
+    key = np.concatenate([np.zeros(0), *keys])
+    return np.argsort(-key if down else key, kind="stable")  # NaN comes last
+
+
+def _keys(part: Part, by: str) -> NDArray[np.float64]:
+    """Give what a part's components are sorted by, NaN for what comes last."""
+    found = part.estimates
+    if by in components.ORDERS:
+        return part.size(by)
+    if by in ("ci_low", "ci_high", "width"):
+        width = found.ci_high - found.ci_low
+        sizes = np.stack([np.abs(found.estimate), found.mean_abs, np.abs(found.mean)])
+        size = np.maximum(components.LEAST, np.nan_to_num(sizes).max(axis=0))
+        values = width if by == "width" else getattr(found, by)
+        return np.where(width / 2 <= components.BOUNDED * size, values, np.nan).ravel()
+    return np.asarray(getattr(found, by), np.float64).ravel()
+
+
+def _rows(
+    parts: Sequence[Part], numbers: Sequence[NDArray[np.intp]], order: NDArray[np.intp]
+) -> list[ComponentRow]:
+    """Write down the components at these places among all of the parts'."""
+    rows: dict[int, ComponentRow] = {}
+    begin = 0
+    for part, chosen in zip(parts, numbers, strict=True):
+        own = order[(order >= begin) & (order < begin + len(chosen))]
+        rows |= zip(own.tolist(), part.rows(chosen[own - begin]), strict=True)
+        begin += len(chosen)
+    return [rows[place] for place in order.tolist()]

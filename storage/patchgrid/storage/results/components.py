@@ -1,0 +1,266 @@
+"""A job's answer: its components with their means, estimates and intervals."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from patchgrid.core.errors import ComponentError
+from patchgrid.core.graph import Graph
+from patchgrid.core.names import REST, check_name
+from patchgrid.core.types import short_name
+from patchgrid.estimates import Estimates, Sums, estimate
+from patchgrid.storage.chunks.naming import Named, index_of, indexed, site_names
+from patchgrid.storage.chunks.provenance import job_graph
+from patchgrid.storage.chunks.sums import add_up, read_sums
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.tables import total
+
+#: Times a component's own size that half an interval may be and still say something of it. Few cells of
+#: uneven weights give intervals of any size. The page draws the same line (`core/bounds.js`).
+BOUNDED = 1000
+#: The least size that counts, in metric units.
+LEAST = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRow:
+    """One component over all of a job's pairs by one method; metric units.
+
+    The fields are those of an export, in order.
+    """
+
+    #: One of `names.SITES`.
+    site: str
+    #: Layer, from 0; of an edge, the layer of what it comes from.
+    layer: int
+    #: Head within the layer, or None.
+    head: int | None
+    #: Neuron within the layer, or None.
+    neuron: int | None
+    #: None: all positions at once; below 0: counted from the end; text: a span's name.
+    position: int | str | None
+    #: Pairs that have the component.
+    n: int
+    #: Mean score; None without pairs.
+    mean: float | None
+    #: Mean |score|.
+    mean_abs: float | None
+    #: Sample standard deviation of the score; None with fewer than two pairs.
+    std: float | None
+    #: Estimated mean effect; None where no cell was patched exactly.
+    estimate: float | None
+    #: Lower end of the 95 % interval.
+    ci_low: float | None
+    #: Upper end of the 95 % interval.
+    ci_high: float | None
+    #: Cells patched exactly.
+    exact_n: int
+    #: An edge's name, or None; exported for edges only.
+    edge: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The short name the field writes: `a9.h6`, `m5@-1`."""
+        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether it has an interval so wide that it says nothing."""
+        if self.ci_low is None or self.ci_high is None:
+            return False
+        size = max(LEAST, *(abs(value or 0.0) for value in (self.estimate, self.mean, self.mean_abs)))
+        return (self.ci_high - self.ci_low) / 2 > BOUNDED * size
+
+
+#: By what components can be ordered.
+ORDERS = ("estimate", "mean", "mean_abs")
+
+
+def job_sums(
+    session: Session, job: JobRecord, site: str, kind: str, method: str | None = None
+) -> Sums | None:
+    """Add up the sums that the job's chunks have committed so far, or None if there are none.
+
+    `method` None is the job's first, here and in all questions.
+    """
+    chosen = job.method(method)
+    stored = select(total.c.data).where(
+        total.c.job_id == job.id,
+        total.c.site == site,
+        total.c.kind == kind,
+        total.c.method == chosen,
+    )
+    data = session.scalar(stored)
+    if data is not None:
+        return read_sums(data, f"the stored sums of job {job.id}, {site}")
+    return add_up(session, job.id, site, kind, chosen)
+
+
+def components(
+    session: Session,
+    job: JobRecord,
+    *,
+    sites: Sequence[str] | None = None,
+    kind: str | None = None,
+    population: bool = False,
+    method: str | None = None,
+) -> list[ComponentRow]:
+    """Give every component that the job measures, by site, layer, head and position (the last one last).
+
+    `kind` None is the job's own: `whole`, or `aligned` when positions are kept. `population` widens the
+    intervals to speak of the pairs' source and not of this job's pairs alone.
+    """
+    parts = by_site(session, job, sites, kind, method, population=population)
+    return [row for part in parts for row in part.rows(part.order())]
+
+
+def top(
+    session: Session,
+    job: JobRecord,
+    k: int = 20,
+    by: str = "estimate",
+    *,
+    sites: Sequence[str] | None = None,
+    kind: str | None = None,
+    population: bool = False,
+    method: str | None = None,
+) -> list[ComponentRow]:
+    """Give the k components of largest |estimate|, |mean score| or mean |score|, the largest first.
+
+    `by` is `estimate` (|mean| stands in where nothing was sampled), `mean` or `mean_abs`.
+    """
+    check_name("order", by, ORDERS, "by")
+    rows: list[ComponentRow] = []
+    sizes: list[float] = []
+    for part in by_site(session, job, sites, kind, method, population=population):
+        order, size = part.order(), part.size(by)
+        largest = order[np.argsort(-size[order], kind="stable")[:k]]
+        rows += part.rows(largest)
+        sizes += size[largest].tolist()
+    ranked = sorted(zip(sizes, rows, strict=True), key=lambda both: both[0], reverse=True)
+    return [row for _, row in ranked[:k]]
+
+
+def aligned_labels(spans: Sequence[str], count: int) -> list[int | str]:
+    """Name the entries of an aligned axis: -1, -2, ...; or the spans and, for positions in none, the rest."""
+    if not spans:
+        return [-1 - index for index in range(count)]
+    named: list[int | str] = [*spans, REST]
+    return named[:count]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One site's components; a component is known by its flat number."""
+
+    site: str
+    #: Labels of the aligned positions, from the end or by span; empty: all positions at once.
+    labels: Sequence[int | str]
+    #: Whether the labels run in the order of the prompt.
+    in_order: bool
+    estimates: Estimates
+    graph: Graph | None
+
+    def order(self) -> NDArray[np.intp]:
+        """Give the components that some pair has, by layer, head and position."""
+        n = self.estimates.n
+        flat = np.arange(n.size).reshape(n.shape)
+        if self.labels:
+            # From the end, index 0 is the last position: turned round, rows run in the order of the prompt.
+            flat = np.moveaxis(flat if self.in_order else flat[:, ::-1], 1, -1)
+        order = flat.ravel()
+        return order[n.ravel()[order] > 0]
+
+    def numbers(self, component: Named | None, search: str | None) -> NDArray[np.intp]:
+        """Give the components that some pair has, in order: the named one, or those named so."""
+        order = self.order()
+        if component is not None:
+            order = order[np.isin(order, self._numbers_of(component))]
+        if search:
+            # Names of all, at once: a row for each would take ten times the time.
+            names = site_names(self.site, self.estimates.n.shape, self.labels, self.graph)
+            text = search.casefold()
+            order = order[[text in names[number].casefold() for number in order.tolist()]]
+        return order
+
+    def _numbers_of(self, named: Named) -> list[int]:
+        """Give a component's number by its name, that of each position where it names none; else nothing."""
+        labels = [str(label) for label in self.labels]
+        if named.site != self.site or (named.position is not None and named.position not in labels):
+            return []
+        try:
+            place = index_of(named.place, self.graph)
+            wanted = [named.position] if named.position is not None else labels
+            places = [[place[0], labels.index(each), *place[1:]] for each in wanted] if labels else [place]
+            shape = self.estimates.n.shape
+            return [int(np.ravel_multi_index(each, shape)) for each in places]
+        except (ComponentError, ValueError):
+            return []
+
+    def size(self, by: str) -> NDArray[np.float64]:
+        """Give what components are ordered by."""
+        mean = np.nan_to_num(np.abs(self.estimates.mean)).ravel()
+        size = np.abs(getattr(self.estimates, by)).ravel()
+        return np.where(np.isfinite(size), size, mean)
+
+    def rows(self, numbers: NDArray[np.intp]) -> list[ComponentRow]:
+        """Write components down."""
+        shape = self.estimates.n.shape
+        places = np.stack(np.unravel_index(numbers, shape), axis=1).tolist()
+        columns = [
+            getattr(self.estimates, name).ravel()[numbers].tolist()
+            for name in ("n", "mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "exact_n")
+        ]
+        return [self._row(place, values) for place, *values in zip(places, *columns, strict=True)]
+
+    def _row(self, index: list[int], values: Sequence[float]) -> ComponentRow:
+        position = self.labels[index.pop(1)] if self.labels else None
+        place = indexed(self.site, index, self.graph)
+        n, mean, mean_abs, std, middle, low, high, exact_n = values
+        return ComponentRow(
+            site=self.site,
+            layer=place.layer,
+            head=place.head,
+            neuron=place.neuron,
+            position=position,
+            n=int(n),
+            mean=_number(mean),
+            mean_abs=_number(mean_abs),
+            std=_number(std),
+            estimate=_number(middle),
+            ci_low=_number(low),
+            ci_high=_number(high),
+            exact_n=int(exact_n),
+            edge=place.edge,
+        )
+
+
+def by_site(
+    session: Session,
+    job: JobRecord,
+    sites: Sequence[str] | None,
+    kind: str | None,
+    method: str | None,
+    *,
+    population: bool,
+) -> list[Part]:
+    """Give the components of each site, all of the job's if none are named; of those that have any."""
+    graph = job_graph(session, job.id)
+    parts = []
+    for site in job.spec.sites if sites is None else sites:
+        check_name("site of this job", site, job.spec.sites, "site")
+        sums = job_sums(session, job, site, kind or job.kind, method)
+        if sums is not None:
+            labels = aligned_labels(job.spans, sums.axes[1]) if sums.aligned else []
+            found = estimate(sums, population=population)
+            parts.append(Part(site, labels, bool(job.spans), found, graph))
+    return parts
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,73 @@
+"""The exactly patched cells whose scores are furthest from their effects, one a component."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Row, Subquery, cast, func, select
+from sqlalchemy.orm import Session
+
+from patchgrid.core.names import check_name
+from patchgrid.storage.errors import NothingKept
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.pair_results.exact_scores import (
+    cell_fields,
+    token_counts,
+    with_scores,
+)
+from patchgrid.storage.pair_results.score_rows import pair_names
+from patchgrid.storage.tables import exact
+
+#: Most components that are asked for at once.
+MOST = 1000
+#: A pair's row and the number of its cell as one number: the row times this, and the cell.
+_PAIR = 2**32
+
+
+def furthest(
+    session: Session, job: JobRecord, site: str, method: str | None = None, limit: int = 12
+) -> list[dict[str, Any]]:
+    """Give the cell of largest |effect - score| of each of a site's components, the largest first.
+
+    Of all cells of the site. Fields are those of an exact cell, with `off`, |effect - score| in metric units,
+    and `cells`, how many of the component were patched. Positions of a component are not told apart here.
+    """
+    check_name("site of this job", site, job.spec.sites, "site")
+    if job.spec.exact == 0:
+        raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
+    chosen = job.method(method)
+    scored = with_scores(None if chosen == job.method() else chosen)
+    cell = scored.where(exact.c.job_id == job.id, exact.c.site == site).subquery()
+    found = []
+    for off, cells, row in _largest(session, cell, max(1, min(limit, MOST))):
+        own = range(row.pair_index, row.pair_index + 1)
+        name, tokens = pair_names(session, job, own)[row.pair_index], token_counts(session, job, own)
+        fields = cell_fields(row, name, tokens.get(row.pair_index))
+        found.append(fields | {"off": off, "cells": cells})
+    return found
+
+
+def _largest(session: Session, cell: Subquery, most: int) -> list[tuple[float, int, Row[Any]]]:
+    """Give each component's largest |effect - score|, how many cells it has, and the first cell that has it.
+
+    In two passes that keep a row a component: ranking all cells would sort all of them with all they have.
+    """
+    place = (cell.c.layer, cell.c.head, cell.c.neuron, cell.c.edge)
+    off = func.abs(cell.c.effect - cell.c.by_method)
+    largest = func.max(off).label("off")
+    groups = select(*place, largest, func.count().label("cells")).group_by(*place)
+    counts = {
+        (*group[:4], group.off): group.cells
+        for group in session.execute(groups.order_by(largest.desc(), *place).limit(most))
+    }
+    key = func.min(cast(cell.c.pair_index, BigInteger) * _PAIR + cell.c.cell).label("key")
+    cells = select(*place, off.label("off"), key).where(off.in_({group[4] for group in counts}))
+    first = {
+        group.key: (group.off, counts[tuple(group[:5])])
+        for group in session.execute(cells.group_by(*place, off))
+        if tuple(group[:5]) in counts
+    }
+    found = []
+    for each, (distance, count) in sorted(first.items(), key=lambda item: (-item[1][0], item[0])):
+        pair_index, number = divmod(each, _PAIR)
+        own = select(cell).where(cell.c.pair_index == pair_index, cell.c.cell == number)
+        found.append((distance, count, session.execute(own).one()))
+    return found

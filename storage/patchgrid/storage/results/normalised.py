@@ -1,0 +1,205 @@
+"""Effects as shares of the difference between the unpatched runs (`--normalise`).
+
+A job's effects, scores, estimates and ends of intervals are divided by its mean clean - corrupted metric over
+the measured pairs, a single pair's by the pair's own. So in the denoise direction 1 is all that there is
+between the runs, restored, and in the noise direction -1 is all of it lost, whatever the sign of the metric.
+A ratio of means, not a mean of ratios: shares still add up over pairs.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from patchgrid.storage.errors import NotNormalised
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.pair_results.pair_view import PairView
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.plots import Cells, Heatmap
+from patchgrid.storage.results.verification import Cost, SiteAgreement
+
+#: What the numbers are, for axes and headings.
+UNIT = "share of clean - corrupted"
+#: What it is behind a number in a sentence.
+FLOOR_UNIT = "of clean - corrupted"
+#: Fields that are divided; of the second kind, which have no sign, by the difference's size.
+_SIGNED = ("mean", "estimate", "ci_low", "ci_high", "score", "effect", "bias", "intercept")
+_SIZES = ("mean_abs", "std")
+#: A difference below this part of the metrics' size, or of its own standard error, is rounding.
+_ROUNDING = 1e-6
+#: A row that is a dataclass.
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Divides by a difference clean - corrupted."""
+
+    #: In units of the metric; not 0.
+    difference: float
+
+    def fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Divide those entries of a row that are in units of the metric."""
+        divided = dict(values)
+        for names, by in ((_SIGNED, self.difference), (_SIZES, abs(self.difference))):
+            divided |= {name: values[name] / by for name in names if values.get(name) is not None}
+        if self.difference < 0 and "ci_low" in values:
+            divided["ci_low"], divided["ci_high"] = divided["ci_high"], divided["ci_low"]
+        return divided
+
+    def row(self, row: Row) -> Row:
+        """Divide those fields of a dataclass that are in units of the metric."""
+        names = {field.name for field in dataclasses.fields(row)} & {*_SIGNED, *_SIZES}  # type: ignore[arg-type]
+        divided = self.fields({name: getattr(row, name) for name in names})
+        return dataclasses.replace(row, **divided)  # type: ignore[type-var]
+
+    def rounding(self, rounding: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Divide a rounding floor, which has no sign; of None, None."""
+        if rounding is None:
+            return None
+        return {**rounding, "floor": rounding["floor"] / abs(self.difference)}
+
+
+def job_share(job: JobRecord, task: Mapping[str, Any] | None) -> Share:
+    """Give the share of a job, of which `task` is what `task.task_json` gave; `NotNormalised`."""
+    if task is None or task["difference"] is None:
+        raise NotNormalised(
+            f"cannot normalise: job {job.id} has no mean clean - corrupted metric; nothing is measured yet, "
+            "or an older version of patchgrid measured it"
+        )
+    sides = {side: task[f"{side}_metric"] for side in ("clean", "corrupted")}
+    # Where pairs differ much and cancel, the sides' means may be near 0 themselves.
+    size = max(*map(abs, sides.values()), task["difference_error"] or 0.0)
+    return _share(f"job {job.id}'s", task["difference"], size, sides, job.spec.metric)
+
+
+def share_warning(task: Mapping[str, Any]) -> str | None:
+    """Say so where the difference that shares are of may be 0: it is within two standard errors of it."""
+    error = task["difference_error"]
+    if error is None or abs(task["difference"]) >= 2 * error:
+        return None
+    return (
+        f"the mean clean - corrupted difference is {task['difference']:+.3g} with a standard error of "
+        f"{error:.2g}: shares are uncertain, and their intervals do not include that"
+    )
+
+
+def pair_share(job: JobRecord, view: PairView) -> Share:
+    """Give the share of one pair; `NotNormalised`."""
+    if view.clean_metric is None or view.corrupted_metric is None:
+        raise NotNormalised(f"cannot normalise: pair {view.name} has no metrics, it is {view.state}")
+    sides = {"clean": view.clean_metric, "corrupted": view.corrupted_metric}
+    difference = view.clean_metric - view.corrupted_metric
+    return _share(f"pair {view.name}'s", difference, max(map(abs, sides.values())), sides, job.spec.metric)
+
+
+def normalised_pair(job: JobRecord, view: PairView) -> PairView:
+    """Give a pair with scores and effects as shares of its own difference."""
+    share = pair_share(job, view)
+    return dataclasses.replace(
+        view,
+        scores={site: scores / scores.dtype.type(share.difference) for site, scores in view.scores.items()},
+        top=tuple(map(share.row, view.top)),
+        exact=tuple(map(share.row, view.exact)),
+    )
+
+
+def normalised_heatmap(found: Heatmap, share: Share) -> Heatmap:
+    """Give a heatmap as shares."""
+    return dataclasses.replace(found, values=found.values / share.difference)
+
+
+class Numbers(Protocol):
+    """Where the numbers of jobs come from: a database or a server."""
+
+    def progress(self, job: JobRecord) -> Progress:
+        """Give how far a job is."""
+
+    def task(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give whether the model does the task."""
+
+    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give how much of an effect may be rounding."""
+
+    def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
+        """Give a site's heatmap."""
+
+    def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
+        """Give a site's exactly patched cells."""
+
+    def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
+        """Give one pair."""
+
+    def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
+        """Give how scores agree with exact patching, and what both cost."""
+
+    def top(
+        self,
+        job: JobRecord,
+        k: int = 20,
+        by: str = "estimate",
+        *,
+        site: str | None = None,
+        population: bool = False,
+        method: str | None = None,
+    ) -> Sequence[ComponentRow]:
+        """Give the strongest components."""
+
+
+class Normalised:
+    """The numbers of jobs as shares."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+
+    def progress(self, job: JobRecord) -> Progress:
+        """Give how far a job is."""
+        return self._numbers.progress(job)
+
+    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give how much of an effect may be rounding."""
+        rounding = self._numbers.rounding(job)
+        return None if rounding is None else self._share(job).rounding(rounding)
+
+    def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
+        """Give a site's heatmap."""
+        return normalised_heatmap(self._numbers.heatmap(job, site, kind, method), self._share(job))
+
+    def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
+        """Give a site's exactly patched cells."""
+        found, by = self._numbers.cells(job, site, method, limit=limit), self._share(job).difference
+        return dataclasses.replace(found, score=found.score / by, effect=found.effect / by)
+
+    def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
+        """Give one pair, as shares of its own difference."""
+        return normalised_pair(job, self._numbers.pair(job, name, method))
+
+    def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
+        """Give how scores agree with exact patching, and what both cost."""
+        rows, cost = self._numbers.verification(job, top_k)
+        return list(map(self._share(job).row, rows)), cost
+
+    def top(
+        self,
+        job: JobRecord,
+        k: int = 20,
+        by: str = "estimate",
+        *,
+        site: str | None = None,
+        population: bool = False,
+        method: str | None = None,
+    ) -> Sequence[ComponentRow]:
+        """Give the strongest components."""
+        found = self._numbers.top(job, k, by, site=site, population=population, method=method)
+        return list(map(self._share(job).row, found))
+
+    def _share(self, job: JobRecord) -> Share:
+        return job_share(job, self._numbers.task(job))
+
+
+def _share(whose: str, difference: float, size: float, sides: Mapping[str, float], metric: str) -> Share:
+    if abs(difference) <= _ROUNDING * size:
+        means = ", ".join(f"{side} {value:+.4g}" for side, value in sides.items())
+        raise NotNormalised(f"cannot normalise: {whose} clean - corrupted {metric} is 0 ({means})")
+    return Share(difference)

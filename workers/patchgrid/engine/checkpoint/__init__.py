@@ -1,0 +1,1 @@
+"""Model files: weights, adapters, hashes; what was remembered of them."""

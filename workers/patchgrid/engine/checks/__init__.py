@@ -1,0 +1,1 @@
+"""Checks made when a model is loaded, and their remembered findings."""

@@ -1,0 +1,42 @@
+"""A model on its way to an engine: loaded, its parts found, and checked unless that is remembered."""
+
+from collections.abc import Callable
+
+from patchgrid.engine.checkpoint.provenance import ModelProvenance, model_provenance
+from patchgrid.engine.checkpoint.quiet import quietly
+from patchgrid.engine.checks.findings import (
+    Findings,
+    findings_key,
+    remember_findings,
+    remembered_findings,
+)
+from patchgrid.engine.model.loading import (
+    SHARDED,
+    LoadedModel,
+    load_checkpoint,
+    read_model,
+)
+
+
+def open_model(
+    name: str,
+    *,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    recheck: bool,
+    on_check: Callable[[str], None],
+) -> tuple[LoadedModel, ModelProvenance, Findings]:
+    """Load a model, and say where its numbers come from and what its checks found; see `Engine.load`."""
+    with quietly():
+        checkpoint = load_checkpoint(name, revision=revision, device=device, dtype=dtype)
+        provenance = model_provenance(name, checkpoint.model, checkpoint.device, revision)
+        key = findings_key(provenance, sharded=device == SHARDED)
+        known = None if recheck else remembered_findings(key)
+        if known is not None:
+            return read_model(checkpoint, known.wiring), provenance, known
+        on_check(f"Checking {name}")
+        model = read_model(checkpoint)
+        findings = Findings.of(model)
+        remember_findings(key, findings)
+        return model, provenance, findings

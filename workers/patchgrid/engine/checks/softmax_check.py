@@ -1,0 +1,78 @@
+"""The check that a model's attention is the softmax that the QK fix computes anew."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from patchgrid.core.errors import SpecError
+from patchgrid.engine.checks.self_check import some_tokens
+from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.model.shortcuts import Shortcuts
+from patchgrid.engine.model.taps import Given, noting
+from patchgrid.engine.runs import attention_pattern
+from patchgrid.engine.runs.activations import Asked, parts_for, run
+from patchgrid.engine.runs.batches import make_batch
+from patchgrid.engine.runs.rows import Rows
+from patchgrid.engine.tokenization.tokens import TokenPair
+
+#: Largest error allowed, as a share of z's largest value: this, or so many roundings of the number type.
+_ALLOWED, _ROUNDINGS = 1e-5, 8
+#: What an attention function may be given that the softmax is computed from, or that leaves it as it is.
+_UNDERSTOOD = {
+    *("scaling", "softcap", "s_aux", "position_bias", "is_causal", "sliding_window", "dropout"),
+    *("position_ids", "cache_position", "past_key_values", "cache", "use_cache", "output_attentions"),
+}
+
+
+def what_is_missing(model: LoadedModel) -> str | None:
+    """Say why a model's attention cannot be computed anew; None: it can, or it shows no queries and keys.
+
+    Each layer's z is compared with its softmax times its values, of a row alone, which may be given no mask,
+    and of two rows, one of them padded.
+    """
+    if "q" in model.layout.absent:
+        return None
+    ids = some_tokens(model)
+    pairs = [TokenPair(row, ids[row:], tuple(reversed(ids[row:])), (ids[0],), (ids[1],)) for row in (0, 1)]
+    return _differing(model, pairs[:1]) or _differing(model, pairs)
+
+
+@torch.no_grad()
+def _differing(model: LoadedModel, pairs: Sequence[TokenPair]) -> str | None:
+    """Run the pairs' clean prompts; name the first layer whose z is another, or None."""
+    batch = make_batch(pairs, pairs[0].clean[0], model.device)
+    rows = Rows.of(batch, batch.clean, range(len(pairs)))
+    with noting(attention_pattern.modules(model.layout)) as notes:
+        found = run(replace(model, shortcuts=Shortcuts.none()), rows, Asked(parts_for(("q", "k", "v", "z"))))
+    allowed = max(_ALLOWED, _ROUNDINGS * torch.finfo(model.dtype).eps)
+    for layer, given in notes.items():
+        z = found.z[layer].float()
+        anew = attention_pattern.attended(given, found.q[layer], found.k[layer], found.v[layer])
+        if not _close(anew, z, batch.attention_mask.bool(), allowed):
+            unknown = _not_known(given)
+            return f"layer {layer} attends otherwise than by the softmax of its scaled logits{unknown}"
+    return None
+
+
+def refuse(missing: str | None, sites: tuple[str, ...], n_layers: int, *, grad_drop: bool) -> None:
+    """Raise `SpecError` where `atp*` cannot be had: for queries and keys, or for GradDrop's average."""
+    fixed = [site for site in sites if site in ("q", "k")]
+    if missing is not None and fixed:
+        raise SpecError(f"atp* cannot score {fixed[0]} of this model: {missing}. atp can", "method")
+    if grad_drop and n_layers < 2:
+        raise SpecError("GradDrop averages over a model's layers less one: this model has one", "grad_drop")
+
+
+def _close(anew: Tensor, z: Tensor, real: Tensor, allowed: float) -> bool:
+    if anew.shape != z.shape:
+        return False
+    return bool((anew - z)[real].abs().max() <= allowed * z[real].abs().max())
+
+
+def _not_known(given: Given) -> str:
+    unknown = sorted(
+        name for name, value in given.options.items() if value is not None and name not in _UNDERSTOOD
+    )
+    return f": its attention function is given {', '.join(unknown)}" if unknown else ""

@@ -1,0 +1,1 @@
+"""A loaded model seen as blocks, heads and MLPs."""

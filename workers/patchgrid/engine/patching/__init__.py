@@ -1,0 +1,1 @@
+"""Exact patching of nodes and edges."""

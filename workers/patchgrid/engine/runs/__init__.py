@@ -1,0 +1,1 @@
+"""Forward passes: batches, activations, shared prefixes, metrics."""

@@ -1,0 +1,115 @@
+"""What each query attends to, computed anew: the softmax of an attention function, from what it was given.
+
+Needed where a query or a key is changed and nothing else is: the model is not run for that.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from einops import repeat
+from torch import Tensor, nn
+
+from patchgrid.engine.model.layout import Layout
+from patchgrid.engine.model.taps import Given
+from patchgrid.engine.runs.rows import Rows
+
+#: What stands for minus infinity: a row in which nothing is to be seen stays finite.
+LOWEST = torch.finfo(torch.float32).min
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The way from queries and keys to the logits of one layer's attention."""
+
+    scaling: float
+    #: Logits are bent to lie between minus and plus this (Gemma 2); None: they are not.
+    softcap: float | None
+    #: A further logit of each head, which nothing is read from (gpt_oss): float32 `[head]`.
+    sinks: Tensor | None
+    #: Added to the logits, broadcast to `[row, head, query position, key position]`.
+    added: Tensor | None
+    #: True where a key is hidden from a query, broadcast likewise.
+    hidden: Tensor | None
+
+    @classmethod
+    def of(cls, given: Given, queries: Tensor, keys: Tensor) -> "Pattern":
+        """Read what an attention function was given beside queries and keys, which are here for sizes."""
+        options = given.options
+        scaling, sinks, mask = options.get("scaling"), options.get("s_aux"), given.mask
+        count, width = queries.shape[2], keys.shape[2]
+        added, hidden = options.get("position_bias"), None
+        if mask is None:
+            causal = options.get("is_causal")
+            causal = getattr(given.module, "is_causal", True) if causal is None else causal
+            if causal and count > 1:
+                hidden = torch.ones(count, width, dtype=torch.bool, device=queries.device).triu(1)[None, None]
+        elif mask.dtype == torch.bool:
+            hidden = ~mask[..., :width]
+        else:
+            added = mask[..., :width] if added is None else added + mask[..., :width]
+        return cls(
+            scaling=queries.shape[-1] ** -0.5 if scaling is None else float(scaling),
+            softcap=options.get("softcap"),
+            sinks=None if sinks is None else sinks.detach().float(),
+            added=None if added is None else added.detach().float(),
+            hidden=hidden,
+        )
+
+    def of_rows(self, rows: Rows) -> "Pattern":
+        """From a run's rows to one row a pair."""
+
+        def by_pair(values: Tensor | None) -> Tensor | None:
+            return values if values is None or len(values) == 1 else rows.of_pairs(values)
+
+        return replace(self, added=by_pair(self.added), hidden=by_pair(self.hidden))
+
+    def logits(self, queries: Tensor, keys: Tensor, first: int) -> Tensor:
+        """Give the logits of queries from one on (counted within the run), sinks left out.
+
+        Parameters
+        ----------
+        queries
+            float32 `[row, head, query position, head_dim]`.
+        keys
+            float32 `[row, head, key position, head_dim]`: the last ones of the run, or all.
+        """
+        logits = queries @ keys.transpose(-1, -2) * self.scaling
+        if self.softcap is not None:
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        rows, columns = slice(first, first + queries.shape[2]), slice(-keys.shape[2], None)
+        if self.added is not None:
+            logits = (logits + self.added[:, :, rows, columns]).clamp(min=LOWEST)
+        if self.hidden is not None:
+            logits = logits.masked_fill(self.hidden[:, :, rows, columns], LOWEST)
+        return logits
+
+    def with_sinks(self, logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Put each head's sink before its logits, and 0 before what belongs to them."""
+        if self.sinks is None:
+            return logits, values
+        sinks = self.sinks.view(1, -1, 1, 1).expand(*logits.shape[:3], 1)
+        return torch.cat([sinks, logits], dim=-1), torch.cat([torch.zeros_like(sinks), values], dim=-1)
+
+
+def for_queries(heads: Tensor, count: int) -> Tensor:
+    """Repeat key-value heads for the query heads that read them.
+
+    From `[row, key-value head, position, head_dim]` to float32 `[row, head, position, head_dim]`.
+    """
+    return repeat(
+        heads.float(), "row head position dim -> row (head group) position dim", group=count // heads.shape[1]
+    )
+
+
+def attended(given: Given, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Compute z from the taps' queries, keys and values: float32 `[row, query position, head * head_dim]`."""
+    count = queries.shape[1]
+    pattern = Pattern.of(given, queries, keys)
+    logits = pattern.logits(queries.float(), for_queries(keys, count), 0)
+    weights = pattern.with_sinks(logits, logits)[0].softmax(-1)[..., -logits.shape[-1] :]
+    return (weights @ for_queries(values, count)).transpose(1, 2).flatten(2)
+
+
+def modules(layout: Layout) -> list[nn.Module]:
+    """Give the attention modules of a model's blocks."""
+    return [block.attention._module for block in layout.blocks]  # noqa: SLF001

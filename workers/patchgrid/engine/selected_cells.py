@@ -1,0 +1,73 @@
+"""Cells that a caller chose: checked, put together by pair for a call and taken apart again."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchgrid.core.errors import ComponentError
+from patchgrid.core.types import Component
+from patchgrid.engine.calls import Choose
+from patchgrid.engine.model.layout import Layout
+from patchgrid.engine.results import Measured, PairResult
+
+#: A cell: place of the pair in the caller's list, and the component patched.
+Cell = tuple[int, Component]
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenCells:
+    """Cells in the caller's order, and which of them each pair has."""
+
+    cells: Sequence[Cell]
+    #: From the place of a pair to the places of its cells.
+    places: dict[int, list[int]]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], pairs: int, layout: Layout) -> "ChosenCells":
+        """Sort cells of so many pairs; `ComponentError` for one that is not there."""
+        places: dict[int, list[int]] = {}
+        for component in dict.fromkeys(component for _, component in cells):
+            layout.check_component(component)
+        for place, (index, _) in enumerate(cells):
+            if not 0 <= index < pairs:
+                raise ComponentError(f"cell of pair {index}: there are pairs 0 to {pairs - 1}")
+            places.setdefault(index, []).append(place)
+        return cls(cells, places)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites of all cells."""
+        return tuple(dict.fromkeys(component.site for _, component in self.cells))
+
+    def choose(self, indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
+        """Give the components to patch in each pair."""
+        return [[self.cells[place][1] for place in self.places[index]] for index in indices]
+
+    def effects(self, measured: Sequence[Measured]) -> tuple[NDArray[np.float32], dict[int, str]]:
+        """Give float32 `[cell]` effects, NaN in pairs that were not measured, and those pairs' reasons."""
+        values = np.full(len(self.cells), np.nan, dtype=np.float32)
+        errors = {}
+        for index, each in enumerate(measured):
+            if len(each.effects):
+                values[self.places[index]] = each.effects
+            if each.error is not None:
+                errors[index] = each.error
+        return values, errors
+
+
+def checked(choose: Choose, layout: Layout, sites: Collection[str]) -> Choose:
+    """Give a `Choose` that raises `ComponentError` for what the model or the sites do not have."""
+
+    def choose_checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
+        chosen = choose(places, results)
+        for component in {component for components in chosen for component in components}:
+            layout.check_component(component)
+            if component.site not in sites:
+                raise ComponentError(
+                    f"{component.name}: site {component.site!r} is not among those asked for"
+                )
+        return chosen
+
+    return choose_checked

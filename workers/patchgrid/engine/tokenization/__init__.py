@@ -1,0 +1,1 @@
+"""From a pair to token ids, or the reason why not."""

@@ -1,0 +1,1 @@
+"""Wake-ups through Redis and Celery."""

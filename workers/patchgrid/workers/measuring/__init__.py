@@ -1,0 +1,1 @@
+"""One chunk, from its lease to its stored results."""

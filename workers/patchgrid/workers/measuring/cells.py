@@ -1,0 +1,174 @@
+"""The cells of a chunk that are patched exactly: drawn, named for the engine, written down and summed.
+
+A cell is a pair and a component. Cells are entries of one array, so that many are handled at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchgrid.core.graph import Graph
+from patchgrid.core.names import EDGE
+from patchgrid.core.types import Component
+from patchgrid.estimates import Sums, pilot_scales, sample_many
+from patchgrid.storage.chunks.alignment import Alignment, Columns
+from patchgrid.storage.chunks.chunk_result import ExactCell
+from patchgrid.storage.chunks.naming import has_inner, place_of
+from patchgrid.storage.chunks.shares import floor_of
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.workers.measuring.components import Scores, Stack
+
+Cells = NDArray[np.void]
+#: A cell: the place of its pair in the chunk, the number of its site in the job's list, the component's index
+#: along each axis that the site's scores have (0 along the others; an edge's number stands for a layer), its
+#: score by the job's first method, its effect (0 until it is known) and its inclusion probability.
+CELL = np.dtype(
+    [
+        *((name, np.int64) for name in ("pair", "site", "layer", "column", "inner")),
+        *((name, np.float64) for name in ("score", "effect", "inclusion")),
+    ]
+)
+NO_CELLS: Cells = np.empty(0, CELL)
+
+
+class Sampler:
+    """Draws the cells of a chunk's pairs."""
+
+    def __init__(self, job: JobRecord, first: int, pilot: Mapping[str, Sums]) -> None:
+        self._job, self._first, self._pilot = job, first, pilot
+        self._known: dict[tuple[str, tuple[int, ...]], NDArray[np.float64]] = {}
+
+    def draw(self, places: Sequence[int], scores: Scores) -> Cells:
+        """Draw the cells of the pairs at these places; give them by pair, site and component."""
+        sites = enumerate(self._job.spec.sites)
+        stacks = (
+            (number, *each) for number, site in sites for each in scores.stacks(self._job.kind, site, places)
+        )
+        return by_pair([self._draw(*each) for each in stacks])
+
+    def _draw(self, number: int, places: Sequence[int], scores: Stack) -> Cells:
+        """Draw the cells at one site of pairs whose scores have one shape."""
+        spec, site = self._job.spec, self._job.spec.sites[number]
+        drawn, inclusion = sample_many(
+            scores.values,
+            rate=spec.exact,
+            pairs=self._job.pairs,
+            seed=spec.seed,
+            site=site,
+            rows=[self._first + place for place in places],
+            scales=self._scales(site, scores.values.shape[1:]),
+            floor=floor_of(site),
+            present=scores.present,
+        )
+        rows, *index = np.nonzero(drawn)
+        cells = np.zeros(len(rows), CELL)
+        cells["pair"], cells["site"] = np.asarray(places)[rows], number
+        for axis, along in zip(_axes(self._job.kind, site), index, strict=True):
+            cells[axis] = along
+        cells["score"], cells["inclusion"] = scores.values[drawn], inclusion[drawn]
+        return cells
+
+    def _scales(self, site: str, axes: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """Say how large each component's scores are by the job's pilot, or None where there is none."""
+        if site not in self._pilot:
+            return None
+        if (site, axes) not in self._known:
+            self._known[site, axes] = pilot_scales(self._pilot[site], axes)
+        return self._known[site, axes]
+
+
+def by_pair(parts: Sequence[Cells]) -> Cells:
+    """Put cells together by pair; a pair's own stay in the order in which they come."""
+    cells = np.concatenate(parts or [NO_CELLS])
+    return cells[np.argsort(cells["pair"], kind="stable")]
+
+
+def components(
+    job: JobRecord, cells: Cells, columns: Mapping[int, Columns], graph: Graph | None
+) -> list[Component]:
+    """Name cells for the engine; `columns` are those of the pair at each place."""
+    sites = job.spec.sites
+    return [
+        _component(
+            sites[site],
+            layer,
+            inner if has_inner(sites[site]) else None,
+            columns[place][column] if job.kind == "aligned" else None,
+            graph,
+        )
+        for place, site, layer, column, inner, *_ in cells.tolist()
+    ]
+
+
+def exact_cells(
+    job: JobRecord, first: int, cells: Cells, scores: Scores, graph: Graph | None
+) -> list[ExactCell]:
+    """Write cells down; `first` is the row number in the job of the chunk's first pair."""
+    alignment, written = Alignment(job.spans), []
+    further = [scores_by(job, cells, scores, method).tolist() for method in job.spec.methods[1:]]
+    others = list(zip(*further, strict=True)) if further else [()] * len(cells)
+    for (place, site, layer, column, inner, score, effect, inclusion), more in zip(
+        cells.tolist(), others, strict=True
+    ):
+        name = job.spec.sites[site]
+        at = place_of(name, layer, inner, graph)
+        span = alignment.label(column) if job.kind == "aligned" else None
+        counted = job.kind == "aligned" and span is None
+        written.append(
+            ExactCell(
+                index=first + place,
+                site=name,
+                layer=at.layer,
+                head=at.head,
+                neuron=at.neuron,
+                position=scores.columns[place][column][0] if counted else None,
+                span=span,
+                score=score,
+                effect=effect,
+                inclusion=inclusion,
+                edge=at.edge,
+                others=more,
+            )
+        )
+    return written
+
+
+def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDArray[np.float64]:
+    """Give the cells' scores by one of the job's further methods."""
+    found = np.zeros(len(cells))
+    for number, site in enumerate(job.spec.sites):
+        own = np.flatnonzero(cells["site"] == number)
+        pairs = np.unique(cells["pair"][own]).tolist()
+        for places, stack in scores.stacks(job.kind, site, pairs, method):
+            here = own[np.isin(cells["pair"][own], places)]
+            rows = np.argsort(places)[np.searchsorted(np.sort(places), cells["pair"][here])]
+            index = (cells[axis][here] for axis in _axes(job.kind, site))
+            found[here] = stack.values[(rows, *index)]
+    return found
+
+
+def add_cells(sums: Sums, job: JobRecord, number: int, cells: Cells, total_effects: NDArray[Any]) -> None:
+    """Add the cells of the site of this number to its sums; `total_effects` go by place in the chunk."""
+    own = cells[cells["site"] == number]
+    index = tuple(own[axis] for axis in _axes(job.kind, job.spec.sites[number]))
+    sums.add_cells(index, own["score"], own["effect"], own["inclusion"], total_effects[own["pair"]])
+
+
+def _axes(kind: str, site: str) -> tuple[str, ...]:
+    """Name the axes of a site's scores, for components of this kind."""
+    return ("layer", *["column"] * (kind == "aligned"), *["inner"] * has_inner(site))
+
+
+# Making a component checks it; most are drawn in many pairs.
+@lru_cache(maxsize=1 << 16)
+def _component(
+    site: str, layer: int, inner: int | None, positions: tuple[int, ...] | None, graph: Graph | None
+) -> Component:
+    position = positions[0] if positions is not None and len(positions) == 1 else positions
+    if site == EDGE and graph is not None:
+        return graph.component(layer, position)
+    at = place_of(site, layer, inner)
+    return Component(site, at.layer, at.head, at.neuron, position)

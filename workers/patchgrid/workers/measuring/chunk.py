@@ -1,0 +1,256 @@
+"""One chunk measured: attribution for every pair, exact patching for the cells drawn, the sums of both."""
+
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchgrid.core.graph import Graph
+from patchgrid.core.means import Means
+from patchgrid.core.names import EDGE, WIDE_SITES
+from patchgrid.core.types import Component, Pair
+from patchgrid.engine.results import Measured, PairResult
+from patchgrid.estimates import Rounding, Sums
+from patchgrid.storage.chunks.chunk_result import ChunkResult, PairOutcome, Scored
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.results.verification import EXACT
+from patchgrid.workers.measuring.cells import (
+    Cells,
+    Sampler,
+    add_cells,
+    by_pair,
+    components,
+    exact_cells,
+    scores_by,
+)
+from patchgrid.workers.measuring.components import Floats, Scores
+from patchgrid.workers.measuring.models import Engine, call_options
+
+#: Takes the share of the chunk's work that is done, 0 to 1; what it raises ends the measuring.
+OnShare = Callable[[float], None]
+
+
+class _Chunk:
+    """A chunk on its way: the scores of its pairs and the cells drawn of them, by the pairs' places in it."""
+
+    def __init__(
+        self,
+        job: JobRecord,
+        first: int,
+        pairs: Sequence[Pair],
+        pilot: Mapping[str, Sums],
+        graph: Graph | None,
+    ) -> None:
+        self._job, self.graph = job, graph
+        self._sampler = Sampler(job, first, pilot)
+        self._drawn: list[Cells] = []
+        self.scores = Scores(pairs, job.spans, job.spec.methods[1:])
+
+    def choose(self, places: Sequence[int], results: Sequence[PairResult]) -> list[list[Component]]:
+        """Draw the cells of a batch of pairs; give the components to patch in each."""
+        if not self.scores.errors.keys().isdisjoint(places):
+            # The batch did not fit into memory and is asked for again in parts.
+            self._drawn = [cells[~np.isin(cells["pair"], places)] for cells in self._drawn]
+        self.scores.add(places, results)
+        cells = self._sampler.draw(self.scores.good(places), self.scores)
+        self._drawn.append(cells)
+        chosen: dict[int, list[Component]] = {place: [] for place in places}
+        named = components(self._job, cells, self.scores.columns, self.graph)
+        for place, component in zip(cells["pair"].tolist(), named, strict=True):
+            chosen[place].append(component)
+        return list(chosen.values())
+
+    def finish(self, found: Sequence[Measured]) -> dict[int, str | None]:
+        """Take in all that the engine found; say of each pair why it failed, None if it did not."""
+        rest = [place for place in range(len(found)) if place not in self.scores.errors]
+        self.scores.add(rest, [found[place].result for place in rest])
+        return {place: self.scores.errors[place] or each.error for place, each in enumerate(found)}
+
+    def cells(self, found: Sequence[Measured]) -> Cells:
+        """Give all cells by pair, their effects among the rest; a pair failed or skipped since has none."""
+        cells = by_pair(self._drawn)
+        without = [
+            place for place, each in enumerate(found) if each.result.error is not None or each.result.skipped
+        ]
+        cells = cells[~np.isin(cells["pair"], without)]
+        effects = np.concatenate([each.effects for each in found])
+        assert len(effects) == len(cells), "the engine gives one effect a component"
+        cells["effect"] = effects
+        return cells
+
+
+def measure_chunk(
+    engine: Engine,
+    job: JobRecord,
+    first: int,
+    pairs: Sequence[Pair],
+    *,
+    pilot: Mapping[str, Sums] | None = None,
+    means: Means | None = None,
+    batch_tokens: int | None = None,
+    on_share: OnShare = lambda _share: None,
+) -> ChunkResult:
+    """Measure one chunk of a job.
+
+    Parameters
+    ----------
+    first
+        Row number of the chunk's first pair in the job.
+    pairs
+        The chunk's pairs, in order.
+    pilot
+        The job's pilot by site. Without one every component counts as equally large.
+    means
+        The job's means, for the source `mean`.
+    """
+    began = time.perf_counter()
+    spec = job.spec
+    chunk = _Chunk(job, first, pairs, pilot or {}, graph_of(engine, job))
+    finished = 0.0
+
+    def on_batch(count: float) -> None:
+        nonlocal finished
+        finished += count
+        on_share(min(1.0, finished / len(pairs)))
+
+    found = engine.measure(
+        pairs,
+        chunk.choose if spec.exact > 0 else None,
+        batch_tokens=batch_tokens,
+        on_batch=on_batch,
+        **call_options(spec, spec.methods, means),
+    )
+    result = _result(engine, job, first, chunk, found)
+    return dataclasses.replace(result, seconds=time.perf_counter() - began)
+
+
+def _result(
+    engine: Engine, job: JobRecord, first: int, chunk: _Chunk, found: Sequence[Measured]
+) -> ChunkResult:
+    """Put together what is stored of a chunk."""
+    spec = job.spec
+    errors = chunk.finish(found)
+    done = [place for place, error in errors.items() if error is None and not found[place].result.skipped]
+    cells = chunk.cells(found)
+    cells = cells[np.isin(cells["pair"], done)]
+    total_effects = np.array([_total_effect(each) for each in found])
+    by_method = [
+        Scored(
+            _sums(job, chunk.scores, done, cells, total_effects, method),
+            _kept_scores(job, chunk.scores, done, method),
+        )
+        for method in (None, *spec.methods[1:])
+    ]
+    return ChunkResult(
+        provenance=provenance_of(engine, job),
+        outcomes=[_outcome(first + place, each.result, errors[place]) for place, each in enumerate(found)],
+        sums=by_method[0].sums,
+        scores=by_method[0].scores,
+        exact=exact_cells(job, first, cells, chunk.scores, chunk.graph),
+        methods=spec.methods,
+        others=dict(zip(spec.methods[1:], by_method[1:], strict=True)),
+        cost=_cost(found, patched=spec.exact > 0),
+        rounding=sum((Rounding.of(found[place].rounding) for place in done), Rounding()),
+    )
+
+
+def _total_effect(found: Measured) -> float:
+    """Say how far the two prompts' metrics are apart."""
+    return found.result.clean_metric - found.result.corrupted_metric
+
+
+def _cost(found: Sequence[Measured], *, patched: bool) -> dict[str, float]:
+    """Add up the seconds of each method, and of patching."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for each in found:
+        for name, taken in each.result.seconds.items():
+            seconds[name] += taken
+        if patched:
+            seconds[EXACT] += each.seconds
+    return dict(seconds)
+
+
+def _sums(
+    job: JobRecord,
+    scores: Scores,
+    done: Sequence[int],
+    cells: Cells,
+    total_effects: NDArray[np.float64],
+    method: str | None,
+) -> dict[tuple[str, str], Sums]:
+    """Add up the chunk by one method: whole components and aligned ones.
+
+    The sampled cells go to the kind that was sampled, with the inclusion that the first method gave them.
+    """
+    if method is not None and len(cells):
+        cells = cells.copy()
+        cells["score"] = scores_by(job, cells, scores, method)
+    sums: dict[tuple[str, str], Sums] = {}
+    for number, site in enumerate(job.spec.sites if done else ()):
+        for kind in job.kinds(site):
+            sampled = job.spec.exact > 0 and job.kind == kind
+            for places, stack in scores.stacks(kind, site, done, method):
+                if (site, kind) not in sums:
+                    axes = stack.values.shape[1:]
+                    sums[site, kind] = Sums.zeros(axes, sampled=sampled, aligned=kind == "aligned")
+                sums[site, kind].add_pairs(stack.values, stack.present, total_effects=total_effects[places])
+            if sampled:
+                add_cells(sums[site, kind], job, number, cells, total_effects)
+    return sums
+
+
+def _kept_scores(
+    job: JobRecord, scores: Scores, done: Sequence[int], method: str | None
+) -> dict[str, list[Floats]]:
+    """Give what is kept of each pair's scores; of very large sites, by further methods, only all of it is."""
+    detail = job.spec.detail
+    if detail == "summary":
+        return {}
+    if detail == "positions":
+        return {site: [scores.of_pair(place, site, method) for place in done] for site in job.spec.sites}
+    sites = [site for site in job.spec.sites if method is None or site not in WIDE_SITES]
+    return {site: [scores.whole(place, site, method) for place in done] for site in sites}
+
+
+def _outcome(index: int, result: PairResult, error: str | None) -> PairOutcome:
+    if error is not None:
+        return PairOutcome(index, "failed", error=error)
+    return PairOutcome(
+        index,
+        "skipped" if result.skipped else "done",
+        warning=result.warning,
+        tokens=result.tokens,
+        corrupted_tokens=result.corrupted_tokens,
+        clean_metric=result.clean_metric,
+        corrupted_metric=result.corrupted_metric,
+        prefix=result.prefix,
+        clean_preference=result.clean_preference,
+        corrupted_preference=result.corrupted_preference,
+        correct_tokens=result.correct_tokens,
+        incorrect_tokens=result.incorrect_tokens,
+    )
+
+
+def provenance_of(engine: Engine, job: JobRecord) -> Provenance:
+    """Say what a job's numbers come from when this engine makes them."""
+    source, graph = engine.provenance, graph_of(engine, job)
+    return Provenance(
+        model=source.model,
+        revision=source.revision,
+        config_hash=source.config_hash,
+        weights_hash=source.weights_hash,
+        versions=source.versions,
+        dtype=source.dtype,
+        device=source.device,
+        seed=job.spec.seed,
+        graph=None if graph is None else graph.as_dict(),
+    )
+
+
+def graph_of(engine: Engine, job: JobRecord) -> Graph | None:
+    """Give the numbering of the edges that a job measures, if it does."""
+    return engine.graph if EDGE in job.spec.sites else None

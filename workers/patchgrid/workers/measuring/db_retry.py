@@ -1,0 +1,89 @@
+"""Trying again while the database is away, locked, or on a full disk: nothing computed is thrown away."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
+from patchgrid.storage.db.database import Database
+from patchgrid.storage.errors import DatabaseFull, DatabaseGone, DatabaseLocked, DatabaseUnavailable
+
+_log = logging.getLogger(__name__)
+
+#: What passes by itself, or when someone starts the server or frees some space.
+AWAY = (DatabaseFull, DatabaseLocked, DatabaseUnavailable, OperationalError, InterfaceError)
+#: What ends a thread that works beside the one that is told of it.
+LOST = (*AWAY, DatabaseGone)
+#: Seconds before the first repetition, and the most between two.
+_FIRST, _MOST = 0.5, 10.0
+#: Seconds between looks at whether to give up.
+_LOOK = 0.1
+
+Result = TypeVar("Result")
+
+
+class Waiting:
+    """Transactions that are repeated until the database takes them."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        seconds: float = float("inf"),
+        over: Callable[[], bool] = lambda: False,
+        on_wait: Callable[[str | None], None] = lambda _trouble: None,
+    ) -> None:
+        self._database = database
+        self._seconds = seconds
+        self._over = over
+        self._on_wait = on_wait
+
+    def read(self, action: Callable[[Session], Result]) -> Result:
+        """Give what `action` reads."""
+        return self._insist(self._database.read, action)
+
+    def write(self, action: Callable[[Session], Result]) -> Result:
+        """Give what `action` returns once it is committed.
+
+        An action whose commit was cut off may have been committed, and is run again all the same. When there
+        is no more patience, or it is `over`, the database's error is raised.
+        """
+        return self._insist(self._database.write, action)
+
+    def _insist(
+        self, begin: Callable[[], AbstractContextManager[Session]], action: Callable[[Session], Result]
+    ) -> Result:
+        deadline = time.monotonic() + self._seconds
+        pause, waited = _FIRST, False
+        while True:
+            try:
+                with begin() as session:
+                    result = action(session)
+            except AWAY as error:
+                if self._over() or time.monotonic() >= deadline:
+                    raise
+                trouble = _first_line(error)
+                if not waited:
+                    _log.warning("%s: waiting, and trying again until it goes", trouble)
+                self._on_wait(trouble)
+                self._sleep(min(pause, max(0.0, deadline - time.monotonic())))
+                pause, waited = min(2 * pause, _MOST), True
+            else:
+                if waited:
+                    _log.info("the database %s takes transactions again", self._database.label)
+                    self._on_wait(None)
+                return result
+
+    def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._over():
+            time.sleep(min(left, _LOOK))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

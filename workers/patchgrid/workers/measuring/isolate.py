@@ -1,0 +1,66 @@
+"""Measuring a chunk that ended badly before: pair by pair, each noted before it is begun.
+
+So a pair that takes its worker down is known by what was noted, and one that raises fails alone.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from patchgrid.core.means import Means
+from patchgrid.core.types import Pair
+from patchgrid.estimates import Sums
+from patchgrid.storage.chunks.chunk_result import ChunkResult, PairOutcome, join_results
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.workers.errors import LeaseLostError, StopRequestedError
+from patchgrid.workers.measuring.causes import is_device_broken, reason_of
+from patchgrid.workers.measuring.chunk import OnShare, measure_chunk, provenance_of
+from patchgrid.workers.measuring.models import Engine
+
+_log = logging.getLogger(__name__)
+
+
+def measure_carefully(
+    engine: Engine,
+    job: JobRecord,
+    first: int,
+    pairs: Sequence[Pair],
+    *,
+    note: Callable[[int], None],
+    pilot: Mapping[str, Sums] | None = None,
+    means: Means | None = None,
+    batch_tokens: int | None = None,
+    on_share: OnShare = lambda _share: None,
+) -> ChunkResult:
+    """Measure a chunk pair by pair; `note` takes each pair's row number before it is begun.
+
+    Raises what `note` and `on_share` raise, and what leaves the device broken; any other error is its pair's.
+    """
+    parts = []
+    for place, pair in enumerate(pairs):
+        note(first + place)
+
+        def on_part(share: float, place: int = place) -> None:
+            on_share((place + share) / len(pairs))
+
+        try:
+            part = measure_chunk(
+                engine,
+                job,
+                first + place,
+                [pair],
+                pilot=pilot,
+                means=means,
+                batch_tokens=batch_tokens,
+                on_share=on_part,
+            )
+        except (LeaseLostError, StopRequestedError):
+            raise
+        except Exception as error:
+            if is_device_broken(error):
+                raise
+            _log.warning("pair %s of job %d: %s", first + place, job.id, reason_of(error), exc_info=True)
+            outcome = PairOutcome(first + place, "failed", error=reason_of(error))
+            part = ChunkResult(provenance_of(engine, job), [outcome], {}, methods=job.spec.methods)
+            on_part(1.0)
+        parts.append(part)
+    return join_results(parts)

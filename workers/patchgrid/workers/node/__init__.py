@@ -1,0 +1,1 @@
+"""A worker process and its supervisor."""

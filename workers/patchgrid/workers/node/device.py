@@ -1,0 +1,84 @@
+"""The device that a worker computes on, its memory, and loading models onto it."""
+
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from patchgrid.workers.measuring.models import Engine, ModelKey
+
+#: Share of the device's memory that models may take, where no limit is given: batches need the rest.
+_SHARE = 0.6
+
+
+class Device:
+    """A CPU or GPU by its name: `auto`, `cpu`, `cuda:1`; or all GPUs: `sharded`."""
+
+    def __init__(self, name: str) -> None:
+        #: Its name.
+        self.name = name
+
+    def resolve(self) -> None:
+        """Make `auto` what it stands for; `SpecError` if the device is not there."""
+        from patchgrid.engine.model.loading import SHARDED, pick_device
+
+        found = pick_device(self.name)
+        if self.name != SHARDED:
+            self.name = str(found)
+
+    @property
+    def label(self) -> str:
+        """Its name for people: which of the machine's GPUs it is, where the process sees only some."""
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        kind, _, number = self.name.partition(":")
+        place = int(number) if number.isdigit() else 0
+        if kind != "cuda" or place >= len(shown) or not shown[place].strip():
+            return self.name
+        return f"{self.name} (GPU {shown[place].strip()})"
+
+    def load(self, key: "ModelKey") -> "Engine":
+        """Load a model onto it; `ModelError` if that cannot be done."""
+        from patchgrid.engine import Engine
+
+        return Engine.load(key.model, revision=key.revision, device=self.name, dtype=key.dtype)
+
+    def used(self) -> int:
+        """Give the bytes of its memory that this process uses."""
+        torch = self._cuda()
+        if torch is not None:
+            return sum(int(torch.cuda.memory_allocated(each)) for each in self._gpus(torch))
+        return int(psutil.Process().memory_info().rss)
+
+    def total(self) -> int:
+        """Give the bytes of its memory."""
+        torch = self._cuda()
+        if torch is not None:
+            found = (torch.cuda.get_device_properties(each) for each in self._gpus(torch))
+            return sum(int(each.total_memory) for each in found)
+        return int(psutil.virtual_memory().total)
+
+    def limit(self) -> int:
+        """Give the bytes that models may take."""
+        return int(_SHARE * self.total())
+
+    def free(self) -> None:
+        """Give back what is no longer used."""
+        gc.collect()
+        torch = self._cuda()
+        if torch is not None:
+            torch.cuda.empty_cache()
+
+    def _cuda(self) -> Any | None:
+        """Give torch if this is a GPU that is in use; asking must not take memory on it."""
+        torch = sys.modules.get("torch")
+        if torch is None or not self.name.startswith(("cuda", "sharded")):
+            return None
+        return torch if torch.cuda.is_initialized() else None
+
+    def _gpus(self, torch: Any) -> list[str]:
+        if self.name.startswith("cuda"):
+            return [self.name]
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
