@@ -27,8 +27,8 @@ from patchgrid.engine import Component, Engine, Pair  # noqa: E402
 from patchgrid.estimates import Rounding  # noqa: E402
 from reference.patching import TokenPair  # noqa: E402
 from reference.rounding import Float32Head, effects, median_error, rounded  # noqa: E402
-from support.models import EVERY, TestModel, save_confident_model  # noqa: E402
-from support.prompts import PAIRS  # noqa: E402
+from support.engine.models import EVERY, TestModel, save_confident_model  # noqa: E402
+from support.engine.prompts import PAIRS  # noqa: E402
 
 SITES = ("attn_out", "mlp_out", "resid_post", "z")
 DTYPES = ("float32", "bfloat16", "float16")

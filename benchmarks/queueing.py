@@ -41,7 +41,7 @@ sys.path += [str(ROOT), str(ROOT / "tests")]
 
 from examples.pairs.make_pairs import ioi_pairs  # noqa: E402
 
-from support.servers import postgres_server, redis_server  # noqa: E402
+from support.machines.servers import postgres_server, redis_server  # noqa: E402
 
 LAYERS, HEADS = 2, 2
 #: Seconds that workers may take to be ready.

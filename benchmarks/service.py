@@ -31,7 +31,7 @@ from storage import KINDS, databases, say
 
 sys.path.append(str(shapes.ROOT / "tests"))
 
-from support.serving import Server, serving
+from support.api.serving import Server, serving
 
 HERE = Path(__file__).resolve().parent
 #: Milliseconds that 99 of 100 questions about jobs and components take at most.

@@ -33,7 +33,7 @@ from patchgrid.storage.results import components, verification
 
 sys.path.append(str(shapes.ROOT / "tests"))
 
-from support.servers import postgres_server
+from support.machines.servers import postgres_server
 
 KINDS = ("SQLite", "PostgreSQL")
 #: Gives the URL of a new, empty database.

@@ -17,9 +17,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 from patchgrid.engine.model.families import FAMILIES, Family  # noqa: E402
 from patchgrid.engine.model.shortcuts import Shortcuts  # noqa: E402
 from patchgrid.engine.model.structure import REFUSED, text_type  # noqa: E402
-from support.cases import Case, tiny_case  # noqa: E402
-from support.composites import COMPOSITES, composite_case  # noqa: E402
-from support.shapes import FURTHER, MAIN  # noqa: E402
+from support.engine.cases import Case, tiny_case  # noqa: E402
+from support.engine.composites import COMPOSITES, composite_case  # noqa: E402
+from support.engine.shapes import FURTHER, MAIN  # noqa: E402
 
 PAGE = Path(__file__).with_name("models.md")
 #: Shapes that the tests add to a family's own: the same code by another switch.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.signals import stop_passing_on_ignored_signals
+from support.workers.signals import stop_passing_on_ignored_signals
 
 stop_passing_on_ignored_signals()
 

@@ -16,8 +16,7 @@ import yaml
 from patchgrid.storage import Database
 from patchgrid.storage.db import schema
 from patchgrid.storage.queue import control, leases
-from support.chunk_results import make_spec
-from support.deployment import (
+from support.machines.deployment import (
     check_command,
     check_page,
     option_value,
@@ -25,10 +24,11 @@ from support.deployment import (
     read_dockerfile,
     sbatch_options,
 )
-from support.keda import SCALED_OBJECT, TRIGGER_AUTHENTICATION
-from support.servers import Postgres, postgres_server
-from support.slurm import SBATCH_OPTIONS
-from support.storage_backends import submit_job
+from support.machines.keda import SCALED_OBJECT, TRIGGER_AUTHENTICATION
+from support.machines.servers import Postgres, postgres_server
+from support.machines.slurm import SBATCH_OPTIONS
+from support.storage.chunk_results import make_spec
+from support.storage.storage_backends import submit_job
 
 ROOT = Path(__file__).resolve().parents[1]
 SLURM, KUBERNETES = ROOT / "examples" / "slurm", ROOT / "examples" / "kubernetes"

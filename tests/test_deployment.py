@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from patchgrid.storage import Database
 from patchgrid.storage.queue import metrics, workers
-from support.deployment import (
+from support.api.serving import serving
+from support.machines.deployment import (
     EXACT_IMAGE,
     check_command,
     check_page,
@@ -27,9 +28,8 @@ from support.deployment import (
     option_value,
     read_dockerfile,
 )
-from support.servers import postgres_server, redis_server
-from support.serving import serving
-from support.storage_backends import run_job, submit_job
+from support.machines.servers import postgres_server, redis_server
+from support.storage.storage_backends import run_job, submit_job
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ import pytest
 
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.engine.model.structure import REFUSED
-from support.commands import start
-from support.serving import serving
+from support.api.serving import serving
+from support.cli.commands import start
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])

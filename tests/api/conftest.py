@@ -8,10 +8,10 @@ from starlette.testclient import TestClient
 from patchgrid.api.server.app import make_app
 from patchgrid.api.service.settings import AllowedModel, ServerSettings
 from patchgrid.storage import Database
-from support.api_clients import Api, api
-from support.api_jobs import Filled, fill
-from support.empty_databases import backend, empty_file, postgres, ready_url
-from support.storage_backends import BACKENDS, sqlite_url
+from support.api.api_clients import Api, api
+from support.api.api_jobs import Filled, fill
+from support.storage.empty_databases import backend, empty_file, postgres, ready_url
+from support.storage.storage_backends import BACKENDS, sqlite_url
 
 __all__ = ["backend", "empty_file", "postgres", "ready_url"]
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from browser.chromium import find_chromium
-from browser.servers import page_at
-from browser.visitor import Visitor
-from support.commands import patchgrid
-from support.models import DEMO_MODEL
+from support.browser.chromium import find_chromium
+from support.browser.servers import page_at
+from support.browser.visitor import Visitor
+from support.cli.commands import patchgrid
+from support.engine.models import DEMO_MODEL
 
 EXAMPLES = DEMO_MODEL.parent / "pairs"
 #: A name and a pair that would be scripts if anything were put into the page as markup.

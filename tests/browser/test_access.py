@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import Visit
-from browser.servers import page_at
-from support.commands import patchgrid
+from support.browser.servers import page_at
+from support.cli.commands import patchgrid
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from browser.conftest import Visit
-from browser.visitor import Visitor, number
+from support.browser.visitor import Visitor, number
 
 pytestmark = pytest.mark.browser
 

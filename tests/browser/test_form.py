@@ -9,13 +9,13 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from browser.conftest import EXAMPLES, Visit
-from browser.visitor import Visitor
 from patchgrid.api.schemas.request_models import Asked
 from patchgrid.api.web.problems import of_error
 from patchgrid.core import names
 from patchgrid.core.errors import SpecError
 from patchgrid.core.types import JobSpec
-from support.refused import REFUSED
+from support.browser.visitor import Visitor
+from support.engine.refused import REFUSED
 
 pytestmark = pytest.mark.browser
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from browser.answers import Pages, component
 from browser.conftest import Visit
-from browser.visitor import NONE, Visitor
 from patchgrid.core.number_format import with_interval
+from support.browser.answers import Pages, component
+from support.browser.visitor import NONE, Visitor
 
 pytestmark = pytest.mark.browser
 

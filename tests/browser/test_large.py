@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 from playwright.sync_api import expect
 
-from browser.answers import Pages, Row, cell, component, neurons
 from browser.conftest import Visit
-from browser.visitor import NONE
+from support.browser.answers import Pages, Row, cell, component, neurons
+from support.browser.visitor import NONE
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import Visit
-from browser.servers import page_at
+from support.browser.servers import page_at
 
 pytestmark = pytest.mark.browser
 

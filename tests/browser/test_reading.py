@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from browser.conftest import Visit
-from browser.servers import page_at
 from patchgrid.storage import Database
-from support.storage_backends import run_chunk, submit_job
+from support.browser.servers import page_at
+from support.storage.storage_backends import run_chunk, submit_job
 
 pytestmark = pytest.mark.browser
 

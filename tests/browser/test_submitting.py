@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import EXAMPLES, Visit
-from browser.servers import page_at, working
+from support.browser.servers import page_at, working
 
 pytestmark = pytest.mark.browser
 

@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from browser.conftest import EXAMPLES, Visit
-from browser.servers import page_at
-from browser.visitor import Visitor
-from support.commands import patchgrid
-from support.models import DEMO_MODEL
+from support.browser.servers import page_at
+from support.browser.visitor import Visitor
+from support.cli.commands import patchgrid
+from support.engine.models import DEMO_MODEL
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import Visit
-from browser.visitor import Visitor
+from support.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 

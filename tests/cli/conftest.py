@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import DETAILED, FinishedJob, patchgrid, write_pairs
-from support.models import save_model
-from support.servers import Postgres, Redis, postgres_server, redis_server
+from support.cli.commands import DETAILED, FinishedJob, patchgrid, write_pairs
+from support.engine.models import save_model
+from support.machines.servers import Postgres, Redis, postgres_server, redis_server
 
 
 @pytest.fixture(scope="session")

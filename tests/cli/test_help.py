@@ -9,7 +9,7 @@ import click
 import pytest
 
 from patchgrid.cli import main
-from support.commands import FinishedJob, patchgrid
+from support.cli.commands import FinishedJob, patchgrid
 
 HEAVY = (
     "torch",

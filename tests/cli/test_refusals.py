@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from patchgrid.storage import Database
-from support.commands import FinishedJob, patchgrid, refused
+from support.cli.commands import FinishedJob, patchgrid, refused
 
 SPECS = {
     "site": (("--sites", "z,mlp_uot"), "unknown site 'mlp_uot': did you mean 'mlp_out'?"),

@@ -9,8 +9,8 @@ import pytest
 
 from patchgrid.cli.terminal import progress
 from patchgrid.storage.output.export import FIELDS
-from support.commands import FinishedJob, patchgrid, refused, write_pairs
-from support.models import save_model
+from support.cli.commands import FinishedJob, patchgrid, refused, write_pairs
+from support.engine.models import save_model
 
 
 def test_a_run_ends_with_the_top_components_and_the_verification(finished: FinishedJob) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from support.cases import Case, demo_case, tiny_case
+from support.engine.cases import Case, demo_case, tiny_case
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from support.fault_worker import WorkerOptions
-from support.fleet import Fleet, MakeFleet, Nursery, nursery
-from support.servers import Postgres, Redis, postgres_server, redis_server
+from support.faults.fault_worker import WorkerOptions
+from support.faults.fleet import Fleet, MakeFleet, Nursery, nursery
+from support.machines.servers import Postgres, Redis, postgres_server, redis_server
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support.bit_flips import dump, flipped
-from support.cases import DEMO_PAIRS
-from support.commands import patchgrid
-from support.models import DEMO_MODEL
+from support.cli.commands import patchgrid
+from support.engine.cases import DEMO_PAIRS
+from support.engine.models import DEMO_MODEL
+from support.storage.bit_flips import dump, flipped
 
 SEED, FLIPS = 13, 25
 

@@ -19,10 +19,10 @@ from patchgrid.pairs import PairFile
 from patchgrid.storage import Database, checking
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
 from patchgrid.workers.runner import run_job
-from support.fault_jobs import Trial, assert_near
-from support.fleet import Fleet, MakeFleet
-from support.servers import Postgres, Redis
-from support.working import Exported, exported, submit
+from support.faults.fault_jobs import Trial, assert_near
+from support.faults.fleet import Fleet, MakeFleet
+from support.machines.servers import Postgres, Redis
+from support.workers.working import Exported, exported, submit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 #: What two runs of one model may differ by, for they fill batches differently.

@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
-from support.fault_jobs import Trial, trial
-from support.fleet import Fleet, MakeFleet
-from support.standin import make_pairs
+from support.faults.fault_jobs import Trial, trial
+from support.faults.fleet import Fleet, MakeFleet
+from support.workers.standin import make_pairs
 
 #: Seconds from a kill that a chunk may take beyond its lease.
 RECOVERY = 10

@@ -8,12 +8,12 @@ from sqlalchemy import select
 from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
 from patchgrid.storage.tables import chunk, provenance
-from support.fault_jobs import undisturbed
-from support.fleet import MakeFleet
-from support.servers import Redis, wait_for
-from support.standin import make_pairs
-from support.storage_backends import all_jobs
-from support.working import exported, submit
+from support.faults.fault_jobs import undisturbed
+from support.faults.fleet import MakeFleet
+from support.machines.servers import Redis, wait_for
+from support.storage.storage_backends import all_jobs
+from support.workers.standin import make_pairs
+from support.workers.working import exported, submit
 
 
 def assert_each_on_its_own(

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-import support.fault_submit
+import support.faults.fault_submit
 from patchgrid.storage import Database, checking
 from patchgrid.storage.errors import StorageError
-from support.fleet import ENVIRONMENT
-from support.standin import make_pairs
-from support.storage_backends import all_jobs
+from support.faults.fleet import ENVIRONMENT
+from support.storage.storage_backends import all_jobs
+from support.workers.standin import make_pairs
 
 COUNT = 2500
 
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 def run(what: str, file: Path, *rest: object) -> Any:
     """Run the program that submits."""
-    command = [sys.executable, support.fault_submit.__file__, what, file, *rest]
+    command = [sys.executable, support.faults.fault_submit.__file__, what, file, *rest]
     ended = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=600
     )

@@ -10,7 +10,7 @@ import pytest
 from patchgrid.core.types import Pair, TextSpan, TokenText
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.formats.lines import LIMIT
-from support.pair_files import refusal, write
+from support.storage.pair_files import refusal, write
 
 
 def _entry(**changes: object) -> dict[str, object]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from patchgrid.pairs import PairFile
-from support.pair_files import jsonl, record, refusal, write
+from support.storage.pair_files import jsonl, record, refusal, write
 
 
 @pytest.mark.parametrize("field", ["clean", "corrupted", "correct", "incorrect"])

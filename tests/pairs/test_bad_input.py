@@ -11,7 +11,7 @@ import pytest
 
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.formats.lines import LIMIT
-from support.pair_files import jsonl, record, refusal, write
+from support.storage.pair_files import jsonl, record, refusal, write
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

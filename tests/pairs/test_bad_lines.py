@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchgrid.pairs import BadLine, PairFile, PairFileError
-from support.pair_files import jsonl, record, write
+from support.storage.pair_files import jsonl, record, write
 
 HEADER = "id,clean,corrupted,correct,incorrect,spans\n"
 

@@ -7,7 +7,7 @@ import pytest
 from patchgrid.core.types import Pair, TokenText
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.formats.lines import LIMIT
-from support.pair_files import jsonl, refusal, write
+from support.storage.pair_files import jsonl, refusal, write
 
 HEADER = "id,clean,corrupted,correct,incorrect,spans\n"
 EAP = "clean,corrupted,correct_idx,incorrect_idx\n"

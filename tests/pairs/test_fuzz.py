@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from patchgrid.core.types import Pair, place_spans
 from patchgrid.pairs import PairFile, PairFileError
-from support.layouts import PUBLISHED
-from support.pair_files import jsonl, record
+from support.engine.layouts import PUBLISHED
+from support.storage.pair_files import jsonl, record
 
 _ENTRY = {"clean": "a b", "corrupt": "a c", "answers": ["x"], "wrong_answers": ["y", 3]}
 SEEDS = {

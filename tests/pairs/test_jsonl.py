@@ -6,7 +6,7 @@ import pytest
 
 from patchgrid.core.types import Pair, TextSpan, TokenPiece, TokenText
 from patchgrid.pairs import PairFile
-from support.pair_files import jsonl, record, write
+from support.storage.pair_files import jsonl, record, write
 
 
 def test_a_line_becomes_a_pair(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from patchgrid.core.types import Pair, TokenText
 from patchgrid.pairs import ColumnsError, PairFile, PairFileError, parse_columns
-from support.layouts import PUBLISHED
-from support.pair_files import jsonl, refusal, write
+from support.engine.layouts import PUBLISHED
+from support.storage.pair_files import jsonl, refusal, write
 
 Records = Sequence[Mapping[str, Any]]
 

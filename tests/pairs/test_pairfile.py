@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from patchgrid.pairs import PairFile, PairFileError
-from support.pair_files import jsonl, record, refusal, write
+from support.storage.pair_files import jsonl, record, refusal, write
 
 CHANGED = "was changed while it was being read; start again"
 

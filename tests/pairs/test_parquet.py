@@ -10,7 +10,7 @@ import pytest
 
 from patchgrid.core.types import Pair, TokenText
 from patchgrid.pairs import PairFile, PairFileError
-from support.pair_files import jsonl, record, refusal, write
+from support.storage.pair_files import jsonl, record, refusal, write
 
 PROMPTS = {"clean": ["a", "b"], "corrupted": ["c", "d"]}
 

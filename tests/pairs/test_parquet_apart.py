@@ -10,7 +10,7 @@ import pytest
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.formats import parquet
 from patchgrid.pairs.records.reading import Findings
-from support.pair_files import refusal
+from support.storage.pair_files import refusal
 
 #: So many rows that they do not fit between the two processes.
 ROWS = 20_000

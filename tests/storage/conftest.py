@@ -8,15 +8,15 @@ import pytest
 
 from patchgrid.storage import Database
 from patchgrid.storage.chunks import shares
-from support.empty_databases import backend, empty_file, postgres, ready_url
-from support.storage_backends import PostgresDatabases, sqlite_url
+from support.storage.empty_databases import backend, empty_file, postgres, ready_url
+from support.storage.storage_backends import PostgresDatabases, sqlite_url
 
 __all__ = ["backend", "empty_file", "postgres", "ready_url"]
 
 
 @pytest.fixture(autouse=True)
 def _same_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The results that `support.chunk_results` makes up are drawn with a floor of 1: a check draws again."""
+    """Draw made-up results with a floor of 1, as `support.storage.chunk_results` does: a check draws again."""
     monkeypatch.setattr(shares, "FLOOR", 1.0)
 
 

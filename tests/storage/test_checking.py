@@ -29,8 +29,8 @@ from patchgrid.storage.tables import (
     top_component,
     total,
 )
-from support.chunk_results import make_pairs, make_spec
-from support.storage_backends import run_chunk, run_job, submit_job
+from support.storage.chunk_results import make_pairs, make_spec
+from support.storage.storage_backends import run_chunk, run_job, submit_job
 
 
 def problems(url: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from patchgrid.engine import Engine
 from patchgrid.storage import Database
-from support.models import TestModel, save_model
+from support.engine.models import TestModel, save_model
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,9 @@ from patchgrid.storage.tables import chunk
 from patchgrid.workers.errors import JobCancelledError, ModelChangedError
 from patchgrid.workers.measuring.chunk import measure_chunk
 from patchgrid.workers.runner import RunEnd, RunProgress, run_job
-from support.models import TestModel
-from support.servers import wait_for
-from support.working import LONG_ANSWER, MISMATCHED, Exported, exported, make_pairs, submit
+from support.engine.models import TestModel
+from support.machines.servers import wait_for
+from support.workers.working import LONG_ANSWER, MISMATCHED, Exported, exported, make_pairs, submit
 
 #: Several batches a chunk, so that there is something to interrupt.
 BATCH_TOKENS = 64

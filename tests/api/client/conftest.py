@@ -6,10 +6,10 @@ import pytest
 
 from patchgrid.api import Client, Job
 from patchgrid.engine import Pair
-from support.commands import DETAILED, patchgrid, write_pairs
-from support.lab import Lab
-from support.models import save_model
-from support.serving import serving
+from support.api.lab import Lab
+from support.api.serving import serving
+from support.cli.commands import DETAILED, patchgrid, write_pairs
+from support.engine.models import save_model
 
 
 @pytest.fixture(scope="session")

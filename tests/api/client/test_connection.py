@@ -8,8 +8,8 @@ import pytest
 from patchgrid.api import Client
 from patchgrid.api.client.http import errors
 from patchgrid.api.client.http.events import parse
-from support.lab import Lab
-from support.servers import free_port
+from support.api.lab import Lab
+from support.machines.servers import free_port
 
 
 def test_a_server_that_is_away_is_an_error_and_a_token_never_shown(lab: Lab) -> None:

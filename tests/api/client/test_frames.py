@@ -13,9 +13,9 @@ from patchgrid.api.client import frames
 from patchgrid.api.client.http import errors
 from patchgrid.core.errors import PatchgridError
 from patchgrid.storage.output.export import FIELDS
-from support.lab import Lab
-from support.method_jobs import fill
-from support.serving import serving
+from support.api.lab import Lab
+from support.api.serving import serving
+from support.storage.method_jobs import fill
 
 
 def as_rows(frame: Any) -> list[dict[str, Any]]:

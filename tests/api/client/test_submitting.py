@@ -12,7 +12,7 @@ from patchgrid.api.client.http import errors
 from patchgrid.core.errors import SpecError
 from patchgrid.engine import Pair
 from patchgrid.pairs import PairFileError
-from support.lab import Lab
+from support.api.lab import Lab
 
 
 @pytest.mark.parametrize("kind", ["path", "str", "dicts", "pairs", "generator", "pandas", "polars"])

@@ -9,9 +9,9 @@ from patchgrid.api import Client, Job, JobFailed, OutOfTime
 from patchgrid.api.client.http import errors, events
 from patchgrid.storage import Database
 from patchgrid.storage.queue import control
-from support.commands import start
-from support.lab import Lab
-from support.serving import serving
+from support.api.lab import Lab
+from support.api.serving import serving
+from support.cli.commands import start
 
 
 def test_a_job_is_steered_and_shown(client: Client, waiting: Job) -> None:

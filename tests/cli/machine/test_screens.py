@@ -1,0 +1,84 @@
+"""How tables and numbers are written."""
+
+import math
+import os
+
+import click
+import pytest
+from rich.cells import cell_len
+
+from patchgrid.cli.terminal.figures import seconds
+from patchgrid.cli.terminal.screen import plain, visible
+from patchgrid.cli.terminal.tables import Column, show_table
+from patchgrid.core.wording import size
+from support.cli.commands import FinishedJob, patchgrid
+
+COLUMNS = (Column("name"), Column("value", number=True), Column("words"))
+LONG = "a sentence of many words " * 20
+
+
+def test_a_piped_table_is_as_wide_as_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row a line, no value cut, columns aligned by the width of their letters."""
+    show_table(COLUMNS, [("東京", 1, LONG), ("x", 20_000, None)])
+    header, rule, first, second = capsys.readouterr().out.splitlines()
+    assert first == f"東京      1  {LONG.strip()}"
+    assert second == "x     20000  -"
+    assert header.startswith("name  value  words")
+    assert set(rule) == {"─"}
+
+
+def test_a_table_on_a_narrow_terminal_wraps_words_and_keeps_numbers_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is cut, no line is longer than the terminal."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **_options: os.terminal_size((40, 20)))
+    show_table(COLUMNS, [("東京" * 20, 123_456_789, LONG)])
+    text = click.unstyle(capsys.readouterr().out)
+    assert max(cell_len(line) for line in text.splitlines()) <= 40
+    assert "123456789" in text
+    assert text.count("sentence") == 20
+    assert text.count("東京") == 20
+
+
+def test_an_old_terminal_gets_stand_ins(finished: FinishedJob) -> None:
+    """What it cannot show does not end the command."""
+    result = patchgrid("results", "top", 1, "--db", finished.database, charset="ascii")
+    assert result.exit_code == 0
+    assert "-----" in result.stdout
+
+
+def test_control_characters_are_escaped() -> None:
+    """Nothing in the data moves the cursor."""
+    assert visible("a\x1b[2Jb\n\tc\u202e") == r"a\x1b[2Jb\n\tc\u202e"
+    assert visible(None) == "-"
+    assert visible("東京 é") == "東京 é"
+
+
+def test_the_decimal_points_of_a_column_stand_under_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each number has its own digits, and sizes are still compared at a glance."""
+    numbers = ("+8.8136", "-0.21", "+13", "-", "0.51 %", "78 %")
+    show_table((Column("name"), Column("value", number=True)), [("x", text) for text in numbers])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    points = [line.find(".") for line in lines if "." in line]
+    assert points == [points[0]] * 3
+    assert lines[2].index("3") == lines[5].index("8") == points[0] - 1
+
+
+def test_times_and_sizes_are_said_as_people_do() -> None:
+    """Two figures are enough."""
+    assert [seconds(value) for value in (0.84, 12.4, 125, 11_400)] == [
+        "0.8 s",
+        "12 s",
+        "2 min 05 s",
+        "3 h 10 min",
+    ]
+    assert [size(value) for value in (5.1e8, 1.44e9)] == ["510 MB", "1.4 GB"]
+
+
+def test_json_has_no_value_that_json_lacks() -> None:
+    """NaN and infinity become null."""
+    assert plain({"a": (math.nan, math.inf, 1.5), 2: [True, None]}) == {
+        "a": [None, None, 1.5],
+        "2": [True, None],
+    }

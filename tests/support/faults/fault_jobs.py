@@ -1,0 +1,151 @@
+"""Jobs that faults are done to, and what must be left of them when all is over."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Row, func, select
+
+from patchgrid.core.types import JobSpec, Pair
+from patchgrid.storage import Database, checking
+from patchgrid.storage.errors import StorageError
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.storage.tables import chunk, outcome
+from patchgrid.workers.measuring.models import ModelKey
+from patchgrid.workers.runner import run_job
+from support.faults.fleet import Fleet
+from support.workers.standin import load
+from support.workers.working import Exported, exported, submit
+
+#: What most jobs here measure.
+SPEC = JobSpec("stand-in", exact=0.3)
+#: Seconds that a job may take, on however slow a machine.
+PATIENCE = 600
+
+
+@dataclass
+class Trial:
+    """A job on a database, beside what an undisturbed run of it gives."""
+
+    database: Database
+    job: JobRecord
+    #: Every row that the undisturbed run exports.
+    expected: Exported
+    #: Chunks that the job was submitted in.
+    chunks: int
+
+    def progress(self) -> Progress:
+        """Give how far the job is."""
+        with self.database.read() as session:
+            return job_progress(session, self.job.id)
+
+    def state(self) -> str:
+        """Give the job's state."""
+        with self.database.read() as session:
+            return jobs.get(session, self.job.id).state
+
+    def held_by(self, pid: int) -> Sequence[Row[Any]]:
+        """Give the chunks that a worker process holds: one that is stored, and one that is measured."""
+        mine = (chunk.c.state == "leased") & chunk.c.worker.like(f"%/{pid}/%")
+        with self.database.read() as session:
+            return session.execute(select(chunk).where(mine)).all()
+
+    def rows(self) -> Sequence[Row[Any]]:
+        """Give the job's chunks in order."""
+        of_job = chunk.c.job_id == self.job.id
+        with self.database.read() as session:
+            return session.execute(select(chunk).where(of_job).order_by(chunk.c.first)).all()
+
+    def wait_until_done(self, count: int, fleet: Fleet) -> None:
+        """Wait until this many chunks are done."""
+        self.wait(lambda: self.progress().chunks_done >= count, fleet)
+
+    def wait_until_over(self, fleet: Fleet) -> None:
+        """Wait until no chunk is left to do."""
+        self.wait(lambda: self.state() in ("done", "failed"), fleet)
+
+    def wait(self, check: Callable[[], bool], fleet: Fleet) -> None:
+        """Wait for something, however slow the machine is."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if check():
+                    return
+            except StorageError:  # the server may be away
+                pass
+            assert time.monotonic() < end, f"{self.progress()}\n{fleet.log()[-4000:]}"
+            time.sleep(0.05)
+
+    def assert_exact(self, *, poison: Collection[int] = (), whole: bool = True) -> None:
+        """Hold the job to the undisturbed run: each row once, each number the same.
+
+        `poison` are the pairs that fail here alone; `whole`: the chunks are those submitted, none was split.
+        """
+        assert checking.check(self.database.url).problems == ()
+        progress, rows = self.progress(), self.rows()
+        assert self.state() == "done"
+        assert progress.left == 0
+        assert [row.first for row in rows] == [0, *(row.last for row in rows[:-1])]
+        assert rows[-1].last == self.job.pairs
+        if whole:
+            assert len(rows) == self.chunks == progress.chunks_done
+        with self.database.read() as session:
+            of_job = select(func.count()).select_from(outcome).where(outcome.c.job_id == self.job.id)
+            assert session.scalar(of_job) == self.job.pairs
+        self._assert_rows(set(poison))
+
+    def _assert_rows(self, poison: set[int]) -> None:
+        found = exported(self.database, self.job)
+        assert found.keys() == self.expected.keys()
+        for what in found:
+            if what == "components" and poison:
+                continue  # sums over other pairs; `check` has added them up
+            left, right = (
+                [row for row in rows[what] if row.get("pair") not in poison]
+                for rows in (found, self.expected)
+            )
+            assert len(left) == len(right) > 0, what
+            if what == "components":  # added up in another order where chunks were measured pair by pair
+                assert_near(left, right, 1e-9)
+            else:
+                assert left == right, what
+
+
+def assert_near(left: Sequence[dict[str, Any]], right: Sequence[dict[str, Any]], rel: float) -> None:
+    """Compare rows in order: numbers within `rel`, all else the same."""
+    for one, other in zip(left, right, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in other.items():
+            near = pytest.approx(value, rel=rel, abs=rel, nan_ok=True) if isinstance(value, float) else value
+            assert one[name] == near, (name, one, other)
+
+
+def undisturbed(folder: Path, spec: JobSpec, pairs: Sequence[Pair], chunk_size: int) -> Exported:
+    """Work the job off in this process and give every row that it exports."""
+    with Database.open(f"sqlite:///{folder / 'undisturbed.db'}") as database:
+        job = submit(database, spec, pairs, chunk_size=chunk_size, key=f"{time.time_ns()}")
+        run_job(database, load(ModelKey.of(spec)), job)
+        return exported(database, job)
+
+
+@contextmanager
+def trial(
+    url: str,
+    folder: Path,
+    pairs: Sequence[Pair],
+    *,
+    spec: JobSpec = SPEC,
+    chunk_size: int = 2,
+    healthy: Sequence[Pair] | None = None,
+) -> Iterator[Trial]:
+    """Submit a job; `healthy` are the pairs of the undisturbed run, if they are others."""
+    expected = undisturbed(folder, spec, pairs if healthy is None else healthy, chunk_size)
+    with Database.open(url) as database:
+        job = submit(database, spec, pairs, chunk_size=chunk_size)
+        yield Trial(database, job, expected, -(-len(pairs) // chunk_size))

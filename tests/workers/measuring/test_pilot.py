@@ -1,0 +1,112 @@
+"""The pilot of a job as workers make it and use it."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from patchgrid.engine import Engine, JobSpec
+from patchgrid.estimates import pilot_rows
+from patchgrid.storage import Database
+from patchgrid.storage.chunks.pilot import keep_first_pilot, read_pilot
+from patchgrid.workers.measuring.pilot import job_pilot, score_pilot
+from patchgrid.workers.runner import run_job
+from support.workers.working import LONG_ANSWER, MISMATCHED, exported, job_of, make_pairs, submit
+
+SITES = ("z", "mlp_out")
+
+
+def spec_of(**values: object) -> JobSpec:
+    """Give a spec that patches a twentieth of the cells."""
+    return JobSpec(**({"model": "tiny", "sites": SITES, "exact": 0.05} | values))  # type: ignore[arg-type]
+
+
+def test_a_pilot_sums_its_pairs_scores(engine: Engine) -> None:
+    """Of whole components, and of positions counted from the end; pairs that fail are left out."""
+    pairs = make_pairs(9)
+    results = engine.attribute(pairs, sites=SITES)
+    mixed = [MISMATCHED, *pairs, LONG_ANSWER]
+    whole = score_pilot(engine, job_of(spec_of(), 200), mixed)
+    sizes = np.stack([np.abs(result.scores["z"].sum(axis=1)) for result in results])
+    assert (whole["z"]["n"] == 9).all()
+    np.testing.assert_allclose(whole["z"]["abs_a"], sizes.sum(axis=0), rtol=1e-5, atol=1e-6)
+    aligned = score_pilot(engine, job_of(spec_of(positions="keep"), 200), mixed)
+    last = np.stack([np.abs(result.scores["mlp_out"][:, -1]) for result in results])
+    np.testing.assert_allclose(aligned["mlp_out"]["abs_a"][:, 0], last.sum(axis=0), rtol=1e-5, atol=1e-6)
+    assert aligned["mlp_out"]["n"][0, 17] < 9
+
+
+def test_the_pairs_scored_are_spread_over_the_job(database: Database, engine: Engine) -> None:
+    """Row numbers 0, 2, 5, 7 and so on, and not the first 64."""
+    pairs = make_pairs(160)
+    job = submit(database, spec_of(), pairs)
+    found = job_pilot(database, engine, job)
+    wanted = score_pilot(engine, job, [pairs[row] for row in pilot_rows(160)])
+    for site in SITES:
+        np.testing.assert_array_equal(found[site].to_array(), wanted[site].to_array())
+        assert found[site]["n"].max() == 64
+
+
+def test_a_pilot_is_made_once(database: Database, engine: Engine) -> None:
+    """A later worker, and every later chunk, takes the one that there is."""
+    job = submit(database, spec_of(), make_pairs(70), chunk_size=30)
+    first = job_pilot(database, engine, job)
+    forwards: list[int] = []
+    with engine._model.envoy._module.register_forward_pre_hook(lambda *_: forwards.append(1)):
+        again = job_pilot(database, engine, job)
+    assert not forwards
+    for site in SITES:
+        np.testing.assert_array_equal(again[site].to_array(), first[site].to_array())
+
+
+def test_the_sample_follows_the_pilot_there_is(database: Database, engine: Engine) -> None:
+    """With another pilot the same seed draws other cells."""
+    pairs = make_pairs(70)
+    own, given = (submit(database, spec_of(), pairs, key=key) for key in ("own", "given"))
+    run_job(database, engine, own)
+    with database.read() as session:
+        pilot = read_pilot(session, own.id)
+    for sums in pilot.values():
+        sums.values[2] *= np.arange(1, 1 + sums.axes[0]).reshape(-1, *(1,) * (len(sums.axes) - 1)) ** 3
+    with database.write() as session:
+        keep_first_pilot(session, given.id, pilot)
+    run_job(database, engine, given)
+    cells = [{tuple(row.values())[:5] for row in exported(database, job)["exact"]} for job in (own, given)]
+    assert cells[0] != cells[1]
+
+
+@pytest.mark.parametrize(("exact", "count"), [(0.0, 100), (1.0, 100), (0.05, 30)])
+def test_no_pilot_is_made_where_none_is_needed(
+    database: Database, engine: Engine, exact: float, count: int
+) -> None:
+    """Nothing, or everything, is patched."""
+    job = submit(database, spec_of(exact=exact), make_pairs(count))
+    assert job_pilot(database, engine, job) == {}
+    with database.read() as session:
+        assert read_pilot(session, job.id) == {}
+
+
+def test_pairs_that_all_fail_give_a_pilot_that_says_nothing(database: Database, engine: Engine) -> None:
+    """It is kept all the same, and the job ends."""
+    pairs = [replace(MISMATCHED, id=None)] * 40
+    job = submit(database, spec_of(), pairs)
+    assert not run_job(database, engine, job).stopped
+    with database.read() as session:
+        assert set(read_pilot(session, job.id)) == set(SITES)
+    assert {row["state"] for row in exported(database, job)["pairs"]} == {"failed"}
+
+
+def test_a_run_can_be_stopped_within_its_pilot(database: Database, engine: Engine) -> None:
+    """The chunk is handed back, and the next run makes the pilot."""
+    job = submit(database, spec_of(), make_pairs(70))
+    stop = threading.Event()
+
+    def stop_at_once(*_: object) -> None:
+        stop.set()
+
+    with engine._model.envoy._module.register_forward_pre_hook(stop_at_once):
+        assert run_job(database, engine, job, batch_tokens=64, stop=stop).stopped
+    with database.read() as session:
+        assert read_pilot(session, job.id) == {}
+    assert not run_job(database, engine, job).stopped
