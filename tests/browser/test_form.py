@@ -232,9 +232,9 @@ def test_what_the_engine_refuses_stands_by_its_field(
     with pytest.raises(SpecError) as refused:
         JobSpec("m", **asked)
     script = """async (body) => {
-      const { Problem } = await import("/assets/core/api.js");
-      const { takenApart } = await import("/assets/views/refusals.js");
-      const { DEFAULTS } = await import("/assets/views/spec.js");
+      const { Problem } = await import("/assets/core/net/api.js");
+      const { takenApart } = await import("/assets/views/submit/refusals.js");
+      const { DEFAULTS } = await import("/assets/views/submit/spec.js");
       const { fields, rest } = takenApart(new Problem(422, body), DEFAULTS);
       return [fields, rest === null];
     }"""

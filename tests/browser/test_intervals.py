@@ -125,8 +125,8 @@ def test_an_interval_is_worth_reading_up_to_a_thousand_times_a_components_size(v
     """And about 0 however wide it is beside that."""
     visitor = visit()
     visitor.open("#/jobs")
-    bounded = "row => import('/assets/core/bounds.js').then((found) => found.isBounded(row))"
-    words = "row => import('/assets/core/bounds.js').then((found) => found.intervalWords(row))"
+    bounded = "row => import('/assets/core/text/bounds.js').then((found) => found.isBounded(row))"
+    words = "row => import('/assets/core/text/bounds.js').then((found) => found.intervalWords(row))"
     row = component("a0.h0", "z", 0.5)
     for half, expected in ((499.0, True), (501.0, False), (1e59, False)):
         assert visitor.page.evaluate(bounded, row | {"ci_low": -half, "ci_high": half}) is expected
@@ -145,7 +145,7 @@ def test_the_page_writes_numbers_as_the_command_line_does(visit: Visit) -> None:
     """One rule, written once in each language: over numbers and intervals of any size."""
     visitor = visit()
     visitor.open("#/jobs")
-    module = "import('/assets/core/format.js')"
+    module = "import('/assets/core/text/format.js')"
     write = f"asked => {module}.then((found) => asked.map((each) => found.withInterval(...each)))"
     draws = random.Random(0)
     asked = []

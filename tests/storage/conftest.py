@@ -16,7 +16,7 @@ __all__ = ["backend", "empty_file", "postgres", "ready_url"]
 
 @pytest.fixture(autouse=True)
 def _same_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw made-up results with a floor of 1, as `support.storage.chunk_results` does: a check draws again."""
+    """Draw made-up results with a floor of 1, as `chunk_results` does: a check draws again."""
     monkeypatch.setattr(shares, "FLOOR", 1.0)
 
 

@@ -1,6 +1,6 @@
 """How numbers are written for people: each with its own digits, an estimate with those of its interval.
 
-The page does the same in `core/format.js`.
+The page does the same in `core/text/format.js`.
 """
 
 import math

@@ -21,7 +21,7 @@ from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.tables import total
 
 #: Times a component's own size that half an interval may be and still say something of it. Few cells of
-#: uneven weights give intervals of any size. The page draws the same line (`core/bounds.js`).
+#: uneven weights give intervals of any size. The page draws the same line (`core/text/bounds.js`).
 BOUNDED = 1000
 #: The least size that counts, in metric units.
 LEAST = 0.001

@@ -1,14 +1,14 @@
-import { Access, useAskedAccess } from "./core/access.js";
-import { restore } from "./core/entries.js";
-import { route } from "./core/route.js";
+import { Access, useAskedAccess } from "./core/net/access.js";
+import { restore } from "./core/nav/entries.js";
+import { route } from "./core/nav/route.js";
 import { useStore } from "./core/store.js";
 import { html, render, useEffect, useErrorBoundary, useRef } from "./core/ui.js";
 import { Shell } from "./parts/shell.js";
-import { Job } from "./views/job.js";
+import { Job } from "./views/job/job.js";
 import { Jobs } from "./views/jobs.js";
 import { Missing } from "./views/missing.js";
 import { SignIn } from "./views/signin.js";
-import { Submit } from "./views/submit.js";
+import { Submit } from "./views/submit/submit.js";
 import { Workers } from "./views/workers.js";
 
 const VIEWS = { jobs: Jobs, workers: Workers, submit: Submit, signin: SignIn };

@@ -1,4 +1,4 @@
-import { domainOf, fitted, isBounded } from "../core/bounds.js";
+import { domainOf, fitted, isBounded } from "../core/text/bounds.js";
 import { html } from "../core/ui.js";
 import { originOf } from "./tip.js";
 import { along, Walk } from "./walk.js";

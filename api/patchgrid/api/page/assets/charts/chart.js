@@ -1,5 +1,5 @@
 import { useStore } from "../core/store.js";
-import { repaint } from "../core/theme.js";
+import { repaint } from "../core/nav/theme.js";
 import { html, useEffect, useRef, useState } from "../core/ui.js";
 import { library } from "./library.js";
 import { config, palette } from "./palette.js";

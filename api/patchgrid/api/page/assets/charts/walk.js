@@ -1,4 +1,4 @@
-import { keepValue, keptValue } from "../core/entries.js";
+import { keepValue, keptValue } from "../core/nav/entries.js";
 import { html, useEffect, useRef, useState } from "../core/ui.js";
 import { Chart } from "./chart.js";
 import { place, pointed, Tip } from "./tip.js";

@@ -1,4 +1,4 @@
-import { address } from "../core/api.js";
+import { address } from "../core/net/api.js";
 import { html } from "../core/ui.js";
 
 /** Plain links to the data behind a view. */

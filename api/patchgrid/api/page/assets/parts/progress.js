@@ -1,4 +1,4 @@
-import { count, percent } from "../core/format.js";
+import { count, percent } from "../core/text/format.js";
 import { html } from "../core/ui.js";
 
 /** A state as a word with a mark of its own shape, so that colour is not all there is. */

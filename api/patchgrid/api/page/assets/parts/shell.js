@@ -1,8 +1,8 @@
-import { signOut } from "../core/access.js";
-import { lookNow, trouble } from "../core/connection.js";
-import { href } from "../core/route.js";
+import { signOut } from "../core/net/access.js";
+import { lookNow, trouble } from "../core/net/connection.js";
+import { href } from "../core/nav/route.js";
 import { useStore } from "../core/store.js";
-import { setTheme, theme } from "../core/theme.js";
+import { setTheme, theme } from "../core/nav/theme.js";
 import { html } from "../core/ui.js";
 
 const LINKS = [

@@ -1,4 +1,4 @@
-import { ago, moment } from "../core/format.js";
+import { ago, moment } from "../core/text/format.js";
 import { html } from "../core/ui.js";
 
 /** How long ago; the time itself on pointing at it. */

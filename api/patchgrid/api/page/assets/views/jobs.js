@@ -1,15 +1,15 @@
-import { useAccess } from "../core/access.js";
-import { useData } from "../core/data.js";
-import { shortModel } from "../core/format.js";
-import { choose, href } from "../core/route.js";
-import { useTitle } from "../core/title.js";
+import { useAccess } from "../core/net/access.js";
+import { useData } from "../core/net/data.js";
+import { shortModel } from "../core/text/format.js";
+import { choose, href } from "../core/nav/route.js";
+import { useTitle } from "../core/nav/title.js";
 import { html } from "../core/ui.js";
-import { Choice, Pager, Search } from "../parts/controls.js";
+import { Choice, Pager, Search } from "../parts/forms/controls.js";
 import { Command } from "../parts/copy.js";
 import { DataLinks } from "../parts/links.js";
 import { Answer } from "../parts/problem.js";
 import { Progress, State } from "../parts/progress.js";
-import { Table } from "../parts/table.js";
+import { Table } from "../parts/tables/table.js";
 import { Time } from "../parts/time.js";
 
 const STATES = ["pending", "running", "paused", "done", "failed", "cancelled"];

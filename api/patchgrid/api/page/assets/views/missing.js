@@ -1,5 +1,5 @@
-import { href } from "../core/route.js";
-import { useTitle } from "../core/title.js";
+import { href } from "../core/nav/route.js";
+import { useTitle } from "../core/nav/title.js";
 import { html } from "../core/ui.js";
 
 export function Missing() {

@@ -1,6 +1,6 @@
-import { signIn } from "../core/access.js";
-import { go, route } from "../core/route.js";
-import { useTitle } from "../core/title.js";
+import { signIn } from "../core/net/access.js";
+import { go, route } from "../core/nav/route.js";
+import { useTitle } from "../core/nav/title.js";
 import { html, useState } from "../core/ui.js";
 import { ProblemBox } from "../parts/problem.js";
 

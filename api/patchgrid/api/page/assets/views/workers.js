@@ -1,13 +1,13 @@
-import { useData } from "../core/data.js";
-import { bytes, count, number, seconds, shortModel } from "../core/format.js";
-import { choose, href } from "../core/route.js";
-import { useTitle } from "../core/title.js";
+import { useData } from "../core/net/data.js";
+import { bytes, count, number, seconds, shortModel } from "../core/text/format.js";
+import { choose, href } from "../core/nav/route.js";
+import { useTitle } from "../core/nav/title.js";
 import { html } from "../core/ui.js";
-import { Check } from "../parts/controls.js";
+import { Check } from "../parts/forms/controls.js";
 import { Command } from "../parts/copy.js";
 import { DataLinks } from "../parts/links.js";
 import { Answer } from "../parts/problem.js";
-import { Table } from "../parts/table.js";
+import { Table } from "../parts/tables/table.js";
 import { Time } from "../parts/time.js";
 
 const EVERY = 2000;

@@ -1,0 +1,17 @@
+import { choose } from "../../core/nav/route.js";
+import { html } from "../../core/ui.js";
+import { Check } from "./controls.js";
+
+/** Whether colours tell small values apart beside a large one. */
+export function isStretched(params) {
+  return params.colours === "log";
+}
+
+export function Stretch({ params }) {
+  return html`<${Check}
+    label="Bring out small values"
+    hint="Colours by a logarithm to both sides of 0, as the legend shows"
+    checked=${isStretched(params)}
+    onChange=${(on) => choose({ colours: on ? "log" : null })}
+  />`;
+}

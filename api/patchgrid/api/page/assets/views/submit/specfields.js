@@ -1,0 +1,58 @@
+import { shortModel } from "../../core/text/format.js";
+import { EDGE_METHODS, METHOD_WORDS, NODE_METHODS, SITE_WORDS, SITES } from "../../core/text/sites.js";
+import { html } from "../../core/ui.js";
+import { BoxesField, ChoiceField, TextField } from "../../parts/forms/fields.js";
+import { modelKey, OTHER } from "./spec.js";
+
+const METRICS = [
+  ["logit_diff", "logit difference"],
+  ["logprob", "log probability"],
+  ["prob_diff", "probability difference"],
+  ["kl", "KL divergence to the clean run"],
+  [OTHER, "another, by its name…"],
+];
+const DIRECTIONS = [
+  ["denoise", "denoise: clean into corrupted"],
+  ["noise", "noise: corrupted into clean"],
+];
+
+export function ModelField({ form, models }) {
+  const options = (models.data?.items ?? []).map((each) => [modelKey(each), modelWords(each)]);
+  if (models.data && options.length === 0) return html`<p class="note">This server allows no model yet: whoever runs it names them.</p>`;
+  return html`<${ChoiceField} form=${form} name="model" label="Model" options=${options} />`;
+}
+
+function modelWords({ model, revision, serving }) {
+  return `${shortModel(model)}${revision ? `@${revision}` : ""}${serving ? `, workers that serve it: ${serving}` : ", no worker serves it"}`;
+}
+
+export function Sites({ form }) {
+  const { values, change } = form;
+  const edges = values.sites.includes("edge");
+  function chosen(sites) {
+    const now = sites.includes("edge");
+    // Edges are a job of their own, scored by methods of their own.
+    if (now && !edges) change({ sites: ["edge"], method: ["eap"] });
+    else if (now && sites.length > 1) change({ sites: sites.filter((site) => site !== "edge"), method: ["atp"] });
+    else change({ sites: SITES.filter((site) => sites.includes(site)), method: edges ? ["atp"] : values.method });
+  }
+  return html`<${BoxesField} form=${form} name="sites" legend="Sites" names=${SITES} words=${SITE_WORDS} onChange=${chosen} />
+    <${BoxesField}
+      form=${form}
+      name="method"
+      legend=${values.method.length > 1 ? `Methods; the sample is drawn by the first chosen, ${values.method[0]}` : "Methods"}
+      names=${edges ? EDGE_METHODS : NODE_METHODS}
+      words=${METHOD_WORDS}
+      onChange=${(method) => change({ method })}
+    />`;
+}
+
+export function Measure({ form }) {
+  return html`<div class="fields">
+    <${ChoiceField} form=${form} name="metric" label="Metric" options=${METRICS} hint="A number of the last position's logits" />
+    ${form.values.metric === OTHER && html`<${TextField} form=${form} name="other_metric" label="Metric's name" spellcheck=${false} hint="Of a package installed with the server and its workers" />`}
+    <${ChoiceField} form=${form} name="direction" label="Direction" options=${DIRECTIONS} hint="Whose activations go into whose run" />
+    <${TextField} form=${form} name="exact" label="Patched exactly, % of cells" kind="number" min="0" max="100" step="any" hint="A cell is a component of a pair. 0: no estimates, no intervals" />
+    <${TextField} form=${form} name="name" label="Name (optional)" maxlength="200" hint="To find the job by; no number" />
+  </div>`;
+}
