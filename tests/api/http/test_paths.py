@@ -64,7 +64,7 @@ def test_an_answer_to_a_defect_is_marked_and_tells_nothing(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret-of-the-code")
 
-    monkeypatch.setattr("patchgrid.api.routes.jobs.joblist.page", broken)
+    monkeypatch.setattr("patchgrid.api.routes.jobs.job_list.page", broken)
     answer = served.client.get("/v1/jobs")
     problem(answer, 500, "defect")
     assert_marked(answer)
