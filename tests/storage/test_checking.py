@@ -64,7 +64,7 @@ def test_every_kind_of_job_is_whole(database: Database, url: str, values: dict[s
     made = run_job(database, submit_job(database, spec=make_spec(**values)), failed=(2,))
     report = checking.check(url)
     assert report.problems == ()
-    assert (report.jobs, report.chunks, report.unsealed) == (1, 3, 0)
+    assert (report.jobs, report.chunks) == (1, 3)
     assert made.state == "done"
     assert report.cells > 0 or not made.spec.exact
 
@@ -279,14 +279,15 @@ def test_what_people_do_to_a_job_is_no_damage(
     assert problems(url) == ""
 
 
-def test_chunks_of_an_older_version_are_counted_as_not_checksummed(database: Database, url: str) -> None:
-    """What follows from other facts is checked all the same."""
+def test_missing_checksums_are_found(database: Database, url: str) -> None:
+    """Of the job, of each chunk and of the job's end, one line each."""
     run_job(database, submit_job(database))
     change(database, delete(checksum))
-    report = checking.check(url)
-    assert (report.problems, report.unsealed) == ((), 3)
-    change(database, update(exact).where(exact.c.pair_index == 3).values(effect=0.5))
-    assert "do not match the exact rows" in problems(url)
+    assert [line.partition(":")[0] for line in problems(url).splitlines()] == [
+        *("job 1", "job 1"),
+        *(f"chunk {number} of job 1" for number in (1, 2, 3)),
+    ]
+    assert problems(url).count("checksum") == 5
 
 
 def test_a_new_column_without_values_changes_no_checksum() -> None:

@@ -156,7 +156,7 @@ def test_a_deleted_job_leaves_nothing(database: Database) -> None:
 
 
 def test_a_job_without_preferences_says_nothing_of_its_task(database: Database) -> None:
-    """As one that an older version measured."""
+    """Nor do its warnings."""
     job = submit_job(database, 4)
     lease = claim(database, job)
     result = chunk_result(job, lease)

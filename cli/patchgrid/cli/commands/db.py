@@ -63,8 +63,8 @@ def check(settings: Settings, /, sample: str | None, seed: int) -> int:
     """Check that the database holds what was stored, and nothing else.
 
     Keys, counts, states, sums, sampled cells and top components are recomputed from what they follow from;
-    everything else is compared with checksums. Chunks stored by a version without checksums are counted. Work
-    may go on meanwhile: each chunk is read in a short transaction of its own.
+    everything else is compared with checksums. Workers may run
+    at the same time: each chunk is read in a short transaction of its own.
 
     One line a problem, then what to do about it. Exit code 1 if anything is wrong.
     """
@@ -92,10 +92,5 @@ def _summary(report: checking.CheckReport) -> Iterator[str]:
         f"Checked {counted(report.jobs, 'job')}, {chunks}, {counted(report.blobs, 'blob')} and {cells} of "
         f"version {report.revision} in {took}{rate}"
     )
-    if report.unsealed:
-        yield (
-            f"{counted(report.unsealed, 'chunk')} not checksummed: an older version stored "
-            f"{'it' if report.unsealed == 1 else 'them'}; only what can be recomputed was checked"
-        )
     yield f"{counted(len(report.problems), 'problem')} found"
     yield from report.advice

@@ -45,8 +45,6 @@ class CheckReport:
     blobs: int
     #: Exactly patched cells that were compared.
     cells: int
-    #: Finished chunks that an older version stored without a checksum.
-    unsealed: int
     #: Seconds that it took.
     seconds: float
     #: What is wrong, one line each; empty: all is well.
@@ -84,7 +82,6 @@ def check(
         chunks_total=total,
         blobs=seen.blobs,
         cells=seen.cells,
-        unsealed=seen.unsealed,
         seconds=time.monotonic() - began,
         problems=tuple(each.text for each in findings.problems),
         advice=findings.advice(),
@@ -133,9 +130,7 @@ class _Check:
             record = WholeJob(session, job_id, self.findings).check(inputs=everything, totals=everything)
             self.jobs += record is not None
             if record is not None:
-                is_sealed = (checksum.c.job_id == job_id) & (checksum.c.what == checksums.JOB)
-                sealed = session.scalar(select(checksum.c.digest).where(is_sealed)) is not None
-                context = Context(record, _pilot(session, job_id), job_graph(session, job_id), sealed)
+                context = Context(record, _pilot(session, job_id), job_graph(session, job_id))
         if context is None:
             return
         for chunk_id in self._keys(chunk, job_id):

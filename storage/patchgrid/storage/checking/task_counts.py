@@ -27,8 +27,7 @@ def task_problems(session: Session, chunk: Row[Any]) -> Iterator[str]:
         ]
     )
     if stored is None:
-        # An older version counted no ids outside the vocabulary.
-        if expected.pairs:
+        if expected.pairs or expected.outside_vocabulary:
             yield "its row in table task is missing"
         return
     for field in dataclasses.fields(TaskSummary):

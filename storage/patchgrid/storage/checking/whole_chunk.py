@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, func, select
@@ -36,8 +36,6 @@ class Context:
     pilot: Mapping[str, Sums] | None
     #: How the job's edges are numbered, if it has any.
     graph: Graph | None
-    #: The job was submitted by a version with checksums: each of its finished chunks has one.
-    sealed: bool
 
 
 @dataclass(slots=True)
@@ -47,8 +45,6 @@ class Seen:
     chunks: int = 0
     blobs: int = 0
     cells: int = 0
-    #: Finished chunks without a checksum: an older version stored them.
-    unsealed: int = field(default=0)
 
 
 def check_chunk(session: Session, context: Context, chunk_id: int, findings: Findings, seen: Seen) -> None:
@@ -70,12 +66,10 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
             checksum.c.job_id == job_id, checksum.c.what == checksums.CHUNK, checksum.c.chunk_id == row.id
         )
     )
-    if sealed is not None and sealed != checksums.chunk_digest(session, row):
-        findings.add(RESULT, job_id, f"{name}: checksum mismatch (its row or its results)")
-    elif sealed is None and context.sealed:
+    if sealed is None:
         findings.add(RESULT, job_id, f"{name}: its checksum is missing")
-    elif sealed is None:
-        seen.unsealed += 1
+    elif sealed != checksums.chunk_digest(session, row):
+        findings.add(RESULT, job_id, f"{name}: checksum mismatch (its row or its results)")
     with findings.reading(RESULT, job_id, f"the results of {name}"):
         numbers = Numbers(session, context.job, row, context.pilot, context.graph)
         for text in (*numbers.problems(), *task_problems(session, row)):

@@ -66,16 +66,16 @@ class WholeJob:
         return record
 
     def _check_inputs(self, record: JobRecord, seals: dict[str, str]) -> None:
-        sealed = seals.get(checksums.JOB)
-        as_submitted = sealed is None or sealed == checksums.job_digest(self._session, self._id)
+        as_submitted = seals.get(checksums.JOB) == checksums.job_digest(self._session, self._id)
         if not as_submitted:
-            text = "checksum mismatch (settings, key, name or spans)"
+            mismatch = "checksum mismatch (settings, key, name or spans)"
+            text = mismatch if checksums.JOB in seals else "its checksum is missing"
             self._findings.add(INPUT, self._id, f"job {self._id}: {text}")
         digest = self._pairs_digest()
         if HASH_KEY.fullmatch(record.key):
             key = jobs.job_key(record.spec, digest)
             same = key == record.key
-            what = "its pairs" if as_submitted and sealed else "its pairs and settings"
+            what = "its pairs" if as_submitted else "its pairs and settings"
             text = f"the key {record.key[:12]}… does not match {what} (hash {key[:12]}…)"
         else:
             same = checksums.PAIRS not in seals or seals[checksums.PAIRS] == digest
@@ -105,7 +105,7 @@ class WholeJob:
                 yield f"state is {record.state}, but it has the checksum of an ended job"
             elif seals[checksums.END] != checksums.end_digest(self._session, self._id):
                 yield "checksum mismatch (state, times, error, totals, pilot or means)"
-        elif finished and checksums.JOB in seals:
+        elif finished:
             yield f"state is {record.state}, but the checksum of its end is missing"
         if (record.finished_at is None) == (record.state in jobs.ENDED):
             yield f"state is {record.state}, but finished_at is {record.finished_at}"

@@ -43,7 +43,7 @@ def write_result(
     task = task_rows(job_id, chunk_id, summarize_outcomes(result.outcomes))
     written.append((tables.task, task))
     for method, part in by_method:
-        sums = [(chunk_id, *key, job_id, pack_sums(each), method) for key, each in part.sums.items()]
+        sums = [(chunk_id, *key, method, job_id, pack_sums(each)) for key, each in part.sums.items()]
         written.append((tables.sums, sums))
         written.append((tables.scores, _blob_rows(job_id, chunk_id, done, method, part.scores)))
     graph = None if result.provenance.graph is None else Graph.from_dict(result.provenance.graph)
@@ -96,7 +96,7 @@ def _blob_rows(
     job_id: int, chunk_id: int, done: Sequence[int], method: str, scores: ScoresBySite
 ) -> list[tuple[Any, ...]]:
     return [
-        (chunk_id, site, job_id, pack(arrays, {"pairs": done}), method)
+        (chunk_id, site, method, job_id, pack(arrays, {"pairs": done}))
         for site, arrays in scores.items()
         if arrays and _is_kept(site, arrays[0])
     ]

@@ -3,6 +3,7 @@
 Alembic runs the migrations; it is loaded only when there is something to migrate.
 """
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -28,7 +29,9 @@ from patchgrid.storage.errors import (
 )
 
 #: The migrations under `migrations/versions`, the first one first.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+REVISIONS = ("v0001",)
+#: Revisions of databases that versions before the first release wrote: none is read any more.
+_UNRELEASED = re.compile(r"\d{4}")
 #: The table that holds the revision.
 VERSION_TABLE = "patchgrid_version"
 
@@ -62,7 +65,7 @@ def ensure_current(engine: Engine, *, create: bool, timeout: float) -> None:
             )
         _make_ready(engine, timeout=timeout)
     elif found not in REVISIONS:
-        raise _newer(name, found)
+        raise _unknown(name, found)
     elif found != REVISIONS[-1]:
         raise DatabaseOlder(
             f"database {name}: an older patchgrid wrote it (version {found}, not {REVISIONS[-1]}): "
@@ -84,7 +87,7 @@ def upgrade(url: str, *, timeout: float = 30) -> tuple[str | None, str]:
             if old is None:
                 _make_ready(engine, timeout=timeout)
             elif old not in REVISIONS:
-                raise _newer(name, old)
+                raise _unknown(name, old)
             else:
                 _upgrade(engine, name)
     finally:
@@ -92,8 +95,8 @@ def upgrade(url: str, *, timeout: float = 30) -> tuple[str | None, str]:
     return old, REVISIONS[-1]
 
 
-def migrate(connection: Connection, target: str = "head") -> None:
-    """Run the migrations up, or down, to a revision within the connection's transaction."""
+def migrate(connection: Connection) -> None:
+    """Run the migrations that the database lacks, within the connection's transaction."""
     from alembic import command
     from alembic.config import Config
 
@@ -102,8 +105,7 @@ def migrate(connection: Connection, target: str = "head") -> None:
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.attributes["connection"] = connection
     config.attributes["version_table"] = VERSION_TABLE
-    down = target == "base" or (target != "head" and _position(target) < _position(revision(connection)))
-    (command.downgrade if down else command.upgrade)(config, target)
+    command.upgrade(config, "head")
 
 
 def _make_ready(engine: Engine, *, timeout: float) -> None:
@@ -125,11 +127,13 @@ def _upgrade(engine: Engine, name: str) -> None:
             _check_foreign_keys(connection, name)
 
 
-def _position(name: str | None) -> int:
-    return REVISIONS.index(name) if name in REVISIONS else -1
-
-
-def _newer(name: str, found: str) -> DatabaseNewer:
+def _unknown(name: str, found: str) -> DatabaseOlder | DatabaseNewer:
+    if _UNRELEASED.fullmatch(found):
+        return DatabaseOlder(
+            f"database {name}: a version of patchgrid before the first release wrote it (schema {found}, not "
+            f"{REVISIONS[-1]}), and it cannot be upgraded: export its results with that version, and name a "
+            "new database with --db"
+        )
     return DatabaseNewer(
         f"database {name}: a newer patchgrid wrote it (version {found}, not {REVISIONS[-1]}): "
         "install the newer one, or name another database with --db"

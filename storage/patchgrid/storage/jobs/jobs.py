@@ -140,6 +140,7 @@ def submit(
         "chunk_size": chunk_size or default_chunk_size(count),
         "priority": priority,
         "created_at": now(),
+        "pair_bytes": 0,
     }
     job = None
     while job is None:
@@ -359,7 +360,8 @@ def _digested(pairs: Iterable[Pair], digest: Digest) -> Iterator[Pair]:
 
 def _insert_chunks(session: Session, job: JobRecord, owners: Collection[str]) -> None:
     fresh = {"job_id": job.id, "state": "pending", "priority": job.priority, "epoch": 0, "attempts": 0}
-    fresh |= {"model": job.spec.model, "not_before": 0.0, "done": 0, "failed": 0}
+    fresh |= {"model": job.spec.model, "not_before": 0.0}
+    fresh |= dict.fromkeys(("done", "failed", "skipped", "bytes"), 0)
     firsts = range(0, job.pairs, job.chunk_size)
     turns = fair_share.give_turns(session, job.queue, owners, len(firsts))
     rows = [

@@ -77,7 +77,8 @@ def _split(session: Session, row: Row[Any], error: str, retry_in: float) -> None
     mine, *others = [part for part in parts if part["first"] < part["last"]]
     hand_back(session, row, **mine)
     same = {name: getattr(row, name) for name in ("job_id", "priority", "model", "turn")}
-    same |= {"state": _free_state(session, row.job_id), "epoch": 0, "done": 0, "failed": 0}
+    same |= {"state": _free_state(session, row.job_id), "epoch": 0}
+    same |= dict.fromkeys(("done", "failed", "skipped", "bytes"), 0)
     for part in others:
         session.execute(chunk.insert().values(same | part))
     if row.attempts >= MAX_ATTEMPTS:

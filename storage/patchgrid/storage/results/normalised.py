@@ -65,8 +65,7 @@ def job_share(job: JobRecord, task: Mapping[str, Any] | None) -> Share:
     """Give the share of a job, of which `task` is what `task.task_json` gave; `NotNormalised`."""
     if task is None or task["difference"] is None:
         raise NotNormalised(
-            f"cannot normalise: job {job.id} has no mean clean - corrupted metric; nothing is measured yet, "
-            "or an older version of patchgrid measured it"
+            f"cannot normalise: job {job.id} has no mean clean - corrupted metric; nothing is measured yet"
         )
     sides = {side: task[f"{side}_metric"] for side in ("clean", "corrupted")}
     # Where pairs differ much and cancel, the sides' means may be near 0 themselves.

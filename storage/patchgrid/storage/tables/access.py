@@ -55,8 +55,8 @@ idempotency = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("hash", String(64), nullable=False),
-    Column("token_id", ForeignKey("token.id")),
     job_id_column(),
+    Column("token_id", ForeignKey("token.id")),
     Index("ix_idempotency_job_id", "job_id"),
 )
 Index("uq_idempotency_token", idempotency.c.token_id, idempotency.c.hash, unique=True)

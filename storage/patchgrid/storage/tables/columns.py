@@ -38,8 +38,7 @@ def job_id_column(*, primary_key: bool = False) -> Column[int]:
 
 def method_column() -> Column[str]:
     """Give the scoring method's column, part of the key."""
-    # Behind the blobs, and with a default: so older tables could be given it without being copied.
-    return Column("method", String(16), primary_key=True, server_default="atp")
+    return Column("method", String(16), primary_key=True)
 
 
 def component_columns() -> tuple[Column[str], Column[int], Column[int | None], Column[int | None]]:

@@ -34,7 +34,7 @@ job = Table(
     Column("finished_at", Double),
     Column("error", Text),
     # Bytes of the pairs, and of the results once the job has ended.
-    Column("pair_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("pair_bytes", BigInteger, nullable=False),
     Column("result_bytes", BigInteger),
     sqlite_autoincrement=True,
 )
@@ -72,6 +72,8 @@ chunk = Table(
     Column("state", String(16), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("model", Text, nullable=False),
+    # Within a model and priority, the chunk with the lowest turn is claimed first (see `fair_share`).
+    Column("turn", BigInteger, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("not_before", Double, nullable=False),
@@ -81,16 +83,14 @@ chunk = Table(
     Column("at_pair", Integer),
     Column("done", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
+    # Pairs that the model gets wrong (`only_correct`).
+    Column("skipped", Integer, nullable=False),
+    # Bytes of its results.
+    Column("bytes", BigInteger, nullable=False),
     Column("seconds", Double),
     Column("finished_at", Double),
     Column("error", Text),
     Column("provenance_id", ForeignKey("provenance.id"), index=True),
-    # Pairs left out because the model does not get them right (`only_correct`).
-    Column("skipped", Integer, nullable=False, server_default="0"),
-    # Within a model and priority, the chunk of the lowest turn is claimed first (see `fairshare`).
-    Column("turn", BigInteger, nullable=False, server_default="0"),
-    # Bytes of its results.
-    Column("bytes", BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 # With the job behind, a queue's length by job is read off it alone.

@@ -41,8 +41,7 @@ provenance = Table(
 )
 
 # state: done, failed or skipped. The preferences are those of `estimates.task`; the answers' tokens are as
-# text, in the order of the pair's answers. Both are NULL where the pair failed, or was measured before there
-# were such columns.
+# text, in the order of the pair's answers. Both are NULL where the pair failed.
 outcome = Table(
     "outcome",
     metadata,
@@ -115,9 +114,9 @@ sums = Table(
     Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
     Column("site", String(32), primary_key=True),
     Column("kind", String(16), primary_key=True),
+    method_column(),
     job_id_column(),
     Column("data", LargeBinary, nullable=False),
-    method_column(),
 )
 Index("ix_sums_job", sums.c.job_id, sums.c.method, sums.c.site, sums.c.kind, sums.c.chunk_id)
 
@@ -128,8 +127,8 @@ total = Table(
     job_id_column(primary_key=True),
     Column("site", String(32), primary_key=True),
     Column("kind", String(16), primary_key=True),
-    Column("data", LargeBinary, nullable=False),
     method_column(),
+    Column("data", LargeBinary, nullable=False),
 )
 
 #: One blob a job and site: the sums over the job's pilot pairs, by the first of its methods, fixed by the
@@ -158,9 +157,9 @@ scores = Table(
     metadata,
     Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
     Column("site", String(32), primary_key=True),
+    method_column(),
     job_id_column(),
     Column("data", LargeBinary, nullable=False),
-    method_column(),
     Index("ix_scores_job_id", "job_id"),
 )
 
@@ -169,7 +168,7 @@ cost = Table(
     "cost",
     metadata,
     Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
-    Column("method", String(16), primary_key=True),
+    method_column(),
     job_id_column(),
     Column("seconds", Double, nullable=False),
     Index("ix_cost_job_id", "job_id"),
@@ -197,7 +196,7 @@ method_score = Table(
     metadata,
     *pair_key_columns(),
     Column("cell", Integer, primary_key=True),
-    Column("method", String(16), primary_key=True),
+    method_column(),
     Column("score", Double, nullable=False),
     sqlite_with_rowid=False,
 )
