@@ -188,6 +188,14 @@ def test_scores_that_someone_packed_anew_are_found(database: Database, url: str)
     assert "chunk 1 of job 1: checksum mismatch" in found
 
 
+def test_an_effect_whose_square_overflows_is_found(database: Database, url: str) -> None:
+    """One flipped bit in an exponent is a problem of the database, not a warning of numpy."""
+    run_job(database, submit_job(database))
+    first = (exact.c.pair_index == 3) & (exact.c.cell == 0)
+    change(database, update(exact).where(first).values(effect=1e200))
+    assert "chunk 1 of job 1: checksum mismatch" in problems(url)
+
+
 def test_scores_of_a_further_method_are_found(database: Database, url: str) -> None:
     """Beside the exact rows, by the sums over them."""
     run_job(database, submit_job(database, spec=make_spec(method="relp,atp")))
