@@ -24,7 +24,7 @@ COPY constraints.txt /
 RUN python -m venv /opt/patchgrid
 COPY --from=wheel /wheels /wheels
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/patchgrid/bin/pip install --constraint /constraints.txt "$(ls /wheels/*.whl)[serve,postgres,parquet]"
+    /opt/patchgrid/bin/pip install --constraint /constraints.txt "$(ls /wheels/*.whl)[server,cluster,postgres,parquet]"
 
 
 FROM ${PYTHON_IMAGE} AS worker-packages
@@ -40,7 +40,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/patchgrid/bin/pip install --constraint /constraints.txt torch
 COPY --from=wheel /wheels /wheels
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/patchgrid/bin/pip install --constraint /constraints.txt "$(ls /wheels/*.whl)[worker,postgres]"
+    /opt/patchgrid/bin/pip install --constraint /constraints.txt "$(ls /wheels/*.whl)[model,cluster,postgres]"
 
 
 FROM ${PYTHON_IMAGE} AS base

@@ -21,7 +21,7 @@ from patchgrid.engine import Engine, Pair
 
 NAME = "EAP-IG"
 HELP = (
-    "EAP-IG: pip install -c constraints.txt '.[worker]' 'transformer-lens>=2.15,<4' matplotlib, in an "
+    "EAP-IG: pip install -c constraints.txt '.[model]' 'transformer-lens>=2.15,<4' matplotlib, in an "
     "environment of its own; then --eap-ig FOLDER, a checkout of its repository"
 )
 #: Prompts a batch, as its own notebooks have.

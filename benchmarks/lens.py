@@ -15,7 +15,7 @@ from ours import SITES
 from patchgrid.engine import Engine, Pair
 
 NAME = "TransformerLens attribution_patch"
-HELP = "TransformerLens: pip install -c constraints.txt '.[worker,peers]'"
+HELP = "TransformerLens: pip install -c constraints.txt '.[model,peers]'"
 
 
 class Lens:

@@ -4,8 +4,8 @@ nnsight one pair at a time is always measured. TransformerLens and EAP-IG are wh
 need packages of their own, and EAP-IG another TransformerLens than the first, so each has its environment.
 
 \b
-TransformerLens: pip install -c constraints.txt '.[worker,peers]'
-EAP-IG: pip install -c constraints.txt '.[worker]' 'transformer-lens>=2.15,<4' matplotlib
+TransformerLens: pip install -c constraints.txt '.[model,peers]'
+EAP-IG: pip install -c constraints.txt '.[model]' 'transformer-lens>=2.15,<4' matplotlib
   in another environment; then --eap-ig FOLDER, a checkout of its repository
 """
 

@@ -1,5 +1,6 @@
 """Help, and what works without the packages that run models."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,67 +96,109 @@ def test_the_version_is_printed() -> None:
     assert patchgrid("--version").stdout.startswith("patchgrid 0.")
 
 
+#: Packages of the extras: the base install has none of them.
+EXTRAS = (
+    *("torch", "transformers", "nnsight", "safetensors", "einops", "tokenizers", "accelerate", "peft"),
+    *("celery", "kombu", "redis", "amqp", "billiard", "vine"),
+    *("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools", "multipart", "python_multipart"),
+    *("psycopg", "pyarrow", "pandas", "polars", "matplotlib"),
+)
 #: Stands in front of everything and lets none of these be found.
-BLOCK = """
+BLOCK = f"""
 import sys
+EXTRAS = {EXTRAS!r}
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "transformers", "nnsight", "safetensors", "einops"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.split(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Block())
 """
-#: Runs each line of its arguments as a command and prints the exit codes.
+#: Runs each line of its arguments as a command and prints the exit code and what it says on stderr.
 RUN = """
-import sys
+import json, shlex, sys
 from click.testing import CliRunner
 from patchgrid.cli import main
 for line in sys.argv[1:]:
-    result = CliRunner().invoke(main, line.split())
-    print(result.exit_code, line.split()[:2], result.stderr.replace(chr(10), " "))
-    assert "Traceback" not in result.output
-assert not {"torch", "transformers", "nnsight"} & set(sys.modules)
+    result = CliRunner().invoke(main, shlex.split(line))
+    print(json.dumps([result.exit_code, result.stderr]))
+    assert "Traceback" not in result.output, result.output
+assert not set(EXTRAS) & set(sys.modules)
 """
 
 
-def test_all_but_running_models_works_without_torch(finished: FinishedJob, tmp_path: Path) -> None:
-    """The base install submits and looks at results; what needs a model says what to install."""
-    asking = ["job list", "job show 1", "job errors 1", "job resume 1", "results top 1", "results pair 1 0"]
-    asking += [
-        "results verify 1",
-        f"results plot 1 -o {tmp_path}/a.png",
-        "results export 1",
-        "db check",
-        "job wait 1",
-        "worker list",
-        "worker list --prometheus",
-        "worker drain --all",
-        f"submit {finished.pairs} -m {finished.model} --dry-run",
-        f"submit {finished.pairs} -m org/model --db {tmp_path}/queue.db",
-        f"job watch 1 --db {finished.database}",
-        f"job pause 1 --db {tmp_path}/queue.db",
-        f"job resume 1 --db {tmp_path}/queue.db",
-        f"job cancel 1 --db {tmp_path}/queue.db",
-        f"job retry 1 --db {tmp_path}/queue.db",
-        "doctor",
-    ]
-    again = (
-        " ".join(map(str, finished.command[:4]))
-        + " --exact 0.3 --detail positions --sites z,mlp_out,resid_post"
-    )
-    new = f"run {finished.pairs} -m {finished.model} --seed 5"
-    lines = [*asking, again, new, f"demo --out {tmp_path}/out", f"model check {finished.model}"]
-    lines.append(f"worker start -m {finished.model}")
-    found = subprocess.run(
+def base_install(database: Path, *lines: str) -> list[tuple[int, str]]:
+    """Run commands where no extra is installed; their exit codes and stderr."""
+    ran = subprocess.run(
         [sys.executable, "-c", BLOCK + RUN, *lines],
         capture_output=True,
         text=True,
-        check=True,
-        env={"PATCHGRID_DB": str(finished.database)},
+        check=False,
+        env={"PATCHGRID_DB": str(database)},
     )
-    printed = found.stdout.splitlines()
-    assert [line.split()[0] for line in printed[: len(asking)]] == [*"0003000000300000300000"], found.stdout
-    assert printed[-5].startswith("3 "), "a finished job's results need no model"
-    for line in printed[-4:]:
-        assert line.startswith("2 ")
-        assert "torch" in line
-        assert "pip install 'patchgrid[worker]'" in line
+    assert ran.returncode == 0, ran.stderr
+    return [tuple(json.loads(line)) for line in ran.stdout.splitlines()]
+
+
+def test_every_command_can_be_imported_by_the_base_install(tmp_path: Path) -> None:
+    """Those that need an extra as well: their help says what they are for."""
+    lines = [f"{' '.join(path)} --help" for path in ALL]
+    assert base_install(tmp_path / "none.db", *lines) == [(0, "")] * len(lines)
+
+
+def test_the_base_install_submits_and_looks_at_results(finished: FinishedJob, tmp_path: Path) -> None:
+    """Without any extra, at the codes that the same commands have with all of them."""
+    queue = f"--db {tmp_path}/queue.db"
+    same = " ".join(map(str, finished.command[:4]))
+    codes = {
+        "job list": 0,
+        "job show 1": 0,
+        "job errors 1": 0,
+        "job resume 1": 3,
+        "results top 1": 0,
+        "results pair 1 0": 0,
+        "results verify 1": 0,
+        "results export 1": 0,
+        "results sql 'SELECT count(*) FROM job'": 0,
+        "db check": 0,
+        "job wait 1": 3,
+        "worker list": 0,
+        "worker list --prometheus": 0,
+        "worker drain --all": 0,
+        f"submit {finished.pairs} -m {finished.model} --dry-run": 0,
+        f"submit {finished.pairs} -m org/model {queue}": 0,
+        "job watch 1": 3,
+        f"job pause 1 {queue}": 0,
+        f"job resume 1 {queue}": 0,
+        f"job cancel 1 {queue}": 0,
+        f"job retry 1 {queue}": 0,
+        "doctor": 0,
+        # A finished job's results need no model.
+        f"{same} --exact 0.3 --detail positions --sites z,mlp_out,resid_post": 3,
+    }
+    ran = base_install(finished.database, *codes)
+    assert {line: code for line, (code, _) in zip(codes, ran, strict=True)} == codes, ran
+
+
+def test_what_needs_an_extra_says_which_in_one_line(finished: FinishedJob, tmp_path: Path) -> None:
+    """Before anything is stored."""
+    new, here = f"{finished.pairs} -m {finished.model} --seed 5", f"--db {tmp_path}/none.db"
+    needs = {
+        f"run {new}": ("model", "torch, nnsight"),
+        f"demo --out {tmp_path}/out": ("model", "torch, nnsight"),
+        f"model check {finished.model}": ("model", "torch, nnsight"),
+        f"worker start -m {finished.model}": ("model", "torch, nnsight"),
+        f"submit {new} --broker redis://localhost {here}": ("cluster", "celery, redis"),
+        f"serve {here}": ("server", "fastapi, uvicorn"),
+        "job list --db postgresql://localhost/x": ("postgres", "psycopg"),
+        f"results plot 1 -o {tmp_path}/a.png": ("plot", "matplotlib"),
+        f"results export 1 --format parquet -o {tmp_path}/a.parquet": ("parquet", "pyarrow"),
+        f"pairs convert {finished.pairs} {tmp_path}/b.parquet": ("parquet", "pyarrow"),
+    }
+    for (extra, packages), (code, said) in zip(
+        needs.values(), base_install(finished.database, *needs), strict=True
+    ):
+        assert code == 2, said
+        (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+        assert packages in line
+        assert f"pip install 'patchgrid[{extra}]'" in line
+    assert not list(tmp_path.iterdir())

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from patchgrid.core.packages import MissingExtraError
 from patchgrid.core.types import Pair, TokenText
-from patchgrid.pairs import PairFile, PairFileError
+from patchgrid.pairs import PairFile
 from support.storage.pair_files import jsonl, record, refusal, write
 
 PROMPTS = {"clean": ["a", "b"], "corrupted": ["c", "d"]}
@@ -163,8 +164,8 @@ def test_without_pyarrow_the_package_to_install_is_named(
     """It is an extra; a file under another name is recognised all the same."""
     path = _parquet(tmp_path, PROMPTS | {"correct": ["x", "x"], "incorrect": ["y", "y"]}, "pairs.dat")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(PairFileError) as caught:
+    with pytest.raises(MissingExtraError) as caught:
         PairFile.open(path).check()
     assert str(caught.value) == (
-        "reading Parquet needs pyarrow: install it with pip install 'patchgrid[parquet]'"
+        "reading Parquet needs pyarrow, which is not installed: pip install 'patchgrid[parquet]'"
     )

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from patchgrid.core.packages import MissingExtraError, is_installed
+from patchgrid.core.packages import require
 from patchgrid.core.types import Answer, Pair
 from patchgrid.pairs.errors import PairFileError
 from patchgrid.pairs.records.cells import is_list_like
@@ -78,8 +78,7 @@ def _write_csv(path: Path, pairs: Iterable[Pair]) -> None:
 
 
 def _write_parquet(path: Path, pairs: Iterable[Pair]) -> None:
-    if not is_installed("pyarrow"):
-        raise MissingExtraError("writing Parquet needs pyarrow: pip install 'patchgrid[parquet]'")
+    require("parquet", "writing Parquet")
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -157,14 +157,16 @@ def test_the_doctor_asks_the_broker(finished: FinishedJob, redis: Redis) -> None
         assert "open-sesame" not in result.output
 
 
-def test_the_doctor_misses_packages_and_wrong_versions() -> None:
-    """An extra's absence is a warning, a version that does not fit a failure."""
-    absent = health._package("a-package-nobody-has", "a-package-nobody-has>=1; extra == 'worker'", "worker")
-    assert (absent.status, absent.advice) == ("warn", "pip install 'patchgrid[worker]'")
-    assert health._package("a-package-nobody-has", "a-package-nobody-has>=1", None).status == "fail"
-    old = health._package("click", "click>=1000", None)
+def test_the_doctor_misses_packages_and_wrong_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An absent extra is one line and a warning, a package of the base that is missing or old a failure."""
+    needs = ["none-a>=1", "click>=1000", "none-b>=1; extra == 'model'", "none-c; extra == 'model'"]
+    monkeypatch.setattr(health, "requires", lambda _name: needs)
+    _, base, old, extra = health._packages()
+    assert (base.status, base.found, base.advice) == ("fail", "not installed", "pip install patchgrid")
     assert old.status == "fail"
     assert "click>=1000 is needed" in old.found
+    assert (extra.status, extra.what, extra.advice) == ("warn", "[model]", "pip install 'patchgrid[model]'")
+    assert extra.found == "not installed (none-b, none-c); needed for running models"
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING, Any
 
-from patchgrid.core.packages import MissingExtraError
+from patchgrid.core.packages import require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,14 +20,10 @@ _TEXT: Any = {
 
 def blank_figure(width: float, height: float) -> "Figure":
     """Make an empty figure of so many inches: no window, nothing of pyplot's state."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(
-            "pictures need matplotlib, which is not installed: pip install 'patchgrid[plot]'"
-        ) from None
+    require("plot", "drawing pictures")
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     class NotebookFigure(Figure):
         """It is its own picture where it is the last value of a notebook's cell."""

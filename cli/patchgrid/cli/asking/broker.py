@@ -1,12 +1,14 @@
 """The broker as the command line sees it: a bell to ring once a job is stored."""
 
 from patchgrid.cli.terminal.screen import say
+from patchgrid.core.packages import require
 from patchgrid.workers.errors import BrokerUnavailable
 
 
 def check_broker(url: str | None) -> None:
     """Refuse a broker URL that cannot be used, before anything is stored."""
     if url is not None:
+        require("cluster", "--broker (PATCHGRID_BROKER)")
         from patchgrid.workers.broker.broker import make_app
 
         make_app(url)

@@ -14,6 +14,7 @@ from patchgrid.cli.execution.execution import Machine
 from patchgrid.cli.options import machine_options
 from patchgrid.cli.terminal.screen import say
 from patchgrid.core.errors import PatchgridError
+from patchgrid.core.packages import require
 from patchgrid.engine import JobSpec
 from patchgrid.pairs import PairFile
 from patchgrid.storage import Database
@@ -48,6 +49,8 @@ def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None
     a folder of their own; --db puts the job into another database.
     """
     place = find_demo()
+    for extra in ("model", "plot"):
+        require(extra, "the demo")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,14 +14,13 @@ from patchgrid.cli.errors import DONE, UsageError
 from patchgrid.cli.execution.engines import model_name
 from patchgrid.cli.options import PRIORITIES, SIZE, SIZE_OR_NONE
 from patchgrid.cli.terminal.screen import say, show_json, visible
-from patchgrid.core.packages import MissingExtraError, is_installed
+from patchgrid.core.packages import require
 from patchgrid.storage import Database
 from patchgrid.storage.access import tokens
 
 if TYPE_CHECKING:
     from patchgrid.api.service.settings import AllowedModel, ServerSettings
 
-_PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 #: Connections to the database, most at a time: one a thread, and a few for exports.
 _CONNECTIONS = 32
 
@@ -132,7 +131,7 @@ def serve(
     patchgrid token create lab --scope submit
     patchgrid serve --host 0.0.0.0 --model openai-community/gpt2
     """
-    _require_packages()
+    require("server", "the HTTP service")
     check_broker(settings.broker)
     from patchgrid.api.server import serving
     from patchgrid.api.service.settings import ServerSettings
@@ -204,15 +203,6 @@ def _say_ready(settings: Settings, label: str, url: str, found: Literal["open", 
 
 def _create(settings: Settings) -> str:
     return settings.command("token create NAME --scope submit")
-
-
-def _require_packages() -> None:
-    missing = [package for package in _PACKAGES if not is_installed(package)]
-    if missing:
-        raise MissingExtraError(
-            f"the HTTP service needs {', '.join(missing)}, which is not installed: "
-            "pip install 'patchgrid[serve]'"
-        )
 
 
 def _allowed(text: str) -> "AllowedModel":

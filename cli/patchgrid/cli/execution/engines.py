@@ -6,24 +6,12 @@ from typing import TYPE_CHECKING
 
 from patchgrid.cli.terminal.screen import say
 from patchgrid.core.errors import ModelError
-from patchgrid.core.packages import MissingExtraError, is_installed
+from patchgrid.core.packages import require
 from patchgrid.engine.checkpoint.disk_cache import cache_folder
 from patchgrid.engine.checkpoint.quiet import quietly
 
 if TYPE_CHECKING:
     from patchgrid.engine import Engine
-
-_PACKAGES = ("torch", "nnsight", "transformers", "safetensors", "einops")
-
-
-def require_worker() -> None:
-    """Refuse to go on where the packages that run models are not installed."""
-    missing = [package for package in _PACKAGES if not is_installed(package)]
-    if missing:
-        raise MissingExtraError(
-            f"this command runs a model, and {', '.join(missing)} is not installed: "
-            "pip install 'patchgrid[worker]'"
-        )
 
 
 def model_name(text: str) -> str:
@@ -36,7 +24,7 @@ def load_engine(
     name: str, *, revision: str | None, device: str, dtype: str, recheck: bool = False
 ) -> "Engine":
     """Load a model and say what it is; `recheck` repeats its checks even if their results are cached."""
-    require_worker()
+    require("model", "running a model")
     local = Path(name).is_dir()
     say(f"Loading {name}" if local else f"Loading {name} from the Hugging Face hub or its cache")
     with quietly():

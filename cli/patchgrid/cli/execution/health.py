@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from patchgrid.core.errors import PatchgridError
-from patchgrid.core.packages import is_installed
+from patchgrid.core.packages import MissingExtraError, is_installed, require
 from patchgrid.core.wording import size
 from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseMissing, StorageError
@@ -34,7 +34,15 @@ _NETWORK = (
     "9p",
     "afs",
 )
-_EXTRAS = {"worker": "needed to run models", "parquet": "needed for Parquet", "plot": "needed for pictures"}
+#: The extras that are looked at, and what each is for.
+_EXTRAS = {
+    "model": "running models",
+    "cluster": "--broker",
+    "server": "patchgrid serve",
+    "postgres": "PostgreSQL",
+    "parquet": "Parquet files",
+    "plot": "pictures",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +73,22 @@ def examine(url: str, broker: str | None = None) -> list[Finding]:
 
 def _packages() -> Iterator[Finding]:
     yield Finding(OK, "patchgrid", f"{version('patchgrid')} on Python {sys.version.split()[0]}")
+    missing: dict[str, list[str]] = {}
     for text in requires("patchgrid") or ():
         name, extra = _requirement(text)
         if name == "patchgrid" or (extra and extra not in _EXTRAS):
             continue
-        yield _package(name, text, extra)
+        if extra and not _is_there(name):
+            missing.setdefault(extra, []).append(name)
+        else:
+            yield _package(name, text, extra)
+    for extra, names in missing.items():
+        yield Finding(
+            WARN,
+            f"[{extra}]",
+            f"not installed ({', '.join(names)}); needed for {_EXTRAS[extra]}",
+            f"pip install 'patchgrid[{extra}]'",
+        )
 
 
 def _requirement(text: str) -> tuple[str, str | None]:
@@ -82,15 +101,19 @@ def _requirement(text: str) -> tuple[str, str | None]:
 
 def _package(name: str, text: str, extra: str | None) -> Finding:
     install = f"pip install 'patchgrid[{extra}]'" if extra else "pip install patchgrid"
-    try:
-        found = version(name)
-    except PackageNotFoundError:
-        if extra is None:
-            return Finding(FAIL, name, "not installed", install)
-        return Finding(WARN, name, f"not installed, {_EXTRAS[extra]}", install)
+    if not _is_there(name):
+        return Finding(FAIL, name, "not installed", install)
+    found = version(name)
     if not _fits(text, found):
         return Finding(FAIL, name, f"{found}, but {text.partition(';')[0].strip()} is needed", install)
     return Finding(OK, name, found)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def _fits(text: str, found: str) -> bool:
@@ -140,6 +163,10 @@ def _memory() -> Finding:
 
 def _broker(url: str) -> Finding:
     """A broker that is away is a warning: workers ask the database meanwhile."""
+    try:
+        require("cluster", "--broker (PATCHGRID_BROKER)")
+    except MissingExtraError as error:
+        return Finding(FAIL, "broker", *str(error).split(": ", 1))
     from kombu.exceptions import KombuError
 
     from patchgrid.workers.broker.broker import label, make_app

@@ -120,7 +120,7 @@ def load_tokenizer(spec: JobSpec, *, shape: bool = False) -> tuple[Loaded | None
     if found is not None:
         return found, ""
     if not is_installed("transformers"):
-        return None, "transformers is not installed (pip install 'patchgrid[worker]')"
+        return None, "transformers is not installed (pip install 'patchgrid[model]')"
     with quietly():
         from patchgrid.engine.checkpoint.files import load_tokenizer as read_tokenizer
         from patchgrid.engine.model.configuration import read_config

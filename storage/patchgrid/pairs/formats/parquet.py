@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from patchgrid.core.messages import damaged, shown
-from patchgrid.core.packages import is_installed
+from patchgrid.core.packages import require
 from patchgrid.core.types import Pair
-from patchgrid.pairs.errors import PairFileError, Problem
+from patchgrid.pairs.errors import Problem
 from patchgrid.pairs.formats.parquet_pages import TooMuchError, batch_size, most_text
 from patchgrid.pairs.records.plain_json import read_answers, read_spans
 from patchgrid.pairs.records.reading import Findings, Records, Row
@@ -24,8 +24,7 @@ _MEMORY = 2 << 30
 
 def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
     """Give each row as a pair or its problems, numbered from 0."""
-    if not is_installed("pyarrow"):
-        raise PairFileError("reading Parquet needs pyarrow: install it with pip install 'patchgrid[parquet]'")
+    require("parquet", "reading Parquet")
     try:
         rows, text = batch_size(path), most_text(path)
     except TooMuchError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from patchgrid.core.packages import MissingExtraError, is_installed
+from patchgrid.core.packages import require
 from patchgrid.core.plain import plain
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ def in_parts(
 
 def check_format(form: str) -> None:
     """Refuse a format that needs a package which is not installed."""
-    if form == "parquet" and not is_installed("pyarrow"):
-        raise MissingExtraError(
-            "Parquet needs pyarrow, which is not installed: pip install 'patchgrid[parquet]'"
-        )
+    if form == "parquet":
+        require("parquet", "Parquet")
 
 
 def write_rows(

@@ -11,10 +11,11 @@ import click
 from patchgrid.cli.asking.broker import check_broker
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.errors import DEBUG, DONE
-from patchgrid.cli.execution.engines import model_name, require_worker
+from patchgrid.cli.execution.engines import model_name
 from patchgrid.cli.options import SIZE, batch_tokens_option, device_option
 from patchgrid.cli.terminal.stopping import drain_on_signals
 from patchgrid.core.errors import ModelError
+from patchgrid.core.packages import require
 from patchgrid.engine.checkpoint.quiet import quietly
 from patchgrid.workers.node.settings import WorkerSettings
 
@@ -118,7 +119,7 @@ def start(
         models=tuple(checked_model(model) for model in models), broker=settings.broker, **options
     )
     check_broker(settings.broker)
-    require_worker()
+    require("model", "running a model")
     _log_to_stderr()
     if gpus is not None:
         from patchgrid.cli.commands.worker.gpus import supervise
