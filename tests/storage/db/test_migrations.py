@@ -1,5 +1,6 @@
 """The migrations make exactly the tables that the code speaks of."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
+from patchgrid.core.states import DELETING, ChunkState, JobState, PairState, WorkerState
 from patchgrid.storage import Database, errors, tables
 from patchgrid.storage.db import schema
 from support.storage.storage_backends import run_job, submit_job
@@ -29,6 +32,29 @@ def test_the_migrated_schema_is_the_one_in_the_code(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": schema.VERSION_TABLE})
         assert compare_metadata(context, tables.metadata) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "states"),
+    [
+        ("job", {*JobState, DELETING}),
+        ("chunk", {*ChunkState}),
+        ("outcome", {*PairState} - {PairState.PENDING}),
+        ("worker", {*WorkerState}),
+    ],
+)
+def test_a_state_is_one_of_the_enum_s(database: Database, table: str, states: set[str]) -> None:
+    """The database itself refuses any other."""
+    with database.engine.connect() as connection:
+        [check] = inspect(connection).get_check_constraints(table)
+    assert {*re.findall(r"'(\w+)'", check["sqltext"])} == states
+    submit_job(database)
+    if table in ("job", "chunk"):
+        with (
+            database.engine.connect() as connection,
+            pytest.raises(IntegrityError, match=f"ck_{table}_state"),
+        ):
+            connection.execute(text(f"UPDATE {table} SET state = 'lost'"))
 
 
 def test_sqlite_statements_are_those_of_the_code(tmp_path: Path) -> None:

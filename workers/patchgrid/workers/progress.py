@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from patchgrid.core.states import OUTCOMES
 from patchgrid.storage.chunks.chunk_result import ChunkResult
 from patchgrid.storage.jobs.progress import Progress
 
@@ -56,6 +57,6 @@ class Progressing:
     def tell(self, running: float = 0.0) -> None:
         """Tell how far it is, with so many pairs of the running chunk measured."""
         with self._changing:
-            counts = {state: self._pairs[state] for state in ("done", "failed", "skipped")}
+            counts = {state: self._pairs[state] for state in OUTCOMES}
             progress = RunProgress(**counts, in_flight=self._computed + running)
         self._on_progress(progress)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import JobState
 from patchgrid.core.types import Pair
 from patchgrid.storage.chunks import provenance
 from patchgrid.storage.db.database import Database
@@ -111,9 +112,9 @@ class _Run:
         """Free what dead processes held, and refuse to mix the numbers of two models."""
         with self._database.write() as session:
             state = jobs.get(session, self._job.id).state
-            if state == "cancelled":
+            if state == JobState.CANCELLED:
                 raise JobCancelledError(self._job.id)
-            if state == "paused":
+            if state == JobState.PAUSED:
                 control.unpause(session, self._job.id)
             known = provenance.weights_hashes(session, self._job.id)
             if known and self._engine.provenance.weights_hash not in known:
@@ -171,7 +172,7 @@ class _Run:
         """Give the seconds until another chunk may be had, None if there is none left."""
         with self._database.read() as session:
             wait = leases.next_claim_in(session, self._job.id)
-            if wait is None and jobs.get(session, self._job.id).state == "cancelled":
+            if wait is None and jobs.get(session, self._job.id).state == JobState.CANCELLED:
                 raise JobCancelledError(self._job.id)
             return wait
 

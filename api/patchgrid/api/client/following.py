@@ -8,6 +8,7 @@ from typing import Any
 from patchgrid.api.client import reading
 from patchgrid.api.client.http.errors import ServerError
 from patchgrid.api.client.http.service import Service
+from patchgrid.core.states import WorkerState
 from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.workers import WorkerRecord
 
@@ -80,7 +81,7 @@ def _only_named(name: str, job_id: int) -> WorkerRecord:
         pid=int(number) if number.isdigit() else 0,
         device="",
         models=(),
-        state="working",
+        state=WorkerState.WORKING,
         loaded=(),
         job_id=job_id,
         started_at=0.0,

@@ -9,6 +9,7 @@ from patchgrid.api.client import frames, html
 from patchgrid.api.client.http.errors import JobFailed, OutOfTime
 from patchgrid.api.client.http.service import Document, Service
 from patchgrid.api.client.wait_bar import bar
+from patchgrid.core.states import ENDED_JOBS, JobState
 from patchgrid.storage.output.export import FIELDS
 from patchgrid.storage.results.normalised import UNIT, Normalised
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from patchgrid.storage.pair_results.pair_view import PairView
 
-#: States in which nothing more happens by itself.
-ENDED = ("done", "failed", "cancelled")
 #: Failed pairs whose reasons an error tells.
 _REASONS = 3
 _COMPONENT: tuple[str, ...] = (
@@ -91,7 +90,7 @@ class Job:
     @property
     def ended(self) -> bool:
         """Whether nothing more happens to it by itself."""
-        return self.state in ENDED
+        return self.state in ENDED_JOBS
 
     @property
     def info(self) -> Document:
@@ -120,10 +119,10 @@ class Job:
         with bar(shown=progress) as show, closing(self._service.follow(self.id, known=known)) as states:
             for found in states:
                 show(found)
-                if end is not None and time.monotonic() >= end and found["state"] not in ENDED:
+                if end is not None and time.monotonic() >= end and found["state"] not in ENDED_JOBS:
                     raise OutOfTime(f"job {self.id} is {found['state']} still: waited {timeout:g} s for it")
         self.refresh()
-        if self.state in ("failed", "cancelled"):
+        if self.state in (JobState.FAILED, JobState.CANCELLED):
             raise self._failure()
         return self
 

@@ -10,6 +10,7 @@ import numpy as np
 from patchgrid.api.client.http.errors import NotPatchgrid
 from patchgrid.core.graph import Graph
 from patchgrid.core.names import WIDE_SITES
+from patchgrid.core.states import FINISHED_CHUNKS, OPEN_CHUNKS
 from patchgrid.core.types import Answer, JobSpec, Pair, TokenPiece, TokenText
 from patchgrid.storage.chunks.chunk_result import ExactCell
 from patchgrid.storage.chunks.provenance import Provenance
@@ -84,7 +85,7 @@ def progress(found: Document) -> Progress:
         failed=pairs["failed"],
         skipped=pairs["skipped"],
         chunks_total=sum(chunks.values()),
-        **{f"chunks_{state}": chunks[state] for state in ("done", "failed", "pending", "leased", "held")},
+        **{f"chunks_{state}": chunks[state] for state in (*FINISHED_CHUNKS, *OPEN_CHUNKS)},
     )
 
 

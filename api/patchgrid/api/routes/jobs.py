@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from patchgrid.api.schemas.jobs import Cancelled, Job, JobInFull, Jobs, Retried, Withdrawn
-from patchgrid.api.schemas.request_models import State, Word
+from patchgrid.api.schemas.request_models import Word
 from patchgrid.api.service.access import Caller, Reader, Shared, Submitter, check_own
 from patchgrid.api.service.asking import (
     Cursor,
@@ -24,6 +24,7 @@ from patchgrid.api.service.service import Service
 from patchgrid.api.web import cursors
 from patchgrid.api.web.problems import Problem
 from patchgrid.core.plain import plain
+from patchgrid.core.states import JobState
 from patchgrid.storage.access import ownership, quotas
 from patchgrid.storage.chunks import provenance
 from patchgrid.storage.jobs import deletion, job_list, jobs
@@ -47,7 +48,7 @@ def list_jobs(
     request: Request,
     service: Shared,
     _: Reader,
-    state: State | None = None,
+    state: JobState | None = None,
     model: Word | None = None,
     search: Annotated[Word | None, Query(description="In id, name and model")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,

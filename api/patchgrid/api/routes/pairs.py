@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.api.routes.results import Method
 from patchgrid.api.schemas.pairs import PairInFull, PairLine, Pairs
-from patchgrid.api.schemas.request_models import LARGEST, PairState, Word
+from patchgrid.api.schemas.request_models import LARGEST, Word
 from patchgrid.api.service.access import Reader, Shared
 from patchgrid.api.service.asking import (
     Cursor,
@@ -22,6 +22,7 @@ from patchgrid.api.service.asking import (
 from patchgrid.api.web import cursors
 from patchgrid.api.web.answers import Answer
 from patchgrid.core.plain import plain
+from patchgrid.core.states import PairState
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.documents import pair_json
 from patchgrid.storage.pair_results import pair_list, pair_view

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from patchgrid.api.schemas.cluster import LoadFailure, Worker
 from patchgrid.api.schemas.paging import Page
-from patchgrid.api.schemas.request_models import State
+from patchgrid.core.states import JobState
 
 
 class PairCounts(BaseModel):
@@ -34,7 +34,7 @@ class Job(BaseModel):
 
     job: int
     name: str | None
-    state: State
+    state: JobState
     key: str
     spec: dict[str, Any]
     methods: list[str]

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from patchgrid.api.schemas.paging import Page
-from patchgrid.api.schemas.request_models import PairState
+from patchgrid.core.states import PairState
 
 _PREFERENCE = "logsumexp of the correct answers' logits less that of the incorrect ones'"
 

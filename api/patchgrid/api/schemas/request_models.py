@@ -11,8 +11,6 @@ from patchgrid.pairs.records.columns import check_columns
 
 #: Largest number that the databases' integers hold.
 LARGEST = 2**31 - 1
-State = Literal["pending", "running", "paused", "done", "failed", "cancelled"]
-PairState = Literal["pending", "done", "failed", "skipped"]
 Sort = Literal["estimate", "mean", "mean_abs", "std", "ci_low", "ci_high", "width", "exact_n", "n"]
 Order = Literal["down", "up"]
 Kind = Literal["whole", "aligned"]

@@ -16,8 +16,9 @@ from patchgrid.api.service.access import Caller
 from patchgrid.api.service.service import Service
 from patchgrid.api.web.answers import Answer
 from patchgrid.api.web.problems import MEDIA_TYPE
+from patchgrid.core.states import ENDED_JOBS
 from patchgrid.storage.jobs import job_list
-from patchgrid.storage.jobs.jobs import ENDED, JobRecord
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.row_files import csv_writer
 
 #: Seconds that an answer about a job that goes on is good for.
@@ -55,7 +56,7 @@ def ask(
     """
     with service.database.read() as session:
         job = job_list.find(session, name, caller.owner)
-        ended = lasting and job.state in ENDED
+        ended = lasting and job.state in ENDED_JOBS
         asked = tuple(sorted(request.query_params.items()))
         question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]
         key = (job.id, job.key, job.state, job.finished_at, question, asked)

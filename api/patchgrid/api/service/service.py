@@ -15,6 +15,7 @@ from patchgrid.api.service.settings import AllowedModel, ServerSettings
 from patchgrid.api.service.token_cache import KnownTokens
 from patchgrid.api.web.answers import Answers
 from patchgrid.core.errors import PatchgridError
+from patchgrid.core.states import WorkerState
 from patchgrid.storage import Database
 from patchgrid.storage.access import tokens
 from patchgrid.storage.queue import workers
@@ -54,7 +55,7 @@ class Service:
             known = workers.list_workers(session)
         serving: dict[str, int] = {}
         for each in known:
-            here = not each.lost and each.state not in ("stopped", "draining")
+            here = not each.lost and each.state not in (WorkerState.STOPPED, WorkerState.DRAINING)
             for model in each.models:
                 serving[model] = serving.get(model, 0) + here
         allowed = self.settings.models or tuple(AllowedModel(model) for model in sorted(serving))

@@ -13,6 +13,7 @@ from patchgrid.cli.asking.source import Aloud, Standing, Submission
 from patchgrid.cli.asking.uploading import shown_upload
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.terminal.screen import say
+from patchgrid.core.states import JobState
 from patchgrid.storage.access.submitting import Order
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
@@ -126,7 +127,9 @@ class RemoteSource(RemoteNumbers):
     def check_here(self, job: JobRecord) -> None:
         """Refuse: what measures writes to the database itself."""
         instead = (
-            "without --here it is given back to its workers" if job.state == "paused" else "workers do that"
+            "without --here it is given back to its workers"
+            if job.state == JobState.PAUSED
+            else "workers do that"
         )
         raise UsageError(
             f"job {job.id} is {job.state} and cannot be worked off here through a server: {instead}, or this "

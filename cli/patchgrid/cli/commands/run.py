@@ -20,6 +20,7 @@ from patchgrid.cli.options import (
 )
 from patchgrid.cli.terminal.screen import say, visible
 from patchgrid.core.names import WIDE_SITES
+from patchgrid.core.states import FINISHED_JOBS, JobState
 from patchgrid.engine import JobSpec
 from patchgrid.engine.checkpoint.weights import folder_hash
 from patchgrid.pairs import PairFile, PairSummary
@@ -27,7 +28,7 @@ from patchgrid.storage import Database
 from patchgrid.storage.access.submitting import Order, Submitter, store
 from patchgrid.storage.chunks import provenance
 from patchgrid.storage.jobs import jobs
-from patchgrid.storage.jobs.jobs import FINISHED, JobRecord
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.workers.errors import ModelChangedError
 
 #: Share of the cells of a very large site from which on patching takes far longer than scoring.
@@ -108,13 +109,13 @@ def run_pairs(
     with database.read() as session:
         known = jobs.find_by_key(session, order.key)
         measured = set() if known is None else provenance.weights_hashes(session, known.id)
-    if known is not None and known.state in FINISHED:
+    if known is not None and known.state in FINISHED_JOBS:
         check_unchanged(known, measured)
         store(database, order, by=by)
         say(f"Job {known.id} measured these pairs this way already; these are its results")
         note_name(known, name)
         return _outcome(settings, database, known.id, None)
-    if known is not None and known.state == "paused":
+    if known is not None and known.state == JobState.PAUSED:
         command = settings.command(f"job resume {known.id} --here")
         raise UsageError(f"job {known.id} measures these pairs this way and is paused: {command} goes on")
     engine = engine_for(spec, machine)

@@ -27,9 +27,9 @@ from patchgrid.cli.terminal.screen import counted, say, show_json, visible
 from patchgrid.cli.views.summary import not_measured
 from patchgrid.cli.views.watching import feed, shown, start_command
 from patchgrid.core.errors import ModelError
+from patchgrid.core.states import ENDED_JOBS, FINISHED_JOBS, JobState
 from patchgrid.pairs import PairFile
 from patchgrid.storage.access.submitting import Order
-from patchgrid.storage.jobs.jobs import ENDED, FINISHED
 from patchgrid.storage.output.documents import pair_counts
 from patchgrid.storage.queue.job_status import Snapshot
 
@@ -126,7 +126,7 @@ def _send(settings: Settings, order: Order, *, wait: bool) -> int:
     with settings.asking(create=True) as source:
         submission = source.submit(order, aloud)
         found, created = submission.found, submission.created
-        if not created and found.job.state in FINISHED:
+        if not created and found.job.state in FINISHED_JOBS:
             check_unchanged(found.job, source.weights(found.job))
         if created:
             _say_created(settings, source, found)
@@ -199,13 +199,13 @@ def _say_known(settings: Settings, source: Source, submission: Submission) -> No
         f"This is job {job.id} already, {state}: {progress.done:,} of {counted(progress.total, 'pair')} "
         f"measured{not_measured(progress)}"
     )
-    if job.state not in (*ENDED, "paused"):
+    if job.state not in (*ENDED_JOBS, JobState.PAUSED):
         source.wake(job.id)
     words = {
         "done": ("Results", f"results top {job.id}"),
         "failed": ("Failed pairs", f"job errors {job.id}"),
-        "cancelled": ("Take it up again", f"job retry {job.id}"),
-        "paused": ("Go on", f"job resume {job.id}"),
+        JobState.CANCELLED: ("Take it up again", f"job retry {job.id}"),
+        JobState.PAUSED: ("Go on", f"job resume {job.id}"),
     }
     what, command = words.get(job.state, ("Follow it", f"job watch {job.id}"))
     say(f"{what}: {settings.command(command)}")

@@ -10,10 +10,11 @@ from patchgrid.cli.terminal.progress import shown_progress
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.terminal.stopping import GOES_ON, stop_on_signals
 from patchgrid.cli.views.summary import exit_code, show_summary
+from patchgrid.core.states import ENDED_JOBS, JobState
 from patchgrid.core.types import JobSpec
 from patchgrid.engine.checkpoint.quiet import quietly
 from patchgrid.storage import Database
-from patchgrid.storage.jobs.jobs import ENDED, JobRecord
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.output.summary import summary_json
 
@@ -58,8 +59,8 @@ def show_outcome(settings: Settings, source: "Source", job_id: int, elapsed: flo
         show_json(summary_json(summary, elapsed or 0.0))
     else:
         show_summary(settings, summary, elapsed)
-    if summary.job.state == "paused":
+    if summary.job.state == JobState.PAUSED:
         say(f"Paused; to go on: {settings.command(f'job resume {job_id}')}")
-    elif summary.job.state not in ENDED:
+    elif summary.job.state not in ENDED_JOBS:
         say(GOES_ON)
     return exit_code(summary.job, summary.progress)

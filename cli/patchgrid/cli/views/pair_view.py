@@ -7,6 +7,7 @@ from patchgrid.cli.context import Settings
 from patchgrid.cli.terminal.screen import say
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.core.number_format import number
+from patchgrid.core.states import PairState
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.pair_results.exact_scores import cell_name
 from patchgrid.storage.pair_results.pair_view import PairView
@@ -38,9 +39,9 @@ def show_pair(
         )
     if view.exact:
         _show_exact(settings, job, view)
-    if view.state == "pending":
+    if view.state == PairState.PENDING:
         say("This pair has not been measured yet")
-    if view.state == "skipped":
+    if view.state == PairState.SKIPPED:
         say("This pair was skipped: the model does not get it right (--only-correct)")
 
 

@@ -8,7 +8,8 @@ from patchgrid.cli.views.agreement_table import show_agreement
 from patchgrid.cli.views.component_table import say_intervals, show_components
 from patchgrid.cli.views.rounding_notes import show_rounding
 from patchgrid.cli.views.task_notes import show_task
-from patchgrid.storage.jobs.jobs import FINISHED, JobRecord
+from patchgrid.core.states import FINISHED_JOBS, JobState
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.output.summary import Summary
 
@@ -53,8 +54,8 @@ def _headline(job: JobRecord, progress: Progress, elapsed: float | None) -> str:
     name = f" ({visible(job.name)})" if job.name else ""
     took = f" in {seconds(elapsed)}" if elapsed is not None else ""
     failed = not_measured(progress)
-    if job.state not in FINISHED:
-        state = f" {job.state}" if job.state in ("paused", "cancelled") else ""
+    if job.state not in FINISHED_JOBS:
+        state = f" {job.state}" if job.state in (JobState.PAUSED, JobState.CANCELLED) else ""
         of = f"{progress.done:,} of {counted(progress.total, 'pair')}"
         return f"Job {job.id}{name}{state}: {of} measured{failed}"
     return f"Job {job.id}{name} {job.state}: {counted(progress.done, 'pair')} measured{took}{failed}"
@@ -84,7 +85,7 @@ def say_ended(settings: Settings, job: JobRecord, progress: Progress) -> None:
 
 def say_unfinished(settings: Settings, job: JobRecord, progress: Progress) -> None:
     """Say so when the results are not yet of all pairs, or there are none."""
-    if job.state not in FINISHED:
+    if job.state not in FINISHED_JOBS:
         say(f"Job {job.id} is not done: {progress.reached:,} of {counted(progress.total, 'pair')} so far")
     elif progress.skipped and not progress.done:
         say(f"No pair of job {job.id} was measured: the model gets none right (--only-correct)")

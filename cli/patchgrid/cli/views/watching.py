@@ -22,6 +22,7 @@ from patchgrid.cli.terminal.screen import counted, visible
 from patchgrid.cli.views.chunk_notes import chunk_words
 from patchgrid.cli.views.worker_table import short_name, speed
 from patchgrid.core.plain import plain
+from patchgrid.core.states import JobState
 from patchgrid.core.wording import short_model, size
 from patchgrid.storage.output.documents import snapshot_json
 from patchgrid.storage.queue.job_status import Snapshot
@@ -131,7 +132,7 @@ def _who(settings: Settings, found: Snapshot) -> Iterator[RenderableType]:
         more = len(found.at_work) - _SHOWN_WORKERS
         if more > 0:
             yield Text(f"and {more:,} more: {settings.command('worker list')}")
-    elif job.state == "paused":
+    elif job.state == JobState.PAUSED:
         yield Text(f"Nobody works on it while it is paused: {settings.command(f'job resume {job.id}')}")
     elif found.serving or found.progress.chunks_leased:
         yield Text(_hands(settings, found).capitalize())
@@ -158,7 +159,7 @@ def no_worker(settings: Settings, model: str) -> str:
 
 def is_alone(found: Snapshot) -> bool:
     """Tell whether a job waits for a worker that nobody has started."""
-    waits = not found.ended and found.job.state != "paused"
+    waits = not found.ended and found.job.state != JobState.PAUSED
     return waits and not (found.at_work or found.serving or found.progress.chunks_leased)
 
 

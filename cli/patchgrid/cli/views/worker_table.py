@@ -9,6 +9,7 @@ from patchgrid.cli.terminal.figures import ago, seconds
 from patchgrid.cli.terminal.screen import visible
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.core.plain import plain
+from patchgrid.core.states import WorkerState
 from patchgrid.core.wording import short_model, size
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
@@ -34,7 +35,7 @@ def show_workers(found: Sequence[WorkerRecord]) -> None:
     columns += [Column(title, number=True) for title in ("job", "chunk", "pairs/s", "memory", "seen")]
     show_table(columns, [_row(worker) for worker in found])
     for worker in found:
-        if worker.message and worker.state != "stopped":
+        if worker.message and worker.state != WorkerState.STOPPED:
             click.echo(f"{visible(short_name(worker))}: {visible(worker.message)}")
 
 

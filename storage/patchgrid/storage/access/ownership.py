@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import ENDED_JOBS, FINISHED_JOBS
 from patchgrid.storage.db.dialects import insert_or_update, now
 from patchgrid.storage.db.locks import lock_unfinished, lock_whole
 from patchgrid.storage.errors import JobShared
 from patchgrid.storage.jobs import deletion, jobs
-from patchgrid.storage.jobs.jobs import ENDED, FINISHED
 from patchgrid.storage.queue import control
 from patchgrid.storage.tables import job, submission, token
 
@@ -100,7 +100,7 @@ def cancel(session: Session, job_id: int, owner: str, *, everyone: bool = False)
     Gives the names of the owners for whom it goes on; none: it is cancelled.
     """
     state = lock_unfinished(session, job_id)
-    left = () if everyone or state in (None, *FINISHED) else _withdraw(session, job_id, owner)
+    left = () if everyone or state in (None, *FINISHED_JOBS) else _withdraw(session, job_id, owner)
     if not left:
         control.cancel(session, job_id)
         _leave(session, job_id, _ACTIVE)
@@ -142,7 +142,10 @@ def reopen(session: Session, job_id: int, by: Submitter) -> int:
 def count_open(session: Session, owner: str) -> int:
     """Count an owner's jobs that are not ended."""
     theirs = select(func.count()).select_from(submission).join(job, job.c.id == submission.c.job_id)
-    return session.scalar(theirs.where(submission.c.owner == owner, _ACTIVE, job.c.state.not_in(ENDED))) or 0
+    return (
+        session.scalar(theirs.where(submission.c.owner == owner, _ACTIVE, job.c.state.not_in(ENDED_JOBS)))
+        or 0
+    )
 
 
 _ACTIVE = submission.c.withdrawn_at.is_(None)

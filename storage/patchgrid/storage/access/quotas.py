@@ -5,6 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import case, func, or_, select, text
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import ENDED_JOBS, JobState
 from patchgrid.core.wording import size
 from patchgrid.storage.access import ownership
 from patchgrid.storage.access.ownership import Submitter, count_open
@@ -29,7 +30,7 @@ def check_limits(session: Session, by: Submitter, job_key: str) -> None:
 
 def reopen(session: Session, job_id: int, by: Submitter) -> int:
     """Reopen a job as `ownership.reopen` does; `TooManyOpenJobs` or `QuotaExceeded` for one that ended."""
-    if lock_unfinished(session, job_id) in jobs.ENDED:
+    if lock_unfinished(session, job_id) in ENDED_JOBS:
         take_turns(session, by)
         check_open(session, by)
         check_bytes(session, by)
@@ -89,4 +90,4 @@ def stored_bytes(session: Session, owners: Collection[str]) -> dict[str, int]:
     return {owner: int(used) for owner, used in session.execute(query)} if owners else {}
 
 
-_is_charged = or_(submission.c.withdrawn_at.is_(None), job.c.state == "cancelled")
+_is_charged = or_(submission.c.withdrawn_at.is_(None), job.c.state == JobState.CANCELLED)

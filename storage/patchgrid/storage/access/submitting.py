@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import JobState
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.pairs.records.digest import Digest
@@ -97,14 +98,14 @@ def _join(database: Database, known: JobRecord, by: Submitter, priority: int) ->
     """
     with database.read() as session:
         repeated = idempotency.is_repeated(session, by)
-        theirs = known.state != "cancelled" and ownership.is_owner(session, known.id, by.owner)
+        theirs = known.state != JobState.CANCELLED and ownership.is_owner(session, known.id, by.owner)
     if repeated or (theirs and by.idempotency_key is None):
         return Stored(known, created=False)
     with database.write() as session:
         state = lock_unfinished(session, known.id)
         if state is None or not idempotency.note_key(session, by, known):
             return None
-        if state != "cancelled":
+        if state != JobState.CANCELLED:
             ownership.add_owner(session, known.id, by)
             return Stored(jobs.get(session, known.id), created=False)
         jobs.set_priority(session, known.id, priority)

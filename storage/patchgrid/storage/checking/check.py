@@ -8,13 +8,14 @@ import numpy as np
 from sqlalchemy import ColumnElement, Table, and_, func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import FINISHED_CHUNKS
 from patchgrid.estimates import Sums
 from patchgrid.storage import tables
 from patchgrid.storage.checking import sampled
 from patchgrid.storage.checking.file import file_problems
 from patchgrid.storage.checking.findings import FILE, INPUT, RESULT, Findings
 from patchgrid.storage.checking.sampled import Sample
-from patchgrid.storage.checking.whole_chunk import FINISHED, Context, Seen, check_chunk
+from patchgrid.storage.checking.whole_chunk import Context, Seen, check_chunk
 from patchgrid.storage.checking.whole_job import WholeJob
 from patchgrid.storage.chunks import checksums
 from patchgrid.storage.chunks.pilot import read_pilot
@@ -183,7 +184,7 @@ def _orphans(session: Session) -> Iterator[str]:
         if count := _lost(session, table, chunk, same):
             yield f"{count} rows of table {table.name} belong to chunks that do not exist"
     same = and_(chunk.c.id == checksum.c.chunk_id, chunk.c.job_id == checksum.c.job_id)
-    finished = chunk.c.state.in_(FINISHED)
+    finished = chunk.c.state.in_(FINISHED_CHUNKS)
     of_chunks = checksum.c.what.not_in([checksums.JOB, checksums.PAIRS, checksums.END])
     if count := _lost(session, checksum, chunk, and_(same, finished), of_chunks):
         yield f"{count} rows of table checksum belong to chunks that do not exist or are not finished"

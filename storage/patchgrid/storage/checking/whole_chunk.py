@@ -11,6 +11,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.graph import Graph
+from patchgrid.core.states import FINISHED_CHUNKS, ChunkState, PairState
 from patchgrid.estimates import Sums
 from patchgrid.storage import tables
 from patchgrid.storage.checking.findings import RESULT, STATE, Findings
@@ -21,10 +22,6 @@ from patchgrid.storage.chunks.checksums import BY_CHUNK, BY_PAIR
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue.splitting import MAX_ATTEMPTS
 from patchgrid.storage.tables import checksum, chunk, outcome
-
-STATES = ("pending", "leased", "held", "done", "failed", "cancelled")
-#: States of chunks that nothing more is written of.
-FINISHED = ("done", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
     problems = [*_lease(row), *_outcomes(session, row)]
     for text in problems:
         findings.add(STATE, job_id, f"{name}: {text}")
-    if row.state not in FINISHED:
+    if row.state not in FINISHED_CHUNKS:
         for text in _results_of_none(session, row):
             findings.add(RESULT, job_id, f"{name}: {text}")
         return
@@ -79,11 +76,11 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
 
 def _lease(row: Row[Any]) -> Iterator[str]:
     """Compare a chunk's columns with each other."""
-    if row.state not in STATES:
+    if row.state not in tuple(ChunkState):
         yield f"unknown state {row.state!r}"
     if not 0 <= row.first < row.last:
         yield f"impossible range of pairs: {row.first} to {row.last - 1}"
-    leased = row.state == "leased"
+    leased = row.state == ChunkState.LEASED
     if leased != (row.worker is not None) or leased != (row.lease_until is not None):
         yield f"state is {row.state}, but worker is {row.worker} and lease_until is {row.lease_until}"
     if row.at_pair is not None and not (leased and row.first <= row.at_pair < row.last):
@@ -92,10 +89,10 @@ def _lease(row: Row[Any]) -> Iterator[str]:
         yield f"impossible epoch {row.epoch} or attempts {row.attempts}"
     counts = (row.done, row.failed, row.skipped)
     whole = sum(counts) == row.last - row.first
-    if min(counts) < 0 or whole != (row.state in FINISHED):
+    if min(counts) < 0 or whole != (row.state in FINISHED_CHUNKS):
         yield f"state is {row.state}, but {sum(counts)} of its pairs are counted as finished"
-    done = row.state == "done"
-    ended = (row.finished_at is not None) == (row.state in FINISHED)
+    done = row.state == ChunkState.DONE
+    ended = (row.finished_at is not None) == (row.state in FINISHED_CHUNKS)
     if not ended or done != (row.provenance_id is not None) or done != (row.seconds is not None):
         yield f"state is {row.state}, but finished_at is {row.finished_at} and seconds is {row.seconds}"
     columns = (row.finished_at, row.seconds, row.lease_until, row.not_before)
@@ -121,12 +118,12 @@ def _outcomes(session: Session, row: Row[Any]) -> Iterator[str]:
 
 def _outcome(each: Mapping[str, Any]) -> Iterator[str]:
     state, metrics = each["state"], (each["clean_metric"], each["corrupted_metric"])
-    if state in ("done", "skipped"):
+    if state in (PairState.DONE, PairState.SKIPPED):
         if each["error"] is not None:
             yield f"state is {state}, but it has the error {each['error']!r}"
         if not all(isinstance(value, float) and math.isfinite(value) for value in metrics):
             yield f"state is {state}, but its metrics are {metrics}"
-    elif state == "failed":
+    elif state == PairState.FAILED:
         if not each["error"]:
             yield "state is failed, but it has no error"
         if metrics != (None, None):

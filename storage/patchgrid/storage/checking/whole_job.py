@@ -9,6 +9,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.names import SITES, check_name
+from patchgrid.core.states import DELETING, ENDED_JOBS, FINISHED_JOBS, OPEN_CHUNKS, ChunkState, JobState
 from patchgrid.pairs.records.digest import Digest
 from patchgrid.storage import tables
 from patchgrid.storage.checking.findings import INPUT, RESULT, STATE, TOTAL, Findings
@@ -23,15 +24,14 @@ from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.tables import checksum, chunk, job, pair, total
 
-STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
-#: States of chunks that a job in a state may not have.
+#: States of chunks that a job in a state cannot have.
 _NOT_BESIDE = {
-    "pending": ("done", "failed", "held", "cancelled"),
-    "running": ("held", "cancelled"),
-    "paused": ("pending", "cancelled"),
-    "done": ("pending", "leased", "held", "cancelled"),
-    "failed": ("pending", "leased", "held", "cancelled"),
-    "cancelled": ("pending", "leased", "held"),
+    JobState.PENDING: (ChunkState.DONE, ChunkState.FAILED, ChunkState.HELD, ChunkState.CANCELLED),
+    JobState.RUNNING: (ChunkState.HELD, ChunkState.CANCELLED),
+    JobState.PAUSED: (ChunkState.PENDING, ChunkState.CANCELLED),
+    JobState.DONE: (*OPEN_CHUNKS, ChunkState.CANCELLED),
+    JobState.FAILED: (*OPEN_CHUNKS, ChunkState.CANCELLED),
+    JobState.CANCELLED: OPEN_CHUNKS,
 }
 #: 2020-01-01: before that there was no patchgrid.
 _EARLIEST = 1_577_836_800.0
@@ -49,7 +49,7 @@ class WholeJob:
     def check(self, *, inputs: bool, totals: bool) -> JobRecord | None:
         """Check the job; pairs against the key if `inputs`, totals if asked. None: it cannot be read."""
         found = self._session.execute(select(job).where(job.c.id == self._id)).mappings().first()
-        if found is None or found["state"] == jobs.DELETING:
+        if found is None or found["state"] == DELETING:
             return None
         record = jobs.record(found)
         of_job = (checksum.c.job_id == self._id) & (checksum.c.what != checksums.CHUNK)
@@ -91,15 +91,14 @@ class WholeJob:
         return digest.value
 
     def _states(self, record: JobRecord, seals: dict[str, str]) -> Iterator[str]:
-        if record.state not in STATES:
-            yield f"unknown state {record.state!r}"
-            return
         there = select(chunk.c.state).where(chunk.c.job_id == self._id).distinct()
         for state in sorted({*self._session.scalars(there)} & {*_NOT_BESIDE[record.state]}):
             yield f"state is {record.state}, but some chunks are {state}"
-        if record.state == "cancelled" and "cancelled" not in set(self._session.scalars(there)):
+        if record.state == JobState.CANCELLED and ChunkState.CANCELLED not in set(
+            self._session.scalars(there)
+        ):
             yield "state is cancelled, but no chunk is cancelled"
-        finished = record.state in jobs.FINISHED
+        finished = record.state in FINISHED_JOBS
         if checksums.END in seals:
             if not finished:
                 yield f"state is {record.state}, but it has the checksum of an ended job"
@@ -107,9 +106,9 @@ class WholeJob:
                 yield "checksum mismatch (state, times, error, totals, pilot or means)"
         elif finished:
             yield f"state is {record.state}, but the checksum of its end is missing"
-        if (record.finished_at is None) == (record.state in jobs.ENDED):
+        if (record.finished_at is None) == (record.state in ENDED_JOBS):
             yield f"state is {record.state}, but finished_at is {record.finished_at}"
-        if record.state == "failed" and not record.error:
+        if record.state == JobState.FAILED and not record.error:
             yield "state is failed, but it has no error"
 
     def _times(self, record: JobRecord) -> Iterator[str]:

@@ -9,13 +9,12 @@ all.
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import DELETING, ChunkState
 from patchgrid.storage.tables import chunk, job
 
-#: The state of a job that is deleted in steps: to everybody else it is gone.
-DELETING = "deleting"
 _UNFINISHED = (
     select(chunk.c.id)
-    .where(chunk.c.job_id == bindparam("job"), chunk.c.state != "done")
+    .where(chunk.c.job_id == bindparam("job"), chunk.c.state != ChunkState.DONE)
     .order_by(chunk.c.id)
     .with_for_update()
 )

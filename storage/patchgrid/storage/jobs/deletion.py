@@ -10,6 +10,7 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import DELETING, OPEN_CHUNKS, ChunkState
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.db.locks import lock_whole
@@ -25,11 +26,11 @@ _PAUSE = 0.05
 def begin(session: Session, job_id: int) -> None:
     """Take a job away from everybody: from lists, owners, whoever submits the same, and its workers."""
     lock_whole(session, job_id)
-    fenced = {"state": "cancelled", "epoch": chunk.c.epoch + 1, "lease_until": None, "worker": None}
-    left = (chunk.c.job_id == job_id) & chunk.c.state.in_(["pending", "held", "leased"])
+    fenced = {"state": ChunkState.CANCELLED, "epoch": chunk.c.epoch + 1, "lease_until": None, "worker": None}
+    left = (chunk.c.job_id == job_id) & chunk.c.state.in_(OPEN_CHUNKS)
     session.execute(chunk.update().where(left).values(fenced))
     # No key that a submitter could have taken.
-    gone = {"state": jobs.DELETING, "key": f"deleted {uuid.uuid4()}", "name": None, "finished_at": now()}
+    gone = {"state": DELETING, "key": f"deleted {uuid.uuid4()}", "name": None, "finished_at": now()}
     session.execute(job.update().where(job.c.id == job_id).values(gone))
     for table in (submission, idempotency):
         session.execute(table.delete().where(table.c.job_id == job_id))
@@ -38,7 +39,7 @@ def begin(session: Session, job_id: int) -> None:
 def finish(database: Database) -> None:
     """Remove all jobs whose deletion has begun."""
     with database.read() as session:
-        begun = session.scalars(select(job.c.id).where(job.c.state == jobs.DELETING)).all()
+        begun = session.scalars(select(job.c.id).where(job.c.state == DELETING)).all()
     for job_id in begun:
         while _remove_some(database, job_id):
             pass

@@ -18,16 +18,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import RUNNABLE_JOBS, ChunkState
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.tables import chunk, job, submission
 
 _IN_QUEUE = (
-    chunk.c.state == "pending",
+    chunk.c.state == ChunkState.PENDING,
     chunk.c.model == bindparam("queue_model"),
     chunk.c.priority == bindparam("queue_priority"),
 )
 _NEXT = select(chunk.c.turn).where(*_IN_QUEUE, chunk.c.not_before <= now()).order_by(chunk.c.turn).limit(1)
-_LEASED = select(func.max(chunk.c.turn)).where(chunk.c.state == "leased")
+_LEASED = select(func.max(chunk.c.turn)).where(chunk.c.state == ChunkState.LEASED)
 _MOVE = chunk.update().where(chunk.c.id == bindparam("moved")).values(turn=bindparam("to_turn"))
 
 
@@ -96,7 +97,7 @@ def _waiting_jobs(session: Session, queue: Queue, owners: Collection[str]) -> Se
         .where(
             submission.c.owner.in_(owners),
             submission.c.withdrawn_at.is_(None),
-            job.c.state.in_(["pending", "running"]),
+            job.c.state.in_(RUNNABLE_JOBS),
         )
     )
     query = (

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, RowMapping, func, or_, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.names import check_name
+from patchgrid.core.states import FINISHED_CHUNKS, OPEN_CHUNKS, OUTCOMES, JobState
 from patchgrid.storage.db.search import contains, storable
 from patchgrid.storage.errors import JobNotFound
 from patchgrid.storage.jobs import jobs
@@ -16,10 +17,6 @@ from patchgrid.storage.tables import job as table
 
 #: Stands for the job that was submitted last.
 LAST = "last"
-#: What a job may be.
-STATES = ("pending", "running", "paused", "done", "failed", "cancelled")
-_PAIR_STATES = ("done", "failed", "skipped")
-_CHUNK_STATES = ("done", "failed", "pending", "leased", "held")
 #: Most jobs a page.
 MOST = 500
 #: Largest id that the databases can look for.
@@ -45,7 +42,8 @@ def page(
     if before is not None and before <= _LARGEST:
         query = query.where(table.c.id < max(before, 0))
     if state is not None:
-        query = query.where(table.c.state == check_name("state of a job", state, STATES, "state"))
+        check_name("state of a job", state, [*map(str, JobState)], "state")
+        query = query.where(table.c.state == state)
     if model is not None:
         if not storable(model):
             return []
@@ -71,7 +69,7 @@ def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress
         select(
             *(chunk.c.job_id, chunk.c.state, func.count().label("chunks")),
             func.sum(chunk.c.last - chunk.c.first).label("total"),
-            *(func.sum(chunk.c[name]).label(name) for name in _PAIR_STATES),
+            *(func.sum(chunk.c[name]).label(name) for name in OUTCOMES),
         )
         .where(chunk.c.job_id.in_(job_ids))
         .group_by(chunk.c.job_id, chunk.c.state)
@@ -108,7 +106,7 @@ def _progress(rows: Sequence[RowMapping]) -> Progress:
     """Put a job's counts by state together."""
     chunks = {row["state"]: row["chunks"] for row in rows}
     return Progress(
-        **{name: sum(int(row[name]) for row in rows) for name in ("total", *_PAIR_STATES)},
+        **{name: sum(int(row[name]) for row in rows) for name in ("total", *OUTCOMES)},
         chunks_total=sum(chunks.values()),
-        **{f"chunks_{state}": chunks.get(state, 0) for state in _CHUNK_STATES},
+        **{f"chunks_{state}": chunks.get(state, 0) for state in (*FINISHED_CHUNKS, *OPEN_CHUNKS)},
     )

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from patchgrid.core.names import WIDE_SITES, check_name
+from patchgrid.core.states import DELETING, ChunkState, JobState
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.pairs.records.digest import Digest
 from patchgrid.storage import tables
@@ -20,7 +21,6 @@ from patchgrid.storage.chunks.provenance import canonical_json, delete_unused, u
 from patchgrid.storage.chunks.sums import KINDS
 from patchgrid.storage.db.bulk import insert_rows
 from patchgrid.storage.db.dialects import insert_new, now
-from patchgrid.storage.db.locks import DELETING as DELETING
 from patchgrid.storage.db.locks import lock_unfinished, lock_whole
 from patchgrid.storage.errors import JobNotFound, PairsRefused
 from patchgrid.storage.jobs import fair_share
@@ -33,10 +33,6 @@ _BATCH = 2000
 _BATCH_TEXT = 4_000_000
 #: Largest id that the databases can look for.
 _LARGEST = 2**31 - 1
-#: States in which nothing is left to measure.
-FINISHED = ("done", "failed")
-#: States in which nothing more is measured unless someone asks for it.
-ENDED = (*FINISHED, "cancelled")
 #: The condition that a job is not being deleted.
 THERE = table.c.state != DELETING
 #: Columns that a record does not have.
@@ -57,8 +53,8 @@ class JobRecord:
     name: str | None
     #: What is measured.
     spec: JobSpec
-    #: `pending`, `running`, `paused`, `done`, `failed` (every pair failed) or `cancelled`.
-    state: str
+    #: What it is doing.
+    state: JobState
     #: Span names that positions are aligned by; empty: from the end.
     spans: tuple[str, ...]
     #: Number of pairs.
@@ -134,7 +130,7 @@ def submit(
         "key": key,
         "name": name,
         "spec": spec.as_dict(),
-        "state": "pending",
+        "state": JobState.PENDING,
         "spans": list(spans),
         "pairs": count,
         "chunk_size": chunk_size or default_chunk_size(count),
@@ -225,11 +221,11 @@ def reopen(session: Session, job_id: int) -> int:
     tokens) stay as they are. Chunks still to do get all their attempts back. A paused job stays paused.
     """
     chunk, outcome = tables.chunk, tables.outcome
-    paused = lock_unfinished(session, job_id) == "paused"
+    paused = lock_unfinished(session, job_id) == JobState.PAUSED
     of_job = chunk.c.job_id == job_id
     ended = session.execute(
         select(chunk.c.id, chunk.c.first, chunk.c.last)
-        .where(of_job, chunk.c.state.in_(["failed", "cancelled"]))
+        .where(of_job, chunk.c.state.in_([ChunkState.FAILED, ChunkState.CANCELLED]))
         .order_by(chunk.c.first)
     ).all()
     for row in ended:
@@ -238,7 +234,7 @@ def reopen(session: Session, job_id: int) -> int:
     if ended:
         wait_again(session, job_id, [row.id for row in ended])
     values: dict[str, Any] = {
-        "state": "held" if paused else "pending",
+        "state": ChunkState.HELD if paused else ChunkState.PENDING,
         "attempts": 0,
         "not_before": 0,
         "failed": 0,
@@ -246,14 +242,14 @@ def reopen(session: Session, job_id: int) -> int:
     values |= {"error": None, "finished_at": None}
     session.execute(
         chunk.update()
-        .where(of_job, chunk.c.state.in_(["failed", "pending", "held", "cancelled"]))
+        .where(of_job, chunk.c.state.not_in([ChunkState.DONE, ChunkState.LEASED]))
         .values(values)
     )
     if ended:
         break_end(session, job_id, [row.id for row in ended])
     if ended and not paused:
         session.execute(tables.total.delete().where(tables.total.c.job_id == job_id))
-        goes_on = case((table.c.started_at.is_(None), "pending"), else_="running")
+        goes_on = case((table.c.started_at.is_(None), JobState.PENDING), else_=JobState.RUNNING)
         values = {"state": goes_on, "finished_at": None, "error": None, "result_bytes": None}
         session.execute(table.update().where(table.c.id == job_id).values(values))
     return len(ended)
@@ -359,7 +355,13 @@ def _digested(pairs: Iterable[Pair], digest: Digest) -> Iterator[Pair]:
 
 
 def _insert_chunks(session: Session, job: JobRecord, owners: Collection[str]) -> None:
-    fresh = {"job_id": job.id, "state": "pending", "priority": job.priority, "epoch": 0, "attempts": 0}
+    fresh = {
+        "job_id": job.id,
+        "state": ChunkState.PENDING,
+        "priority": job.priority,
+        "epoch": 0,
+        "attempts": 0,
+    }
     fresh |= {"model": job.spec.model, "not_before": 0.0}
     fresh |= dict.fromkeys(("done", "failed", "skipped", "bytes"), 0)
     firsts = range(0, job.pairs, job.chunk_size)
@@ -374,5 +376,9 @@ def _insert_chunks(session: Session, job: JobRecord, owners: Collection[str]) ->
 def record(row: RowMapping) -> JobRecord:
     """Read a row of the table."""
     values = {name: value for name, value in row.items() if name not in _SIZES}
-    read = {"spec": JobSpec.from_dict(row["spec"]), "spans": tuple(row["spans"])}
+    read = {
+        "state": JobState(row["state"]),
+        "spec": JobSpec.from_dict(row["spec"]),
+        "spans": tuple(row["spans"]),
+    }
     return JobRecord(**{**values, **read, "bytes": row["pair_bytes"] + (row["result_bytes"] or 0)})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import FINISHED_CHUNKS, OPEN_CHUNKS
 from patchgrid.storage.tables import chunk
 
 # Asked once a chunk: building it takes longer than running it.
@@ -16,7 +17,7 @@ _COUNTS = select(
     func.count().label("chunks_total"),
     *(
         func.count(case((chunk.c.state == state, 1))).label(f"chunks_{state}")
-        for state in ("done", "failed", "pending", "leased", "held")
+        for state in (*FINISHED_CHUNKS, *OPEN_CHUNKS)
     ),
 ).where(chunk.c.job_id == bindparam("of_job"))
 

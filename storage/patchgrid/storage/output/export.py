@@ -8,11 +8,12 @@ from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.names import EDGE, WIDE_SITES, check_name
+from patchgrid.core.states import DELETING, ENDED_JOBS, PairState
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.rows import TOP_WIDE as TOP_WIDE
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.errors import JobChanged, NothingKept, NotNormalised
-from patchgrid.storage.jobs.jobs import DELETING, ENDED, JobRecord, pair_name
+from patchgrid.storage.jobs.jobs import JobRecord, pair_name
 from patchgrid.storage.pair_results.exact_scores import (
     cell_fields,
     token_counts,
@@ -151,7 +152,7 @@ def _check_unchanged(session: Session, job: JobRecord) -> None:
     found = session.execute(select(table.c.state, table.c.finished_at).where(table.c.id == job.id)).first()
     if found is None or found.state == DELETING:
         raise JobChanged(f"job {job.id} was deleted while it was exported: the export is not whole")
-    if job.state in ENDED and (found.state, found.finished_at) != (job.state, job.finished_at):
+    if job.state in ENDED_JOBS and (found.state, found.finished_at) != (job.state, job.finished_at):
         raise JobChanged(
             f"job {job.id} was {job.state} and is {found.state} now, so its results changed during the "
             "export: export it again"
@@ -172,7 +173,7 @@ def _pairs(session: Session, job: JobRecord, _method: str, indices: range) -> li
     for row in session.execute(query).mappings():
         values = {field: row[field] for field in fields}
         if row["state"] is None:
-            values |= {"state": "pending", "tokens": []}
+            values |= {"state": PairState.PENDING.value, "tokens": []}
         for answers in ("correct_tokens", "incorrect_tokens"):
             values[answers] = values[answers] or []
         read.append({"pair": pair_name(row["pair_index"], row["name"]), **values})

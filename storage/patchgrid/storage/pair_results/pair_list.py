@@ -7,6 +7,7 @@ from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.names import check_name
+from patchgrid.core.states import PairState
 from patchgrid.storage.db.search import contains
 from patchgrid.storage.errors import PairNotFound
 from patchgrid.storage.jobs.jobs import JobRecord, pair_name
@@ -14,7 +15,6 @@ from patchgrid.storage.pair_results.pair_view import find_row
 from patchgrid.storage.tables import HAS_FAILED, failed_pair, outcome, pair
 
 #: What may have become of a pair.
-STATES = ("pending", "done", "failed", "skipped")
 #: Most pairs a page.
 MOST = 1000
 #: Most pairs of the job that are looked at for a page.
@@ -44,8 +44,8 @@ class PairLine:
     pair: int | str
     #: Row number in the job.
     row: int
-    #: One of `STATES`.
-    state: str
+    #: What became of it.
+    state: PairState
     #: Why it failed, else None.
     error: str | None
     #: What the user should know though it was measured.
@@ -89,7 +89,7 @@ def page(
     """
     limit, after = max(1, min(limit, MOST)), max(-1, min(after, job.pairs))
     if state is not None:
-        check_name("state of a pair", state, STATES, "state")
+        check_name("state of a pair", state, [*map(str, PairState)], "state")
     key, query = _query(job, state)
     if search:
         query = query.where(contains(search, pair.c.name, pair.c.clean, pair.c.corrupted))
@@ -115,7 +115,9 @@ def _query(job: JobRecord, state: str | None) -> tuple[Any, Select[Any]]:
         return failed_pair.c, _FAILED_PAIRS.where(failed_pair.c.job_id == job.id)
     query = _PAIRS.where(pair.c.job_id == job.id)
     if state is not None:
-        query = query.where(outcome.c.state.is_(None) if state == "pending" else outcome.c.state == state)
+        query = query.where(
+            outcome.c.state.is_(None) if state == PairState.PENDING else outcome.c.state == state
+        )
     return pair.c, query
 
 
@@ -135,7 +137,7 @@ def _line(row: Row[Any]) -> PairLine:
     return PairLine(
         pair=pair_name(row.pair_index, row.name),
         row=row.pair_index,
-        state="pending" if row.state is None else row.state,
+        state=PairState.PENDING if row.state is None else PairState(row.state),
         error=row.error,
         warning=row.warning,
         clean=row.clean,

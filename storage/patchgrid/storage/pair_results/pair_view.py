@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.core.graph import Graph
 from patchgrid.core.names import SITES
+from patchgrid.core.states import PairState
 from patchgrid.core.types import Pair, place_spans, short_name
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.chunk_result import ExactCell
@@ -121,7 +122,7 @@ def _view(session: Session, job: JobRecord, row: Row[Any], method: str | None) -
         index=index,
         name=pair_name(index, row.name),
         pair=read_pair(row),
-        state="pending" if done is None else done.state,
+        state=PairState.PENDING if done is None else PairState(done.state),
         error=None if done is None else done.error,
         warning=None if done is None else done.warning,
         tokens=() if done is None else tuple(done.tokens),

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import OPEN_CHUNKS, OPEN_JOBS, WAITING_CHUNKS, JobState
 from patchgrid.storage.chunks.checksums import seal_end
 from patchgrid.storage.chunks.sums import add_up, pack_sums
 from patchgrid.storage.db.dialects import now
@@ -18,17 +19,13 @@ _other = chunk.alias("other")
 #: `waiting_job`: SQLAlchemy writes no tables' names in what an UPDATE returns on SQLite.
 ANY_WAITING = (
     select(_other.c.id)
-    .where(_other.c.job_id == bindparam("waiting_job"), _other.c.state.in_(["pending", "held"]))
+    .where(_other.c.job_id == bindparam("waiting_job"), _other.c.state.in_(WAITING_CHUNKS))
     .exists()
     .label("any_waiting")
 )
-_FIND_LEFT = select(chunk.c.id).where(_OF_JOB, chunk.c.state.in_(["pending", "leased", "held"])).limit(1)
-_LEFT_OF = select(chunk.c.id).where(
-    chunk.c.job_id == job.c.id, chunk.c.state.in_(["pending", "leased", "held"])
-)
-_COMPLETED = select(job.c.id).where(
-    job.c.state.in_(["pending", "running", "paused"]), ~_LEFT_OF.correlate(job).exists()
-)
+_FIND_LEFT = select(chunk.c.id).where(_OF_JOB, chunk.c.state.in_(OPEN_CHUNKS)).limit(1)
+_LEFT_OF = select(chunk.c.id).where(chunk.c.job_id == job.c.id, chunk.c.state.in_(OPEN_CHUNKS))
+_COMPLETED = select(job.c.id).where(job.c.state.in_(OPEN_JOBS), ~_LEFT_OF.correlate(job).exists())
 
 
 def close_if_complete(session: Session, job_id: int) -> None:
@@ -36,19 +33,23 @@ def close_if_complete(session: Session, job_id: int) -> None:
     # Of two workers that finish the last two chunks at once, the second must see the first's: they take turns
     # here.
     state = lock_state(session, job_id)
-    if (
-        state not in ("pending", "running", "paused")
-        or session.scalar(_FIND_LEFT, {"job": job_id}) is not None
-    ):
+    if state not in OPEN_JOBS or session.scalar(_FIND_LEFT, {"job": job_id}) is not None:
         return
     good = func.sum(chunk.c.done + chunk.c.skipped)
     done = session.scalar(select(good).where(chunk.c.job_id == job_id))
-    values: dict[str, Any] = {"state": "done", "finished_at": now(), "result_bytes": bytes_so_far(job_id)}
+    values: dict[str, Any] = {
+        "state": JobState.DONE,
+        "finished_at": now(),
+        "result_bytes": bytes_so_far(job_id),
+    }
     if not done:
         first = (
             select(outcome.c.error).where(outcome.c.job_id == job_id).order_by(outcome.c.pair_index).limit(1)
         )
-        values |= {"state": "failed", "error": f"every pair failed, the first with: {session.scalar(first)}"}
+        values |= {
+            "state": JobState.FAILED,
+            "error": f"every pair failed, the first with: {session.scalar(first)}",
+        }
     session.execute(job.update().where(job.c.id == job_id).values(values))
     _store_totals(session, job_id)
     seal_end(session, job_id)

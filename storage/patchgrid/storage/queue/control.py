@@ -6,6 +6,7 @@ All may be repeated. Each takes effect in one transaction: a chunk is claimed be
 from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import FINISHED_JOBS, OPEN_CHUNKS, ChunkState, JobState
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.db.locks import lock_unfinished
 from patchgrid.storage.errors import JobFinished
@@ -19,22 +20,22 @@ def pause(session: Session, job_id: int) -> None:
 
     `JobFinished` if it is done, failed or cancelled.
     """
-    if _unfinished(session, job_id, "pause") != "paused":
-        _set_job(session, job_id, state="paused")
-    waiting = (chunk.c.job_id == job_id) & (chunk.c.state == "pending")
-    session.execute(chunk.update().where(waiting).values(state="held"))
+    if _unfinished(session, job_id, "pause") != JobState.PAUSED:
+        _set_job(session, job_id, state=JobState.PAUSED)
+    waiting = (chunk.c.job_id == job_id) & (chunk.c.state == ChunkState.PENDING)
+    session.execute(chunk.update().where(waiting).values(state=ChunkState.HELD))
 
 
 def unpause(session: Session, job_id: int) -> None:
     """Let a paused job's chunks be claimed again; `JobFinished` if it is done, failed or cancelled."""
-    if _unfinished(session, job_id, "resume") == "paused":
-        goes_on = case((job.c.started_at.is_(None), "pending"), else_="running")
+    if _unfinished(session, job_id, "resume") == JobState.PAUSED:
+        goes_on = case((job.c.started_at.is_(None), JobState.PENDING), else_=JobState.RUNNING)
         _set_job(session, job_id, state=goes_on)
-    held = (chunk.c.job_id == job_id) & (chunk.c.state == "held")
+    held = (chunk.c.job_id == job_id) & (chunk.c.state == ChunkState.HELD)
     waiting = session.scalars(select(chunk.c.id).where(held).order_by(chunk.c.turn, chunk.c.id)).all()
     if waiting:
         jobs.wait_again(session, job_id, waiting)
-    session.execute(chunk.update().where(held).values(state="pending"))
+    session.execute(chunk.update().where(held).values(state=ChunkState.PENDING))
 
 
 def cancel(session: Session, job_id: int) -> None:
@@ -42,11 +43,13 @@ def cancel(session: Session, job_id: int) -> None:
 
     Results that are stored stay. `JobFinished` if it is done or failed.
     """
-    if _unfinished(session, job_id, "cancel") != "cancelled":
-        _set_job(session, job_id, state="cancelled", finished_at=now(), result_bytes=bytes_so_far(job_id))
-    left = (chunk.c.job_id == job_id) & chunk.c.state.in_(["pending", "held", "leased"])
-    fenced = chunk.c.epoch + case((chunk.c.state == "leased", 1), else_=0)
-    ended = {"state": "cancelled", "lease_until": None, "worker": None, "at_pair": None}
+    if _unfinished(session, job_id, "cancel") != JobState.CANCELLED:
+        _set_job(
+            session, job_id, state=JobState.CANCELLED, finished_at=now(), result_bytes=bytes_so_far(job_id)
+        )
+    left = (chunk.c.job_id == job_id) & chunk.c.state.in_(OPEN_CHUNKS)
+    fenced = chunk.c.epoch + case((chunk.c.state == ChunkState.LEASED, 1), else_=0)
+    ended = {"state": ChunkState.CANCELLED, "lease_until": None, "worker": None, "at_pair": None}
     session.execute(chunk.update().where(left).values(ended | {"epoch": fenced}))
 
 
@@ -56,9 +59,9 @@ def _unfinished(session: Session, job_id: int, verb: str) -> str:
     if state is None:
         jobs.get(session, job_id)
     assert state is not None, "a job that was just not there is"
-    if state in ("done", "failed"):
+    if state in FINISHED_JOBS:
         raise JobFinished(f"job {job_id} is {state}: there is nothing left to {verb}")
-    if state == "cancelled" and verb != "cancel":
+    if state == JobState.CANCELLED and verb != "cancel":
         raise JobFinished(f"job {job_id} is cancelled: `patchgrid job retry {job_id}` takes it up again")
     return state
 

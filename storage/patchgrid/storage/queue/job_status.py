@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import ENDED_JOBS, WorkerState
 from patchgrid.storage.jobs import jobs
-from patchgrid.storage.jobs.jobs import ENDED, JobRecord
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress, job_progress
 from patchgrid.storage.queue import leases, workers
 from patchgrid.storage.queue.workers import LoadFailure, WorkerRecord
@@ -27,7 +28,7 @@ class Snapshot:
     @property
     def ended(self) -> bool:
         """Nothing will happen to it any more by itself."""
-        return self.job.state in ENDED
+        return self.job.state in ENDED_JOBS
 
 
 def look(session: Session, job_id: int) -> Snapshot:
@@ -36,7 +37,9 @@ def look(session: Session, job_id: int) -> Snapshot:
     model = job.spec.model
     # A worker tells every few seconds what it is at; the lease says it at once.
     holders = leases.holders(session, job_id)
-    living = [each for each in workers.list_workers(session) if not each.lost and each.state != "stopped"]
+    living = [
+        each for each in workers.list_workers(session) if not each.lost and each.state != WorkerState.STOPPED
+    ]
     return Snapshot(
         job=job,
         progress=job_progress(session, job_id),
@@ -45,6 +48,6 @@ def look(session: Session, job_id: int) -> Snapshot:
             for each in living
             if each.name in holders or (each.job_id == job_id and each.chunk_id is not None)
         ),
-        serving=sum(model in each.models and each.state != "draining" for each in living),
+        serving=sum(model in each.models and each.state != WorkerState.DRAINING for each in living),
         load_failures=tuple(workers.load_failures(session, model)),
     )

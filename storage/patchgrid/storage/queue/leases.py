@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Double, Row, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import OUTCOMES, ChunkState, JobState
 from patchgrid.core.types import Pair
 from patchgrid.storage.chunks.checksums import seal_chunk
 from patchgrid.storage.chunks.chunk_result import ChunkResult
@@ -45,7 +46,7 @@ MAX_ATTEMPTS = splitting.MAX_ATTEMPTS
 # What runs once or more for each chunk is built once: building a statement takes longer than running it.
 _OF_CLAIM = (chunk.c.id == bindparam("held_chunk"), chunk.c.epoch == bindparam("held_epoch"))
 # The worker, too: a claim that a crash of the server lost may be made again by another, with the same epoch.
-_HELD = (*_OF_CLAIM, chunk.c.state == "leased", chunk.c.worker == bindparam("held_worker"))
+_HELD = (*_OF_CLAIM, chunk.c.state == ChunkState.LEASED, chunk.c.worker == bindparam("held_worker"))
 _FIND_HELD = select(chunk).where(*_HELD).with_for_update()
 _IS_HELD = select(chunk.c.id).where(*_HELD)
 # Whoever has the row locked is waited for by nobody: it may be the holder itself, in the middle of a commit.
@@ -55,14 +56,14 @@ _EXTEND = (
     .values(lease_until=now() + bindparam("lease_seconds", type_=Double))
     .returning(chunk.c.id)
 )
-_FIND_DONE = select(chunk.c.id).where(*_OF_CLAIM, chunk.c.state == "done")
+_FIND_DONE = select(chunk.c.id).where(*_OF_CLAIM, chunk.c.state == ChunkState.DONE)
 _FREE = {"lease_until": None, "worker": None, "at_pair": None}
 _CLOSE = (
     chunk.update()
     .where(*_HELD)
     .values(
         **_FREE,
-        state="done",
+        state=ChunkState.DONE,
         attempts=bindparam("attempts_made"),
         done=bindparam("pairs_done"),
         bytes=bindparam("size"),
@@ -77,8 +78,8 @@ _CLOSE = (
 )
 _START = (
     job.update()
-    .where(job.c.id == bindparam("started"), job.c.state == "pending")
-    .values(state="running", started_at=now())
+    .where(job.c.id == bindparam("started"), job.c.state == JobState.PENDING)
+    .values(state=JobState.RUNNING, started_at=now())
 )
 _PAIRS = (
     select(pair)
@@ -153,7 +154,7 @@ def claim(
     if row is None:
         close_completed(session, job_id)
         return None
-    if row.job_state == "pending":
+    if row.job_state == JobState.PENDING:
         session.execute(_START, {"started": row.job_id})
     where = (row.job_id, row.epoch, row.attempts, row.first, row.last)
     return Lease(row.id, *where, worker, takeover=lost is not None)
@@ -163,7 +164,7 @@ def next_claim_in(
     session: Session, job_id: int | None = None, *, models: Collection[str] | None = None
 ) -> float | None:
     """Give the seconds until a chunk may be claimed (0: now), or None if none is left to claim or leased."""
-    pending, leased = chunk.c.state == "pending", chunk.c.state == "leased"
+    pending, leased = chunk.c.state == ChunkState.PENDING, chunk.c.state == ChunkState.LEASED
     when = select(func.min(case((pending, chunk.c.not_before), else_=chunk.c.lease_until)), now())
     if models is not None:
         when = when.where(chunk.c.model.in_(models))
@@ -224,7 +225,7 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     commit nobody knows whether it landed: handing in again gives True, and writes nothing, if it had.
     """
     states = Counter(outcome.state for outcome in result.outcomes)
-    counts: dict[str, Any] = {f"pairs_{state}": states[state] for state in ("done", "failed", "skipped")}
+    counts: dict[str, Any] = {f"pairs_{state}": states[state] for state in OUTCOMES}
     counts |= {"took": result.seconds, "attempts_made": lease.attempts, "size": size_of(result)}
     made = {"made_by": result.provenance.hash, "waiting_job": lease.job_id}
     row = session.execute(_CLOSE, _key(lease) | counts | made).first()
@@ -258,7 +259,7 @@ def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0, for
 
 def holders(session: Session, job_id: int) -> set[str]:
     """Give the names of those who hold chunks of a job, dead or alive."""
-    held = select(chunk.c.worker).where(chunk.c.job_id == job_id, chunk.c.state == "leased")
+    held = select(chunk.c.worker).where(chunk.c.job_id == job_id, chunk.c.state == ChunkState.LEASED)
     return {name for name in session.scalars(held) if name is not None}
 
 
@@ -281,7 +282,9 @@ def release_own(session: Session, worker: str, *, keep: Lease | None = None) -> 
 
 
 def _release_leased(session: Session, free: Callable[[Row[Any]], bool], *where: ColumnElement[bool]) -> int:
-    leased = select(chunk).where(chunk.c.state == "leased", *where).order_by(chunk.c.id).with_for_update()
+    leased = (
+        select(chunk).where(chunk.c.state == ChunkState.LEASED, *where).order_by(chunk.c.id).with_for_update()
+    )
     rows = [row for row in session.execute(leased).all() if free(row)]
     for row in rows:
         # A chunk that was computed had its attempt back already.

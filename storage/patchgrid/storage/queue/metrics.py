@@ -10,13 +10,13 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import OPEN_CHUNKS, ChunkState, WorkerState
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.queue.workers import WorkerRecord, list_workers
 from patchgrid.storage.tables import chunk, job
 
-#: States of chunks that are not through yet.
-_STATES = ("pending", "leased", "held")
-_WORKER_STATES = ("starting", "idle", "working", "waiting", "draining", "stopped", "lost")
+#: What is shown of a worker that stopped sending heartbeats.
+_LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def queues(session: Session) -> list[ModelQueue]:
     # The index that claims use has all of this: no row of a chunk is read.
     of_job = (
         select(chunk.c.state, chunk.c.model, chunk.c.job_id, func.count().label("chunks"))
-        .where(chunk.c.state.in_(_STATES))
+        .where(chunk.c.state.in_(OPEN_CHUNKS))
         .group_by(chunk.c.state, chunk.c.model, chunk.c.job_id)
         .subquery()
     )
@@ -50,10 +50,16 @@ def queues(session: Session) -> list[ModelQueue]:
     rows = session.execute(select(of_job, age).join(job, job.c.id == of_job.c.job_id))
     for row in rows:
         counts.setdefault(row.model, Counter())[row.state] += row.chunks
-        if row.state == "pending":
+        if row.state == ChunkState.PENDING:
             oldest[row.model] = max(oldest.get(row.model, 0.0), row.age)
     return [
-        ModelQueue(model, found["pending"], found["leased"], found["held"], oldest.get(model))
+        ModelQueue(
+            model,
+            found[ChunkState.PENDING],
+            found[ChunkState.LEASED],
+            found[ChunkState.HELD],
+            oldest.get(model),
+        )
         for model, found in sorted(counts.items())
     ]
 
@@ -73,7 +79,9 @@ class _Figures(Collector):
 
     def __init__(self, waiting: list[ModelQueue], workers: list[WorkerRecord]) -> None:
         self._workers = workers
-        self._present = [worker for worker in workers if not worker.lost and worker.state != "stopped"]
+        self._present = [
+            worker for worker in workers if not worker.lost and worker.state != WorkerState.STOPPED
+        ]
         empty = {model for worker in self._present for model in worker.models} - {
             queue.model for queue in waiting
         }
@@ -88,12 +96,12 @@ class _Figures(Collector):
             labels=["model"],
         )
         for queue in self._queues:
-            for state in _STATES:
+            for state in OPEN_CHUNKS:
                 chunks.add_metric([queue.model, state], getattr(queue, state))
             oldest.add_metric([queue.model], queue.oldest_seconds or 0.0)
         states = GaugeMetricFamily("patchgrid_workers", "Workers by what they are at.", labels=["state"])
-        found = Counter("lost" if worker.lost else worker.state for worker in self._workers)
-        for state in (*_WORKER_STATES, *sorted(found.keys() - set(_WORKER_STATES))):
+        found = Counter(_LOST if worker.lost else worker.state for worker in self._workers)
+        for state in (*WorkerState, _LOST):
             states.add_metric([state], found[state])
         speed = GaugeMetricFamily("patchgrid_pairs_per_second", "Speed of all workers together.")
         speed.add_metric([], sum(worker.pairs_per_second or 0.0 for worker in self._present))

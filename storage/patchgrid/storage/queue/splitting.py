@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import ChunkState, JobState
 from patchgrid.storage.chunks.checksums import seal_chunk
 from patchgrid.storage.chunks.writing import write_failed
 from patchgrid.storage.db.dialects import now
@@ -20,7 +21,7 @@ from patchgrid.storage.tables import chunk, job
 #: A chunk is given up when this many attempts have failed, or have lost their worker.
 MAX_ATTEMPTS = 3
 _JOB_STATE = select(job.c.state).where(job.c.id == bindparam("job"))
-_HANDED_BACK = {"paused": "held", "cancelled": "cancelled"}
+_HANDED_BACK = {JobState.PAUSED: ChunkState.HELD, JobState.CANCELLED: ChunkState.CANCELLED}
 
 
 def hand_back(session: Session, row: Row[Any], **values: Any) -> None:
@@ -48,7 +49,7 @@ def may_be_taken_over(session: Session, row: Row[Any]) -> bool:
     error = f"its last worker, {row.worker}, was lost{where}"
     if _settle(session, row, error, retry_in=0):
         return False
-    if _free_state(session, row.job_id) == "pending":
+    if _free_state(session, row.job_id) == ChunkState.PENDING:
         return True
     hand_back(session, row, error=error)
     return False
@@ -94,13 +95,19 @@ def _tried(row: Row[Any], error: str) -> str:
 def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
     """Turn a chunk's pairs into error rows, with a reason."""
     written = write_failed(session, row.job_id, range(row.first, row.last), reason)
-    values: dict[str, Any] = {"state": "failed", "lease_until": None, "worker": None, "at_pair": None}
+    values: dict[str, Any] = {
+        "state": ChunkState.FAILED,
+        "lease_until": None,
+        "worker": None,
+        "at_pair": None,
+    }
     values |= {"failed": row.last - row.first, "error": error, "finished_at": now()}
     update = chunk.update().where(chunk.c.id == row.id).values(values).returning(*chunk.c)
     seal_chunk(session, session.execute(update).one(), written)
     close_if_complete(session, row.job_id)
 
 
-def _free_state(session: Session, job_id: int) -> str:
+def _free_state(session: Session, job_id: int) -> ChunkState:
     """Give the state of a chunk of this job that nobody measures; see `_locks` for why it stays true."""
-    return _HANDED_BACK.get(session.scalar(_JOB_STATE, {"job": job_id}) or "", "pending")
+    state = session.scalar(_JOB_STATE, {"job": job_id})
+    return ChunkState.PENDING if state is None else _HANDED_BACK.get(state, ChunkState.PENDING)

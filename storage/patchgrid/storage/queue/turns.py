@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Double, FromClause, Row, Select, Update, and_, bindparam, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import RUNNABLE_JOBS, ChunkState
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.tables import chunk, job
 
@@ -20,7 +21,7 @@ _LOST = 100
 TURNS_OF_A_LOAD = 8
 _other = chunk.alias("other")
 #: Models of the jobs that may have a chunk that waits.
-_MODELS = select(job.c.spec["model"].as_string()).where(job.c.state.in_(["pending", "running"])).distinct()
+_MODELS = select(job.c.spec["model"].as_string()).where(job.c.state.in_(RUNNABLE_JOBS)).distinct()
 _ORDER = (chunk.c.priority.desc(), chunk.c.turn, chunk.c.id)
 
 
@@ -103,7 +104,7 @@ def _taking(where: Any) -> Update:
         chunk.update()
         .where(where)
         .values(
-            state="leased",
+            state=ChunkState.LEASED,
             epoch=chunk.c.epoch + 1,
             attempts=chunk.c.attempts + 1,
             lease_until=now() + bindparam("lease_seconds", type_=Double),
@@ -121,7 +122,7 @@ _LOCK_LOST = (
     .where(
         chunk.c.id == bindparam("lost"),
         chunk.c.epoch == bindparam("epoch"),
-        chunk.c.state == "leased",
+        chunk.c.state == ChunkState.LEASED,
         chunk.c.lease_until <= now(),
     )
     .with_for_update(skip_locked=True)
@@ -135,14 +136,16 @@ def _take_first(of: str, *, if_none_lost: bool) -> Update:
     if not if_none_lost:
         return _taking(is_first)
     lost = select(_other.c.id).where(
-        _is(of, _other), _other.c.state == "leased", _other.c.lease_until <= now()
+        _is(of, _other), _other.c.state == ChunkState.LEASED, _other.c.lease_until <= now()
     )
     return _taking(and_(is_first, ~lost.correlate(None).exists()))
 
 
 @cache
 def _first_waiting(of: str) -> Select[Any]:
-    query = select(chunk).where(_is(of, chunk), chunk.c.state == "pending", chunk.c.not_before <= now())
+    query = select(chunk).where(
+        _is(of, chunk), chunk.c.state == ChunkState.PENDING, chunk.c.not_before <= now()
+    )
     return query.order_by(*(_ORDER[1:] if of == "job" else _ORDER)).limit(1)
 
 
@@ -152,7 +155,7 @@ def _is(of: str, table: FromClause) -> ColumnElement[bool]:
 
 @cache
 def _lost(of_job: bool, of_models: bool) -> Select[Any]:
-    query = select(chunk).where(chunk.c.state == "leased", chunk.c.lease_until <= now())
+    query = select(chunk).where(chunk.c.state == ChunkState.LEASED, chunk.c.lease_until <= now())
     if of_job:
         query = query.where(chunk.c.job_id == bindparam("job"))
     if of_models:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.states import WorkerState
 from patchgrid.storage.db.dialects import insert_or_update, now
 from patchgrid.storage.errors import WorkerNotFound
 from patchgrid.storage.tables import load_failure
@@ -41,8 +42,8 @@ class WorkerInfo:
 class WorkerStatus:
     """What a worker is at."""
 
-    #: `starting`, `idle`, `working`, `waiting` (for the database's disk or server) or `draining`.
-    state: str
+    #: Any but `stopped`.
+    state: WorkerState
     #: What an operator should know, else None.
     message: str | None = None
     #: Models in its memory.
@@ -76,8 +77,8 @@ class WorkerRecord:
     pid: int
     device: str
     models: tuple[str, ...]
-    #: As in `WorkerStatus`, or `stopped`.
-    state: str
+    #: As it last said.
+    state: WorkerState
     message: str | None
     loaded: tuple[str, ...]
     job_id: int | None
@@ -123,7 +124,7 @@ def register(session: Session, info: WorkerInfo) -> int:
     session.execute(load_failure.delete().where(load_failure.c.failed_at < now() - KEPT))
     session.execute(load_failure.delete().where(load_failure.c.worker == _key(info.name)))
     row = dataclasses.asdict(info) | {"name": _key(info.name), "models": list(info.models), "drain": 0}
-    row |= _columns(WorkerStatus("starting")) | {"started_at": now(), "seen_at": now()}
+    row |= _columns(WorkerStatus(WorkerState.STARTING)) | {"started_at": now(), "seen_at": now()}
     values = {name: value for name, value in row.items() if name != "name"}
     worker_id: int = insert_or_update(session, table, row, key=(table.c.name,), update=values)
     return worker_id
@@ -136,7 +137,7 @@ def beat(session: Session, worker_id: int, status: WorkerStatus) -> bool:
 
 def stop(session: Session, worker_id: int, status: WorkerStatus) -> None:
     """Say that a worker has ended, with its last counts."""
-    ended: dict[str, Any] = {"state": "stopped", "job_id": None, "chunk_id": None, "loaded": []}
+    ended: dict[str, Any] = {"state": WorkerState.STOPPED, "job_id": None, "chunk_id": None, "loaded": []}
     _update(session, worker_id, _columns(status) | ended)
     name = select(table.c.name).where(table.c.id == worker_id).scalar_subquery()
     session.execute(load_failure.delete().where(load_failure.c.worker == name))
@@ -158,7 +159,7 @@ def drain(session: Session, names: Sequence[str] | None) -> list[str]:
     A worker goes by its name, a beginning of the name that no other has, its id, or its host (which may be
     several); None: all of them. Raises `WorkerNotFound`, and tells none, if a name is nobody's or not clear.
     """
-    there = [worker for worker in list_workers(session) if worker.state != "stopped"]
+    there = [worker for worker in list_workers(session) if worker.state != WorkerState.STOPPED]
     if names is None:
         found = {worker.id for worker in there}
     else:
@@ -202,9 +203,10 @@ def _update(session: Session, worker_id: int, values: Mapping[str, Any]) -> bool
 
 def _record(row: RowMapping, lost_after: float) -> WorkerRecord:
     changed: dict[str, Any] = {name: tuple(row[name]) for name in ("models", "loaded")}
+    changed["state"] = WorkerState(row["state"])
     changed["drain"] = bool(row["drain"])
     changed["seen_ago"] = max(0.0, row["seen_ago"])
-    changed["lost"] = row["state"] != "stopped" and row["seen_ago"] > lost_after
+    changed["lost"] = row["state"] != WorkerState.STOPPED and row["seen_ago"] > lost_after
     return WorkerRecord(**{**row, **changed})
 
 

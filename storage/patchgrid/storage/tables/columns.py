@@ -1,7 +1,10 @@
 """What tables share: their metadata, and columns that several of them have."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import (
     JSON,
+    CheckConstraint,
     Column,
     ForeignKey,
     Integer,
@@ -15,6 +18,7 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
         "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     }
 )
@@ -34,6 +38,15 @@ def pair_key_columns() -> tuple[Column[int], Column[int]]:
 def job_id_column(*, primary_key: bool = False) -> Column[int]:
     """Give the column that tells which job a row belongs to."""
     return Column("job_id", ForeignKey("job.id"), primary_key=primary_key, nullable=False)
+
+
+def state_column(states: Iterable[str]) -> tuple[Column[str], CheckConstraint]:
+    """Give the column of a state, and the constraint that it is one of these."""
+    listed = ", ".join(f"'{state}'" for state in states)
+    return (
+        Column("state", String(16), nullable=False),
+        CheckConstraint(f"state IN ({listed})", name="state"),
+    )
 
 
 def method_column() -> Column[str]:

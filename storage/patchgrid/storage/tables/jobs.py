@@ -12,7 +12,8 @@ from sqlalchemy import (
     Text,
 )
 
-from patchgrid.storage.tables.columns import Json, job_id_column, metadata, pair_key_columns
+from patchgrid.core.states import DELETING, ChunkState, JobState
+from patchgrid.storage.tables.columns import Json, job_id_column, metadata, pair_key_columns, state_column
 
 # An id is never given twice (sqlite_autoincrement): a worker that outlived its deleted job must not be able
 # to finish a later job's chunk.
@@ -23,8 +24,7 @@ job = Table(
     Column("key", String(64), nullable=False, unique=True),
     Column("name", Text),
     Column("spec", Json, nullable=False),
-    # state: pending, running, paused, done, failed or cancelled.
-    Column("state", String(16), nullable=False),
+    *state_column((*JobState, DELETING)),
     Column("spans", Json, nullable=False),
     Column("pairs", Integer, nullable=False),
     Column("chunk_size", Integer, nullable=False),
@@ -60,8 +60,7 @@ Index(
     postgresql_where=pair.c.name.is_not(None),
 )
 
-# state: pending, leased, held (of a paused job), done, failed or cancelled. Whether a chunk may be claimed is
-# told by its own row alone, and so is the model it needs.
+# Whether a chunk can be claimed is told by its own row alone, and so is the model that it needs.
 chunk = Table(
     "chunk",
     metadata,
@@ -69,7 +68,7 @@ chunk = Table(
     job_id_column(),
     Column("first", Integer, nullable=False),
     Column("last", Integer, nullable=False),
-    Column("state", String(16), nullable=False),
+    *state_column(ChunkState),
     Column("priority", Integer, nullable=False),
     Column("model", Text, nullable=False),
     # Within a model and priority, the chunk with the lowest turn is claimed first (see `fair_share`).

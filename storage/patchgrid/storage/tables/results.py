@@ -15,6 +15,7 @@ from sqlalchemy import (
     text,
 )
 
+from patchgrid.core.states import OUTCOMES
 from patchgrid.storage.tables.columns import (
     Json,
     component_columns,
@@ -22,6 +23,7 @@ from patchgrid.storage.tables.columns import (
     metadata,
     method_column,
     pair_key_columns,
+    state_column,
 )
 
 provenance = Table(
@@ -40,13 +42,13 @@ provenance = Table(
     Column("graph", Json),
 )
 
-# state: done, failed or skipped. The preferences are those of `estimates.task`; the answers' tokens are as
+# The preferences are those of `estimates.task`; the answers' tokens are as
 # text, in the order of the pair's answers. Both are NULL where the pair failed.
 outcome = Table(
     "outcome",
     metadata,
     *pair_key_columns(),
-    Column("state", String(16), nullable=False),
+    *state_column(OUTCOMES),
     Column("error", Text),
     Column("warning", Text),
     Column("tokens", Json, nullable=False),

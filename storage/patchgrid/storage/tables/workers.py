@@ -11,10 +11,10 @@ from sqlalchemy import (
     Text,
 )
 
-from patchgrid.storage.tables.columns import Json, metadata
+from patchgrid.core.states import WorkerState
+from patchgrid.storage.tables.columns import Json, metadata, state_column
 
-# state: starting, idle, working, waiting (for the database's disk or server), draining or stopped. A worker
-# whose `seen_at` is old is lost, whatever its state.
+# A worker whose `seen_at` is old is lost, whatever its state.
 worker = Table(
     "worker",
     metadata,
@@ -25,7 +25,7 @@ worker = Table(
     Column("device", Text, nullable=False),
     Column("models", Json, nullable=False),
     Column("loaded", Json, nullable=False),
-    Column("state", String(16), nullable=False),
+    *state_column(WorkerState),
     Column("message", Text),
     Column("job_id", Integer),
     Column("chunk_id", Integer),

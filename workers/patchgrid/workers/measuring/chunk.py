@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
 from patchgrid.core.names import EDGE, WIDE_SITES
+from patchgrid.core.states import PairState
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.estimates import Rounding, Sums
@@ -221,7 +222,7 @@ def _outcome(index: int, result: PairResult, error: str | None) -> PairOutcome:
         return PairOutcome(index, "failed", error=error)
     return PairOutcome(
         index,
-        "skipped" if result.skipped else "done",
+        PairState.SKIPPED if result.skipped else PairState.DONE,
         warning=result.warning,
         tokens=result.tokens,
         corrupted_tokens=result.corrupted_tokens,

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter, deque
 
+from patchgrid.core.states import WorkerState
 from patchgrid.storage.chunks.chunk_result import ChunkResult
 from patchgrid.storage.queue.leases import Lease
 from patchgrid.storage.queue.workers import WorkerStatus
@@ -115,11 +116,11 @@ class Tally:
             failures=dict(self.failures),
         )
 
-    def _state(self) -> str:
+    def _state(self) -> WorkerState:
         if self.trouble is not None:
-            return "waiting"
+            return WorkerState.WAITING
         if self.ending:
-            return "draining"
+            return WorkerState.DRAINING
         if not self.started:
-            return "starting"
-        return "idle" if self.lease is None else "working"
+            return WorkerState.STARTING
+        return WorkerState.IDLE if self.lease is None else WorkerState.WORKING

@@ -10,7 +10,8 @@ from patchgrid.cli.context import Settings, with_broker, with_settings
 from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, work_off
 from patchgrid.cli.options import job_argument, machine_options
 from patchgrid.cli.terminal.screen import counted, say, show_json, visible
-from patchgrid.storage.jobs.jobs import FINISHED, JobRecord
+from patchgrid.core.states import FINISHED_JOBS, JobState
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.workers.errors import JobCancelledError
 
@@ -91,7 +92,7 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
     check_broker(settings.broker)
     with settings.asking() as source:
         record = source.job(name)
-        paused = record.state == "paused"
+        paused = record.state == JobState.PAUSED
         if here or not paused:
             source.check_here(record)
         if paused:
@@ -133,10 +134,10 @@ def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
 
 def _work_off_here(settings: Settings, record: JobRecord, machine: Machine) -> int:
     with settings.open() as database, LocalSource(database, user=settings.user) as source:
-        if record.state in FINISHED and not source.progress(record).chunks_failed:
+        if record.state in FINISHED_JOBS and not source.progress(record).chunks_failed:
             say(f"Job {record.id} has nothing left to do; these are its results")
             return show_outcome(settings, source, record.id, None)
-        if record.state == "cancelled":
+        if record.state == JobState.CANCELLED:
             raise JobCancelledError(record.id)
         source.close()
         elapsed = work_off(database, engine_for(record.spec, machine), record, machine)

@@ -10,9 +10,10 @@ from sqlalchemy import make_url
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.terminal.screen import counted, say, show_json
 from patchgrid.cli.views.job_view import show_jobs
+from patchgrid.core.states import ENDED_JOBS
 from patchgrid.core.wording import size
 from patchgrid.storage.jobs import deletion
-from patchgrid.storage.jobs.jobs import ENDED, JobRecord
+from patchgrid.storage.jobs.jobs import JobRecord
 
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[mhdw])")
@@ -41,10 +42,12 @@ class _States(click.ParamType[tuple[str, ...]]):
     ) -> tuple[str, ...]:
         """Read them."""
         states = tuple(state.strip() for state in str(value).split(","))
-        unknown = [state for state in states if state not in ENDED]
+        unknown = [state for state in states if state not in ENDED_JOBS]
         if unknown:
             self.fail(
-                f"{unknown[0]!r} is not a state of an ended job; available: {', '.join(ENDED)}", param, ctx
+                f"{unknown[0]!r} is not a state of an ended job; available: {', '.join(ENDED_JOBS)}",
+                param,
+                ctx,
             )
         return states
 
@@ -61,7 +64,7 @@ class _States(click.ParamType[tuple[str, ...]]):
     "--state",
     "states",
     type=_States(),
-    default=",".join(ENDED),
+    default=",".join(ENDED_JOBS),
     show_default=True,
     metavar="STATE,…",
     help="Only jobs in these states.",

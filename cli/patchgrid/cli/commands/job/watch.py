@@ -13,6 +13,7 @@ from patchgrid.cli.options import job_argument
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.views.summary import exit_code, say_ended
 from patchgrid.cli.views.watching import feed, is_alone, no_worker, shown
+from patchgrid.core.states import JobState
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.documents import snapshot_json
 from patchgrid.storage.queue.job_status import Snapshot
@@ -69,7 +70,7 @@ def wait(settings: Settings, /, name: str, timeout: float | None) -> int:
 
 def refuse_paused(settings: Settings, record: JobRecord) -> None:
     """Refuse to wait for what nobody works on."""
-    if record.state == "paused":
+    if record.state == JobState.PAUSED:
         command = settings.command(f"job resume {record.id}")
         raise UsageError(f"job {record.id} is paused, and waiting would not end: {command}")
 

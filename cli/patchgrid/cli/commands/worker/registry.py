@@ -12,6 +12,7 @@ from patchgrid.cli.views.worker_table import (
     worker_json,
 )
 from patchgrid.core.plain import plain
+from patchgrid.core.states import WorkerState
 from patchgrid.storage.queue import workers
 
 
@@ -44,7 +45,7 @@ def list_(settings: Settings, /, prometheus: bool, stopped_too: bool) -> None:
         click.echo()
     else:
         say("No unfinished jobs")
-    shown = [each for each in found if stopped_too or each.state != "stopped"]
+    shown = [each for each in found if stopped_too or each.state != WorkerState.STOPPED]
     if shown:
         show_workers(shown)
     else:
