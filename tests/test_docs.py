@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from patchgrid.cli import main
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.engine.model.structure import REFUSED
 from support.api.serving import serving
@@ -28,6 +30,23 @@ def shell_commands() -> list[str]:
     """The README's patchgrid commands, in order."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     return [line for line in lines if line.startswith("patchgrid ")]
+
+
+def text_of(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", text_of(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def code_lines(page: Path) -> list[str]:
+    """The lines of a page's shell blocks, continued ones put together."""
+    found = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return "".join(found).replace("\\\n", " ").splitlines()
 
 
 @pytest.fixture
@@ -99,10 +118,52 @@ def test_the_readme_s_commands_and_python_run_through_a_server(workplace: Path) 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    """Only links within the repository: others cannot be tried here."""
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+    """To a file, and to a heading in it. Only links within the repository: others cannot be tried here."""
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text_of(page)):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            linked = page.parent / target if target else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_the_pages_exist(page: Path) -> None:
+    """Each patchgrid command in a shell block is one, with options that it has."""
+    for line in code_lines(page):
+        command = re.match(r"(?:\$ )?patchgrid (.*)", line)
+        if command:
+            words = shlex.split(re.split(r" [|>&]|\d?>", command[1])[0], comments=True)
+            check_words(main, [word for word in words if word != "…"])
+
+
+def check_words(group: click.Command, words: list[str]) -> None:
+    """Fail on a command or an option that is not there."""
+    context = click.Context(group, info_name="patchgrid")
+    while isinstance(group, click.Group):
+        if not words or words[0].startswith("-"):
+            break
+        command = group.get_command(context, words[0])
+        assert command is not None, f"there is no command {words[0]}"
+        group, words = command, words[1:]
+    options = {name for parameter in group.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        if re.match(r"--?[a-z]", word):
+            assert word.split("=")[0] in options | {"--help", "--version", "-h"}, f"{group.name} {word}"
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_every_page_is_on_the_map(page: Path) -> None:
+    """docs/index.md leads to it."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert page.name == "index.md" or f"]({page.name})" in index
+
+
+def test_the_readme_and_the_architecture_keep_within_their_limits() -> None:
+    """So many lines that somebody reads them, none so long that it wraps twice."""
+    for name, lines, width in (("README.md", 150, 120), ("ARCHITECTURE.md", 199, 139)):
+        assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= lines
+        for line in text_of(ROOT / name).splitlines():
+            assert len(line) <= (width if not line.startswith("|") else 180), line
 
 
 def test_the_page_of_commands_is_current() -> None:
@@ -140,10 +201,29 @@ def test_the_page_of_models_names_the_families_of_the_records() -> None:
         assert f"| `{model_type}` |" in text
 
 
-def test_the_architecture_names_files_that_are_there() -> None:
-    """Every path in the map exists."""
+def test_the_architecture_names_rooms_that_are_there() -> None:
+    """Every folder of its map exists."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    for folder in re.findall(
-        r"^\| `((?:workers|storage|cli|api|examples|benchmarks|tests)/[^`]*)`", text, re.MULTILINE
-    ):
-        assert (ROOT / folder).is_dir(), folder
+    rooms = set()
+    for cell in re.findall(r"^\| (`[^|]*/`) \|", text, re.MULTILINE):
+        first, *others = re.findall(r"`([^`]+)`", cell)
+        rooms |= {ROOT / first, *(ROOT / first / ".." / other for other in others)}
+    assert len(rooms) > 30
+    for room in rooms:
+        assert room.is_dir(), room
+
+
+def test_the_walks_stop_at_functions_that_are_there() -> None:
+    """Three walks of at most eight stops, none entered twice."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    walks = re.split(
+        r"^\*\*", text[text.index("## Three walks") : text.index("## Invariants")], flags=re.MULTILINE
+    )[1:]
+    assert len(walks) == 3
+    for walk in walks:
+        stops = re.findall(r"^\d\. `([^`]+)`: `(\w+)`", walk, re.MULTILINE)
+        assert 5 <= len(stops) <= 8
+        assert len({file for file, _ in stops}) == len(stops) == len(re.findall(r"^\d\.", walk, re.MULTILINE))
+        for file, name in stops:
+            code = (ROOT / file).read_text(encoding="utf-8")
+            assert re.search(rf"\b(?:def|class|function) {name}\b", code), f"{file}: {name}"

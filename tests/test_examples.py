@@ -32,6 +32,7 @@ PAIR_FILES = (
     "ioi.jsonl",
     "ioi_abc.jsonl",
     "ioi_spans.jsonl",
+    "smollm2_ioi.jsonl",
 )
 DEMO_FILES = tuple(name for name in PAIR_FILES if name.endswith(".jsonl") and name != "gpt2_ioi.jsonl")
 

@@ -15,6 +15,14 @@ NAMES = _words(
     """
 )
 
+#: Those that are one token in SmolLM2's vocabulary as well.
+SMOLLM2_NAMES = tuple(
+    name
+    for name in NAMES
+    if name
+    not in _words("Elena Lucia Akira Sakura Rahul Natasha Igor Klaus Sven Jamal Malik Pavel Viktor Yuri")
+)
+
 PLACES = _words(
     """
     store park school office garden library market museum station restaurant hospital beach

@@ -8,7 +8,8 @@ import csv
 import json
 import random
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,20 +29,27 @@ SEED = 0
 
 
 def ioi_pairs(
-    count: int = COUNT, seed: int = SEED, *, corruption: Literal["flip", "abc"] = "flip", spans: bool = False
+    count: int = COUNT,
+    seed: int = SEED,
+    *,
+    corruption: Literal["flip", "abc"] = "flip",
+    spans: bool = False,
+    names: Collection[str] = words.NAMES,
 ) -> list[Row]:
     """Return distinct indirect-object pairs as the rows of a pair file.
 
     `flip` has the indirect object give instead of the subject, so the right answer turns round; `abc` has a
     third person give, so neither name is favoured. With `spans`, rows say which of the demo model's tokens
-    are `IO`, `S1`, `S2` and `end`.
+    are `IO`, `S1`, `S2` and `end`. `names` are the people to choose from.
     """
     rng = random.Random(seed)
     _, held_out = split()
     tokenizer = demo_tokenizer.build()
+    pairs = tuple(pair for pair in held_out.name_pairs if set(pair) <= set(names))
+    allowed = replace(held_out, name_pairs=pairs)
     rows = []
-    for number, prompt in enumerate(_distinct(lambda: held_out.ioi(rng), count)):
-        stranger = rng.choice([name for name in words.NAMES if name not in (prompt.io, prompt.subject)])
+    for number, prompt in enumerate(_distinct(lambda: allowed.ioi(rng), count)):
+        stranger = rng.choice([name for name in names if name not in (prompt.io, prompt.subject)])
         row: Row = {
             "id": f"ioi-{number:04d}",
             "clean": prompt.text,
@@ -100,6 +108,7 @@ def write_all(folder: Path, count: int = COUNT, seed: int = SEED) -> None:
     ioi = ioi_pairs(count, seed)
     _write_jsonl(folder / "ioi.jsonl", ioi)
     _write_jsonl(folder / "gpt2_ioi.jsonl", ioi_pairs(count, seed + 1))
+    _write_jsonl(folder / "smollm2_ioi.jsonl", ioi_pairs(count, seed + 2, names=words.SMOLLM2_NAMES))
     _write_jsonl(folder / "ioi_abc.jsonl", ioi_pairs(count, seed, corruption="abc"))
     _write_jsonl(folder / "ioi_spans.jsonl", ioi_pairs(count, seed, spans=True))
     _write_jsonl(folder / "greater_than.jsonl", greater_than_pairs(count, seed))
