@@ -148,7 +148,7 @@ batch_tokens_option = click.option(
 chunk_size_option = click.option(
     "--chunk-size",
     type=click.IntRange(1, 4096),
-    show_default="an eighth of the pairs, from 8 to 64",
+    show_default="an eighth of the pairs, from 16 to 64",
     metavar="N",
     help="Pairs per chunk, measured and stored together; a killed process loses one. Changes no result.",
 )

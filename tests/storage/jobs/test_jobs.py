@@ -304,7 +304,9 @@ def test_sql_can_be_written_against_the_tables(database: Database) -> None:
     assert {row.name for row in rows} == {f"pair-{n}" for n in range(5)}
 
 
-@pytest.mark.parametrize(("count", "chunks"), [(8, 1), (9, 2), (60, 8), (200, 8), (512, 8), (1000, 16)])
+@pytest.mark.parametrize(
+    ("count", "chunks"), [(9, 1), (31, 1), (32, 2), (60, 3), (200, 8), (512, 8), (1000, 16)]
+)
 def test_a_short_job_has_chunks_of_a_few_pairs(database: Database, count: int, chunks: int) -> None:
     """A kill loses an eighth of it at most; long jobs have chunks of 64."""
     with database.write() as session:

@@ -82,7 +82,7 @@ class Asked(BaseModel):
     )
     priority: int = Field(0, ge=-1000, le=1000)
     chunk_size: int | None = Field(
-        None, ge=1, le=4096, description="Pairs a chunk; an eighth of the pairs, from 8 to 64, if not given"
+        None, ge=1, le=4096, description="Pairs a chunk; an eighth of the pairs, from 16 to 64, if not given"
     )
     limit: int | None = Field(None, ge=1, le=LARGEST, description="Only the first so many pairs")
     columns: Annotated[Columns | dict[Word, Word], AfterValidator(_columns)] | None = Field(

@@ -38,7 +38,7 @@ THERE = table.c.state != DELETING
 #: Columns that a record does not have.
 _SIZES = ("pair_bytes", "result_bytes")
 #: Pairs a chunk by default, at least and at most, and the chunks that a short job has.
-_SMALLEST_CHUNK, _LARGEST_CHUNK, _CHUNKS = 8, 64, 8
+_SMALLEST_CHUNK, _LARGEST_CHUNK, _CHUNKS = 16, 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,13 @@ def job_key(spec: JobSpec, pairs_digest: str) -> str:
 
 
 def default_chunk_size(count: int) -> int:
-    """Give the pairs a chunk of a job of so many: an eighth, from 8 to 64.
+    """Give the default number of pairs per chunk: an eighth of the job's pairs, from 16 to 64.
 
-    A process that is killed loses the chunk at hand, and a job of one chunk keeps all workers but one idle.
+    A killed process loses one chunk, and a job of one chunk uses one worker; a model measures few pairs at a
+    time slowly. Chunks of a short job are of equal size: fewer than 32 pairs are one chunk.
     """
-    return min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, -(-count // _CHUNKS)))
+    chunks = max(1, min(_CHUNKS, count // _SMALLEST_CHUNK))
+    return min(_LARGEST_CHUNK, -(-count // chunks))
 
 
 def submit(

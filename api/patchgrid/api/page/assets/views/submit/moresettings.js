@@ -67,7 +67,7 @@ function Running({ form }) {
   return html`<${ChoiceField} form=${form} name="detail" label="Keep" options=${DETAILS} hint="By position takes the most room, and colours tokens. Default: scores of each pair" />
     <${ChoiceField} form=${form} name="dtype" label="Number type" options=${["auto", "float32", "bfloat16", "float16"]} hint="That the model runs in. Default: auto, the checkpoint's own" />
     <${Whole} form=${form} name="seed" label="Seed" hint="Of the sample that is patched exactly. Default: 0" />
-    <${Whole} form=${form} name="chunk_size" label="Pairs a chunk" hint="What a worker takes at a time, and loses at most. Default: an eighth of the pairs, from 8 to 64" />
+    <${Whole} form=${form} name="chunk_size" label="Pairs a chunk" hint="What a worker takes at a time, and loses at most. Default: an eighth of the pairs, from 16 to 64" />
     <${Whole} form=${form} name="priority" label="Priority" hint="Jobs of higher priority go first. Default: 0" />
     <${TextField} form=${form} name="key" label="Key (optional)" maxlength="64" spellcheck=${false} hint="The job's identity; default: a hash of its pairs and settings" />`;
 }
