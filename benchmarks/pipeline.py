@@ -50,7 +50,7 @@ class Case:
             key = jobs.job_key(self.spec, f"{summary.digest} {next(self.numbers)}")
             with database.write() as session:
                 job = jobs.submit(session, self.spec, pairs, key=key, count=summary.count)
-        run_job(database, engine or self.engine, job)
+        run_job(database, self.engine if engine is None else engine, job)
         with database.read() as session:
             components.top(session, job)
             verification.verification(session, job)
@@ -90,6 +90,8 @@ def measure(case: Case, rounds: int) -> figures.Row:
         write_pairs(file, case.pairs)
         recorder = Recorder(case.engine)
         check(database, case.run(database, file, recorder), case)
+        if not len(recorder):
+            raise SystemExit(f"{case.name}: the engine was asked nothing")
         times = timing.in_turn(lambda: case.run(database, file), recorder.ask_again, rounds)
     seconds = (1 / rate for rate in times.rates)
     costs = tuple(1 / speedup for speedup in times.speedups)
