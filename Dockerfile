@@ -1,7 +1,7 @@
 # Two images: `slim` (no torch: the HTTP service, migrations, submitting, results) and `worker`, which is the default.
 #   docker build --target slim --tag patchgrid:slim .
 #   docker build --tag patchgrid:worker .
-# A tag may be moved to another image, a digest may not: docs/operations.md says how to pin one.
+# A tag may be moved to another image, a digest may not: docs/deploy-compose.md says how to pin one.
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
 
 

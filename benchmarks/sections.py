@@ -55,7 +55,7 @@ LOADING = Section(
     title="Loading",
     text="""A model loaded in a fresh process, imports included, against transformers' own `AutoTokenizer` and
 `AutoModelForCausalLM.from_pretrained`. A first load checks the model; a later one takes what is remembered
-(docs/operations.md).""",
+(docs/workers.md).""",
     script="loading.py",
     arguments=("--rounds", "5"),
     quick=("--shape", "tiny", "--rounds", "1"),

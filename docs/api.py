@@ -16,7 +16,7 @@ _INTRODUCTION = """# The HTTP API
 
 Made by `python docs/api.py` from the OpenAPI schema, which a running server gives at `/openapi.json`.
 
-`patchgrid serve` starts it; [operations](operations.md#the-http-service) has tokens, limits and TLS.
+`patchgrid serve` starts it; [serve](serve.md) has limits and TLS, [tokens](tokens.md) who may do what.
 
 ```sh
 patchgrid serve --port 8000                                    # open, to this machine alone

@@ -245,4 +245,4 @@ def test_every_command_in_a_script_exists(script: Path) -> None:
 @pytest.mark.parametrize("folder", [SLURM, KUBERNETES], ids=lambda path: path.name)
 def test_the_pages_name_commands_that_exist(folder: Path) -> None:
     """With every option, and values of the right kind."""
-    check_page(folder / "README.md")
+    assert check_page(folder / "README.md")

@@ -22,7 +22,6 @@ from support.api.serving import serving
 from support.machines.deployment import (
     EXACT_IMAGE,
     check_command,
-    check_page,
     interpolate,
     is_ignored,
     option_value,
@@ -35,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 DOCKERFILE = read_dockerfile((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 DOCKERIGNORE = (ROOT / ".dockerignore").read_text(encoding="utf-8")
-OPERATIONS = ROOT / "docs" / "operations.md"
+MONITORING = ROOT / "docs" / "monitoring.md"
 SETTINGS = {"POSTGRES_PASSWORD": "one", "REDIS_PASSWORD": "two", "PATCHGRID_MODEL": "some/model"}
 
 
@@ -292,15 +291,7 @@ def test_the_healthcheck_tells_a_worker_that_is_heard_of(tmp_path: Path) -> None
         assert check().returncode == 1
 
 
-# What docs/operations.md says
-
-
-def test_the_page_for_operators_names_commands_that_exist() -> None:
-    """With every option, and values of the right kind."""
-    check_page(OPERATIONS)
-
-
-def test_the_page_for_operators_names_metrics_that_exist(tmp_path: Path) -> None:
+def test_the_page_on_monitoring_names_metrics_that_exist(tmp_path: Path) -> None:
     """Those of its alerts, as a database with one worker gives them."""
     with Database.open(f"sqlite:///{tmp_path}/test.db") as database:
         with database.write() as session:
@@ -308,6 +299,6 @@ def test_the_page_for_operators_names_metrics_that_exist(tmp_path: Path) -> None
         with database.read() as session:
             text = metrics.prometheus_text(session)
     given = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
-    named = set(re.findall(r"\b(patchgrid_[a-z_]+)\b", OPERATIONS.read_text(encoding="utf-8")))
+    named = set(re.findall(r"\b(patchgrid_[a-z_]+)\b", MONITORING.read_text(encoding="utf-8")))
     assert len(named) >= 5
     assert named <= given, named - given

@@ -7,14 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
-from patchgrid.cli import main
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.engine.model.structure import REFUSED
 from support.api.serving import serving
 from support.cli.commands import start
+from support.machines.deployment import check_page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -41,12 +40,6 @@ def anchors(page: Path) -> set[str]:
     """What GitHub calls a page's headings."""
     titles = re.findall(r"^#+ (.+)$", text_of(page), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def code_lines(page: Path) -> list[str]:
-    """The lines of a page's shell blocks, continued ones put together."""
-    found = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    return "".join(found).replace("\\\n", " ").splitlines()
 
 
 @pytest.fixture
@@ -128,27 +121,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_of_the_pages_exist(page: Path) -> None:
-    """Each patchgrid command in a shell block is one, with options that it has."""
-    for line in code_lines(page):
-        command = re.match(r"(?:\$ )?patchgrid (.*)", line)
-        if command:
-            words = shlex.split(re.split(r" [|>&]|\d?>", command[1])[0], comments=True)
-            check_words(main, [word for word in words if word != "…"])
-
-
-def check_words(group: click.Command, words: list[str]) -> None:
-    """Fail on a command or an option that is not there."""
-    context = click.Context(group, info_name="patchgrid")
-    while isinstance(group, click.Group):
-        if not words or words[0].startswith("-"):
-            break
-        command = group.get_command(context, words[0])
-        assert command is not None, f"there is no command {words[0]}"
-        group, words = command, words[1:]
-    options = {name for parameter in group.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    for word in words:
-        if re.match(r"--?[a-z]", word):
-            assert word.split("=")[0] in options | {"--help", "--version", "-h"}, f"{group.name} {word}"
+    """Each patchgrid command in a shell block or in the text is one, with options that it has."""
+    check_page(page)
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)

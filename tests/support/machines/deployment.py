@@ -83,12 +83,15 @@ def check_command(words: list[str], *, whole: bool = True) -> None:
                 option.type.convert(text, option, context)
 
 
-def check_page(page: Path) -> None:
-    """Check the commands in a page's shell blocks, and those named in its text."""
+def check_page(page: Path) -> int:
+    """Check the commands in a page's shell blocks and those named in its text; give how many blocks have."""
     text = page.read_text(encoding="utf-8")
-    shell = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    blocks = re.findall(r"^```(sh|bash|console)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    shell = "".join(
+        code if language != "console" else "".join(re.findall(r"^\$ (.*\n)", code, re.MULTILINE))
+        for language, code in blocks
+    )
     commands = list(patchgrid_commands(shell))
-    assert commands, f"{page} has no commands"
     for words in commands:
         check_command(words)
     for words in command_lines(shell):
@@ -97,6 +100,7 @@ def check_page(page: Path) -> None:
             assert names <= SBATCH_OPTIONS.keys(), names
     for inline in re.findall(r"`patchgrid ([^`]+)`", text):
         check_command(inline.split(), whole=False)
+    return len(commands)
 
 
 def option_value(words: list[str], name: str) -> str:
