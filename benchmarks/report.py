@@ -42,7 +42,7 @@ On a machine whose cores are busy with other work, a small model runs many times
 
 _GPU = """## GPU
 
-Not measured: no GPU was at hand. `python benchmarks/gpu.py --device cuda` prints the table: a GPT-2-small
+Not measured: no GPU was available. `python benchmarks/gpu.py --device cuda` prints the table: a GPT-2-small
 shape in growing batches and an 8B Llama shape in bfloat16, both with random weights; pairs/s of the floor
 and of patchgrid, the share of the floor's speed (target: at least 0.9) and of the measured matrix rate, peak
 memory. Its code runs in the tests on a CPU, with a tiny shape.

@@ -160,7 +160,7 @@ def row(name: str, case: Case) -> tuple[str, ...]:
         HUB.get(report.model_type, ""),
         ", ".join(missing) or "all",
         "apart" if engine.graph.split else "whole",
-        ", ".join(f"`{method}`" for method in methods_not_had(case)) or "-",
+        ", ".join(f"`{method}`" for method in unsupported_methods(case)) or "-",
         ", ".join(f"`{each}`" for each in skipped) or "-",
         f"{engine.self_check.error:.0e}",
         f"{slopes:.0e}",
@@ -185,7 +185,7 @@ def composite_row(model_type: str, root: Path) -> tuple[str, ...]:
     )
 
 
-def methods_not_had(case: Case) -> list[str]:
+def unsupported_methods(case: Case) -> list[str]:
     """Name the methods that the model refuses, each asked for what it is there for."""
     from patchgrid.core.errors import SpecError
 
@@ -244,8 +244,8 @@ def page(rows: list[tuple[str, ...]], composites: list[tuple[str, ...]]) -> str:
         "for example",
         "sites",
         "attention's edges",
-        "methods not had",
-        "shortcuts not taken",
+        "not supported",
+        "shortcuts off",
         "parts",
         "slopes",
         "hooks",
@@ -270,66 +270,62 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 _TEXT = """# Models
 
-Made by `python docs/models.py` from tiny random models of transformers' own code, in float32 on a CPU.
+For people who want to know whether a model is supported, with which sites and methods. This page is made by
+`python docs/models.py` from tiny random models of transformers' own code, in float32 on a CPU. For one model, with its
+own weights:
 
-{count} families of causal language models are known by record: where each keeps its attention, its output
-projection and its MLP. The examples on the hub are of the type; they were not run for this page. For any one
-model, `patchgrid model check MODEL` makes the checks on its own weights.
+```sh
+patchgrid model check examples/demo_model
+```
 
-- **sites**: of `resid_pre`, `q`, `k`, `v`, `z`, `attn_out`, `resid_mid`, `mlp_post`, `mlp_out`,
-  `resid_post`. A parallel block has no stream between attention and MLP. Queries, keys and values are seen
-  where attention goes through transformers' attention interface; keys and values are those of key-value
-  heads. The experts' sum, shared experts included, is `mlp_out`; experts show no neurons. Where a model
-  multiplies a branch before adding it, or norms it, `attn_out` and `mlp_out` are what is added.
-- **attention's edges**: `apart`, to each head's query, key and value; `whole`, one for each layer's
-  attention, where these are not seen or a gate reads the stream beside them.
-- **methods not had**: refused when asked for, with the reason. `atp*` of queries and keys needs a softmax
-  that it can compute anew to the last digits, `relp` activations and gates that are modules of their own.
-- **shortcuts not taken**: ways to compute less that the family's code does not allow; found when a model is
-  loaded. They change the speed, no number.
-- **parts**: largest error of input + attention + MLP against a block's output, as a share of it.
-- **slopes**: largest error of three scores against central finite differences, in float32.
-- **hooks**: largest difference from scores and exact effects by plain PyTorch hooks, over pairs of six
-  lengths in one batch, both directions.
+{count} families of causal language models are supported by record: where each keeps its attention, its output projection
+and its MLP. The hub models named are examples of the type; they were not run for this page.
+
+| column | meaning |
+| --- | --- |
+| sites | of `resid_pre`, `q`, `k`, `v`, `z`, `attn_out`, `resid_mid`, `mlp_post`, `mlp_out`, `resid_post`. A parallel block has no stream between attention and MLP. `q`, `k`, `v` need transformers' attention interface; keys and values are those of key-value heads. The experts' sum, shared experts included, is `mlp_out`; experts have no `mlp_post`. Where a model scales or norms a branch before adding it, `attn_out` and `mlp_out` are what is added |
+| attention's edges | `apart`: to each head's query, key and value; `whole`: one for each layer's attention, where these are not visible or a gate reads the stream beside them |
+| not supported | methods that are refused, with the reason. `atp*` of queries and keys needs a softmax that can be recomputed exactly, `relp` activations and gates that are modules of their own |
+| shortcuts off | ways to compute less that the family's code does not allow, found when a model is loaded. They change the speed, no number |
+| parts | largest error of input + attention + MLP against a block's output, as a share of it |
+| slopes | largest error of three scores against central finite differences, in float32 |
+| hooks | largest difference from scores and exact effects by plain PyTorch hooks, over pairs of six lengths in one batch, both directions |
 
 {table}
 
 ## Vision-language and audio models
 
-Of a model that has a tower for pictures or sound, the text decoder alone is loaded and measured, through the
-model's own code; the weights of towers and projectors are not read.
+Of a model with a tower for images or sound, only the text decoder is loaded and measured, through the model's own code.
 
-- **text decoder**: the type whose record is used. A type that is not listed here is tried the same way.
+- **text decoder**: the type whose record is used. Types that are not listed are tried the same way.
 - **logits**: largest difference from the whole model's logits on text.
-- **hooks**: as above, by hooks on the whole model.
+- **hooks**: as above, with hooks on the whole model.
 
 {composites}
 
-`mllama`: blocks that attend to pictures alone are left out, and blocks are counted without them.
-`paligemma`: its own code attends both ways within a prompt and causally within an answer; here a text is
-attended to causally.
+`mllama`: blocks that attend to images only are left out, and blocks are counted without them. `paligemma`: its own code
+attends both ways within a prompt and causally within an answer; here text is attended to causally.
 
 ## Types without a record
 
-A model of another type is run on a few tokens when it is loaded. If a part of its first block's attention
-and a part of its MLP add up, with the block's input, to what the block gives, and an output projection
-leads to the first, it is measured; the self-check then looks at every block. Else it is refused, with what
-was not found. Types that were tried and are refused:
+A model of another type is run on a few tokens when it is loaded. It is measured if a part of its first block's attention
+and a part of its MLP add up, with the block's input, to the block's output, and an output projection leads to the first;
+the self-check then looks at every block. Otherwise it is refused, with what is missing. Types that were tried and are
+not supported:
 
-| refused | why |
+| type | why |
 | --- | --- |
 {refused}
 
 ## Adapters and quantised weights
 
-- **peft** (`pip install 'patchgrid[peft]'`): a folder or repository with an `adapter_config.json` is loaded
-  with its base model. In float32 a LoRA is merged into the weights, which is exact to rounding; in other
-  number types, and beside quantised weights, it runs as it was trained, unmerged. Adapters that add virtual
-  tokens are refused: their positions are not the prompt's.
-- **quantised** (`pip install 'patchgrid[quantised]'` for bitsandbytes): measured as they are. 8-bit
-  bitsandbytes weights round the activations, too: a pair's scores differ by up to a tenth from one batch to
-  another. A kind whose package is missing is refused with the package's name. Weights of 4 bits and GPTQ's
-  (`gptqmodel`) take the same way and were not run here.
+- **peft** (`pip install 'patchgrid[peft]'`): a folder or repository with an `adapter_config.json` is loaded with its base
+  model. In float32 a LoRA is merged into the weights, which is exact to rounding; in other dtypes, and with quantised
+  weights, it runs unmerged, as it was trained. Adapters that add virtual tokens are refused, because their positions are
+  not the prompt's.
+- **quantised** (`pip install 'patchgrid[quantised]'` for bitsandbytes): measured as they are. 8-bit bitsandbytes weights
+  round the activations too: a pair's scores differ by up to a tenth from one batch to another. If a package is missing,
+  the error names it. 4-bit and GPTQ weights (`gptqmodel`) take the same path and were not tested here.
 """
 
 

@@ -3,7 +3,7 @@
     python docs/transcripts.py docs/tutorial.md --model HuggingFaceTB/SmolLM2-135M-Instruct=smollm2
 
 A line that begins with `$ ` is a command; what follows, up to the next command or the block's end, is its
-output. All commands of a page run in one new folder that sees `examples/`, in order. With `--model ID=FOLDER`
+output. All commands of a page run in one new folder with `examples/`, in order. With `--model ID=FOLDER`
 that local folder stands for the hub's model ID. Progress lines become `…`.
 """
 
@@ -31,7 +31,8 @@ def commands(text: str) -> Iterator[str]:
 
 def workplace(folder: Path, models: dict[str, Path]) -> None:
     """Put the examples and the models that stand for the hub's into a folder."""
-    (folder / "examples").symlink_to(ROOT / "examples")
+    for name in ("demo_model", "pairs"):
+        shutil.copytree(ROOT / "examples" / name, folder / "examples" / name)
     for name, model in models.items():
         shutil.copytree(model, folder / name)
 

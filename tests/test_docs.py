@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from docs import transcripts
 
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.engine.model.structure import REFUSED
@@ -58,6 +59,19 @@ def test_the_readme_s_commands_run(workplace: Path) -> None:
         done = subprocess.run(words, cwd=workplace, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert (workplace / "heads.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("page", sorted(page for page in PAGES if "```console" in page.read_text()), ids=str)
+def test_transcripts_run(page: Path, tmp_path: Path) -> None:
+    """Every command with output on a page, in an empty folder, with the demo model in place of the hub's."""
+    demo = ROOT / "examples" / "demo_model"
+    transcripts.workplace(tmp_path, {"HuggingFaceTB/SmolLM2-135M-Instruct": demo})
+    text = page.read_text(encoding="utf-8")
+    for command in transcripts.commands(text):
+        transcripts.run(command, tmp_path)
+    for code in re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        if page.name == "tutorial.md":
+            subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 def test_the_readme_s_python_runs(workplace: Path) -> None:
