@@ -72,7 +72,7 @@ def _cells(index: int, site: str, result: PairResult) -> list[tuple[int, Compone
 
 def _score(result: PairResult, method: str, component: Component) -> float:
     scores = result.scores if method == "atp" else result.others[method]
-    return float(scores[component.site][component.layer, component.position, component.head])
+    return float(scores[component.site][component.layer, component.position, component.index])
 
 
 @click.command(help=__doc__)

@@ -23,7 +23,7 @@ import click
 import numpy as np
 from replay import Recorder
 
-from patchgrid.core.names import HEAD_SITES
+from patchgrid.core.sites import HEAD_SITES
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.storage import Database

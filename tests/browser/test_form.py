@@ -13,6 +13,7 @@ from patchgrid.api.schemas.request_models import Asked
 from patchgrid.api.web.problems import of_error
 from patchgrid.core import names
 from patchgrid.core.errors import SpecError
+from patchgrid.core.sites import SITES
 from patchgrid.core.types import JobSpec
 from support.browser.visitor import Visitor
 from support.engine.refused import REFUSED
@@ -185,7 +186,7 @@ def test_choices_are_those_that_the_engine_knows(visit: Visit) -> None:
         )
         assert set(values) == set(expected), name
     boxes = visitor.page.locator("form [name=sites]").evaluate_all("all => all.map(each => each.value)")
-    assert set(boxes) == set(names.SITES)
+    assert set(boxes) == set(SITES)
 
 
 def test_options_of_methods_wait_for_their_method(visit: Visit) -> None:

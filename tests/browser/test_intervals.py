@@ -107,7 +107,7 @@ def test_the_hint_of_a_bar_says_why(visit: Visit) -> None:
 
 def test_one_interval_does_not_flatten_the_bars(visit: Visit) -> None:
     """With an interval of 1e59 the bars are about as long as without it."""
-    rows = [component(f"m0.n{index}", "mlp_post", 1.0, neuron=index) for index in range(COUNT)]
+    rows = [component(f"n0.{index}", "mlp_post", 1.0, unit=index) for index in range(COUNT)]
     shares = []
     for wide in (False, True):
         if wide:

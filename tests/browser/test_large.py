@@ -54,7 +54,7 @@ def test_a_search_is_the_servers(visit: Visit) -> None:
     pages = Pages(visitor.page, COMPONENTS, _asked_for)
     visitor.open(f"#/jobs/1/components?site=mlp_post&search=M0.N{MANY - 1}")
     expect(visitor.page.locator("tbody tr")).to_have_count(1)
-    expect(visitor.page.locator("tbody th")).to_have_text(f"m0.n{MANY - 1}")
+    expect(visitor.page.locator("tbody th")).to_have_text(f"n0.{MANY - 1}")
     visitor.see("1 of 36,864 components")
     assert {each["limit"] for each in pages.asked} == {"1", "100"}
     visitor.page.get_by_label("Name").fill("n1")
@@ -76,7 +76,7 @@ def test_an_order_is_the_servers(visit: Visit, by: str, title: str) -> None:
     for first, order in ((MANY - 1, None), (0, "up")):
         button.click()
         visitor.settle()
-        expect(visitor.page.locator("tbody th").first).to_have_text(f"m0.n{first}")
+        expect(visitor.page.locator("tbody th").first).to_have_text(f"n0.{first}")
         expect(button).to_be_focused()
         assert (pages.asked[-1]["by"], pages.asked[-1].get("order")) == (by, order)
     assert {each["limit"] for each in pages.asked} == {"100"}
@@ -90,7 +90,7 @@ def test_pages_of_components_say_where_they_are(visit: Visit) -> None:
     visitor.page.get_by_role("button", name="Next page").click()
     visitor.see("101 to 200 of 36,864")
     visitor.settle()
-    expect(visitor.page.locator("tbody th").first).to_have_text("m0.n100")
+    expect(visitor.page.locator("tbody th").first).to_have_text("n0.100")
     visitor.page.get_by_role("button", name="Next page").click()
     visitor.see("201 to 300 of 36,864")
     visitor.page.get_by_role("button", name="Back").click()
@@ -104,7 +104,7 @@ def test_components_of_a_real_job_are_sorted_by_their_place(visit: Visit) -> Non
     visitor = visit()
     visitor.open("#/jobs/1/components?site=mlp_post&sort=component&order=up")
     names = visitor.page.locator("tbody th").all_inner_texts()
-    assert names == [f"m0.n{index}" for index in range(100)]
+    assert names == [f"n0.{index}" for index in range(100)]
     visitor.page.get_by_role("columnheader").get_by_role("button", name="component").click()
     visitor.settle()
     assert visitor.page.locator("tbody th").first.inner_text().startswith("m3.n")
@@ -130,7 +130,7 @@ def test_every_head_of_a_large_model_is_drawn(visit: Visit) -> None:
 def test_a_weak_component_has_a_page(visit: Visit) -> None:
     """It is asked for by its name, and nothing else is."""
     visitor = visit()
-    name = f"m0.n{MANY - 1}"
+    name = f"n0.{MANY - 1}"
     pages = Pages(visitor.page, COMPONENTS, _asked_for)
     visitor.open(f"#/jobs/1/components/{name}?site=mlp_post")
     table = visitor.page.get_by_role("table", name=f"{name} by method")
@@ -140,16 +140,16 @@ def test_a_weak_component_has_a_page(visit: Visit) -> None:
 
 
 def _cells_of(asked: dict[str, str], count: int) -> Sequence[Row]:
-    return [cell(pair, 7, 0.1) for pair in range(count)] if asked.get("component") == "m0.n7" else []
+    return [cell(pair, 7, 0.1) for pair in range(count)] if asked.get("component") == "n0.7" else []
 
 
 def test_a_components_cells_are_asked_for_alone(visit: Visit) -> None:
     """Once: its row says how many they are."""
     visitor = visit()
-    rows = [component("m0.n7", "mlp_post", 0.5, neuron=7, exact_n=4)]
+    rows = [component("n0.7", "mlp_post", 0.5, unit=7, exact_n=4)]
     Pages(visitor.page, COMPONENTS, lambda _: rows)
     pages = Pages(visitor.page, EXACT, lambda asked: _cells_of(asked, 4))
-    visitor.open("#/jobs/1/components/m0.n7?site=mlp_post")
+    visitor.open("#/jobs/1/components/n0.7?site=mlp_post")
     visitor.see("4 cells, the largest effect first")
     assert len(pages.asked) == 1
     assert pages.asked[0].keys() <= {"component", "method", "limit"}
@@ -158,10 +158,10 @@ def test_a_components_cells_are_asked_for_alone(visit: Visit) -> None:
 def test_cells_of_one_component_that_are_not_drawn_are_said(visit: Visit) -> None:
     """So many of so many."""
     visitor = visit()
-    rows = [component("m0.n7", "mlp_post", 0.5, neuron=7, exact_n=25_000)]
+    rows = [component("n0.7", "mlp_post", 0.5, unit=7, exact_n=25_000)]
     Pages(visitor.page, COMPONENTS, lambda _: rows)
     Pages(visitor.page, EXACT, lambda asked: _cells_of(asked, 25_000))
-    visitor.open("#/jobs/1/components/m0.n7?site=mlp_post")
+    visitor.open("#/jobs/1/components/n0.7?site=mlp_post")
     visitor.see("The first 20,000 of 25,000 cells by pair, the largest effect first; the export has all")
 
 

@@ -17,7 +17,7 @@ VIEWS = {
     "agreement": ("#/jobs/1/agreement?site=z&colour=layer", "many"),
     "components": ("#/jobs/1/components", "many"),
     "component": ("#/jobs/1/components/a1.h2?site=z", "many"),
-    "neuron": ("#/jobs/1/components/m0.n132?site=mlp_post", "many"),
+    "neuron": ("#/jobs/1/components/n0.132?site=mlp_post", "many"),
     "unbounded": ("#/jobs/1/components?site=mlp_post&population=yes", "many"),
     "stretched": ("#/jobs/1/heads?colours=log", "many"),
     "pairs": ("#/jobs/1/pairs", "many"),

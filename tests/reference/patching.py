@@ -86,8 +86,7 @@ class Reference:
             source = by_position(site, self.source.activations[site, layer].detach(), self.heads)
             here = by_position(site, tensor, self.heads)
             rows = _rows(component, len(here))
-            index = component.neuron if component.head is None else component.head
-            cells = (rows, slice(None) if index is None else index)
+            cells = (rows, slice(None) if component.index is None else component.index)
             here[cells] = (1 - fraction) * here[cells] + fraction * source[cells]
 
         with torch.no_grad(), visiting(self.model, write, only=component.layer):

@@ -1,34 +1,14 @@
-"""The names of sites, methods, metrics and directions, and how a wrong one is refused."""
+"""The names of methods, metrics and directions, and how a wrong one is refused."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import cache
 from importlib.metadata import entry_points
 
 from patchgrid.core.aliases import ALIASES
 from patchgrid.core.errors import SpecError
+from patchgrid.core.sites import SITES
 
-#: The site of edges: what one component adds to another's input.
-EDGE = "edge"
-#: What is scored, in the order a forward pass reaches it; edges last.
-SITES = (
-    "resid_pre",
-    "q",
-    "k",
-    "v",
-    "z",
-    "attn_out",
-    "resid_mid",
-    "mlp_post",
-    "mlp_out",
-    "resid_post",
-    EDGE,
-)
-#: Sites whose components carry an index within the layer, with that index's name.
-INNER = {"q": "head", "k": "head", "v": "head", "z": "head", "mlp_post": "neuron"}
-HEAD_SITES = tuple(site for site, inner in INNER.items() if inner == "head")
-#: Sites of so many components that of a single pair the largest are kept, and not all.
-WIDE_SITES = ("mlp_post", EDGE)
 #: Ways to make a score of a node, then of an edge.
 NODE_METHODS = ("atp", "atp*", "ig", "relp")
 EDGE_METHODS = ("eap", "eap-ig")
@@ -64,10 +44,10 @@ def metrics() -> tuple[str, ...]:
 
 
 #: The names of each kind, to tell one that is given for another kind.
-_KINDS = {"site": SITES, "method": METHODS, "metric": METRICS, "direction": DIRECTIONS}
+_KINDS = {"site": tuple(SITES), "method": METHODS, "metric": METRICS, "direction": DIRECTIONS}
 
 
-def suggestion(kind: str, name: str, known: Sequence[str]) -> str:
+def suggestion(kind: str, name: str, known: Collection[str]) -> str:
     """Give what a wrong name may mean, `did you mean 'z'? ` with the space behind it, or nothing.
 
     An alias of the field comes before a name with nearly the same letters.
@@ -87,7 +67,7 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum() or letter == "*")
 
 
-def check_name(kind: str, name: str, known: Sequence[str], field: str | None = None) -> str:
+def check_name(kind: str, name: str, known: Collection[str], field: str | None = None) -> str:
     """Return `name` if it is known, else raise `SpecError` about a field, with what may be meant."""
     if name in known:
         return name

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from patchgrid.core import names
 from patchgrid.core.errors import SpecError
+from patchgrid.core.sites import EDGE, SITES
 
 #: Gradients averaged over so many points of a path at most.
 MOST_STEPS = 4096
@@ -28,7 +29,7 @@ class Asked:
         if not self.sites:
             raise SpecError("no site given: name at least one, as in --sites z,mlp_out", "sites")
         for site in self.sites:
-            names.check_name("site", site, names.SITES, "sites")
+            names.check_name("site", site, SITES, "sites")
         names.check_name("metric", self.metric, names.metrics(), "metric")
         names.check_name("direction", self.direction, names.DIRECTIONS, "direction")
         names.check_name("source", self.source, names.SOURCES, "source")
@@ -49,19 +50,17 @@ class Asked:
                 "score them by a job (or a call) each",
                 "method",
             )
-        nodes = [site for site in self.sites if site != names.EDGE]
+        nodes = [site for site in self.sites if site != EDGE]
         if of_edges and nodes:
-            raise SpecError(
-                f"{of_edges[0]} scores edges, not {nodes[0]}: name the site {names.EDGE}", "method"
-            )
-        if of_nodes and names.EDGE in self.sites:
+            raise SpecError(f"{of_edges[0]} scores edges, not {nodes[0]}: name the site {EDGE}", "method")
+        if of_nodes and EDGE in self.sites:
             raise SpecError(
                 f"{of_nodes[0]} scores nodes, not edges: edges are scored by {', '.join(names.EDGE_METHODS)}",
                 "method",
             )
         if len(nodes) < len(self.sites) > 1:
             raise SpecError(
-                f"{names.EDGE} is a site of its own: measure {nodes[0]} by another job (or call)", "sites"
+                f"{EDGE} is a site of its own: measure {nodes[0]} by another job (or call)", "sites"
             )
 
     def _check_options(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from patchgrid.core import names
 from patchgrid.core.errors import SpecError
 from patchgrid.core.query import Asked, as_names
+from patchgrid.core.sites import EDGE, SITES
 
 _DEFAULT_SITES = ("z", "mlp_out")
 
@@ -56,11 +57,11 @@ class JobSpec:
         if not methods:
             raise SpecError(f"no method given: known: {', '.join(names.METHODS)}", "method")
         object.__setattr__(self, "method", ",".join(methods))
-        default = (names.EDGE,) if methods[0] in names.EDGE_METHODS else _DEFAULT_SITES
+        default = (EDGE,) if methods[0] in names.EDGE_METHODS else _DEFAULT_SITES
         sites = as_names(self.sites) or default
         object.__setattr__(self, "sites", sites)
         self.asked.check()
-        object.__setattr__(self, "sites", tuple(site for site in names.SITES if site in sites))
+        object.__setattr__(self, "sites", tuple(site for site in SITES if site in sites))
         names.check_name("detail", self.detail, names.DETAILS, "detail")
         names.check_name("positions", self.positions, names.POSITIONS, "positions")
         names.check_name("dtype", self.dtype, names.DTYPES, "dtype")

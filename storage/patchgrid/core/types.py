@@ -2,12 +2,13 @@
 
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import SupportsIndex
 
 from patchgrid.core import names
 from patchgrid.core.errors import ComponentError, PairError, PatchgridError
+from patchgrid.core.sites import EDGE, INDEX_KINDS, SITES, short_name, split_name
 from patchgrid.core.spec import JobSpec as JobSpec
 
 
@@ -104,71 +105,123 @@ def _whole(value: object, error: type[PatchgridError], what: str) -> int:
     return operator.index(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Component:
     """A site, a layer, an index within it and a position; what is left out means all of it at once.
 
-    An edge is named as a whole, `a3.h2->a9.h6<q>`: see `Component.of_edge`.
+    `Component("z", 9, head=6)` or `Component.parse("a9.h6")`; an edge is named as a whole,
+    `Component.parse("a3.h2->a9.h6<q>")`.
     """
 
-    #: One of `names.SITES`.
+    #: One of `SITES`.
     site: str
-    #: Layer, from 0; of an edge, the layer of what it comes from (0 for `input`).
+    #: Layer, from 0; of an edge, the layer of its sender (0 for `input`).
     layer: int
-    #: Head within the layer, for `q`, `k`, `v` and `z`; for `k` and `v`, the key-value head.
-    head: int | None = None
-    #: Neuron within the layer, for `mlp_post`.
-    neuron: int | None = None
+    #: Head or neuron within the layer, as the site's record says; for `k` and `v`, the key-value head; of an
+    #: edge, its sender's head.
+    index: int | None
     #: Index into the pair's own tokens (negative: from the end), several at once, or None: all.
-    position: int | tuple[int, ...] | None = None
+    position: int | tuple[int, ...] | None
     #: An edge's name, for `edge`.
-    edge: str | None = None
+    edge: str | None
 
-    def __post_init__(self) -> None:
-        names.check_name("site", self.site, names.SITES, "site")
-        inner = names.INNER.get(self.site)
-        for name in ("head", "neuron"):
-            if getattr(self, name) is not None and inner != name and self.site != names.EDGE:
-                having = [site for site, its in names.INNER.items() if its == name]
-                raise ComponentError(
-                    f"site {self.site!r} has no {name}s: leave {name} out, or use site {_one_of(having)}"
-                )
-        if (self.edge is None) == (self.site == names.EDGE):
-            raise ComponentError("an edge is named by its two ends, as Component.of_edge('a3.h2->m5') does")
-        for name in ("layer", "head", "neuron"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, _whole(getattr(self, name), ComponentError, name))
-        if self.position is not None:
-            object.__setattr__(self, "position", _positions(self.position))
+    def __init__(
+        self,
+        site: str,
+        layer: SupportsIndex,
+        index: SupportsIndex | None = None,
+        position: SupportsIndex | Iterable[SupportsIndex] | None = None,
+        edge: str | None = None,
+        **index_by_kind: SupportsIndex | None,
+    ) -> None:
+        """Make a component; the index can be given by its kind, `head=6` or `neuron=1234`.
+
+        Raises `ComponentError` for an index that the site does not have, or a number that is not whole;
+        `SpecError` for an unknown site.
+        """
+        names.check_name("site", site, SITES, "site")
+        kind = SITES[site].index
+        for name, number in index_by_kind.items():
+            index = _index_of_kind(site, name, number, index)
+        if index is not None and kind is None:
+            raise ComponentError(f"site {site!r} has no index: each layer is one component; omit {index}")
+        if (edge is None) == (site == EDGE):
+            raise ComponentError("an edge is named by its two ends, as Component.parse('a3.h2->m5') does")
+        word = "index" if kind is None else kind.name
+        object.__setattr__(self, "site", site)
+        object.__setattr__(self, "layer", _whole(layer, ComponentError, "layer"))
+        object.__setattr__(self, "index", None if index is None else _whole(index, ComponentError, word))
+        object.__setattr__(self, "position", None if position is None else _positions(position))
+        object.__setattr__(self, "edge", edge)
 
     @classmethod
-    def of_edge(cls, name: str, position: int | tuple[int, ...] | None = None) -> "Component":
-        """Read an edge's name: what it comes from, `->`, what reads it.
+    def parse(cls, name: str) -> "Component":
+        """Read a component's name, as `name` writes it: `a9.h6`, `m5@-1`, `n5.1234`, `a3.h2->a9.h6<q>@4,5`.
 
-        It comes from `input`, a head `a3.h2` or an MLP `m5`, and is read by a head's query, key or value
+        An edge comes from `input`, a head `a3.h2` or an MLP `m5`, and is read by a head's query, key or value
         `a9.h6<q>`, an MLP `m9` or `logits`. Raises `ComponentError` for another text.
         """
-        sender, arrow, reader = name.partition("->")
+        stem, at, behind = name.partition("@")
+        position = _read_positions(name, behind) if at else None
+        if "->" in stem:
+            return cls._of_edge(stem, position)
+        parts = split_name(stem)
+        if parts is None:
+            raise ComponentError(
+                f"cannot read component {name!r}: write it as a9.h6 (head), m5 (MLP), n5.1234 (neuron), "
+                "resid_post7 or a3.h2->a9.h6<q> (edge), with @-1 behind it for one position"
+            )
+        return cls(parts.site, parts.layer, parts.index, position)
+
+    @classmethod
+    def of(cls, component: "Component | str") -> "Component":
+        """Give a component that is given as such or by its name."""
+        return cls.parse(component) if isinstance(component, str) else component
+
+    @classmethod
+    def _of_edge(cls, name: str, position: tuple[int, ...] | int | None) -> "Component":
+        sender, _, reader = name.partition("->")
         match = _SENDER.fullmatch(sender)
-        if not arrow or match is None or _READER.fullmatch(reader) is None:
+        if match is None or _READER.fullmatch(reader) is None:
             raise ComponentError(
                 f"cannot read edge {name!r}: write it as a3.h2->a9.h6<q>, m5->m9 or input->logits"
             )
-        layer = int(match["a"] or match["m"] or 0)
         head = None if match["h"] is None else int(match["h"])
-        return cls(names.EDGE, layer, head, position=position, edge=name)
+        return cls(EDGE, int(match["a"] or match["m"] or 0), head, position, name)
 
     @property
     def name(self) -> str:
         """The short name the field writes: `a9.h6`, `m5`, `resid_post3`, with `@position` behind it."""
-        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
+        return short_name(self.site, self.layer, self.index, self.position, self.edge)
+
+    def __repr__(self) -> str:
+        return f"Component.parse({self.name!r})"
 
 
 _SENDER = re.compile(r"input|a(?P<a>\d+)\.h(?P<h>\d+)|m(?P<m>\d+)")
 _READER = re.compile(r"logits|m\d+|a\d+(\.h\d+<[qkv]>)?")
 
 
-def _one_of(values: Sequence[str]) -> str:
+def _index_of_kind(
+    site: str, kind: str, number: SupportsIndex | None, index: SupportsIndex | None
+) -> SupportsIndex | None:
+    """Take an index that is given by its kind."""
+    if kind not in INDEX_KINDS:
+        raise TypeError(f"Component() has no argument {kind!r}; an index is given as {_one_of(INDEX_KINDS)}")
+    if number is None:
+        return index
+    own = SITES[site].index
+    if own is None or own.name != kind:
+        having = [
+            name for name, record in SITES.items() if record.index == INDEX_KINDS[kind] and record.count
+        ]
+        raise ComponentError(f"site {site!r} has no {kind}s: leave {kind} out, or use site {_one_of(having)}")
+    if index is not None:
+        raise ComponentError(f"{kind} {number} and index {index} are both given: omit one")
+    return number
+
+
+def _one_of(values: Iterable[str]) -> str:
     *others, last = [repr(value) for value in values]
     return f"{', '.join(others)} or {last}" if others else last
 
@@ -182,24 +235,16 @@ def _positions(value: object) -> int | tuple[int, ...]:
     return positions
 
 
-def short_name(
-    site: str,
-    layer: int,
-    head: int | None = None,
-    position: object = None,
-    *,
-    neuron: int | None = None,
-    edge: str | None = None,
-) -> str:
-    """Write a component's short name.
+def _read_positions(name: str, text: str) -> int | tuple[int, ...]:
+    """Read what stands behind `@`: one position or several, with commas between them."""
+    numbers = text.split(",")
+    if not all(_POSITION.fullmatch(number) for number in numbers):
+        raise ComponentError(
+            f"cannot read component {name!r}: position {text!r} is not a whole number; -1 is the last token, "
+            "0 the first"
+        )
+    positions = tuple(map(int, numbers))
+    return positions if len(positions) > 1 else positions[0]
 
-    `a9.h6` (z), `q9.h6`, `m5` (mlp_out), `m5.n70` (mlp_post), `a9` (attn_out), `resid_post3`, an edge's own.
-    """
-    position_part = "" if position is None else f"@{position}"
-    if edge is not None:
-        return edge + position_part
-    stem = {"z": "a", "attn_out": "a", "mlp_out": "m"}.get(site, site)
-    if site == "mlp_post" and neuron is not None:
-        stem = "m"
-    inner_part = ("" if head is None else f".h{head}") + ("" if neuron is None else f".n{neuron}")
-    return f"{stem}{layer}{inner_part}{position_part}"
+
+_POSITION = re.compile("0|-?[1-9][0-9]{0,8}")

@@ -90,7 +90,7 @@ def test_a_components_exact_cells_are_asked_for_alone(filled: Filled, reading: T
     """As JSON and as CSV, page by page."""
     for job, name in ((filled.finished, "a1.h2"), (filled.spanned, "m1"), (filled.edges, "a0.h1->m1")):
         [row] = reading.get(at(job, "components"), params={"component": name}).json()["items"]
-        place = {field: row[field] for field in ("site", "layer", "head", "neuron", "edge")}
+        place = {field: row[field] for field in ("site", "layer", "head", "unit", "edge")}
         path = at(job, "exact")
         wanted = [cell for cell in every_item(reading, path, limit=20_000) if cell | place == cell]
         assert wanted

@@ -6,6 +6,7 @@ from patchgrid.core import names
 from patchgrid.core.aliases import ALIASES
 from patchgrid.core.errors import SpecError
 from patchgrid.core.names import check_name
+from patchgrid.core.sites import SITES
 from patchgrid.core.types import JobSpec
 
 
@@ -35,7 +36,7 @@ from patchgrid.core.types import JobSpec
 def test_a_wrong_name_is_refused_with_what_is_meant(kind: str, wrong: str, words: str) -> None:
     """Whatever letters it has; one of another kind is told so."""
     known = {
-        "site": names.SITES,
+        "site": SITES,
         "method": names.METHODS,
         "metric": names.METRICS,
         "direction": names.DIRECTIONS,
@@ -55,7 +56,7 @@ def test_only_what_a_job_has_is_meant() -> None:
 
 def test_every_alias_means_a_name_that_there_is() -> None:
     """And is none itself."""
-    every = {*names.SITES, *names.METHODS, *names.METRICS, *names.DIRECTIONS, *names.SOURCES, *names.DTYPES}
+    every = {*SITES, *names.METHODS, *names.METRICS, *names.DIRECTIONS, *names.SOURCES, *names.DTYPES}
     every |= {*names.POSITIONS, *JobSpec.__dataclass_fields__, "jsonl", "csv", "parquet"}
     every |= {"scores", "exact", "components", "chunk_size", "limit"}
     for kind, aliases in ALIASES.items():

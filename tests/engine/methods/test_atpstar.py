@@ -14,7 +14,7 @@ from patchgrid.engine.checks.softmax_check import refuse, what_is_missing
 from patchgrid.engine.methods import qkfix
 from patchgrid.engine.methods.qkfix import Attended
 from patchgrid.engine.model.shortcuts import Shortcuts
-from patchgrid.engine.runs.attention_pattern import Pattern
+from patchgrid.engine.sites.attention import Pattern
 from reference.atpstar import dropped_qk_scores, dropped_scores, eager, largest_gap, qk_scores, sharpen
 from support.engine.cases import Case, assert_close, tokenize
 from support.engine.models import FAMILIES, TestModel, save_model

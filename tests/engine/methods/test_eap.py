@@ -175,7 +175,7 @@ def test_the_last_mlp_s_one_edge_is_its_node(case_of: CaseOf, family: str, sourc
     """Nothing but the logits reads it."""
     case = case_of(family)
     last = case.layers - 1
-    edge, node = Component.of_edge(f"m{last}->logits"), Component("mlp_out", last)
+    edge, node = Component.parse(f"m{last}->logits"), Component("mlp_out", last)
     [by_edge] = case.engine.patch(case.pairs, [edge], source=source).T
     [by_its_node] = case.engine.patch(case.pairs, [node], source=source).T
     assert_close(by_edge, by_its_node, 1e-5, "effect")

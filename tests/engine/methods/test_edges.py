@@ -75,9 +75,9 @@ def test_numbers_and_names_lead_to_each_other(graph: Graph) -> None:
 def test_an_edge_is_a_component_at_its_sender() -> None:
     """With its name, and a position if one is given."""
     number = SMALL.number_of("a0.h2->a1.h1<k>")
-    assert SMALL.component(number) == Component.of_edge("a0.h2->a1.h1<k>")
+    assert SMALL.component(number) == Component.parse("a0.h2->a1.h1<k>")
     assert SMALL.component(number, -1).position == -1
-    assert (SMALL.component(number).layer, SMALL.component(number).head) == (0, 2)
+    assert (SMALL.component(number).layer, SMALL.component(number).index) == (0, 2)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

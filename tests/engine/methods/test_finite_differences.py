@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchgrid.core.names import INNER
+from patchgrid.core.sites import SITES
 from patchgrid.engine import Component
 from reference.patching import Reference
 from reference.sites import by_position
@@ -65,9 +65,9 @@ def _steps(reference: Reference, site: str) -> list[list[Tensor]]:
     """Run each component of a site moved by each step; logits by step and component."""
     layers = reference.model.config.num_hidden_layers
     named: list[dict[str, int]] = [{}]
-    if site in INNER:
+    if SITES[site].index:
         seen = by_position(site, reference.base.activations[site, 0], reference.heads)
-        named = [{INNER[site]: index} for index in range(seen.shape[1])[:: EACH.get(site, 1)]]
+        named = [{"index": index} for index in range(seen.shape[1])[:: EACH.get(site, 1)]]
     chosen = [
         Component(site, layer, position=position, **inner)
         for layer in range(layers)

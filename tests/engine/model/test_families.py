@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from patchgrid.core import names
 from patchgrid.core.errors import ModelError, SpecError
+from patchgrid.core.sites import EDGE, SITES
 from patchgrid.engine import Component, Engine
 from support.engine.cases import Case, assert_close, tiny_case
 from support.engine.models import EVERY, PARALLEL, save_model
@@ -53,7 +53,7 @@ def test_the_model_s_own_check_passes(case_of: CaseOf, family: str) -> None:
     report = case_of(family).engine.check()
     assert report.passed, [check for check in report.checks if not check.passed]
     assert (report.found_by, report.kv_heads) == ("record", KV_HEADS.get(family, report.kv_heads))
-    assert set(report.missing) == set(names.SITES) - {names.EDGE} - set(case_of(family).sites)
+    assert set(report.missing) == set(SITES) - {EDGE} - set(case_of(family).sites)
     assert ("resid_mid" in report.missing) == (family in PARALLEL)
 
 

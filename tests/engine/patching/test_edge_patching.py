@@ -1,6 +1,7 @@
 """Exact edge patching against plain hooks: what the reader reads is changed, and nothing else."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_effects_equal_the_reference(case_of: CaseOf, family: str, direction: st
     case = case_of(family)
     names = some_edges(case, 60 if family in FAMILIES else 20)
     found = case.engine.patch(
-        case.pairs, [Component.of_edge(name) for name in names], direction=direction, metric=metric
+        case.pairs, [Component.parse(name) for name in names], direction=direction, metric=metric
     )[PAIR]
     assert_close(found, expected(case, names, direction, metric, None), 1e-4, family)
 
@@ -71,7 +72,8 @@ def test_an_edge_can_be_patched_at_positions(
     case = case_of(family)
     names = some_edges(case, 25)
     where = positions[0] if len(positions) == 1 else positions
-    [found] = case.engine.patch([case.pairs[PAIR]], [Component.of_edge(name, where) for name in names])
+    components = [replace(Component.parse(name), position=where) for name in names]
+    [found] = case.engine.patch([case.pairs[PAIR]], components)
     assert_close(found, expected(case, names, "denoise", "logit_diff", positions), 1e-4, family)
 
 
@@ -79,7 +81,7 @@ def test_an_edge_can_be_patched_at_positions(
 def test_shortcuts_and_batches_change_no_effect(case_of: CaseOf, family: str) -> None:
     """All shortcuts on, in one batch, against none, few copies at a time."""
     case = case_of(family)
-    components = [Component.of_edge(name) for name in some_edges(case, 12)]
+    components = [Component.parse(name) for name in some_edges(case, 12)]
     found = case.engine.patch(case.pairs, components, batch_tokens=2000)
     plain = case.engine.with_shortcuts(Shortcuts.none()).patch(case.pairs, components, batch_tokens=30)
     assert_close(found, plain, 1e-5, family, floor=ROUNDING)
@@ -113,6 +115,6 @@ def test_an_edge_the_model_lacks_is_refused(case_of: CaseOf) -> None:
         ("m1->a1.h0<q>", "m1 does not come before a1.h0<q>"),
     ):
         with pytest.raises(ComponentError, match=reason):
-            case.engine.patch(case.pairs, [Component.of_edge(name)])
+            case.engine.patch(case.pairs, [Component.parse(name)])
     with pytest.raises(SpecError, match="edge is a site of its own"):
-        case.engine.patch(case.pairs, [Component.of_edge("input->m0"), Component("z", 0)])
+        case.engine.patch(case.pairs, [Component.parse("input->m0"), Component("z", 0)])

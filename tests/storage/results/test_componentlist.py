@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from patchgrid.core.errors import SpecError
-from patchgrid.core.names import EDGE, SITES
+from patchgrid.core.sites import EDGE, SITES
 from patchgrid.estimates import Sums
 from patchgrid.storage import Database, errors, tables
 from patchgrid.storage.chunks.naming import index_of, read_name, site_names

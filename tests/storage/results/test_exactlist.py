@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from patchgrid.core.errors import SpecError
-from patchgrid.core.names import EDGE
-from patchgrid.core.types import short_name
+from patchgrid.core.sites import EDGE, INDEX_FIELDS, index_of_fields, short_name
 from patchgrid.storage import Database, errors
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.export import export_rows
@@ -118,7 +117,8 @@ def test_a_components_cells_are_found_by_its_name(
     for method in job.spec.methods:
         names: dict[str, list[dict[str, Any]]] = {}
         for cell in exported(database, job, method):
-            place = {name: cell[name] for name in ("site", "layer", "head", "neuron", "edge")}
+            place = {name: cell[name] for name in ("site", "layer", "edge")}
+            place["index"] = index_of_fields(cell[field] for field in INDEX_FIELDS)
             own = {short_name(**place, position=position) for position in (None, cell["position"])}
             for name in own | {cell["component"]}:
                 names.setdefault(name, []).append(cell)
@@ -143,7 +143,7 @@ def test_what_has_no_cells_is_answered_with_none(database: Database) -> None:
         "a0",
         "resid_post0",
         "m0@3",
-        "m0.n3",
+        "n0.3",
         "a0.h0->m1",
         "a9999999999->m1",
         "",

@@ -33,7 +33,7 @@ def test_scores_over_positions_are_exported_by_pair_site_layer_head(database: Da
         for head in heads
     ]
     assert [(row["pair"], row["site"], row["layer"], row["head"]) for row in rows] == wanted
-    assert {(row["neuron"], row["position"]) for row in rows} == {(None, None)}
+    assert {(row["unit"], row["position"]) for row in rows} == {(None, None)}
     scores = [
         pair_scores(index, site).sum(axis=1).ravel() for index in (0, 1, 3, 4, 5) for site in ("z", "mlp_out")
     ]
@@ -60,9 +60,9 @@ def test_exact_cells_are_exported_with_score_effect_and_inclusion(database: Data
     rows = export(database, job, "exact")
     cells = [cell for index in range(6) for site in ("z", "mlp_out") for cell in pair_cells(job, index, site)]
     order = ("z", "mlp_out").index
-    cells.sort(key=lambda c: (c.index, order(c.site), c.layer, c.head or 0, c.position or 0))
+    cells.sort(key=lambda c: (c.row, order(c.site), c.layer, c.index or 0, c.position or 0))
     assert [(row["pair"], row["site"], row["layer"], row["head"], row["position"]) for row in rows] == [
-        (cell.index, cell.site, cell.layer, cell.head, cell.position) for cell in cells
+        (cell.row, cell.site, cell.layer, cell.index, cell.position) for cell in cells
     ]
     for name in ("score", "effect", "inclusion"):
         np.testing.assert_allclose([row[name] for row in rows], [getattr(cell, name) for cell in cells])  # type: ignore[arg-type]

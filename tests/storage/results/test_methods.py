@@ -29,7 +29,7 @@ def test_each_method_has_its_own_means(database: Database) -> None:
         assert components.components(session, job) == rows["atp"]
     for method in METHODS:
         for row in rows[method]:
-            place = (row.layer,) if row.head is None else (row.layer, row.head)
+            place = (row.layer,) if row.index is None else (row.layer, row.index)
             scores = [whole(index, row.site, method)[place] for index in range(9)]
             assert row.mean == pytest.approx(np.mean(scores, dtype=np.float64))
             assert row.exact_n == next(other.exact_n for other in rows["atp"] if other.name == row.name)

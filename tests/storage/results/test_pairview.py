@@ -39,8 +39,8 @@ def test_a_pair_is_shown_with_all_that_is_kept_of_it(database: Database, detail:
         (cell.site for cell in view.exact), key=("z", "mlp_out").index
     )
     cells = pair_cells(job, 5, "z") + pair_cells(job, 5, "mlp_out")
-    assert [(cell.site, cell.layer, cell.head) for cell in view.exact] == [
-        (c.site, c.layer, c.head) for c in cells
+    assert [(cell.site, cell.layer, cell.index) for cell in view.exact] == [
+        (c.site, c.layer, c.index) for c in cells
     ]
 
 
@@ -56,7 +56,9 @@ def test_a_pairs_top_components_are_its_largest_over_all_sites(database: Databas
     every.sort(key=lambda entry: -abs(entry[-1]))
     with database.read() as session:
         view = pair_view.pair(session, job, 2)
-    found = [(top.site, top.layer, *(() if top.head is None else (top.head,)), top.score) for top in view.top]
+    found = [
+        (top.site, top.layer, *(() if top.index is None else (top.index,)), top.score) for top in view.top
+    ]
     assert [entry[:-1] for entry in found] == [entry[:-1] for entry in every[:5]]
     assert [entry[-1] for entry in found] == pytest.approx([entry[-1] for entry in every[:5]])
     assert view.top[0].name.startswith(("a", "m"))

@@ -84,7 +84,7 @@ def test_the_strongest_cells_are_named_once_each(database: Database) -> None:
     order = sorted(range(len(cells)), key=lambda index: -abs(cells[index].effect))
     first: dict[str, int] = {}
     for index in order:
-        first.setdefault(f"a{cells[index].layer}.h{cells[index].head}", index)
+        first.setdefault(f"a{cells[index].layer}.h{cells[index].index}", index)
     expected = {index: name for name, index in first.items()}
     assert dict(found.strongest) == dict(list(expected.items())[: plots.NAMED])
 

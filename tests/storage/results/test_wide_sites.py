@@ -36,7 +36,7 @@ def test_edges_are_components_with_names(database: Database) -> None:
         scores = [pair_scores(index, "edge")[number].sum() for index in range(7)]
         assert row.mean == pytest.approx(np.mean(scores, dtype=np.float64))
         component = GRAPH.component(number)
-        assert (row.layer, row.head, row.neuron) == (component.layer, component.head, None)
+        assert (row.layer, row.index) == (component.layer, component.index)
 
 
 def test_the_top_is_the_largest_of_all_components(database: Database) -> None:
@@ -80,8 +80,8 @@ def test_neurons_stand_beside_the_components_of_other_sites(database: Database) 
     assert sizes == sorted(sizes, reverse=True)
     assert [sum(one.site == site for one in view.top) for site in ("z", "mlp_post")] == [5, 20]
     neuron = next(one for one in view.top if one.site == "mlp_post")
-    assert neuron.score == pytest.approx(pair_scores(2, "mlp_post").sum(axis=1)[neuron.layer, neuron.neuron])
-    assert neuron.name == f"m{neuron.layer}.n{neuron.neuron}"
+    assert neuron.score == pytest.approx(pair_scores(2, "mlp_post").sum(axis=1)[neuron.layer, neuron.index])
+    assert neuron.name == f"n{neuron.layer}.{neuron.index}"
 
 
 def test_scores_of_a_very_large_site_export_the_largest(database: Database) -> None:
@@ -95,7 +95,7 @@ def test_scores_of_a_very_large_site_export_the_largest(database: Database) -> N
     assert {site: len(rows) for site, rows in by_site.items()} == {"z": 5 * 6, "mlp_post": 5 * 20}
     for row in by_site["mlp_post"]:
         scores = pair_scores(row["pair"], "mlp_post").sum(axis=1)
-        assert row["score"] == pytest.approx(scores[row["layer"], row["neuron"]])
+        assert row["score"] == pytest.approx(scores[row["layer"], row["unit"]])
     assert {row["site"] for row in exported(database, job, "scores", "relp")} == {"z"}
     edges = run_job(database, submit_job(database, 5, spec=EDGES, key="edges"))
     with pytest.raises(errors.NothingKept, match="--detail positions"):
@@ -104,7 +104,7 @@ def test_scores_of_a_very_large_site_export_the_largest(database: Database) -> N
 
 @pytest.mark.parametrize("spec", [EDGES, NODES], ids=["edges", "neurons"])
 def test_exports_have_the_edge_behind_the_other_fields(database: Database, spec: object) -> None:
-    """Where there are edges; `neuron` is filled where there are neurons."""
+    """Where there are edges; `unit` is filled where there are neurons."""
     job = run_job(database, submit_job(database, 5, spec=spec))  # type: ignore[arg-type]
     for what in ("scores", "exact", "components"):
         for row in exported(database, job, what):
@@ -113,7 +113,7 @@ def test_exports_have_the_edge_behind_the_other_fields(database: Database, spec:
                 assert tuple(row)[-1] == "edge"
                 assert GRAPH.component(GRAPH.number_of(row["edge"])).layer == row["layer"]
             else:
-                assert (row["neuron"] is None) == (row["site"] == "z")
+                assert (row["unit"] is None) == (row["site"] == "z")
                 assert "edge" not in row
 
 

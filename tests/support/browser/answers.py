@@ -13,7 +13,7 @@ Row = dict[str, Any]
 def component(name: str, site: str, estimate: float | None, **others: Any) -> Row:
     """Give a component as the API does; its interval is a tenth of its size where none is given."""
     size = abs(estimate or 0.0)
-    row = {"component": name, "site": site, "layer": 0, "head": None, "neuron": None, "position": None}
+    row = {"component": name, "site": site, "layer": 0, "head": None, "unit": None, "position": None}
     figures = {"n": 24, "mean": estimate or 0.001, "mean_abs": size or 0.001, "std": 0.1, "exact_n": 5}
     ends = {"ci_low": (estimate or 0) - 0.1 * size, "ci_high": (estimate or 0) + 0.1 * size}
     return row | figures | {"estimate": estimate} | ends | {"edge": None} | others
@@ -23,7 +23,7 @@ def neurons(count: int) -> list[Row]:
     """Give so many neurons, the first of the largest estimate; their mean scores run the other way."""
     return [
         component(
-            f"m0.n{index}", "mlp_post", 1 - index / count, neuron=index, mean=index / count, std=index / count
+            f"n0.{index}", "mlp_post", 1 - index / count, unit=index, mean=index / count, std=index / count
         )
         for index in range(count)
     ]
@@ -31,10 +31,10 @@ def neurons(count: int) -> list[Row]:
 
 def cell(pair: int, neuron: int, score: float) -> Row:
     """Give an exactly patched cell of a neuron of layer 0."""
-    place = {"layer": 0, "head": None, "neuron": neuron, "position": None, "edge": None}
+    place = {"layer": 0, "head": None, "unit": neuron, "position": None, "edge": None}
     return {
         "pair": pair,
-        "component": f"m0.n{neuron}",
+        "component": f"n0.{neuron}",
         "site": "mlp_post",
         **place,
         "score": score,

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import EDGE, INNER, REST, WIDE_SITES
+from patchgrid.core.names import REST
+from patchgrid.core.sites import EDGE, WIDE_SITES
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.estimates import Sums, sample
 from patchgrid.estimates.rounding import Rounding
@@ -63,7 +64,7 @@ def pair_scores(index: int, site: str, method: str = "atp") -> NDArray[np.float3
     Those by another method than the first are other numbers, near the first's.
     """
     positions = 3 + index % 3
-    inner = (NEURONS if INNER[site] == "neuron" else HEADS,) if has_inner(site) else ()
+    inner = (NEURONS if site in WIDE_SITES else HEADS,) if has_inner(site) else ()
     shape = (GRAPH.count if site == EDGE else LAYERS, positions, *inner)
     scores = np.random.default_rng([index, len(site)]).normal(size=shape)
     if method not in ("atp", "eap"):
@@ -133,11 +134,10 @@ def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
         others = (_components(job, index, site, job.kind, method)[place] for method in job.spec.methods[1:])
         cells.append(
             ExactCell(
-                index=index,
+                row=index,
                 site=site,
                 layer=at.layer,
-                head=at.head,
-                neuron=at.neuron,
+                index=at.index,
                 position=position,
                 span=span,
                 score=float(scores[place]),

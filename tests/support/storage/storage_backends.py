@@ -146,4 +146,4 @@ def rows_of(database: Database, job: JobRecord, **options: object) -> dict[tuple
     """Give a job's components by site, layer, head and position."""
     with database.read() as session:
         rows = components.components(session, job, **options)  # type: ignore[arg-type]
-    return {(row.site, row.layer, row.head, row.position): row for row in rows}
+    return {(row.site, row.layer, row.index, row.position): row for row in rows}

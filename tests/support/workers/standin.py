@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from patchgrid.core.errors import ModelError, SpecError
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
-from patchgrid.core.names import EDGE, HEAD_SITES, WIDE_SITES
 from patchgrid.core.query import as_names
+from patchgrid.core.sites import EDGE, SITES, WIDE_SITES
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.storage.chunks.provenance import Provenance
@@ -228,12 +228,11 @@ def _given(pair: Pair, site: str, method: str, keep_positions: bool) -> Floats:
 def site_scores(pair: Pair, site: str, method: str = "atp") -> Floats:
     """Give a pair's scores at a site; those of two methods are near each other, and not the same."""
     positions = len(pair.clean.split())
-    heads = {"k": KV_HEADS, "v": KV_HEADS, "mlp_post": NEURONS}.get(site, HEADS)
     shape: tuple[int, ...] = (LAYERS, positions)
     if site == EDGE:
         shape = (GRAPH.count, positions)
-    elif site in HEAD_SITES or site == "mlp_post":
-        shape = (*shape, heads)
+    elif (size := SITES[site].count) is not None:
+        shape = (*shape, {"n_heads": HEADS, "n_kv_heads": KV_HEADS, "d_mlp": NEURONS}[size])
     scores = _rng(pair, site).normal(size=shape)
     if method in ("atp", "eap"):
         return scores.astype(np.float32)
@@ -252,8 +251,7 @@ def effect_of(pair: Pair, component: Component) -> float:
     """Give the effect of a component in a pair: a fixed function of its score by the first method."""
     scores = site_scores(pair, component.site)
     first = component.layer if component.edge is None else GRAPH.number_of(component.edge)
-    inner = component.head if component.neuron is None else component.neuron
-    cell = scores[first] if scores.ndim == 2 else scores[first, :, inner]
+    cell = scores[first] if scores.ndim == 2 else scores[first, :, component.index]
     place = component.position
     cell = cell if place is None else cell[[place] if isinstance(place, int) else list(place)]
     return 1.25 * float(cell.sum()) + 0.1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patchgrid.core.names import HEAD_SITES
+from patchgrid.core.sites import HEAD_SITES
 from patchgrid.engine import Component, Engine, JobSpec, Pair, PairResult, TextSpan
 from patchgrid.engine.calls import Choose
 from patchgrid.engine.results import Measured
@@ -56,7 +56,7 @@ def component_of(cell: ExactCell, pair: Pair, length: int) -> Component:
         covered = {place for name in SPANS for place in range(*ranges.get(name, (0, 0)))}
         rest = tuple(place for place in range(length) if place not in covered)
         position = rest if cell.span == "(rest)" else tuple(range(*ranges[cell.span]))
-    return Component(cell.site, cell.layer, cell.head, position=position)
+    return Component(cell.site, cell.layer, cell.index, position=position)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_a_cell_s_effect_is_exact_patching_of_its_component(
     results = engine.attribute(pairs, sites=SITES, direction=direction)
     assert {cell.site for cell in chunk.exact} >= {"z", "mlp_out"}
     for cell in chunk.exact[:: 1 + len(chunk.exact) // 40]:
-        pair, scores = pairs[cell.index], results[cell.index].scores[cell.site]
+        pair, scores = pairs[cell.row], results[cell.row].scores[cell.site]
         component = component_of(cell, pair, scores.shape[1])
         [[effect]] = engine.patch([pair], [component], direction=direction)
         assert cell.effect == pytest.approx(effect, rel=1e-4, abs=2e-6)
         chosen = slice(None) if component.position is None else component.position
-        own = scores[cell.layer, chosen] if cell.head is None else scores[cell.layer, chosen, cell.head]
+        own = scores[cell.layer, chosen] if cell.index is None else scores[cell.layer, chosen, cell.index]
         assert cell.score == pytest.approx(np.sum(own), rel=1e-4, abs=2e-6)
 
 
@@ -88,7 +88,7 @@ def test_cells_are_those_that_sampling_gives(engine: Engine, positions: str, spa
     pairs = spanned(12) if spans else make_pairs(12)
     chunk = measured(engine, spec_of(positions=positions), pairs, spans)
     drawn = {
-        (cell.index, cell.site, cell.layer, cell.head, cell.position, cell.span): cell.inclusion
+        (cell.row, cell.site, cell.layer, cell.index, cell.position, cell.span): cell.inclusion
         for cell in chunk.exact
     }
     expected: dict[tuple[object, ...], float] = {}
@@ -131,7 +131,7 @@ def test_cells_are_summed_at_their_own_component(
         expected: dict[tuple[int, ...], Any] = defaultdict(lambda: np.zeros(3))
         for cell in (cell for cell in chunk.exact if cell.site == site):
             w = 1 / cell.inclusion
-            at = _place(cell, len(chunk.outcomes[cell.index].tokens), kind)
+            at = _place(cell, len(chunk.outcomes[cell.row].tokens), kind)
             expected[at] += np.array([1, w, w * (cell.effect - cell.score)])
         assert int(sums["m"].sum()) == sum(cell.site == site for cell in chunk.exact)
         for at, (m, w, wr) in expected.items():
@@ -144,7 +144,7 @@ def _place(cell: ExactCell, length: int, kind: str) -> tuple[int, ...]:
     column: tuple[int, ...] = ()
     if kind == "aligned":
         column = ((*SPANS, "(rest)").index(cell.span),) if cell.span else (length - 1 - (cell.position or 0),)
-    return (cell.layer, *column, *(() if cell.head is None else (cell.head,)))
+    return (cell.layer, *column, *(() if cell.index is None else (cell.index,)))
 
 
 def test_exact_zero_patches_nothing(engine: Engine) -> None:
@@ -262,7 +262,7 @@ def test_another_seed_draws_other_cells(engine: Engine) -> None:
     pairs = make_pairs(6)
     cells = [
         {
-            (cell.index, cell.site, cell.layer, cell.head)
+            (cell.row, cell.site, cell.layer, cell.index)
             for cell in measured(engine, spec_of(seed=seed), pairs).exact
         }
         for seed in (0, 1, 0)

@@ -56,7 +56,7 @@ class Recording:
 
 
 def _head(component: Any) -> tuple[int, ...]:
-    return () if component.head is None else (component.head,)
+    return () if component.index is None else (component.index,)
 
 
 def record(engine: Engine, pairs: Sequence[Pair]) -> Recording:

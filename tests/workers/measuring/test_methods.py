@@ -78,9 +78,8 @@ def test_every_cell_has_its_score_by_every_method(
     job = job_of(spec_of(positions=positions, detail="positions"), 300, spans=spans)
     chunk = measure_chunk(engine, job, 0, pairs)
     for cell in chunk.exact:
-        inner = cell.head if cell.neuron is None else cell.neuron
         for method, score in zip(METHODS, (cell.score, *cell.others), strict=True):
-            scores = site_scores(pairs[cell.index], cell.site, method)[cell.layer, :, inner]
+            scores = site_scores(pairs[cell.row], cell.site, method)[cell.layer, :, cell.index]
             if cell.span is not None:
                 scores = scores[:2] if cell.span == "name" else scores[2:]
             expected = scores.sum() if cell.position is None else scores[cell.position]
@@ -99,7 +98,7 @@ def test_a_pair_whose_further_scores_are_not_finite_fails_alone(engine: StandIn)
     assert errors[2] == "the scores of k by relp are not finite: the metric's gradient is NaN or infinite"
     assert [error is None for error in errors] == [True, True, False, True, True, True]
     assert chunk.others["relp"].sums["z", "whole"]["n"].max() == 5
-    assert {cell.index for cell in chunk.exact} == {0, 1, 3, 4, 5}
+    assert {cell.row for cell in chunk.exact} == {0, 1, 3, 4, 5}
 
 
 def test_measuring_pair_by_pair_gives_the_same_by_every_method(engine: StandIn) -> None:
@@ -135,9 +134,9 @@ def test_edges_are_drawn_patched_and_summed_by_number(engine: StandIn) -> None:
     assert int(sums["m"].sum()) == len(chunk.exact) > 50
     for cell in chunk.exact:
         assert cell.edge is not None
-        component = Component.of_edge(cell.edge)
-        assert (cell.layer, cell.head, cell.neuron) == (component.layer, component.head, None)
-        assert cell.effect == pytest.approx(effect_of(pairs[cell.index], component), abs=1e-5)
+        component = Component.parse(cell.edge)
+        assert (cell.layer, cell.index) == (component.layer, component.index)
+        assert cell.effect == pytest.approx(effect_of(pairs[cell.row], component), abs=1e-5)
         assert sums["m"][GRAPH.number_of(cell.edge)] > 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from patchgrid.core.names import HEAD_SITES
+from patchgrid.core.sites import HEAD_SITES
 from patchgrid.engine import Engine, JobSpec, Pair, PairResult
 from patchgrid.estimates import Sums
 from patchgrid.workers.measuring.chunk import measure_chunk
@@ -136,7 +136,7 @@ def test_failed_pairs_never_enter_sums(engine: Engine) -> None:
     for site in SITES:
         for found, expected in zip(chunk.scores[site], alone.scores[site], strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    assert {cell.index for cell in chunk.exact} <= {1, 2, 3, 5, 6, 7}
+    assert {cell.row for cell in chunk.exact} <= {1, 2, 3, 5, 6, 7}
 
 
 def random_results(*lengths: int) -> list[PairResult]:

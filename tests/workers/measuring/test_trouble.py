@@ -112,7 +112,7 @@ def test_an_effect_that_is_nan_fails_its_pair(engine: Engine) -> None:
             chunk.sums[site, "whole"].to_array()[:4], alone.sums[site, "whole"].to_array()[:4], rtol=1e-4
         )
         assert len(chunk.scores[site]) == 5
-    assert chunk.exact == [cell for cell in healthy.exact if cell.index != bad]
+    assert chunk.exact == [cell for cell in healthy.exact if cell.row != bad]
 
 
 def test_scores_that_are_not_finite_fail_their_pair(tmp_path: Path) -> None:
@@ -171,11 +171,11 @@ def test_batches_are_halved_when_memory_runs_out(engine: Engine) -> None:
     assert [outcome.state for outcome in tight.outcomes] == ["done"] * 11
     assert len(tight.exact) == len(roomy.exact) > 20
     for found, expected in zip(tight.exact, roomy.exact, strict=True):
-        assert (found.index, found.site, found.layer, found.head) == (
-            expected.index,
+        assert (found.row, found.site, found.layer, found.index) == (
+            expected.row,
             expected.site,
             expected.layer,
-            expected.head,
+            expected.index,
         )
         assert found.effect == pytest.approx(expected.effect, rel=1e-4, abs=2e-6)
     for key, sums in roomy.sums.items():
@@ -213,7 +213,7 @@ def test_a_pair_whose_patching_does_not_fit_fails_alone(
     chunk = measure_chunk(engine, job, 0, pairs, batch_tokens=ENOUGH)
     assert [outcome.index for outcome in chunk.outcomes if outcome.state == "failed"] == [2]
     assert "out of memory with this pair alone" in str(chunk.outcomes[2].error)
-    expected = [cell for cell in healthy.exact if cell.index != 2]
-    assert [(c.index, c.site, c.layer, c.head) for c in chunk.exact] == [
-        (c.index, c.site, c.layer, c.head) for c in expected
+    expected = [cell for cell in healthy.exact if cell.row != 2]
+    assert [(c.row, c.site, c.layer, c.index) for c in chunk.exact] == [
+        (c.row, c.site, c.layer, c.index) for c in expected
     ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchgrid.core.names import EDGE, WIDE_SITES
+from patchgrid.core.sites import EDGE, WIDE_SITES
 from patchgrid.core.types import Component
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.host_copy import Landing

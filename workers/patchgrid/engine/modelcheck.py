@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from patchgrid.core.errors import SpecError
-from patchgrid.core.names import SITES
+from patchgrid.core.sites import SITES
 from patchgrid.core.types import Component
 from patchgrid.engine.checks.self_check import SelfCheck, some_tokens
 from patchgrid.engine.methods import METHODS

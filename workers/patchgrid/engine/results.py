@@ -12,9 +12,8 @@ from patchgrid.core.types import Component
 class PairResult:
     """One pair's scores and metrics, or the reason why it has none."""
 
-    #: By the first method, in metric units: site to float32 array `[layer, position]`, for `z`, `q`, `k` and
-    #: `v` `[layer, position, head]`, for `mlp_post` `[layer, position, neuron]`, for `edge` `[edge,
-    #: position]`.
+    #: By the first method, in metric units: site to float32 array `[layer, position]`, of a site with an
+    #: index `[layer, position, index]`, for `edge` `[edge, position]`.
     scores: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     #: Metric of the unpatched clean run; NaN where the pair failed.
     clean_metric: float = float("nan")

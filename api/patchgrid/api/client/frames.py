@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from patchgrid.api.client.http.errors import FramesMissing, NotSupported
 from patchgrid.api.client.http.service import Name, Service
 from patchgrid.core.packages import is_installed
+from patchgrid.core.sites import INDEX_FIELDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 #: The kinds of dataframes, the first that is installed being the one given.
 LIBRARIES = ("pandas", "polars")
 _WHOLE = frozenset(
-    {"layer", "head", "neuron", "n", "exact_n", "row", "spearman_n", "top_k", "components", "cells"}
+    {"layer", *INDEX_FIELDS, "n", "exact_n", "row", "spearman_n", "top_k", "components", "cells"}
 )
 _TEXT = frozenset({"component", "pair", "site", "method", "state", "error", "warning", "edge"})
 _TEXT |= {"clean", "corrupted"}

@@ -9,6 +9,7 @@ from patchgrid.api.client import frames, html
 from patchgrid.api.client.http.errors import JobFailed, OutOfTime
 from patchgrid.api.client.http.service import Document, Service
 from patchgrid.api.client.wait_bar import bar
+from patchgrid.core.sites import INDEX_FIELDS
 from patchgrid.core.states import ENDED_JOBS, JobState
 from patchgrid.storage.output.export import FIELDS
 from patchgrid.storage.results.normalised import UNIT, Normalised
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 #: Failed pairs whose reasons an error tells.
 _REASONS = 3
 _COMPONENT: tuple[str, ...] = (
-    *("component", "site", "layer", "head", "neuron", "position", "n", "mean", "mean_abs", "std"),
+    *("component", "site", "layer", *INDEX_FIELDS, "position", "n", "mean", "mean_abs", "std"),
     *("estimate", "ci_low", "ci_high", "exact_n", "exact_share"),
 )
 _AGREEMENT: tuple[str, ...] = (

@@ -10,7 +10,7 @@ from patchgrid.api.client import reading
 from patchgrid.api.client.http.errors import NotThere
 from patchgrid.api.client.http.service import Document, Service
 from patchgrid.core.names import check_name
-from patchgrid.core.types import short_name
+from patchgrid.core.sites import INDEX_FIELDS, index_of_fields, short_name
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.pair_results.pair_view import PairView
@@ -113,8 +113,8 @@ def _component(cell: Document) -> str:
     """Name a cell's component, at all positions at once unless these are spans."""
     with reading.understood("cell"):
         span = cell["position"] if isinstance(cell["position"], str) else None
-        head, neuron, edge = (cell[name] for name in ("head", "neuron", "edge"))
-        return short_name(cell["site"], cell["layer"], head, span, neuron=neuron, edge=edge)
+        index = index_of_fields(cell[field] for field in INDEX_FIELDS)
+        return short_name(cell["site"], cell["layer"], index, span, cell["edge"])
 
 
 def _check(job: JobRecord, site: str | None, method: str | None) -> None:

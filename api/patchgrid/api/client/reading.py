@@ -9,7 +9,7 @@ import numpy as np
 
 from patchgrid.api.client.http.errors import NotPatchgrid
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import WIDE_SITES
+from patchgrid.core.sites import INDEX_FIELDS, WIDE_SITES, index_of_fields
 from patchgrid.core.states import FINISHED_CHUNKS, OPEN_CHUNKS
 from patchgrid.core.types import Answer, JobSpec, Pair, TokenPiece, TokenText
 from patchgrid.storage.chunks.chunk_result import ExactCell
@@ -181,7 +181,7 @@ def queue(found: Document) -> ModelQueue:
 @_understood
 def component(found: Document) -> ComponentRow:
     """Read a component."""
-    return _made(ComponentRow, found)
+    return _component(ComponentRow, found)
 
 
 @_understood
@@ -242,7 +242,7 @@ def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> Pa
             method=found["method"],
             scores={site: np.array(scores, np.float32) for site, scores in found["scores"].items()},
             top=tuple(_kept(found["top"])) if first else (),
-            exact=tuple(_made(ExactCell, one, others=tuple(one["others"])) for one in found["exact"]),
+            exact=tuple(_component(ExactCell, one, others=tuple(one["others"])) for one in found["exact"]),
             graph=numbering,
         )
 
@@ -253,7 +253,7 @@ def _kept(top: Sequence[Document]) -> Iterator[TopComponent]:
     for one in top:
         few += one["site"] not in WIDE_SITES
         if one["site"] in WIDE_SITES or few <= TOP:
-            yield _made(TopComponent, one)
+            yield _component(TopComponent, one)
 
 
 def _answer(value: Any) -> Answer:
@@ -261,6 +261,11 @@ def _answer(value: Any) -> Answer:
         answer: Answer = value
         return answer
     return TokenPiece(value["piece"]) if "piece" in value else TokenText(value["text"])
+
+
+def _component(kind: type[Kind], found: Document, **own: Any) -> Kind:
+    """Make a dataclass of a component, whose index is in the field of its kind."""
+    return _made(kind, found, index=index_of_fields(found[field] for field in INDEX_FIELDS), **own)
 
 
 def _made(kind: type[Kind], found: Document, **own: Any) -> Kind:

@@ -12,7 +12,8 @@ from patchgrid.api.pictures.bars import MOST_BARS, component_bars
 from patchgrid.api.pictures.errors import PictureError
 from patchgrid.api.pictures.look import Look
 from patchgrid.api.pictures.scatter import score_effect_scatter
-from patchgrid.core.names import EDGE, HEAD_SITES, WIDE_SITES, check_name
+from patchgrid.core.names import check_name
+from patchgrid.core.sites import EDGE, HEAD_SITES, WIDE_SITES
 from patchgrid.core.wording import counted, short_model
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord

@@ -40,7 +40,7 @@ class TopComponent(BaseModel):
     site: str
     layer: int
     head: int | None
-    neuron: int | None
+    unit: int | None
     position: int | None
     score: float
     edge: str | None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from patchgrid.core import names
+from patchgrid.core.sites import SITES
 from patchgrid.core.types import JobSpec
 from patchgrid.pairs import ColumnsError, parse_columns
 from patchgrid.pairs.records.columns import check_columns
@@ -59,7 +60,7 @@ class Asked(BaseModel):
 
     model: Word = Field(description="Hub id or folder, one of GET /v1/models.")
     revision: Word | None = None
-    sites: tuple[Word, ...] = Field((), description=f"Of {', '.join(names.SITES)}; none: z, mlp_out; edge.")
+    sites: tuple[Word, ...] = Field((), description=f"Of {', '.join(SITES)}; none: z, mlp_out; edge.")
     positions: Word = Field("sum", description="sum or keep")
     method: Word = Field("atp", description=f"One or several with commas: {', '.join(names.METHODS)}")
     metric: Word = Field("logit_diff", description=f"{', '.join(names.METRICS)}, or an installed one")

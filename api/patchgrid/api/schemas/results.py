@@ -16,7 +16,7 @@ class Component(BaseModel):
     site: str
     layer: int
     head: int | None
-    neuron: int | None
+    unit: int | None
     position: int | str | None
     n: int
     mean: float | None
@@ -119,7 +119,7 @@ class ExactCell(BaseModel):
     site: str
     layer: int
     head: int | None
-    neuron: int | None
+    unit: int | None
     position: int | str | None
     score: float
     effect: float

@@ -19,7 +19,7 @@ from patchgrid.cli.options import (
     submit_options,
 )
 from patchgrid.cli.terminal.screen import say, visible
-from patchgrid.core.names import WIDE_SITES
+from patchgrid.core.sites import WIDE_SITES
 from patchgrid.core.states import FINISHED_JOBS, JobState
 from patchgrid.engine import JobSpec
 from patchgrid.engine.checkpoint.weights import folder_hash

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import EDGE, HEAD_SITES, PATH_METHODS
+from patchgrid.core.names import PATH_METHODS
+from patchgrid.core.sites import EDGE, SITES
 from patchgrid.core.types import JobSpec
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.storage.chunks.shares import exact_share
@@ -16,11 +17,11 @@ class Shape:
     """A model's sizes, as its configuration has them."""
 
     layers: int
-    heads: int
+    n_heads: int
     #: Key-value heads.
-    kv_heads: int
+    n_kv_heads: int
     #: Neurons of a layer; None: not told.
-    neurons: int | None
+    d_mlp: int | None
     #: Attention and MLP read the same.
     parallel: bool
 
@@ -30,21 +31,19 @@ class Shape:
         heads = config.num_attention_heads
         return cls(
             layers=config.num_hidden_layers,
-            heads=heads,
-            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-            neurons=_neurons(config),
+            n_heads=heads,
+            n_kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+            d_mlp=_d_mlp(config),
             parallel=_is_parallel(config),
         )
 
     def components(self, site: str) -> int | None:
         """Count a site's components at one position, or at all positions at once; None: not known."""
         if site == EDGE:
-            return Graph(self.layers, self.heads, self.kv_heads, self.parallel).count
-        if site == "mlp_post":
-            return None if self.neurons is None else self.layers * self.neurons
-        if site in HEAD_SITES:
-            return self.layers * (self.kv_heads if site in ("k", "v") else self.heads)
-        return self.layers
+            return Graph(self.layers, self.n_heads, self.n_kv_heads, self.parallel).count
+        size = SITES[site].count
+        count = 1 if size is None else getattr(self, size)
+        return None if count is None else self.layers * count
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def _passes(spec: JobSpec, method: str, layers: int) -> int:
     return 2 if method == "relp" else 1
 
 
-def _neurons(config: Any) -> int | None:
+def _d_mlp(config: Any) -> int | None:
     for name in ("n_inner", "intermediate_size", "ffn_dim"):
         if isinstance(getattr(config, name, None), int):
             return int(getattr(config, name))

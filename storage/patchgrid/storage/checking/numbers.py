@@ -9,7 +9,8 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import SITES, WIDE_SITES, check_name
+from patchgrid.core.names import check_name
+from patchgrid.core.sites import SITES, WIDE_SITES
 from patchgrid.estimates import Sums
 from patchgrid.storage import tables
 from patchgrid.storage.checking.comparing import differences
@@ -18,7 +19,7 @@ from patchgrid.storage.checking.findings import reason
 from patchgrid.storage.checking.tops import top_problems
 from patchgrid.storage.chunks.alignment import Alignment, Columns, in_columns
 from patchgrid.storage.chunks.inputs import read_pair
-from patchgrid.storage.chunks.naming import Place, has_positions, index_of
+from patchgrid.storage.chunks.naming import has_positions, index_of, place_of_row
 from patchgrid.storage.chunks.sums import read_sums
 from patchgrid.storage.db.blobs import unpack
 from patchgrid.storage.errors import CorruptData
@@ -212,7 +213,7 @@ class Numbers:
 
     def _index(self, row: Row[Any], aligned: bool) -> list[int]:
         """Give where a cell's component is among the sums."""
-        first, *inner = index_of(Place(row.layer, row.head, row.neuron, row.edge), self._graph)
+        first, *inner = index_of(place_of_row(row), self._graph)
         if not aligned:
             return [first, *inner]
         place = self._place[row.pair_index]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Row
 
-from patchgrid.storage.chunks.naming import Place
+from patchgrid.storage.chunks.naming import Place, place_of_row
 from patchgrid.storage.chunks.rows import TOP, TOP_WIDE
 
 #: Relative difference of scores that were summed in another order, in float32.
@@ -53,8 +53,8 @@ def _are_largest(
     largest = np.sort(flat)[::-1][:count]
     slack = _CLOSE * float(largest[0]) if count else 0.0
     for row, size in zip(rows, largest.tolist(), strict=True):
-        there = scores[row.site][tuple(index_of(Place(row.layer, row.head, row.neuron, row.edge)))]
+        there = scores[row.site][tuple(index_of(place_of_row(row)))]
         if abs(float(there) - row.score) > slack or abs(abs(row.score) - size) > slack:
             return False
-    places = {(row.site, row.layer, row.head, row.neuron, row.edge) for row in rows}
+    places = {(row.site, place_of_row(row)) for row in rows}
     return len(places) == len(rows)

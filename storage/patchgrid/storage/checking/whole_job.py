@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.core.names import SITES, check_name
+from patchgrid.core.names import check_name
+from patchgrid.core.sites import SITES
 from patchgrid.core.states import DELETING, ENDED_JOBS, FINISHED_JOBS, OPEN_CHUNKS, ChunkState, JobState
 from patchgrid.pairs.records.digest import Digest
 from patchgrid.storage import tables

@@ -58,15 +58,13 @@ class ExactCell:
     """One component of one pair that was patched exactly."""
 
     #: Row number of the pair in the job.
-    index: int
-    #: One of `names.SITES`.
+    row: int
+    #: One of `SITES`.
     site: str
     #: Layer, from 0.
     layer: int
-    #: Head within the layer, or None.
-    head: int | None
-    #: Neuron within the layer, or None.
-    neuron: int | None
+    #: Head or neuron within the layer, or None; of an edge, its sender's head.
+    index: int | None
     #: Index into the pair's own tokens from 0, or None: all positions at once, or a span.
     position: int | None
     #: Name of the span that was patched, or None.

@@ -1,8 +1,8 @@
 """From a place in a site's scores to the component that stands there, and from its name back to the place."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,19 +10,17 @@ from numpy.typing import NDArray
 
 from patchgrid.core.errors import ComponentError
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import EDGE, INNER, SITES
-from patchgrid.core.types import Component, short_name
+from patchgrid.core.sites import EDGE, INDEX_FIELDS, SITES, index_fields, index_of_fields
+from patchgrid.core.types import Component
 
 
 class Place(NamedTuple):
-    """Which component of a site it is, as tables and exports have it."""
+    """Which component of a site it is."""
 
-    #: Layer, from 0; of an edge, the layer of what it comes from.
+    #: Layer, from 0; of an edge, the layer of its sender.
     layer: int
-    #: Head within the layer, or None.
-    head: int | None = None
-    #: Neuron within the layer, or None.
-    neuron: int | None = None
+    #: Head or neuron within the layer, or None; of an edge, its sender's head.
+    index: int | None = None
     #: An edge's name, or None.
     edge: str | None = None
 
@@ -30,7 +28,7 @@ class Place(NamedTuple):
 class Named(NamedTuple):
     """What a component's short name says."""
 
-    #: One of `names.SITES`.
+    #: One of `SITES`.
     site: str
     place: Place
     #: What stands behind `@`, or None: all positions at once.
@@ -38,8 +36,8 @@ class Named(NamedTuple):
 
 
 def has_inner(site: str) -> bool:
-    """Tell whether a site's scores have an axis of heads or neurons, the last one."""
-    return site in INNER
+    """Tell whether a site's scores have an axis of indices within a layer, the last one."""
+    return SITES[site].count is not None
 
 
 def has_positions(array: NDArray[Any], site: str) -> bool:
@@ -62,9 +60,8 @@ def place_of(site: str, first: int, inner: int | None = None, graph: Graph | Non
     if site == EDGE:
         assert graph is not None, "edges are numbered by their model's graph"
         component = graph.component(first)
-        return Place(component.layer, component.head, None, component.edge)
-    kind = INNER.get(site)
-    return Place(first, inner if kind == "head" else None, inner if kind == "neuron" else None)
+        return Place(component.layer, component.index, component.edge)
+    return Place(first, inner if has_inner(site) else None)
 
 
 def indexed(site: str, place: Sequence[int], graph: Graph | None = None) -> Place:
@@ -78,23 +75,42 @@ def index_of(place: Place, graph: Graph | None = None) -> list[int]:
     if place.edge is not None:
         assert graph is not None, "edges are numbered by their model's graph"
         return [graph.number_of(place.edge)]
-    return [number for number in place[:3] if number is not None]
+    return [place.layer, *([] if place.index is None else [place.index])]
 
 
 def read_name(name: str) -> Named | None:
-    """Read a short name, written exactly as `short_name` writes it; None if nothing is named so."""
+    """Read a short name, written exactly as `short_name` writes it; None if nothing is named so.
+
+    The position can be a span's name.
+    """
     stem, at, behind = name.partition("@")
     if len(stem) > _LONGEST:
         return None
-    position = behind if at else None
-    if "->" in stem:
-        return _read_edge(stem, position)
-    match = _NAME.fullmatch(stem)
-    site = None if match is None else _SITES.get((match["stem"], match["inner"]))
-    if match is None or site is None:
+    try:
+        component = Component.parse(stem)
+    except ComponentError:
         return None
-    inner = None if match["index"] is None else int(match["index"])
-    return Named(site, indexed(site, [int(match["layer"]), *([] if inner is None else [inner])]), position)
+    if max(component.layer, component.index or 0) > _LARGEST:
+        return None
+    place = Place(component.layer, component.index, component.edge)
+    return Named(component.site, place, behind if at else None)
+
+
+#: From a row of the database to the fields of its component's index.
+_index_columns = attrgetter(*INDEX_FIELDS)
+
+
+def place_of_row(row: Any) -> Place:
+    """Read a component's place from a row of `exact` or `top_component`."""
+    return Place(row.layer, index_of_fields(_index_columns(row)), row.edge)
+
+
+def with_index_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a component's fields as exports and JSON have them: `head` and `unit` in place of `index`."""
+    fields: dict[str, Any] = {}
+    for name, value in values.items():
+        fields |= index_fields(values["site"], value) if name == "index" else {name: value}
+    return fields
 
 
 def site_names(
@@ -108,38 +124,11 @@ def site_names(
     if site == EDGE:
         assert graph is not None, "edges are numbered by their model's graph"
         return [f"{edge}{position}" for edge in graph.names for position in positions]
-    stem, letter = _STEMS[site]
-    inner = [""] if letter is None else [f".{letter}{index}" for index in range(axes[-1])]
-    layers = [f"{stem}{layer}" for layer in range(axes[0])]
+    record = SITES[site]
+    inner = [f"{record.mark}{index}" for index in range(axes[-1])] if has_inner(site) else [""]
+    layers = [f"{record.begin}{layer}" for layer in range(axes[0])]
     return [f"{layer}{each}{position}" for layer in layers for position in positions for each in inner]
-
-
-def _read_edge(name: str, position: str | None) -> Named | None:
-    try:
-        component = Component.of_edge(name)
-    except ComponentError:
-        return None
-    if max(component.layer, component.head or 0) > _LARGEST:
-        return None
-    return Named(EDGE, Place(component.layer, component.head, None, name), position)
 
 
 #: Longest name of a component without its position, and the largest number in one: what the databases hold.
 _LONGEST, _LARGEST = 100, 2**31 - 1
-_NUMBER = "0|[1-9][0-9]{0,8}"
-_NAME = re.compile(
-    rf"(?P<stem>[a-z_]+)(?P<layer>{_NUMBER})(?:\.(?P<inner>[hn])(?P<index>{_NUMBER}))?", re.ASCII
-)
-
-
-def _stem(site: str) -> tuple[str, str | None]:
-    """Give what a site's names begin with, and the letter of what is within a layer."""
-    kind = INNER.get(site)
-    first = short_name(site, 0, 0 if kind == "head" else None, neuron=0 if kind == "neuron" else None)
-    match = _NAME.fullmatch(first)
-    assert match is not None, "a short name is read as it is written"
-    return match["stem"], match["inner"]
-
-
-_STEMS = {site: _stem(site) for site in SITES if site != EDGE}
-_SITES = {stem: site for site, stem in _STEMS.items()}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import SITES, WIDE_SITES
+from patchgrid.core.sites import SITES, WIDE_SITES, index_fields
 from patchgrid.estimates import TaskSummary
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.chunk_result import ExactCell, PairOutcome
@@ -25,7 +25,7 @@ TOP_WIDE = 20
 _SITE_RANK = {site: rank for rank, site in enumerate(SITES)}
 
 _Row = tuple[Any, ...]
-#: A pair's component: score, site, then layer, head, neuron and edge.
+#: A pair's component: score, site and place.
 _Top = tuple[float, str, Place]
 
 
@@ -74,18 +74,17 @@ def exact_rows(
 
     def order(cell: ExactCell) -> tuple[int, ...]:
         return (
-            cell.index,
+            cell.row,
             _SITE_RANK[cell.site],
             cell.layer if cell.edge is None or graph is None else graph.number_of(cell.edge),
-            -1 if cell.head is None else cell.head,
-            -1 if cell.neuron is None else cell.neuron,
+            -1 if cell.index is None else cell.index,
             -1 if cell.position is None else cell.position,
             -1 if cell.span is None else rank.get(cell.span, len(rank)),
         )
 
     rows: list[_Row] = []
     scores: list[_Row] = []
-    for index, group in itertools.groupby(sorted(cells, key=order), key=attrgetter("index")):
+    for index, group in itertools.groupby(sorted(cells, key=order), key=attrgetter("row")):
         for number, cell in enumerate(group):
             rows.append(_exact_row(job_id, int(index), number, cell))
             scores += [
@@ -103,8 +102,7 @@ def _exact_row(job_id: int, index: int, number: int, cell: ExactCell) -> _Row:
         number,
         cell.site,
         int(cell.layer),
-        None if cell.head is None else int(cell.head),
-        None if cell.neuron is None else int(cell.neuron),
+        *index_fields(cell.site, None if cell.index is None else int(cell.index)).values(),
         None if cell.position is None else int(cell.position),
         cell.span,
         float(cell.score),
@@ -138,7 +136,16 @@ def top_rows(
         if len(parts) > 1:
             best = sorted(itertools.chain(*parts), key=lambda one: -abs(one[0]))
         rows += [
-            (job_id, index, rank, site, *place[:3], score, place.edge)
+            (
+                job_id,
+                index,
+                rank,
+                site,
+                place.layer,
+                *index_fields(site, place.index).values(),
+                score,
+                place.edge,
+            )
             for rank, (score, site, place) in enumerate(best)
         ]
     return rows

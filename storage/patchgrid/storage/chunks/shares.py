@@ -1,6 +1,6 @@
 """How much of a job is patched exactly, by site."""
 
-from patchgrid.core.names import WIDE_SITES
+from patchgrid.core.sites import WIDE_SITES
 from patchgrid.core.types import JobSpec
 from patchgrid.estimates import expected_share
 from patchgrid.estimates.sampling import FLOOR

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import WIDE_SITES
+from patchgrid.core.sites import WIDE_SITES
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.checksums import Rows, in_order
 from patchgrid.storage.chunks.chunk_result import (

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, RowMapping, case, func, select
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from patchgrid.core.names import WIDE_SITES, check_name
+from patchgrid.core.names import check_name
+from patchgrid.core.sites import WIDE_SITES
 from patchgrid.core.states import DELETING, ChunkState, JobState
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.pairs.records.digest import Digest

@@ -3,6 +3,7 @@
 from typing import Any
 
 from patchgrid.core.plain import plain
+from patchgrid.storage.chunks.naming import with_index_fields
 from patchgrid.storage.jobs.chunk_notes import chunk_counts
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
@@ -59,7 +60,11 @@ def snapshot_json(found: Snapshot) -> dict[str, Any]:
 
 def component_json(row: ComponentRow) -> dict[str, object]:
     """Give a component's fields, its short name first, the share of its cells that was patched last."""
-    return {"component": row.name, **plain(row), "exact_share": row.exact_n / row.n if row.n else None}
+    return {
+        "component": row.name,
+        **with_index_fields(plain(row)),
+        "exact_share": row.exact_n / row.n if row.n else None,
+    }
 
 
 def coverage_json(found: Coverage) -> dict[str, Any]:
@@ -102,7 +107,10 @@ def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
         "prefix": view.prefix,
         "clean_preference": view.clean_preference,
         "corrupted_preference": view.corrupted_preference,
-        "top": [{"component": one.name, **plain(one)} for one in strongest],
+        "top": [{"component": one.name, **with_index_fields(plain(one))} for one in strongest],
         "scores": plain(view.scores),
-        "exact": [{"component": cell_name(each, len(view.tokens)), **plain(each)} for each in view.exact],
+        "exact": [
+            {"component": cell_name(each, each.index, len(view.tokens)), **with_index_fields(plain(each))}
+            for each in view.exact
+        ],
     }

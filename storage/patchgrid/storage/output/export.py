@@ -7,9 +7,11 @@ from typing import Any
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
-from patchgrid.core.names import EDGE, WIDE_SITES, check_name
+from patchgrid.core.names import check_name
+from patchgrid.core.sites import EDGE, INDEX_FIELDS, WIDE_SITES
 from patchgrid.core.states import DELETING, ENDED_JOBS, PairState
 from patchgrid.storage import tables
+from patchgrid.storage.chunks.naming import with_index_fields
 from patchgrid.storage.chunks.rows import TOP_WIDE as TOP_WIDE
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.errors import JobChanged, NothingKept, NotNormalised
@@ -26,24 +28,17 @@ from patchgrid.storage.results.task import job_task, task_json
 
 #: The field that shares have beside them: the mean clean - corrupted metric.
 DIVISOR = "divided_by"
+#: The fields that say which component of a layer a row is about.
+_PLACE = ("site", "layer", *INDEX_FIELDS)
+#: What a component's row names its component by, beside its position.
+_NAMED = ("site", "layer", "index", EDGE)
 #: What can be exported, with the fields of a row in order.
 FIELDS = {
-    "scores": ("pair", "component", "site", "layer", "head", "neuron", "position", "score"),
-    "exact": (
-        "pair",
-        "component",
-        "site",
-        "layer",
-        "head",
-        "neuron",
-        "position",
-        "score",
-        "effect",
-        "inclusion",
-    ),
+    "scores": ("pair", "component", *_PLACE, "position", "score"),
+    "exact": ("pair", "component", *_PLACE, "position", "score", "effect", "inclusion"),
     "components": (
-        "component",
-        *(field.name for field in dataclasses.fields(ComponentRow) if field.name != EDGE),
+        *("component", *_PLACE),
+        *(field.name for field in dataclasses.fields(ComponentRow) if field.name not in _NAMED),
     ),
     "pairs": (
         *("pair", "state", "error", "tokens", "clean_metric", "corrupted_metric"),
@@ -66,7 +61,7 @@ def export_rows(
 ) -> Iterator[dict[str, Any]]:
     """Give rows with the fields of `fields_of`, in an order that depends on nothing but the job.
 
-    Rows come by pair, then site (as in `names.SITES`), layer, head and position; memory stays bounded. `pair`
+    Rows come by pair, then site (as in `SITES`), layer, head and position; memory stays bounded. `pair`
     is the given id, else the row number. A missing value is None. With `normalise`, numbers in metric units
     are shares of the job's mean clean - corrupted metric, which stands beside them. Raises `NothingKept` at
     once for what the job did not keep, `NotNormalised` where there is nothing to take shares of.
@@ -143,7 +138,7 @@ def _components(database: Database, job: JobRecord, method: str) -> Iterator[dic
     with database.read() as session:
         _check_unchanged(session, job)
         rows = components(session, job, method=method)
-    return (dataclasses.asdict(row) | {"component": row.name} for row in rows)
+    return (with_index_fields(dataclasses.asdict(row)) | {"component": row.name} for row in rows)
 
 
 def _check_unchanged(session: Session, job: JobRecord) -> None:

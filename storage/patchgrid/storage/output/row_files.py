@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from patchgrid.core.packages import require
 from patchgrid.core.plain import plain
+from patchgrid.core.sites import INDEX_FIELDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,7 +183,7 @@ def _arrow_type(field: str, text_positions: bool) -> "pa.DataType":
     """The type of a field of an export; a pair's name is text, as row numbers and ids may be mixed."""
     import pyarrow as pa
 
-    if field in ("layer", "head", "neuron") or (field == "position" and not text_positions):
+    if field in ("layer", *INDEX_FIELDS) or (field == "position" and not text_positions):
         return pa.int32()
     if field in ("n", "exact_n"):
         return pa.int64()

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.core.errors import SpecError
 from patchgrid.core.names import REST, check_name
+from patchgrid.core.sites import index_fields
 from patchgrid.storage.chunks.naming import read_name
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord, pair_name
@@ -102,8 +103,7 @@ def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnEle
     columns: dict[str, Any] = {
         "site": named.site,
         "layer": place.layer,
-        "head": place.head,
-        "neuron": place.neuron,
+        **index_fields(named.site, place.index),
     }
     if named.position is not None and job.spans:
         if named.position not in (*job.spans, REST):

@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.core.types import short_name
+from patchgrid.core.sites import INDEX_FIELDS, short_name
+from patchgrid.storage.chunks.naming import place_of_row
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.tables import exact, method_score, outcome
 
@@ -26,12 +27,12 @@ def with_scores(further: str | None) -> Select[Any]:
     return select(exact, method_score.c.score.label("by_method")).join(method_score, same)
 
 
-def cell_name(cell: Any, tokens: int | None) -> str:
+def cell_name(cell: Any, index: int | None, tokens: int | None) -> str:
     """Write a cell's name as all views do: with its span, or its position from the end of its tokens."""
     where = cell.span
     if where is None and cell.position is not None and tokens is not None:
         where = cell.position - tokens
-    return short_name(cell.site, cell.layer, cell.head, where, neuron=cell.neuron, edge=cell.edge)
+    return short_name(cell.site, cell.layer, index, where, cell.edge)
 
 
 def token_counts(session: Session, job: JobRecord, indices: range) -> dict[int, int]:
@@ -54,11 +55,10 @@ def cell_fields(row: Row[Any], name: int | str, tokens: int | None) -> dict[str,
     """Give what is told of a cell: a row of `with_scores`, with its pair's name and number of tokens."""
     return {
         "pair": name,
-        "component": cell_name(row, tokens),
+        "component": cell_name(row, place_of_row(row).index, tokens),
         "site": row.site,
         "layer": row.layer,
-        "head": row.head,
-        "neuron": row.neuron,
+        **{field: getattr(row, field) for field in INDEX_FIELDS},
         "position": row.position if row.span is None else row.span,
         "score": row.by_method,
         "effect": row.effect,

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.core.errors import ComponentError
-from patchgrid.core.names import HEAD_SITES, REST, WIDE_SITES
+from patchgrid.core.names import REST
+from patchgrid.core.sites import HEAD_SITES, WIDE_SITES
 from patchgrid.storage.chunks import naming
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord
@@ -41,7 +42,7 @@ def has_positions(view: PairView, site: str) -> bool:
 
 
 def position_scores(view: PairView, site: str) -> NDArray[np.float64]:
-    """Give a pair's scores `[layer, position]`, summed over heads or neurons."""
+    """Give a pair's scores `[layer, position]`, summed over what a layer has there."""
     if site not in view.scores or not has_positions(view, site):
         raise NothingKept(_nothing(view, "positions", "positions"))
     scores = view.scores[site].astype(np.float64)
@@ -67,10 +68,10 @@ def exact_grid(job: JobRecord, view: PairView, site: str) -> ExactGrid:
         given = [*(name for name in job.spans if name in view.spans), REST]
         columns = [name for name in given if any(cell.span == name for cell in cells)]
     elif axis == "head":
-        columns = list(range(1 + max(cell.head or 0 for cell in cells)))
+        columns = list(range(1 + max(cell.index or 0 for cell in cells)))
     values = np.full((1 + max(cell.layer for cell in cells), len(columns)), np.nan)
     for cell in cells:
-        place = {"position": cell.position, "span": cell.span, "head": cell.head}[axis]
+        place = {"position": cell.position, "span": cell.span, "head": cell.index}[axis]
         values[cell.layer, columns.index(place if place is not None else 0)] = cell.effect
     return ExactGrid(axis, tuple(columns), values, len(cells))
 

@@ -10,12 +10,13 @@ from sqlalchemy import Row, Select, Table, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import SITES
+from patchgrid.core.sites import SITES, short_name
 from patchgrid.core.states import PairState
-from patchgrid.core.types import Pair, place_spans, short_name
+from patchgrid.core.types import Pair, place_spans
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.chunk_result import ExactCell
 from patchgrid.storage.chunks.inputs import read_pair
+from patchgrid.storage.chunks.naming import place_of_row
 from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.db.blobs import unpack
 from patchgrid.storage.db.search import storable
@@ -31,14 +32,12 @@ _DIGITS = 9
 class TopComponent:
     """One of a pair's components of largest |score|."""
 
-    #: One of `names.SITES`.
+    #: One of `SITES`.
     site: str
     #: Layer, from 0.
     layer: int
-    #: Head within the layer, or None.
-    head: int | None
-    #: Neuron within the layer, or None.
-    neuron: int | None
+    #: Head or neuron within the layer, or None; of an edge, its sender's head.
+    index: int | None
     #: Score over all positions by the job's first method, metric units.
     score: float
     #: An edge's name, or None.
@@ -47,7 +46,7 @@ class TopComponent:
     @property
     def name(self) -> str:
         """The short name the field writes: `a9.h6`."""
-        return short_name(self.site, self.layer, self.head, neuron=self.neuron, edge=self.edge)
+        return short_name(self.site, self.layer, self.index, edge=self.edge)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +189,12 @@ def chunk_scores(
 
 def _top(session: Session, job: JobRecord, index: int) -> tuple[TopComponent, ...]:
     rows = session.execute(_of_pair(tables.top_component, job, index).order_by(tables.top_component.c.rank))
-    return tuple(TopComponent(row.site, row.layer, row.head, row.neuron, row.score, row.edge) for row in rows)
+    return tuple(_top_component(row) for row in rows)
+
+
+def _top_component(row: Row[Any]) -> TopComponent:
+    place = place_of_row(row)
+    return TopComponent(row.site, place.layer, place.index, row.score, place.edge)
 
 
 def _exact(session: Session, job: JobRecord, index: int, further: str | None) -> tuple[ExactCell, ...]:
@@ -199,11 +203,10 @@ def _exact(session: Session, job: JobRecord, index: int, further: str | None) ->
     of_pair = with_scores(further).where(table.c.job_id == job.id, table.c.pair_index == index)
     return tuple(
         ExactCell(
-            index=row.pair_index,
+            row=row.pair_index,
             site=row.site,
             layer=row.layer,
-            head=row.head,
-            neuron=row.neuron,
+            index=place_of_row(row).index,
             position=row.position,
             span=row.span,
             score=row.by_method,

@@ -11,10 +11,9 @@ from sqlalchemy import Table, and_, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import SITES, WIDE_SITES
-from patchgrid.core.types import short_name
+from patchgrid.core.sites import SITES, WIDE_SITES, index_fields, short_name
 from patchgrid.storage import tables
-from patchgrid.storage.chunks.naming import Place, has_inner, has_positions, indexed
+from patchgrid.storage.chunks.naming import Place, has_inner, has_positions, indexed, place_of_row
 from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.jobs.jobs import JobRecord, pair_name
 from patchgrid.storage.pair_results.pair_view import chunk_scores
@@ -65,8 +64,7 @@ def _largest(
     table = tables.top_component
     rows = select(table).where(inside_of(table, job, indices), table.c.site.in_(sites))
     for row in session.execute(rows.order_by(table.c.pair_index, table.c.rank)):
-        place = Place(row.layer, row.head, row.neuron, row.edge)
-        found.setdefault((row.pair_index, row.site), []).append((place, row.score))
+        found.setdefault((row.pair_index, row.site), []).append((place_of_row(row), row.score))
     return found
 
 
@@ -86,7 +84,7 @@ def _score_rows(
 
 @lru_cache(maxsize=1 << 16)
 def _stem(site: str, place: Place) -> str:
-    return short_name(site, place.layer, place.head, neuron=place.neuron, edge=place.edge)
+    return short_name(site, place.layer, place.index, edge=place.edge)
 
 
 def _row(
@@ -98,8 +96,7 @@ def _row(
         "component": stem if position is None else f"{stem}@{position - tokens}",
         "site": site,
         "layer": place.layer,
-        "head": place.head,
-        "neuron": place.neuron,
+        **index_fields(site, place.index),
         "position": position,
         "score": score,
         "edge": place.edge,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from patchgrid.core.types import short_name
+from patchgrid.core.sites import short_name
 from patchgrid.storage.chunks.naming import indexed
 from patchgrid.storage.pair_results.pair_scores import has_positions, whole_scores
 from patchgrid.storage.pair_results.pair_view import PairView
@@ -18,8 +18,8 @@ class Scored:
 
     site: str
     layer: int
-    head: int | None
-    neuron: int | None
+    #: Head or neuron within the layer, or None.
+    index: int | None
     #: Index into the pair's own tokens, or None: all at once.
     position: int | None
     #: Score by the method shown, metric units.
@@ -30,7 +30,7 @@ class Scored:
     @property
     def name(self) -> str:
         """The short name."""
-        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
+        return short_name(self.site, self.layer, self.index, self.position, self.edge)
 
 
 def whole_components(view: PairView, count: int) -> list[Scored]:
@@ -47,7 +47,7 @@ def whole_components(view: PairView, count: int) -> list[Scored]:
 def kept_alone(view: PairView) -> list[Scored]:
     """Give the components that were kept, of very many, at sites whose scores were not; strongest first."""
     found = [
-        Scored(one.site, one.layer, one.head, one.neuron, None, one.score, one.edge)
+        Scored(one.site, one.layer, one.index, None, one.score, one.edge)
         for one in view.top
         if one.site not in view.scores
     ]
@@ -71,4 +71,4 @@ def strongest_by_position(view: PairView) -> list[Scored]:
 
 def _scored(view: PairView, site: str, index: Sequence[Any], position: int | None, score: float) -> Scored:
     place = indexed(site, [int(along) for along in index], view.graph)
-    return Scored(site, place.layer, place.head, place.neuron, position, score, place.edge)
+    return Scored(site, place.layer, place.index, position, score, place.edge)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from patchgrid.core.errors import ComponentError
 from patchgrid.core.graph import Graph
 from patchgrid.core.names import REST, check_name
-from patchgrid.core.types import short_name
+from patchgrid.core.sites import short_name
 from patchgrid.estimates import Estimates, Sums, estimate
 from patchgrid.storage.chunks.naming import Named, index_of, indexed, site_names
 from patchgrid.storage.chunks.provenance import job_graph
@@ -31,17 +31,15 @@ LEAST = 0.001
 class ComponentRow:
     """One component over all of a job's pairs by one method; metric units.
 
-    The fields are those of an export, in order.
+    The fields are those of an export, in order; `index` stands there as `head` or `unit`.
     """
 
-    #: One of `names.SITES`.
+    #: One of `SITES`.
     site: str
     #: Layer, from 0; of an edge, the layer of what it comes from.
     layer: int
-    #: Head within the layer, or None.
-    head: int | None
-    #: Neuron within the layer, or None.
-    neuron: int | None
+    #: Head or neuron within the layer, or None; of an edge, its sender's head.
+    index: int | None
     #: None: all positions at once; below 0: counted from the end; text: a span's name.
     position: int | str | None
     #: Pairs that have the component.
@@ -66,7 +64,7 @@ class ComponentRow:
     @property
     def name(self) -> str:
         """The short name the field writes: `a9.h6`, `m5@-1`."""
-        return short_name(self.site, self.layer, self.head, self.position, neuron=self.neuron, edge=self.edge)
+        return short_name(self.site, self.layer, self.index, self.position, self.edge)
 
     @property
     def unbounded(self) -> bool:
@@ -225,8 +223,7 @@ class Part:
         return ComponentRow(
             site=self.site,
             layer=place.layer,
-            head=place.head,
-            neuron=place.neuron,
+            index=place.index,
             position=position,
             n=int(n),
             mean=_number(mean),

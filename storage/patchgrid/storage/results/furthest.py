@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Row, Subquery, cast, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.names import check_name
+from patchgrid.core.sites import INDEX_FIELDS
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.pair_results.exact_scores import (
@@ -50,20 +51,20 @@ def _largest(session: Session, cell: Subquery, most: int) -> list[tuple[float, i
 
     In two passes that keep a row a component: ranking all cells would sort all of them with all they have.
     """
-    place = (cell.c.layer, cell.c.head, cell.c.neuron, cell.c.edge)
+    place = (cell.c.layer, *(cell.c[field] for field in INDEX_FIELDS), cell.c.edge)
     off = func.abs(cell.c.effect - cell.c.by_method)
     largest = func.max(off).label("off")
     groups = select(*place, largest, func.count().label("cells")).group_by(*place)
     counts = {
-        (*group[:4], group.off): group.cells
+        (*group[: len(place)], group.off): group.cells
         for group in session.execute(groups.order_by(largest.desc(), *place).limit(most))
     }
     key = func.min(cast(cell.c.pair_index, BigInteger) * _PAIR + cell.c.cell).label("key")
-    cells = select(*place, off.label("off"), key).where(off.in_({group[4] for group in counts}))
+    cells = select(*place, off.label("off"), key).where(off.in_({group[-1] for group in counts}))
     first = {
-        group.key: (group.off, counts[tuple(group[:5])])
+        group.key: (group.off, counts[tuple(group[: len(place) + 1])])
         for group in session.execute(cells.group_by(*place, off))
-        if tuple(group[:5]) in counts
+        if tuple(group[: len(place) + 1]) in counts
     }
     found = []
     for each, (distance, count) in sorted(first.items(), key=lambda item: (-item[1][0], item[0])):

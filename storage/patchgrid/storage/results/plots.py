@@ -11,9 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.names import REST, check_name
-from patchgrid.core.types import short_name
+from patchgrid.core.sites import short_name
 from patchgrid.estimates import estimate
-from patchgrid.storage.chunks.naming import has_inner
+from patchgrid.storage.chunks.naming import has_inner, place_of_row
 from patchgrid.storage.chunks.sums import KINDS
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord
@@ -32,7 +32,7 @@ LOOKED_AT = 200
 class Heatmap:
     """Mean scores or estimated effects of a site, layer by head or layer by aligned position."""
 
-    #: One of `names.SITES`.
+    #: One of `SITES`.
     site: str
     #: What cells show: `estimate`, `mean`, or `mixed`: an estimate where there is one, else the mean score.
     measure: str
@@ -161,4 +161,5 @@ def _strongest(
 
 def component_of(cell: Any) -> str:
     """Name the component of a cell, at all positions at once: each pair has positions of its own."""
-    return short_name(cell.site, cell.layer, cell.head, cell.span, neuron=cell.neuron, edge=cell.edge)
+    place = place_of_row(cell)
+    return short_name(cell.site, place.layer, place.index, cell.span, place.edge)

@@ -28,7 +28,7 @@ class SiteAgreement:
     A figure that the cells do not determine is None.
     """
 
-    #: One of `names.SITES`.
+    #: One of `SITES`.
     site: str
     #: One of the job's methods.
     method: str

@@ -1,6 +1,7 @@
 """What tables share: their metadata, and columns that several of them have."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -11,6 +12,8 @@ from sqlalchemy import (
     MetaData,
     String,
 )
+
+from patchgrid.core.sites import INDEX_FIELDS
 
 #: All tables.
 metadata = MetaData(
@@ -54,11 +57,10 @@ def method_column() -> Column[str]:
     return Column("method", String(16), primary_key=True)
 
 
-def component_columns() -> tuple[Column[str], Column[int], Column[int | None], Column[int | None]]:
+def component_columns() -> tuple[Column[Any], ...]:
     """Give a component's place but for its position."""
     return (
         Column("site", String(32), nullable=False),
         Column("layer", Integer, nullable=False),
-        Column("head", Integer),
-        Column("neuron", Integer),
+        *(Column(field, Integer) for field in INDEX_FIELDS),
     )

@@ -11,10 +11,10 @@ from patchgrid.engine.checks.self_check import some_tokens
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
 from patchgrid.engine.model.taps import Given, noting
-from patchgrid.engine.runs import attention_pattern
 from patchgrid.engine.runs.activations import Asked, parts_for, run
 from patchgrid.engine.runs.batches import make_batch
 from patchgrid.engine.runs.rows import Rows
+from patchgrid.engine.sites import attention
 from patchgrid.engine.tokenization.tokens import TokenPair
 
 #: Largest error allowed, as a share of z's largest value: this, or so many roundings of the number type.
@@ -44,12 +44,12 @@ def _differing(model: LoadedModel, pairs: Sequence[TokenPair]) -> str | None:
     """Run the pairs' clean prompts; name the first layer whose z is another, or None."""
     batch = make_batch(pairs, pairs[0].clean[0], model.device)
     rows = Rows.of(batch, batch.clean, range(len(pairs)))
-    with noting(attention_pattern.modules(model.layout)) as notes:
+    with noting(attention.modules(model.layout)) as notes:
         found = run(replace(model, shortcuts=Shortcuts.none()), rows, Asked(parts_for(("q", "k", "v", "z"))))
     allowed = max(_ALLOWED, _ROUNDINGS * torch.finfo(model.dtype).eps)
     for layer, given in notes.items():
         z = found.z[layer].float()
-        anew = attention_pattern.attended(given, found.q[layer], found.k[layer], found.v[layer])
+        anew = attention.attended(given, found.q[layer], found.k[layer], found.v[layer])
         if not _close(anew, z, batch.attention_mask.bool(), allowed):
             unknown = _not_known(given)
             return f"layer {layer} attends otherwise than by the softmax of its scaled logits{unknown}"

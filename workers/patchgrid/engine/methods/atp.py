@@ -17,9 +17,7 @@ from patchgrid.engine.runs.activations import Activations
 from patchgrid.engine.runs.passes import Passes
 from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.runs.stacking import of_components, stacked
-
-#: Sites that enter the residual stream by one addition have the gradient of its sum.
-_GRADIENT_AT = {"resid_mid": "attn_out", "mlp_out": "resid_post"}
+from patchgrid.engine.sites import access
 
 
 def score(passes: Passes) -> Mapping[str, Tensor]:
@@ -64,7 +62,7 @@ class Scores:
         uses: dict[Tensor, list[tuple[str, int]]] = {}
         for site in self._passes.question.sites:
             for layer in self._layers:
-                watched = self._watched(run, _GRADIENT_AT.get(site, site), layer)
+                watched = self._watched(run, site, layer)
                 uses.setdefault(watched, []).append((site, layer))
         hooked: list[tuple[Any, Any]] = [
             (tensor, partial(self.add, asked=asked)) for tensor, asked in uses.items()
@@ -76,7 +74,7 @@ class Scores:
         return {site: self._stacked(site) for site in self._passes.question.sites}
 
     def _watched(self, run: Activations, site: str, layer: int) -> Tensor:
-        return run.own(site, layer)
+        return access(site).watched(run, layer)
 
     def take(self) -> dict[tuple[str, int], Tensor]:
         """Give what was found, by site and layer, and begin anew."""
@@ -100,7 +98,7 @@ class Scores:
 
     def _product(self, site: str, layer: int, gradient: Tensor) -> Tensor:
         passes = self._passes
-        here, slope = passes.base.at(site, layer), self.run.laid_out(site, gradient)
+        here, slope = passes.base.at(site, layer), access(site).slope(self.run, layer, gradient)
         width = min(here.shape[1], slope.shape[1])
         source = passes.replacement.at(site, layer, positions=width)
         width = source.shape[1]

@@ -14,11 +14,11 @@ from patchgrid.engine.methods import atp
 from patchgrid.engine.methods.graddrop import dropping
 from patchgrid.engine.methods.qkfix import Attended
 from patchgrid.engine.model.taps import Given, noting
-from patchgrid.engine.runs import attention_pattern
-from patchgrid.engine.runs.activations import Activations, head_view
-from patchgrid.engine.runs.attention_pattern import Pattern, for_queries
+from patchgrid.engine.runs.activations import Activations
 from patchgrid.engine.runs.passes import Passes
 from patchgrid.engine.runs.stacking import magnitudes
+from patchgrid.engine.sites.attention import Pattern, for_queries, modules
+from patchgrid.engine.sites.base import head_view
 
 #: The sites that act through the softmax.
 FIXED = ("q", "k")
@@ -32,7 +32,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     One backward pass; with `grad_drop` another one below each layer.
     """
     fixes = any(site in FIXED for site in passes.question.sites)
-    with noting(attention_pattern.modules(passes.model.layout) if fixes else ()) as notes:
+    with noting(modules(passes.model.layout) if fixes else ()) as notes:
         base = passes.base_with_graph(also=_NEEDED if fixes else ())
     scores = Scores(passes, notes)
     with torch.enable_grad():  # whatever the caller's own mode is
@@ -67,7 +67,7 @@ class Scores(atp.Scores):
         passes = self._passes
         attended = self._attended(layer, gradient)
         source = passes.replacement.at(site, layer)
-        count = passes.model.layout.n_inner(site)
+        count = passes.model.layout.count(site)
         assert count is not None, "queries and keys have heads"
         others = head_view(source, count).transpose(1, 2).to(attended.slope.device)
         if site == "q":
@@ -87,7 +87,7 @@ class Scores(atp.Scores):
             return for_queries(passes.base_rows.of_pairs(heads.detach()), count)
 
         return Attended(
-            Pattern.of(given, queries, keys).of_rows(passes.base_rows),
+            Pattern.of(given, queries, keys).of_rows(passes.base_rows.of_pairs),
             by_pair(queries[:, :, first:]),
             by_pair(keys),
             by_pair(values),

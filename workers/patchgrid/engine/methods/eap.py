@@ -16,11 +16,12 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from patchgrid.core import names
+from patchgrid.core.sites import EDGE
 from patchgrid.engine.patching.readers import Readers, gradients
 from patchgrid.engine.patching.senders import of_each_head
-from patchgrid.engine.runs.activations import Activations, head_view
+from patchgrid.engine.runs.activations import Activations
 from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.sites.base import head_view
 
 
 def score(passes: Passes) -> Mapping[str, Tensor]:
@@ -38,7 +39,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     with torch.enable_grad():  # whatever the caller's own mode is
         metric = passes.base_metric.sum()
     edges.add(base, metric, None if _same(passes) else passes.base_rows.row_of)
-    return {names.EDGE: edges.found}
+    return {EDGE: edges.found}
 
 
 def _same(passes: Passes) -> bool:

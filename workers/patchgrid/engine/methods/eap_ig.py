@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from patchgrid.core import names
+from patchgrid.core.sites import EDGE
 from patchgrid.engine.methods.eap import EdgeScores
 from patchgrid.engine.methods.ig import fractions, moved
 from patchgrid.engine.runs.passes import Passes
@@ -39,4 +39,4 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
             there = moved(passes, rows, [point])
             metric = passes.measure(there.last, index).sum()
         edges.add(there, metric, None)
-    return {names.EDGE: edges.found / steps}
+    return {EDGE: edges.found / steps}

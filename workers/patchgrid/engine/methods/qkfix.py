@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from patchgrid.engine.runs.attention_pattern import LOWEST, Pattern
+from patchgrid.engine.sites.attention import LOWEST, Pattern
 
 #: Largest number of logits that are held at once, for all rows and heads.
 _MOST = 2**22

@@ -10,6 +10,7 @@ from torch import Tensor
 from patchgrid.core import names
 from patchgrid.core.errors import ComponentError, ModelError, SpecError
 from patchgrid.core.graph import Graph
+from patchgrid.core.sites import SITES
 from patchgrid.core.types import Component
 from patchgrid.engine.model.families import Family, has_part
 from patchgrid.engine.model.inner import projections
@@ -80,8 +81,8 @@ class Layout:
     split: bool
     #: Attention's own output is what is added to the stream, or enters what is.
     attention_adds: bool
-    #: Sites that this model does not have: what is missing.
-    absent: Mapping[str, str]
+    #: What the model lacks of what sites need (`Site.needs`): why.
+    lacks: Mapping[str, str]
     #: Longest prompt in tokens, or None where the model sets no bound.
     context: int | None
     #: Prompts longer than this are embedded otherwise (LongRoPE), for a whole batch at once; None: all alike.
@@ -98,20 +99,25 @@ class Layout:
         return _graph(self.n_layers, self.n_heads, self.n_kv_heads, self.parallel, self.split)
 
     @property
+    def absent(self) -> dict[str, str]:
+        """The sites that this model does not have: what is missing."""
+        missing = ((name, need) for name, site in SITES.items() for need in site.needs)
+        return {name: self.lacks[need] for name, need in missing if need in self.lacks}
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """The sites this model has."""
-        return tuple(site for site in names.SITES if site not in self.absent)
+        return tuple(site for site in SITES if site not in self.absent)
 
-    def n_inner(self, site: str) -> int | None:
-        """Number of a site's heads in each layer, or None for a site without."""
-        if names.INNER.get(site) != "head":
-            return None
-        return self.n_kv_heads if site in ("k", "v") else self.n_heads
+    def count(self, site: str) -> int | None:
+        """How many components a layer has at a site; None: its scores have no axis of them."""
+        size = SITES[site].count
+        return None if size is None else int(getattr(self, size))
 
     def check_sites(self, sites: tuple[str, ...]) -> None:
         """Raise `SpecError` for a site that is unknown or that this model does not have."""
         for site in sites:
-            names.check_name("site", site, names.SITES, "sites")
+            names.check_name("site", site, SITES, "sites")
             if site in self.absent:
                 raise SpecError(
                     f"this model has no site {site!r}: {self.absent[site]}. It has: {', '.join(self.sites)}",
@@ -129,13 +135,12 @@ class Layout:
                 f"{component.name}: layer {component.layer} is not there, "
                 f"the model has layers 0 to {self.n_layers - 1}"
             )
-        for kind, index in (("head", component.head), ("neuron", component.neuron)):
-            count = self.d_mlp if kind == "neuron" else self.n_inner(component.site)
-            if index is not None and count is not None and not 0 <= index < count:
-                raise ComponentError(
-                    f"{component.name}: {kind} {index} is not there, "
-                    f"the model has {kind}s 0 to {count - 1} at {component.site}"
-                )
+        index, kind, count = component.index, SITES[component.site].index, self.count(component.site)
+        if index is not None and kind is not None and count is not None and not 0 <= index < count:
+            raise ComponentError(
+                f"{component.name}: {kind.name} {index} is not there, "
+                f"the model has {kind.name}s 0 to {count - 1} at {component.site}"
+            )
 
 
 def read_layout(
@@ -170,7 +175,7 @@ def read_layout(
         d_mlp=d_mlp,
         parallel=parallel,
         split=heads is not None and heads.sole,
-        absent=_absent(parallel=parallel, tapped=heads is not None, neurons=d_mlp is not None),
+        lacks=_lacks(parallel=parallel, tapped=heads is not None, neurons=d_mlp is not None),
         attention_adds=family.adds_own_output,
         context=getattr(config, "max_position_embeddings", None),
         short_context=_short_context(config),
@@ -243,17 +248,16 @@ def _head(envoy: Any, model: Any) -> Any:
     return _follow(envoy, paths[0]) if head is not None and paths else None
 
 
-def _absent(*, parallel: bool, tapped: bool, neurons: bool) -> dict[str, str]:
-    """Say what is missing for the sites that a model does not have."""
-    absent = {}
+def _lacks(*, parallel: bool, tapped: bool, neurons: bool) -> dict[str, str]:
+    """Say what a model lacks of what sites need."""
+    lacks = {}
     if parallel:
-        absent["resid_mid"] = "its attention and MLP read the same input, so nothing lies between them"
+        lacks["sequential"] = "its attention and MLP read the same input, so nothing lies between them"
     if not tapped:
-        for site in TAPS:
-            absent[site] = "its attention does not go through transformers' attention interface"
+        lacks["taps"] = "its attention does not go through transformers' attention interface"
     if not neurons:
-        absent["mlp_post"] = "its MLP has experts, or shows no one projection of its neurons"
-    return absent
+        lacks["neurons"] = "its MLP has experts, or shows no one projection of its neurons"
+    return lacks
 
 
 #: Asked for component by component: its tables are made once.

@@ -8,13 +8,9 @@ import torch
 from torch import Tensor
 
 from patchgrid.core.errors import ComponentError
+from patchgrid.core.sites import SITES, Point
 from patchgrid.core.types import Component
 from patchgrid.engine.runs.batches import Batch
-
-#: Sites behind a block's attention: a patch there leaves that attention as it is.
-_BEHIND_ATTENTION = frozenset({"z", "attn_out", "resid_mid", "mlp_post"})
-#: Sites that a patch changes no earlier than for the next block.
-_BEHIND_BLOCK = frozenset({"mlp_out", "resid_post"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +26,16 @@ class Copy:
     @property
     def start(self) -> int:
         """The first block that has to run."""
-        return self.component.layer + (self.component.site in _BEHIND_BLOCK)
+        return self.component.layer + (self._point == Point.OUTPUT)
 
     @property
     def within(self) -> bool:
-        """Whether the patch lies behind that block's attention."""
-        return self.component.site in _BEHIND_ATTENTION
+        """Whether the patch lies behind that block's attention, and leaves it as it is."""
+        return Point.HEADS <= self._point <= Point.MLP
+
+    @property
+    def _point(self) -> Point:
+        return SITES[self.component.site].point
 
 
 @dataclass(frozen=True, slots=True)

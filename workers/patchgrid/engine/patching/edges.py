@@ -17,8 +17,8 @@ from patchgrid.core.types import Component
 from patchgrid.engine.patching.copies import Copy, Group, patched_positions
 from patchgrid.engine.patching.nodes import PatchedRun, effects_at
 from patchgrid.engine.patching.senders import of_head
-from patchgrid.engine.runs.activations import head_view
 from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.sites.base import head_view
 
 
 def edge_effects(
@@ -60,8 +60,8 @@ def _read(passes: Passes, edge: Component) -> Component:
 
 def _sender(edge: Component) -> Component:
     """Name the site at which an edge's sender is."""
-    if edge.head is not None:
-        return Component("z", edge.layer, edge.head)
+    if edge.index is not None:
+        return Component("z", edge.layer, edge.index)
     return Component("resid_pre" if (edge.edge or "").startswith("input") else "mlp_out", edge.layer)
 
 
@@ -157,7 +157,7 @@ class _Reading:
         base = self._of_base(site, layer, mine, width).to(source.device)
         change = source.float() - base.float()
         if site == "z":
-            heads = torch.tensor([self._senders[place].head for place in mine], device=change.device)
+            heads = torch.tensor([self._senders[place].index for place in mine], device=change.device)
             others = torch.arange(self._layout.n_heads, device=change.device) != heads[:, None]
             head_view(change, self._layout.n_heads).masked_fill_(others[:, None, :, None], 0)
             change = of_head(self._layout.blocks[layer], change, base)

@@ -15,15 +15,14 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from patchgrid.core.sites import SITES, Point
 from patchgrid.engine.model.layout import Block
 from patchgrid.engine.model.taps import TAPS
 from patchgrid.engine.patching.copies import Copy, Group, groups, patched_positions
 from patchgrid.engine.runs.activations import (
     Activations,
     added_by_mlp,
-    by_position,
     first_output,
-    head_view,
     model_inputs,
     read_last,
     work_for_last_only,
@@ -31,6 +30,8 @@ from patchgrid.engine.runs.activations import (
 from patchgrid.engine.runs.memory import in_halves
 from patchgrid.engine.runs.passes import Passes
 from patchgrid.engine.runs.replacement import Replacement, Rounding
+from patchgrid.engine.sites import Run, access
+from patchgrid.engine.sites.base import by_position, head_view
 
 
 def effects(
@@ -190,44 +191,57 @@ class PatchedRun:
         cache = past.cache(begin, index) if past is not None and begin else None
         return model_inputs(self._model, own, begin, cache)
 
-    def _base(self, values: Tensor) -> Tensor:
+    def of_base(self, values: Tensor) -> Tensor:
         """From the base run, `[base row, position, width]`, to `[copy, position, width]`."""
         return values[:, -self._width :][self._base_rows.to(values.device)]
 
-    def _new(self, site: str, layer: int, positions: int) -> Tensor:
-        """What is put in, `[copy, position, width]`."""
-        return self._replacement.at(site, layer, pairs=self._pairs, positions=positions)
+    def layer_of(self, site: str) -> int:
+        """The layer of the copies that are patched at a site: see `Copies`."""
+        return self._group.start - (SITES[site].point == Point.OUTPUT)
 
-    def _put(self, into: Tensor, places: list[int], new: Tensor) -> None:
-        """Write the patched positions of the copies at these places."""
+    @property
+    def base_run(self) -> Run:
+        """The base run."""
+        return self._passes.base
+
+    @property
+    def rows(self) -> Tensor:
+        """int64 `[copy]`, their rows of the base run."""
+        return self._base_rows
+
+    def new(self, site: str, positions: int) -> Tensor:
+        """What is put in, `[copy, position, width]`: see `Copies`."""
+        return self._replacement.at(site, self.layer_of(site), pairs=self._pairs, positions=positions)
+
+    def write(self, site: str, into: Tensor, new: Tensor) -> Tensor:
+        """Write what is new where the copies of a site are patched: see `Copies`."""
+        places = [place for place, copy in enumerate(self._copies) if copy.component.site == site]
+        count = self._model.layout.count(site) or 1
+        indices = _one_hot([self._copies[place].component.index for place in places], count)
+        mask = (indices[:, None, :] & self._where[places, -into.shape[1] :, None]).to(into.device)
         chosen = torch.tensor(places, device=into.device)
-        mask = self._where[places, -into.shape[1] :, None].to(into.device)
-        into[chosen] = torch.where(mask, new.to(into.device)[chosen], into[chosen])
+        own, other = head_view(into[chosen], count), head_view(new.to(into.device)[chosen], count)
+        patched = torch.where(mask[..., None], other[:, -into.shape[1] :], own)
+        into[chosen] = rearrange(patched, "copy position index dim -> copy position (index dim)")
+        return into
 
     def _stream(self) -> Tensor:
         """The stream `[copy, position, d_model]` that enters the first block, patched where it is."""
-        start, base = self._group.start, self._passes.base
-        stream = self._base(base.stream[start])
+        stream = self.of_base(self._passes.base.stream[self._group.start])
         if self._group.within:
             return stream
-        for site, layer in (("resid_pre", start), ("resid_post", start - 1)):
-            if places := self._of_site(site):
-                self._put(stream, places, self._new(site, layer, stream.shape[1]))
-        if places := self._of_site("mlp_out"):
-            added = self._new("mlp_out", start - 1, stream.shape[1])
-            new = self._base(base.at("resid_mid", start - 1)).to(added.device) + added
-            self._put(stream, places, new)
+        stream = self._patched(Point.OUTPUT, self._patched(Point.INPUT, stream))
         # What comes out of the last block may be there for the last position only.
         return stream.expand(-1, self._width, -1)
 
     def _attn_out(self) -> Tensor:
         """What the first block's attention adds, `[copy, position, d_model]`, without running it."""
         layer, base = self._group.start, self._passes.base
-        if self._of_site("z"):
+        if self._sites(Point.HEADS):
             block = self._model.layout.blocks[layer]
-            z = self._patched_heads("z", self._base(base.z[layer]))
-            return self._patched_out(_times(block.project(z), block.scale))
-        return self._patched_out(self._base(base.attn_out[layer]))
+            z = self._patched(Point.HEADS, self.of_base(base.z[layer]))
+            return self._patched(Point.ATTENTION, _times(block.project(z), block.scale))
+        return self._patched(Point.ATTENTION, self.of_base(base.attn_out[layer]))
 
     def _run_first(self, block: Block, skipped: Tensor | None) -> None:
         """Inside the trace, patch what lies in the first block that runs, in the order it comes to it."""
@@ -240,39 +254,24 @@ class PatchedRun:
                 work_for_last_only(block)
         if last_only:
             block.mlp.input = block.mlp.input[:, -1:]
-        if self._of_site("mlp_post"):
-            self._patch_neurons(block)
+        if self._sites(Point.MLP):
+            # OPT's MLP sees the batch flattened.
+            entering = block.neurons.input
+            own = entering.clone().view(len(self._copies), -1, entering.shape[-1])
+            block.neurons.input = self._patched(Point.MLP, own).view(entering.shape)
 
     def _patch_taps(self, block: Block) -> None:
         """Inside the trace, write the source's queries, keys and values."""
-        for site in TAPS:
-            if self._of_site(site):
-                tap = getattr(block, site)
-                # Keys and values of the positions before the copies' own come first.
-                values = by_position(tap.output).clone()
-                self._patched_heads(site, values[:, -self._width :])
-                tap.output = rearrange(
-                    values,
-                    "copy position (head dim) -> copy head position dim",
-                    head=self._model.layout.n_inner(site),
-                )
-
-    def _patch_neurons(self, block: Block) -> None:
-        """Inside the trace, write the source's neurons."""
-        places = self._of_site("mlp_post")
-        entering = block.neurons.input
-        # OPT's MLP sees the batch flattened.
-        own = entering.clone().view(len(self._copies), -1, entering.shape[-1])
-        chosen = torch.tensor(places, device=own.device)
-        new = self._new("mlp_post", self._group.start, own.shape[1])[chosen].to(own.device)
-        neurons = self._neurons(places, own.shape[-1]).to(own.device)
-        mask = self._where[places, -own.shape[1] :, None].to(own.device) & neurons[:, None, :]
-        own[chosen] = torch.where(mask, new[:, -own.shape[1] :], own[chosen])
-        block.neurons.input = own.view(entering.shape)
-
-    def _neurons(self, places: list[int], count: int) -> Tensor:
-        """bool `[copy, neuron]`, true for the copy's neuron, or for every one."""
-        return _one_hot([self._copies[place].component.neuron for place in places], count)
+        for site in self._sites(Point.QKV):
+            tap = getattr(block, site)
+            # Keys and values of the positions before the copies' own come first.
+            values = by_position(tap.output).clone()
+            access(site).patch(self, values[:, -self._width :])
+            tap.output = rearrange(
+                values,
+                "copy position (head dim) -> copy head position dim",
+                head=self._model.layout.count(site),
+            )
 
     def _patch_within(self, block: Block, skipped: Tensor | None) -> None:
         """Inside the trace, replace z, attn_out and resid_mid of the first block that runs."""
@@ -284,42 +283,22 @@ class PatchedRun:
             return
         last_only = self._narrow and self._group.start == self._model.layout.n_layers - 1
         z = work_for_last_only(block) if last_only else block.projection.input
-        block.projection.input = self._patched_heads("z", z.clone())
+        block.projection.input = self._patched(Point.HEADS, z.clone())
         output = block.attn_out.output
-        added = self._patched_out(_times(first_output(output).clone(), block.scale))
+        added = self._patched(Point.ATTENTION, _times(first_output(output).clone(), block.scale))
         given = _times(added, 1 / block.scale)
         block.attn_out.output = (given, *output[1:]) if isinstance(output, tuple) else given
 
-    def _patched_heads(self, site: str, values: Tensor) -> Tensor:
-        """Write the source's heads into `[copy, position, head * head_dim]` of a site, and give it."""
-        places = self._of_site(site)
-        count = self._model.layout.n_inner(site)
-        if not places or count is None:
-            return values
-        asked = _one_hot([self._copies[place].component.head for place in places], count)
-        heads = (asked[:, None, :] & self._where[places, -values.shape[1] :, None]).to(values.device)
-        chosen = torch.tensor(places, device=values.device)
-        new = self._new(site, self._group.start, values.shape[1]).to(values.device)[chosen]
-        own, new = head_view(values[chosen], count), head_view(new, count)
-        patched = torch.where(heads[..., None], new, own)
-        values[chosen] = rearrange(patched, "copy position head dim -> copy position (head dim)")
+    def _patched(self, point: Point, values: Tensor) -> Tensor:
+        """Patch what stands at a point of the pass, `[copy, position, width]`."""
+        for site in self._sites(point):
+            values = access(site).patch(self, values)
         return values
 
-    def _patched_out(self, added: Tensor) -> Tensor:
-        """Write the source's attn_out, or what leads to its resid_mid, into `[copy, position, d_model]`."""
-        layer, base = self._group.start, self._passes.base
-        if places := self._of_site("attn_out"):
-            self._put(added, places, self._new("attn_out", layer, added.shape[1]))
-        if places := self._of_site("resid_mid"):
-            # What takes resid_pre to the source's resid_mid when the block adds it.
-            stream = self._base(base.stream[layer])
-            new = self._new("resid_mid", layer, added.shape[1])
-            self._put(added, places, new - stream[:, -new.shape[1] :].to(new.device))
-        return added
-
-    def _of_site(self, site: str) -> list[int]:
-        """Places of the copies patched at a site."""
-        return [place for place, copy in enumerate(self._copies) if copy.component.site == site]
+    def _sites(self, point: Point) -> list[str]:
+        """The sites that copies are patched at, of those at a point, in the order of the pass."""
+        there = {copy.component.site for copy in self._copies}
+        return [name for name, site in SITES.items() if name in there and site.point == point]
 
 
 def _one_hot(indices: Sequence[int | None], count: int) -> Tensor:

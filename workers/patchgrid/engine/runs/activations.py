@@ -1,36 +1,23 @@
 """One forward pass through nnsight, with the activations that were asked for."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import nnsight
 import torch
-from einops import rearrange
 from torch import Tensor
 from transformers import DynamicCache
 
+from patchgrid.core.sites import SITES
 from patchgrid.engine.model.kv_cache import Past
 from patchgrid.engine.model.layout import Block
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.tail import through
-from patchgrid.engine.model.taps import TAPS
+from patchgrid.engine.model.taps import TAPS, Given, noting
 from patchgrid.engine.runs.rows import Rows
-
-#: The parts of `Activations`, beside the stream, that each site needs.
-PARTS = {
-    "resid_pre": (),
-    "resid_mid": ("attn_out",),
-    "resid_post": (),
-    "attn_out": ("attn_out",),
-    "mlp_out": ("mlp_out",),
-    "mlp_post": ("mlp_post",),
-    "q": ("q",),
-    "k": ("k",),
-    "v": ("v",),
-    "z": ("z",),
-    "edge": ("q", "k", "v", "z", "attn_out", "mlp_out", "inner"),
-}
+from patchgrid.engine.sites import access
+from patchgrid.engine.sites.attention import modules
 
 
 @dataclass(slots=True)
@@ -54,46 +41,23 @@ class Activations:
     attn_out: list[Tensor] = field(default_factory=list)
     #: `[row, position, d_model]` a layer, empty where not asked for.
     mlp_out: list[Tensor] = field(default_factory=list)
-    #: `[row, position, neuron]` a layer, or as `own` has it; empty where not asked for.
+    #: `[row, position, neuron]` a layer, with a graph as the MLP has it; empty where not asked for.
     mlp_post: list[Tensor] = field(default_factory=list)
-    #: `[row, head, position, head_dim]` a layer, empty where not asked for; with a graph, keys and values of
-    #: all positions, those of the cache before the run's own.
+    #: `[row, head, position, head_dim]` a layer, empty where not asked for; with a graph, or with `given`,
+    #: of all positions, those of the cache before the run's own.
     q: list[Tensor] = field(default_factory=list)
     k: list[Tensor] = field(default_factory=list)
     v: list[Tensor] = field(default_factory=list)
+    #: What each layer's attention function was given besides; empty where not asked for.
+    given: Mapping[int, Given] = field(default_factory=dict)
     #: With a graph: `[row, position, width]` a layer, what the projections to queries, keys and values read.
     inner_input: list[Tensor] = field(default_factory=list)
     #: `[row, position, width]`, what each of them gives, one layer's after the other.
     inner_outputs: list[Tensor] = field(default_factory=list)
 
     def at(self, site: str, layer: int) -> Tensor:
-        """The activation of a site, `[row, position, width]`; of heads, width is head * head_dim."""
-        match site:
-            case "resid_pre":
-                return self.stream[layer]
-            case "resid_mid":
-                added = self.attn_out[layer]
-                # A model's layers may lie on several devices.
-                return self.stream[layer][:, -added.shape[1] :].to(added.device) + added
-            case "resid_post":
-                return self.stream[layer + 1]
-            case _:
-                parts: list[Tensor] = getattr(self, site)
-                return self.laid_out(site, parts[layer])
-
-    def own(self, site: str, layer: int) -> Tensor:
-        """The model's own tensor of a site that is one, with the axes that the model gives it."""
-        if site in ("q", "k", "v", "mlp_post"):
-            parts: list[Tensor] = getattr(self, site)
-            return parts[layer]
-        return self.at(site, layer)
-
-    def laid_out(self, site: str, values: Tensor) -> Tensor:
-        """From a tensor like `own`, its gradient for one, to `[row, position, width]`."""
-        if site in TAPS:
-            return by_position(values)[:, -self.stream[0].shape[1] :]
-        # OPT's MLP sees the batch flattened.
-        return values.view(len(self.stream[0]), -1, values.shape[-1]) if site == "mlp_post" else values
+        """The activation of a site, `[row, position, width]`; with an index, width is index * dim."""
+        return access(site).at(self, layer)
 
     def detached(self) -> "Activations":
         """Give the same numbers without their graph."""
@@ -126,14 +90,15 @@ class Asked:
 
 def parts_for(sites: Collection[str]) -> frozenset[str]:
     """Name the parts that scoring or patching these sites needs."""
-    return frozenset(part for site in sites for part in PARTS[site])
+    return frozenset(part for site in sites for part in SITES[site].parts)
 
 
 def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
     """Run rows of tokens and keep the stream and the named parts."""
     kept = Activations(torch.empty(0))
     inputs = model_inputs(model, rows, asked.start, asked.cache)
-    with torch.set_grad_enabled(asked.grad):
+    attentions = modules(model.layout) if "given" in asked.parts else ()
+    with torch.set_grad_enabled(asked.grad), noting(attentions) as kept.given:
         if asked.rules is None:
             with model.envoy.trace(**inputs):
                 _read(model, asked, kept)
@@ -295,10 +260,11 @@ def _keep_inner(kept: Activations, block: Block, asked: Asked, width: int) -> No
     if "inner" in asked.parts and asked.grad and block.inner:
         kept.inner_input.append(block.inner[0].input)
         kept.inner_outputs += [projection.output for projection in block.inner]
+    whole = asked.grad or "given" in asked.parts
     for site in TAPS:
         if site in asked.parts and getattr(block, site) is not None:
             heads = getattr(block, site).output
-            getattr(kept, site).append(heads if asked.grad else heads[:, :, -width:].contiguous())
+            getattr(kept, site).append(heads if whole else heads[:, :, -width:].contiguous())
 
 
 def _tail(tensor: Tensor, skip: int) -> Tensor:
@@ -310,13 +276,3 @@ def first_output(output: Any) -> Tensor:
     """Some modules give a tuple, others a tensor: the activation itself."""
     tensor: Tensor = output[0] if isinstance(output, tuple) else output
     return tensor
-
-
-def by_position(heads: Tensor) -> Tensor:
-    """From `[row, head, position, head_dim]` to `[row, position, head * head_dim]`."""
-    return rearrange(heads, "row head position dim -> row position (head dim)")
-
-
-def head_view(values: Tensor, heads: int) -> Tensor:
-    """Split `[..., head * head_dim]` into `[..., head, head_dim]`."""
-    return rearrange(values, "... (head dim) -> ... head dim", head=heads)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from patchgrid.core import names
 from patchgrid.core.means import Adding, Means
+from patchgrid.core.sites import EDGE
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.runs.activations import Asked, parts_for, run
 from patchgrid.engine.runs.batches import Batch, fill, make_batch
@@ -23,8 +23,8 @@ def sites_of_means(sites: Sequence[str]) -> tuple[str, ...]:
 
     Paths begin and end at the model's input; an edge's sender is a head, an MLP or the input.
     """
-    named = [site for site in sites if site != names.EDGE]
-    senders = ("z", "mlp_out") if names.EDGE in sites else ()
+    named = [site for site in sites if site != EDGE]
+    senders = ("z", "mlp_out") if EDGE in sites else ()
     return tuple(dict.fromkeys(("resid_pre", *named, *senders)))
 
 

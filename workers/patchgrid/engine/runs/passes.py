@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from patchgrid.core.sites import SITES
 from patchgrid.engine.model.kv_cache import Past
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.runs.activations import Activations, Asked, parts_for, run
@@ -127,12 +128,8 @@ class Passes:
     ) -> Activations:
         parts = self._parts | parts_for(also)
         first = "base" not in self.__dict__
-        if self.patching and "mlp_out" in self.question.sites:
-            # A patched mlp_out is added to the base run's own resid_mid.
-            parts |= parts_for(["resid_mid"])
-        if self.patching and "mlp_post" in self.question.sites:
-            # What the attention adds stands in for it where neurons behind it are patched.
-            parts |= parts_for(["attn_out"])
+        if self.patching:
+            parts |= {part for site in self.question.sites for part in SITES[site].patch_parts}
         # Patched copies go on from the base run, wherever their patch begins.
         keep = self.patching and first
         cache = Past.nothing() if keep and self.model.shortcuts.prefix else None

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from patchgrid.core import names
-from patchgrid.engine.runs.activations import head_view
+from patchgrid.core.sites import SITES
 from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.sites.base import head_view
 
 
 def of_components(passes: Passes, site: str, product: Tensor) -> Tensor:
@@ -20,23 +20,23 @@ def of_components(passes: Passes, site: str, product: Tensor) -> Tensor:
 
     Returns
     -------
-    `[pair, position]`, of heads `[pair, position, head]`, of neurons `[pair, position, neuron]` or, where
-    positions are not kept, `[pair, neuron]`.
+    `[pair, position]`, of a site with an index `[pair, position, index]`; of very many components, where
+    positions are not kept, `[pair, index]`.
     """
-    heads = passes.model.layout.n_inner(site)
-    if heads is not None:
-        return head_view(product, heads).sum(-1)
-    if site not in names.INNER:
+    count = passes.model.layout.count(site)
+    if count is None:
         return product.sum(-1)
-    if passes.question.keep_positions:
-        return product
-    differs = passes.batch.differs[:, -product.shape[1] :, None].to(product.device)
-    return (product * differs).sum(1)
+    # A component may be one number: nothing is to be summed then.
+    scores = product if product.shape[-1] == count else head_view(product, count).sum(-1)
+    if not SITES[site].wide or passes.question.keep_positions:
+        return scores
+    differs = passes.batch.differs[:, -scores.shape[1] :, None].to(scores.device)
+    return (scores * differs).sum(1)
 
 
 def magnitudes(passes: Passes, site: str, product: Tensor) -> Tensor:
     """Give `of_components` of each component at each position without its sign."""
-    if site in names.WIDE_SITES:
+    if SITES[site].wide:
         return of_components(passes, site, product.abs())
     return of_components(passes, site, product).abs()
 
@@ -47,7 +47,7 @@ def stacked(passes: Passes, site: str, layers: Sequence[Tensor]) -> Tensor:
     Positions are those from `Passes.cut` on; where there is nothing that can matter, scores are 0.
     """
     device = passes.batch.differs.device
-    if site in names.WIDE_SITES and not passes.question.keep_positions:
+    if SITES[site].wide and not passes.question.keep_positions:
         return torch.stack([scores.to(device) for scores in layers], dim=1)
     differs = passes.batch.differs[:, passes.cut :]
     scores = torch.stack([_widened(each, differs.shape[1]).to(device) for each in layers], dim=1)

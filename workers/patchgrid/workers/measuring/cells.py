@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import EDGE
+from patchgrid.core.sites import EDGE
 from patchgrid.core.types import Component
 from patchgrid.estimates import Sums, pilot_scales, sample_many
 from patchgrid.storage.chunks.alignment import Alignment, Columns
@@ -119,11 +119,10 @@ def exact_cells(
         counted = job.kind == "aligned" and span is None
         written.append(
             ExactCell(
-                index=first + place,
+                row=first + place,
                 site=name,
                 layer=at.layer,
-                head=at.head,
-                neuron=at.neuron,
+                index=at.index,
                 position=scores.columns[place][column][0] if counted else None,
                 span=span,
                 score=score,
@@ -171,4 +170,4 @@ def _component(
     if site == EDGE and graph is not None:
         return graph.component(layer, position)
     at = place_of(site, layer, inner)
-    return Component(site, at.layer, at.head, at.neuron, position)
+    return Component(site, at.layer, at.index, position)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
-from patchgrid.core.names import EDGE, WIDE_SITES
+from patchgrid.core.sites import EDGE, WIDE_SITES
 from patchgrid.core.states import PairState
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import Measured, PairResult

@@ -50,9 +50,9 @@ def export(
     """Write a job's results as rows, in an order that depends on nothing but the job.
 
     \b
-    scores       pair, component, site, layer, head, neuron, position, score
+    scores       pair, component, site, layer, head, unit, position, score
     exact        the same, and effect, inclusion (probability of being drawn)
-    components   component, site, layer, head, neuron, position, n, mean, mean_abs, std,
+    components   component, site, layer, head, unit, position, n, mean, mean_abs, std,
                  estimate, ci_low, ci_high, exact_n
     pairs        pair, state, error, tokens, clean_metric, corrupted_metric,
                  clean_preference, corrupted_preference, correct_tokens, incorrect_tokens

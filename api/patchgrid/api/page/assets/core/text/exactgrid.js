@@ -5,7 +5,7 @@ const ENOUGH = 0.5;
 
 /** `{columns, values}`, layer by position or span, null where a cell was not patched; null: too few were. */
 export function exactGrid(data, site) {
-  const cells = data.exact.filter((cell) => cell.site === site && cell.head === null && cell.neuron === null && !cell.edge && cell.position !== null);
+  const cells = data.exact.filter((cell) => cell.site === site && cell.head === null && cell.unit === null && !cell.edge && cell.position !== null);
   if (cells.length === 0) return null;
   const spans = cells.some((cell) => typeof cell.position === "string");
   const columns = spans ? [...new Set(cells.map((cell) => cell.position))] : data.tokens.map((_, place) => place);

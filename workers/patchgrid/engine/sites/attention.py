@@ -3,6 +3,7 @@
 Needed where a query or a key is changed and nothing else is: the model is not run for that.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 
 from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.model.taps import Given
-from patchgrid.engine.runs.rows import Rows
 
 #: What stands for minus infinity: a row in which nothing is to be seen stays finite.
 LOWEST = torch.finfo(torch.float32).min
@@ -55,13 +55,13 @@ class Pattern:
             hidden=hidden,
         )
 
-    def of_rows(self, rows: Rows) -> "Pattern":
-        """From a run's rows to one row a pair."""
+    def of_rows(self, choose: Callable[[Tensor], Tensor]) -> "Pattern":
+        """Give that of other rows, which `choose` takes from a tensor of this one's."""
 
-        def by_pair(values: Tensor | None) -> Tensor | None:
-            return values if values is None or len(values) == 1 else rows.of_pairs(values)
+        def chosen(values: Tensor | None) -> Tensor | None:
+            return values if values is None or len(values) == 1 else choose(values)
 
-        return replace(self, added=by_pair(self.added), hidden=by_pair(self.hidden))
+        return replace(self, added=chosen(self.added), hidden=chosen(self.hidden))
 
     def logits(self, queries: Tensor, keys: Tensor, first: int) -> Tensor:
         """Give the logits of queries from one on (counted within the run), sinks left out.
@@ -82,6 +82,11 @@ class Pattern:
         if self.hidden is not None:
             logits = logits.masked_fill(self.hidden[:, :, rows, columns], LOWEST)
         return logits
+
+    def weights(self, queries: Tensor, keys: Tensor, first: int) -> Tensor:
+        """Give the softmax of `logits`, which takes the same: `[row, head, query position, key position]`."""
+        logits = self.logits(queries, keys, first)
+        return self.with_sinks(logits, logits)[0].softmax(-1)[..., -logits.shape[-1] :]
 
     def with_sinks(self, logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Put each head's sink before its logits, and 0 before what belongs to them."""
@@ -105,8 +110,7 @@ def attended(given: Given, queries: Tensor, keys: Tensor, values: Tensor) -> Ten
     """Compute z from the taps' queries, keys and values: float32 `[row, query position, head * head_dim]`."""
     count = queries.shape[1]
     pattern = Pattern.of(given, queries, keys)
-    logits = pattern.logits(queries.float(), for_queries(keys, count), 0)
-    weights = pattern.with_sinks(logits, logits)[0].softmax(-1)[..., -logits.shape[-1] :]
+    weights = pattern.weights(queries.float(), for_queries(keys, count), 0)
     return (weights @ for_queries(values, count)).transpose(1, 2).flatten(2)
 
 

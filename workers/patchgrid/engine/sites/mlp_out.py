@@ -1,0 +1,24 @@
+"""What a block's MLP adds to the residual stream."""
+
+from torch import Tensor
+
+from patchgrid.engine.sites import base
+
+
+class Access(base.Access):
+    """Reads and patches `mlp_out`."""
+
+    def at(self, run: base.Run, layer: int) -> Tensor:
+        """Give what is added."""
+        return run.mlp_out[layer]
+
+    def watched(self, run: base.Run, layer: int) -> Tensor:
+        """Give the block's output: what is added enters its sum, and so has its gradient."""
+        return run.stream[layer + 1]
+
+    def patch(self, copies: base.Copies, values: Tensor) -> Tensor:
+        """Write the stream behind the MLP: the base run's before it, plus what is new."""
+        added = copies.new(self.site.name, values.shape[1])
+        layer = copies.layer_of(self.site.name)
+        middle = copies.of_base(copies.base_run.at("resid_mid", layer))
+        return copies.write(self.site.name, values, middle.to(added.device) + added)
