@@ -8,12 +8,12 @@ and these are always the first so many of all senders.
 import bisect
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from patchgrid.core.errors import ComponentError
-from patchgrid.core.types import Component
+from patchgrid.core.types import Component, parse_edge
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Graph:
         sender_name, _, reader_name = name.partition("->")
         sender, reader = self._sender_numbers.get(sender_name), self._reader_numbers.get(reader_name)
         if sender is None or reader is None:
-            Component.parse(name)  # tells of a name that is none
+            parse_edge(name)  # raises for a name that is not an edge's
             lacking = sender_name if sender is None else reader_name
             raise ComponentError(f"the model has no edge {name}: {lacking} {self._why_not(sender is None)}")
         if sender >= self.reads[reader]:
@@ -105,7 +105,7 @@ class Graph:
 
     def component(self, number: int, position: int | tuple[int, ...] | None = None) -> Component:
         """Name an edge, at a position or at all of them, for the engine."""
-        return replace(Component.parse(self.name(number)), position=position)
+        return parse_edge(self.name(number), position)
 
     @cached_property
     def _sender_numbers(self) -> dict[str, int]:

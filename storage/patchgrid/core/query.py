@@ -33,6 +33,9 @@ class Asked:
         names.check_name("metric", self.metric, names.metrics(), "metric")
         names.check_name("direction", self.direction, names.DIRECTIONS, "direction")
         names.check_name("source", self.source, names.SOURCES, "source")
+        for site in self.sites:
+            if self.source == "mean" and not SITES[site].has_mean:
+                raise SpecError(f"{site} has no mean: use the source pair or zero", "source")
         self._check_methods()
         self._check_options()
         self._check_gradient()

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +155,6 @@ def index_of_fields(values: Iterable[int | None]) -> int | None:
     return next((value for value in values if value is not None), None)
 
 
-class NameParts(NamedTuple):
-    """What a component's name says."""
-
-    #: One of `SITES`.
-    site: str
-    layer: int
-    #: Within the layer, or None.
-    index: int | None
-    #: What stands behind `@`, or None: all positions at once.
-    position: str | None
-
-
 def short_name(
     site: str, layer: int, index: int | None = None, position: object = None, edge: str | None = None
 ) -> str:
@@ -186,15 +173,13 @@ def short_name(
     return f"{name}@{position}"
 
 
-def split_name(name: str) -> NameParts | None:
-    """Read a name that `short_name` wrote, of anything but an edge; None: it is not one."""
-    stem, at, position = name.partition("@")
-    match = _NAME.fullmatch(stem)
+def split_name(name: str) -> tuple[str, int, int | None] | None:
+    """Read site, layer and index of a name without its position; None: it is not one, or an edge."""
+    match = _NAME.fullmatch(name)
     site = None if match is None else _SITE_OF.get((match["stem"], match["mark"]))
     if match is None or site is None:
         return None
-    index = None if match["index"] is None else int(match["index"])
-    return NameParts(site, int(match["layer"]), index, position if at else None)
+    return site, int(match["layer"]), None if match["index"] is None else int(match["index"])
 
 
 _NUMBER = "0|[1-9][0-9]{0,8}"

@@ -117,8 +117,8 @@ class Component:
     site: str
     #: Layer, from 0; of an edge, the layer of its sender (0 for `input`).
     layer: int
-    #: Head or neuron within the layer, as the site's record says; for `k` and `v`, the key-value head; of an
-    #: edge, its sender's head.
+    #: Index within the layer, of its site's kind: of k and v, the key-value head; of an edge, its sender's
+    #: head.
     index: int | None
     #: Index into the pair's own tokens (negative: from the end), several at once, or None: all.
     position: int | tuple[int, ...] | None
@@ -164,30 +164,19 @@ class Component:
         stem, at, behind = name.partition("@")
         position = _read_positions(name, behind) if at else None
         if "->" in stem:
-            return cls._of_edge(stem, position)
+            return parse_edge(stem, position)
         parts = split_name(stem)
         if parts is None:
             raise ComponentError(
                 f"cannot read component {name!r}: write it as a9.h6 (head), m5 (MLP), n5.1234 (neuron), "
                 "resid_post7 or a3.h2->a9.h6<q> (edge), with @-1 behind it for one position"
             )
-        return cls(parts.site, parts.layer, parts.index, position)
+        return cls(*parts, position)
 
     @classmethod
     def of(cls, component: "Component | str") -> "Component":
         """Give a component that is given as such or by its name."""
         return cls.parse(component) if isinstance(component, str) else component
-
-    @classmethod
-    def _of_edge(cls, name: str, position: tuple[int, ...] | int | None) -> "Component":
-        sender, _, reader = name.partition("->")
-        match = _SENDER.fullmatch(sender)
-        if match is None or _READER.fullmatch(reader) is None:
-            raise ComponentError(
-                f"cannot read edge {name!r}: write it as a3.h2->a9.h6<q>, m5->m9 or input->logits"
-            )
-        head = None if match["h"] is None else int(match["h"])
-        return cls(EDGE, int(match["a"] or match["m"] or 0), head, position, name)
 
     @property
     def name(self) -> str:
@@ -196,6 +185,18 @@ class Component:
 
     def __repr__(self) -> str:
         return f"Component.parse({self.name!r})"
+
+
+def parse_edge(name: str, position: int | tuple[int, ...] | None = None) -> Component:
+    """Read an edge's name, without a position; `ComponentError` for another text."""
+    sender, _, reader = name.partition("->")
+    match = _SENDER.fullmatch(sender)
+    if match is None or _READER.fullmatch(reader) is None:
+        raise ComponentError(
+            f"cannot read edge {name!r}: write it as a3.h2->a9.h6<q>, m5->m9 or input->logits"
+        )
+    head = None if match["h"] is None else int(match["h"])
+    return Component(EDGE, int(match["a"] or match["m"] or 0), head, position, name)
 
 
 _SENDER = re.compile(r"input|a(?P<a>\d+)\.h(?P<h>\d+)|m(?P<m>\d+)")

@@ -1,5 +1,6 @@
 """What every answer carries, and paths and values that lead nowhere."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from patchgrid.api.routes import page
 from patchgrid.api.server.app import make_app
 from patchgrid.api.service.settings import ServerSettings
 from patchgrid.api.web.headers import HEADERS
+from patchgrid.core.sites import HEAD, SITES
 from support.api.api_clients import Api, problem
 from support.api.api_jobs import Filled
 
@@ -118,6 +120,19 @@ def test_the_pages_files_are_given_with_their_types(reading: TestClient) -> None
         assert answer.content == path.read_bytes()
         assert_marked(answer)
     assert "html" in reading.get("/").headers["content-type"]
+
+
+def test_the_page_is_given_the_sites_as_their_records_have_them(reading: TestClient) -> None:
+    """As a module that exports them, in order."""
+    answer = reading.get("/sites.js")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    begin, _, rest = answer.text.partition(" = ")
+    assert (begin, rest[-2:]) == ("export const RECORDS", ";\n")
+    records = json.loads(rest[:-2])
+    assert [record["name"] for record in records] == list(SITES)
+    heads = [record["name"] for record in records if record["heads"]]
+    assert set(heads) == {name for name, site in SITES.items() if site.index == HEAD and site.count}
+    assert {record["name"] for record in records if record["wide"]} == {"mlp_post", "edge"}
     assert reading.get("/assets").status_code == 404
     assert reading.get("/assets/").status_code == 404
 

@@ -25,6 +25,61 @@ def test_numpy_numbers_and_lists_are_taken(case_of: CaseOf) -> None:
 
 
 @pytest.mark.parametrize(
+    ("component", "name"),
+    [
+        (Component("z", 9, head=6), "a9.h6"),
+        (Component("z", 9, 6, position=-1), "a9.h6@-1"),
+        (Component("z", 9), "z9"),
+        (Component("attn_out", 9), "a9"),
+        (Component("k", 0, head=1, position=(0, -2)), "k0.h1@0,-2"),
+        (Component("mlp_out", 5), "m5"),
+        (Component("mlp_post", 5, neuron=1234), "n5.1234"),
+        (Component("mlp_post", 5), "mlp_post5"),
+        (Component("resid_post", 7, position=0), "resid_post7@0"),
+    ],
+)
+def test_names_are_read_as_they_are_written(component: Component, name: str) -> None:
+    """Of each site, with its index and positions; what is printed makes the same one again."""
+    assert component.name == name
+    assert Component.parse(name) == component
+    assert repr(component) == f"Component.parse({name!r})"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "cannot read component ''"),
+        ("a9.h06", "cannot read component"),
+        ("a9.6", "cannot read component"),
+        ("m5.h1", "cannot read component"),
+        ("x9", "write it as a9.h6"),
+        ("a9.h6@", "position '' is not a whole number"),
+        ("a9.h6@subject", "position 'subject' is not a whole number"),
+        ("m5->", "cannot read edge 'm5->'"),
+    ],
+)
+def test_a_name_of_nothing_is_refused(name: str, reason: str) -> None:
+    """With how one is written."""
+    with pytest.raises(ComponentError, match=reason):
+        Component.parse(name)
+
+
+def test_names_are_taken_for_components(case_of: CaseOf) -> None:
+    """By every call that takes components."""
+    case, names = case_of("gpt2"), ["a1.h2@-1", "n0.3"]
+    parsed = [Component.parse(name) for name in names]
+    expected = case.engine.patch(case.pairs[:1], parsed)
+    assert (case.engine.patch(case.pairs[:1], names) == expected).all()
+    cells, errors = case.engine.patch_cells(case.pairs[:1], [(0, name) for name in names])
+    assert (cells == expected[0]).all()
+    assert not errors
+    sites = [each.site for each in parsed]
+    [measured] = case.engine.measure(case.pairs[:1], lambda *_: [names], sites=sites)
+    assert measured.components == tuple(parsed)
+    assert measured.effects == pytest.approx(expected[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
     ("fields", "reason"),
     [
         ({"site": "z", "layer": 1.0}, "layer 1.0 is not a whole number"),
@@ -32,6 +87,8 @@ def test_numpy_numbers_and_lists_are_taken(case_of: CaseOf) -> None:
         ({"site": "z", "layer": 1, "position": ()}, "no position given"),
         ({"site": "mlp_out", "layer": 1, "head": 0}, "'mlp_out' has no heads"),
         ({"site": "mlp_out", "layer": 1, "neuron": 0}, "'mlp_out' has no neurons"),
+        ({"site": "mlp_out", "layer": 1, "index": 0}, "'mlp_out' has no index"),
+        ({"site": "z", "layer": 1, "index": 0, "head": 1}, "both given"),
     ],
 )
 def test_a_component_that_makes_no_sense_is_refused(fields: dict[str, Any], reason: str) -> None:

@@ -1,6 +1,7 @@
 """AtP* against brute force: one query or key at a time through the model's own softmax; layers cut off."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,11 +146,12 @@ def test_neurons_summed_over_positions_lose_their_signs_first(case_of: CaseOf) -
         assert_close(result.scores["mlp_post"], kept.scores["mlp_post"].sum(1), 1e-5, "mlp_post")
 
 
-def test_one_layer_leaves_nothing_to_average_over() -> None:
+def test_one_layer_leaves_nothing_to_average_over(case_of: CaseOf) -> None:
     """GradDrop divides by the number of layers less one: refused where that is nothing."""
-    refuse(None, FIXED, 2, grad_drop=True)
+    layout = case_of("gpt2").engine.layout
+    refuse(layout, FIXED, grad_drop=True)
     with pytest.raises(SpecError, match="this model has one") as refused:
-        refuse(None, FIXED, 1, grad_drop=True)
+        refuse(replace(layout, blocks=layout.blocks[:1]), FIXED, grad_drop=True)
     assert refused.value.field == "grad_drop"
 
 

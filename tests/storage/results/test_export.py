@@ -85,8 +85,11 @@ def test_components_are_exported_as_they_are_asked_for(database: Database) -> No
     job = run_job(database, submit_job(database, 10))
     with database.read() as session:
         rows = components.components(session, job)
+    place, fields = FIELDS["components"][:5], FIELDS["components"][5:]
+    assert place == ("component", "site", "layer", "head", "unit")
     assert [tuple(row.values()) for row in export(database, job, "components")] == [
-        (row.name, *(getattr(row, name) for name in FIELDS["components"][1:])) for row in rows
+        (row.name, row.site, row.layer, row.index, None, *(getattr(row, name) for name in fields))
+        for row in rows
     ]
 
 

@@ -8,11 +8,8 @@ from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.runs.metric_plugins import find_metric
 
 
-def check_allowed(model: LoadedModel, asked: Asked, no_softmax: str | None) -> None:
-    """Raise `SpecError`, which names what is missing and what would work, for what the model cannot give.
-
-    `no_softmax` is why its attention cannot be computed anew, if it cannot.
-    """
+def check_allowed(model: LoadedModel, asked: Asked) -> None:
+    """Raise `SpecError`, which names what is missing and what would work, for what the model cannot give."""
     if not asked.sites:
         raise SpecError(f"no site given: this model has {', '.join(model.layout.sites)}", "sites")
     asked.check()
@@ -21,4 +18,4 @@ def check_allowed(model: LoadedModel, asked: Asked, no_softmax: str | None) -> N
     for method in asked.methods:
         check_method(method, model)
     if "atp*" in asked.methods:
-        refuse(no_softmax, asked.sites, model.layout.n_layers, grad_drop=asked.grad_drop)
+        refuse(model.layout, asked.sites, grad_drop=asked.grad_drop)

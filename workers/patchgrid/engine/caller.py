@@ -20,18 +20,16 @@ from patchgrid.engine.runs.question import Question
 class Caller:
     """Checks what is asked of a model, and runs calls one after the other."""
 
-    def __init__(self, model: LoadedModel, no_softmax: str | None) -> None:
-        """Take the model, and why its attention's softmax cannot be computed anew (None: it can)."""
+    def __init__(self, model: LoadedModel) -> None:
         #: Held by whoever uses the model.
         self.lock = threading.Lock()
         self._model = model
-        self._no_softmax = no_softmax
         self._own_budget = Budget.of(model)
 
     def check(self, asked: Asked) -> None:
         """Raise `SpecError`, which says what would work, for what the model cannot give."""
         with self.alone():
-            check_allowed(self._model, asked, self._no_softmax)
+            check_allowed(self._model, asked)
 
     def question(self, asked: Asked, means: Means | None = None, *, keep_positions: bool = True) -> Question:
         """Make a question of what is asked, once it is checked."""

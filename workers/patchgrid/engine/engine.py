@@ -14,7 +14,7 @@ from patchgrid.core.means import Means
 from patchgrid.core.query import Asked, as_names
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.caller import Caller
-from patchgrid.engine.calls import Call, Choose, OnBatch, ignore
+from patchgrid.engine.calls import Call, OnBatch, ignore
 from patchgrid.engine.checkpoint.provenance import ModelProvenance
 from patchgrid.engine.checks.findings import Findings
 from patchgrid.engine.checks.opening import open_model
@@ -25,7 +25,7 @@ from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import tokenized
 from patchgrid.engine.runs.averaging import average
-from patchgrid.engine.selected_cells import Cell, ChosenCells, checked
+from patchgrid.engine.selected_cells import Cell, ChooseByName, ChosenCells, checked
 
 _log = logging.getLogger(__name__)
 _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
@@ -55,8 +55,9 @@ class Engine:
         self.findings = found
         #: What the check on load measured.
         self.self_check = found.self_check
-        self._model = replace(model, transform=found.transform, shortcuts=found.shortcuts)
-        self._caller = Caller(self._model, found.no_softmax)
+        layout = model.layout.lacking("softmax", found.no_softmax)
+        self._model = replace(model, layout=layout, transform=found.transform, shortcuts=found.shortcuts)
+        self._caller = Caller(self._model)
 
     @property
     def shortcuts(self) -> Shortcuts:
@@ -211,7 +212,7 @@ class Engine:
     def measure(
         self,
         pairs: Sequence[Pair],
-        choose: Choose | None,
+        choose: ChooseByName | None,
         *,
         sites: Sequence[str] = _DEFAULT_SITES,
         method: str | Sequence[str] = "atp",
@@ -236,8 +237,8 @@ class Engine:
         ----------
         choose
             Takes the places in `pairs` of a batch's pairs, and their scores; gives the components to patch in
-            each, all at the sites asked for. Not asked for pairs that cannot be measured, and asked again
-            where memory runs out. None: patch nothing.
+            each, or their names, all at the sites asked for. Not asked for pairs that cannot be measured, and
+            asked again where memory runs out. None: patch nothing.
         on_batch
             Called after each forward pass with the number of pairs it finished, a fraction of its batch's;
             what it raises ends the call.
@@ -314,7 +315,7 @@ class Engine:
     def patch(
         self,
         pairs: Sequence[Pair],
-        components: Sequence[Component],
+        components: Sequence[Component | str],
         *,
         direction: str = "denoise",
         metric: str = "logit_diff",
@@ -323,7 +324,7 @@ class Engine:
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
     ) -> NDArray[np.float32]:
-        """Patch every component in every pair exactly.
+        """Patch every component, given as such or by its name (`a9.h6@-1`), in every pair exactly.
 
         Returns
         -------
@@ -365,7 +366,7 @@ class Engine:
         batch_tokens: int | None = None,
         on_batch: OnBatch = ignore,
     ) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Patch chosen (pair, component) cells exactly.
+        """Patch chosen (pair, component) cells exactly; a component can be given by its name.
 
         `on_batch` is that of `measure`.
 

@@ -1,6 +1,6 @@
 """Cells that a caller chose: checked, put together by pair for a call and taken apart again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +12,19 @@ from patchgrid.engine.calls import Choose
 from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.results import Measured, PairResult
 
-#: A cell: place of the pair in the caller's list, and the component patched.
-Cell = tuple[int, Component]
+#: A cell: place of the pair in the caller's list, and the component patched, or its name.
+Cell = tuple[int, Component | str]
+
+
+#: A `Choose` that may name components.
+ChooseByName = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence[Component | str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenCells:
     """Cells in the caller's order, and which of them each pair has."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[tuple[int, Component]]
     #: From the place of a pair to the places of its cells.
     places: dict[int, list[int]]
 
@@ -28,13 +32,14 @@ class ChosenCells:
     def of(cls, cells: Sequence[Cell], pairs: int, layout: Layout) -> "ChosenCells":
         """Sort cells of so many pairs; `ComponentError` for one that is not there."""
         places: dict[int, list[int]] = {}
-        for component in dict.fromkeys(component for _, component in cells):
+        named = {component: Component.of(component) for _, component in cells}
+        for component in named.values():
             layout.check_component(component)
         for place, (index, _) in enumerate(cells):
             if not 0 <= index < pairs:
                 raise ComponentError(f"cell of pair {index}: there are pairs 0 to {pairs - 1}")
             places.setdefault(index, []).append(place)
-        return cls(cells, places)
+        return cls([(index, named[component]) for index, component in cells], places)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -57,11 +62,11 @@ class ChosenCells:
         return values, errors
 
 
-def checked(choose: Choose, layout: Layout, sites: Collection[str]) -> Choose:
-    """Give a `Choose` that raises `ComponentError` for what the model or the sites do not have."""
+def checked(choose: ChooseByName, layout: Layout, sites: Collection[str]) -> Choose:
+    """Give a `Choose` that reads names and raises `ComponentError` for what model or sites do not have."""
 
     def choose_checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
-        chosen = choose(places, results)
+        chosen = [[Component.of(each) for each in few] for few in choose(places, results)]
         for component in {component for components in chosen for component in components}:
             layout.check_component(component)
             if component.site not in sites:

@@ -11,6 +11,7 @@ from patchgrid.api.client.http.service import Document, Service
 from patchgrid.api.client.wait_bar import bar
 from patchgrid.core.sites import INDEX_FIELDS
 from patchgrid.core.states import ENDED_JOBS, JobState
+from patchgrid.core.types import Component
 from patchgrid.storage.output.export import FIELDS
 from patchgrid.storage.results.normalised import UNIT, Normalised
 
@@ -183,19 +184,20 @@ class Job:
         self,
         method: str | None = None,
         *,
-        component: str | None = None,
+        component: Component | str | None = None,
         normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
         """Give the cells that were patched exactly: score, effect, and the probability of being drawn.
 
-        `component`: those of one component alone, by its name, as `a9.h6`. `normalise`: as shares of the
+        `component`: those of one component alone, or of its name, as `a9.h6`. `normalise`: as shares of the
         job's mean clean - corrupted metric.
         """
         if component is None:
             return self._exported("exact", method, frame, normalise=normalise)
         library = frames.library(frame)
-        found = self._service.exact(self.id, method=method, component=component, normalise=normalise)
+        name = component.name if isinstance(component, Component) else component
+        found = self._service.exact(self.id, method=method, component=name, normalise=normalise)
         return frames.frame_of(found, self._fields(FIELDS["exact"]), library)
 
     def pairs(self, *, frame: str | None = None) -> Any:

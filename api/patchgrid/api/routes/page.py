@@ -1,5 +1,6 @@
 """The page, from the package itself."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from fastapi.responses import FileResponse
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
+
+from patchgrid.core.sites import HEAD_SITES, SITES
 
 #: Where the page's files are.
 FOLDER = Path(__file__).parent.parent / "page"
@@ -20,6 +23,17 @@ router = APIRouter(include_in_schema=False)
 def index() -> FileResponse:
     """Give the page."""
     return FileResponse(FOLDER / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/sites.js")
+def sites() -> Response:
+    """Give the records of the sites as a module, which `core/text/sites.js` imports."""
+    records = [
+        {"name": site.name, "words": site.words, "heads": site.name in HEAD_SITES, "wide": site.wide}
+        for site in SITES.values()
+    ]
+    text = f"export const RECORDS = {json.dumps(records)};\n"
+    return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 def assets() -> ASGIApp:

@@ -63,7 +63,7 @@ class ExactCell:
     site: str
     #: Layer, from 0.
     layer: int
-    #: Head or neuron within the layer, or None; of an edge, its sender's head.
+    #: Index within the layer, of its site's kind, or None; of an edge, its sender's head.
     index: int | None
     #: Index into the pair's own tokens from 0, or None: all positions at once, or a span.
     position: int | None

@@ -1,9 +1,10 @@
 """From a place in a site's scores to the component that stands there, and from its name back to the place."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +15,20 @@ from patchgrid.core.sites import EDGE, INDEX_FIELDS, SITES, index_fields, index_
 from patchgrid.core.types import Component
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Which component of a site it is."""
 
     #: Layer, from 0; of an edge, the layer of its sender.
     layer: int
-    #: Head or neuron within the layer, or None; of an edge, its sender's head.
+    #: Index within the layer, of its site's kind, or None; of an edge, its sender's head.
     index: int | None = None
     #: An edge's name, or None.
     edge: str | None = None
 
 
-class Named(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Named:
     """What a component's short name says."""
 
     #: One of `SITES`.

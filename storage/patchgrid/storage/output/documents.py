@@ -110,7 +110,7 @@ def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
         "top": [{"component": one.name, **with_index_fields(plain(one))} for one in strongest],
         "scores": plain(view.scores),
         "exact": [
-            {"component": cell_name(each, each.index, len(view.tokens)), **with_index_fields(plain(each))}
+            {"component": cell_name(each, len(view.tokens)), **with_index_fields(plain(each))}
             for each in view.exact
         ],
     }

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.sites import INDEX_FIELDS, short_name
+from patchgrid.storage.chunks.chunk_result import ExactCell
 from patchgrid.storage.chunks.naming import place_of_row
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.tables import exact, method_score, outcome
@@ -27,12 +28,16 @@ def with_scores(further: str | None) -> Select[Any]:
     return select(exact, method_score.c.score.label("by_method")).join(method_score, same)
 
 
-def cell_name(cell: Any, index: int | None, tokens: int | None) -> str:
+def cell_name(cell: ExactCell, tokens: int | None) -> str:
     """Write a cell's name as all views do: with its span, or its position from the end of its tokens."""
-    where = cell.span
-    if where is None and cell.position is not None and tokens is not None:
-        where = cell.position - tokens
-    return short_name(cell.site, cell.layer, index, where, cell.edge)
+    return short_name(cell.site, cell.layer, cell.index, _where(cell, tokens), cell.edge)
+
+
+def _where(cell: Any, tokens: int | None) -> int | str | None:
+    if cell.span is None and cell.position is not None and tokens is not None:
+        return int(cell.position) - tokens
+    span: str | None = cell.span
+    return span
 
 
 def token_counts(session: Session, job: JobRecord, indices: range) -> dict[int, int]:
@@ -53,9 +58,10 @@ def tokens_of_cell() -> ColumnElement[int]:
 
 def cell_fields(row: Row[Any], name: int | str, tokens: int | None) -> dict[str, Any]:
     """Give what is told of a cell: a row of `with_scores`, with its pair's name and number of tokens."""
+    place = place_of_row(row)
     return {
         "pair": name,
-        "component": cell_name(row, place_of_row(row).index, tokens),
+        "component": short_name(row.site, place.layer, place.index, _where(row, tokens), place.edge),
         "site": row.site,
         "layer": row.layer,
         **{field: getattr(row, field) for field in INDEX_FIELDS},

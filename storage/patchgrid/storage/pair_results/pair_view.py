@@ -36,7 +36,7 @@ class TopComponent:
     site: str
     #: Layer, from 0.
     layer: int
-    #: Head or neuron within the layer, or None; of an edge, its sender's head.
+    #: Index within the layer, of its site's kind, or None; of an edge, its sender's head.
     index: int | None
     #: Score over all positions by the job's first method, metric units.
     score: float

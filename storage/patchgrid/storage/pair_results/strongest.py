@@ -18,7 +18,7 @@ class Scored:
 
     site: str
     layer: int
-    #: Head or neuron within the layer, or None.
+    #: Index within the layer, of its site's kind, or None.
     index: int | None
     #: Index into the pair's own tokens, or None: all at once.
     position: int | None

@@ -38,7 +38,7 @@ class ComponentRow:
     site: str
     #: Layer, from 0; of an edge, the layer of what it comes from.
     layer: int
-    #: Head or neuron within the layer, or None; of an edge, its sender's head.
+    #: Index within the layer, of its site's kind, or None; of an edge, its sender's head.
     index: int | None
     #: None: all positions at once; below 0: counted from the end; text: a span's name.
     position: int | str | None

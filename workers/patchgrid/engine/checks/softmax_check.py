@@ -8,6 +8,7 @@ from torch import Tensor
 
 from patchgrid.core.errors import SpecError
 from patchgrid.engine.checks.self_check import some_tokens
+from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
 from patchgrid.engine.model.taps import Given, noting
@@ -56,12 +57,12 @@ def _differing(model: LoadedModel, pairs: Sequence[TokenPair]) -> str | None:
     return None
 
 
-def refuse(missing: str | None, sites: tuple[str, ...], n_layers: int, *, grad_drop: bool) -> None:
-    """Raise `SpecError` where `atp*` cannot be had: for queries and keys, or for GradDrop's average."""
-    fixed = [site for site in sites if site in ("q", "k")]
+def refuse(layout: Layout, sites: tuple[str, ...], *, grad_drop: bool) -> None:
+    """Raise `SpecError` where `atp*` is not supported: for queries and keys, or for GradDrop's average."""
+    fixed, missing = [site for site in sites if site in ("q", "k")], layout.lacks.get("softmax")
     if missing is not None and fixed:
         raise SpecError(f"atp* cannot score {fixed[0]} of this model: {missing}. atp can", "method")
-    if grad_drop and n_layers < 2:
+    if grad_drop and layout.n_layers < 2:
         raise SpecError("GradDrop averages over a model's layers less one: this model has one", "grad_drop")
 
 

@@ -1,7 +1,7 @@
 """A loaded model seen as blocks: the nnsight handles of its parts, its sizes, the sites it has."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -108,6 +108,10 @@ class Layout:
     def sites(self) -> tuple[str, ...]:
         """The sites this model has."""
         return tuple(site for site in SITES if site not in self.absent)
+
+    def lacking(self, need: str, why: str | None) -> "Layout":
+        """Give the layout of the model that lacks something else that sites need; None: it does not."""
+        return self if why is None else replace(self, lacks={**self.lacks, need: why})
 
     def count(self, site: str) -> int | None:
         """How many components a layer has at a site; None: its scores have no axis of them."""

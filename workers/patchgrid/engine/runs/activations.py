@@ -41,7 +41,7 @@ class Activations:
     attn_out: list[Tensor] = field(default_factory=list)
     #: `[row, position, d_model]` a layer, empty where not asked for.
     mlp_out: list[Tensor] = field(default_factory=list)
-    #: `[row, position, neuron]` a layer, with a graph as the MLP has it; empty where not asked for.
+    #: `[row, position, index]` a layer, with a graph as the MLP has it; empty where not asked for.
     mlp_post: list[Tensor] = field(default_factory=list)
     #: `[row, head, position, head_dim]` a layer, empty where not asked for; with a graph, or with `given`,
     #: of all positions, those of the cache before the run's own.

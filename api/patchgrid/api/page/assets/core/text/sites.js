@@ -1,19 +1,11 @@
-// What kinds of activation there are, in the order a forward pass reaches them.
+// What kinds of activation there are, in the order a forward pass reaches them: the server gives their records.
 
-export const SITES = ["resid_pre", "q", "k", "v", "z", "attn_out", "resid_mid", "mlp_post", "mlp_out", "resid_post", "edge"];
-export const SITE_WORDS = {
-  resid_pre: "residual stream before a layer",
-  q: "queries, by head",
-  k: "keys, by head",
-  v: "values, by head",
-  z: "head outputs",
-  attn_out: "attention's addition to the stream",
-  resid_mid: "residual stream between attention and MLP",
-  mlp_post: "neurons",
-  mlp_out: "MLP's addition to the stream",
-  resid_post: "residual stream after a layer",
-  edge: "edges between components",
-};
+import { RECORDS } from "../../../sites.js";
+
+const named = (field) => Object.fromEntries(RECORDS.map((site) => [site.name, site[field]]));
+
+export const SITES = RECORDS.map((site) => site.name);
+export const SITE_WORDS = named("words");
 export const NODE_METHODS = ["atp", "atp*", "ig", "relp"];
 export const EDGE_METHODS = ["eap", "eap-ig"];
 export const METHOD_WORDS = {
@@ -25,11 +17,11 @@ export const METHOD_WORDS = {
   "eap-ig": "edges, integrated gradients",
 };
 
-const HEADS = new Set(["q", "k", "v", "z"]);
-const WIDE = new Set(["mlp_post", "edge"]);
+const HEADS = named("heads");
+const WIDE = named("wide");
 
-export const hasHeads = (site) => HEADS.has(site);
-export const isWide = (site) => WIDE.has(site);
+export const hasHeads = (site) => HEADS[site] ?? false;
+export const isWide = (site) => WIDE[site] ?? false;
 
 /** Sites whose colours can share one scale: what layers add, and the stream itself. */
 export const COLUMNS = [
