@@ -20,6 +20,7 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(("key", "keys", "hookk"), ("k",)),
         **dict.fromkeys(("value", "values", "hookv"), ("v",)),
         "qkv": ("q", "k", "v"),
+        **dict.fromkeys(("pattern", "patterns", "attentionpattern", "hookpattern"), ("attn_pattern",)),
     },
     "method": {
         **dict.fromkeys(("ap", "attribution", "attributionpatching", "attrib", "gradient", "nap"), ("atp",)),

@@ -93,6 +93,17 @@ _RECORDS = (
     Site("q", "queries, by head", Point.QKV, "qkv", ("q",), (), ("taps",), HEAD, "n_heads"),
     Site("k", "keys, by head", Point.QKV, "qkv", ("k",), (), ("taps",), HEAD, "n_kv_heads"),
     Site("v", "values, by head", Point.QKV, "qkv", ("v",), (), ("taps",), HEAD, "n_kv_heads"),
+    Site(
+        "attn_pattern",
+        "attention patterns, by head",
+        Point.HEADS,
+        "attn_pattern",
+        parts=("q", "k", "v", "z", "given"),
+        needs=("taps", "softmax"),
+        index=HEAD,
+        count="n_heads",
+        has_mean=False,
+    ),
     Site("z", "head outputs", Point.HEADS, parts=("z",), index=HEAD, count="n_heads", stem="a"),
     Site("attn_out", "attention's addition to the stream", Point.ATTENTION, parts=("attn_out",), stem="a"),
     Site(
