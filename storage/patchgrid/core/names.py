@@ -56,11 +56,11 @@ def suggestion(kind: str, name: str, known: Collection[str]) -> str:
     plain = _plain(name)
     meant = [each for each in aliases.get(plain, ()) if each in known]
     meant = meant or [each for each in known if _plain(each) == plain]
-    meant = meant or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    if meant:
-        return f"did you mean {' or '.join(map(repr, meant))}? "
     other = next((of for of, names in _KINDS.items() if name in names and of != kind), None)
-    return f"{name!r} is a {other}; " if other else ""
+    if other and not meant:
+        return f"{name!r} is a {other}; "
+    meant = meant or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"did you mean {' or '.join(map(repr, meant))}? " if meant else ""
 
 
 def _plain(name: str) -> str:
