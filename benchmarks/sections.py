@@ -118,7 +118,7 @@ STORAGE = Section(
 included. PostgreSQL syncs every commit to the disk.""",
     script="storage.py",
     arguments=(),
-    quick=("--pairs", "128", "--large", "1000"),
+    quick=("--pairs", "128", "--large", "1000", "--components", "330"),
     environment=_ONE_THREAD,
     targets={
         "stored, detail positions (pairs/s)": Target(5000),

@@ -19,7 +19,8 @@ from statistics import median
 import click
 import shapes
 import timing
-from storing import CHUNK, make_pairs, make_result, moved, store_rows, store_sums, store_totals
+from sqlalchemy import func, select
+from storing import CHUNK, make_pairs, make_result, moved, store_done, store_rows, store_sums, store_totals
 
 from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
@@ -29,7 +30,9 @@ from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.pair_results import pair_view
 from patchgrid.storage.queue import leases
-from patchgrid.storage.results import components, verification
+from patchgrid.storage.queue.closing import close_if_complete
+from patchgrid.storage.results import component_table, components, verification
+from patchgrid.storage.tables import component_estimate
 
 sys.path.append(str(shapes.ROOT / "tests"))
 
@@ -134,6 +137,29 @@ def measure_large(new_url: NewUrl, kind: str, pairs: int) -> dict[str, float]:
     return {f"{kind}: {name}": value for name, value in found.items()}
 
 
+def measure_completion(new_url: NewUrl, kind: str, sizes: Sequence[int]) -> dict[str, float]:
+    """Complete jobs of 64 chunks: what the last chunk's transaction does besides storing that chunk."""
+    found: dict[str, float] = {}
+    with Database.open(new_url()) as database:
+        for size in sizes:
+            # So many are neurons, of which the strongest have rows.
+            site = "z" if size <= 100_000 else "mlp_post"
+            job = submit(database, JobSpec("gpt2", sites=(site,), seed=size), 64 * CHUNK)
+            store_done(database, job, (10, size // 10))
+            with database.write() as session:
+                found[f"completing a job of {size:,} components (s)"] = timing.seconds_of(
+                    lambda session=session, job=job: close_if_complete(session, job.id)
+                )
+            with database.write() as session:
+                session.execute(component_estimate.delete())
+                found[f"of that, {component_estimate.name} of {size:,} (s)"] = timing.seconds_of(
+                    lambda session=session, job=job: component_table.write_estimates(session, job)
+                )
+                rows = session.scalar(select(func.count()).select_from(component_estimate)) or 0
+                found[f"rows in {component_estimate.name} of {size:,} components"] = rows
+    return {f"{kind}: {name}": value for name, value in found.items()}
+
+
 def say(found: dict[str, float]) -> dict[str, float]:
     for name, value in found.items():
         print(f"{name:<60} {value:>12,.4g}", flush=True)
@@ -145,6 +171,14 @@ def say(found: dict[str, float]) -> dict[str, float]:
 @click.option("--large", default=1_000_000, show_default=True, help="Pairs of the large job; 0: none.")
 @click.option("--exact", default=0.05, show_default=True, help="Share of cells with exact rows.")
 @click.option(
+    "--components",
+    "sizes",
+    multiple=True,
+    default=(330, 10_000, 590_000),
+    show_default=True,
+    help="Components of jobs that are completed, multiples of ten; may be repeated.",
+)
+@click.option(
     "--databases", "kinds", multiple=True, default=KINDS, show_default=True, type=click.Choice(KINDS)
 )
 @click.option("--large-in", multiple=True, default=("SQLite",), show_default=True, type=click.Choice(KINDS))
@@ -155,6 +189,7 @@ def main(
     pairs: int,
     large: int,
     exact: float,
+    sizes: Sequence[int],
     kinds: Sequence[str],
     large_in: Sequence[str],
     json_file: Path | None,
@@ -166,6 +201,7 @@ def main(
                 found |= say(measure_full(new_url, kind, pairs, exact))
             if large and kind in large_in:
                 found |= say(measure_large(new_url, kind, large))
+            found |= say(measure_completion(new_url, kind, sizes))
     if json_file is not None:
         setting = {"pairs": pairs, "large": large, "exact": exact}
         json_file.write_text(json.dumps({"setting": setting, "figures": found}, indent=1) + "\n")

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from patchgrid.storage.db.dialects import now
+from patchgrid.storage.jobs import jobs
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
+from patchgrid.storage.tables import component_estimate, total
 from support.faults.fault_jobs import Trial, trial
 from support.faults.fleet import Fleet, MakeFleet
 from support.workers.standin import make_pairs
@@ -149,6 +151,28 @@ def test_kills_at_points_lose_nothing_and_repeat_nothing(
 ) -> None:
     """Twice after the claim, in the computing, before the commit, within it and after it."""
     assert_kills_at_points_lose_nothing(url, tmp_path, make_fleet, POINTS, chunks=60, workers=4, kills=2)
+
+
+def test_a_kill_while_a_job_completes_leaves_nothing_half_written(
+    url: str, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Totals and estimates come with the last chunk or not at all; the next worker writes them once."""
+    with trial(url, tmp_path, make_pairs(6)) as work:
+        fleet = make_fleet(url, 1, lease=3.0, pair_seconds=0.01)
+        fleet.next_options = [{"fault": signal.SIGKILL, "point": "completing"}] * 2
+        with fleet:
+            work.wait(lambda: len(fleet.codes) >= 1, fleet)
+            with work.database.read() as session:
+                assert jobs.get(session, work.job.id).state == "running"
+                for table in (total, component_estimate):
+                    assert session.scalar(select(func.count()).select_from(table)) == 0, table.name
+            work.wait_until_over(fleet)
+            fleet.end()
+        assert fleet.codes == [-signal.SIGKILL] * 2
+        work.assert_exact(whole=False)
+        with work.database.read() as session:
+            rows = session.scalar(select(func.count()).select_from(component_estimate))
+        assert rows == len(work.expected["components"])
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from patchgrid.core.means import Means
 from patchgrid.core.types import Pair, TextSpan, TokenPiece, TokenText
@@ -288,20 +288,6 @@ def test_everything_written_passes_the_check(database: Database, url: str) -> No
     assert (report.jobs, report.chunks) == (4, 8)
     # A chunk has four sums and two scores, one of failed pairs alone neither.
     assert report.blobs == (4 + 2) + 3 * (4 + 2)
-
-
-def test_sql_can_be_written_against_the_tables(database: Database) -> None:
-    """The names people will use."""
-    run_job(database, submit_job(database, pairs=make_pairs(5, named=True)))
-    sql = """
-        SELECT pair.name, top_component.site, top_component.layer, top_component.head, top_component.score
-        FROM top_component JOIN pair USING (job_id, pair_index)
-        WHERE rank = 0 ORDER BY abs(score) DESC
-    """
-    with database.read() as session:
-        rows = session.execute(text(sql)).all()
-    assert len(rows) == 5
-    assert {row.name for row in rows} == {f"pair-{n}" for n in range(5)}
 
 
 @pytest.mark.parametrize(

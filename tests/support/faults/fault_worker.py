@@ -31,6 +31,7 @@ from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
 from patchgrid.storage import Database
+from patchgrid.storage.chunks.checksums import END
 from patchgrid.storage.tables import chunk
 from patchgrid.workers.identity import worker_name
 
@@ -70,8 +71,9 @@ class WorkerOptions:
     #: Signal to send itself, None for none.
     fault: int | None = None
     #: The point at which to, at which passing of it (and at every such number of passings), and how often.
-    #: Besides those of a worker there is `in commit`: a chunk's results are written, their commit is not yet
-    #: sent, and the next chunk is measured.
+    #: Besides those of a worker there are `in commit` (a chunk's results are written, their commit is not yet
+    #: sent, and the next chunk is measured) and `completing` (all that completes a job is written with its
+    #: last chunk, and not yet committed).
     point: str = ""
     passing: int = 1
     times: int = 1
@@ -123,6 +125,11 @@ class Fault:
         if storing and self._computing.wait(0.5):
             self._pass("in commit")
 
+    def completing(self, _connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        """Take note that the checksum of a job's end, the last of what completes it, is written."""
+        if statement.startswith("INSERT INTO checksum") and END in str(values):
+            self._pass("completing")
+
     def _pass(self, point: str) -> None:
         options = self._options
         if options.fault is None or point != options.point or self._sent == options.times:
@@ -169,6 +176,8 @@ def work(options: WorkerOptions) -> None:
         worker = Worker(database, settings, load=load, on_point=fault)
         if options.point == "in commit":
             event.listen(database.engine, "commit", fault.in_commit)
+        elif options.point == "completing":
+            event.listen(database.engine, "after_cursor_execute", fault.completing)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             worker.stop()

@@ -20,7 +20,7 @@ _ADVICE = {
     INPUT: f"Pairs or settings of {{jobs}} were changed after submission: {_AGAIN}",
     RESULT: f"Results of {{jobs}} are damaged: {_AGAIN}",
     STATE: f"States or counts of {{jobs}} contradict each other: {_AGAIN}",
-    TOTAL: f"Totals of {{jobs}} do not match their chunks: {_AGAIN}",
+    TOTAL: f"Totals or estimates of {{jobs}} do not match their chunks: {_AGAIN}",
 }
 #: Advice that other commands add to an error; pointless in the report of `db check` itself.
 _CIRCULAR = ": run `patchgrid db check`"

@@ -31,7 +31,9 @@ def top_problems(
     for place, index in enumerate(pairs):
         mine = by_pair.get(index, [])
         sizes = [abs(row.score) for row in mine]
-        if [row.rank for row in mine] != list(range(len(mine))) or sizes != sorted(sizes, reverse=True):
+        if [row.rank for row in mine] != list(range(1, len(mine) + 1)) or sizes != sorted(
+            sizes, reverse=True
+        ):
             yield f"pair {index}: top components are out of order"
         for sites, most in ((narrow, TOP), *(([site], TOP_WIDE) for site in wide)):
             if all(site in stored for site in sites) and sites:

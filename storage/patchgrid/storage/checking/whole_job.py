@@ -13,6 +13,7 @@ from patchgrid.core.sites import SITES
 from patchgrid.core.states import DELETING, ENDED_JOBS, FINISHED_JOBS, OPEN_CHUNKS, ChunkState, JobState
 from patchgrid.pairs.records.digest import Digest
 from patchgrid.storage import tables
+from patchgrid.storage.checking.estimate_rows import estimate_problems
 from patchgrid.storage.checking.findings import INPUT, RESULT, STATE, TOTAL, Findings
 from patchgrid.storage.chunks import checksums
 from patchgrid.storage.chunks.checksums import HASH_KEY
@@ -23,7 +24,7 @@ from patchgrid.storage.db.blobs import unpack
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
-from patchgrid.storage.tables import checksum, chunk, job, pair, total
+from patchgrid.storage.tables import checksum, chunk, component_estimate, job, pair, total
 
 #: States of chunks that a job in a state cannot have.
 _NOT_BESIDE = {
@@ -64,6 +65,7 @@ class WholeJob:
         self._check_blobs()
         if totals:
             self._check_totals()
+            self._check_estimates(record)
         return record
 
     def _check_inputs(self, record: JobRecord, seals: dict[str, str]) -> None:
@@ -104,7 +106,7 @@ class WholeJob:
             if not finished:
                 yield f"state is {record.state}, but it has the checksum of an ended job"
             elif seals[checksums.END] != checksums.end_digest(self._session, self._id):
-                yield "checksum mismatch (state, times, error, totals, pilot or means)"
+                yield "checksum mismatch (state, times, error, totals, estimates, pilot or means)"
         elif finished:
             yield f"state is {record.state}, but the checksum of its end is missing"
         if (record.finished_at is None) == (record.state in ENDED_JOBS):
@@ -167,6 +169,13 @@ class WholeJob:
                 with self._findings.reading(RESULT, self._id, what):
                     check_name("site", row.site, SITES)
                     (read_sums if table is tables.pilot else unpack)(row.data, what)
+
+    def _check_estimates(self, record: JobRecord) -> None:
+        """Compute the rows for SQL again."""
+        what = f"job {self._id}: table {component_estimate.name}"
+        with self._findings.reading(TOTAL, self._id, what):
+            for text in estimate_problems(self._session, record):
+                self._findings.add(TOTAL, self._id, f"job {self._id}: {text}")
 
     def _check_totals(self) -> None:
         """Add up the chunks again."""

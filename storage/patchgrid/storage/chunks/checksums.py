@@ -138,12 +138,12 @@ def job_digest(session: Session, job_id: int) -> str:
 
 
 def end_digest(session: Session, job_id: int) -> str:
-    """Give the checksum of how a job ended: its settled columns, its totals, its pilot, its means."""
+    """Give the checksum of how a job ended: its settled columns, totals, estimates, pilot and means."""
     rows = stored_rows(session, tables.job, tables.job.c.id == job_id)
     fixed = {column.name for column in tables.job.columns} - JOB_SETTLED
     blobs = [
         (table, stored_rows(session, table, table.c.job_id == job_id))
-        for table in (tables.total, tables.pilot, tables.mean)
+        for table in (tables.total, tables.component_estimate, tables.pilot, tables.mean)
     ]
     return digest_of([(tables.job, rows), *blobs], fixed)
 

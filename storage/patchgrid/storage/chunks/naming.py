@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchgrid.core.errors import ComponentError
 from patchgrid.core.graph import Graph
-from patchgrid.core.sites import EDGE, INDEX_FIELDS, SITES, index_fields, index_of_fields
+from patchgrid.core.sites import EDGE, INDEX_FIELDS, SITES, index_fields, index_of_fields, short_name
 from patchgrid.core.types import Component
 
 
@@ -104,8 +104,17 @@ _index_columns = attrgetter(*INDEX_FIELDS)
 
 
 def place_of_row(row: Any) -> Place:
-    """Read a component's place from a row of `exact` or `top_component`."""
-    return Place(row.layer, index_of_fields(_index_columns(row)), row.edge)
+    """Read a component's place from a row of a table with `component_columns`."""
+    edge = row.component if row.site == EDGE else None
+    return Place(row.layer, index_of_fields(_index_columns(row)), edge)
+
+
+# Naming a component takes time, and each is named in many rows.
+@lru_cache(maxsize=1 << 16)
+def component_values(site: str, layer: int, index: int | None, edge: str | None) -> tuple[Any, ...]:
+    """Return the values of `component_columns`: site, short name, layer and the index by its kind."""
+    name = short_name(site, layer, index, edge=edge)
+    return site, name, layer, *index_fields(site, index).values()
 
 
 def with_index_fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.sites import SITES, WIDE_SITES, index_fields
+from patchgrid.core.sites import SITES, WIDE_SITES
 from patchgrid.estimates import TaskSummary
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.chunk_result import ExactCell, PairOutcome
-from patchgrid.storage.chunks.naming import Place, indexed, sum_positions
+from patchgrid.storage.chunks.naming import Place, component_values, indexed, sum_positions
 from patchgrid.storage.db.bulk import as_json, texts_as_json
 
 #: How many of a pair's components are kept as rows, over all sites but the very large ones.
@@ -100,15 +100,14 @@ def _exact_row(job_id: int, index: int, number: int, cell: ExactCell) -> _Row:
         job_id,
         index,
         number,
-        cell.site,
-        int(cell.layer),
-        *index_fields(cell.site, None if cell.index is None else int(cell.index)).values(),
+        *component_values(
+            cell.site, int(cell.layer), None if cell.index is None else int(cell.index), cell.edge
+        ),
         None if cell.position is None else int(cell.position),
         cell.span,
         float(cell.score),
         float(cell.effect),
         float(cell.inclusion),
-        cell.edge,
     )
 
 
@@ -136,17 +135,8 @@ def top_rows(
         if len(parts) > 1:
             best = sorted(itertools.chain(*parts), key=lambda one: -abs(one[0]))
         rows += [
-            (
-                job_id,
-                index,
-                rank,
-                site,
-                place.layer,
-                *index_fields(site, place.index).values(),
-                score,
-                place.edge,
-            )
-            for rank, (score, site, place) in enumerate(best)
+            (job_id, index, rank, *component_values(site, place.layer, place.index, place.edge), score)
+            for rank, (score, site, place) in enumerate(best, 1)
         ]
     return rows
 

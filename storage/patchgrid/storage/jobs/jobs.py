@@ -251,7 +251,8 @@ def reopen(session: Session, job_id: int) -> int:
     if ended:
         break_end(session, job_id, [row.id for row in ended])
     if ended and not paused:
-        session.execute(tables.total.delete().where(tables.total.c.job_id == job_id))
+        for each in (tables.total, tables.component_estimate):
+            session.execute(each.delete().where(each.c.job_id == job_id))
         goes_on = case((table.c.started_at.is_(None), JobState.PENDING), else_=JobState.RUNNING)
         values = {"state": goes_on, "finished_at": None, "error": None, "result_bytes": None}
         session.execute(table.update().where(table.c.id == job_id).values(values))
@@ -292,7 +293,14 @@ def delete_rows(session: Session, job_id: int, chunk_ids: Sequence[int] | None =
     of_pairs = (tables.top_component, tables.method_score, tables.exact, tables.outcome, tables.pair)
     of_chunks = (tables.scores, tables.sums, tables.cost, tables.task, tables.rounding, tables.checksum)
     if chunk_ids is None:
-        others = (tables.total, tables.pilot, tables.mean, tables.idempotency, tables.submission)
+        others = (
+            tables.total,
+            tables.component_estimate,
+            tables.pilot,
+            tables.mean,
+            tables.idempotency,
+            tables.submission,
+        )
         for each in (*of_pairs, *of_chunks, *others, chunk):
             session.execute(each.delete().where(each.c.job_id == job_id))
     else:

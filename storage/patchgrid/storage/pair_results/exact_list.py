@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.core.errors import SpecError
 from patchgrid.core.names import REST, check_name
-from patchgrid.core.sites import index_fields
+from patchgrid.core.sites import short_name
 from patchgrid.storage.chunks.naming import read_name
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord, pair_name
@@ -102,15 +102,12 @@ def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnEle
     place = named.place
     columns: dict[str, Any] = {
         "site": named.site,
-        "layer": place.layer,
-        **index_fields(named.site, place.index),
+        "component": short_name(named.site, place.layer, place.index, edge=place.edge),
     }
     if named.position is not None and job.spans:
         if named.position not in (*job.spans, REST):
             return None
         columns["span"] = named.position
-    if place.edge is not None:
-        columns["edge"] = place.edge
     conditions = [exact.c[column] == value for column, value in columns.items()]
     if named.position is not None and not job.spans:
         if _POSITION.fullmatch(named.position) is None:

@@ -69,5 +69,5 @@ def cell_fields(row: Row[Any], name: int | str, tokens: int | None) -> dict[str,
         "score": row.by_method,
         "effect": row.effect,
         "inclusion": row.inclusion,
-        "edge": row.edge,
+        "edge": place.edge,
     }

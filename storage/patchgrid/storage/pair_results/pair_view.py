@@ -205,14 +205,15 @@ def _exact(session: Session, job: JobRecord, index: int, further: str | None) ->
         ExactCell(
             row=row.pair_index,
             site=row.site,
-            layer=row.layer,
-            index=place_of_row(row).index,
+            layer=place.layer,
+            index=place.index,
             position=row.position,
             span=row.span,
             score=row.by_method,
             effect=row.effect,
             inclusion=row.inclusion,
-            edge=row.edge,
+            edge=place.edge,
         )
         for row in session.execute(of_pair.order_by(table.c.cell))
+        for place in [place_of_row(row)]
     )

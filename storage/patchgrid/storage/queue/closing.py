@@ -10,6 +10,8 @@ from patchgrid.storage.chunks.checksums import seal_end
 from patchgrid.storage.chunks.sums import add_up, pack_sums
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.db.locks import lock_state
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.results.component_table import write_estimates
 from patchgrid.storage.tables import chunk, job, outcome, sums, total
 
 _OF_JOB = chunk.c.job_id == bindparam("job")
@@ -29,7 +31,7 @@ _COMPLETED = select(job.c.id).where(job.c.state.in_(OPEN_JOBS), ~_LEFT_OF.correl
 
 
 def close_if_complete(session: Session, job_id: int) -> None:
-    """Close the job if no chunk of it is left, and store the totals of its chunks' sums."""
+    """Close the job if no chunk of it is left, and store the totals of its chunks' sums and what follows."""
     # Of two workers that finish the last two chunks at once, the second must see the first's: they take turns
     # here.
     state = lock_state(session, job_id)
@@ -52,6 +54,7 @@ def close_if_complete(session: Session, job_id: int) -> None:
         }
     session.execute(job.update().where(job.c.id == job_id).values(values))
     _store_totals(session, job_id)
+    write_estimates(session, jobs.get(session, job_id))
     seal_end(session, job_id)
 
 

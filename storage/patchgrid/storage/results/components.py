@@ -1,7 +1,7 @@
 """A job's answer: its components with their means, estimates and intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,16 +132,37 @@ def top(
 
     `by` is `estimate` (|mean| stands in where nothing was sampled), `mean` or `mean_abs`.
     """
+    found = ranked(
+        session, job, lambda _site: k, by, sites=sites, kind=kind, population=population, method=method
+    )
+    return found[:k]
+
+
+def ranked(
+    session: Session,
+    job: JobRecord,
+    most: Callable[[str], int | None],
+    by: str = "estimate",
+    *,
+    sites: Sequence[str] | None = None,
+    kind: str | None = None,
+    population: bool = False,
+    method: str | None = None,
+) -> list[ComponentRow]:
+    """Return the `most(site)` largest components of each site (None: all), all sites' in order of size.
+
+    The rest as for `top`.
+    """
     check_name("order", by, ORDERS, "by")
     rows: list[ComponentRow] = []
     sizes: list[float] = []
     for part in by_site(session, job, sites, kind, method, population=population):
         order, size = part.order(), part.size(by)
-        largest = order[np.argsort(-size[order], kind="stable")[:k]]
+        largest = order[np.argsort(-size[order], kind="stable")[: most(part.site)]]
         rows += part.rows(largest)
         sizes += size[largest].tolist()
-    ranked = sorted(zip(sizes, rows, strict=True), key=lambda both: both[0], reverse=True)
-    return [row for _, row in ranked[:k]]
+    by_size = sorted(zip(sizes, rows, strict=True), key=lambda both: both[0], reverse=True)
+    return [row for _, row in by_size]
 
 
 def aligned_labels(spans: Sequence[str], count: int) -> list[int | str]:

@@ -51,7 +51,7 @@ def _largest(session: Session, cell: Subquery, most: int) -> list[tuple[float, i
 
     In two passes that keep a row a component: ranking all cells would sort all of them with all they have.
     """
-    place = (cell.c.layer, *(cell.c[field] for field in INDEX_FIELDS), cell.c.edge)
+    place = (cell.c.layer, *(cell.c[field] for field in INDEX_FIELDS), cell.c.component)
     off = func.abs(cell.c.effect - cell.c.by_method)
     largest = func.max(off).label("off")
     groups = select(*place, largest, func.count().label("cells")).group_by(*place)

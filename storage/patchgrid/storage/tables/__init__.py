@@ -12,6 +12,7 @@ from patchgrid.storage.tables.jobs import chunk, job, pair
 from patchgrid.storage.tables.results import (
     HAS_FAILED,
     checksum,
+    component_estimate,
     cost,
     exact,
     failed_pair,
@@ -33,6 +34,7 @@ __all__ = [
     "HAS_FAILED",
     "checksum",
     "chunk",
+    "component_estimate",
     "cost",
     "exact",
     "failed_pair",

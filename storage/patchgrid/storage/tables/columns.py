@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Text,
 )
 
 from patchgrid.core.sites import INDEX_FIELDS
@@ -61,6 +62,8 @@ def component_columns() -> tuple[Column[Any], ...]:
     """Give a component's place but for its position."""
     return (
         Column("site", String(32), nullable=False),
+        # Its short name without a position.
+        Column("component", Text, nullable=False),
         Column("layer", Integer, nullable=False),
         *(Column(field, Integer) for field in INDEX_FIELDS),
     )

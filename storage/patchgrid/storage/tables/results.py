@@ -188,7 +188,6 @@ exact = Table(
     Column("score", Double, nullable=False),
     Column("effect", Double, nullable=False),
     Column("inclusion", Double, nullable=False),
-    Column("edge", Text),
     sqlite_with_rowid=False,
 )
 
@@ -211,7 +210,33 @@ top_component = Table(
     Column("rank", Integer, primary_key=True),
     *component_columns(),
     Column("score", Double, nullable=False),
-    Column("edge", Text),
+    sqlite_with_rowid=False,
+)
+
+#: A finished job's answer, for SQL: by each method every component, of sites with very many the strongest;
+#: see `results.component_table`. `rank` is the place in the order of `results top`, from 1 for each method.
+component_estimate = Table(
+    "component_estimate",
+    metadata,
+    job_id_column(primary_key=True),
+    method_column(),
+    Column("rank", Integer, primary_key=True, autoincrement=False),
+    *component_columns(),
+    # Counted from the end (-1 is the last), or a span's name; both NULL: all positions at once.
+    Column("position", Integer),
+    Column("span", Text),
+    # The two ends of an edge.
+    Column("sender", Text),
+    Column("receiver", Text),
+    Column("n", Integer, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("mean_abs", Double, nullable=False),
+    Column("std", Double),
+    Column("estimate", Double),
+    Column("ci_low", Double),
+    Column("ci_high", Double),
+    Column("exact_n", Integer, nullable=False),
+    Index("ix_component_estimate_component", "component", "job_id"),
     sqlite_with_rowid=False,
 )
 

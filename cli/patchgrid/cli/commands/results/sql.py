@@ -36,9 +36,8 @@ def sql(settings: Settings, /, query: str, form: str, timeout: float) -> None:
 
     \b
     patchgrid results sql "SELECT name FROM sqlite_schema WHERE type = 'table'"
-    patchgrid results sql "SELECT site, layer, head, count(*) AS pairs
-        FROM top_component WHERE job_id = 1 AND rank = 0
-        GROUP BY site, layer, head ORDER BY pairs DESC"
+    patchgrid results sql "SELECT component, estimate, ci_low, ci_high
+        FROM component_estimate WHERE job_id = 1 AND rank <= 10"
     """
     text = sys.stdin.read() if query == "-" else query
     with settings.open() as database:

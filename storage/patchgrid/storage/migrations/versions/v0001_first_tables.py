@@ -16,6 +16,7 @@ def upgrade() -> None:
     _create_chunks()
     _create_outcomes()
     _create_cells()
+    _create_estimates()
     _create_sums()
     _create_fixed_by_the_first_worker()
     _create_task()
@@ -178,6 +179,7 @@ def _create_cells() -> None:
         sa.Column("pair_index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("cell", sa.Integer(), nullable=False),
         sa.Column("site", sa.String(32), nullable=False),
+        sa.Column("component", sa.Text(), nullable=False),
         sa.Column("layer", sa.Integer(), nullable=False),
         sa.Column("head", sa.Integer()),
         sa.Column("unit", sa.Integer()),
@@ -186,7 +188,6 @@ def _create_cells() -> None:
         sa.Column("score", sa.Double(), nullable=False),
         sa.Column("effect", sa.Double(), nullable=False),
         sa.Column("inclusion", sa.Double(), nullable=False),
-        sa.Column("edge", sa.Text()),
         sa.PrimaryKeyConstraint("job_id", "pair_index", "cell", name="pk_exact"),
         sqlite_with_rowid=False,
     )
@@ -206,14 +207,44 @@ def _create_cells() -> None:
         sa.Column("pair_index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("site", sa.String(32), nullable=False),
+        sa.Column("component", sa.Text(), nullable=False),
         sa.Column("layer", sa.Integer(), nullable=False),
         sa.Column("head", sa.Integer()),
         sa.Column("unit", sa.Integer()),
         sa.Column("score", sa.Double(), nullable=False),
-        sa.Column("edge", sa.Text()),
         sa.PrimaryKeyConstraint("job_id", "pair_index", "rank", name="pk_top_component"),
         sqlite_with_rowid=False,
     )
+
+
+def _create_estimates() -> None:
+    op.create_table(
+        "component_estimate",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("method", sa.String(16), nullable=False),
+        sa.Column("rank", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(32), nullable=False),
+        sa.Column("component", sa.Text(), nullable=False),
+        sa.Column("layer", sa.Integer(), nullable=False),
+        sa.Column("head", sa.Integer()),
+        sa.Column("unit", sa.Integer()),
+        sa.Column("position", sa.Integer()),
+        sa.Column("span", sa.Text()),
+        sa.Column("sender", sa.Text()),
+        sa.Column("receiver", sa.Text()),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("mean", sa.Double(), nullable=False),
+        sa.Column("mean_abs", sa.Double(), nullable=False),
+        sa.Column("std", sa.Double()),
+        sa.Column("estimate", sa.Double()),
+        sa.Column("ci_low", sa.Double()),
+        sa.Column("ci_high", sa.Double()),
+        sa.Column("exact_n", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_component_estimate_job_id"),
+        sa.PrimaryKeyConstraint("job_id", "method", "rank", name="pk_component_estimate"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_component_estimate_component", "component_estimate", ["component", "job_id"])
 
 
 def _create_sums() -> None:
