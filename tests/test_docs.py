@@ -95,7 +95,7 @@ def test_the_readme_s_commands_and_python_run_through_a_server(workplace: Path) 
     commands = [
         line for block in blocks("bash") for line in block.splitlines() if url in line and "--server" in line
     ]
-    [code] = [block for block in blocks("python") if "Client" in block]
+    [code] = [block for block in blocks("python") if "Workspace" in block]
     assert len(commands) >= 3
     database, model = workplace / "served.db", ROOT / "examples" / "demo_model"
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}

@@ -1,27 +1,27 @@
-"""The HTTP service, and its client: `from patchgrid.api import Client`."""
+"""Workspaces, for notebooks and scripts: `from patchgrid.api import Workspace`. And the HTTP service."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patchgrid.api.client.client import Client as Client
-    from patchgrid.api.client.http.errors import JobFailed as JobFailed
-    from patchgrid.api.client.http.errors import OutOfTime as OutOfTime
+    from patchgrid.api.client.errors import JobFailed as JobFailed
+    from patchgrid.api.client.errors import OutOfTime as OutOfTime
     from patchgrid.api.client.http.errors import ServerError as ServerError
     from patchgrid.api.client.job import Job as Job
+    from patchgrid.api.client.workspace import Workspace as Workspace
 
-__all__ = ["Client", "Job", "JobFailed", "OutOfTime", "ServerError"]
+__all__ = ["Job", "JobFailed", "OutOfTime", "ServerError", "Workspace"]
 
 _PLACES = {
-    "Client": "client",
     "Job": "job",
-    "JobFailed": "http.errors",
-    "OutOfTime": "http.errors",
+    "JobFailed": "errors",
+    "OutOfTime": "errors",
     "ServerError": "http.errors",
+    "Workspace": "workspace",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # The client needs httpx, and the command line's help needs neither.
+    # A workspace needs SQLAlchemy or httpx, and the command line's help needs neither.
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

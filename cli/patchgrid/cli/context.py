@@ -1,7 +1,6 @@
 """What every command takes: the database or a server, the broker and the form of its output."""
 
 import functools
-import getpass
 import os
 import shlex
 from collections.abc import Callable, Iterator
@@ -11,19 +10,24 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from patchgrid.api.client.http.variables import SERVER_VARIABLE, TOKEN_VARIABLE
-from patchgrid.cli.asking.choosing import BROKER_VARIABLE, DATABASE_VARIABLE, Asked, choose
+from patchgrid.api.client.environment import (
+    BROKER_VARIABLE,
+    DATABASE_VARIABLE,
+    DEFAULT_DATABASE,
+    SERVER_VARIABLE,
+    TOKEN_VARIABLE,
+    USER_VARIABLE,
+    system_user,
+)
 from patchgrid.cli.errors import UsageError
+from patchgrid.cli.targets import Target, choose
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from patchgrid.cli.asking.source import Source
+    from patchgrid.api.client.backends.backend import Backend, Reports
     from patchgrid.storage import Database
 
-DEFAULT_DATABASE = "sqlite:///patchgrid.db"
-#: Names the user where no `--user` does.
-USER_VARIABLE = "PATCHGRID_USER"
 #: Longest name of a user, in characters.
 LONGEST_USER = 64
 
@@ -65,21 +69,20 @@ class Settings:
         return f"patchgrid {words}" if secret else f"patchgrid {words} --db {shlex.quote(str(self.given))}"
 
     @contextmanager
-    def asking(self, *, create: bool = False) -> Iterator["Source"]:
+    def asking(self, *, create: bool = False) -> Iterator["Backend"]:
         """Give what answers: the database, made ready if `create`, or the server."""
+        from patchgrid.cli.terminal.reports import REPORTS
+
         if self.server is not None:
-            from patchgrid.cli.asking.connecting import asking_server
-
-            with asking_server(self.server, self.token) as remote:
-                yield remote
+            with _server(self.server, self.token, REPORTS) as server:
+                yield server
             return
-        from patchgrid.cli.asking.local import LocalSource
+        from patchgrid.api.client.backends.database import DatabaseBackend
 
-        with (
-            self.open(create=create) as database,
-            LocalSource(database, self.broker, user=self.user) as local,
-        ):
-            yield local
+        with self.open(create=create) as database:
+            backend = DatabaseBackend(database, self.broker, user=self.user, reports=REPORTS)
+            with backend.one_state():
+                yield backend
 
     def open(self, *, create: bool = False) -> "Database":
         """Open the database itself; refused where a server was named."""
@@ -100,6 +103,22 @@ class Settings:
         """Open the database for one change."""
         with self.open() as database, database.write() as session:
             yield session
+
+
+@contextmanager
+def _server(url: str, token: str | None, reports: "Reports") -> Iterator["Backend"]:
+    """Give a server's answers; nothing is sent before something is asked."""
+    from patchgrid.api.client.backends.server import ServerBackend
+    from patchgrid.api.client.http.address import Address
+    from patchgrid.api.client.http.http import Connection
+    from patchgrid.api.client.http.service import Service
+    from patchgrid.cli.terminal.screen import visible
+
+    address = Address.read(url, token)
+    if address.warning is not None:
+        reports.say(f"Warning: {visible(address.warning)}")
+    with Connection(address, say=reports.say) as connection:
+        yield ServerBackend(Service(connection), reports)
 
 
 def with_settings(
@@ -142,7 +161,7 @@ def _with_options(
         **values: Any,
     ) -> Result:
         group = ctx.find_root().params
-        given = Asked(db or group.get("db"), server or group.get("server"), broker or group.get("broker"))
+        given = Target(db or group.get("db"), server or group.get("server"), broker or group.get("broker"))
         chosen = choose(given, command=_words(ctx))
         settings = Settings(
             url=database_url(chosen.database or DEFAULT_DATABASE),
@@ -219,17 +238,10 @@ def find_user(given: str | None, *, through_server: bool) -> str:
         if given is not None:
             raise UsageError("--user does not work with --server: a server identifies you by your token")
         return ""
-    name = given or os.environ.get(USER_VARIABLE) or _system_user()
+    name = given or os.environ.get(USER_VARIABLE) or system_user()
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_USER:
         raise UsageError(f"a user's name is 1 to {LONGEST_USER} printable characters, not {name!r}")
     return name
-
-
-def _system_user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user that has no name
-        return f"uid {os.getuid()}"
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

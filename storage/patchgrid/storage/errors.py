@@ -14,7 +14,7 @@ class DatabaseURLError(StorageError):
     """A database URL that cannot be read, or of a kind that patchgrid does not use."""
 
 
-class DatabaseMissing(StorageError):
+class DatabaseMissing(StorageError, LookupError):
     """There is no database where one was expected, or no folder to make it in."""
 
 
@@ -58,7 +58,7 @@ class CorruptData(StorageError):
     """Stored bytes are not what was written."""
 
 
-class JobNotFound(StorageError):
+class JobNotFound(StorageError, LookupError):
     """No job, or more than one, goes by this id or name."""
 
 
@@ -118,7 +118,7 @@ class WorkerNotFound(StorageError):
     """No worker, or more than one, goes by this name."""
 
 
-class PairNotFound(StorageError):
+class PairNotFound(StorageError, LookupError):
     """The job has no pair of this id or row number."""
 
 

@@ -1,45 +1,45 @@
-"""A client of a server with a finished job of a real model."""
+"""Workspaces of every kind, each with a finished job of a real model."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from patchgrid.api import Client, Job
+from patchgrid.api import Job, Workspace
 from patchgrid.engine import Pair
-from support.api.lab import Lab
-from support.api.serving import serving
-from support.cli.commands import DETAILED, patchgrid, write_pairs
-from support.engine.models import save_model
+from support.api.lab import PLACES, Lab, lab_of
+
+
+@pytest.fixture(scope="session", params=PLACES)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Measure the job on each backend."""
+    databases = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    with lab_of(request.param, tmp_path_factory.mktemp("lab"), databases) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Serve a finished job of a real model."""
-    folder = tmp_path_factory.mktemp("lab")
-    model = save_model("gpt2", folder / "models").folder
-    pairs = write_pairs(folder / "pairs.jsonl", 10, failing=2)
-    database = folder / "jobs.db"
-    assert patchgrid("run", pairs, "-m", model, "--db", database, *DETAILED).exit_code == 3
-    with serving(str(database), "-m", model, "-m", "org/model") as server:
-        yield Lab(database, model, pairs, server)
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Measure the job behind a server, for what servers alone do."""
+    with lab_of("server", tmp_path_factory.mktemp("served")) as made:
+        yield made
 
 
 @pytest.fixture
-def client(lab: Lab) -> Iterator[Client]:
-    """Give a client of the server."""
-    with Client(lab.server.url) as opened:
+def workspace(lab: Lab) -> Iterator[Workspace]:
+    """Give the workspace."""
+    with Workspace(lab.place) as opened:
         yield opened
 
 
 @pytest.fixture
-def job(client: Client) -> Job:
+def job(workspace: Workspace) -> Job:
     """Give the finished job."""
-    return client.job("shared")
+    return workspace.job("shared")
 
 
 @pytest.fixture
-def waiting(client: Client) -> Iterator[Job]:
-    """Give a job that nobody works on."""
-    job = client.submit([Pair("a", "b", "c", "d")], model="org/model", name="<b>waiting<br>")
+def waiting(workspace: Workspace) -> Iterator[Job]:
+    """Give a job that nobody runs."""
+    job = workspace.submit([Pair("a", "b", "c", "d")], model="org/model", name="<b>waiting<br>")
     yield job
     job.delete()

@@ -8,14 +8,13 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from patchgrid.api import Client, Job, ServerError
-from patchgrid.api.client import frames
-from patchgrid.api.client.http import errors
+from patchgrid.api import Job, Workspace
+from patchgrid.api.client import errors, frames
 from patchgrid.core.errors import PatchgridError
 from patchgrid.storage.output.export import FIELDS
 from support.api.lab import Lab
-from support.api.serving import serving
 from support.storage.method_jobs import fill
+from support.storage.storage_backends import sqlite_url
 
 
 def as_rows(frame: Any) -> list[dict[str, Any]]:
@@ -107,9 +106,9 @@ def test_pandas_comes_first_and_a_missing_library_is_named(job: Job, monkeypatch
 
 def test_several_methods_and_edges_are_told_apart(tmp_path: Path) -> None:
     """Edges by their names."""
-    fill(f"sqlite:///{tmp_path}/jobs.db")
-    with serving(str(tmp_path / "jobs.db")) as server, Client(server.url) as client:
-        nodes, edges = client.job("nodes"), client.job("edges")
+    fill(sqlite_url(tmp_path))
+    with Workspace(tmp_path / "test.db") as workspace:
+        nodes, edges = workspace.job("nodes"), workspace.job("edges")
         assert set(nodes.verification()["method"]) == {"atp", "relp", "ig"}
         assert not nodes.scores("ig").equals(nodes.scores())
         assert "->" in edges.top(1)["edge"][0]
@@ -127,5 +126,5 @@ def test_one_pair_is_given_with_its_arrays(job: Job) -> None:
     assert view.scores["z"].dtype == np.float32
     assert view.scores["z"].shape[1] == len(view.tokens)
     assert job.pair(3).name == "pair-3"
-    with pytest.raises(ServerError, match="has no pair 'nobody'"):
+    with pytest.raises(PatchgridError, match="has no pair 'nobody'"):
         job.pair("nobody")

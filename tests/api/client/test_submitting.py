@@ -7,16 +7,16 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from patchgrid.api import Client
+from patchgrid.api import Workspace
 from patchgrid.api.client.http import errors
-from patchgrid.core.errors import SpecError
+from patchgrid.core.errors import ModelError, SpecError
 from patchgrid.engine import Pair
 from patchgrid.pairs import PairFileError
 from support.api.lab import Lab
 
 
 @pytest.mark.parametrize("kind", ["path", "str", "dicts", "pairs", "generator", "pandas", "polars"])
-def test_pairs_of_every_kind_are_the_same_job(lab: Lab, client: Client, kind: str) -> None:
+def test_pairs_of_every_kind_are_the_same_job(lab: Lab, workspace: Workspace, kind: str) -> None:
     """The one that the file made."""
     rows = lab.given()
     made: dict[str, Any] = {
@@ -29,14 +29,14 @@ def test_pairs_of_every_kind_are_the_same_job(lab: Lab, client: Client, kind: st
         "polars": pl.DataFrame(rows),
     }
     options: dict[str, Any] = {"detail": "positions", "exact": 0.3}
-    found = client.submit(
+    found = workspace.submit(
         made[kind], model=str(lab.model), sites=["z", "mlp_out", "resid_post"], name="shared", **options
     )
     assert (found.id, found.state) == (1, "done")
     assert found.progress == {"total": 12, "done": 10, "failed": 2, "skipped": 0}
 
 
-def test_dataframes_may_lack_ids_and_have_lists_and_token_ids(client: Client) -> None:
+def test_dataframes_may_lack_ids_and_have_lists_and_token_ids(workspace: Workspace) -> None:
     """What is missing in a column is missing in the pair."""
     columns = {
         "id": ["one", None],
@@ -46,14 +46,14 @@ def test_dataframes_may_lack_ids_and_have_lists_and_token_ids(client: Client) ->
         "incorrect": [np.array([4]), np.array([5, 6])],
         "spans": [{"subject": (0, 1)}, None],
     }
-    job = client.submit(pd.DataFrame(columns), model="org/model", name="frame")
+    job = workspace.submit(pd.DataFrame(columns), model="org/model", name="frame")
     assert list(job.pairs()["pair"]) == ["one", "1"]
     assert job.info["spans"] == ["subject"]
     assert job.pair(0).pair.correct == (1, 2)
     job.delete()
 
 
-def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(client: Client) -> None:
+def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(workspace: Workspace) -> None:
     """Each pair named."""
     for pairs, message in (
         ([{"clean": "a"}, 7], "pairs:2: must be a Pair or a dict, not int"),
@@ -64,15 +64,21 @@ def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(client: Clie
         ("nowhere.jsonl", "no such file"),
     ):
         with pytest.raises(PairFileError, match=message):
-            client.submit(pairs, model="org/model")
+            workspace.submit(pairs, model="org/model")
     with pytest.raises(SpecError, match="unknown site"):
-        client.submit([], model="org/model", sites="heads")
+        workspace.submit([], model="org/model", sites="heads")
     with pytest.raises(SpecError, match="layers"):
-        client.submit([], model="org/model", layers=3)
+        workspace.submit([], model="org/model", layers=3)
     with pytest.raises(SpecError, match=r"unknown setting 'methods': did you mean 'method'\?"):
-        client.submit([], model="org/model", methods="atp")
+        workspace.submit([], model="org/model", methods="atp")
     with pytest.raises(SpecError, match="a setting is of a wrong kind"):
-        client.submit([], model="org/model", exact="0.5")
+        workspace.submit([], model="org/model", exact="0.5")
+    with pytest.raises(ModelError, match="no model folder at"):
+        workspace.submit([Pair("a", "b", "c", "d")], model="./nowhere")
+    assert [job.name for job in workspace.jobs()] == ["shared"]
+
+
+def test_a_server_s_refusals_reach_the_notebook(served: Lab) -> None:
+    """A model that is not on its list."""
     with pytest.raises(errors.NotAllowed, match="other/model"):
-        client.submit([Pair("a", "b", "c", "d")], model="other/model")
-    assert [job.name for job in client.jobs()] == ["shared"]
+        Workspace(served.place).submit([Pair("a", "b", "c", "d")], model="other/model")

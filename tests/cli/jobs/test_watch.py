@@ -13,8 +13,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group
 
-from patchgrid.cli.asking.following import Speed, follow
+from patchgrid.api.client.backends.database_following import follow
+from patchgrid.api.client.pace import Speed
 from patchgrid.cli.context import Settings
+from patchgrid.cli.terminal.screen import say
 from patchgrid.cli.views import watching
 from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
@@ -138,7 +140,7 @@ def test_a_database_that_is_away_is_asked_again(
             return read()
 
         monkeypatch.setattr(database, "read", away)
-        (found,) = follow(database, 1, every=0.01)
+        (found,) = follow(database, 1, every=0.01, say=say)
     assert found.job.state == "cancelled"
     assert capsys.readouterr().err.count("it does not answer; asking again") == 1
 

@@ -7,10 +7,9 @@ import click
 import pytest
 from rich.cells import cell_len
 
-from patchgrid.cli.terminal.figures import seconds
 from patchgrid.cli.terminal.screen import plain, visible
 from patchgrid.cli.terminal.tables import Column, show_table
-from patchgrid.core.wording import size
+from patchgrid.core.wording import seconds, size
 from support.cli.commands import FinishedJob, patchgrid
 
 COLUMNS = (Column("name"), Column("value", number=True), Column("words"))

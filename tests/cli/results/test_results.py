@@ -134,7 +134,7 @@ def test_an_export_that_breaks_off_leaves_the_old_file(
         yield dict.fromkeys(FIELDS["pairs"])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("patchgrid.cli.asking.local.export_rows", broken)
+    monkeypatch.setattr("patchgrid.api.client.backends.database.export_rows", broken)
     path = tmp_path / "pairs.jsonl"
     path.write_text("old")
     result = finished.ask("results", "export", 1, "--what", "pairs", "-o", path)

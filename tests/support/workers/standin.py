@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from patchgrid.core.errors import ModelError, SpecError
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
-from patchgrid.core.query import as_names
+from patchgrid.core.query import Asked, as_names
 from patchgrid.core.sites import EDGE, SITES, WIDE_SITES
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import Measured, PairResult
@@ -63,6 +63,10 @@ class StandIn:
     #: It was told to close.
     closed: bool = False
     graph: Graph = GRAPH
+
+    def check_asked(self, asked: Asked) -> None:
+        """Refuse what no model gives."""
+        asked.check()
 
     def attribute(
         self,

@@ -1,14 +1,19 @@
 """Rows and exports as dataframes: pandas or polars, whichever is there."""
 
+import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchgrid.api.client.http.errors import FramesMissing, NotSupported
-from patchgrid.api.client.http.service import Name, Service
+from patchgrid.api.client.backends.backend import Backend
+from patchgrid.api.client.errors import FramesMissing
+from patchgrid.api.client.http.errors import NotSupported
 from patchgrid.core.packages import is_installed
 from patchgrid.core.sites import INDEX_FIELDS
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.output.export import fields_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,17 +29,17 @@ _TEXT |= {"clean", "corrupted"}
 Row = Mapping[str, Any]
 
 
-def library(asked: str | None) -> str:
+def library(named: str | None) -> str:
     """Give the library to make dataframes with; `FramesMissing` if it is not installed."""
-    if asked is not None and asked not in LIBRARIES:
-        raise FramesMissing(f"frame is {' or '.join(LIBRARIES)}, not {asked!r}")
-    found = next((each for each in ((asked,) if asked else LIBRARIES) if is_installed(each)), None)
-    if found is None:
+    if named is not None and named not in LIBRARIES:
+        raise FramesMissing(f"frame is {' or '.join(LIBRARIES)}, not {named!r}")
+    chosen = next((each for each in ((named,) if named else LIBRARIES) if is_installed(each)), None)
+    if chosen is None:
         raise FramesMissing(
-            f"{asked or 'neither pandas nor polars'} is {'not ' if asked else ''}installed: "
-            f"pip install {asked or 'pandas'}, or pip install 'patchgrid[notebook]'"
+            f"{named or 'neither pandas nor polars'} is {'not ' if named else ''}installed: "
+            f"pip install {named or 'pandas'}, or pip install 'patchgrid[notebook]'"
         )
-    return found
+    return chosen
 
 
 def frame_of(rows: Iterable[Row], fields: Sequence[str], kind: str) -> Any:
@@ -49,29 +54,27 @@ def frame_of(rows: Iterable[Row], fields: Sequence[str], kind: str) -> Any:
 
 
 def exported(
-    service: Service, job: Name, what: str, method: str | None, kind: str, *, normalise: bool = False
+    backend: Backend, job: JobRecord, what: str, method: str | None, kind: str, *, normalise: bool = False
 ) -> Any:
     """Make a dataframe of an export: by way of Parquet where both sides have pyarrow, else of JSON lines."""
-    if is_installed("pyarrow"):
-        try:
-            return _by_parquet(service, job, what, method, kind, normalise)
-        except NotSupported:
-            pass  # the server has no pyarrow
-    return _by_lines(service, job, what, method, kind, normalise)
+    with tempfile.TemporaryDirectory(prefix="patchgrid-export-") as folder:
+        path = Path(folder) / "export"
+        if is_installed("pyarrow"):
+            with suppress(NotSupported):  # a server without pyarrow
+                with path.open("wb") as file:
+                    backend.export(job, what, "parquet", method, file, normalise=normalise)
+                return _read_parquet(path, kind)
+        with path.open("wb") as file:
+            backend.export(job, what, "jsonl", method, file, normalise=normalise)
+        with path.open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+    return frame_of(rows, list(rows[0]) if rows else fields_of(job, what, normalise=normalise), kind)
 
 
-def _by_parquet(
-    service: Service, job: Name, what: str, method: str | None, kind: str, normalise: bool
-) -> Any:
+def _read_parquet(path: Path, kind: str) -> Any:
     import pyarrow.parquet as pq
 
-    with tempfile.TemporaryDirectory(prefix="patchgrid-export-") as folder:
-        path = Path(folder) / "export.parquet"
-        exporting = service.export(job, what, "parquet", method, normalise=normalise)
-        with exporting as answer, path.open("wb") as file:
-            for part in answer.iter_bytes():
-                file.write(part)
-        table = pq.read_table(path)
+    table = pq.read_table(path)
     if kind == "polars":
         import polars as pl
 
@@ -85,15 +88,6 @@ def _pandas_of_arrow(table: "pa.Table") -> Any:
 
     whole = {pa.int32(): pd.Int64Dtype(), pa.int64(): pd.Int64Dtype()}
     return table.to_pandas(types_mapper=whole.get)
-
-
-def _by_lines(service: Service, job: Name, what: str, method: str | None, kind: str, normalise: bool) -> Any:
-    import json
-
-    with service.export(job, what, "jsonl", method, normalise=normalise) as answer:
-        rows = [json.loads(line) for line in answer.iter_lines() if line]
-    fields = list(rows[0]) if rows else []
-    return frame_of(rows, fields, kind)
 
 
 def _text_positions(columns: Mapping[str, Sequence[Any]]) -> frozenset[str]:

@@ -1,93 +1,65 @@
-"""A job on a server: followed, steered, and its results as dataframes and pictures."""
+"""A job in a workspace: followed, steered, and its results as dataframes and pictures."""
 
 import time
-from contextlib import closing
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from patchgrid.api.client import frames, html
-from patchgrid.api.client.http.errors import JobFailed, OutOfTime
-from patchgrid.api.client.http.service import Document, Service
-from patchgrid.api.client.wait_bar import bar
-from patchgrid.core.sites import INDEX_FIELDS
+from patchgrid.api.client import html
+from patchgrid.api.client.backends.backend import Backend
+from patchgrid.api.client.errors import JobFailed, OutOfTime
+from patchgrid.api.client.pace import Speed
+from patchgrid.api.client.progress_bar import progress_bar
+from patchgrid.api.client.results import Results
 from patchgrid.core.states import ENDED_JOBS, JobState
-from patchgrid.core.types import Component
-from patchgrid.storage.output.export import FIELDS
-from patchgrid.storage.results.normalised import UNIT, Normalised
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from patchgrid.storage.pair_results.pair_view import PairView
+from patchgrid.core.wording import counted
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.output.documents import pair_counts
+from patchgrid.storage.output.standing import Standing, standing_json
 
 #: Failed pairs whose reasons an error tells.
 _REASONS = 3
-_COMPONENT: tuple[str, ...] = (
-    *("component", "site", "layer", *INDEX_FIELDS, "position", "n", "mean", "mean_abs", "std"),
-    *("estimate", "ci_low", "ci_high", "exact_n", "exact_share"),
-)
-_AGREEMENT: tuple[str, ...] = (
-    *("site", "method", "n", "cells", "pearson", "spearman", "spearman_n", "slope", "intercept", "bias"),
-    *("sign_agreement", "top_k", "top_overlap", "components", "exact_share", "seconds", "exact_seconds"),
-)
 
 
-class Job:
-    """A job as it was when it was last asked after: `refresh` asks again.
+class Job(Results):
+    """A job as it was when it was last looked at (`refresh` looks again), with its results."""
 
-    Dataframes are pandas', or polars' where only that is installed or `frame="polars"` asks for it.
-    """
+    def __init__(
+        self, backend: Backend, record: JobRecord, progress: Progress, standing: Standing | None = None
+    ) -> None:
+        super().__init__(backend, record)
+        self._progress, self._standing = progress, standing
 
-    def __init__(self, service: Service, found: Document) -> None:
-        self._service = service
-        self._found = found
+    @classmethod
+    def find(cls, backend: Backend, name: int | str) -> Self:
+        """Find a job by its id, its name, or `last`."""
+        record = backend.job(name)
+        standing = backend.standing(record)
+        return cls(backend, standing.now.job, standing.now.progress, standing)
 
     @property
     def id(self) -> int:
         """Its number."""
-        return int(self._found["job"])
+        return self._record.id
 
     @property
     def name(self) -> str | None:
         """The name it was given, or None."""
-        name: str | None = self._found["name"]
-        return name
+        return self._record.name
 
     @property
     def state(self) -> str:
         """`pending`, `running`, `paused`, `done`, `failed` (every pair failed) or `cancelled`."""
-        return str(self._found["state"])
+        return self._record.state
 
     @property
     def progress(self) -> dict[str, int]:
         """Its pairs: `total`, `done`, `failed` and `skipped`."""
-        return dict(self._found["pairs"])
+        return pair_counts(self._progress)
 
     @property
     def spec(self) -> dict[str, Any]:
         """What it measures."""
-        return dict(self._found["spec"])
-
-    def task(self) -> Document | None:
-        """Give whether the model does the task: metrics, shares, swapped pairs; `line` says it in words.
-
-        None as long as it is not known. `refresh` asks again.
-        """
-        if "task" not in self._found:
-            self.refresh()
-        found = self._found["task"]
-        return None if found is None else dict(found)
-
-    def rounding(self) -> Document | None:
-        """Give how much of an effect may be rounding: `floor`, in units of the metric, over so many `cells`.
-
-        None as long as nothing was patched. `refresh` asks again.
-        """
-        if "rounding" not in self._found:
-            self.refresh()
-        found = self._found["rounding"]
-        return None if found is None else dict(found)
+        return self._record.spec.as_dict()
 
     @property
     def ended(self) -> bool:
@@ -95,13 +67,36 @@ class Job:
         return self.state in ENDED_JOBS
 
     @property
-    def info(self) -> Document:
-        """All that the server tells of it."""
-        return dict(self._found)
+    def info(self) -> dict[str, Any]:
+        """All that is known of it but its results: owners, workers, provenance, warnings, …"""
+        return standing_json(self._known())
+
+    def task(self) -> dict[str, Any] | None:
+        """Tell whether the model does the task: metrics, shares, swapped pairs; `line` says it in words.
+
+        None as long as it is not known. `refresh` looks again.
+        """
+        known = self._known().task
+        return None if known is None else dict(known)
+
+    def rounding(self) -> dict[str, Any] | None:
+        """Give the rounding floor of its effects: `floor`, in units of the metric, over so many `cells`.
+
+        None as long as nothing was patched. `refresh` looks again.
+        """
+        known = self._known().rounding
+        return None if known is None else dict(known)
+
+    def _known(self) -> Standing:
+        if self._standing is None:
+            self.refresh()
+        assert self._standing is not None, "just read"
+        return self._standing
 
     def refresh(self) -> Self:
-        """Ask the server how it stands; give the job."""
-        self._found = self._service.job(self.id)
+        """Look how it stands; give the job."""
+        standing = self._backend.standing(self._record)
+        self._record, self._progress, self._standing = standing.now.job, standing.now.progress, standing
         return self
 
     def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
@@ -110,189 +105,57 @@ class Job:
         Raises
         ------
         ServerUnreachable
-            The server is not there to begin with. One that is away later is asked again.
+            The server does not answer at the start. One that stops answering later is asked again.
         JobFailed
             It failed or was cancelled; with the reasons of the first pairs that failed.
         OutOfTime
-            It had not ended after `timeout` seconds.
+            It had not ended after `timeout` seconds; a `TimeoutError`.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        known = self.refresh().info
-        with bar(shown=progress) as show, closing(self._service.follow(self.id, known=known)) as states:
-            for found in states:
-                show(found)
-                if end is not None and time.monotonic() >= end and found["state"] not in ENDED_JOBS:
-                    raise OutOfTime(f"job {self.id} is {found['state']} still: waited {timeout:g} s for it")
+        speed = Speed()
+        with progress_bar(shown=progress) as show:
+            for now in self._backend.follow(self._record, every=_interval(timeout)):
+                pace, workers = speed.pace(now), counted(len(now.at_work), "worker")
+                words = f"job {self.id} {now.job.state}: {pace.words}, {workers}"
+                show(pace.reached, pace.total, words)
+                if end is not None and time.monotonic() >= end and not now.ended:
+                    raise OutOfTime(f"job {self.id} is still {now.job.state} after {timeout:g} s")
         self.refresh()
         if self.state in (JobState.FAILED, JobState.CANCELLED):
             raise self._failure()
         return self
 
-    def top(
-        self,
-        k: int = 20,
-        *,
-        by: str = "estimate",
-        site: str | None = None,
-        method: str | None = None,
-        population: bool = False,
-        search: str | None = None,
-        normalise: bool = False,
-        frame: str | None = None,
-    ) -> Any:
-        """Give its k strongest components with their intervals, the strongest first.
-
-        `search`: of those with this text in their names, as `a9.` for a layer's heads. `normalise`: numbers
-        are shares of the job's mean clean - corrupted metric.
-        """
-        kind = frames.library(frame)
-        asked = {"by": by, "site": site, "method": method, "search": search}
-        found = self._service.components(self.id, most=k, population=population, normalise=normalise, **asked)
-        return frames.frame_of(islice(found, k), self._fields(_COMPONENT), kind)
-
-    def components(
-        self,
-        *,
-        site: str | None = None,
-        method: str | None = None,
-        kind: str | None = None,
-        population: bool = False,
-        search: str | None = None,
-        normalise: bool = False,
-        frame: str | None = None,
-    ) -> Any:
-        """Give every component with its mean, estimate and interval, by site, layer and head.
-
-        `kind` is `whole` (all positions at once) or `aligned`; None: as the job was asked for. `search` gives
-        those with this text in their names. `normalise`: numbers are shares of the job's mean
-        clean - corrupted metric.
-        """
-        library = frames.library(frame)
-        asked: Document = {"site": site, "method": method, "kind": kind, "search": search}
-        asked["normalise"] = normalise
-        found = self._service.components(self.id, population=population, **asked)
-        return frames.frame_of(found, self._fields(_COMPONENT), library)
-
-    def scores(self, method: str | None = None, *, normalise: bool = False, frame: str | None = None) -> Any:
-        """Give the scores that were kept of each pair, a row a pair and component.
-
-        `normalise`: as shares of the job's mean clean - corrupted metric, which is in `divided_by`.
-        """
-        return self._exported("scores", method, frame, normalise=normalise)
-
-    def exact(
-        self,
-        method: str | None = None,
-        *,
-        component: Component | str | None = None,
-        normalise: bool = False,
-        frame: str | None = None,
-    ) -> Any:
-        """Give the cells that were patched exactly: score, effect, and the probability of being drawn.
-
-        `component`: those of one component alone, or of its name, as `a9.h6`. `normalise`: as shares of the
-        job's mean clean - corrupted metric.
-        """
-        if component is None:
-            return self._exported("exact", method, frame, normalise=normalise)
-        library = frames.library(frame)
-        name = component.name if isinstance(component, Component) else component
-        found = self._service.exact(self.id, method=method, component=name, normalise=normalise)
-        return frames.frame_of(found, self._fields(FIELDS["exact"]), library)
-
-    def pairs(self, *, frame: str | None = None) -> Any:
-        """Give a row a pair: its state, tokens and metrics, or why it failed."""
-        return self._exported("pairs", None, frame)
-
-    def verification(
-        self,
-        *,
-        top_k: int = 10,
-        method: str | None = None,
-        normalise: bool = False,
-        frame: str | None = None,
-    ) -> Any:
-        """Give how well scores agree with exact patching, a row a site and method.
-
-        `normalise`: bias and intercept are shares of the job's mean clean - corrupted metric.
-        """
-        kind = frames.library(frame)
-        found = self._service.verification(self.id, top_k=top_k, method=method, normalise=normalise)
-        return frames.frame_of(found["items"], _AGREEMENT, kind)
-
-    def pair(self, name: int | str, *, method: str | None = None, normalise: bool = False) -> "PairView":
-        """Give all that is kept of one pair, by its id or row: tokens, metrics, scores, exact effects.
-
-        `normalise`: scores and effects are shares of the pair's own clean - corrupted metric.
-        """
-        from patchgrid.api.client.numbers import RemoteNumbers
-
-        numbers = RemoteNumbers(self._service)
-        job = numbers.job(self.id)
-        return (Normalised(numbers) if normalise else numbers).pair(job, name, method)
-
-    def plot(
-        self,
-        what: str | None = None,
-        site: str | None = None,
-        *,
-        pair: int | str | None = None,
-        method: str | None = None,
-        normalise: bool = False,
-        title: str | None = None,
-        vmax: float | None = None,
-        dpi: float | None = None,
-        ax: "Axes | None" = None,
-    ) -> "Figure":
-        """Draw its heatmaps, its strongest components, or its scores against the exact effects.
-
-        `what` is `heads` (layer by head), `positions` (layer by position), `exact` (one pair's exact effects,
-        layer by token), `scatter` or `top`; None: heads, or the top of a job without any. Heatmaps are of
-        estimated mean effects (stroked: mean scores), or of one `pair`'s scores. `vmax` is the end of the
-        scale, in units of what is drawn: of the metric or, by `normalise` shares of clean - corrupted. `ax`
-        are axes to draw a heatmap on, in place of a figure of its own. Needs matplotlib.
-        """
-        from patchgrid.api.client.numbers import RemoteNumbers
-        from patchgrid.api.pictures.drawings import Drawing, default_picture, default_site
-        from patchgrid.api.pictures.look import Look
-
-        remote = RemoteNumbers(self._service)
-        job = remote.job(self.id)
-        numbers = Normalised(remote) if normalise else remote
-        unit = UNIT if normalise else None
-        picture = what or default_picture(job, site)
-        chosen = site or default_site(job, picture)
-        figure = Drawing(numbers, job, chosen, method, Look(title, vmax), ax, unit).draw(picture, pair)
-        if dpi is not None:
-            figure.set_dpi(dpi)
-        return figure
-
     def pause(self) -> Self:
-        """Pause it: chunks that workers have now are finished, no others are begun."""
-        return self._changed("pause")
+        """Pause it: chunks that workers have now are finished, no others are started."""
+        self._backend.pause(self.id)
+        return self.refresh()
 
     def resume(self) -> Self:
         """Give it back to its workers after a pause."""
-        return self._changed("resume")
+        self._backend.resume(self.id)
+        self._backend.wake(self.id)
+        return self.refresh()
 
     def cancel(self, *, everyone: bool = False) -> Self:
         """Cancel it: nothing more of it is measured. Submitting the same pairs, or `retry`, reopens it.
 
-        A job that others own, too, goes on for them. `everyone`: end it for them, too (admins).
+        A job that others own, too, continues for them. `everyone`: end it for them (admins).
         """
-        self._service.change(self.id, "cancel", everyone=everyone)
+        self._backend.cancel(self.id, everyone=everyone)
         return self.refresh()
 
     def retry(self) -> Self:
-        """Try again what was given up or cancelled."""
-        return self._changed("retry")
+        """Retry failed or cancelled chunks."""
+        self._backend.retry(self.id)
+        self._backend.wake(self.id)
+        return self.refresh()
 
     def delete(self, *, everyone: bool = False) -> None:
         """Delete it with its pairs and all its results.
 
         A job that others own, too, is kept for them. `everyone`: delete it for them, too (admins).
         """
-        self._service.delete(self.id, everyone=everyone)
+        self._backend.delete(self._record, everyone=everyone)
 
     def __repr__(self) -> str:
         name = f" ({self.name})" if self.name else ""
@@ -317,34 +180,29 @@ class Job:
                 (key, ", ".join(value) if isinstance(value, list) else value)
                 for key, value in self.spec.items()
             ),
-            ("error", self._found.get("error")),
+            ("error", self._record.error),
         ]
         return html.table(row for row in rows if row[1] is not None)
 
     def _skipped(self) -> str:
-        count = self.progress["skipped"]
+        count = self._progress.skipped
         return f", {count:,} skipped" if count else ""
 
     def _task_lines(self) -> list[str]:
-        """Say whether the model does the task, where the server told with the rest."""
-        found = self._found.get("task") or {"line": None, "warnings": []}
-        lines = [] if found["line"] is None else [found["line"]]
-        return [*lines, *(f"Warning: {warning}" for warning in found["warnings"])]
-
-    def _exported(self, what: str, method: str | None, frame: str | None, *, normalise: bool = False) -> Any:
-        kind = frames.library(frame)
-        return frames.exported(self._service, self.id, what, method, kind, normalise=normalise)
-
-    def _fields(self, fields: tuple[str, ...]) -> tuple[str, ...]:
-        return (*fields, "edge") if "edge" in self._found["spec"]["sites"] else fields
-
-    def _changed(self, what: str) -> Self:
-        self._service.change(self.id, what)
-        return self.refresh()
+        """Say whether the model does the task, where that was read with the rest."""
+        task = None if self._standing is None else self._standing.task
+        if task is None:
+            return []
+        lines = [] if task["line"] is None else [task["line"]]
+        return [*lines, *(f"Warning: {warning}" for warning in task["warnings"])]
 
     def _failure(self) -> JobFailed:
-        failed = islice(self._service.pairs(self.id, state="failed", most=_REASONS), _REASONS)
-        reasons = [(each["pair"], each["error"] or "") for each in failed]
+        reasons = self._backend.errors(self._record, _REASONS)
         told = "".join(f"; pair {pair}: {error}" for pair, error in reasons)
-        why = f": {self._found['error']}" if self._found.get("error") else ""
+        why = f": {self._record.error}" if self._record.error else ""
         return JobFailed(f"job {self.id} is {self.state}{why}{told}", reasons)
+
+
+def _interval(timeout: float | None) -> float:
+    """Give the seconds between two looks: often enough to notice that a short time is up."""
+    return 1.0 if timeout is None else max(0.05, min(1.0, timeout / 4))

@@ -1,6 +1,6 @@
 """Jobs: the list, one in full, and steering it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -23,20 +23,14 @@ from patchgrid.api.service.asking import (
 from patchgrid.api.service.service import Service
 from patchgrid.api.web import cursors
 from patchgrid.api.web.problems import Problem
-from patchgrid.core.plain import plain
 from patchgrid.core.states import JobState
 from patchgrid.storage.access import ownership, quotas
-from patchgrid.storage.chunks import provenance
 from patchgrid.storage.jobs import deletion, job_list, jobs
-from patchgrid.storage.jobs.chunk_notes import troubles
 from patchgrid.storage.jobs.jobs import JobRecord
-from patchgrid.storage.jobs.pair_notes import warnings_by_kind
 from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.output.documents import job_json
+from patchgrid.storage.output.standing import owners_json, standing, standing_json
 from patchgrid.storage.queue import control
-from patchgrid.storage.queue.job_status import look
-from patchgrid.storage.results.rounding import job_rounding, rounding_json
-from patchgrid.storage.results.task import job_task, task_json
 
 router = APIRouter(tags=["jobs"])
 
@@ -64,7 +58,9 @@ def list_jobs(
         )
         shown = found[:limit]
         owners = ownership.owner_names(session, [record.id for record, _ in shown])
-    items = [job_json(record, progress) | _owned(owners.get(record.id, ())) for record, progress in shown]
+    items = [
+        job_json(record, progress) | owners_json(owners.get(record.id, ())) for record, progress in shown
+    ]
     more = (shown[-1][0].id,) if len(found) > limit else None
     return respond(request, listed(form, items, {"next": cursors.write(more)}, "jobs", Job))
 
@@ -78,7 +74,7 @@ def show_job(request: Request, service: Shared, caller: Reader, job: JobName) ->
         request,
         caller,
         job,
-        lambda session, record: as_json(_in_full(session, record)),
+        lambda session, record: as_json(standing_json(standing(session, record))),
         lasting=False,
     )
 
@@ -179,25 +175,4 @@ def _steered(session: Session, caller: Caller, name: str, *, everyone: bool = Fa
 def job_document(session: Session, record: JobRecord) -> dict[str, Any]:
     """Give a job as it is listed."""
     owners = ownership.owner_names(session, [record.id]).get(record.id, ())
-    return job_json(record, job_progress(session, record.id)) | _owned(owners)
-
-
-def _owned(owners: Sequence[str]) -> dict[str, Any]:
-    return {"submitted_by": owners[0] if owners else None, "owners": list(owners)}
-
-
-def _in_full(session: Session, record: JobRecord) -> dict[str, Any]:
-    now = look(session, record.id)
-    return {
-        **job_document(session, record),
-        "task": task_json(job_task(session, record)),
-        "rounding": rounding_json(job_rounding(session, record)),
-        "provenance": plain(provenance.provenances(session, record.id)),
-        "warnings": [
-            {"warning": text, "pairs": count} for text, count in warnings_by_kind(session, record.id)
-        ],
-        "troubles": plain(troubles(session, record, now.progress)),
-        "workers": plain(now.at_work),
-        "serving": now.serving,
-        "load_failures": plain(now.load_failures),
-    }
+    return job_json(record, job_progress(session, record.id)) | owners_json(owners)

@@ -15,7 +15,6 @@ from patchgrid.api.service.settings import AllowedModel, ServerSettings
 from patchgrid.api.service.token_cache import KnownTokens
 from patchgrid.api.web.answers import Answers
 from patchgrid.core.errors import PatchgridError
-from patchgrid.core.states import WorkerState
 from patchgrid.storage import Database
 from patchgrid.storage.access import tokens
 from patchgrid.storage.queue import workers
@@ -52,13 +51,8 @@ class Service:
     def models(self) -> dict[AllowedModel, int]:
         """Give the models that may be asked for, each with the number of workers that serve it now."""
         with self.database.read() as session:
-            known = workers.list_workers(session)
-        serving: dict[str, int] = {}
-        for each in known:
-            here = not each.lost and each.state not in (WorkerState.STOPPED, WorkerState.DRAINING)
-            for model in each.models:
-                serving[model] = serving.get(model, 0) + here
-        allowed = self.settings.models or tuple(AllowedModel(model) for model in sorted(serving))
+            serving = workers.serving(session)
+        allowed = self.settings.models or tuple(AllowedModel(model) for model in serving)
         return {each: serving.get(each.model, 0) for each in allowed}
 
     def ring(self, job_id: int) -> None:

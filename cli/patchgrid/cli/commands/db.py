@@ -6,11 +6,10 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import DONE, FAILED
-from patchgrid.cli.terminal.figures import seconds
 from patchgrid.cli.terminal.progress import shown_count
 from patchgrid.cli.terminal.screen import counted, say, show_json, visible
 from patchgrid.core.number_format import percent
-from patchgrid.core.wording import size
+from patchgrid.core.wording import seconds, size
 from patchgrid.storage import checking
 from patchgrid.storage.db import schema
 from patchgrid.storage.jobs.vacuum import vacuum as give_space_back

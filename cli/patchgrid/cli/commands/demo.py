@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
+from patchgrid.api.client.backends.database import DatabaseBackend
 from patchgrid.api.pictures.drawings import Drawing
 from patchgrid.api.pictures.saving import save
-from patchgrid.cli.asking.local import LocalSource
 from patchgrid.cli.commands.run import run_pairs
 from patchgrid.cli.context import Settings, database_url, with_settings
 from patchgrid.cli.errors import FAILED, OutputError
@@ -82,9 +82,8 @@ def draw(database: Database, user: str, key: str, out: Path) -> None:
     with database.read() as session:
         job = jobs.find_by_key(session, key)
     assert job is not None, "the demo's job was just done"
-    with LocalSource(database, user=user) as source:
-        drawing = Drawing(source, job, "z")
-        save(drawing.heads(), heads)
-        save(drawing.scatter(), scatter)
+    drawing = Drawing(DatabaseBackend(database, user=user), job, "z")
+    save(drawing.heads(), heads)
+    save(drawing.scatter(), scatter)
     say(f"Wrote {heads}")
     say(f"Wrote {scatter}")

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from patchgrid.api.client.engines import load_engine, model_name
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import DONE, FAILED
-from patchgrid.cli.execution.engines import load_engine, model_name
 from patchgrid.cli.options import device_option, dtype_option, revision_option
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.terminal.tables import Column, show_table
@@ -36,7 +36,9 @@ def check(settings: Settings, /, name: str, revision: str | None, device: str, d
     that goes into the first block, exactly, gives the source's metric. Exit code 1 if one fails; 2,
     with what is missing, if the model cannot be measured at all.
     """
-    engine = load_engine(model_name(name), revision=revision, device=device, dtype=dtype, recheck=True)
+    engine = load_engine(
+        model_name(name), revision=revision, device=device, dtype=dtype, recheck=True, say=say
+    )
     with quietly():
         report = engine.check()
     facts = _facts(engine, report)

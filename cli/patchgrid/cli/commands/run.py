@@ -1,15 +1,16 @@
 """`patchgrid run`: from a pair file to stored, verified results in one command."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from patchgrid.cli.asking.local import LocalSource
+from patchgrid.api.client.backends.database import DatabaseBackend
+from patchgrid.api.client.engines import model_name
+from patchgrid.api.client.errors import JobPaused
+from patchgrid.api.client.measuring import run_order
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.execution.engines import model_name
-from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, work_off
+from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, stop_and_bar
 from patchgrid.cli.options import (
     chunk_size_option,
     machine_options,
@@ -20,16 +21,11 @@ from patchgrid.cli.options import (
 )
 from patchgrid.cli.terminal.screen import say, visible
 from patchgrid.core.sites import WIDE_SITES
-from patchgrid.core.states import FINISHED_JOBS, JobState
 from patchgrid.engine import JobSpec
-from patchgrid.engine.checkpoint.weights import folder_hash
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage import Database
-from patchgrid.storage.access.submitting import Order, Submitter, store
-from patchgrid.storage.chunks import provenance
-from patchgrid.storage.jobs import jobs
+from patchgrid.storage.access.submitting import Order, Submitter
 from patchgrid.storage.jobs.jobs import JobRecord
-from patchgrid.workers.errors import ModelChangedError
 
 #: Share of the cells of a very large site from which on patching takes far longer than scoring.
 MUCH = 0.01
@@ -106,30 +102,24 @@ def run_pairs(
 ) -> int:
     """Submit the pairs, or find their job, work it off and show its results."""
     order, by = Order(spec, file, summary, name, chunk_size=chunk_size), Submitter(user=settings.user)
-    with database.read() as session:
-        known = jobs.find_by_key(session, order.key)
-        measured = set() if known is None else provenance.weights_hashes(session, known.id)
-    if known is not None and known.state in FINISHED_JOBS:
-        check_unchanged(known, measured)
-        store(database, order, by=by)
-        say(f"Job {known.id} measured these pairs this way already; these are its results")
-        note_name(known, name)
-        return _outcome(settings, database, known.id, None)
-    if known is not None and known.state == JobState.PAUSED:
-        command = settings.command(f"job resume {known.id} --here")
-        raise UsageError(f"job {known.id} measures these pairs this way and is paused: {command} goes on")
-    engine = engine_for(spec, machine)
-    engine.check_asked(spec.asked)
-    stored = store(database, order, by=by)
-    if stored.reopened:
-        say(f"Job {stored.job.id} measures these pairs this way; it was cancelled, and is reopened")
-    elapsed = work_off(database, engine, stored.job, machine)
-    return _outcome(settings, database, stored.job.id, elapsed)
-
-
-def _outcome(settings: Settings, database: Database, job_id: int, elapsed: float | None) -> int:
-    with LocalSource(database, user=settings.user) as source:
-        return show_outcome(settings, source, job_id, elapsed)
+    try:
+        done = run_order(
+            database,
+            order,
+            by,
+            lambda: engine_for(spec, machine),
+            batch_tokens=machine.batch_tokens,
+            **stop_and_bar(),
+        )
+    except JobPaused as error:
+        command = settings.command(f"job resume {error.job_id} --here")
+        raise UsageError(
+            f"job {error.job_id} measures these pairs this way and is paused: {command} goes on"
+        ) from None
+    if done.seconds is None:
+        note_name(done.job, name)
+    source = DatabaseBackend(database, user=settings.user)
+    return show_outcome(settings, source, done.job.id, done.seconds)
 
 
 def note_name(job: JobRecord, name: str | None) -> None:
@@ -137,10 +127,3 @@ def note_name(job: JobRecord, name: str | None) -> None:
     if name is not None and job.name != name:
         known = f"is {visible(job.name)!r}" if job.name else "was not given when it was submitted"
         say(f"Note: its name {known}; {name!r} does not find it, {job.id} does")
-
-
-def check_unchanged(job: JobRecord, measured: set[str]) -> None:
-    """Refuse to show a finished job's results for a model folder whose weights are others by now."""
-    folder = Path(job.spec.model)
-    if measured and folder.is_dir() and folder_hash(folder) not in measured:
-        raise ModelChangedError(job.id, job.spec.model)

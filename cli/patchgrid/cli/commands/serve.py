@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from patchgrid.cli.asking.broker import check_broker
-from patchgrid.cli.commands.submit import check_model
+from patchgrid.api.client.engines import check_model, model_name
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.errors import DONE, UsageError
-from patchgrid.cli.execution.engines import model_name
+from patchgrid.cli.execution.broker import check_broker
 from patchgrid.cli.options import PRIORITIES, SIZE, SIZE_OR_NONE
 from patchgrid.cli.terminal.screen import say, show_json, visible
 from patchgrid.core.packages import require

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.asking.broker import check_broker
-from patchgrid.cli.asking.source import Source, Submission
+from patchgrid.api.client.backends.backend import Backend, Submission
+from patchgrid.api.client.engines import check_model
+from patchgrid.api.client.measuring import check_unchanged
 from patchgrid.cli.commands.job.watch import refuse_paused
-from patchgrid.cli.commands.run import check_unchanged, make_spec, note_name
+from patchgrid.cli.commands.run import make_spec, note_name
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
+from patchgrid.cli.execution.broker import check_broker
 from patchgrid.cli.execution.dry_run import show_dry_run
 from patchgrid.cli.execution.execution import show_outcome
 from patchgrid.cli.options import (
@@ -22,11 +24,9 @@ from patchgrid.cli.options import (
     spec_options,
     submit_options,
 )
-from patchgrid.cli.terminal.progress import aloud
 from patchgrid.cli.terminal.screen import counted, say, show_json, visible
 from patchgrid.cli.views.summary import not_measured
 from patchgrid.cli.views.watching import feed, shown, start_command
-from patchgrid.core.errors import ModelError
 from patchgrid.core.states import ENDED_JOBS, FINISHED_JOBS, JobState
 from patchgrid.pairs import PairFile
 from patchgrid.storage.access.submitting import Order
@@ -124,7 +124,7 @@ def submit(
 def _send(settings: Settings, order: Order, *, wait: bool) -> int:
     """Put an order on the queue, say what became of it and, if asked to, wait for the job."""
     with settings.asking(create=True) as source:
-        submission = source.submit(order, aloud)
+        submission = source.submit(order)
         found, created = submission.found, submission.created
         if not created and found.job.state in FINISHED_JOBS:
             check_unchanged(found.job, source.weights(found.job))
@@ -136,18 +136,12 @@ def _send(settings: Settings, order: Order, *, wait: bool) -> int:
         return _finish(settings, source, submission, wait=wait)
 
 
-def check_model(model: str) -> None:
-    """Refuse a folder that is named relative to here and is not here: nobody could find it."""
-    if model.startswith((".", "~")):
-        raise ModelError(f"no model folder at {model}")
-
-
 def is_folder(model: str) -> bool:
     """Tell whether a model is named by its folder, here or elsewhere."""
     return Path(model).is_absolute()
 
 
-def _finish(settings: Settings, source: Source, submission: Submission, *, wait: bool) -> int:
+def _finish(settings: Settings, source: Backend, submission: Submission, *, wait: bool) -> int:
     found, job_id = submission.found, submission.found.job.id
     if not wait:
         if settings.json:
@@ -178,7 +172,7 @@ def _document(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _say_created(settings: Settings, source: Source, found: Snapshot) -> None:
+def _say_created(settings: Settings, source: Backend, found: Snapshot) -> None:
     job = found.job
     name = f" ({visible(job.name)})" if job.name else ""
     chunks = counted(found.progress.chunks_total, "chunk")
@@ -191,7 +185,7 @@ def _say_created(settings: Settings, source: Source, found: Snapshot) -> None:
     say(f"Follow it: {settings.command(f'job watch {job.id}')}")
 
 
-def _say_known(settings: Settings, source: Source, submission: Submission) -> None:
+def _say_known(settings: Settings, source: Backend, submission: Submission) -> None:
     """Say that the job was there, and what to do with it in the state it is in."""
     job, progress = submission.found.job, submission.found.progress
     state = "cancelled before, reopened now" if submission.reopened else job.state

@@ -1,25 +1,20 @@
-"""Working a job off in this process, and showing what it came to."""
+"""Running a job in this process, and showing its results."""
 
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from patchgrid.api.client.engines import load_engine
 from patchgrid.cli.context import Settings
-from patchgrid.cli.execution.engines import load_engine
 from patchgrid.cli.terminal.progress import shown_progress
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.terminal.stopping import GOES_ON, stop_on_signals
 from patchgrid.cli.views.summary import exit_code, show_summary
 from patchgrid.core.states import ENDED_JOBS, JobState
 from patchgrid.core.types import JobSpec
-from patchgrid.engine.checkpoint.quiet import quietly
-from patchgrid.storage import Database
-from patchgrid.storage.jobs.jobs import JobRecord
-from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.output.summary import summary_json
 
 if TYPE_CHECKING:
-    from patchgrid.cli.asking.source import Source
+    from patchgrid.api.client.backends.backend import Backend
     from patchgrid.engine import Engine
 
 
@@ -35,24 +30,15 @@ class Machine:
 
 def engine_for(spec: JobSpec, machine: Machine) -> "Engine":
     """Load the model that a spec asks for."""
-    return load_engine(spec.model, revision=spec.revision, device=machine.device, dtype=spec.dtype)
+    return load_engine(spec.model, revision=spec.revision, device=machine.device, dtype=spec.dtype, say=say)
 
 
-def work_off(database: Database, engine: "Engine", job: JobRecord, machine: Machine) -> float:
-    """Measure what a job still lacks, until it is done or someone stops it; give the seconds it took."""
-    from patchgrid.workers.runner import run_job
-
-    with database.read() as session:
-        begun = job_progress(session, job.id)
-    if begun.reached:
-        say(f"Job {job.id} goes on: {begun.reached:,} of {begun.total:,} pairs are done")
-    start = time.monotonic()
-    with quietly(), stop_on_signals() as stop, shown_progress(begun, stop) as report:
-        run_job(database, engine, job, batch_tokens=machine.batch_tokens, stop=stop, on_progress=report)
-    return time.monotonic() - start
+def stop_and_bar() -> dict[str, Any]:
+    """Give what a run is stopped by and shown on."""
+    return {"stop": stop_on_signals, "shown": shown_progress, "say": say}
 
 
-def show_outcome(settings: Settings, source: "Source", job_id: int, elapsed: float | None) -> int:
+def show_outcome(settings: Settings, source: "Backend", job_id: int, elapsed: float | None) -> int:
     """Print a job's results, finished or not; give the exit code."""
     summary = source.summary(job_id)
     if settings.json:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console, RenderableType
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from patchgrid.cli.terminal.figures import seconds
+from patchgrid.api.client.pace import Clock, Pace
 from patchgrid.cli.terminal.screen import counted, say
 from patchgrid.cli.terminal.stopping import ASKED
 
@@ -25,53 +24,6 @@ Item = TypeVar("Item")
 
 #: Seconds between two lines where stderr is no terminal.
 LINE_EVERY = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How far and how fast."""
-
-    total: int
-    #: Pairs measured and failed, and the measured share of the running chunk.
-    reached: float
-    failed: int
-    skipped: int
-    #: Pairs a second in this run; None before the first.
-    rate: float | None
-
-    @property
-    def words(self) -> str:
-        """Say it: `128 of 300 pairs, 12.3 pairs/s, 14 s left, 2 failed`."""
-        return f"{int(self.reached):,} of {counted(self.total, 'pair')}{self.details}"
-
-    @property
-    def details(self) -> str:
-        """The part after the count."""
-        parts = []
-        if self.rate:
-            parts.append(f"{self.rate:,.{2 if self.rate < 10 else 1}f} pairs/s")
-            if self.reached < self.total:
-                parts.append(f"{seconds((self.total - self.reached) / self.rate)} left")
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        if self.skipped:
-            parts.append(f"{self.skipped:,} skipped")
-        return "".join(f", {part}" for part in parts)
-
-
-class Clock:
-    """Turns counts into a pace, measured from where this run began."""
-
-    def __init__(self, total: int, begun_at: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._begun_at, self._now = total, begun_at, now
-        self._start = now()
-
-    def pace(self, progress: "RunProgress") -> Pace:
-        """Give the pace at this moment."""
-        reached = progress.done + progress.failed + progress.skipped + progress.in_flight
-        gone = self._now() - self._start
-        rate = (reached - self._begun_at) / gone if gone > 0 and reached > self._begun_at else None
-        return Pace(self._total, reached, progress.failed, progress.skipped, rate)
 
 
 def aloud(pairs: Iterable[Item], total: int, done: str) -> Iterator[Item]:

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 from patchgrid.cli.context import Settings
-from patchgrid.cli.terminal.figures import seconds
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.cli.views.agreement_table import show_agreement
@@ -13,17 +11,15 @@ from patchgrid.cli.views.chunk_notes import chunk_words, trouble_words
 from patchgrid.cli.views.summary import not_measured
 from patchgrid.cli.views.task_notes import show_task
 from patchgrid.cli.views.watching import start_command
-from patchgrid.core.plain import plain
-from patchgrid.core.wording import short_model, size
+from patchgrid.core.wording import seconds, short_model, size
 from patchgrid.storage.chunks.provenance import Provenance
-from patchgrid.storage.jobs.chunk_notes import Troubles, chunk_counts
+from patchgrid.storage.jobs.chunk_notes import Troubles
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
-from patchgrid.storage.output.documents import agreement_json, job_json
+from patchgrid.storage.output.documents import agreement_json
+from patchgrid.storage.output.standing import Standing, standing_json
 from patchgrid.storage.queue.job_status import Snapshot
-
-if TYPE_CHECKING:
-    from patchgrid.cli.asking.source import Standing
+from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 
 def show_jobs(found: Sequence[tuple[JobRecord, Progress]]) -> None:
@@ -47,20 +43,13 @@ def moment(stamp: float | None) -> str | None:
     return datetime.fromtimestamp(stamp, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def show_job(settings: Settings, standing: "Standing") -> None:
+def show_job(settings: Settings, standing: Standing, agreement: Sequence[SiteAgreement], cost: Cost) -> None:
     """Print all that is known of a job but its components."""
     now, bad, made_by, warned = standing.now, standing.troubles, standing.made_by, standing.warnings
     record, progress = now.job, now.progress
-    agreement, cost = standing.agreement, standing.cost
     if settings.json:
-        more: dict[str, Any] = {"provenance": plain(made_by)}
-        more["task"] = standing.task
-        more["rounding"] = standing.rounding
-        more["verification"] = [agreement_json(row, cost) for row in agreement]
-        more |= {"chunks": chunk_counts(progress), "troubles": plain(bad)}
-        more |= {"workers": plain(now.at_work), "load_failures": plain(now.load_failures)}
-        more["warnings"] = [{"warning": text, "pairs": count} for text, count in warned]
-        show_json(job_json(record, progress) | more)
+        verification = [agreement_json(row, cost) for row in agreement]
+        show_json(standing_json(standing) | {"verification": verification})
         return
     show_task(standing.task)
     facts = [
@@ -123,7 +112,7 @@ def _spec_facts(record: JobRecord) -> list[tuple[str, object]]:
     return [*facts, ("spans", ", ".join(record.spans))] if record.spans else facts
 
 
-def _floor(record: JobRecord, standing: "Standing") -> str | None:
+def _floor(record: JobRecord, standing: Standing) -> str | None:
     rounding = standing.rounding
     return None if rounding is None else f"±{rounding['floor']:.1g} {record.spec.metric} for one cell"
 

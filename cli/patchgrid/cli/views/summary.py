@@ -2,13 +2,13 @@
 
 from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
-from patchgrid.cli.terminal.figures import seconds
 from patchgrid.cli.terminal.screen import counted, say, visible
 from patchgrid.cli.views.agreement_table import show_agreement
 from patchgrid.cli.views.component_table import say_intervals, show_components
 from patchgrid.cli.views.rounding_notes import show_rounding
 from patchgrid.cli.views.task_notes import show_task
 from patchgrid.core.states import FINISHED_JOBS, JobState
+from patchgrid.core.wording import seconds
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.output.summary import Summary

@@ -15,9 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from patchgrid.cli.asking.following import Speed
+from patchgrid.api.client.pace import Pace, Speed
 from patchgrid.cli.context import Settings
-from patchgrid.cli.terminal.progress import Pace
 from patchgrid.cli.terminal.screen import counted, visible
 from patchgrid.cli.views.chunk_notes import chunk_words
 from patchgrid.cli.views.worker_table import short_name, speed

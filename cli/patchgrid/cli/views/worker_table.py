@@ -5,12 +5,11 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.terminal.figures import ago, seconds
 from patchgrid.cli.terminal.screen import visible
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.core.plain import plain
 from patchgrid.core.states import WorkerState
-from patchgrid.core.wording import short_model, size
+from patchgrid.core.wording import ago, seconds, short_model, size
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 

@@ -118,6 +118,16 @@ class LoadFailure:
     attempts: int
 
 
+def serving(session: Session) -> dict[str, int]:
+    """Give the models of the last day's workers, in order, each with the number that serve it now."""
+    counts: dict[str, int] = {}
+    for each in list_workers(session):
+        here = not each.lost and each.state not in (WorkerState.STOPPED, WorkerState.DRAINING)
+        for model in each.models:
+            counts[model] = counts.get(model, 0) + here
+    return dict(sorted(counts.items()))
+
+
 def register(session: Session, info: WorkerInfo) -> int:
     """Enter a worker and give its id; one that had the same name is replaced."""
     session.execute(table.delete().where(table.c.seen_at < now() - KEPT))

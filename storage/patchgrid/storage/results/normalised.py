@@ -130,8 +130,24 @@ class Numbers(Protocol):
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
         """Give one pair."""
 
-    def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
+    def verification(
+        self, job: JobRecord, top_k: int = 10, method: str | None = None
+    ) -> tuple[Sequence[SiteAgreement], Cost]:
         """Give how scores agree with exact patching, and what both cost."""
+
+    def components(
+        self,
+        job: JobRecord,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        kind: str | None = None,
+        population: bool = False,
+        search: str | None = None,
+        by: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[ComponentRow]:
+        """Give components, in order or with `by` the largest first."""
 
     def top(
         self,
@@ -174,10 +190,37 @@ class Normalised:
         """Give one pair, as shares of its own difference."""
         return normalised_pair(job, self._numbers.pair(job, name, method))
 
-    def verification(self, job: JobRecord, top_k: int = 10) -> tuple[Sequence[SiteAgreement], Cost]:
+    def verification(
+        self, job: JobRecord, top_k: int = 10, method: str | None = None
+    ) -> tuple[Sequence[SiteAgreement], Cost]:
         """Give how scores agree with exact patching, and what both cost."""
-        rows, cost = self._numbers.verification(job, top_k)
+        rows, cost = self._numbers.verification(job, top_k, method)
         return list(map(self._share(job).row, rows)), cost
+
+    def components(
+        self,
+        job: JobRecord,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        kind: str | None = None,
+        population: bool = False,
+        search: str | None = None,
+        by: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[ComponentRow]:
+        """Give components, in order or with `by` the largest first."""
+        found = self._numbers.components(
+            job,
+            site=site,
+            method=method,
+            kind=kind,
+            population=population,
+            search=search,
+            by=by,
+            limit=limit,
+        )
+        return list(map(self._share(job).row, found))
 
     def top(
         self,

@@ -5,8 +5,8 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
+from patchgrid.api.client.environment import TOKEN_VARIABLE
 from patchgrid.api.client.http.errors import BadAddress
-from patchgrid.api.client.http.variables import TOKEN_VARIABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from patchgrid.api.client.environment import TOKEN_VARIABLE
 from patchgrid.api.client.http import errors
 from patchgrid.api.client.http.errors import (
     NotPatchgrid,
@@ -13,7 +14,6 @@ from patchgrid.api.client.http.errors import (
     ServerError,
     ServerFailed,
 )
-from patchgrid.api.client.http.variables import TOKEN_VARIABLE
 
 #: The kind of document that a patchgrid server tells errors in.
 PROBLEM = "application/problem+json"

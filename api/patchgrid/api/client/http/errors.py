@@ -62,7 +62,7 @@ class NotAllowed(Refused):
     """The token does not allow this, or the server does not allow it at all."""
 
 
-class NotThere(Refused):
+class NotThere(Refused, LookupError):
     """The server has nothing that goes by this name."""
 
 
@@ -76,24 +76,3 @@ class TooLarge(Refused):
 
 class NotSupported(Refused):
     """The server lacks a package that this needs."""
-
-
-class JobFailed(PatchgridError):
-    """A job that was waited for failed or was cancelled."""
-
-    exit_code = 1
-
-    def __init__(self, message: str, reasons: Sequence[tuple[int | str, str]] = ()) -> None:
-        super().__init__(message)
-        #: The first pairs that failed, each with its reason.
-        self.reasons = tuple(reasons)
-
-
-class OutOfTime(PatchgridError):
-    """A job had not ended when the time was up."""
-
-    exit_code = 124
-
-
-class FramesMissing(PatchgridError):
-    """Neither pandas nor polars is installed, or not the one that was asked for."""

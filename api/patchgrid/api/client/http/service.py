@@ -127,8 +127,8 @@ class Service:
         return list(found["goes_on_for"]) if isinstance(found, dict) else []
 
     def components(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give a job's components: `site`, `method`, `kind`, `population`, `by`, `search`, `normalise`, …"""
-        asked |= {name: _flag(asked[name]) for name in ("population", "normalise") if name in asked}
+        """Give a job's components: `site`, `method`, `kind`, `population`, `by`, `search`."""
+        asked |= {"population": _flag(asked.get("population"))}
         return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
 
     def furthest(self, job: Name, **asked: Any) -> list[Document]:
@@ -144,11 +144,9 @@ class Service:
         asked = {"site": site, "kind": kind, "method": method}
         return self._mapping(self.path(job, "/heatmap"), asked)
 
-    def verification(
-        self, job: Name, *, top_k: int = 10, method: str | None = None, normalise: bool = False
-    ) -> Document:
+    def verification(self, job: Name, *, top_k: int = 10, method: str | None = None) -> Document:
         """Give how scores agree with exact patching, and what both cost."""
-        asked = {"top_k": top_k, "method": method, "normalise": _flag(normalise)}
+        asked = {"top_k": top_k, "method": method}
         return self._mapping(self.path(job, "/verification"), asked)
 
     def pairs(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
@@ -165,9 +163,8 @@ class Service:
         return self._mapping(self.path(job, f"/pairs/{row}"), {"method": method})
 
     def exact(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give the cells that were patched exactly: `site`, `method`, `component`, `normalise`."""
+        """Give the cells that were patched exactly: `site`, `method`, `component`."""
         limit = min(CELLS_PAGE, most or CELLS_PAGE)
-        asked |= {"normalise": _flag(asked.get("normalise"))}
         return self._items(self.path(job, "/exact"), {**asked, "limit": limit})
 
     def export(

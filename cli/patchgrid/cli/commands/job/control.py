@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 import click
 
-from patchgrid.cli.asking.broker import check_broker
-from patchgrid.cli.asking.local import LocalSource
+from patchgrid.api.client.backends.backend import Backend
+from patchgrid.api.client.backends.database import DatabaseBackend
+from patchgrid.api.client.measuring import run_here
 from patchgrid.cli.context import Settings, with_broker, with_settings
-from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, work_off
+from patchgrid.cli.errors import UsageError
+from patchgrid.cli.execution.broker import check_broker
+from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, stop_and_bar
 from patchgrid.cli.options import job_argument, machine_options
 from patchgrid.cli.terminal.screen import counted, say, show_json, visible
 from patchgrid.core.states import FINISHED_JOBS, JobState
@@ -94,7 +97,7 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
         record = source.job(name)
         paused = record.state == JobState.PAUSED
         if here or not paused:
-            source.check_here(record)
+            _check_here(source, record)
         if paused:
             record, _ = source.resume(name)
         if paused and not here:
@@ -133,15 +136,28 @@ def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
 
 
 def _work_off_here(settings: Settings, record: JobRecord, machine: Machine) -> int:
-    with settings.open() as database, LocalSource(database, user=settings.user) as source:
+    with settings.open() as database:
+        source = DatabaseBackend(database, user=settings.user)
         if record.state in FINISHED_JOBS and not source.progress(record).chunks_failed:
             say(f"Job {record.id} has nothing left to do; these are its results")
             return show_outcome(settings, source, record.id, None)
         if record.state == JobState.CANCELLED:
             raise JobCancelledError(record.id)
-        source.close()
-        elapsed = work_off(database, engine_for(record.spec, machine), record, machine)
+        engine = engine_for(record.spec, machine)
+        elapsed = run_here(database, engine, record, batch_tokens=machine.batch_tokens, **stop_and_bar())
         return show_outcome(settings, source, record.id, elapsed)
+
+
+def _check_here(source: Backend, record: JobRecord) -> None:
+    """Refuse to measure a server's job here: what measures writes to the database itself."""
+    if source.database is not None:
+        return
+    paused = record.state == JobState.PAUSED
+    instead = "without --here it is given back to its workers" if paused else "workers do that"
+    raise UsageError(
+        f"job {record.id} is {record.state} and cannot be worked off here through a server: {instead}, or "
+        "this command where the database is, with --db"
+    )
 
 
 def _names(owners: Sequence[str]) -> str:

@@ -89,7 +89,7 @@ def prune(
             deletion.finish(database)
     with settings.asking() as source:
         before = time.time() - older_than
-        found = [each for each in source.jobs() if _is_old(each[0], states, before)]
+        found = [each for each in list(source.jobs())[::-1] if _is_old(each[0], states, before)]
         freed = sum(record.bytes for record, _ in found)
         if settings.json:
             ids = [record.id for record, _ in found]

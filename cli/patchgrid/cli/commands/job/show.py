@@ -15,7 +15,7 @@ from patchgrid.storage.output.documents import job_json
 def list_(settings: Settings, /) -> None:
     """List the jobs, the oldest first."""
     with settings.asking() as source:
-        found = source.jobs()
+        found = list(source.jobs())[::-1]
     if settings.json:
         show_json([job_json(record, progress) for record, progress in found])
     elif found:
@@ -33,8 +33,10 @@ def show(settings: Settings, /, name: str) -> None:
     And, once something was patched exactly, how well its scores agree with that.
     """
     with settings.asking() as source:
-        standing = source.standing(source.job(name))
-    show_job(settings, standing)
+        record = source.job(name)
+        standing = source.standing(record)
+        agreement, cost = source.verification(record)
+    show_job(settings, standing, agreement, cost)
 
 
 @click.command()

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from patchgrid.api.client.engines import load_engine, model_name
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import DONE, SOME_FAILED
-from patchgrid.cli.execution.engines import load_engine, model_name
 from patchgrid.cli.execution.tokenizing import (
     Loaded,
     Sample,
@@ -108,7 +108,7 @@ def check(
 
 def _run(file: PairFile, spec: JobSpec, device: str) -> TaskSummary:
     """Run the model on all pairs, and sum up whether it does the task."""
-    engine = load_engine(spec.model, revision=spec.revision, device=device, dtype=spec.dtype)
+    engine = load_engine(spec.model, revision=spec.revision, device=device, dtype=spec.dtype, say=say)
     task, first, rest = TaskSummary(), 0, iter(aloud(file, file.check().count, "run"))
     while batch := list(islice(rest, _RUN)):
         results = engine.run(batch, metric=spec.metric, prepend_bos=spec.prepend_bos)

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from patchgrid.cli.asking.choosing import BROKER_VARIABLE, DATABASE_VARIABLE, SERVER_VARIABLE
+from patchgrid.api.client.environment import BROKER_VARIABLE, DATABASE_VARIABLE, SERVER_VARIABLE
 from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.workers.node.settings import WorkerSettings

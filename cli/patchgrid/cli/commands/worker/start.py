@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from patchgrid.cli.asking.broker import check_broker
+from patchgrid.api.client.engines import model_name
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.errors import DEBUG, DONE
-from patchgrid.cli.execution.engines import model_name
+from patchgrid.cli.execution.broker import check_broker
 from patchgrid.cli.options import SIZE, batch_tokens_option, device_option
 from patchgrid.cli.terminal.stopping import drain_on_signals
 from patchgrid.core.errors import ModelError

@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from patchgrid.api.client import reading
+from patchgrid.api.client.backends import documents
 from patchgrid.api.client.http.errors import ServerError
 from patchgrid.api.client.http.service import Service
 from patchgrid.core.states import WorkerState
+from patchgrid.storage.output.documents import snapshot_json
 from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.workers import WorkerRecord
 
@@ -27,16 +28,18 @@ class Following:
     def snapshots(self, *, every: float = 1.0) -> Iterator[Snapshot]:
         """Give how the job stands, at each change and every so many seconds, last when it has ended."""
         before: Any = None
-        for found in self._service.follow(self._job_id, every=every):
+        now = self._look()
+        known = snapshot_json(now) | {"serving": now.serving}
+        for found in self._service.follow(self._job_id, every=every, known=known):
             # What has not changed is given again for the clock's sake; nobody need look for that.
             yield self._snapshot(found, changed=found != before)
             before = found
-        if self._whole is None or not self._whole.ended:
+        if self._whole is not None and not self._whole.ended:
             # The stream ended before a state that is an end was told.
             yield self._look()
 
     def _snapshot(self, found: dict[str, Any], *, changed: bool) -> Snapshot:
-        progress, state = reading.progress(found), found.get("state")
+        progress, state = documents.progress(found), found.get("state")
         names = list(found.get("workers", ()))
         whole = self._whole
         if whole is None or (changed and state != whole.job.state) or self._is_due(names, changed=changed):
@@ -63,7 +66,7 @@ class Following:
             return known
 
     def _look(self) -> Snapshot:
-        self._whole = reading.snapshot(self._service.job(self._job_id))
+        self._whole = documents.snapshot(self._service.job(self._job_id))
         self._looked = time.monotonic()
         return self._whole
 

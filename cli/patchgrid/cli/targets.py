@@ -3,13 +3,8 @@
 import os
 from dataclasses import dataclass
 
-from patchgrid.api.client.http.variables import SERVER_VARIABLE as SERVER_VARIABLE
+from patchgrid.api.client.environment import BROKER_VARIABLE, DATABASE_VARIABLE, SERVER_VARIABLE
 from patchgrid.cli.errors import UsageError
-
-#: Names the database where no `--db` does.
-DATABASE_VARIABLE = "PATCHGRID_DB"
-#: Names the broker where no `--broker` does.
-BROKER_VARIABLE = "PATCHGRID_BROKER"
 
 #: Commands that no server can do, with what to do instead.
 _INSTEAD = {
@@ -30,31 +25,31 @@ _OF_THIS_MACHINE = ("demo", "doctor", "model check")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What names a database, a server and a broker; None: nothing does."""
+class Target:
+    """A database, a server and a broker by their URLs; None: none is named."""
 
     database: str | None
     server: str | None
     broker: str | None
 
 
-def choose(given: Asked, *, command: str) -> Asked:
+def choose(given: Target, *, command: str) -> Target:
     """Fill in from the environment what a command's options leave open: a database or a server, never both.
 
     `command` is its words: `results sql`. Raises `UsageError` where both are named, and where the command
     cannot be done through a server.
     """
-    environment = Asked(*(os.environ.get(name) or None for name in _VARIABLES))
+    environment = Target(*(os.environ.get(name) or None for name in _VARIABLES))
     if given.server is not None and given.database is not None:
         raise UsageError("--server and --db are one or the other: a server has a database of its own")
     if command in _OF_THIS_MACHINE:
         if given.server is not None:
             raise UsageError(f"`patchgrid {command}` is about this machine: leave --server out")
-        environment = Asked(environment.database, None, environment.broker)
+        environment = Target(environment.database, None, environment.broker)
     local = given.database or (environment.database if command in _INSTEAD else None)
     server = given.server or (None if local else environment.server)
     if server is None:
-        return Asked(given.database or environment.database, None, given.broker or environment.broker)
+        return Target(given.database or environment.database, None, given.broker or environment.broker)
     named = "--server" if given.server else SERVER_VARIABLE
     if given.server is None and environment.database is not None:
         raise UsageError(
@@ -66,7 +61,7 @@ def choose(given: Asked, *, command: str) -> Asked:
         )
     if given.broker is not None:
         raise UsageError(f"a server ({named}) wakes its workers itself: leave --broker out")
-    return Asked(None, server, None)
+    return Target(None, server, None)
 
 
 _VARIABLES = (DATABASE_VARIABLE, SERVER_VARIABLE, BROKER_VARIABLE)

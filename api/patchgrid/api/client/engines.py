@@ -1,10 +1,10 @@
-"""Loading a model for a command, and what it needs to be installed."""
+"""Naming and loading a model to measure with in this process."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchgrid.cli.terminal.screen import say
 from patchgrid.core.errors import ModelError
 from patchgrid.core.packages import require
 from patchgrid.engine.checkpoint.disk_cache import cache_folder
@@ -20,24 +20,36 @@ def model_name(text: str) -> str:
     return str(folder.resolve()) if folder.is_dir() else text
 
 
+def check_model(model: str) -> None:
+    """Refuse a folder that is named relative to here and is not here: nobody could find it."""
+    if model.startswith((".", "~")):
+        raise ModelError(f"no model folder at {model}")
+
+
 def load_engine(
-    name: str, *, revision: str | None, device: str, dtype: str, recheck: bool = False
+    name: str,
+    *,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    recheck: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> "Engine":
     """Load a model and say what it is; `recheck` repeats its checks even if their results are cached."""
     require("model", "running a model")
     local = Path(name).is_dir()
     say(f"Loading {name}" if local else f"Loading {name} from the Hugging Face hub or its cache")
+
+    def say_checking(text: str) -> None:
+        once = "" if recheck or not cache_folder() else " (first load only; the results are cached)"
+        say(f"{text}{once}")
+
     with quietly():
         from patchgrid.engine import Engine
 
         try:
             engine = Engine.load(
-                name,
-                revision=revision,
-                device=device,
-                dtype=dtype,
-                recheck=recheck,
-                on_check=say if recheck else _say_checking,
+                name, revision=revision, device=device, dtype=dtype, recheck=recheck, on_check=say_checking
             )
         except ModelError as error:
             near = None if local else nearest_model(name)
@@ -45,10 +57,6 @@ def load_engine(
     layout, made = engine.layout, engine.provenance
     say(f"{layout.n_layers} layers, {layout.n_heads} heads, {made.dtype} on {made.device}")
     return engine
-
-
-def _say_checking(text: str) -> None:
-    say(f"{text} (first load only; the results are cached)" if cache_folder() else text)
 
 
 def nearest_model(name: str) -> str | None:

@@ -1,0 +1,209 @@
+"""What a workspace, the command line and pictures ask, whatever stores the jobs."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from patchgrid.core.types import Pair
+from patchgrid.storage import Database
+from patchgrid.storage.access.submitting import Order
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.output.standing import Standing
+from patchgrid.storage.output.summary import Summary
+from patchgrid.storage.pair_results.pair_view import PairView
+from patchgrid.storage.queue.job_status import Snapshot
+from patchgrid.storage.queue.metrics import ModelQueue
+from patchgrid.storage.queue.workers import WorkerRecord
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.plots import Cells, Heatmap
+from patchgrid.storage.results.verification import Cost, SiteAgreement
+
+#: Takes how much is done of how much.
+Counter = Callable[[int, int], None]
+
+
+def _unheard(_text: str) -> None:
+    """Drop a message."""
+
+
+def _uncounted(_done: int, _total: int) -> None:
+    """Drop a count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What a backend tells while it works; the default tells nothing."""
+
+    #: Takes a message of one line: that the database is busy, that the server asks to wait.
+    say: Callable[[str], None] = _unheard
+    #: Passes pairs on as they are stored, of so many.
+    storing: Callable[[Iterable[Pair], int], Iterable[Pair]] = lambda pairs, _total: pairs
+    #: Gives what takes how many bytes are sent, of how many.
+    sending: Callable[[], AbstractContextManager[Counter]] = lambda: nullcontext(_uncounted)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a submit did."""
+
+    #: The job as it is now.
+    found: Snapshot
+    #: The job is new.
+    created: bool
+    #: The job was cancelled, and is queued again.
+    reopened: bool
+
+
+class Backend(Protocol):
+    """A database, or a server in front of one.
+
+    `name` is a job's id, its name where one job alone has it, or `last`.
+    """
+
+    @property
+    def label(self) -> str:
+        """The database without its password, or the server's URL."""
+
+    @property
+    def database(self) -> Database | None:
+        """The database, where this process can measure into it; None for a server."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether workers may run on other machines."""
+
+    def jobs(
+        self, *, state: str | None = None, model: str | None = None, search: str | None = None
+    ) -> Iterator[tuple[JobRecord, Progress]]:
+        """List jobs, newest first; `search` looks in ids, names and models."""
+
+    def job(self, name: int | str) -> JobRecord:
+        """Find a job; a `LookupError` if there is none."""
+
+    def progress(self, job: JobRecord) -> Progress:
+        """Count a job's pairs and chunks by state."""
+
+    def task(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Tell whether the model does the task, as `storage.results.task.task_json` does."""
+
+    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give the rounding floor, as `storage.results.rounding.rounding_json` does."""
+
+    def standing(self, job: JobRecord) -> Standing:
+        """Give all that is known of a job but its results."""
+
+    def summary(self, job_id: int) -> Summary:
+        """Give a job's state and its main results."""
+
+    def errors(self, job: JobRecord, limit: int | None = None) -> Sequence[tuple[int | str, str]]:
+        """List the pairs that failed, in order, each with its reason."""
+
+    def follow(self, job: JobRecord, *, every: float = 1.0) -> Iterator[Snapshot]:
+        """Give the job now, at least every so many seconds, and a last time when it has ended."""
+
+    def components(
+        self,
+        job: JobRecord,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        kind: str | None = None,
+        population: bool = False,
+        search: str | None = None,
+        by: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[ComponentRow]:
+        """List components by site, layer, head and position, or with `by` the largest first."""
+
+    def top(
+        self,
+        job: JobRecord,
+        k: int = 20,
+        by: str = "estimate",
+        *,
+        site: str | None = None,
+        population: bool = False,
+        method: str | None = None,
+    ) -> Sequence[ComponentRow]:
+        """Give the k strongest components, the strongest first."""
+
+    def furthest(
+        self, job: JobRecord, site: str, method: str | None = None, *, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Give a site's cells whose scores are furthest from their effects, one a component."""
+
+    def exact(
+        self, job: JobRecord, *, component: str, method: str | None = None
+    ) -> Iterator[Mapping[str, Any]]:
+        """Give the exactly patched cells of one component, in order of pair."""
+
+    def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
+        """Count the exactly patched cells, and all cells."""
+
+    def verification(
+        self, job: JobRecord, top_k: int = 10, method: str | None = None
+    ) -> tuple[Sequence[SiteAgreement], Cost]:
+        """Compare scores with exact patching, and give what both cost."""
+
+    def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
+        """Give one pair by its id, else by its row number."""
+
+    def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
+        """Give a site's heatmap: kind `whole` or `aligned`."""
+
+    def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
+        """Give the first exactly patched cells of a site, in order of pair."""
+
+    def export(
+        self,
+        job: JobRecord,
+        what: str,
+        form: str,
+        method: str | None,
+        file: BinaryIO,
+        *,
+        normalise: bool = False,
+    ) -> int | None:
+        """Write an export; give the number of its rows, None if it was not counted."""
+
+    def submit(self, order: Order) -> Submission:
+        """Store a job, or find it; whoever submits it becomes an owner."""
+
+    def weights(self, job: JobRecord) -> set[str]:
+        """Give the hashes of the weights that made the job's numbers so far."""
+
+    def wake(self, job_id: int) -> None:
+        """Notify the workers that a job is stored."""
+
+    def pause(self, name: int | str) -> tuple[JobRecord, Progress]:
+        """Pause a job; give it as it is then."""
+
+    def cancel(self, name: int | str, *, everyone: bool) -> tuple[JobRecord, Progress, Sequence[str]]:
+        """Cancel a job, or withdraw from it; give it as it is then, and the owners for whom it continues."""
+
+    def resume(self, name: int | str) -> tuple[JobRecord, Progress]:
+        """Give a paused job back to its workers; give it as it is then."""
+
+    def retry(self, name: int | str) -> tuple[JobRecord, Progress, int]:
+        """Retry failed or cancelled chunks; give the job then, and the number of such chunks."""
+
+    def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
+        """Delete a job with all its results, or withdraw from it; give the owners for whom it is kept."""
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """List the workers, in the order of their names."""
+
+    def models(self) -> Mapping[str, int]:
+        """Give the models that can be submitted for, each with the number of workers that serve it now."""
+
+    def queues(self) -> Sequence[ModelQueue]:
+        """List what waits for each model."""
+
+    def metrics(self) -> str:
+        """Give metrics in Prometheus' text format."""
+
+    def close(self) -> None:
+        """Close all connections."""

@@ -1,0 +1,121 @@
+"""A server's documents as the dataclasses that they were written from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from patchgrid.api.client.backends.decoding import decode
+from patchgrid.api.client.http.errors import NotPatchgrid
+from patchgrid.core.graph import Graph
+from patchgrid.core.sites import INDEX_FIELDS, WIDE_SITES, index_of_fields
+from patchgrid.core.types import Answer, JobSpec, Pair, TokenPiece, TokenText
+from patchgrid.storage.chunks.chunk_result import ExactCell
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.output.documents import TOP
+from patchgrid.storage.output.standing import Standing
+from patchgrid.storage.pair_results.pair_view import PairView, TopComponent
+from patchgrid.storage.queue.job_status import Snapshot
+
+Document = Mapping[str, Any]
+Kind = TypeVar("Kind")
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Raise `NotPatchgrid` where a document about `what` is not what it should be."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise NotPatchgrid(
+            f"cannot read the server's answer about a {what} ({type(error).__name__}: {error}): is it of "
+            "another version?"
+        ) from error
+
+
+def read(kind: type[Kind], found: object) -> Kind:
+    """Read a dataclass that the server sends field by field."""
+    with understood(kind.__name__):
+        return decode(kind, found)
+
+
+def component(kind: type[Kind], found: Document) -> Kind:
+    """Read a component or a cell, whose index is in the field of its kind."""
+    with understood("component"):
+        return decode(kind, {**found, "index": index_of_fields(found[field] for field in INDEX_FIELDS)})
+
+
+def job(found: Document) -> JobRecord:
+    """Read a job."""
+    with understood("job"):
+        spec = JobSpec.from_dict(found["spec"])
+        return decode(
+            JobRecord, {**found, "id": found["job"], "spec": spec, "pairs": found["pairs"]["total"]}
+        )
+
+
+def progress(found: Document) -> Progress:
+    """Read how far a job is, of itself or of an event about it."""
+    with understood("job"):
+        chunks = found["chunks"]
+        counts = {f"chunks_{state}": count for state, count in chunks.items()}
+        return decode(Progress, {**found["pairs"], **counts, "chunks_total": sum(chunks.values())})
+
+
+def snapshot(found: Document) -> Snapshot:
+    """Read how a job stands."""
+    now = {"job": job(found), "progress": progress(found), "at_work": found.get("workers")}
+    return read(Snapshot, {**found, **now})
+
+
+def standing(found: Document) -> Standing:
+    """Read all that is known of a job but its results."""
+    with understood("job"):
+        warnings = [(each["warning"], each["pairs"]) for each in found["warnings"]]
+        made_by = found["provenance"]
+    return read(Standing, {**found, "now": snapshot(found), "made_by": made_by, "warnings": warnings})
+
+
+def graph(made_by: Sequence[Provenance]) -> Graph | None:
+    """Read how a job's edges are numbered."""
+    values = next((made.graph for made in made_by if made.graph is not None), None)
+    return None if values is None else Graph.from_dict(values)
+
+
+def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> PairView:
+    """Read a pair of a job whose edges are numbered so."""
+    with understood("pair"):
+        first, name = found["method"] == record.method(), found["pair"]
+        pair = Pair(
+            clean=found["clean"],
+            corrupted=found["corrupted"],
+            correct=tuple(map(_answer, found["correct"])),
+            incorrect=tuple(map(_answer, found["incorrect"])),
+            id=name if isinstance(name, str) else None,
+            spans={span: (start, stop) for span, (start, stop) in found["spans"].items()} or None,
+        )
+        top = _kept(found["top"]) if first else []
+        parts = {
+            "top": [component(TopComponent, each) for each in top],
+            "exact": [component(ExactCell, each) for each in found["exact"]],
+        }
+        own = {"index": found["row"], "name": name, "pair": pair, "graph": numbering}
+        return decode(PairView, {**found, **own, **parts})
+
+
+def _kept(top: Sequence[Document]) -> list[Document]:
+    """Give those of a pair's strongest components that are kept as rows: of most sites together a few."""
+    kept, few = [], 0
+    for one in top:
+        few += one["site"] not in WIDE_SITES
+        if one["site"] in WIDE_SITES or few <= TOP:
+            kept.append(one)
+    return kept
+
+
+def _answer(value: Any) -> Answer:
+    if not isinstance(value, dict):
+        answer: Answer = value
+        return answer
+    return TokenPiece(value["piece"]) if "piece" in value else TokenText(value["text"])

@@ -1,0 +1,103 @@
+"""Measuring a job in this process: submit it, load its model, run it to its end."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchgrid.api.client.errors import JobPaused
+from patchgrid.core.states import FINISHED_JOBS, JobState
+from patchgrid.engine.checkpoint.quiet import quietly
+from patchgrid.engine.checkpoint.weights import folder_hash
+from patchgrid.storage import Database
+from patchgrid.storage.access.submitting import Order, Submitter, store
+from patchgrid.storage.chunks import provenance
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.workers.errors import ModelChangedError
+from patchgrid.workers.progress import RunProgress
+
+if TYPE_CHECKING:
+    from patchgrid.engine import Engine
+
+#: Gives what takes a run's progress; takes how far the job was before it.
+Shown = Callable[[Progress, threading.Event], AbstractContextManager[Callable[[RunProgress], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run did."""
+
+    job: JobRecord
+    #: Seconds that it took; None: the job was finished before.
+    seconds: float | None
+
+
+def run_order(
+    database: Database,
+    order: Order,
+    by: Submitter,
+    load: Callable[[], "Engine"],
+    *,
+    shown: Shown,
+    stop: Callable[[], AbstractContextManager[threading.Event]],
+    batch_tokens: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Submit pairs, or find their job, and measure what it still lacks.
+
+    `load` is called only where something is left to measure. Raises `JobPaused`, `ModelChangedError` where
+    the weights are not those the job's numbers came from, and `SpecError` for what the model does not
+    support: then nothing is stored.
+    """
+    with database.read() as session:
+        known = jobs.find_by_key(session, order.key)
+        measured = set() if known is None else provenance.weights_hashes(session, known.id)
+    if known is not None and known.state in FINISHED_JOBS:
+        check_unchanged(known, measured)
+        store(database, order, by=by)
+        say(f"Job {known.id} measured these pairs this way already; these are its results")
+        return Run(known, None)
+    if known is not None and known.state == JobState.PAUSED:
+        raise JobPaused(known.id)
+    engine = load()
+    engine.check_asked(order.spec.asked)
+    stored = store(database, order, by=by)
+    if stored.reopened:
+        say(f"Job {stored.job.id} measures these pairs this way; it was cancelled, and is reopened")
+    taken = run_here(database, engine, stored.job, shown=shown, stop=stop, batch_tokens=batch_tokens, say=say)
+    return Run(stored.job, taken)
+
+
+def run_here(
+    database: Database,
+    engine: "Engine",
+    job: JobRecord,
+    *,
+    shown: Shown,
+    stop: Callable[[], AbstractContextManager[threading.Event]],
+    batch_tokens: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> float:
+    """Measure what a job still lacks, until it is done or `stop` is set; give the seconds it took."""
+    from patchgrid.workers.runner import run_job
+
+    with database.read() as session:
+        begun = job_progress(session, job.id)
+    if begun.reached:
+        say(f"Job {job.id} goes on: {begun.reached:,} of {begun.total:,} pairs are done")
+    start = time.monotonic()
+    with quietly(), stop() as stopped, shown(begun, stopped) as report:
+        run_job(database, engine, job, batch_tokens=batch_tokens, stop=stopped, on_progress=report)
+    return time.monotonic() - start
+
+
+def check_unchanged(job: JobRecord, measured: set[str]) -> None:
+    """Refuse a finished job's results for a model folder whose weights are others by now."""
+    folder = Path(job.spec.model)
+    if measured and folder.is_dir() and folder_hash(folder) not in measured:
+        raise ModelChangedError(job.id, job.spec.model)

@@ -1,0 +1,85 @@
+"""How far a job is and how fast: of a run in this process, and of one that workers run."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from patchgrid.core.wording import counted, seconds
+from patchgrid.storage.queue.job_status import Snapshot
+
+if TYPE_CHECKING:
+    from patchgrid.workers.progress import RunProgress
+
+#: Seconds over which the speed of workers is taken.
+_WINDOW = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far and how fast."""
+
+    total: int
+    #: Pairs measured and failed, and the measured share of the running chunk.
+    reached: float
+    failed: int
+    skipped: int
+    #: Pairs a second in this run; None before the first.
+    rate: float | None
+
+    @property
+    def words(self) -> str:
+        """Say it: `128 of 300 pairs, 12.3 pairs/s, 14 s left, 2 failed`."""
+        return f"{int(self.reached):,} of {counted(self.total, 'pair')}{self.details}"
+
+    @property
+    def details(self) -> str:
+        """The part after the count."""
+        parts = []
+        if self.rate:
+            parts.append(f"{self.rate:,.{2 if self.rate < 10 else 1}f} pairs/s")
+            if self.reached < self.total:
+                parts.append(f"{seconds((self.total - self.reached) / self.rate)} left")
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
+        if self.skipped:
+            parts.append(f"{self.skipped:,} skipped")
+        return "".join(f", {part}" for part in parts)
+
+
+class Clock:
+    """Turns counts into a pace, measured from where this run began."""
+
+    def __init__(self, total: int, begun_at: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._begun_at, self._now = total, begun_at, now
+        self._start = now()
+
+    def pace(self, progress: "RunProgress") -> Pace:
+        """Give the pace at this moment."""
+        reached = progress.done + progress.failed + progress.skipped + progress.in_flight
+        gone = self._now() - self._start
+        rate = (reached - self._begun_at) / gone if gone > 0 and reached > self._begun_at else None
+        return Pace(self._total, reached, progress.failed, progress.skipped, rate)
+
+
+class Speed:
+    """Tells a job's pace from how far it was over the last minute."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def pace(self, found: Snapshot) -> Pace:
+        """Give the pace at this moment; before anything was seen to finish, by what its workers say."""
+        progress = found.progress
+        reached = progress.reached
+        now = self._now()
+        self._seen.append((now, reached))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        rate = (reached - before) / (now - since) if reached > before and now > since else None
+        if rate is None:
+            rate = sum(each.pairs_per_second or 0.0 for each in found.at_work) or None
+        return Pace(progress.total, reached, progress.failed, progress.skipped, rate)

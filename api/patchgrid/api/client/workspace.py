@@ -1,0 +1,285 @@
+"""A workspace: where jobs and their results live."""
+
+import os
+import threading
+import warnings
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from patchgrid.api.client import environment, html
+from patchgrid.api.client.backends.backend import Backend
+from patchgrid.api.client.engines import check_model, load_engine
+from patchgrid.api.client.errors import NotHere
+from patchgrid.api.client.http.address import Address
+from patchgrid.api.client.job import Job
+from patchgrid.api.client.orders import order_of
+from patchgrid.api.client.progress_bar import progress_bar
+from patchgrid.core.errors import SpecError
+from patchgrid.core.plain import plain
+from patchgrid.core.states import ENDED_JOBS, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from threading import Event
+
+    from patchgrid.api.client.backends.database import DatabaseBackend
+    from patchgrid.api.client.backends.server import ServerBackend
+    from patchgrid.engine import Engine
+    from patchgrid.storage.access.submitting import Order
+    from patchgrid.storage.jobs.progress import Progress
+    from patchgrid.workers.progress import RunProgress
+
+
+class Jobs(list[Job]):
+    """Jobs that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                job.id,
+                job.name,
+                job.state,
+                job.spec["model"],
+                f"{job.progress['done']:,}/{job.progress['total']:,}",
+            )
+            for job in self
+        ]
+        return html.table(rows, ("id", "name", "state", "model", "pairs done"))
+
+
+class Workspace:
+    """Where jobs and their results live: a database, or a server in front of one.
+
+    `Workspace("patchgrid.db")`, `Workspace("postgresql+psycopg://…")`, `Workspace("https://server")`; may be
+    used in a `with` statement, and by several threads. Everything below works on each of them, but `run`,
+    which measures in this process and needs the database itself.
+
+    Parameters
+    ----------
+    place
+        A database's file or URL, or a server's URL; None: the environment's (PATCHGRID_SERVER or
+        PATCHGRID_DB), else `patchgrid.db` in the current folder.
+    token
+        A server's token; None: the environment's (PATCHGRID_TOKEN).
+    broker
+        The Redis that wakes a database's workers; None: the environment's (PATCHGRID_BROKER), else none.
+    user
+        Whose jobs are looked among first, and whose a submitted job is, on a database; None: the
+        environment's (PATCHGRID_USER), else the system's.
+
+    Errors are `PatchgridError`s, which say what to do. A database is opened when it is first needed, and
+    made by the first `run` or `submit`.
+    """
+
+    def __init__(
+        self,
+        place: "str | os.PathLike[str] | None" = None,
+        *,
+        token: str | None = None,
+        broker: str | None = None,
+        user: str | None = None,
+    ) -> None:
+        self.place = place_of(place)
+        self._broker = broker or os.environ.get(environment.BROKER_VARIABLE) or None
+        self._user = user or os.environ.get(environment.USER_VARIABLE) or environment.system_user()
+        self._opening = threading.Lock()
+        self._server = _server(self.place, token) if _is_server(self.place) else None
+        self._database: DatabaseBackend | None = None
+
+    def run(
+        self,
+        pairs: Any,
+        *,
+        model: str | None = None,
+        engine: "Engine | None" = None,
+        device: str = "auto",
+        batch_tokens: int | None = None,
+        progress: bool = True,
+        **query: Any,
+    ) -> Job:
+        """Measure pairs in this process, with a bar unless `progress` is False; give the finished job.
+
+        Pairs that were measured this way already are not measured again, and a run that was interrupted
+        resumes. `engine` is a loaded one, in place of `model`; `device` and `batch_tokens` change how fast it
+        is and not what it gives. The rest is as for `submit`.
+
+        Raises
+        ------
+        NotHere
+            The workspace is a server: `submit` has its workers measure.
+        ModelError, SpecError, PairFileError
+            A model that cannot be loaded, a setting that it does not support, pairs that cannot be read.
+            Nothing was stored.
+        """
+        if self._server is not None:
+            raise NotHere(f"cannot measure here into {self.place}: submit(…) has the server's workers do it")
+        if (model is None) == (engine is None):
+            raise SpecError("give either model, a hub id or a folder, or engine, a loaded one", "model")
+        if engine is not None:
+            query = {**query, "model": engine.provenance.model, "dtype": _dtype(engine, query.get("dtype"))}
+        else:
+            query = {**query, "model": model}
+
+        def load(order: "Order") -> "Engine":
+            spec = order.spec
+            return engine or load_engine(spec.model, revision=spec.revision, device=device, dtype=spec.dtype)
+
+        with order_of(pairs, query) as order:
+            check_model(order.spec.model)
+            job_id = self._run(order, lambda: load(order), batch_tokens, shown=progress)
+        return self.job(job_id).wait(progress=False)
+
+    def submit(self, pairs: Any, *, model: str, **query: Any) -> Job:
+        """Queue pairs for workers; pairs that are there already with the same settings give their job.
+
+        `pairs` is the path of a pair file, a list of `Pair` or of dicts, or a dataframe with columns `clean`,
+        `corrupted`, `correct`, `incorrect` (and `id`, `spans`), or with those of a published layout
+        (docs/pair-files.md); `columns` names others: `{"correct": "country_idx"}`. `query` is what
+        `patchgrid submit` takes: `sites`, `method`, `exact`, `detail`, `positions`, `metric`, `direction`,
+        `seed`, … and `name`, `key`, `priority`, `chunk_size`, `limit`.
+
+        Raises
+        ------
+        PairFileError
+            Pairs that cannot be used, each named with what is wrong. Nothing was stored or sent.
+        ColumnsError
+            Columns for fields that pairs do not have. Nothing was stored or sent.
+        SpecError
+            A setting that does not exist or does not fit. Nothing was stored or sent.
+        """
+        with order_of(pairs, {**query, "model": model}) as order:
+            check_model(order.spec.model)
+            backend = self._asked(create=True)
+            found = backend.submit(order).found
+        if found.job.state not in (*ENDED_JOBS, JobState.PAUSED):
+            backend.wake(found.job.id)
+        return self.job(found.job.id)
+
+    def job(self, name: int | str = "last") -> Job:
+        """Give a job by its id or name, or the newest one; a `LookupError` if there is none."""
+        return Job.find(self._asked(), name)
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        model: str | None = None,
+        search: str | None = None,
+        limit: int = 100,
+    ) -> Jobs:
+        """List jobs, newest first; `search` looks in ids, names and models."""
+        backend = self._asked()
+        found = backend.jobs(state=state, model=model, search=search)
+        return Jobs(Job(backend, record, progress) for record, progress in islice(found, limit))
+
+    def workers(self) -> list[dict[str, Any]]:
+        """List the workers of the last day, and what each does."""
+        return [plain(each) for each in self._asked().workers()]
+
+    def models(self) -> dict[str, int]:
+        """Give the models that can be submitted for, each with the number of workers that serve it."""
+        return dict(self._asked().models())
+
+    def close(self) -> None:
+        """Close all connections."""
+        for backend in (self._server, self._database):
+            if backend is not None:
+                backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Workspace {self.place if self._server is not None else _without_password(self.place)}>"
+
+    def _asked(self, *, create: bool = False) -> Backend:
+        """Give what answers."""
+        return self._opened(create=create) if self._server is None else self._server
+
+    def _opened(self, *, create: bool = False) -> "DatabaseBackend":
+        """Give the open database, made ready if `create`."""
+        from patchgrid.api.client.backends.database import DatabaseBackend
+        from patchgrid.storage import Database
+
+        with self._opening:
+            if self._database is None:
+                database = Database.open(self.place, create)
+                self._database = DatabaseBackend(database, self._broker, user=self._user)
+            return self._database
+
+    def _run(
+        self, order: "Order", load: "Callable[[], Engine]", batch_tokens: int | None, *, shown: bool
+    ) -> int:
+        from patchgrid.api.client.measuring import run_order
+        from patchgrid.api.client.pace import Clock
+
+        @contextmanager
+        def bar(begun: "Progress", _stop: "Event") -> "Iterator[Callable[[RunProgress], None]]":
+            clock = Clock(begun.total, begun.reached)
+            with progress_bar(shown=shown) as show:
+
+                def report(now: "RunProgress") -> None:
+                    pace = clock.pace(now)
+                    show(pace.reached, pace.total, pace.words)
+
+                yield report
+
+        backend, stop = self._opened(create=True), threading.Event()
+        return run_order(
+            backend.database,
+            order,
+            backend.user,
+            load,
+            shown=bar,
+            stop=lambda: nullcontext(stop),
+            batch_tokens=batch_tokens,
+        ).job.id
+
+
+def place_of(place: "str | os.PathLike[str] | None") -> str:
+    """Give the URL of a database or a server, that of the environment where none is named."""
+    if place is None:
+        named = os.environ.get(environment.SERVER_VARIABLE) or os.environ.get(environment.DATABASE_VARIABLE)
+        place = named or environment.DEFAULT_DATABASE
+    text = os.fspath(place)
+    return text if "://" in text else f"sqlite:///{text}"
+
+
+def _is_server(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
+
+
+def _server(url: str, token: str | None) -> "ServerBackend":
+    from patchgrid.api.client.backends.server import ServerBackend
+    from patchgrid.api.client.http.http import Connection
+    from patchgrid.api.client.http.service import Service
+
+    address = Address.read(url, token)
+    if address.warning is not None:
+        warnings.warn(address.warning, stacklevel=3)
+    return ServerBackend(Service(Connection(address)))
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(a URL that cannot be read)"
+
+
+def _dtype(engine: "Engine", named: str | None) -> str:
+    """Give the number type that a loaded engine runs in; `SpecError` where another is named."""
+    own = engine.provenance.dtype
+    if named not in (None, "auto", own):
+        raise SpecError(f"the engine runs in {own}, not in {named}: leave dtype out", "dtype")
+    return own

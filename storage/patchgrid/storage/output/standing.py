@@ -1,0 +1,72 @@
+"""All that is known of a job but its results: how it stands, who runs it, what made its numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from patchgrid.core.plain import plain
+from patchgrid.storage.access import ownership
+from patchgrid.storage.chunks import provenance
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs.chunk_notes import Troubles, troubles
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.jobs.pair_notes import warnings_by_kind
+from patchgrid.storage.output.documents import job_json
+from patchgrid.storage.queue.job_status import Snapshot, look
+from patchgrid.storage.results.rounding import job_rounding, rounding_json
+from patchgrid.storage.results.task import job_task, task_json
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A job, its workers and its history."""
+
+    now: Snapshot
+    made_by: Sequence[Provenance]
+    #: Each kind of warning with the number of pairs it was given for.
+    warnings: Sequence[tuple[str, int]]
+    troubles: Troubles
+    #: Whether the model does the task, as `results.task.task_json` gives it.
+    task: Mapping[str, Any] | None
+    #: How much of an effect may be rounding, as `results.rounding.rounding_json` gives it.
+    rounding: Mapping[str, Any] | None
+    #: The names of its owners, the first one first.
+    owners: Sequence[str]
+
+
+def standing(session: Session, job: JobRecord) -> Standing:
+    """Read how a job stands."""
+    now = look(session, job.id)
+    return Standing(
+        now=now,
+        made_by=provenance.provenances(session, job.id),
+        warnings=warnings_by_kind(session, job.id),
+        troubles=troubles(session, job, now.progress),
+        task=task_json(job_task(session, job)),
+        rounding=rounding_json(job_rounding(session, job)),
+        owners=ownership.owner_names(session, [job.id]).get(job.id, ()),
+    )
+
+
+def owners_json(owners: Sequence[str]) -> dict[str, Any]:
+    """Give a job's owners as they stand beside it."""
+    return {"submitted_by": owners[0] if owners else None, "owners": list(owners)}
+
+
+def standing_json(found: Standing) -> dict[str, Any]:
+    """Give it as JSON: what the service answers about a job, and `job show --json` prints."""
+    now = found.now
+    return {
+        **job_json(now.job, now.progress),
+        **owners_json(found.owners),
+        "task": found.task,
+        "rounding": found.rounding,
+        "provenance": plain(found.made_by),
+        "warnings": [{"warning": text, "pairs": count} for text, count in found.warnings],
+        "troubles": plain(found.troubles),
+        "workers": plain(now.at_work),
+        "serving": now.serving,
+        "load_failures": plain(now.load_failures),
+    }
