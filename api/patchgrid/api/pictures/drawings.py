@@ -1,8 +1,8 @@
 """A job's pictures: its numbers, from wherever they come, drawn by `plots`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,14 @@ from patchgrid.core.sites import EDGE, HEAD_SITES, WIDE_SITES
 from patchgrid.core.wording import counted, short_model
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord
-from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.pair_results.pair_scores import (
     exact_grid,
     position_scores,
     whole_scores,
 )
 from patchgrid.storage.pair_results.pair_view import PairView
-from patchgrid.storage.results.components import ComponentRow
-from patchgrid.storage.results.plots import Cells, Heatmap
+from patchgrid.storage.results.normalised import Numbers
+from patchgrid.storage.results.plots import Heatmap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,34 +37,6 @@ _OF_ALL_PAIRS = {"scatter": "a scatter plot is", "top": "the strongest component
 #: Points of a scatter plot; more cannot be told apart.
 MOST_POINTS = 200_000
 _QUANTITY = {"estimate": "estimated mean effect", "mean": "mean score", "mixed": "estimated mean effect"}
-
-
-class Numbers(Protocol):
-    """Where the numbers of jobs come from."""
-
-    def progress(self, job: JobRecord) -> Progress:
-        """Give how far a job is."""
-
-    def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
-        """Give a site's heatmap."""
-
-    def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
-        """Give a site's exactly patched cells."""
-
-    def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
-        """Give one pair."""
-
-    def top(
-        self,
-        job: JobRecord,
-        k: int = 20,
-        by: str = "estimate",
-        *,
-        site: str | None = None,
-        population: bool = False,
-        method: str | None = None,
-    ) -> Sequence[ComponentRow]:
-        """Give the strongest components."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import text
 
-from patchgrid.api.schemas.cluster import Access, Health, ModelQueue, Models, Queue, Worker, Workers
+from patchgrid.api.schemas.cluster import Access, Health, Models, Queue, Workers
 from patchgrid.api.service.access import Caller, Reader, Shared, find_caller
 from patchgrid.api.service.asking import (
     Form,
@@ -18,6 +18,8 @@ from patchgrid.api.service.asking import (
 )
 from patchgrid.core.plain import plain
 from patchgrid.storage.queue import metrics, workers
+from patchgrid.storage.queue.metrics import ModelQueue
+from patchgrid.storage.queue.workers import WorkerRecord
 
 router = APIRouter(tags=["cluster"])
 
@@ -27,7 +29,7 @@ def list_workers(request: Request, service: Shared, _: Reader, form: Form = "jso
     """List the workers of the last day."""
     with service.database.read() as session:
         found = workers.list_workers(session)
-    return respond(request, listed(form, plain(found), {}, "workers", Worker))
+    return respond(request, listed(form, plain(found), {}, "workers", WorkerRecord))
 
 
 @router.get("/v1/queue", response_model=Queue, responses=listings())

@@ -4,60 +4,14 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-
-class Worker(BaseModel):
-    """A worker, as it last told of itself."""
-
-    id: int
-    name: str
-    host: str
-    pid: int
-    device: str
-    models: list[str]
-    state: str
-    message: str | None
-    loaded: list[str]
-    job_id: int | None
-    chunk_id: int | None
-    memory_used: int | None
-    memory_total: int | None
-    started_at: float
-    seen_at: float
-    drain: bool
-    chunks: int
-    pairs: int
-    pairs_per_second: float | None
-    lease_losses: int
-    takeovers: int
-    failures: dict[str, int]
-    seen_ago: float
-    lost: bool
-
-
-class LoadFailure(BaseModel):
-    """A model that a worker cannot load."""
-
-    worker: str
-    model: str
-    error: str
-    failed_at: float
-    attempts: int
+from patchgrid.storage.queue.metrics import ModelQueue
+from patchgrid.storage.queue.workers import WorkerRecord
 
 
 class Workers(BaseModel):
     """The workers of the last day."""
 
-    items: list[Worker]
-
-
-class ModelQueue(BaseModel):
-    """The chunks of one model that are not through yet."""
-
-    model: str
-    pending: int
-    leased: int
-    held: int
-    oldest_seconds: float | None
+    items: list[WorkerRecord]
 
 
 class Queue(BaseModel):

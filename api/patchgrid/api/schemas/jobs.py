@@ -4,9 +4,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from patchgrid.api.schemas.cluster import LoadFailure, Worker
 from patchgrid.api.schemas.paging import Page
 from patchgrid.core.states import JobState
+from patchgrid.storage.chunks.provenance import Provenance
+from patchgrid.storage.jobs.chunk_notes import Troubles
+from patchgrid.storage.queue.workers import LoadFailure, WorkerRecord
 
 
 class PairCounts(BaseModel):
@@ -86,13 +88,6 @@ class Warned(BaseModel):
     pairs: int
 
 
-class Troubles(BaseModel):
-    """How often chunks had to be begun again."""
-
-    tried_again: int
-    split_off: int
-
-
 class Task(BaseModel):
     """Whether the model does the task: what its unpatched runs do, over measured and skipped pairs."""
 
@@ -133,10 +128,10 @@ class JobInFull(Job):
     task: Task | None
     rounding: Rounding | None
 
-    provenance: list[dict[str, Any]]
+    provenance: list[Provenance]
     warnings: list[Warned]
     troubles: Troubles
-    workers: list[Worker]
+    workers: list[WorkerRecord]
     serving: int
     load_failures: list[LoadFailure]
 

@@ -1,5 +1,6 @@
 """What was found over all of a job's pairs."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -7,6 +8,7 @@ from pydantic import BaseModel, Field
 from patchgrid.api.schemas.jobs import Rounding, Task
 from patchgrid.api.schemas.paging import Page
 from patchgrid.api.schemas.request_models import Kind
+from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 
 class Component(BaseModel):
@@ -71,34 +73,13 @@ class Heatmap(BaseModel):
     estimated: list[list[bool]] = Field(description="Which cells show an estimate; the others a mean score")
 
 
-class Agreement(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Agreement(SiteAgreement):
     """A site's scores by a method against its exact effects."""
 
-    site: str
-    method: str
-    n: int
-    cells: int
-    pearson: float | None
-    spearman: float | None
-    spearman_n: int
-    slope: float | None
-    intercept: float | None
-    bias: float | None
-    sign_agreement: float | None
-    top_k: int
-    top_overlap: float | None
-    components: int
     exact_share: float | None
     seconds: float | None
     exact_seconds: float | None
-
-
-class Cost(BaseModel):
-    """What a job cost, in seconds per 1,000 pairs."""
-
-    scores: dict[str, float | None]
-    exact: float | None
-    effects: int
 
 
 class Verification(BaseModel):

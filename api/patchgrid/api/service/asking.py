@@ -82,14 +82,21 @@ def as_json(document: Any) -> Answer:
 
 
 def listed(
-    form: str, items: Sequence[Mapping[str, Any]], more: Mapping[str, Any], name: str, item: type[BaseModel]
+    form: str, items: Sequence[Mapping[str, Any]], more: Mapping[str, Any], name: str, item: type[Any]
 ) -> Answer:
     """Write a list of such items as JSON, with `more` beside it, or its rows as CSV, to be kept as `name`."""
     if form == "json":
         return as_json({**more, "items": items})
-    answer = as_csv(items, tuple(items[0] if items else item.model_fields), name)
+    answer = as_csv(items, tuple(items[0] if items else _field_names(item)), name)
     beside = [(header, str(more[each])) for header, each in _BESIDE.items() if more.get(each) is not None]
     return dataclasses.replace(answer, headers=(*answer.headers, *beside))
+
+
+def _field_names(item: type[Any]) -> tuple[str, ...]:
+    """Give the fields of a model or a dataclass in order."""
+    if issubclass(item, BaseModel):
+        return tuple(item.model_fields)
+    return tuple(field.name for field in dataclasses.fields(item))
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], name: str) -> Answer:

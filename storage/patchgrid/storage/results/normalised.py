@@ -172,6 +172,10 @@ class Normalised:
         """Give how far a job is."""
         return self._numbers.progress(job)
 
+    def task(self, job: JobRecord) -> Mapping[str, Any] | None:
+        """Give whether the model does the task."""
+        return self._numbers.task(job)
+
     def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
         """Give how much of an effect may be rounding."""
         rounding = self._numbers.rounding(job)
