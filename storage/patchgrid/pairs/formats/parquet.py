@@ -10,43 +10,36 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from patchgrid.core.messages import damaged, shown
+from patchgrid.core.messages import damaged
 from patchgrid.core.packages import require
 from patchgrid.core.types import Pair
 from patchgrid.pairs.errors import Problem
-from patchgrid.pairs.formats.parquet_pages import TooMuchError, batch_size, most_text
 from patchgrid.pairs.records.plain_json import read_answers, read_spans
 from patchgrid.pairs.records.reading import Findings, Records, Row
 
 #: Bytes of memory that a file's reader may take.
 _MEMORY = 2 << 30
+#: Bytes of text that a file may come to, and how many times its own size.
+_TEXT, _SHARED = 256 << 20, 100
 
 
 def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
     """Give each row as a pair or its problems, numbered from 0."""
     require("parquet", "reading Parquet")
-    try:
-        rows, text = batch_size(path), most_text(path)
-    except TooMuchError as error:
-        yield None, [str(error)]
-        return
-    except (OSError, ValueError) as error:
-        yield None, [damaged(0, shown(str(error), 120))]
-        return
-    yield from read_apart(path, rows, text, columns, findings)
+    yield from read_apart(path, columns, findings)
+
+
+def most_text(path: Path) -> int:
+    """Give the bytes of text that a file may come to: pages can share a text among rows without end."""
+    return max(_TEXT, _SHARED * path.stat().st_size)
 
 
 def read_apart(
-    path: Path,
-    rows: int,
-    text: int,
-    columns: Mapping[str, str],
-    findings: Findings,
-    memory: int = _MEMORY,
+    path: Path, columns: Mapping[str, str], findings: Findings, *, memory: int = _MEMORY
 ) -> Iterator[Row]:
     """Give what `parquetrows` makes of the file, and the file as damaged if that ends in the middle."""
     # -P: a folder that a user happens to work in has no part in it.
-    bounds = (str(rows), str(text), str(memory), json.dumps(dict(columns)))
+    bounds = (str(most_text(path)), str(memory), json.dumps(dict(columns)))
     command = [sys.executable, "-P", "-m", "patchgrid.pairs.formats.parquet_rows", *bounds]
     seen = 0
     with path.open("rb") as file, tempfile.TemporaryFile() as said:

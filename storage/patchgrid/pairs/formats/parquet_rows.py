@@ -26,21 +26,23 @@ from patchgrid.pairs.records.reading import Findings, Records, Row
 
 #: Standard input as a file of its own: it may have no name any more.
 _FILE = Path("/dev/fd/0")
+#: Bytes of rows that are read at a time, and rows at most.
+_AT_ONCE, _ROWS = 32 << 20, 512
 #: Characters of prompts that are written at a time: row by row takes twice the time.
 _LEAST = 1 << 14
 #: What reading a damaged file raises, beside pyarrow's own.
 _DAMAGE = (OSError, ValueError, OverflowError, AttributeError, TypeError)
 
 
-def main(rows: int, text: int, memory: int, columns: dict[str, str]) -> None:
-    """Write the rows of the file on standard input, in so many bytes of memory; for the others see `read`."""
+def main(text: int, memory: int, columns: dict[str, str]) -> None:
+    """Write the rows of the file on standard input, in `memory` bytes of it; for the others see `read`."""
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     if most == resource.RLIM_INFINITY or memory < most:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     lines: list[tuple[object, ...]] = []
     size, left_out, findings = 0, 0, Findings()
-    for number, outcome in read(_FILE, rows, text, columns, findings, _write):
+    for number, outcome in read(_FILE, text, columns, findings, _write):
         lines.append((number, *_plain(outcome)))
         size += _LEAST if isinstance(outcome, list) else len(outcome.clean) + len(outcome.corrupted)
         if size >= _LEAST:
@@ -76,13 +78,12 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=
 
 def read(
     path: Path,
-    rows: int,
     text: int,
     columns: dict[str, str],
     findings: Findings,
     tell: Callable[[object], None] = lambda _: None,
 ) -> Iterator[Row]:
-    """Give each row as a pair or its problems, numbered from 0: `rows` at a time, prompts of `text` bytes.
+    """Give each row as a pair or its problems, numbered from 0; all prompts may come to `text` bytes.
 
     `tell` is told the file's columns.
     """
@@ -98,7 +99,7 @@ def read(
             texts = [field.name for field in file.schema_arrow if field.type == pa.string()]
         # A text that many rows share is kept once, as the file has it: unpacked it could fill the memory.
         with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16, read_dictionary=texts) as file:
-            for batch in file.iter_batches(batch_size=rows, columns=_needed(names, findings)):
+            for batch in file.iter_batches(batch_size=_batch_size(file), columns=_needed(names, findings)):
                 for record in _records(batch):
                     number += 1
                     outcome = record if isinstance(record, list) else records.read(record)
@@ -116,6 +117,13 @@ def read(
     except (pa.lib.ArrowException, *_DAMAGE) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         yield None, [damaged(number + 1, shown(reason, 120))]
+
+
+def _batch_size(file: parquet.ParquetFile) -> int:
+    """Give the number of rows to read at a time, by what the file says of its rows' sizes."""
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    longest = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=1)
+    return max(1, min(_ROWS, _AT_ONCE // max(1, longest)))
 
 
 def _needed(names: list[str], findings: Findings) -> list[str] | None:
@@ -176,5 +184,4 @@ class _Column:
 
 
 if __name__ == "__main__":
-    own = [int(bound) for bound in sys.argv[1:4]]
-    main(own[0], own[1], own[2], json.loads(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))
