@@ -3,13 +3,12 @@
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from patchgrid.core.files import written_whole
 from patchgrid.core.packages import require
 from patchgrid.core.types import Answer, Pair
 from patchgrid.pairs.errors import PairFileError
@@ -34,28 +33,10 @@ def write_pairs(target: str | os.PathLike[str], pairs: Iterable[Pair], *, replac
     if path.exists() and not replace:
         raise PairFileError(f"{path}: is there already; --force replaces it")
     try:
-        descriptor, kept = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise PairFileError(f"{path}: cannot be written: {error.strerror or error}") from None
-    try:
-        os.close(descriptor)
-        write(Path(kept), pairs)
-        _settle(kept, path)
+        with written_whole(path) as file:
+            write(file, pairs)
     except OSError as error:
         raise PairFileError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            Path(kept).unlink()
-
-
-def _settle(kept: str, path: Path) -> None:
-    """Put the whole file in its place, readable as any new file is."""
-    mask = os.umask(0)
-    os.umask(mask)
-    Path(kept).chmod(0o666 & ~mask)
-    with Path(kept).open("rb+") as file:
-        os.fsync(file.fileno())
-    Path(kept).replace(path)
 
 
 def _write_lines(path: Path, pairs: Iterable[Pair]) -> None:

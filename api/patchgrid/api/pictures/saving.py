@@ -1,11 +1,11 @@
 """Pictures as files."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchgrid.api.pictures.errors import OutputError
+from patchgrid.core.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,21 +44,12 @@ def check_name(path: str | os.PathLike[str]) -> Path:
 
 def _write(figure: "Figure", place: Path, dpi: int) -> None:
     kind = place.suffix.lower().removeprefix(".")
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            figure.savefig(
-                stream,
-                format=kind,
-                dpi=dpi,
-                bbox_inches="tight",
-                pad_inches=0.12,
-                metadata=_UNDATED.get(kind),
-            )
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(place)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with written_whole(place) as file, file.open("wb") as stream:
+        figure.savefig(
+            stream,
+            format=kind,
+            dpi=dpi,
+            bbox_inches="tight",
+            pad_inches=0.12,
+            metadata=_UNDATED.get(kind),
+        )

@@ -1,6 +1,5 @@
 """Where exported bytes go: standard output, or a file that appears whole or not at all."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from patchgrid.cli.errors import OutputError
+from patchgrid.core.files import written_whole
 
 
 @contextmanager
@@ -24,33 +24,10 @@ def open_output(path: str | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with written_whole(Path(path)) as temporary, _named(path), temporary.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to, renamed to it at the end and removed on any error."""
-    target = path.resolve()
-    if target.exists() and not target.is_file():
-        if target.is_dir():
-            raise OutputError(f"cannot write {path}: it is a folder")
-        yield target  # a device or a pipe
-        return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    if Path(path).is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder")
     try:
-        yield temporary
-        with _named(str(path)):
-            temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _named(path: str) -> Iterator[None]:
-    try:
-        yield
+        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
+            yield file
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -9,10 +9,11 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from patchgrid.core.files import written_whole
 
 _log = logging.getLogger(__name__)
 
@@ -59,14 +60,8 @@ def remember(kind: str, key: Mapping[str, Any], value: Any) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                json.dump({"key": key, "value": value}, file)
-                file.close()
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with written_whole(path) as file:
+            file.write_text(json.dumps({"key": key, "value": value}), encoding="utf-8")
         _drop_oldest(path.parent)
     except OSError as error:
         _log.debug("nothing is remembered in %s: %s", path.parent, error)
