@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import figures
-import shapes
-from sections import Section, sections
 
-HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import figures, shapes
+from benchmarks.sections import Section, sections
+
 PAGE = shapes.ROOT / "docs" / "benchmarks.md"
 #: Seconds after which a script has failed.
 _PATIENCE = 1800
@@ -42,10 +43,10 @@ On a machine whose cores are busy with other work, a small model runs many times
 
 _GPU = """## GPU
 
-Not measured: no GPU was available. `python benchmarks/gpu.py --device cuda` prints the table: a GPT-2-small
-shape in growing batches and an 8B Llama shape in bfloat16, both with random weights; pairs/s of the floor
-and of patchgrid, the share of the floor's speed (target: at least 0.9) and of the measured matrix rate, peak
-memory. Its code runs in the tests on a CPU, with a tiny shape.
+Not measured: no GPU was available. `python -m benchmarks.engine.gpu --device cuda` prints the table: a
+GPT-2-small shape in growing batches and an 8B Llama shape in bfloat16, both with random weights; pairs/s of
+the floor and of patchgrid, the share of the floor's speed (target: at least 0.9) and of the measured matrix
+rate, peak memory. Its code runs in the tests on a CPU, with a tiny shape.
 """
 
 
@@ -54,10 +55,12 @@ def run(section: Section, folder: Path, *, quick: bool) -> bool:
     file = folder / f"{section.name}.json"
     file.unlink(missing_ok=True)
     words = section.quick if quick else section.arguments
-    command = [section.python, str(HERE / section.script), *words, "--json", str(file)]
+    command = [section.python, "-m", section.module, *words, "--json", str(file.resolve())]
     print(f"\n{section.title}: {section.command(quick=quick)}", flush=True)
     try:
-        done = subprocess.run(command, env=os.environ | section.environment, timeout=_PATIENCE, check=False)
+        done = subprocess.run(
+            command, env=os.environ | section.environment, timeout=_PATIENCE, check=False, cwd=shapes.ROOT
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         print(f"{section.title}: {error}", file=sys.stderr)
         file.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from figures import Target
+from benchmarks.common.figures import Target
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Section:
     name: str
     title: str
     text: str
-    script: str
+    #: The script's module.
+    module: str
     arguments: tuple[str, ...]
     #: The arguments of a run that only shows that it works.
     quick: tuple[str, ...]
@@ -32,7 +33,7 @@ class Section:
         words = self.quick if quick else self.arguments
         words = tuple(Path(word).name if word.startswith("/") else word for word in words)
         before = [f"{name}={value}" for name, value in self.environment.items()]
-        return " ".join([*before, "python", f"benchmarks/{self.script}", *words])
+        return " ".join([*before, "python", "-m", self.module, *words])
 
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -46,7 +47,7 @@ transformers on the same pairs, clean forward, corrupted forward, backward to th
 frozen, padding on the left, last-position logits only. Once with the pairs as they are, whose prompts begin
 alike, and once with another first word in each corrupted prompt, so that nothing is shared. The ratio is
 patchgrid's speed over the other side's.""",
-    script="engine.py",
+    module="benchmarks.engine.attribution",
     arguments=("--count", "48"),
     quick=("--count", "4", *_TINY),
 )
@@ -56,7 +57,7 @@ LOADING = Section(
     text="""A model loaded in a fresh process, imports included, against transformers' own `AutoTokenizer` and
 `AutoModelForCausalLM.from_pretrained`. A first load checks the model; a later one takes what is remembered
 (docs/workers.md).""",
-    script="loading.py",
+    module="benchmarks.engine.loading",
     arguments=("--rounds", "5"),
     quick=("--shape", "tiny", "--rounds", "1"),
     environment=_ONE_THREAD,
@@ -66,7 +67,7 @@ PATCHING = Section(
     title="Exact patching",
     text="""Every head of every layer in every pair, against one batched forward a head with plain PyTorch
 hooks (the base run and the clean run once for all).""",
-    script="patching.py",
+    module="benchmarks.engine.patching",
     arguments=("--count", "4"),
     quick=("--count", "2", *_TINY),
 )
@@ -77,7 +78,7 @@ SHORTCUTS = Section(
 `prefix`: what lies before the first difference is computed once; `last_block`: the last block works for the
 last position only; `head`: no logits but the answers'; `attention`: attention that a patch cannot have
 changed is not run; `repeats`: prompts that pairs share are computed once (these pairs share none).""",
-    script="shortcuts.py",
+    module="benchmarks.engine.shortcuts",
     arguments=("--count", "32", "--patch-count", "1"),
     quick=("--count", "2", "--patch-count", "1", *_TINY),
 )
@@ -87,7 +88,7 @@ PEERS = Section(
     text="""The same attribution in a notebook: nnsight, one pair at a time, two forwards and one backward a
 pair, the same four sites; as tutorials write it, and with the weights frozen and no logits but the last
 position's.""",
-    script="peers.py",
+    module="benchmarks.peers.compare",
     arguments=("--count", "48", "--rounds", "2", "--only", "nnsight"),
     quick=("--count", "2", "--only", "nnsight", *_TINY),
 )
@@ -98,7 +99,7 @@ PIPELINE = Section(
 claimed, measured, sampled and committed to SQLite, and the results are read, over the time that the engine
 takes to answer the same questions alone. The less a model costs, the larger this ratio: the demo model is
 the hardest case.""",
-    script="pipeline.py",
+    module="benchmarks.jobs.pipeline",
     arguments=("--count", "64", "--demo-count", "1000", "--rounds", "5", "--threads", "1"),
     quick=("--count", "4", "--demo-count", "8", "--threads", "1", *_TINY),
 )
@@ -107,7 +108,7 @@ MEMORY = Section(
     title="Memory",
     text="""The most memory that attribution takes above the loaded model, patchgrid over the floor, in
 batches of the same size, each side in a process of its own.""",
-    script="memory.py",
+    module="benchmarks.engine.memory",
     arguments=("--count", "64"),
     quick=("--count", "4", *_TINY),
 )
@@ -116,7 +117,7 @@ STORAGE = Section(
     title="Storage",
     text="""Chunks of 64 pairs, 2,880 scores a pair, exact effects for 5 % of the cells; claim and commit
 included. PostgreSQL syncs every commit to the disk.""",
-    script="storage.py",
+    module="benchmarks.jobs.storage",
     arguments=(),
     quick=("--pairs", "128", "--large", "1000", "--components", "330"),
     environment=_ONE_THREAD,
@@ -133,7 +134,7 @@ PAIR_FILES = Section(
     title="Pair files",
     text="""The same short pairs read in each format, as `submit` reads them. Parquet is read by a process
 of its own, which a damaged file may end.""",
-    script="pairfiles.py",
+    module="benchmarks.jobs.pair_files",
     arguments=(),
     quick=("--pairs", "1000", "--rounds", "1"),
     environment=_ONE_THREAD,
@@ -144,7 +145,7 @@ QUEUE = Section(
     text="""Chunks claimed and committed by workers with an engine that has its numbers at once; the demo
 model's pairs from submit to done on PostgreSQL and Redis, over the time of the engine alone, with one
 worker and with two of one thread each; `patchgrid submit` of a million pairs.""",
-    script="queue.py",
+    module="benchmarks.jobs.queue",
     arguments=("--workers", "1,4,8", "--chunks", "1000", "--pairs", "2000", "--rounds", "3"),
     quick=("--workers", "1", "--chunks", "20", "--pairs", "0", "--large", "200"),
     environment=_ONE_THREAD,
@@ -164,7 +165,7 @@ seconds, for a minute, while a worker measures: server, worker and clients share
 A percentile is of all answers of a kind. Then the server's memory while a gigabyte is
 uploaded, and what each endpoint takes where there are 10,000 jobs and one of them has a
 million pairs: the first time, and the best of four more.""",
-    script="service.py",
+    module="benchmarks.jobs.service",
     arguments=(),
     quick=(
         "--seconds",
@@ -199,7 +200,7 @@ def lens(python: str) -> Section:
         title="TransformerLens",
         text="""`tools.analysis.attribution_patch` of TransformerLens 4.3, which scores heads and MLPs, one
 pair at a time; patchgrid scores its four sites.""",
-        script="peers.py",
+        module="benchmarks.peers.compare",
         arguments=("--count", "16", "--only", "transformer-lens"),
         quick=("--count", "2", "--only", "transformer-lens", *_TINY),
         python=python,
@@ -215,7 +216,7 @@ def eap_ig(python: str, checkout: str | None) -> Section:
         text="""The published code's node scores (`attribute_node`, method `EAP`), summed over positions and
 averaged over pairs, in batches of 20; heads and embeddings are compared. It runs on `HookedTransformer`,
 which is TransformerLens 2 or 3, and asks for `cuda` by name: the benchmark gives it what there is.""",
-        script="peers.py",
+        module="benchmarks.peers.compare",
         arguments=("--count", "8", *given),
         quick=("--count", "2", *given, *_TINY),
         python=python,
@@ -232,7 +233,7 @@ def edges(python: str, checkout: str | None) -> Section:
 against the published way: every head reads a copy of the stream of its own, and one buffer `[pair, position,
 sender, d_model]` holds what all senders add. EAP-IG's own code is measured where it can be had; that way
 written with care in plain PyTorch (weights frozen, one clean forward, last-position logits only) always.""",
-        script="edges.py",
+        module="benchmarks.engine.edges",
         arguments=("--count", "16", "--rounds", "2", *given),
         quick=("--count", "2", *given, *_TINY),
         python=python,

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BENCHMARKS = ROOT / "benchmarks"
 #: What a script is run with; one process runs several, as each would import torch anew.
 TINY = "--shape tiny --count 4 --rounds 1"
 PRELUDE = """
@@ -17,7 +16,7 @@ from pathlib import Path
 def end(script, words):
     # 0, or what the script says as it ends.
     try:
-        importlib.import_module(script).main(words.split())
+        importlib.import_module("benchmarks." + script).main(words.split())
     except SystemExit as error:
         return error.code
 
@@ -33,7 +32,7 @@ def hundredth_more(numbers):
 
 def drive(code: str) -> str:
     """Run code beside the benchmarks, one thread, no hub; give what it printed."""
-    settings = {"PYTHONPATH": str(BENCHMARKS), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    settings = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     named = {name: value for name, value in os.environ.items() if not name.startswith("PATCHGRID_BENCH_")}
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + code],
@@ -51,25 +50,25 @@ def test_each_comparison_runs_and_writes_its_figures(tmp_path: Path) -> None:
     """Both sides agree, and every row has its ratios."""
     drive(f"""
 for script, words in {{
-    "engine": "{TINY}",
-    "patching": "{TINY}",
-    "shortcuts": "{TINY} --patch-count 1",
-    "edges": "{TINY}",
-    "peers": "{TINY} --only nnsight",
-    "pipeline": "{TINY} --demo-count 8",
-    "gpu": "--device cpu --shape tiny --count 4 --batches 2,4 --rounds 1",
+    "engine.attribution": "{TINY}",
+    "engine.patching": "{TINY}",
+    "engine.shortcuts": "{TINY} --patch-count 1",
+    "engine.edges": "{TINY}",
+    "peers.compare": "{TINY} --only nnsight",
+    "jobs.pipeline": "{TINY} --demo-count 8",
+    "engine.gpu": "--device cpu --shape tiny --count 4 --batches 2,4 --rounds 1",
 }}.items():
     assert end(script, words + f" --json {tmp_path}/{{script}}.json") == 0, script
 """)
     rows = {path.stem: json.loads(path.read_text())["rows"] for path in tmp_path.iterdir()}
     assert {script: len(found) for script, found in rows.items()} == {
-        "engine": 2,
-        "patching": 1,
-        "shortcuts": 12,
-        "edges": 1,
-        "peers": 2,
-        "pipeline": 2,
-        "gpu": 2,
+        "engine.attribution": 2,
+        "engine.patching": 1,
+        "engine.shortcuts": 12,
+        "engine.edges": 1,
+        "peers.compare": 2,
+        "jobs.pipeline": 2,
+        "engine.gpu": 2,
     }
     assert all(row["ratios"][0] > 0 for found in rows.values() for row in found)
 
@@ -77,7 +76,7 @@ for script, words in {{
 def test_the_service_is_measured_under_load_and_at_length(tmp_path: Path) -> None:
     """People read and submit, a file is uploaded, and a large database is asked; nothing fails."""
     words = "--seconds 3 --readers 8 --submitters 2 --every 1 --upload 3000000 --jobs 10 --large 128"
-    drive(f"""assert end("service", "{words} --databases SQLite --json {tmp_path}/service.json") == 0""")
+    drive(f"""assert end("jobs.service", "{words} --databases SQLite --json {tmp_path}/service.json") == 0""")
     figures = json.loads((tmp_path / "service.json").read_text())["figures"]
     assert figures["SQLite: errors"] == 0
     assert any(name.startswith("SQLite: components, p99") for name in figures)
@@ -87,10 +86,10 @@ def test_the_service_is_measured_under_load_and_at_length(tmp_path: Path) -> Non
 def test_reading_pair_files_is_measured_in_each_format(tmp_path: Path) -> None:
     """All formats give the same pairs, or the benchmark ends with an error."""
     drive(f"""
-assert end("pairfiles", "--pairs 300 --rounds 1 --json {tmp_path}/pairfiles.json") == 0
-import pairfiles
-wrong(pairfiles, "read_here", lambda digest: digest[::-1])
-assert "did not compute the same" in end("pairfiles", "--pairs 300 --rounds 1")
+assert end("jobs.pair_files", "--pairs 300 --rounds 1 --json {tmp_path}/pairfiles.json") == 0
+from benchmarks.jobs import pair_files
+wrong(pair_files, "read_here", lambda digest: digest[::-1])
+assert "did not compute the same" in end("jobs.pair_files", "--pairs 300 --rounds 1")
 """)
     figures = json.loads((tmp_path / "pairfiles.json").read_text())["figures"]
     assert len(figures) == 4
@@ -99,7 +98,7 @@ assert "did not compute the same" in end("pairfiles", "--pairs 300 --rounds 1")
 
 def test_storage_is_measured_on_both_databases(tmp_path: Path) -> None:
     """The same figures of each."""
-    drive(f"""assert end("storage", "--pairs 128 --large 256 --json {tmp_path}/storage.json") == 0""")
+    drive(f"""assert end("jobs.storage", "--pairs 128 --large 256 --json {tmp_path}/storage.json") == 0""")
     figures = json.loads((tmp_path / "storage.json").read_text())["figures"]
     for kind in ("SQLite", "PostgreSQL"):
         assert figures[f"{kind}: stored, detail positions (pairs/s)"] > 0
@@ -109,7 +108,7 @@ def test_storage_is_measured_on_both_databases(tmp_path: Path) -> None:
 def test_peak_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
     """Both peaks are above the loaded model, with a batch that needs more than a process has to spare."""
     words = "--shape tiny --count 64 --batch-tokens 8192 --rounds 1"
-    drive(f"""assert end("memory", "{words} --json {tmp_path}/memory.json") == 0""")
+    drive(f"""assert end("engine.memory", "{words} --json {tmp_path}/memory.json") == 0""")
     [row] = json.loads((tmp_path / "memory.json").read_text())["rows"]
     assert row["ours"] > 0
     assert row["theirs"] > 0
@@ -118,26 +117,30 @@ def test_peak_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> No
 def test_wrong_numbers_end_a_benchmark_with_an_error() -> None:
     """A side that is one per cent off is found, in every script that compares."""
     drive(f"""
-import floor, memory, notebook, numpy, patching, pipeline, storage
+import numpy
+from benchmarks.common import floor
+from benchmarks.engine import memory, patching
+from benchmarks.jobs import pipeline, storage
+from benchmarks.peers import notebook
 wrong(floor.Floor, "attribute", hundredth_more)
 wrong(patching, "patch_heads", hundredth_more)
 wrong(notebook.Notebook, "scores", hundredth_more)
 wrong(pipeline.components, "components", lambda rows: [
     dataclasses.replace(row, mean=1.01 * row.mean) for row in rows
 ])
-wrong(storage.pairview, "pair", lambda view: dataclasses.replace(
+wrong(storage.pair_view, "pair", lambda view: dataclasses.replace(
     view, scores={{site: 1.01 * scores for site, scores in view.scores.items()}}
 ))
 numbers = iter([1.0, 1.01])
 memory.measure_there = lambda *_: (1.0, numpy.full((4, 3), next(numbers)))
 for script, words in {{
-    "engine": "{TINY}",
-    "patching": "{TINY}",
-    "peers": "{TINY} --only nnsight",
-    "pipeline": "{TINY} --demo-count 0",
-    "memory": "{TINY}",
-    "gpu": "--device cpu --shape tiny --count 4 --batches 2 --rounds 1",
-    "storage": "--pairs 128 --large 0 --databases SQLite",
+    "engine.attribution": "{TINY}",
+    "engine.patching": "{TINY}",
+    "peers.compare": "{TINY} --only nnsight",
+    "jobs.pipeline": "{TINY} --demo-count 0",
+    "engine.memory": "{TINY}",
+    "engine.gpu": "--device cpu --shape tiny --count 4 --batches 2 --rounds 1",
+    "jobs.storage": "--pairs 128 --large 0 --databases SQLite",
 }}.items():
     assert "did not compute the same" in str(end(script, words)), script
 """)
@@ -146,7 +149,7 @@ for script, words in {{
 def test_the_recorder_asks_the_same_again() -> None:
     """Functions given to the engine are not run again; what they returned is given back."""
     drive("""
-from replay import Recorder
+from benchmarks.common.replay import Recorder
 
 class Engine:
     name, asked = "one", []
@@ -172,7 +175,8 @@ assert drawn == [1, 2]
 def test_a_script_that_fails_takes_no_other_section_from_the_page(tmp_path: Path) -> None:
     """The page names it, keeps the others, and the command ends with an error."""
     drive(f"""
-import figures, report, sections
+from benchmarks import report
+from benchmarks.common import figures
 row = figures.Row("this", "that", 2.0, 1.0, "pairs/s", (1.9, 2.0, 2.1), figures.Target(1.5))
 
 def run(section, folder, *, quick):

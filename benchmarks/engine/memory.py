@@ -14,14 +14,13 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
 import click
-import figures
 import numpy as np
-import timing
 import torch
-from floor import Floor
-from options import Setting, benchmark
-from ours import SITES, embedding_scores
 
+from benchmarks.common import figures, shapes, timing
+from benchmarks.common.floor import Floor
+from benchmarks.common.options import Setting, benchmark
+from benchmarks.common.ours import SITES, embedding_scores
 from patchgrid.engine import Engine, Pair
 
 #: Pairs whose numbers are compared.
@@ -87,7 +86,8 @@ def measure_there(name: str, setting: Setting, device: str, batch_tokens: int) -
         "--batch-tokens": batch_tokens,
     }
     words = [str(word) for option in options.items() for word in option]
-    done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.engine.memory", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=shapes.ROOT)
     if done.returncode:
         raise SystemExit(f"the {name} side failed")
     found = json.loads(done.stdout.splitlines()[-1])

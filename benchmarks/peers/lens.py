@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from floor import Floor, Tokens, tokenize
-from ours import SITES
 
+from benchmarks.common.floor import Floor, Tokens, tokenize
+from benchmarks.common.ours import SITES
 from patchgrid.engine import Engine, Pair
 
 NAME = "TransformerLens attribution_patch"

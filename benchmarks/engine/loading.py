@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 import click
-import figures
-import shapes
+
+from benchmarks.common import figures, shapes
 
 #: What each process runs; the first line starts the clock, Python's own start is everybody's.
 _BEGIN = "import json, sys, time; began = time.perf_counter(); "

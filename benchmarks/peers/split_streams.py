@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from floor import Batch, Floor, make_batch, tokenize
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
+from benchmarks.common.floor import Batch, Floor, make_batch, tokenize
 from patchgrid.core.graph import Graph
 from patchgrid.engine import Engine, Pair
 

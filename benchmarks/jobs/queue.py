@@ -1,4 +1,4 @@
-"""What `queue.py` measures: chunks a second, what storing costs beside a GPU, two workers, a large submit.
+"""The queue: chunks a second, what storing costs beside a GPU, two workers, a large submit.
 
 Workers are processes with one thread each, on a PostgreSQL and a Redis of our own (which sync every commit
 to the disk, as a real one does) or on an SQLite file.
@@ -21,8 +21,9 @@ from typing import Any
 
 import click
 import numpy as np
-from replay import Recorder
 
+from benchmarks.common.replay import Recorder
+from examples.pairs.make_pairs import ioi_pairs
 from patchgrid.core.sites import HEAD_SITES
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.engine.results import Measured, PairResult
@@ -34,15 +35,9 @@ from patchgrid.storage.queue.workers import list_workers
 from patchgrid.workers.broker.bell import ring
 from patchgrid.workers.node.settings import WorkerSettings
 from patchgrid.workers.node.worker import Worker
+from support.machines.servers import postgres_server, redis_server
 
-ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / "examples" / "demo_model"
-sys.path += [str(ROOT), str(ROOT / "tests")]
-
-from examples.pairs.make_pairs import ioi_pairs  # noqa: E402
-
-from support.machines.servers import postgres_server, redis_server  # noqa: E402
-
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo_model"
 LAYERS, HEADS = 2, 2
 #: Seconds that workers may take to be ready.
 PATIENCE = 120

@@ -5,14 +5,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
-import figures
 import numpy as np
-import timing
 import torch
-from floor import BATCH_TOKENS, Batch, Floor
-from options import Setting, benchmark
 from torch import Tensor
 
+from benchmarks.common import figures, timing
+from benchmarks.common.floor import BATCH_TOKENS, Batch, Floor
+from benchmarks.common.options import Setting, benchmark
 from patchgrid.engine import Component
 
 #: How the modules that project the heads' outputs are called in the families that this knows.

@@ -10,11 +10,11 @@ from typing import Any
 import nnsight
 import numpy as np
 import torch
-from floor import Floor, Tokens, tokenize
 from nnsight import TransformersModel
-from ours import SITES
 from torch import Tensor
 
+from benchmarks.common.floor import Floor, Tokens, tokenize
+from benchmarks.common.ours import SITES
 from patchgrid.engine import Engine, Pair
 
 NAME, CAREFUL = "nnsight, one pair at a time", "the same, weights frozen, last logits only"

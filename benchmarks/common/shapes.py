@@ -13,7 +13,7 @@ from transformers.utils import logging
 from patchgrid.engine import Pair
 from patchgrid.pairs import PairFile
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "examples" / "demo_model"
 PAIRS = ROOT / "examples" / "pairs" / "ioi.jsonl"
 

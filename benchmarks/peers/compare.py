@@ -15,14 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
-import eapig
-import figures
-import lens
-import notebook
 import numpy as np
-import timing
-from options import Setting, benchmark
 
+from benchmarks.common import figures, timing
+from benchmarks.common.options import Setting, benchmark
+from benchmarks.peers import eap_ig, lens, notebook
 from patchgrid.engine import Engine, Pair
 
 NAMES = ("nnsight", "transformer-lens", "eap-ig")
@@ -50,7 +47,7 @@ def lens_version() -> tuple[int, ...]:
         return ()
 
 
-def peers(folder: str, names: Sequence[str], eap_ig: Path | None, found: figures.Figures) -> Iterator[Peer]:
+def peers(folder: str, names: Sequence[str], checkout: Path | None, found: figures.Figures) -> Iterator[Peer]:
     """Give those that can be had here; note what the others need."""
     eight = figures.Target(8)
     if "nnsight" in names:
@@ -61,11 +58,11 @@ def peers(folder: str, names: Sequence[str], eap_ig: Path | None, found: figures
         yield Peer(lens.NAME, lens.Lens(folder).scores, lens.ours, "four sites against its two", eight)
     elif "transformer-lens" in names:
         found.note(f"Not measured here: TransformerLens 4.3. {lens.HELP}")
-    if "eap-ig" in names and eap_ig is not None and () < lens_version() < (4,):
-        theirs = eapig.EapIg(folder, eap_ig).scores
-        yield Peer(eapig.NAME, theirs, eapig.ours, "nodes, averaged over pairs", None)
+    if "eap-ig" in names and checkout is not None and () < lens_version() < (4,):
+        theirs = eap_ig.EapIg(folder, checkout).scores
+        yield Peer(eap_ig.NAME, theirs, eap_ig.ours, "nodes, averaged over pairs", None)
     elif "eap-ig" in names:
-        found.note(f"Not measured here: EAP-IG. {eapig.HELP}")
+        found.note(f"Not measured here: EAP-IG. {eap_ig.HELP}")
 
 
 def compare(peer: Peer, engine: Engine, pairs: Sequence[Pair], rounds: int) -> figures.Row:

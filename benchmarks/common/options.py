@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import figures
-import shapes
 import torch
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
+from benchmarks.common import figures, shapes
 from patchgrid.engine import Engine, Pair
 
 _PATH = click.Path(exists=True, path_type=Path)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import shapes
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig, PreTrainedConfig
 
+from benchmarks.common import shapes
 from patchgrid.engine import Engine
 
 #: Shape to its configuration and the number type it is measured in.

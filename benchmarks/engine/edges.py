@@ -1,7 +1,7 @@
 """All edges of a GPT-2 by `eap`, against the published way of scoring them, with the numbers compared.
 
 EAP-IG's own code is measured where it can be imported and --eap-ig names a checkout of its repository: see
-peers.py. Its way in plain PyTorch, with care (splitstreams.py), always is. The peak of memory is that of
+compare.py. Its way in plain PyTorch, with care (split_streams.py), always is. The peak of memory is that of
 batches of 16 pairs, above the loaded model.
 """
 
@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import eapig
-import figures
-import memory
 import numpy as np
-import splitstreams
-import timing
-from options import Setting, benchmark
-from peers import lens_version
 
+from benchmarks.common import figures, timing
+from benchmarks.common.options import Setting, benchmark
+from benchmarks.engine import memory
+from benchmarks.peers import eap_ig, split_streams
+from benchmarks.peers.compare import lens_version
 from patchgrid.engine import Engine, Pair
 
 #: Pairs of a batch whose memory is measured.
@@ -38,11 +36,11 @@ class Way:
 
 def ways(folder: str, checkout: Path | None, found: figures.Figures) -> Iterator[Way]:
     """Give those that can be had here."""
-    yield Way(splitstreams.NAME, splitstreams.SplitStreams(folder).scores)
+    yield Way(split_streams.NAME, split_streams.SplitStreams(folder).scores)
     if checkout is not None and () < lens_version() < (4,):
-        yield Way(eapig.NAME, eapig.EapIg(folder, checkout).edges, figures.Target(15), bos=True)
+        yield Way(eap_ig.NAME, eap_ig.EapIg(folder, checkout).edges, figures.Target(15), bos=True)
     else:
-        found.note(f"Not measured here: EAP-IG's own code. {eapig.HELP}")
+        found.note(f"Not measured here: EAP-IG's own code. {eap_ig.HELP}")
 
 
 def peak_of(engine: Engine, pairs: Sequence[Pair]) -> float:
@@ -71,7 +69,7 @@ def main(setting: Setting, eap_ig: Path | None) -> None:
     for way in ways(setting.folder, eap_ig, found):
 
         def ours(way: Way = way) -> np.ndarray:
-            return splitstreams.ours(engine, pairs, prepend_bos=way.bos)
+            return split_streams.ours(engine, pairs, prepend_bos=way.bos)
 
         timing.check(ours(), way.theirs(pairs), way.name)
         times = timing.in_turn(ours, lambda way=way: way.theirs(pairs), setting.rounds)

@@ -7,13 +7,11 @@ word in the corrupted prompt, so that nothing is shared.
 from collections.abc import Sequence
 
 import click
-import figures
-import shapes
-import timing
-from floor import BATCH_TOKENS, Floor
-from options import Setting, benchmark
-from ours import SITES, embedding_scores
 
+from benchmarks.common import figures, shapes, timing
+from benchmarks.common.floor import BATCH_TOKENS, Floor
+from benchmarks.common.options import Setting, benchmark
+from benchmarks.common.ours import SITES, embedding_scores
 from patchgrid.engine import Engine, Pair
 
 

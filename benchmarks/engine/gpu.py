@@ -15,18 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import figures
 import numpy as np
-import randommodels
-import shapes
-import timing
 import torch
-from floor import Floor
-from options import PAIRS, TOKENIZER
-from ours import SITES, embedding_scores
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
+from benchmarks.common import figures, random_models, shapes, timing
+from benchmarks.common.floor import Floor
+from benchmarks.common.options import PAIRS, TOKENIZER
+from benchmarks.common.ours import SITES, embedding_scores
 from patchgrid.engine import Engine, Pair
 
 #: Largest difference of two sides, as a share of the largest value.
@@ -139,10 +136,10 @@ def read_pairs(path: Path, tokenizer: Path, count: int, *, unshared: bool) -> li
 
 def bench(shape: str, dtype: str, device: str, tokenizer: Path, rounds: int, *, save: bool) -> Bench:
     """Make a shape's model and load it both ways."""
-    model = randommodels.make(shape, dtype, device)
+    model = random_models.make(shape, dtype, device)
     floor = Floor(copy.deepcopy(model), AutoTokenizer.from_pretrained(tokenizer))
     with tempfile.TemporaryDirectory(prefix="patchgrid-") as folder:
-        engine = randommodels.load(model, tokenizer, Path(folder), device, dtype, save=save)
+        engine = random_models.load(model, tokenizer, Path(folder), device, dtype, save=save)
     rate = matrix_rate(device, dtype, 8192 if device.startswith("cuda") else 1024)
     return Bench(f"{shape} {dtype}", engine, floor, device, dtype, rounds, rate)
 
@@ -155,7 +152,7 @@ def bench(shape: str, dtype: str, device: str, tokenizer: Path, rounds: int, *, 
     multiple=True,
     default=("gpt2-small", "llama-8b"),
     show_default=True,
-    type=click.Choice([*randommodels.SHAPES]),
+    type=click.Choice([*random_models.SHAPES]),
 )
 @click.option(
     "--dtype", type=click.Choice([*_TOLERANCES]), help="Else float32 for GPT-2, bfloat16 for Llama."
@@ -191,7 +188,7 @@ def main(
     pairs = read_pairs(pair_file, tokenizer, count, unshared=unshared)
     table = [line(_COLUMNS), line(["---"] * len(_COLUMNS))]
     for shape in names:
-        chosen = dtype or randommodels.SHAPES[shape][1]
+        chosen = dtype or random_models.SHAPES[shape][1]
         one = bench(shape, chosen, device, tokenizer, rounds, save=save)
         for batch in map(int, batches.split(",")):
             try:

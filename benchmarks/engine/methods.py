@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import click
 import numpy as np
 from numpy.typing import NDArray
-from shapes import DEMO, PAIRS, read_pairs
 from transformers import AutoTokenizer
 
+from benchmarks.common.shapes import DEMO, PAIRS, read_pairs
 from patchgrid.engine import Component, Engine, Pair
 from patchgrid.estimates.agreement import Agreement, agreement
 

@@ -14,21 +14,18 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from shapes import PAIRS as IOI
-from shapes import read_pairs
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
-
-from patchgrid.core.names import METRICS  # noqa: E402
-from patchgrid.engine import Component, Engine, Pair  # noqa: E402
-from patchgrid.estimates import Rounding  # noqa: E402
-from reference.patching import TokenPair  # noqa: E402
-from reference.rounding import Float32Head, effects, median_error, rounded  # noqa: E402
-from support.engine.models import EVERY, TestModel, save_confident_model  # noqa: E402
-from support.engine.prompts import PAIRS  # noqa: E402
+from benchmarks.common.shapes import PAIRS as IOI
+from benchmarks.common.shapes import read_pairs
+from patchgrid.core.names import METRICS
+from patchgrid.engine import Component, Engine, Pair
+from patchgrid.estimates import Rounding
+from reference.patching import TokenPair
+from reference.rounding import Float32Head, effects, median_error, rounded
+from support.engine.models import EVERY, TestModel, save_confident_model
+from support.engine.prompts import PAIRS
 
 SITES = ("attn_out", "mlp_out", "resid_post", "z")
 DTYPES = ("float32", "bfloat16", "float16")

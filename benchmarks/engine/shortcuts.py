@@ -5,12 +5,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 import click
-import figures
 import numpy as np
-import timing
-from options import Setting, benchmark
-from ours import SITES
 
+from benchmarks.common import figures, timing
+from benchmarks.common.options import Setting, benchmark
+from benchmarks.common.ours import SITES
 from patchgrid.engine import Component, Engine
 from patchgrid.engine.model.shortcuts import Shortcuts
 

@@ -1,4 +1,4 @@
-"""How fast pair files are read, a format at a time: `python benchmarks/pairfiles.py --help`.
+"""How fast pair files are read, a format at a time: `python -m benchmarks.jobs.pair_files --help`.
 
 The same pairs in each format; all must come out the same. Parquet is read by a process of its own: what that
 costs is told by reading it once more in this one.
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from patchgrid.pairs.formats import parquet_rows
-from patchgrid.pairs.formats.parquet_pages import batch_size, most_text
+from patchgrid.pairs.formats.parquet import most_text
 from patchgrid.pairs.formats.registry import find_format
 from patchgrid.pairs.records.digest import Digest
 from patchgrid.pairs.records.reading import Findings, Row
@@ -63,7 +63,7 @@ def read(path: Path) -> str:
 
 def read_here(path: Path) -> str:
     """Read a Parquet file in this process."""
-    return fingerprint(parquet_rows.read(path, batch_size(path), most_text(path), {}, Findings()))
+    return fingerprint(parquet_rows.read(path, most_text(path), {}, Findings()))
 
 
 @click.command(help=__doc__)

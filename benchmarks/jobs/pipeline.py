@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import figures
 import numpy as np
-import shapes
-import timing
-from options import Setting, benchmark
-from replay import Recorder
 from transformers import AutoTokenizer
 
+from benchmarks.common import figures, shapes, timing
+from benchmarks.common.options import Setting, benchmark
+from benchmarks.common.replay import Recorder
 from patchgrid.engine import Engine, JobSpec, Pair, TokenText
 from patchgrid.pairs import PairFile
 from patchgrid.storage import Database

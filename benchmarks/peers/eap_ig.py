@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from floor import Floor, Tokens, tokenize
 from torch import Tensor
 
+from benchmarks.common.floor import Floor, Tokens, tokenize
 from patchgrid.core.graph import Graph
 from patchgrid.engine import Engine, Pair
 

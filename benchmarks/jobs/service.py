@@ -1,9 +1,9 @@
 """How fast the HTTP service answers while people read and submit and a worker works.
 
-`python benchmarks/service.py`, on SQLite and PostgreSQL, each part in a process of its own: the server, a
-worker on the demo model, and the clients (200 readers who ask about once a second, 20 submitters). Then what
-the server's memory does while one gigabyte is uploaded, and what each endpoint takes where there are 10,000
-jobs, one of them of a million pairs.
+`python -m benchmarks.jobs.service`, on SQLite and PostgreSQL, each part in a process of its own: the
+server, a worker on the demo model, and the clients (200 readers who ask about once a second, 20
+submitters). Then what the server's memory does while one gigabyte is uploaded, and what each endpoint takes
+where there are 10,000 jobs, one of them of a million pairs.
 """
 
 import json
@@ -18,22 +18,18 @@ from statistics import quantiles
 from typing import Any
 
 import click
-import shapes
-from storing import make_pairs, store_sums, store_totals
 
+from benchmarks.common import shapes
+from benchmarks.jobs.storage import KINDS, databases, say
+from benchmarks.jobs.storing import make_pairs, store_sums, store_totals
 from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
 from patchgrid.storage.access import tokens
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.queue import workers
 from patchgrid.storage.queue.workers import WorkerInfo
-from storage import KINDS, databases, say
-
-sys.path.append(str(shapes.ROOT / "tests"))
-
 from support.api.serving import Server, serving
 
-HERE = Path(__file__).resolve().parent
 #: Milliseconds that 99 of 100 questions about jobs and components take at most.
 TARGET = 250
 _BLOCK = 1 << 16
@@ -81,7 +77,10 @@ def measure_load(url: str, kind: str, **load: Any) -> dict[str, float]:
         given = {"url": server.url, "token": token, "jobs": ["1", "last"], "model": str(shapes.DEMO), **load}
         before, start = cpu(server.process.pid), time.monotonic()
         clients = subprocess.run(
-            [sys.executable, str(HERE / "httpload.py"), json.dumps(given)], stdout=subprocess.PIPE, check=True
+            [sys.executable, "-m", "benchmarks.jobs.http_load", json.dumps(given)],
+            stdout=subprocess.PIPE,
+            check=True,
+            cwd=shapes.ROOT,
         )
         spent = time.monotonic() - start
         seen = json.loads(clients.stdout)

@@ -1,4 +1,4 @@
-"""How long small jobs wait beside a large one: `python benchmarks/fairshare.py`.
+"""How long small jobs wait beside a large one: `python -m benchmarks.jobs.fair_share`.
 
 One worker, with an engine that takes its time, measures a large job. Meanwhile small jobs are submitted, half
 of them by another user, half by the owner of the large one. Without fair share, chunks go by job, then chunk.
@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import click
 import numpy as np
-from queueing import Servers, finished, servers, wait_for, workers
 from sqlalchemy import update
 
+from benchmarks.jobs.queue import Servers, finished, servers, wait_for, workers
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.storage import Database
 from patchgrid.storage.access.ownership import Submitter, add_owner

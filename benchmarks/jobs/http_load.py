@@ -1,4 +1,4 @@
-"""Clients of an HTTP service, many in one process: `python benchmarks/httpload.py URL`; prints JSON.
+"""Clients of an HTTP service, many in one process: `python -m benchmarks.jobs.http_load URL`; prints JSON.
 
 Each reader has a connection and asks about once a second, as a person or a page does; each submitter sends a
 small job every few seconds. Requests are written by hand on raw connections, which costs little.

@@ -7,14 +7,12 @@ every position from a pair's first difference on, scored both ways and patched e
 from collections.abc import Callable, Sequence
 
 import click
-import figures
 import numpy as np
-import shapes
-import timing
-from options import Setting, benchmark
 from scipy.stats import spearmanr
 from transformers import AutoTokenizer
 
+from benchmarks.common import figures, shapes, timing
+from benchmarks.common.options import Setting, benchmark
 from patchgrid.engine import Component, Engine, Pair
 from patchgrid.engine.results import PairResult
 

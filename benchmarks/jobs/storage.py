@@ -1,4 +1,4 @@
-"""How fast results are stored and asked for, on SQLite and PostgreSQL: `python benchmarks/storage.py --help`.
+"""How fast results are stored and read, on SQLite and PostgreSQL: `python -m benchmarks.jobs.storage --help`.
 
 A job is stored as a worker stores it, claim and commit included: chunks of 64 pairs with 2,880 scores each (a
 site of 12 layers, 20 positions, 12 heads), their sums, outcomes, top components and exact rows. What is read
@@ -7,7 +7,6 @@ and sums are written, which is all that its top components come from.
 """
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +16,19 @@ from pathlib import Path
 from statistics import median
 
 import click
-import shapes
-import timing
 from sqlalchemy import func, select
-from storing import CHUNK, make_pairs, make_result, moved, store_done, store_rows, store_sums, store_totals
 
+from benchmarks.common import timing
+from benchmarks.jobs.storing import (
+    CHUNK,
+    make_pairs,
+    make_result,
+    moved,
+    store_done,
+    store_rows,
+    store_sums,
+    store_totals,
+)
 from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
 from patchgrid.storage.chunks.chunk_result import ChunkResult
@@ -33,9 +40,6 @@ from patchgrid.storage.queue import leases
 from patchgrid.storage.queue.closing import close_if_complete
 from patchgrid.storage.results import component_table, components, verification
 from patchgrid.storage.tables import component_estimate
-
-sys.path.append(str(shapes.ROOT / "tests"))
-
 from support.machines.servers import postgres_server
 
 KINDS = ("SQLite", "PostgreSQL")

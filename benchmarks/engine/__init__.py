@@ -1,0 +1,1 @@
+"""The engine: scores, exact patching, memory, precision."""

@@ -1,0 +1,1 @@
+"""Jobs: pair files, the queue, storage, the HTTP service."""

@@ -1,0 +1,1 @@
+"""Others' code on the same pairs."""
