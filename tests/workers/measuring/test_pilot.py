@@ -10,7 +10,8 @@ from patchgrid.engine import Engine, JobSpec
 from patchgrid.estimates import pilot_rows
 from patchgrid.storage import Database
 from patchgrid.storage.chunks.pilot import keep_first_pilot, read_pilot
-from patchgrid.workers.measuring.pilot import job_pilot, score_pilot
+from patchgrid.workers.measuring.db_retry import Waiting
+from patchgrid.workers.measuring.pilot import make_pilot, score_pilot
 from patchgrid.workers.runner import run_job
 from support.workers.working import LONG_ANSWER, MISMATCHED, exported, job_of, make_pairs, submit
 
@@ -41,7 +42,7 @@ def test_the_pairs_scored_are_spread_over_the_job(database: Database, engine: En
     """Row numbers 0, 2, 5, 7 and so on, and not the first 64."""
     pairs = make_pairs(160)
     job = submit(database, spec_of(), pairs)
-    found = job_pilot(database, engine, job)
+    found = make_pilot(Waiting(database, seconds=0), engine, job)
     wanted = score_pilot(engine, job, [pairs[row] for row in pilot_rows(160)])
     for site in SITES:
         np.testing.assert_array_equal(found[site].to_array(), wanted[site].to_array())
@@ -51,10 +52,10 @@ def test_the_pairs_scored_are_spread_over_the_job(database: Database, engine: En
 def test_a_pilot_is_made_once(database: Database, engine: Engine) -> None:
     """A later worker, and every later chunk, takes the one that there is."""
     job = submit(database, spec_of(), make_pairs(70), chunk_size=30)
-    first = job_pilot(database, engine, job)
+    first = make_pilot(Waiting(database, seconds=0), engine, job)
     forwards: list[int] = []
     with engine._model.envoy._module.register_forward_pre_hook(lambda *_: forwards.append(1)):
-        again = job_pilot(database, engine, job)
+        again = make_pilot(Waiting(database, seconds=0), engine, job)
     assert not forwards
     for site in SITES:
         np.testing.assert_array_equal(again[site].to_array(), first[site].to_array())
@@ -82,7 +83,7 @@ def test_no_pilot_is_made_where_none_is_needed(
 ) -> None:
     """Nothing, or everything, is patched."""
     job = submit(database, spec_of(exact=exact), make_pairs(count))
-    assert job_pilot(database, engine, job) == {}
+    assert make_pilot(Waiting(database, seconds=0), engine, job) == {}
     with database.read() as session:
         assert read_pilot(session, job.id) == {}
 

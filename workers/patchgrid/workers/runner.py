@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
 from patchgrid.core.states import JobState
 from patchgrid.core.types import Pair
 from patchgrid.storage.chunks import provenance
@@ -141,17 +139,12 @@ class _Run:
         """Take the job's next chunk; give it and its pairs."""
         self._storing.settle()
         with self._database.write() as session:
-            kept, claimed = self._take(session)
+            kept, claimed = self._storing.claim(
+                session, worker_name(), self._lease_seconds, job_id=self._job.id
+            )
         if not kept:
             self._drop()
         return claimed
-
-    def _take(self, session: Session) -> tuple[bool, tuple[Lease, list[Pair]] | None]:
-        """Claim a chunk; tell, too, whether the one that is measured is still this run's."""
-        ready = self._storing.ready
-        kept = ready is None or leases.note_computed(session, ready, self._lease_seconds)
-        lease = leases.claim(session, worker_name(), job_id=self._job.id, lease_seconds=self._lease_seconds)
-        return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
 
     def _drop(self) -> None:
         """Let go of the chunk that was just measured: its lease turned out to be lost."""

@@ -51,10 +51,6 @@ class Question:
             (batch.corrupted, batch.clean) if self.direction == "denoise" else (batch.clean, batch.corrupted)
         )
 
-    def clean_of(self, base: Tensor, source: Tensor) -> Tensor:
-        """Pick what belongs to the clean run."""
-        return source if self.direction == "denoise" else base
-
     def base_prompts(self, batch: Batch) -> list[tuple[int, ...]]:
         """Give the token ids of the base run, without padding."""
         return [pair.corrupted if self.direction == "denoise" else pair.clean for pair in batch.pairs]

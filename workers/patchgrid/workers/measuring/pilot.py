@@ -10,7 +10,6 @@ from patchgrid.engine.results import PairResult
 from patchgrid.estimates import Sums, pilot_rows
 from patchgrid.storage.chunks.pilot import keep_first_pilot, pilot_pairs, read_pilot
 from patchgrid.storage.chunks.shares import exact_share
-from patchgrid.storage.db.database import Database
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
 from patchgrid.workers.errors import LeaseLostError, StopRequestedError
@@ -59,19 +58,6 @@ class Pilots:
         return self._known[job.id]
 
 
-def job_pilot(
-    database: Database,
-    engine: Engine,
-    job: JobRecord,
-    *,
-    batch_tokens: int | None = None,
-    on_batch: Callable[[float], None] = lambda _done: None,
-) -> dict[str, Sums]:
-    """Give the job's pilot by site, scoring its pairs if no worker has; empty where none is needed."""
-    waiting = Waiting(database, seconds=0)
-    return make_pilot(waiting, engine, job, batch_tokens=batch_tokens, on_batch=on_batch)
-
-
 def make_pilot(
     waiting: Waiting,
     engine: Engine,
@@ -79,10 +65,10 @@ def make_pilot(
     *,
     means: Means | None = None,
     attempts: int = 1,
-    batch_tokens: int | None,
-    on_batch: OnBatch,
+    batch_tokens: int | None = None,
+    on_batch: OnBatch = lambda _done: None,
 ) -> dict[str, Sums]:
-    """Read the pilot or make it.
+    """Read the job's pilot by site, or score its pairs and store it; empty where none is needed.
 
     When earlier `attempts` of a chunk lost their workers before there was a pilot, one of the pilot's pairs
     may be what took them down. At the last attempt the job is given an empty pilot, for good: every component

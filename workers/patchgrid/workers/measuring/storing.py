@@ -7,9 +7,13 @@ down meanwhile is laid to the chunk that is measured.
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Self
+from typing import Any, Self
+
+from sqlalchemy.orm import Session
 
 from patchgrid.core.errors import PatchgridError
+from patchgrid.core.types import Pair
+from patchgrid.storage.queue import leases
 from patchgrid.storage.queue.leases import Lease
 from patchgrid.workers.measuring.attempt import Computed
 
@@ -58,6 +62,19 @@ class Storing:
     def pending(self) -> int:
         """Chunks that are measured, and not known to be stored."""
         return (self._ready is not None) + (self._on_its_way is not None)
+
+    def claim(
+        self, session: Session, worker: str, lease_seconds: float, **which: Any
+    ) -> tuple[bool, tuple[Lease, list[Pair]] | None]:
+        """Claim a chunk; tell, too, whether the one that is ready is still this worker's.
+
+        In one transaction: whatever ends this process while the one is measured, the other is known to be no
+        part of it. `which` is as for `leases.claim`.
+        """
+        ready = self.ready
+        kept = ready is None or leases.note_computed(session, ready, lease_seconds)
+        lease = leases.claim(session, worker, lease_seconds=lease_seconds, **which)
+        return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
 
     def keep(self, computed: Computed) -> None:
         """Take a chunk that is measured, to be handed over when the next is claimed."""

@@ -238,20 +238,14 @@ class Worker:
         return None
 
     def _take(self, session: Session, models: list[str]) -> tuple[bool, tuple[Lease, list[Pair]] | None]:
-        """Claim a chunk; tell, too, whether the one that is measured is still this worker's.
-
-        In one transaction: whatever ends this process while the one is measured, the other is known to be no
-        part of it.
-        """
-        ready, seconds = self._storing.ready, self._settings.lease_seconds
-        kept = ready is None or leases.note_computed(session, ready, seconds)
+        """Claim a chunk, having handed back what an earlier claim may have got."""
         if self._unsure:
-            leases.release_own(session, self.name, keep=ready)
+            leases.release_own(session, self.name, keep=self._storing.ready)
         self._unsure = True
         loaded = self._serving.models.loaded
-        lease = leases.claim(session, self.name, models=models, loaded=loaded, lease_seconds=seconds)
-        # In the same transaction, too: one less for each chunk.
-        return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
+        return self._storing.claim(
+            session, self.name, self._settings.lease_seconds, models=models, loaded=loaded
+        )
 
     def _rest(self, due: float | None) -> None:
         """Wait for a bell, or until a chunk is due, a model is to be tried again, or it is time to poll."""
