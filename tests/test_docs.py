@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs import transcripts
 
+from docs import transcripts
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.engine.model.structure import REFUSED
 from support.api.serving import serving
@@ -87,6 +87,16 @@ def test_the_readme_s_python_runs(workplace: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"\(4, \d+, \d+\) \(1, 1\)", done.stdout)
+
+
+def test_the_stand_in_engine_s_example_prints_what_it_says(tmp_path: Path) -> None:
+    """Without a model or torch."""
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    code, printed = re.findall(r"```\w*\n(.*?)```", page, re.DOTALL)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == printed
 
 
 def test_the_readme_s_commands_and_python_run_through_a_server(workplace: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from patchgrid.storage import Database, checking
+from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import Trial, trial
 from support.faults.fleet import Fleet, MakeFleet
 from support.machines.servers import Postgres
-from support.workers.standin import make_pairs
 
 #: More pages than any test fills.
 ROOM = 10**6

@@ -13,9 +13,9 @@ from patchgrid.storage.db.dialects import now
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
 from patchgrid.storage.tables import component_estimate, total
+from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import Trial, trial
 from support.faults.fleet import Fleet, MakeFleet
-from support.workers.standin import make_pairs
 
 #: Seconds from a kill that a chunk may take beyond its lease.
 RECOVERY = 10

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from patchgrid.workers.broker.bell import ring
+from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import trial
 from support.faults.fleet import MakeFleet
 from support.machines.servers import Redis, wait_for
-from support.workers.standin import make_pairs
 
 #: What is not even an envelope.
 RUBBISH = (

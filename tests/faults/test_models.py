@@ -8,11 +8,11 @@ from sqlalchemy import select
 from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
 from patchgrid.storage.tables import chunk, provenance
+from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import undisturbed
 from support.faults.fleet import MakeFleet
 from support.machines.servers import Redis, wait_for
 from support.storage.storage_backends import all_jobs
-from support.workers.standin import make_pairs
 from support.workers.working import exported, submit
 
 

@@ -7,9 +7,9 @@ import pytest
 from patchgrid.core.types import JobSpec
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
+from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import Trial, trial
 from support.faults.fleet import Fleet, MakeFleet
-from support.workers.standin import make_pairs
 
 #: What each kind of poison is told to have died of.
 CAUSES = {

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from patchgrid.workers.testing import make_pairs
 from support.faults.cutting import Cuts, wire
 from support.faults.fault_jobs import trial
 from support.faults.fleet import MakeFleet
 from support.machines.servers import Postgres
-from support.workers.standin import make_pairs
 
 
 def assert_crashes_lose_nothing(

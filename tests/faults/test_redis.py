@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import trial
 from support.faults.fleet import MakeFleet
 from support.machines.servers import Redis
-from support.workers.standin import make_pairs
 
 Trouble = Callable[[Redis], None]
 

@@ -13,10 +13,10 @@ from sqlalchemy import Row
 
 from patchgrid.storage.queue.workers import list_workers
 from patchgrid.storage.tables import chunk
+from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import Trial, trial
 from support.faults.fleet import Fleet, MakeFleet
 from support.machines.servers import wait_for
-from support.workers.standin import make_pairs
 
 
 @dataclass(frozen=True)

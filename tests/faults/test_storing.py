@@ -13,9 +13,9 @@ from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
+from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import Trial, trial
 from support.faults.fleet import MakeFleet
-from support.workers.standin import make_pairs
 
 SPEC = JobSpec("stand-in", exact=0.0)
 SIZE = 4

@@ -13,9 +13,9 @@ import pytest
 import support.faults.fault_submit
 from patchgrid.storage import Database, checking
 from patchgrid.storage.errors import StorageError
+from patchgrid.workers.testing import make_pairs
 from support.faults.fleet import ENVIRONMENT
 from support.storage.storage_backends import all_jobs
-from support.workers.standin import make_pairs
 
 COUNT = 2500
 

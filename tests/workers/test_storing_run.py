@@ -13,12 +13,12 @@ from patchgrid.workers import runner
 from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.progress import RunProgress
 from patchgrid.workers.runner import RunEnd, run_job
+from patchgrid.workers.testing import load
 from support.workers.gates import DONE, Gate
 from support.workers.running import (
     chunks,
     submit_pairs,
 )
-from support.workers.standin import load
 
 
 def run(database: Database, job: JobRecord, gate: Gate | None = None, **options: object) -> RunEnd:

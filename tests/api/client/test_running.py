@@ -12,9 +12,9 @@ from patchgrid.core import packages
 from patchgrid.core.errors import ModelError, SpecError
 from patchgrid.pairs import PairFileError
 from patchgrid.workers.measuring.models import ModelKey
+from patchgrid.workers.testing import StandIn, load, make_pairs
 from support.api.lab import Lab
 from support.storage.storage_backends import BACKENDS, sqlite_url
-from support.workers.standin import StandIn, load, make_pairs
 
 
 @pytest.fixture(params=BACKENDS)

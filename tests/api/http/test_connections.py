@@ -179,7 +179,8 @@ def test_a_client_that_takes_little_at_a_time_is_waited_for(
         protocol = connections.BoundedProtocol(config, ServerState(), {})
         protocol.connection_made(transport)  # type: ignore[arg-type]
         protocol.pause_writing()
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(30):
+            await transport.looked.wait()
         protocol.connection_lost(None)
 
     asyncio.run(send())
@@ -191,11 +192,16 @@ class _Transport(asyncio.Transport):
 
     def __init__(self, takes: int) -> None:
         super().__init__()
-        self._left, self._takes = 1 << 20, takes
+        self._left, self._takes, self._looks = 1 << 20, takes, 0
         self.aborted = False
+        #: It was given up, or looked at often.
+        self.looked = asyncio.Event()
 
     def get_write_buffer_size(self) -> int:
         self._left -= self._takes
+        self._looks += 1
+        if self._looks > 10:
+            self.looked.set()
         return self._left
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -203,6 +209,7 @@ class _Transport(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+        self.looked.set()
 
     def close(self) -> None:
         pass

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from patchgrid.storage import Database
 from patchgrid.storage.errors import StorageError
 from patchgrid.storage.jobs.progress import job_progress
 from support.cli.commands import FinishedJob, patchgrid, start, write_pairs
+from support.machines.servers import wait_for
 
 PAIRS = 640
 
@@ -28,11 +28,8 @@ def chunks_done(database: Path) -> int:
 
 def wait_for_chunks(process: "subprocess.Popen[str]", database: Path, more_than: int) -> None:
     """Wait until a running command has stored more chunks than before."""
-    until = time.monotonic() + 120
-    while chunks_done(database) <= more_than:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "the run stores nothing"
-        time.sleep(0.1)
+    wait_for(lambda: process.poll() is not None or chunks_done(database) > more_than, 120, every=0.1)
+    assert process.poll() is None, process.communicate()
 
 
 def test_a_run_stopped_and_killed_goes_on_and_gives_the_same_results(
@@ -71,13 +68,13 @@ def test_a_run_stopped_and_killed_goes_on_and_gives_the_same_results(
 def test_a_second_signal_ends_the_process_there_and_then() -> None:
     """Whatever it is doing."""
     script = (
-        "import signal, time\n"
+        "import signal\n"
         "from patchgrid.cli.terminal.stopping import stop_on_signals\n"
         "with stop_on_signals() as stop:\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
         "    assert stop.is_set()\n"
         "    signal.raise_signal(signal.SIGINT)\n"
-        "    time.sleep(60)\n"
+        "    signal.pause()\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 1

@@ -13,8 +13,8 @@ from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database, tables
 from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.runner import run_job
+from patchgrid.workers.testing import GRAPH, load, make_pairs
 from support.cli.commands import patchgrid, refused, write_pairs
-from support.workers.standin import GRAPH, load, make_pairs
 from support.workers.working import submit
 
 SITES = ("q", "k", "v", "z")

@@ -18,6 +18,7 @@ from patchgrid.engine.checks import findings
 from patchgrid.engine.model.shortcuts import Shortcuts
 from support.engine.models import save_model
 from support.engine.prompts import PAIRS
+from support.machines.servers import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +186,7 @@ def test_the_cache_is_where_the_system_s_is(monkeypatch: pytest.MonkeyPatch, tmp
 
 def settle(path: Path) -> None:
     """Wait until a file counts as written to its end."""
-    while time.time_ns() - path.stat().st_ctime_ns <= weights._SETTLED:
-        time.sleep(0.05)
+    wait_for(lambda: time.time_ns() - path.stat().st_ctime_ns > weights._SETTLED)
 
 
 def test_weights_are_hashed_once_and_again_when_they_change(

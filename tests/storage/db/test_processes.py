@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import time
 
 from patchgrid.storage import Database, checking, errors
 from patchgrid.storage.jobs import jobs
@@ -13,6 +12,7 @@ from patchgrid.storage.output.export import FIELDS, export_rows
 from patchgrid.storage.queue import control, leases
 from support.machines.servers import wait_for
 from support.storage import storage_processes as other
+from support.storage.leasing import expire
 from support.storage.storage_backends import all_jobs, run_job, submit_job
 from support.storage.storage_processes import hear, process
 
@@ -69,13 +69,11 @@ def test_a_killed_submit_leaves_nothing(database: Database, url: str) -> None:
 def test_chunks_of_a_killed_worker_are_done_by_another(database: Database, url: str) -> None:
     """When their lease runs out, or at once by whoever knows that the worker is dead."""
     job = submit_job(database, 8)
-    with process(other.claim_two_and_hang, url, 0.5) as (child, pipe):
+    with process(other.claim_two_and_hang, url, 600) as (child, pipe):
         short, long = hear(pipe)
         child.kill()
         child.join()
-    with database.read() as session:
-        wait = leases.next_claim_in(session)
-    time.sleep(wait or 0)
+    expire(database, short)
     with database.write() as session:
         again = leases.claim(session, "worker")
         assert again is not None
@@ -107,7 +105,7 @@ def test_a_process_that_comes_too_late_writes_nothing(database: Database, url: s
     job = submit_job(database, 4)
     with process(other.finish_late, url) as (_, pipe):
         assert hear(pipe) == "claimed"
-        time.sleep(0.1)
+        expire(database)
         job = run_job(database, job)
         before = everything(database, job)
         pipe.send("finish")
@@ -125,7 +123,7 @@ def test_a_process_that_was_stopped_past_its_lease_is_fenced_off(database: Datab
         assert child.pid is not None
         os.kill(child.pid, signal.SIGSTOP)
         pipe.send("finish")
-        time.sleep(0.1)
+        expire(database)
         job = run_job(database, job)
         before = everything(database, job)
         os.kill(child.pid, signal.SIGCONT)

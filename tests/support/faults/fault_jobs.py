@@ -19,8 +19,8 @@ from patchgrid.storage.jobs.progress import Progress, job_progress
 from patchgrid.storage.tables import chunk, outcome
 from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.runner import run_job
+from patchgrid.workers.testing import load
 from support.faults.fleet import Fleet
-from support.workers.standin import load
 from support.workers.working import Exported, exported, submit
 
 #: What most jobs here measure.

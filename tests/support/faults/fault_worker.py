@@ -23,17 +23,22 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine as SQLEngine
 from sqlalchemy import event, func
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.errors import PatchgridError
 from patchgrid.storage import Database
 from patchgrid.storage.chunks.checksums import END
 from patchgrid.storage.tables import chunk
 from patchgrid.workers.identity import worker_name
+
+if TYPE_CHECKING:
+    from patchgrid.workers.measuring.models import ModelKey
+    from patchgrid.workers.testing import StandIn
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +46,7 @@ _log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 #: What every worker needs, imported once.
 _NEEDED = (
-    *("celery.worker", "kombu.transport.redis", "psycopg", "support.api.troubled"),
+    *("celery.worker", "kombu.transport.redis", "psycopg", "patchgrid.workers.testing"),
     *("patchgrid.engine.engine", "patchgrid.workers.node.worker", "patchgrid.workers.broker.listening"),
 )
 
@@ -58,8 +63,9 @@ class WorkerOptions:
     models: tuple[str, ...] = ("stand-in",)
     #: `stand-in`, or `real` for an engine loaded from the model's folder.
     engine: str = "stand-in"
-    #: Seconds that the stand-in takes for a pair.
+    #: Seconds that the stand-in takes for a pair, and to load.
     pair_seconds: float = 0.0
+    load_seconds: float = 0.0
     lease: float = 6.0
     poll: float = 0.2
     grace: float = 25.0
@@ -153,14 +159,18 @@ def work(options: WorkerOptions) -> None:
     # Tests import this module for its options alone.
     from patchgrid.workers.node.settings import WorkerSettings
     from patchgrid.workers.node.worker import Worker
-    from support.api.troubled import load_stand_in
+    from patchgrid.workers.testing import load
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     if options.pages is not None:
         bound_pages(Path(options.pages))
     kind = GuardedDatabase if options.fault == signal.SIGSTOP else Database
     with kind.open(options.database) as database:
-        load = None if options.engine == "real" else load_stand_in(options.pair_seconds)
+
+        def load_stand_in(key: "ModelKey") -> "StandIn":
+            time.sleep(options.load_seconds)
+            return load(key, pair_seconds=options.pair_seconds)
+
         settings = WorkerSettings(
             models=options.models,
             device="cpu",
@@ -173,7 +183,8 @@ def work(options: WorkerOptions) -> None:
             max_chunks=options.max_chunks,
         )
         fault = Fault(options, database)
-        worker = Worker(database, settings, load=load, on_point=fault)
+        real = options.engine == "real"
+        worker = Worker(database, settings, load=None if real else load_stand_in, on_point=fault)
         if options.point == "in commit":
             event.listen(database.engine, "commit", fault.in_commit)
         elif options.point == "completing":
@@ -268,4 +279,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "--serve":
         serve()
     else:
-        work(WorkerOptions(**json.loads(sys.argv[1])))
+        try:
+            work(WorkerOptions(**json.loads(sys.argv[1])))
+        except PatchgridError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(error.exit_code)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import case, select, true
 
 from patchgrid.storage import Database
 from patchgrid.storage.jobs.jobs import JobRecord
@@ -20,6 +20,14 @@ def claim(database: Database, worker: str = "worker", *, seconds: float = 60, **
         lease = leases.claim(session, worker, lease_seconds=seconds, **options)
     assert lease is not None
     return lease
+
+
+def expire(database: Database, lease: Lease | None = None) -> None:
+    """Let a chunk's lease run out, or its pause after a failure; without one those of all chunks."""
+    over = {"not_before": 0.0, "lease_until": case((chunk.c.lease_until.is_not(None), 0.0))}
+    with database.write() as session:
+        chosen = true() if lease is None else chunk.c.id == lease.chunk_id
+        session.execute(chunk.update().where(chosen).values(over))
 
 
 def nothing_to_claim(database: Database, **options: Any) -> bool:

@@ -4,7 +4,7 @@ from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database, tables
 from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.runner import run_job
-from support.workers.standin import load, make_pairs
+from patchgrid.workers.testing import load, make_pairs
 from support.workers.working import submit
 
 SPECS = {

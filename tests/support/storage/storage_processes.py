@@ -113,7 +113,7 @@ def finish_late(pipe: Connection, url: str) -> None:
     """Claim a chunk for a moment, say so, and hand in its results when told; say whether they were taken."""
     with Database.open(url) as database:
         with database.write() as session:
-            lease = leases.claim(session, "late", lease_seconds=0.05)
+            lease = leases.claim(session, "late", lease_seconds=600)
             assert lease is not None
             job = jobs.get(session, lease.job_id)
         pipe.send("claimed")

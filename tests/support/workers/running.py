@@ -18,8 +18,8 @@ from patchgrid.storage.tables import chunk
 from patchgrid.workers.measuring.models import Engine, ModelKey
 from patchgrid.workers.node.settings import WorkerSettings
 from patchgrid.workers.node.worker import Worker
+from patchgrid.workers.testing import load, make_pairs
 from support.machines.servers import wait_for
-from support.workers.standin import load, make_pairs
 from support.workers.working import submit
 
 MODEL = "stand-in"

@@ -17,9 +17,9 @@ from patchgrid.workers.measuring.chunk import measure_chunk
 from patchgrid.workers.measuring.db_retry import Waiting
 from patchgrid.workers.measuring.isolate import measure_carefully
 from patchgrid.workers.measuring.models import ModelKey
-from patchgrid.workers.measuring.pilot import job_pilot, make_pilot
+from patchgrid.workers.measuring.pilot import make_pilot
+from patchgrid.workers.testing import load, make_pairs
 from support.workers.running import Calls, chunks, errors, state, submit_pairs, work_off
-from support.workers.standin import load, make_pairs
 from support.workers.working import exported, job_of
 
 SPEC = JobSpec("stand-in", exact=0.3)
@@ -174,7 +174,7 @@ def test_a_pair_that_raises_is_left_out_of_the_pilot(database: Database) -> None
     """Every chunk of the job depends on the pilot: one pair must not take the job down."""
     row = pilot_rows(400)[2]
     job = submit_pairs(database, 400, {row: "RAISE"}, exact=0.05, chunk_size=100)
-    pilot = job_pilot(database, ENGINE, job)
+    pilot = make_pilot(Waiting(database, seconds=0), ENGINE, job)
     assert {int(sums["n"].max()) for sums in pilot.values()} == {len(pilot_rows(400)) - 1}
     work_off(database, Calls(), idle_exit=1.2)
     assert errors(database, job) == {row: "RuntimeError: the pair makes trouble"}

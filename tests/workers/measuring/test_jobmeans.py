@@ -10,8 +10,8 @@ from patchgrid.storage.queue.leases import Lease
 from patchgrid.workers.measuring.db_retry import Waiting
 from patchgrid.workers.measuring.job_means import JobMeans
 from patchgrid.workers.measuring.models import ModelKey
+from patchgrid.workers.testing import load, make_pairs
 from support.workers.running import Calls, errors, state, submit_pairs, work_off
-from support.workers.standin import load, make_pairs
 
 KEY = ModelKey("stand-in")
 

@@ -19,7 +19,7 @@ from patchgrid.workers.measuring.isolate import measure_carefully
 from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.measuring.pilot import score_pilot
 from patchgrid.workers.runner import run_job
-from support.workers.standin import (
+from patchgrid.workers.testing import (
     GRAPH,
     PATCHING,
     SCORING,

@@ -21,6 +21,7 @@ import support.workers.dying
 from patchgrid.cli import main
 from patchgrid.storage.output.export import FIELDS
 from support.engine.models import TestModel
+from support.machines.servers import wait_for
 from support.workers.working import LONG_ANSWER, MISMATCHED, make_pairs
 
 #: Exit code of a run in which some pairs failed.
@@ -110,12 +111,13 @@ class Command:
     ) -> list[tuple[str, str | None]]:
         """Wait until a run holds a chunk, or so many seconds; give the chunks."""
         end = time.monotonic() + seconds
-        chunks: list[tuple[str, str | None]] = []
-        while time.monotonic() < end and not any(f"/{process.pid}/" in (who or "") for _, who in chunks):
+
+        def held() -> bool:
             assert process.poll() is None, "the run ended before it held a chunk"
-            time.sleep(0.02)
-            chunks = self.chunks()
-        return chunks
+            return any(f"/{process.pid}/" in (who or "") for _, who in self.chunks())
+
+        wait_for(lambda: time.monotonic() >= end or held(), math.inf)
+        return self.chunks()
 
     def write_ahead_log(self) -> int:
         """Give when the file that a transaction is committed to was last changed, in nanoseconds."""
@@ -179,8 +181,7 @@ def done(chunks: Sequence[tuple[str, str | None]]) -> int:
 def wait_while_measuring(command: Command, seconds: float, most: float) -> None:
     """Wait so many seconds, or until so many chunks are done."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end and done(command.chunks()) < most:
-        time.sleep(0.02)
+    wait_for(lambda: time.monotonic() >= end or done(command.chunks()) >= most, math.inf)
 
 
 def wait_for_writes(process: subprocess.Popen[bytes], changed: Callable[[], int], count: int) -> None:

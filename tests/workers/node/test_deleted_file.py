@@ -11,8 +11,8 @@ from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.node.settings import WorkerSettings
 from patchgrid.workers.node.worker import Worker
 from patchgrid.workers.runner import run_job
+from patchgrid.workers.testing import load, make_pairs
 from support.faults.fault_jobs import SPEC
-from support.workers.standin import load, make_pairs
 from support.workers.working import submit
 
 

@@ -14,6 +14,7 @@ from patchgrid.storage.queue.workers import LoadFailure
 from patchgrid.workers.measuring.models import Engine, ModelKey, Models
 from patchgrid.workers.node.device import Device
 from patchgrid.workers.node.load_backoff import LeftOut
+from patchgrid.workers.testing import StandIn, load
 from support.machines.servers import wait_for
 from support.workers.running import (
     Calls,
@@ -25,7 +26,6 @@ from support.workers.running import (
     wait_for_state,
     work_off,
 )
-from support.workers.standin import StandIn, load
 
 
 class Memory:
@@ -140,7 +140,7 @@ def test_a_model_is_left_out_twice_as_long_after_each_failure() -> None:
     assert [left_out.fail("a") for _ in range(4)] == [0.05, 0.1, 0.15, 0.15]
     assert left_out.available(["a", "b"]) == ["b"]
     assert 0 < (left_out.next_in() or 0) <= 0.15
-    time.sleep(0.16)
+    wait_for(lambda: left_out.next_in() is None)
     assert left_out.available(["a", "b"]) == ["a", "b"]
     assert left_out.next_in() is None
     assert left_out.clear("a")

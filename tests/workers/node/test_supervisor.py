@@ -20,13 +20,13 @@ from support.machines.servers import wait_for
 
 #: Notes its GPU and process, does what the file `do` says, and notes the signals that it gets.
 CHILD = """
-import os, pathlib, signal, sys, time
+import os, pathlib, queue, signal, sys
 folder = pathlib.Path(sys.argv[1])
 log = (folder / "log").open("a", buffering=1)
 gpu = os.environ["CUDA_VISIBLE_DEVICES"]
-told = []
+told = queue.SimpleQueue()
 def note(number, frame):
-    told.append(number)
+    told.put(number)
     log.write(f"{gpu} got {signal.Signals(number).name}\\n")
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, note)
@@ -37,8 +37,8 @@ if do.startswith("exit"):
 if do == "crash":
     os.kill(os.getpid(), signal.SIGKILL)
 patience = int(do.split()[1]) if do.startswith("wait") else 1
-while len(told) < patience:
-    time.sleep(0.02)
+for _ in range(patience):
+    told.get()
 log.write(f"{gpu} ended\\n")
 """
 #: Runs the supervisor in a process of its own.

@@ -19,6 +19,7 @@ from patchgrid.storage.tables import chunk
 from patchgrid.workers.identity import may_be_alive, worker_name
 from patchgrid.workers.runner import RunEnd, run_job
 from support.engine.models import TestModel
+from support.machines.servers import wait_for
 from support.workers.working import make_pairs, submit
 
 #: Longer than any test takes.
@@ -85,8 +86,7 @@ def test_a_killed_process_that_nobody_has_buried_is_dead(
         claim(database, job, name_of(process), LONG)
         process.kill()
         other = psutil.Process(process.pid)
-        while other.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.01)
+        wait_for(lambda: other.status() == psutil.STATUS_ZOMBIE)
         elapsed, chunks = work_off(database, engine, job)
     assert elapsed < LONG / 10
     assert chunks == [(1, 2), (1, 1)]

@@ -6,31 +6,29 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import support.workers.standin_worker
+import support.faults.fault_worker
 from patchgrid.storage import Database
 from patchgrid.workers.measuring.causes import cause_of
 from patchgrid.workers.node import watchdog
 from patchgrid.workers.node.watchdog import Watchdog
+from support.faults.fault_worker import WorkerOptions
 from support.machines.servers import wait_for
-from support.workers.running import MODEL, Calls, chunks, errors, registered, state, submit_pairs, work_off
+from support.workers.running import Calls, chunks, errors, registered, state, submit_pairs, work_off
 
 _ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def run_worker(database: Database, **options: object) -> "subprocess.CompletedProcess[str]":
     """Run a worker process to its end."""
-    values = {"idle_exit": 0.3, "lease_seconds": 1.0} | options
-    command = [
-        sys.executable,
-        support.workers.standin_worker.__file__,
-        database.url,
-        MODEL,
-        json.dumps(values),
-    ]
+    values: dict[str, Any] = {"idle_exit": 0.3, "lease": 1.0, "poll": 0.05, **options}
+    told = json.dumps(asdict(WorkerOptions(database.url, log="", **values)))
+    command = [sys.executable, support.faults.fault_worker.__file__, told]
     return subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -122,7 +120,7 @@ def test_a_worker_that_loads_for_long_is_let_be(database: Database) -> None:
 def test_a_pair_that_kills_its_workers_costs_three_of_them(database: Database) -> None:
     """Then it is an error row, and all the others of its chunk are measured."""
     job = submit_pairs(database, 6, {2: "KILL"}, chunk_size=6)
-    codes = [run_worker(database, lease_seconds=0.5, idle_exit=1.0).returncode for _ in range(4)]
+    codes = [run_worker(database, lease=0.5, idle_exit=1.0).returncode for _ in range(4)]
     assert codes == [-9, -9, -9, 0]
     assert state(database, job) == "done"
     [(index, reason)] = errors(database, job).items()
@@ -134,6 +132,6 @@ def test_a_pair_that_kills_its_workers_costs_three_of_them(database: Database) -
 def test_a_dead_worker_s_chunk_is_taken_over_when_its_lease_runs_out(database: Database) -> None:
     """No sooner, and soon after."""
     job = submit_pairs(database, 2, {0: "KILL"})
-    assert run_worker(database, lease_seconds=3.0).returncode == -9
+    assert run_worker(database, lease=3.0).returncode == -9
     assert work_off(database, Calls(), idle_exit=0.5) == "idle"
     assert chunks(database, job) == [("leased", 1, 1)]

@@ -354,6 +354,6 @@ def test_two_stops_in_a_row_keep_the_first_deadline(database: Database) -> None:
     """A supervisor that says it again does not put the end off."""
     worker = make_worker(database, Calls(), grace=0.2)
     worker.stop()
-    time.sleep(0.3)
+    wait_for(worker._is_over)
     worker.stop()
     assert worker._is_over()

@@ -1,10 +1,17 @@
-"""A cheap engine that stands in for a model: scores come from the pair's text alone, and no torch is needed.
+"""A stand-in for `Engine`, to test code that runs or reads jobs without a model or torch.
 
-A pair's numbers are the same in any batch, any chunk and any process. Words in a pair's clean prompt make
-trouble: KILL ends the process with SIGKILL, OOM is too large for memory even alone, NAN gives metrics that
-are not numbers, INF gives a further method an infinite score, RAISE raises RuntimeError, REFUSE what is
-raised for what a model cannot give, CUDA what a broken GPU raises, HANG sleeps without end; WRONG has the
-clean run prefer the incorrect answer, SWAPPED the corrupted run the correct one, too.
+    database = Database.open("sqlite:///test.db", create=True)
+    engine = load(ModelKey("any name"))
+    run_job(database, engine, job, ...)
+
+Scores are random numbers seeded by the pair's text: the same in any batch, chunk and process; effects are
+1.25 * score + 0.1 (`effect_of`). A word in a pair's clean prompt causes a fault:
+
+- KILL ends the process with SIGKILL, EXIT with exit code 3, SEGFAULT crashes it, HANG sleeps forever;
+- RAISE raises RuntimeError, CUDA the error of a broken GPU, REFUSE the error for a site that the model lacks;
+- MEMORY raises MemoryError, OOM makes the pair too large for the GPU, NAN its metrics NaN, INF a score of a
+  further method infinite;
+- WRONG makes the clean run prefer the incorrect answer, SWAPPED the corrupted run the correct one as well.
 """
 
 import hashlib
@@ -55,8 +62,9 @@ class StandIn:
     provenance: Provenance
     #: Pairs a batch.
     batch: int = 8
-    #: Seconds that a batch takes.
+    #: Seconds that a batch takes, and each of its pairs.
     seconds: float = 0.0
+    pair_seconds: float = 0.0
     #: Called with each batch's pairs before it is computed.
     on_begin: Callable[[Sequence[Pair]], None] | None = None
     layout: StandInLayout = field(default_factory=StandInLayout)
@@ -142,8 +150,7 @@ class StandIn:
                 self.on_begin(group)
             for pair in group:
                 _make_trouble(pair)
-            if self.seconds:
-                time.sleep(self.seconds)
+            time.sleep(self.seconds + self.pair_seconds * len(group))
             yield group
 
 
@@ -152,6 +159,7 @@ def load(
     *,
     batch: int = 8,
     seconds: float = 0.0,
+    pair_seconds: float = 0.0,
     on_begin: Callable[[Sequence[Pair]], None] | None = None,
 ) -> StandIn:
     """Give the engine of a model; `ModelError` for one whose name begins with `UNLOADABLE`."""
@@ -160,7 +168,7 @@ def load(
     weights = hashlib.sha256(key.model.encode()).hexdigest()
     versions = {"patchgrid": "0.1.0"}
     provenance = Provenance(key.model, key.revision, "config", weights, versions, "float32", "cpu", seed=0)
-    return StandIn(provenance, batch=batch, seconds=seconds, on_begin=on_begin)
+    return StandIn(provenance, batch=batch, seconds=seconds, pair_seconds=pair_seconds, on_begin=on_begin)
 
 
 def make_pairs(count: int, words: dict[int, str] | None = None) -> list[Pair]:
@@ -171,13 +179,20 @@ def make_pairs(count: int, words: dict[int, str] | None = None) -> list[Pair]:
 def _pair(index: int, word: str | None) -> Pair:
     end = " ".join(["to"] * (index % 3))
     clean, corrupted = (f"{side} {index} {word or 'gave'} {end}".strip() for side in ("Mary", "John"))
-    return Pair(clean, corrupted, " a", " b")
+    return Pair(clean, corrupted, (" a",), (" b",))
 
 
 def _make_trouble(pair: Pair) -> None:
     words = pair.clean.split()
     if "KILL" in words:
         os.kill(os.getpid(), signal.SIGKILL)
+    if "EXIT" in words:
+        os._exit(3)
+    if "SEGFAULT" in words:
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "MEMORY" in words:
+        raise MemoryError
     if "RAISE" in words:
         raise RuntimeError("the pair makes trouble")
     if "REFUSE" in words:
