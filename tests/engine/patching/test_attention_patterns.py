@@ -17,8 +17,8 @@ from support.engine.models import FAMILIES
 
 CaseOf = Callable[[str], Case]
 SITE = "attn_pattern"
-#: Sinks, two kinds of layers, latent and multi-query attention, gates: what `FAMILIES` have not.
-MORE = ("gpt_oss", "cohere2", "deepseek_v3", "gemma", "qwen3_moe", "afmoe")
+#: Sinks, latent and multi-query attention, two kinds of layers: what `FAMILIES` have not.
+MORE = ("gpt_oss", "cohere2", "deepseek_v3", "gemma", "qwen3_moe")
 #: The wider of two steps of finite differences: the narrower one is far above float32's rounding.
 STEP = 0.1
 #: The base run's clean prompt, which several pairs share, and what they are compared with.
@@ -169,6 +169,9 @@ def test_models_whose_attention_is_not_understood_are_refused(
     """With what is in the way: no attention function that can be seen, or a softmax of another kind."""
     with pytest.raises(SpecError, match="no site 'attn_pattern': its attention does not go through"):
         case_of("bloom").engine.attribute(case_of("bloom").pairs, sites=(SITE,))
+    gated = case_of("afmoe")
+    with pytest.raises(SpecError, match="no site 'attn_pattern': layer 0 attends otherwise"):
+        gated.engine.patch(gated.pairs, [Component(SITE, 0)])
     case, function = case_of("gemma2"), modeling_gemma2.eager_attention_forward
 
     def warmer(*args: Any, scaling: float, temperature: float = 2.0, **options: Any) -> Any:
