@@ -283,7 +283,7 @@ and its MLP. The hub models named are examples of the type; they were not run fo
 
 | column | meaning |
 | --- | --- |
-| sites | of `resid_pre`, `q`, `k`, `v`, `z`, `attn_out`, `resid_mid`, `mlp_post`, `mlp_out`, `resid_post`. A parallel block has no stream between attention and MLP. `q`, `k`, `v` need transformers' attention interface; keys and values are those of key-value heads. The experts' sum, shared experts included, is `mlp_out`; experts have no `mlp_post`. Where a model scales or norms a branch before adding it, `attn_out` and `mlp_out` are what is added |
+| sites | of `resid_pre`, `q`, `k`, `v`, `attn_pattern`, `z`, `attn_out`, `resid_mid`, `mlp_post`, `mlp_out`, `resid_post`. A parallel block has no stream between attention and MLP. `q`, `k`, `v` and `attn_pattern` need transformers' attention interface, `attn_pattern` also a softmax that can be recomputed exactly; keys and values are those of key-value heads. The experts' sum, shared experts included, is `mlp_out`; experts have no `mlp_post`. Where a model scales or norms a branch before adding it, `attn_out` and `mlp_out` are what is added |
 | attention's edges | `apart`: to each head's query, key and value; `whole`: one for each layer's attention, where these are not visible or a gate reads the stream beside them |
 | not supported | methods that are refused, with the reason. `atp*` of queries and keys needs a softmax that can be recomputed exactly, `relp` activations and gates that are modules of their own |
 | shortcuts off | ways to compute less that the family's code does not allow, found when a model is loaded. They change the speed, no number |
