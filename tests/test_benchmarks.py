@@ -98,7 +98,8 @@ assert "did not compute the same" in end("jobs.pair_files", "--pairs 300 --round
 
 def test_storage_is_measured_on_both_databases(tmp_path: Path) -> None:
     """The same figures of each."""
-    drive(f"""assert end("jobs.storage", "--pairs 128 --large 256 --json {tmp_path}/storage.json") == 0""")
+    options = f"--pairs 128 --large 256 --components 330 --json {tmp_path}/storage.json"
+    drive(f"""assert end("jobs.storage", "{options}") == 0""")
     figures = json.loads((tmp_path / "storage.json").read_text())["figures"]
     for kind in ("SQLite", "PostgreSQL"):
         assert figures[f"{kind}: stored, detail positions (pairs/s)"] > 0
@@ -134,13 +135,13 @@ wrong(storage.pair_view, "pair", lambda view: dataclasses.replace(
 numbers = iter([1.0, 1.01])
 memory.measure_there = lambda *_: (1.0, numpy.full((4, 3), next(numbers)))
 for script, words in {{
-    "engine.attribution": "{TINY}",
-    "engine.patching": "{TINY}",
-    "peers.compare": "{TINY} --only nnsight",
-    "jobs.pipeline": "{TINY} --demo-count 0",
-    "engine.memory": "{TINY}",
-    "engine.gpu": "--device cpu --shape tiny --count 4 --batches 2 --rounds 1",
-    "jobs.storage": "--pairs 128 --large 0 --databases SQLite",
+    "engine": "{TINY}",
+    "patching": "{TINY}",
+    "peers": "{TINY} --only nnsight",
+    "pipeline": "{TINY} --demo-count 0",
+    "memory": "{TINY}",
+    "gpu": "--device cpu --shape tiny --count 4 --batches 2 --rounds 1",
+    "storage": "--pairs 128 --large 0 --components 330 --databases SQLite",
 }}.items():
     assert "did not compute the same" in str(end(script, words)), script
 """)
