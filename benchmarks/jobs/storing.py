@@ -44,8 +44,7 @@ def make_result(lease: Lease, exact: float, detail: str) -> ChunkResult:
         sums={("z", "whole"): sampled_sums(whole, cells, exact), ("z", "aligned"): aligned},
         scores={"z": list(scores if detail == "positions" else whole)},
         exact=[
-            ExactCell(p, "z", layer, head, None, None, 0.5, 0.25, 0.1)
-            for p, layer, head in cells.tolist()
+            ExactCell(p, "z", layer, head, None, None, 0.5, 0.25, 0.1) for p, layer, head in cells.tolist()
         ],
         seconds=1.0,
     )
@@ -69,9 +68,7 @@ def moved(result: ChunkResult, lease: Lease) -> ChunkResult:
     """Give the same numbers for another chunk."""
     size = lease.last - lease.first
     cells = [
-        dataclasses.replace(cell, row=lease.first + cell.row)
-        for cell in result.exact
-        if cell.row < size
+        dataclasses.replace(cell, row=lease.first + cell.row) for cell in result.exact if cell.row < size
     ]
     scores = {site: arrays[:size] for site, arrays in result.scores.items()}
     return dataclasses.replace(result, outcomes=outcomes(lease), scores=scores, exact=cells)
