@@ -44,8 +44,8 @@ ENGINE = Section(
     title="Attribution",
     text="""All of `resid_post`, `attn_out`, `mlp_out` and `z` by position, against the floor: plain
 transformers on the same pairs, clean forward, corrupted forward, backward to the embeddings, weights
-frozen, padding on the left, last-position logits only. Once with the pairs as they are, whose prompts begin
-alike, and once with another first word in each corrupted prompt, so that nothing is shared. The ratio is
+frozen, left padding, last-position logits only. Once with the pairs as they are, whose prompts share a
+prefix, and once with another first word in each corrupted prompt, so that nothing is shared. The ratio is
 patchgrid's speed over the other side's.""",
     module="benchmarks.engine.attribution",
     arguments=("--count", "48"),
@@ -55,7 +55,7 @@ LOADING = Section(
     name="loading",
     title="Loading",
     text="""A model loaded in a fresh process, imports included, against transformers' own `AutoTokenizer` and
-`AutoModelForCausalLM.from_pretrained`. A first load checks the model; a later one takes what is remembered
+`AutoModelForCausalLM.from_pretrained`. A first load checks the model; later ones use the cache
 (docs/workers.md).""",
     module="benchmarks.engine.loading",
     arguments=("--rounds", "5"),
@@ -65,8 +65,8 @@ LOADING = Section(
 PATCHING = Section(
     name="patching",
     title="Exact patching",
-    text="""Every head of every layer in every pair, against one batched forward a head with plain PyTorch
-hooks (the base run and the clean run once for all).""",
+    text="""Every head of every layer in every pair, against one batched forward pass per head with plain
+PyTorch hooks (base run and clean run computed once).""",
     module="benchmarks.engine.patching",
     arguments=("--count", "4"),
     quick=("--count", "2", *_TINY),
@@ -74,10 +74,10 @@ hooks (the base run and the clean run once for all).""",
 SHORTCUTS = Section(
     name="shortcuts",
     title="Shortcuts",
-    text="""What each way to compute less is worth: the time without it, over the time with all of them.
-`prefix`: what lies before the first difference is computed once; `last_block`: the last block works for the
-last position only; `head`: no logits but the answers'; `attention`: attention that a patch cannot have
-changed is not run; `repeats`: prompts that pairs share are computed once (these pairs share none).""",
+    text="""What each shortcut saves: the time without it, over the time with all of them. `prefix`: tokens
+before the first difference are computed once; `last_block`: the last block runs for the last position only;
+`head`: only the answers' logits; `attention`: attention that a patch cannot change is not run; `repeats`:
+prompts that pairs share are computed once (these pairs share none).""",
     module="benchmarks.engine.shortcuts",
     arguments=("--count", "32", "--patch-count", "1"),
     quick=("--count", "2", "--patch-count", "1", *_TINY),
@@ -85,9 +85,9 @@ changed is not run; `repeats`: prompts that pairs share are computed once (these
 PEERS = Section(
     name="peers",
     title="Peers",
-    text="""The same attribution in a notebook: nnsight, one pair at a time, two forwards and one backward a
-pair, the same four sites; as tutorials write it, and with the weights frozen and no logits but the last
-position's.""",
+    text="""The same attribution in a notebook: nnsight, one pair at a time, two forward passes and one
+backward pass per pair, the same four sites; as tutorials write it, and with frozen weights and last-position
+logits only.""",
     module="benchmarks.peers.compare",
     arguments=("--count", "48", "--rounds", "2", "--only", "nnsight"),
     quick=("--count", "2", "--only", "nnsight", *_TINY),
@@ -95,10 +95,9 @@ position's.""",
 PIPELINE = Section(
     name="pipeline",
     title="Pipeline",
-    text="""What `patchgrid run` does around its engine: a pair file is read and submitted, each chunk is
-claimed, measured, sampled and committed to SQLite, and the results are read, over the time that the engine
-takes to answer the same questions alone. The less a model costs, the larger this ratio: the demo model is
-the hardest case.""",
+    text="""What `patchgrid run` adds to its engine: reading and submitting a pair file; claiming, measuring,
+sampling and committing each chunk to SQLite; reading the results. The ratio is its time over that of the
+engine alone. The cheaper a model, the larger this ratio: the demo model is the hardest case.""",
     module="benchmarks.jobs.pipeline",
     arguments=("--count", "64", "--demo-count", "1000", "--rounds", "5", "--threads", "1"),
     quick=("--count", "4", "--demo-count", "8", "--threads", "1", *_TINY),
@@ -106,8 +105,8 @@ the hardest case.""",
 MEMORY = Section(
     name="memory",
     title="Memory",
-    text="""The most memory that attribution takes above the loaded model, patchgrid over the floor, in
-batches of the same size, each side in a process of its own.""",
+    text="""Peak memory of attribution above the loaded model, patchgrid over the floor, in batches of the
+same size, each side in its own process.""",
     module="benchmarks.engine.memory",
     arguments=("--count", "64"),
     quick=("--count", "4", *_TINY),
@@ -132,8 +131,8 @@ included. PostgreSQL syncs every commit to the disk.""",
 PAIR_FILES = Section(
     name="pairfiles",
     title="Pair files",
-    text="""The same short pairs read in each format, as `submit` reads them. Parquet is read by a process
-of its own, which a damaged file may end.""",
+    text="""The same short pairs read in each format, as `submit` reads them. Parquet is read in a separate
+process, which a damaged file may crash.""",
     module="benchmarks.jobs.pair_files",
     arguments=(),
     quick=("--pairs", "1000", "--rounds", "1"),
@@ -142,9 +141,9 @@ of its own, which a damaged file may end.""",
 QUEUE = Section(
     name="queue",
     title="Queue",
-    text="""Chunks claimed and committed by workers with an engine that has its numbers at once; the demo
-model's pairs from submit to done on PostgreSQL and Redis, over the time of the engine alone, with one
-worker and with two of one thread each; `patchgrid submit` of a million pairs.""",
+    text="""Chunks claimed and committed by workers with an instant engine; the demo model's pairs from submit
+to done on PostgreSQL and Redis, over the time of the engine alone, with one worker and with two, one thread
+each; `patchgrid submit` of a million pairs.""",
     module="benchmarks.jobs.queue",
     arguments=("--workers", "1,4,8", "--chunks", "1000", "--pairs", "2000", "--rounds", "3"),
     quick=("--workers", "1", "--chunks", "20", "--pairs", "0", "--large", "200"),
@@ -160,11 +159,10 @@ worker and with two of one thread each; `patchgrid submit` of a million pairs.""
 SERVICE = Section(
     name="service",
     title="HTTP service",
-    text="""Two hundred readers who ask about once a second and twenty who submit a small job every four
-seconds, for a minute, while a worker measures: server, worker and clients share the machine.
-A percentile is of all answers of a kind. Then the server's memory while a gigabyte is
-uploaded, and what each endpoint takes where there are 10,000 jobs and one of them has a
-million pairs: the first time, and the best of four more.""",
+    text="""Two hundred readers with about one request a second and twenty submitters of a small job every
+four seconds, for a minute, while a worker measures; server, worker and clients share the machine.
+Percentiles are over all answers of a kind. Then the server's memory during the upload of a gigabyte, and the
+time of each endpoint with 10,000 jobs, one of them of a million pairs: the first request, and the best of four more.""",
     module="benchmarks.jobs.service",
     arguments=(),
     quick=(
@@ -214,8 +212,8 @@ def eap_ig(python: str, checkout: str | None) -> Section:
         name="eap-ig",
         title="EAP-IG",
         text="""The published code's node scores (`attribute_node`, method `EAP`), summed over positions and
-averaged over pairs, in batches of 20; heads and embeddings are compared. It runs on `HookedTransformer`,
-which is TransformerLens 2 or 3, and asks for `cuda` by name: the benchmark gives it what there is.""",
+averaged over pairs, in batches of 20; heads and embeddings are compared. It runs on `HookedTransformer` of
+TransformerLens 2 or 3, and names `cuda` in its code: the benchmark substitutes the available device.""",
         module="benchmarks.peers.compare",
         arguments=("--count", "8", *given),
         quick=("--count", "2", *given, *_TINY),
@@ -230,9 +228,9 @@ def edges(python: str, checkout: str | None) -> Section:
         name="edges",
         title="Edges",
         text="""All edges by `eap` (32,491 for GPT-2 small), summed over positions and averaged over pairs,
-against the published way: every head reads a copy of the stream of its own, and one buffer `[pair, position,
-sender, d_model]` holds what all senders add. EAP-IG's own code is measured where it can be had; that way
-written with care in plain PyTorch (weights frozen, one clean forward, last-position logits only) always.""",
+against the published way: every head reads its own copy of the stream, and one buffer `[pair, position,
+sender, d_model]` holds what all senders add. Measured are an optimized version of it in plain PyTorch
+(weights frozen, one clean forward, last-position logits only) and, if it is installed, EAP-IG's own code.""",
         module="benchmarks.engine.edges",
         arguments=("--count", "16", "--rounds", "2", *given),
         quick=("--count", "2", *given, *_TINY),
