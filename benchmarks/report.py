@@ -31,8 +31,9 @@ _PATIENCE = 1800
 _INTRODUCTION = """# Benchmarks
 
 For people who compare tools or plan hardware. `make bench` measures all of this and writes this page. Both
-sides of a ratio are measured in turn in one run, on the same pairs and weights, and must give the same numbers,
-or the run fails. A ratio is the median of the rounds, with its extremes in brackets. Missed targets are marked.
+sides of a ratio are measured in turn in one run, on the same pairs and weights, and must give the same
+numbers, or the run fails. A ratio is the median of the rounds, with its extremes in brackets. Missed targets
+are marked.
 
 {machine}. GPT-2-small shape with seeded random weights, tokenizer `{tokenizer}`, pairs from `{pairs}`
 (PATCHGRID_BENCH_TOKENIZER and PATCHGRID_BENCH_PAIRS name others).

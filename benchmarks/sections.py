@@ -162,7 +162,8 @@ SERVICE = Section(
     text="""Two hundred readers with about one request a second and twenty submitters of a small job every
 four seconds, for a minute, while a worker measures; server, worker and clients share the machine.
 Percentiles are over all answers of a kind. Then the server's memory during the upload of a gigabyte, and the
-time of each endpoint with 10,000 jobs, one of them of a million pairs: the first request, and the best of four more.""",
+time of each endpoint with 10,000 jobs, one of them of a million pairs: the first request, and the best of
+four more.""",
     module="benchmarks.jobs.service",
     arguments=(),
     quick=(

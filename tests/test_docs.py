@@ -86,7 +86,7 @@ def test_the_readme_s_python_runs(workplace: Path) -> None:
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"\(4, \d+, \d+\) \(1, 1\)", done.stdout)
+    assert re.search(r"\(4, \d+, \d+\) \(1, 2\)", done.stdout)
 
 
 def test_the_stand_in_engine_s_example_prints_what_it_says(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_readme_s_commands_and_python_run_through_a_server(workplace: Path) 
     commands = [
         line for block in blocks("bash") for line in block.splitlines() if url in line and "--server" in line
     ]
-    [code] = [block for block in blocks("python") if "Workspace" in block]
+    [code] = [block for block in blocks("python") if url in block]
     assert len(commands) >= 3
     database, model = workplace / "served.db", ROOT / "examples" / "demo_model"
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
@@ -200,7 +200,7 @@ def test_the_page_of_models_names_the_families_of_the_records() -> None:
 
 
 def test_the_architecture_names_rooms_that_are_there() -> None:
-    """Every folder of its map exists."""
+    """Every folder of its map exists, and all code of the parts is in one of them."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     rooms = set()
     for cell in re.findall(r"^\| (`[^|]*/`) \|", text, re.MULTILINE):
@@ -209,6 +209,9 @@ def test_the_architecture_names_rooms_that_are_there() -> None:
     assert len(rooms) > 30
     for room in rooms:
         assert room.is_dir(), room
+    resolved = {room.resolve() for room in rooms}
+    for file in ROOT.glob("*/patchgrid/*/*/**/*.py"):
+        assert resolved & set(file.parents), f"no room of the map holds {file}"
 
 
 def test_the_walks_stop_at_functions_that_are_there() -> None:
