@@ -1,5 +1,6 @@
 """Attribution and exact activation patching on Hugging Face models, through nnsight."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from patchgrid.core.types import (
@@ -21,7 +22,10 @@ __all__ = ["Component", "Engine", "JobSpec", "Pair", "PairResult", "TextSpan", "
 def __getattr__(name: str) -> Any:
     """Import torch only when the engine itself is asked for."""
     if name == "Engine":
-        from patchgrid.engine.engine import Engine
+        with warnings.catch_warnings():
+            # Of tqdm, in a notebook without widgets: no bar of it is shown.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from patchgrid.engine.engine import Engine
 
         return Engine
     if name == "PairResult":
