@@ -61,7 +61,14 @@ def test_the_readme_s_commands_run(workplace: Path) -> None:
     assert (workplace / "heads.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("page", sorted(page for page in PAGES if "```console" in page.read_text()), ids=str)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] if page.name == "tutorial.md" else [])
+        for page in PAGES
+        if "```console" in page.read_text(encoding="utf-8")
+    ],
+)
 def test_transcripts_run(page: Path, tmp_path: Path) -> None:
     """Every command with output on a page, in an empty folder, with the demo model in place of the hub's."""
     demo = ROOT / "examples" / "demo_model"
