@@ -1,8 +1,8 @@
 #!/opt/patchgrid/bin/python
-"""The healthcheck of the worker's image: has a worker of this container been heard of within a minute?
+"""The health check of the worker image: whether a worker of this container sent a heartbeat within a minute.
 
-It asks the registry in the database, so a database that is away makes it fail. That is right for a report and
-wrong as a reason to kill: a worker waits for its database with results in hand.
+It asks the registry in the database, so a database that is unavailable makes it fail. That is right for a
+report and wrong as a reason to kill: a worker waits for its database with unsaved results.
 """
 
 import os
@@ -21,4 +21,4 @@ except PatchgridError as error:
 if not any(
     worker.host == socket.gethostname() and worker.state != "stopped" and not worker.lost for worker in found
 ):
-    sys.exit(f"no worker on {socket.gethostname()} has been heard of for a minute")
+    sys.exit(f"no worker on {socket.gethostname()} has sent a heartbeat for a minute")

@@ -19,7 +19,7 @@ Made by `python docs/api.py` from the OpenAPI schema, which a running server giv
 `patchgrid serve` starts it; [serve](serve.md) has limits and TLS, [tokens](tokens.md) who may do what.
 
 ```sh
-patchgrid serve --port 8000                                    # open, to this machine alone
+patchgrid serve --port 8000                                    # open to this machine only
 curl -s localhost:8000/v1/jobs | jq '.items[].job'
 curl -s -F spec='{"model": "openai-community/gpt2"}' -F pairs=@pairs.jsonl localhost:8000/v1/jobs
 curl -s -H 'Content-Type: application/x-ndjson' --data-binary @pairs.jsonl \\
@@ -28,25 +28,24 @@ curl -sN localhost:8000/v1/jobs/last/events
 curl -s 'localhost:8000/v1/jobs/last/components?by=estimate&limit=20&format=csv'
 ```
 
-With tokens (`patchgrid token create`), send `Authorization: Bearer TOKEN`. The scope `read` allows every
-GET, `submit` also submitting, and steering the jobs that the token submitted, `admin` everything.
+With tokens (`patchgrid token create`), send `Authorization: Bearer TOKEN`. Scope `read` allows every GET;
+`submit` also submitting, and controlling the token's own jobs; `admin` everything.
 
 - **Errors** are `application/problem+json` (RFC 9457): `detail` says what to do, `errors` names lines, rows
-  and fields. 429 and 503 carry `Retry-After`. A query parameter that is misspelt or given twice is refused.
-- **Lists** go on with `next`, given back as `cursor`. `format=csv` gives the same rows as a file; the
-  cursor is then in the header `X-Next-Cursor`, a `total` in `X-Total-Count`. Cells are given as they are: a
-  spreadsheet may take a prompt that begins with `=` for a formula, so import such files as text.
-- **Answers about ended jobs** carry an `ETag`; `If-None-Match` saves sending them again.
-- **Submitting** is atomic and idempotent: a job is stored whole or not at all, the same pairs and settings
-  are the same job (201 the first time, 200 after it). `Idempotency-Key` holds a client to one job for one
-  key.
-- **Events**: `event: job` carries how a job stands, whole, at once and whenever it changes; `event: end` is
-  the last. A client that reconnects with `Last-Event-ID` is told nothing twice.
+  and fields. 429 and 503 have `Retry-After`. Unknown and duplicate query parameters are refused.
+- **Lists**: pass `next` as `cursor` to get the next page. `format=csv` returns the same rows as a file, with
+  the cursor in the header `X-Next-Cursor` and a `total` in `X-Total-Count`. Cells are not escaped: a
+  spreadsheet may read a prompt that begins with `=` as a formula, so import such files as text.
+- **Responses about ended jobs** have an `ETag`; `If-None-Match` avoids sending them again.
+- **Submitting** is atomic and idempotent: a job is stored completely or not at all, and the same pairs and
+  settings give the same job (201 the first time, 200 afterwards). `Idempotency-Key` makes retries safe.
+- **Events**: `event: job` has the job's full status, at once and at every change; `event: end` is the last.
+  A client that reconnects with `Last-Event-ID` gets no event twice.
 """
 
 
 def document() -> dict[str, Any]:
-    """Give the OpenAPI document of this version."""
+    """Return the OpenAPI document of this version."""
     with tempfile.TemporaryDirectory() as folder, Database.open(f"sqlite:///{folder}/jobs.db") as database:
         return _with_enums(make_app(database).openapi())
 
@@ -62,7 +61,7 @@ def _with_enums(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def page() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     schema = document()
     parts = [_INTRODUCTION, "## Endpoints\n"]
     for path, operations in schema["paths"].items():
@@ -111,7 +110,7 @@ def _shape(name: str, shape: Mapping[str, Any]) -> Iterator[str]:
     for field, part in shape["properties"].items():
         text = part.get("description", "")
         text += _default(text, part.get("default"))
-        optional = "" if field in required else ", may be left out"
+        optional = "" if field in required else ", optional"
         yield f"| `{field}` | {_type(part)}{optional} | {_cell(text.strip())} |"
     yield ""
 

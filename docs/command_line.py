@@ -13,7 +13,7 @@ _WIDTH = 100
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ("patchgrid",)) -> Iterator[tuple[str, str]]:
-    """Give each command's full name and its help."""
+    """Yield each command's full name and its help."""
     context = click.Context(
         command, info_name=" ".join(path), terminal_width=_WIDTH, max_content_width=_WIDTH
     )
@@ -26,7 +26,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ("patchgrid",)) -> 
 
 
 def page() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     parts = ["# The command line\n\nMade by `python docs/command_line.py`.\n"]
     parts += [f"## {name}\n\n```text\n{text}\n```\n" for name, text in commands(main)]
     return "\n".join(parts)

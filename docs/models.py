@@ -238,7 +238,7 @@ def notes(family: Family, case: Case) -> str:
 
 
 def page(rows: list[tuple[str, ...]], composites: list[tuple[str, ...]]) -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     titles = (
         "type",
         "for example",

@@ -278,7 +278,7 @@ def test_the_healthcheck_tells_a_worker_that_is_heard_of(tmp_path: Path) -> None
 
     nothing = check()
     assert nothing.returncode == 1
-    assert "there is no database" in nothing.stderr
+    assert "does not exist" in nothing.stderr
     assert "Traceback" not in nothing.stderr
     host = os.uname().nodename
     with Database.open(url) as database:

@@ -32,7 +32,7 @@ from patchgrid.storage.chunks.provenance import Provenance
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue.workers import list_workers
-from patchgrid.workers.broker.bell import ring
+from patchgrid.workers.broker.notify import notify
 from patchgrid.workers.node.settings import WorkerSettings
 from patchgrid.workers.node.worker import Worker
 from support.machines.servers import postgres_server, redis_server
@@ -180,7 +180,7 @@ def seconds_of_job(there: Servers, kind: str, number: int, model: str, chunks: i
     pairs = [Pair(f"clean {index}", f"corrupted {index}", " a", " b") for index in range(chunks * chunk_size)]
     with Database.open(url) as database, workers(url, number, model, broker=there.broker, poll=0.5):
         job = submit(database, JobSpec(model, exact=0.0), pairs, chunk_size)
-        ring(there.broker, job.id)
+        notify(there.broker, job.id)
         record = finished(database, job)
     assert record.started_at is not None
     assert record.finished_at is not None
@@ -261,9 +261,9 @@ def end_to_end(there: Servers, folder: str, number: int, rounds: int) -> dict[st
 
 
 def run(database: Database, broker: str, spec: JobSpec, pairs: Sequence[Pair]) -> None:
-    """Submit a job, ring, and wait until it is done."""
+    """Submit a job, notify, and wait until it is done."""
     job = submit(database, spec, pairs, 64)
-    ring(broker, job.id)
+    notify(broker, job.id)
     finished(database, job)
 
 

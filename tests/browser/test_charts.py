@@ -133,10 +133,10 @@ def test_small_values_can_be_brought_out(visit: Visit) -> None:
       return found;
     }"""
     linear = visitor.page.locator("canvas").evaluate(coloured)
-    visitor.page.get_by_label("Bring out small values").check()
+    visitor.page.get_by_label("Log colour scale").check()
     visitor.page.wait_for_url(re.compile("colours=log"))
     visitor.open("#" + visitor.page.url.split("#")[1])
-    assert visitor.page.get_by_label("Bring out small values").is_checked()
+    assert visitor.page.get_by_label("Log colour scale").is_checked()
     assert visitor.page.locator("canvas").evaluate(coloured) > 2 * linear
     assert visitor.faults == []
 
@@ -145,7 +145,7 @@ def test_a_job_of_edges_is_not_offered_what_is_for_cells(visit: Visit) -> None:
     """It has bars alone: no colours to choose, no dots to explain."""
     visitor = visit()
     visitor.open("#/jobs/2/heads")
-    expect(visitor.page.get_by_label("Bring out small values")).to_have_count(0)
+    expect(visitor.page.get_by_label("Log colour scale")).to_have_count(0)
     expect(visitor.page.get_by_text("A dot marks")).to_have_count(0)
     visitor.open("#/jobs/1/heads")
     visitor.see("A dot marks")

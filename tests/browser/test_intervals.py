@@ -62,7 +62,7 @@ def test_a_table_says_that_there_is_no_bound_where_the_number_says_nothing(visit
     assert row.locator("svg .open").count() == 1
     assert row.locator("svg .cut").count() == 2
     assert not re.search(r"e\+?\d", visitor.page.locator("tbody").inner_text())
-    visitor.see("so few cells, of such uneven weight")
+    visitor.see("too few cells, too unevenly weighted")
 
 
 @pytest.mark.parametrize("order", ["&order=up", ""])

@@ -61,7 +61,7 @@ def test_a_search_is_the_servers(visit: Visit) -> None:
     visitor.see("1 to 100 of 11,111 found, of 36,864 components")
     visitor.page.get_by_label("Name").fill("nothing")
     visitor.see("0 of 36,864 components")
-    visitor.see("No component is named so.")
+    visitor.see("No component matches.")
 
 
 @pytest.mark.parametrize(("by", "title"), [("mean", "mean score"), ("std", "std")])
@@ -174,7 +174,7 @@ def test_a_component_of_a_real_job_has_all_its_cells(visit: Visit) -> None:
         visitor.open(f"#/jobs/1/components/{name}")
         visitor.see(f"{row['exact_n']} cells, the largest effect first")
     visitor.open("#/jobs/1/components/a1.h99")
-    visitor.see("This job has no results for a component of that name.")
+    visitor.see("This job has no results for this component.")
     assert visitor.faults == []
 
 
@@ -185,5 +185,5 @@ def test_cells_that_are_not_drawn_are_said(visit: Visit) -> None:
     Pages(visitor.page, EXACT, lambda _: cells)
     visitor.open("#/jobs/1/agreement?site=mlp_post")
     note = visitor.page.locator(".note")
-    expect(note).to_have_text(re.compile(r"Drawn and listed are 20,000 of 965 cells"))
+    expect(note).to_have_text(re.compile(r"Showing 20,000 of 965 cells"))
     assert visitor.faults == []

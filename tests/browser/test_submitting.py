@@ -53,7 +53,7 @@ def test_the_same_job_is_not_made_twice(visit: Visit) -> None:
         visitor.page.get_by_label("Pair file").set_input_files(EXAMPLES / "ioi_abc.jsonl")
         visitor.page.get_by_role("button", name="Submit").click()
         visitor.see("the job makes no progress")
-    visitor.see("This job was there already")
+    visitor.see("This job already exists")
 
 
 def test_a_waiting_job_is_paused_resumed_cancelled_and_deleted(visit: Visit, pictures: Path) -> None:

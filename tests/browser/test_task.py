@@ -145,9 +145,9 @@ def test_one_of_two_owners_withdraws_and_the_last_one_deletes(visit: Visit, tmp_
         alice.page.reload()
         alice.page.get_by_role("button", name="Cancel…").click()
         assert alice.inaccessible() == []
-        expect(alice.page.get_by_role("dialog")).to_contain_text("goes on for its other owners: bob")
+        expect(alice.page.get_by_role("dialog")).to_contain_text("continues for its other owners: bob")
         alice.page.get_by_role("button", name="Withdraw from the job").click()
-        alice.see("You withdrew; the job goes on for bob")
+        alice.see("You withdrew; the job continues for bob")
         bob.open("#/jobs")
         expect(bob.page.locator("tbody tr td").last).to_have_text("bob")
         bob.open("#/jobs/1")

@@ -26,7 +26,7 @@ VIEWS = {
     "failed-pair": ("#/jobs/3/pairs/5", HOSTILE),
     "workers": ("#/workers", "Workers and queue"),
     "submit": ("#/submit", "Submit a job"),
-    "missing": ("#/nowhere", "No such view"),
+    "missing": ("#/nowhere", "Page not found"),
 }
 
 
@@ -83,7 +83,7 @@ def test_what_the_api_refuses_is_said(visit: Visit) -> None:
     visitor.open("#/jobs/999/heads")
     alert = visitor.page.get_by_role("alert")
     assert "999" in alert.inner_text()
-    assert alert.get_by_role("button", name="Try again").is_visible()
+    assert alert.get_by_role("button", name="Retry").is_visible()
 
 
 def test_hostile_names_and_prompts_stay_text(visit: Visit) -> None:

@@ -24,7 +24,7 @@ SPECS = {
     "number type": (("--dtype", "float23"), "did you mean 'float32'?"),
     "share": (("--exact", "5"), "from 0 to 1, not 5.0"),
     "seed": (("--seed", "-1"), "seed must be a whole number from 0"),
-    "device": (("--device", "gpu"), "device 'gpu' cannot be used"),
+    "device": (("--device", "gpu"), "device 'gpu' is not available"),
     "limit": (("--limit", "0"), "--limit"),
     "name": (("--name", "last"), "a job cannot be named 'last'"),
     "number as name": (("--name", "12"), "a job cannot be named '12'"),
@@ -144,10 +144,10 @@ def test_a_database_of_a_newer_version_is_refused(finished: FinishedJob, tmp_pat
     path = tmp_path / "newer.db"
     shutil.copy(finished.database, path)
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE patchgrid_version SET version_num = '9999'")
+        connection.execute("UPDATE patchgrid_version SET version_num = 'v9999'")
     connection.close()
     for command in (finished.command[:4], ("results", "top", 1), ("db", "upgrade"), ("db", "check")):
-        assert "a newer patchgrid wrote it (version 9999" in refused(patchgrid(*command, "--db", path))
+        assert "written by a newer patchgrid (version v9999" in refused(patchgrid(*command, "--db", path))
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_database_locked_by_another_process_is_refused(
     finally:
         holder.rollback()
         holder.close()
-    assert "another process has locked it" in message
+    assert "locked by another process" in message
     assert len(jobs_in(path)) == 1
 
 
@@ -214,7 +214,7 @@ def test_a_full_disk_is_said_and_loses_nothing(
 
 
 MISTAKES = {
-    "unknown job": (("job", "show", "9"), "there is no job '9'"),
+    "unknown job": (("job", "show", "9"), "no job '9'"),
     "unknown pair": (("results", "pair", "1", "nobody"), "has no pair 'nobody'"),
     "site not measured": (
         ("results", "top", "1", "--site", "attn_out"),
@@ -231,7 +231,7 @@ MISTAKES = {
     "scale of a picture": (("results", "plot", "1", "-o", "a.png", "--vmax", "0"), "give a number above 0"),
     "exact effects of no pair": (
         ("results", "plot", "1", "-o", "a.png", "--what", "exact"),
-        "name it with --pair",
+        "give --pair",
     ),
     "picture": (("results", "plot", "1", "-o", "a.png", "--what", "head"), "did you mean 'heads'?"),
     "no heads": (
@@ -244,7 +244,7 @@ MISTAKES = {
         "a scatter plot is of all pairs",
     ),
     "failed pair": (("results", "plot", "1", "-o", "a.png", "--pair", "pair-10"), "it has no scores"),
-    "writing SQL": (("results", "sql", "DELETE FROM job"), "this connection only reads"),
+    "writing SQL": (("results", "sql", "DELETE FROM job"), "read-only connection"),
     "wrong SQL": (("results", "sql", "SELEC 1"), "SQL: near"),
 }
 
@@ -266,7 +266,7 @@ def test_a_wrong_question_is_refused(
 def test_a_missing_database_is_not_made_by_asking(tmp_path: Path) -> None:
     """Only `run` makes one."""
     for command in (("job", "list"), ("results", "top", "last"), ("db", "check"), ("db", "upgrade")):
-        assert "there is no database" in refused(patchgrid(*command, "--db", tmp_path / "a.db"))
+        assert "does not exist" in refused(patchgrid(*command, "--db", tmp_path / "a.db"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -286,7 +286,9 @@ def test_a_defect_is_one_line_unless_asked_for_more(
     monkeypatch.setattr("patchgrid.storage.jobs.job_list.every", broken)
     result = finished.ask("job", "list")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: a defect in patchgrid (KeyError: 'never'); set PATCHGRID_DEBUG=1")
+    assert result.stderr.startswith(
+        "Error: a bug in patchgrid (KeyError: 'never'); run again with PATCHGRID_DEBUG=1"
+    )
     assert "Traceback" not in result.stderr
 
 

@@ -67,7 +67,7 @@ def test_a_finished_job_shows_its_results_without_measuring_again(
     again = [finished.model.name if part == finished.model else part for part in finished.command]
     result = patchgrid(*again)
     assert result.exit_code == 3
-    assert "Job 1 measured these pairs this way already" in result.stderr
+    assert "Job 1 already measured these pairs with these settings" in result.stderr
     assert result.stdout == finished.result.stdout
 
 
@@ -80,7 +80,7 @@ def test_a_finished_job_is_not_shown_for_a_model_folder_whose_weights_changed(
     assert patchgrid(*command).exit_code == 0
     other = save_model("gpt2", tmp_path / "second", seed=2).folder
     shutil.copy(other / "model.safetensors", folder / "model.safetensors")
-    assert "job 1 was begun with other weights" in refused(patchgrid(*command))
+    assert "job 1 was started with different weights" in refused(patchgrid(*command))
 
 
 def test_another_spec_is_another_job(finished: FinishedJob, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_without_exact_patching_the_means_are_shown_alone(
     assert "interval" not in out
     assert "Pearson" not in out
     top = patchgrid("results", "top", "last", "--db", tmp_path / "a.db")
-    assert "unverified" in top.stderr
+    assert "not verified" in top.stderr
 
 
 def test_a_job_whose_pairs_all_fail_exits_with_1(tiny_model: Path, tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def test_warnings_name_what_is_wrong() -> None:
     weak, swapped = task_warnings(guesses, ["'ĠMary' not 'ĠJohn'"])
     assert "does not do the task" in weak
     assert "50 %" in weak
-    assert "those of the first pairs are 'ĠMary' not 'ĠJohn'" in weak
-    assert "scores explain noise" in weak
+    assert "the first pairs' are 'ĠMary' not 'ĠJohn'" in weak
+    assert "scores are meaningless" in weak
     kept, _ = task_warnings(replace(guesses, measured=5))
     assert "scores are of the 5 pairs it gets right, 5 were skipped" in kept
     assert "2 pairs" in swapped

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from patchgrid.workers.broker.bell import ring
+from patchgrid.workers.broker.notify import notify
 from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import trial
 from support.faults.fleet import MakeFleet
@@ -24,7 +24,7 @@ RUBBISH = (
     b"null",
     b"[]",
     b"17",
-    b'"ring"',
+    b'"notify"',
     b"{}",
     b'{"body": "!!!"}',
     b'{"body": "e30=", "headers": {}, "properties": {}}',
@@ -71,12 +71,12 @@ class Repeater:
                 self._client.publish(channel, data)
 
 
-def a_bell(server: Redis) -> tuple[bytes, dict[str, Any]]:
-    """Ring once, and give the message's channel and content as they pass the broker."""
+def a_wake_up(server: Redis) -> tuple[bytes, dict[str, Any]]:
+    """Notify once, and return the message's channel and content as they pass the broker."""
     with server.client() as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.psubscribe("*")
         pubsub.get_message(timeout=5)
-        ring(server.url, 1)
+        notify(server.url, 1)
         found: list[tuple[bytes, dict[str, Any]]] = []
 
         def heard() -> bool:
@@ -89,10 +89,10 @@ def a_bell(server: Redis) -> tuple[bytes, dict[str, Any]]:
         return found[0]
 
 
-def forged(bell: dict[str, Any]) -> Iterator[bytes]:
-    """Give messages that look like bells: of other tasks, with other arguments, of other kinds."""
+def forged(message: dict[str, Any]) -> Iterator[bytes]:
+    """Yield messages that look like wake-ups: of other tasks, with other arguments, of other kinds."""
     for task in ("no.such.task", "celery.backend_cleanup", "celery.chord", "os.system", "", None, 5):
-        yield _changed(bell, headers=bell["headers"] | {"task": task})
+        yield _changed(message, headers=message["headers"] | {"task": task})
     for arguments in (
         [[], {}],
         [[1], {}],
@@ -100,22 +100,22 @@ def forged(bell: dict[str, Any]) -> Iterator[bytes]:
         [[], {"job": "; DROP TABLE job"}],
         [[], {"job": None}],
     ):
-        yield _changed(bell, body=_body([*arguments, {}]))
+        yield _changed(message, body=_body([*arguments, {}]))
     for arguments in ([[], {"job": 10**30}], [[], {"job": -1}], [[], {"job": 1, "x": 2}], [5, 6], [], {}, 7):
-        yield _changed(bell, body=_body(arguments))
-    yield _changed(bell, body="not base64 !")
-    yield _changed(bell, body=base64.b64encode(b"\xff\xfe").decode())
-    yield _changed(bell, headers={})
-    yield _changed(bell, headers=bell["headers"] | {"eta": "yesterday"})
-    yield _changed(bell, headers=bell["headers"] | {"expires": "2001-01-01T00:00:00"})
-    yield _changed(bell, properties={})
+        yield _changed(message, body=_body(arguments))
+    yield _changed(message, body="not base64 !")
+    yield _changed(message, body=base64.b64encode(b"\xff\xfe").decode())
+    yield _changed(message, headers={})
+    yield _changed(message, headers=message["headers"] | {"eta": "yesterday"})
+    yield _changed(message, headers=message["headers"] | {"expires": "2001-01-01T00:00:00"})
+    yield _changed(message, properties={})
     for kind in ("application/x-python-serialize", "application/x-yaml", "nonsense"):
-        yield json.dumps(bell | {"content-type": kind}).encode()
-    yield json.dumps(bell | {"content-encoding": "nonsense"}).encode()
+        yield json.dumps(message | {"content-type": kind}).encode()
+    yield json.dumps(message | {"content-encoding": "nonsense"}).encode()
 
 
-def _changed(bell: dict[str, Any], **values: Any) -> bytes:
-    return json.dumps(bell | values).encode()
+def _changed(message: dict[str, Any], **values: Any) -> bytes:
+    return json.dumps(message | values).encode()
 
 
 def _body(arguments: object) -> str:
@@ -125,7 +125,7 @@ def _body(arguments: object) -> str:
 def throw_garbage(client: Any, messages: list[bytes], channel: bytes) -> None:
     """Publish messages on every channel, and push them onto every list that may be read."""
     channels = {channel, *client.pubsub_channels()}
-    lists = {b"celery", b"patchgrid.bells"}
+    lists = {b"celery", b"patchgrid.notifications"}
     for key in client.keys("*"):
         if client.type(key) == b"list":
             lists.add(key)
@@ -141,8 +141,8 @@ def throw_garbage(client: Any, messages: list[bytes], channel: bytes) -> None:
 @contextmanager
 def garbage(server: Redis) -> Iterator[list[bytes]]:
     """Throw garbage at the workers all along a `with` block; give what was thrown so far."""
-    channel, bell = a_bell(server)
-    messages = [*RUBBISH, *forged(bell)]
+    channel, message = a_wake_up(server)
+    messages = [*RUBBISH, *forged(message)]
     thrown: list[bytes] = []
     ended = threading.Event()
 
@@ -165,7 +165,7 @@ def garbage(server: Redis) -> Iterator[list[bytes]]:
 def assert_messages_change_nothing(
     url: str, server: Redis, folder: Path, make_fleet: MakeFleet, *, chunks: int, workers: int
 ) -> None:
-    """Ring for this job and for others that are not there, each bell three times, amid garbage."""
+    """Notify for this job and for missing ones, each message three times, amid garbage."""
     with (
         Repeater(server) as repeater,
         trial(url, folder, make_pairs(2 * chunks)) as work,
@@ -175,7 +175,7 @@ def assert_messages_change_nothing(
         for number in range(10):
             work.wait_until_done(number * chunks // 12, fleet)
             for job_id in (work.job.id, 10**6 + number, 0):
-                ring(server.url, job_id)
+                notify(server.url, job_id)
         work.wait_until_over(fleet)
         assert fleet.end() == [0] * workers
         assert fleet.codes == []
@@ -186,7 +186,7 @@ def assert_messages_change_nothing(
 
 
 def assert_dropped(log: str) -> None:
-    """Hold what the workers say of the garbage: a line each, no traceback, and no end of the bell."""
+    """Hold what the workers say of the garbage: a line each, no traceback, and the listener goes on."""
     assert "dropped a message" in log
     assert "dropped a message: no job id" in log
     assert "Traceback" not in log
@@ -196,7 +196,7 @@ def assert_dropped(log: str) -> None:
 def test_messages_repeated_unknown_and_garbage_change_nothing(
     sqlite_url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
-    """Each bell thrice, bells for jobs that are not there, and whatever else may lie on the queue."""
+    """Each message three times, wake-ups for missing jobs, and whatever else may lie on the queue."""
     assert_messages_change_nothing(sqlite_url, redis, tmp_path, make_fleet, chunks=100, workers=2)
 
 
@@ -208,17 +208,17 @@ def test_a_long_job_amid_garbage_is_exact(
     assert_messages_change_nothing(url, redis, tmp_path, make_fleet, chunks=1000, workers=8)
 
 
-def test_workers_hear_bells_again_after_garbage(
+def test_workers_receive_wake_ups_again_after_garbage(
     sqlite_url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
-    """A worker that would ask the database once in ten minutes begins at once when the bell rings."""
+    """A worker that would ask the database once in ten minutes starts at once on a wake-up."""
     with make_fleet(sqlite_url, 1, broker=redis.url, poll=600.0) as fleet:
         with redis.client() as client:
             wait_for(client.pubsub_numpat)
         with garbage(redis) as thrown:
             wait_for(lambda: thrown)
         with trial(sqlite_url, tmp_path, make_pairs(20)) as work:
-            wait_for(lambda: work.state() == "done" or ring(redis.url, work.job.id), 60, every=0.5)
+            wait_for(lambda: work.state() == "done" or notify(redis.url, work.job.id), 60, every=0.5)
             assert fleet.end() == [0]
             assert fleet.codes == []
             work.assert_exact()

@@ -20,7 +20,7 @@ CAUSES = {
     "CUDA": "CUDA error",
     "MEMORY": "out of memory",
     "RAISE": "RuntimeError: the pair makes trouble",
-    "OOM": "out of memory with this pair alone",
+    "OOM": "out of memory with a batch of this pair alone",
     "NAN": "not finite",
 }
 #: Those of them that end a process each time.

@@ -62,7 +62,7 @@ def test_word_positions_behind_the_prompts_are_noted(tmp_path: Path) -> None:
     """The pairs are given before they are read."""
     behind = write(tmp_path, json.dumps({"prompts": [_entry()], "word_idxs": {"IO": 2}}), "pairs.json")
     assert PairFile.open(behind).check().notes == (
-        "word_idxs stands behind the prompts and is not used: put it before them",
+        "word_idxs comes after the prompts and is ignored: move it before them",
     )
 
 
@@ -113,7 +113,7 @@ def test_prompts_given_as_token_lists_are_refused(tmp_path: Path) -> None:
         ('{"prompts": {}}', "pairs.json:1: broken JSON: expected '[', not '{'"),
         ('{"prompts":\n[]', "pairs.json:2: broken JSON: expected ',' or '}', not the end"),
         ('{"prompts": []}\n\n{}', "pairs.json:3: broken JSON: expected the end, not '{'"),
-        ('{"prompts": [],\n"prompts": []}', "pairs.json:2: field 'prompts' is given twice"),
+        ('{"prompts": [],\n"prompts": []}', "pairs.json:2: field 'prompts' appears twice"),
         ('{\n"seq_labels": [],\n3: []', "pairs.json:3: broken JSON: expected a field name, not a number (3)"),
         (
             '{"a": 1,\n"promts": [],\n"prompts": []}',

@@ -50,12 +50,12 @@ def test_a_prompt_that_is_not_text_is_refused(tmp_path: Path, value: object, kin
     [
         (3.0, "must be text, a token id or a list of these, not a decimal number (3.0)"),
         (True, "must be text, a token id or a list of these, not true"),
-        ([1, 2.0], "has a decimal number (2.0) where text or a token id belongs"),
-        ([False], "has false where text or a token id belongs"),
-        ([None], "has null where text or a token id belongs"),
-        ([["a"]], "has a list where text or a token id belongs"),
-        (-1, "has a number (-1), which cannot be a token id"),
-        (2**31, "has a number (2147483648), which cannot be a token id"),
+        ([1, 2.0], "has a decimal number (2.0) instead of text or a token id"),
+        ([False], "has false instead of text or a token id"),
+        ([None], "has null instead of text or a token id"),
+        ([["a"]], "has a list instead of text or a token id"),
+        (-1, "has a number (-1), which is not a token id"),
+        (2**31, "has a number (2147483648), which is not a token id"),
         ({"text": "a"}, 'has an object that is not {"token": "text"} or {"piece": "Ġtext"}'),
         ({"token": 3}, 'has an object that is not {"token": "text"} or {"piece": "Ġtext"}'),
         ([" a", " b", " a"], "has ' a' twice"),
@@ -131,7 +131,7 @@ def test_a_misspelt_field_that_may_be_missing_is_refused_too(tmp_path: Path, fie
 def test_fields_that_are_not_used_are_noted_once(tmp_path: Path) -> None:
     """Also those near a field that is there, or that no short name can be told from."""
     path = write(tmp_path, jsonl(record(0, zzz=1, correct2=2), record(1, idx=1, zzz=3), record(2, h1=1)))
-    assert PairFile.open(path).check().notes == ("columns that are not used: 'zzz', 'correct2', 'idx', 'h1'",)
+    assert PairFile.open(path).check().notes == ("ignored columns: 'zzz', 'correct2', 'idx', 'h1'",)
 
 
 def test_the_same_fields_wrong_in_every_line_are_told_once(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_same_fields_wrong_in_every_line_are_told_once(tmp_path: Path) -> No
     wrong = [record(index, corect="a", correct=...) for index in range(40)]
     unknown = "unknown field 'corect' (did you mean 'correct'?)"
     assert refusal(write(tmp_path, jsonl(*wrong, record(clean=5), b"{"))) == [
-        f"pairs.jsonl:1: {unknown}; missing 'correct' (39 more lines alike)",
+        f"pairs.jsonl:1: {unknown}; missing 'correct' (39 more lines like it)",
         "pairs.jsonl:41: 'clean' must be text, not a number (5)",
         "pairs.jsonl:42: broken JSON: expecting property name enclosed in double quotes at column 2",
     ]
@@ -158,8 +158,8 @@ def test_duplicate_ids_are_told_with_both_lines(tmp_path: Path) -> None:
     """The same id twice; a number and its text are the same id."""
     path = write(tmp_path, jsonl(record(id="a"), record(id=7), b"", record(id="a"), record(id="7")))
     assert refusal(path) == [
-        "pairs.jsonl:4: id 'a' is already on line 1",
-        "pairs.jsonl:5: id '7' is already on line 2",
+        "pairs.jsonl:4: id 'a' is already used on line 1",
+        "pairs.jsonl:5: id '7' is already used on line 2",
     ]
 
 

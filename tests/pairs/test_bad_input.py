@@ -30,7 +30,7 @@ def test_a_file_without_read_permission_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, jsonl(record()))
     path.chmod(0)
     with _not_root():
-        assert refusal(path) == ["pairs.jsonl: no permission to read it"]
+        assert refusal(path) == ["pairs.jsonl: permission denied"]
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def test_broken_json_is_told_with_line_and_column(tmp_path: Path) -> None:
     [
         (b"[" * 100_000, "nested too deeply"),
         (b'{"clean": NaN}', "NaN is not JSON"),
-        (b'{"clean": "a", "clean": "b"}', "field 'clean' is given twice"),
+        (b'{"clean": "a", "clean": "b"}', "field 'clean' appears twice"),
         (b'{"clean": "a"} {}', "broken JSON: extra data at column 16"),
         (b"3", "must be a JSON object, not a number (3)"),
         (b'["a"]', "must be a JSON object, not a list"),
@@ -127,7 +127,7 @@ def test_a_line_over_the_limit_is_told_with_its_size_and_passed_over(tmp_path: P
     tracemalloc.stop()
     size = len(path.read_bytes().splitlines(keepends=True)[1])
     assert messages == [
-        f"pairs.jsonl:2: the line is {size:,} bytes long, the most is 1,048,576",
+        f"pairs.jsonl:2: the line is {size:,} bytes long; the limit is 1,048,576",
         "pairs.jsonl:3: broken JSON: extra data at column 3",
     ]
     assert peak < 8_000_000
@@ -176,7 +176,7 @@ def test_a_json_array_is_read_as_its_records(tmp_path: Path, name: str) -> None:
 def test_one_object_spread_over_lines_is_told_from_json_lines(tmp_path: Path) -> None:
     """A pair printed with indents."""
     assert refusal(write(tmp_path, '{\n  "clean": "a",\n  "corrupted": "b"\n}\n')) == [
-        "pairs.jsonl: is one JSON object over several lines: write one pair a line (JSON Lines)"
+        "pairs.jsonl: is one JSON object over several lines: write one pair per line (JSON Lines)"
     ]
 
 
@@ -196,7 +196,7 @@ def test_files_of_another_kind_are_recognised(tmp_path: Path, content: bytes, wh
 def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     """Neither its name nor its first line tells."""
     assert refusal(write(tmp_path, "once upon a time\n", "story.txt")) == [
-        "story.txt: neither JSON, JSON Lines, CSV nor Parquet, going by its first line"
+        "story.txt: unknown format: its first line is not JSON, JSON Lines, CSV or Parquet"
     ]
 
 

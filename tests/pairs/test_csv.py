@@ -94,7 +94,7 @@ def test_index_cells_may_not_be_empty_or_equal(tmp_path: Path) -> None:
         "pairs.csv:2: 'correct_idx' is empty",
         "pairs.csv:3: 'correct_idx' equal to 'incorrect_idx': both have token id 3",
         "pairs.csv:4: 'correct_idx' is empty",
-        "pairs.csv:5: 'correct_idx' has a number (-1), which cannot be a token id",
+        "pairs.csv:5: 'correct_idx' has a number (-1), which is not a token id",
     ]
 
 
@@ -114,7 +114,7 @@ def test_greater_than_cells_that_are_no_year_are_refused(tmp_path: Path) -> None
     rule = "'correct_idx' must be the start year's two digits, 0 to 99, not"
     hint = "; for token ids add a column incorrect_idx"
     assert refusal(_csv(tmp_path, GREATER_THAN + 'a,b,99\na,b,14235\na,b,\na,b,"[1, 2]"\na,b,-1\n')) == [
-        "pairs.csv:2: 'correct_idx' is 99, and no two-digit year is above it",
+        "pairs.csv:2: 'correct_idx' is 99, so no two-digit year is above it",
         f"pairs.csv:3: {rule} '14235'{hint}",
         "pairs.csv:4: 'correct_idx' is empty",
         f"pairs.csv:5: {rule} '[1, 2]'{hint}",
@@ -130,7 +130,7 @@ def test_greater_than_cells_that_are_no_year_are_refused(tmp_path: Path) -> None
             "clean,corrupt,correct,incorrect\n",
             "missing column 'corrupted'; unknown column 'corrupt' (did you mean 'corrupted'?)",
         ),
-        ("clean,clean,corrupted,correct,incorrect\n", "column 'clean' is given twice"),
+        ("clean,clean,corrupted,correct,incorrect\n", "column 'clean' appears twice"),
         ("clean,corrupted,correct,incorrect,span\n", "unknown column 'span' (did you mean 'spans'?)"),
         (
             "clean,corrupted,correct_idx,incorrect\n",
@@ -165,15 +165,15 @@ def test_too_many_or_too_few_cells_are_told_with_the_line_the_row_starts_on(tmp_
     """Rows that span lines do not shift the numbers."""
     content = EAP + 'a,"b\n\nb",1,2\na,b,1\n\n"a\n",b,1,2,3\n'
     assert refusal(_csv(tmp_path, content)) == [
-        "pairs.csv:5: 3 cells where the header has 4",
-        "pairs.csv:7: 5 cells where the header has 4",
+        "pairs.csv:5: 3 cells, but the header has 4",
+        "pairs.csv:7: 5 cells, but the header has 4",
     ]
 
 
 def test_empty_and_identical_cells_are_refused(tmp_path: Path) -> None:
     """The rules of JSON Lines hold."""
     problem = (
-        "begins like a JSON list but is not one (broken JSON: expecting value at column 2); "
+        "looks like a JSON list but is not valid (broken JSON: expecting value at column 2); "
         'write the text itself as ["["]'
     )
     content = "clean,corrupted,correct,incorrect\n,b,c,d\na,a,c,d\na,b,,d\na,b,c,[]\na,b,[x,d\n"
@@ -198,7 +198,7 @@ def test_bytes_that_are_not_utf8_are_told_with_the_row_and_the_rows_behind_are_r
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
-        ('a,"b,1,2\n', "a quote is opened and never closed"),
+        ('a,"b,1,2\n', "a quote is never closed"),
         ('a,"b"c,1,2\n', "broken CSV: ',' expected after '\"'"),
         (
             "a,b\rc,1,2\n",
@@ -227,7 +227,7 @@ def test_a_line_of_a_megabyte_is_refused_with_a_way_out(tmp_path: Path) -> None:
     content = EAP + f"{'x' * 1_000_000},b,1,2\n" + f"{'x' * LIMIT},b,1,2\n" + "a,a,1,2\n"
     assert refusal(_csv(tmp_path, content)) == [
         "pairs.csv:2: a cell of more than 131,072 characters: close its quote, or use JSON Lines",
-        f"pairs.csv:3: the line is {LIMIT + 7:,} bytes long, the most is {LIMIT:,}",
+        f"pairs.csv:3: the line is {LIMIT + 7:,} bytes long; the limit is {LIMIT:,}",
         "pairs.csv:4: 'corrupted' is the same as 'clean'",
     ]
 
@@ -249,5 +249,5 @@ def test_csv_is_told_by_its_header_whatever_the_name(tmp_path: Path) -> None:
 def test_a_csv_file_with_json_lines_records_agrees_on_duplicate_ids(tmp_path: Path) -> None:
     """Ids are checked across formats alike."""
     assert refusal(_csv(tmp_path, HEADER + "x,a,b,c,d,\nx,a,b,c,d,\n")) == [
-        "pairs.csv:3: id 'x' is already on line 2"
+        "pairs.csv:3: id 'x' is already used on line 2"
     ]

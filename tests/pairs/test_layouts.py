@@ -137,20 +137,20 @@ def test_a_named_column_that_is_not_there_is_refused_with_the_nearest(tmp_path: 
     for columns in ({"correct": "countr_idx"}, {"id": "countr_idx"}):
         with pytest.raises(PairFileError) as refused:
             PairFile.open(path, columns=columns).check()
-        problem = "there is no column 'countr_idx' (did you mean 'country_idx'?)"
+        problem = "missing column 'countr_idx' (did you mean 'country_idx'?)"
         assert str(refused.value) == f"{path}:1: {problem}"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("corect=a", r"unknown field 'corect' \(did you mean 'correct'\?\); columns are named for clean, "),
-        ("correct", "columns are FIELD=COLUMN with commas between them, not 'correct'"),
-        ("correct=", "columns are FIELD=COLUMN"),
-        ("", "columns are FIELD=COLUMN"),
-        ("correct=a,correct=b", "columns name 'correct' twice"),
+        ("corect=a", r"unknown field 'corect' \(did you mean 'correct'\?\); available: clean, "),
+        ("correct", "columns must be FIELD=COLUMN, separated by commas, not 'correct'"),
+        ("correct=", "columns must be FIELD=COLUMN"),
+        ("", "columns must be FIELD=COLUMN"),
+        ("correct=a,correct=b", "columns set 'correct' twice"),
         ("correct=a,incorrect=a", "column 'a' cannot be two fields at once"),
-        ("correct=a,correct_idx=b", "columns name both 'correct_idx' and 'correct'"),
+        ("correct=a,correct_idx=b", "columns set both 'correct_idx' and 'correct'"),
     ],
 )
 def test_columns_in_another_form_are_refused(text: str, message: str) -> None:
@@ -178,7 +178,7 @@ def test_lists_in_a_cell_are_json_or_python_and_nothing_else(tmp_path: Path) -> 
             answers.append(pair.correct)
         except Exception as refused:  # noqa: BLE001 (told apart below)
             answers.append(str(refused).split(": ", 1)[1][:45])
-    refused_as = "'correct' begins like a JSON list but is not "
+    refused_as = "'correct' looks like a JSON list but is not v"
     assert answers == [("a", "b's"), ("a", "b's"), *[refused_as] * 4]
 
 

@@ -13,7 +13,7 @@ import pytest
 from patchgrid.pairs import PairFile, PairFileError
 from support.storage.pair_files import jsonl, record, refusal, write
 
-CHANGED = "was changed while it was being read; start again"
+CHANGED = "changed while it was being read; run the command again"
 
 
 def test_iterating_gives_the_checked_pairs_any_number_of_times(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_bad_rows_are_told_together_by_row_number(tmp_path: Path) -> None:
 def test_duplicate_ids_are_told_by_row(tmp_path: Path) -> None:
     """Rows, not lines."""
     columns = PROMPTS | {"correct": ["x", "x"], "incorrect": ["y", "y"], "id": [4, 4]}
-    assert refusal(_parquet(tmp_path, columns)) == ["pairs.parquet: row 1: id '4' is already on row 0"]
+    assert refusal(_parquet(tmp_path, columns)) == ["pairs.parquet: row 1: id '4' is already used on row 0"]
 
 
 def test_wrong_columns_are_told_once(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, kept: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
     (message,) = refusal(path)
-    assert message.startswith("pairs.parquet: damaged or cut short as a Parquet file, at row 0: ")
+    assert message.startswith("pairs.parquet: damaged or truncated Parquet file, at row 0: ")
 
 
 def test_a_damaged_page_is_refused(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_damaged_page_is_refused(tmp_path: Path) -> None:
     data[4:400] = b"\xff" * 396
     path.write_bytes(data)
     (message,) = refusal(path)
-    assert message.startswith("pairs.parquet: damaged or cut short as a Parquet file, at row 0: ")
+    assert message.startswith("pairs.parquet: damaged or truncated Parquet file, at row 0: ")
 
 
 def test_a_damaged_directory_is_refused(tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ def test_a_damaged_directory_is_refused(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:4] + data[4:].replace(b"corrupted", b"corrupt\xff\xfe"))
     (message,) = refusal(path)
-    assert message.startswith("pairs.parquet: damaged or cut short as a Parquet file, at row 0: ")
+    assert message.startswith("pairs.parquet: damaged or truncated Parquet file, at row 0: ")
 
 
 def test_a_file_that_is_parquet_in_name_only_is_refused(tmp_path: Path) -> None:
     """Text under that name."""
     assert refusal(write(tmp_path, jsonl(record()), "pairs.parquet")) == [
-        "pairs.parquet: is named as Parquet but is not: it does not begin with PAR1"
+        "pairs.parquet: is not a Parquet file: it does not begin with PAR1"
     ]
 
 

@@ -260,7 +260,7 @@ def test_numbers_of_two_models_are_never_mixed(
         tiny.tokenizer.save_pretrained(tmp_path)
         weight[0, 0] = kept
     changed = Engine.load(str(tmp_path), device="cpu")
-    with pytest.raises(ModelChangedError, match=f"job {job.id} was begun with other weights"):
+    with pytest.raises(ModelChangedError, match=f"job {job.id} was started with different weights"):
         run_job(database, changed, job)
     assert (chunks(database, job), exported(database, job)) == before
 
@@ -293,9 +293,7 @@ def test_a_cancelled_job_is_not_run(database: Database, engine: Engine, job: Job
     before = chunks(database, job)
     with pytest.raises(JobCancelledError) as caught:
         run_job(database, engine, job)
-    assert str(caught.value) == (
-        f"job {job.id} was cancelled: bring it back with patchgrid job retry {job.id}"
-    )
+    assert str(caught.value) == (f"job {job.id} is cancelled: reopen it with `patchgrid job retry {job.id}")
     assert chunks(database, job) == before
     with database.write() as session:
         jobs.reopen(session, job.id)

@@ -87,7 +87,7 @@ class Settings:
     def open(self, *, create: bool = False) -> "Database":
         """Open the database itself; refused where a server was named."""
         if self.server is not None:
-            raise UsageError("this command works on a database itself, not through a server: give --db")
+            raise UsageError("this command needs a database, not a server: give --db")
         from patchgrid.storage import Database
 
         return Database.open(self.url, create)
@@ -199,13 +199,13 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
         "--token",
         metavar="TOKEN",
-        help="Token for the server; one in the environment is seen by fewer: a command's words are in the "
-        f"list of processes and in the shell's history.  [env var: {TOKEN_VARIABLE}]",
+        help="Token for the server; better set in the environment, since command lines show up in process "
+        f"lists and shell history.  [env var: {TOKEN_VARIABLE}]",
     )(function)
     return click.option(
         "--server",
         metavar="URL",
-        help="Server to ask in place of a database: https://host, http://localhost:8000.  "
+        help="Server to use instead of a database: https://host, http://localhost:8000.  "
         f"[env var: {SERVER_VARIABLE}]",
     )(function)
 
@@ -217,7 +217,7 @@ def broker_option(*, hidden: bool = False) -> Decorator:
         metavar="URL",
         hidden=hidden,
         help="Redis that wakes idle workers: redis://:password@host:6379/0, rediss://… with TLS. Without "
-        f"one, workers look into the database every few seconds.  [env var: {BROKER_VARIABLE}]",
+        f"one, workers poll the database every few seconds.  [env var: {BROKER_VARIABLE}]",
     )
 
 
@@ -227,8 +227,8 @@ def user_option(*, hidden: bool = False) -> Decorator:
         "--user",
         metavar="NAME",
         hidden=hidden,
-        help="Your user name on a database (not a server): users share its workers fairly, and job names are "
-        f"looked up among your own first.  [env var: {USER_VARIABLE}; default: the system's user name]",
+        help="Your user name in the database (not on a server), for fair sharing of workers; your own jobs "
+        f"are found first by name.  [env var: {USER_VARIABLE}; default: the system's user name]",
     )
 
 
@@ -236,7 +236,7 @@ def find_user(given: str | None, *, through_server: bool) -> str:
     """Tell who asks; a server knows that by the token."""
     if through_server:
         if given is not None:
-            raise UsageError("--user does not work with --server: a server identifies you by your token")
+            raise UsageError("--user is not supported with --server: a server identifies you by your token")
         return ""
     name = given or os.environ.get(USER_VARIABLE) or system_user()
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_USER:
@@ -254,5 +254,5 @@ def database_url(text: str) -> str:
     if "://" in text:
         return text
     if "?" in text:
-        raise UsageError(f"the path of a database cannot have a question mark: {text}")
+        raise UsageError(f"a database path cannot contain a question mark: {text}")
     return f"sqlite:///{text}"

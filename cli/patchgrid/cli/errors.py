@@ -1,4 +1,4 @@
-"""What the command line refuses by itself, and how every error becomes one line and an exit code."""
+"""Usage errors, and turning every error into one line and an exit code."""
 
 import errno
 import os
@@ -14,16 +14,16 @@ from patchgrid.core.errors import PatchgridError
 
 #: Exit codes of commands; `UNAVAILABLE` (69) is the engine's, for every error that has it.
 DONE, FAILED, REFUSED, SOME_FAILED = 0, 1, 2, 3
-#: As timeout(1) has it, and shells for Ctrl-C and for a reader that closed the pipe.
+#: As in timeout(1), and in shells for Ctrl-C and for a closed pipe.
 OUT_OF_TIME, INTERRUPTED, PIPE_CLOSED = 124, 130, 141
-#: Set to 1, it shows the traceback of a defect.
+#: Set to 1 to show the traceback of a bug.
 DEBUG = "PATCHGRID_DEBUG"
-#: A password in a URL, which no message may show, not even that the URL cannot be read.
+#: A password in a URL, which no message may show, even if the URL is invalid.
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
 
 
 class UsageError(PatchgridError):
-    """Options or arguments that do not fit together."""
+    """Options or arguments that cannot be combined."""
 
 
 class _Shown(click.ClickException):
@@ -36,7 +36,7 @@ class _Shown(click.ClickException):
 
 @contextmanager
 def shown_in_one_line() -> Iterator[None]:
-    """Turn whatever a command raises into a message and an exit code."""
+    """Turn any exception of a command into a message and an exit code."""
     try:
         yield
         sys.stdout.flush()
@@ -45,7 +45,7 @@ def shown_in_one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             click.echo(err=True)  # ends the terminal's ^C
-        raise _Shown("stopped by Ctrl-C; the same command can be run again", FAILED) from None
+        raise _Shown("stopped by Ctrl-C; the command can be run again", FAILED) from None
     except PatchgridError as error:
         _flush()
         raise _Shown(str(error), error.exit_code) from error
@@ -53,7 +53,7 @@ def shown_in_one_line() -> Iterator[None]:
         _drop_output()
         raise click.exceptions.Exit(PIPE_CLOSED) from None
     except Exception as error:
-        # What could not be written is dropped: Python would complain about it at the very end.
+        # Drop what could not be written: Python would complain about it at exit.
         if isinstance(error, OSError) and error.filename is None:
             _drop_output()
         if os.environ.get(DEBUG) == "1":
@@ -73,7 +73,7 @@ def _flush() -> None:
 
 
 def _drop_output() -> None:
-    """Send what is still buffered nowhere: the reader of stdout is gone."""
+    """Discard the buffer: the reader of stdout is gone."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -88,4 +88,4 @@ def _system_error(error: OSError) -> str:
 def _defect(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     what = type(error).__name__ + (f": {lines[0]}" if lines else "")
-    return f"a defect in patchgrid ({what}); set {DEBUG}=1 and run again to see where, and please report it"
+    return f"a bug in patchgrid ({what}); run again with {DEBUG}=1 for the traceback, and please report it"

@@ -10,13 +10,13 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name: `{"list": ("package.module:function", "List the jobs.")}`."""
 
     def __init__(self, *, lazy: Mapping[str, tuple[str, str]], **settings: object) -> None:
-        # What is listed and suggested are placeholders: a name and its first line of help.
+        # Placeholders for listing and suggestions: a name and its short help.
         placeholders = {name: click.Command(name, short_help=text) for name, (_, text) in lazy.items()}
         super().__init__(commands=placeholders, **settings)  # type: ignore[arg-type]
         self._targets = {name: target for name, (target, _) in lazy.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Give the names in the order they were written down."""
+        """Return the names in the order of definition."""
         return list(self.commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002

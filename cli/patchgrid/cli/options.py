@@ -58,9 +58,9 @@ def count_option(default: int, what: str) -> Decorator:
 
 def method_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--method`, one of the job's."""
-    return click.option(
-        "--method", metavar="METHOD", help="One of the job's methods; its first if not given."
-    )(function)
+    return click.option("--method", metavar="METHOD", help="One of the job's methods.  [default: its first]")(
+        function
+    )
 
 
 def normalise_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,7 +68,7 @@ def normalise_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--normalise",
         is_flag=True,
-        help="Effects as shares of the job's mean clean - corrupted metric (one pair's: of its own).",
+        help="Show effects as shares of the mean clean - corrupted metric (for one pair: of its own).",
     )(function)
 
 
@@ -94,7 +94,7 @@ class _Size(click.ParamType[int]):
         match = _SIZE.fullmatch(str(value).strip())
         bytes_each = None if match is None else _UNITS.get(match["unit"].upper().removesuffix("B"))
         if match is None or bytes_each is None or (not self._none and float(match["number"]) <= 0):
-            self.fail(f"{value!r} is not a size: write it as 40GB", param, ctx)
+            self.fail(f"{value!r} is not a size: write 40GB", param, ctx)
         return int(float(match["number"]) * bytes_each)
 
 
@@ -108,14 +108,14 @@ def site_list(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
     if not as_names(text):
-        raise UsageError("no site given: name at least one, as in --sites z,mlp_out")
+        raise UsageError("no site given: name at least one, such as --sites z,mlp_out")
     return as_names(text)
 
 
 def job_name(_ctx: click.Context, _option: click.Parameter, name: str | None) -> str | None:
     """Refuse a job name that would be taken for something else."""
     if name is not None and (not name.strip() or name == "last" or name.isdigit()):
-        raise UsageError(f"a job cannot be named {name!r}: that would not find it again")
+        raise UsageError(f"a job cannot be named {name!r}: choose a name that is not a number and not 'last'")
     return name
 
 
@@ -129,7 +129,7 @@ device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    help="auto (a GPU where there is one), cpu, cuda, cuda:1, sharded (all GPUs: for a large model).",
+    help="auto (a GPU if available), cpu, cuda, cuda:1, sharded (a large model over all GPUs).",
 )
 revision_option = click.option("--revision", help="Branch, tag or commit on the hub.")
 dtype_option = click.option(
@@ -137,36 +137,35 @@ dtype_option = click.option(
     default="auto",
     show_default=True,
     metavar=one_of(names.DTYPES),
-    help="Number type of the model; auto is the checkpoint's own.",
+    help="Number type of the model; auto: the checkpoint's.",
 )
 batch_tokens_option = click.option(
     "--batch-tokens",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Padded tokens of a batch; found out if not given. Halved when memory runs out.",
+    help="Padded tokens per batch, halved when out of memory.  [default: auto-tuned]",
 )
 chunk_size_option = click.option(
     "--chunk-size",
     type=click.IntRange(1, 4096),
     show_default="an eighth of the pairs, from 16 to 64",
     metavar="N",
-    help="Pairs per chunk, measured and stored together; a killed process loses one. Changes no result.",
+    help="Pairs per chunk: a chunk is measured and stored as one. Does not change results.",
 )
 metric_option = click.option(
     "--metric",
     default="logit_diff",
     show_default=True,
     metavar=one_of(names.METRICS),
-    help="Scalar of the last position's logits.",
+    help="Scalar computed from the last position's logits.",
 )
 prepend_bos_option = click.option(
     "--prepend-bos/--no-prepend-bos",
     default=None,
-    help="Put a BOS token before each prompt, or nothing. [default: what the tokenizer puts before a "
-    "text by itself]",
+    help="Put a BOS token before each prompt, or do not.  [default: the tokenizer's own behaviour]",
 )
 limit_option = click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pairs of the file."
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Read only the first N pairs."
 )
 _MACHINE: tuple[Decorator, ...] = (device_option, batch_tokens_option)
 _SPEC: tuple[Decorator, ...] = (
@@ -176,32 +175,32 @@ _SPEC: tuple[Decorator, ...] = (
         default=None,
         show_default="z,mlp_out; edge",
         metavar="SITE,…",
-        help="What to score: resid_pre, resid_mid, resid_post; q, k, v, z (by head); attn_out, mlp_out; "
-        "mlp_post (neurons); edge (what the input, a head or an MLP adds to what a later part reads).",
+        help="Sites to score: resid_pre, resid_mid, resid_post; q, k, v, z (per head); attn_out, mlp_out; "
+        "mlp_post (neurons); edge (from the input, a head or an MLP to a later part).",
     ),
     click.option(
         "--positions",
         default="sum",
         show_default=True,
         metavar=one_of(names.POSITIONS),
-        help="sum: a component is all positions at once; keep: each position (counted from the end, or by "
-        "the pairs' spans) is one of its own.",
+        help="sum: one component for all positions; keep: one per position (counted from the end, or by "
+        "the pairs' spans).",
     ),
     click.option(
         "--method",
         default="atp",
         show_default=True,
         metavar="METHOD,…",
-        help="How scores are made. Nodes: atp (attribution patching: one gradient), atp* (with the attention "
+        help="Scoring method. Nodes: atp (attribution patching: one gradient), atp* (with the attention "
         "pattern recomputed), ig (integrated gradients), relp (relevance propagation). Edges: eap, eap-ig. "
-        "With several (atp,relp,ig) each has its estimates, from one sample drawn by the first.",
+        "Several (atp,relp,ig) share one exact sample, drawn by the first.",
     ),
     click.option(
         "--source",
         default="pair",
         show_default=True,
         metavar=one_of(names.SOURCES),
-        help="What is put in: the activation of the pair's other prompt, the mean one, or zero.",
+        help="Activations to patch in: from the pair's other prompt, the mean, or zero.",
     ),
     click.option(
         "--steps",
@@ -209,19 +208,19 @@ _SPEC: tuple[Decorator, ...] = (
         default=5,
         show_default=True,
         metavar="N",
-        help="Points of the path that ig and eap-ig average gradients over.",
+        help="Points on the path over which ig and eap-ig average gradients.",
     ),
     click.option(
         "--path",
         default="embedding",
         show_default=True,
         metavar=one_of(names.PATHS),
-        help="The path of ig: all of the model's input moves, or each site's own activation.",
+        help="Path of ig: interpolate the model's input, or each site's activation.",
     ),
     click.option(
         "--grad-drop",
         is_flag=True,
-        help="For atp*: also average over gradients that leave out one layer each (GradDrop).",
+        help="For atp*: also average over gradients that skip one layer each (GradDrop).",
     ),
     metric_option,
     click.option(
@@ -229,7 +228,7 @@ _SPEC: tuple[Decorator, ...] = (
         default="denoise",
         show_default=True,
         metavar=one_of(names.DIRECTIONS),
-        help="denoise: clean activations into the corrupted run; noise: corrupted into the clean run.",
+        help="denoise: patch clean activations into the corrupted run; noise: corrupted into the clean run.",
     ),
     click.option(
         "--exact",
@@ -237,23 +236,23 @@ _SPEC: tuple[Decorator, ...] = (
         default=0.05,
         show_default=True,
         metavar="SHARE",
-        help="Share of all (pair, component) cells that is patched exactly, 0 to 1: what the estimates and "
-        "the verification come from.",
+        help="Share of all (pair, component) cells to patch exactly, 0 to 1; estimates and verification use "
+        "these cells.",
     ),
     click.option(
         "--only-correct",
         is_flag=True,
         help="Skip pairs whose clean run does not prefer the correct answer.",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sample."),
     dtype_option,
     click.option(
         "--detail",
         default="pairs",
         show_default=True,
         metavar=one_of(names.DETAILS),
-        help="What is kept of each pair: nothing; scores summed over positions, of neurons and edges the "
-        "largest 20; or every position.",
+        help="Scores stored per pair. summary: none; pairs: summed over positions (the largest 20 of neurons "
+        "and edges); positions: all.",
     ),
     prepend_bos_option,
 )
@@ -269,12 +268,12 @@ columns_option = click.option(
     multiple=True,
     callback=_read_columns,
     metavar="FIELD=COLUMN,…",
-    help="Which column holds which field, where the file's layout is not recognized: "
+    help="Columns of the pair file by field, if its layout is not recognized: "
     "correct=country_idx,incorrect=corrupted_country_idx. Fields: clean, corrupted, correct, incorrect, id, "
     "spans; correct_idx and incorrect_idx for columns of token ids.",
 )
 _JOB: tuple[Decorator, ...] = (
     columns_option,
     limit_option,
-    click.option("--name", callback=job_name, help="A name to find the job by."),
+    click.option("--name", callback=job_name, help="Job name, accepted wherever a job id is."),
 )

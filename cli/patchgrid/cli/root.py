@@ -1,4 +1,4 @@
-"""The `patchgrid` group: its commands, and the one place where errors become messages."""
+"""The `patchgrid` group: its commands and error handling."""
 
 import sys
 from contextlib import suppress
@@ -14,23 +14,23 @@ from patchgrid.cli.terminal.surroundings import check_text, open_streams
 _COMMANDS = {
     "run": (
         "patchgrid.cli.commands.run:run",
-        "Measure which components carry a behaviour, over a file of pairs.",
+        "Measure a file of prompt pairs in this process.",
     ),
     "submit": (
         "patchgrid.cli.commands.submit:submit",
-        "Put a file of pairs on the queue, for workers to measure.",
+        "Submit a file of prompt pairs to the queue.",
     ),
-    "pairs": ("patchgrid.cli.commands.pairs:pairs", "Look into pair files, convert them."),
-    "demo": ("patchgrid.cli.commands.demo:demo", "Run the demo model's indirect-object pairs, end to end."),
-    "job": ("patchgrid.cli.commands.job:job", "List jobs, follow them and steer them."),
+    "pairs": ("patchgrid.cli.commands.pairs:pairs", "Check and convert pair files."),
+    "demo": ("patchgrid.cli.commands.demo:demo", "Run the demo: a small model, end to end."),
+    "job": ("patchgrid.cli.commands.job:job", "List, watch and control jobs."),
     "results": (
         "patchgrid.cli.commands.results:results",
-        "Look at what was measured, draw it and export it.",
+        "Show, plot and export results.",
     ),
-    "worker": ("patchgrid.cli.commands.worker:worker", "Start workers, list them, drain them."),
-    "serve": ("patchgrid.cli.commands.serve:serve", "Serve jobs and results over HTTP, with a page."),
-    "model": ("patchgrid.cli.commands.model:model", "Check that a model is understood."),
-    "token": ("patchgrid.cli.commands.tokens:token", "Make, list and revoke the HTTP service's tokens."),
+    "worker": ("patchgrid.cli.commands.worker:worker", "Start, list and drain workers."),
+    "serve": ("patchgrid.cli.commands.serve:serve", "Serve jobs and results over HTTP, with a web page."),
+    "model": ("patchgrid.cli.commands.model:model", "Check whether a model is supported."),
+    "token": ("patchgrid.cli.commands.tokens:token", "Create, list and revoke tokens of the HTTP service."),
     "db": ("patchgrid.cli.commands.db:db", "Upgrade, check and shrink the database."),
     "doctor": (
         "patchgrid.cli.commands.doctor:doctor",
@@ -43,12 +43,12 @@ class _Root(LazyGroup):
     """The outermost group: a command's return value is its exit code, its errors are one line."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command on streams that are open, whatever the shell closed."""
+        """Run the command with open standard streams, even if the shell closed them."""
         open_streams()
         return super().main(*args, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse bytes that are no text before anything is made of them."""
+        """Refuse arguments that are not text before parsing them."""
         with shown_in_one_line():
             check_text(args)
         return super().parse_args(ctx, args)
@@ -88,17 +88,17 @@ def main(
     patchgrid run pairs.jsonl -m openai-community/gpt2
     patchgrid results top last
 
-    On a cluster: `submit` in place of `run`, `worker start` on each machine, `job watch` to follow. Where
-    there is a server, `submit`, `job`, `results` and `worker list` ask it with --server.
+    On a cluster: `submit` instead of `run`, `worker start` on each machine, `job watch` to follow. With
+    --server, `submit`, `job`, `results` and `worker list` use a server instead of a database.
 
-    Data goes to stdout, words to stderr. Exit codes: 0 done, 1 a job failed, was cancelled or stopped, 2 bad
-    usage or bad input, 3 done with some pairs failed, 69 a server or database cannot be reached, 70 the GPU
-    failed, 124 a time limit ran out, 130 Ctrl-C, 141 the reader of the output is gone.
+    Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 a job failed, was cancelled or stopped, 2
+    bad usage or bad input, 3 done with some pairs failed, 69 a server or database is unavailable, 70 the GPU
+    failed, 124 timeout, 130 Ctrl-C, 141 broken pipe.
     """
 
 
 def _replace_what_cannot_be_printed() -> None:
-    """A terminal that cannot show a character gets a stand-in, not an error."""
+    """Print a replacement for a character that the terminal cannot show, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -8,17 +8,17 @@ from patchgrid.cli.errors import UsageError
 
 #: Commands that no server can do, with what to do instead.
 _INSTEAD = {
-    "run": "measures in this process: `patchgrid submit … --wait` has workers do it; or give --db",
-    "results sql": "asks the database itself: `patchgrid results export` gives all rows; or give --db",
-    "worker start": "works off a database: give --db",
-    "worker drain": "steers workers through their database: give --db",
-    "db upgrade": "is about a database itself: give --db",
-    "db check": "is about a database itself: give --db",
-    "db vacuum": "is about a database itself: give --db",
-    "serve": "makes a server of a database: give --db",
-    "token create": "is about a database itself: give --db",
-    "token list": "is about a database itself: give --db",
-    "token revoke": "is about a database itself: give --db",
+    "run": "measures in this process; use `patchgrid submit … --wait`, or give --db",
+    "results sql": "needs a database; use `patchgrid results export` for all rows, or give --db",
+    "worker start": "needs a database: give --db",
+    "worker drain": "needs the workers' database: give --db",
+    "db upgrade": "needs a database: give --db",
+    "db check": "needs a database: give --db",
+    "db vacuum": "needs a database: give --db",
+    "serve": "needs a database: give --db",
+    "token create": "needs a database: give --db",
+    "token list": "needs a database: give --db",
+    "token revoke": "needs a database: give --db",
 }
 #: Commands about this machine: a server in the environment is no concern of theirs.
 _OF_THIS_MACHINE = ("demo", "doctor", "model check")
@@ -41,10 +41,10 @@ def choose(given: Target, *, command: str) -> Target:
     """
     environment = Target(*(os.environ.get(name) or None for name in _VARIABLES))
     if given.server is not None and given.database is not None:
-        raise UsageError("--server and --db are one or the other: a server has a database of its own")
+        raise UsageError("--server and --db exclude each other: a server has its own database")
     if command in _OF_THIS_MACHINE:
         if given.server is not None:
-            raise UsageError(f"`patchgrid {command}` is about this machine: leave --server out")
+            raise UsageError(f"`patchgrid {command}` checks this machine: omit --server")
         environment = Target(environment.database, None, environment.broker)
     local = given.database or (environment.database if command in _INSTEAD else None)
     server = given.server or (None if local else environment.server)
@@ -60,7 +60,7 @@ def choose(given: Target, *, command: str) -> Target:
             f"`patchgrid {command}` cannot go through a server ({named}): it {_INSTEAD[command]}"
         )
     if given.broker is not None:
-        raise UsageError(f"a server ({named}) wakes its workers itself: leave --broker out")
+        raise UsageError(f"a server ({named}) wakes its own workers: omit --broker")
     return Target(None, server, None)
 
 

@@ -1,1 +1,1 @@
-"""The nouns that every part shares; no torch, no SQL."""
+"""Types shared by all parts; no torch, no SQL."""

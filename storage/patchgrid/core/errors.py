@@ -1,25 +1,24 @@
-"""What can go wrong, each error with a message a person can act on."""
+"""Errors that users can act on."""
 
-#: What the reason of a pair says whose answer's token id the model does not have.
+#: Part of the error of a pair whose answer's token id is outside the vocabulary.
 OUTSIDE_VOCABULARY = "is not in the model's vocabulary"
 
-#: Exit code of commands that could not reach a server or a database, as sysexits(3) has it (EX_UNAVAILABLE):
-#: whether the job failed is not known.
+#: Exit code if a server or database is unavailable, as EX_UNAVAILABLE of sysexits(3): whether the job failed
+#: is unknown.
 UNAVAILABLE = 69
 
 
 class PatchgridError(Exception):
-    """Something the user can put right; the command line prints it as one line and exits with `exit_code`."""
+    """An error that the user can fix; the command line prints it as one line and exits with `exit_code`."""
 
     #: Exit code of a command that ends with this error (2: bad usage or bad input).
     exit_code = 2
 
 
 class SpecError(PatchgridError):
-    """A site, method, metric, direction or other setting that does not exist or does not fit.
+    """A setting (site, method, metric, direction, …) that is unknown or not supported.
 
-    `field` is the one it is about, by its name in `JobSpec` or among what else was asked (`component`), or
-    None: it is about none of them.
+    `field` is the setting's name in `JobSpec`, or another argument (`component`); None: no single one.
     """
 
     def __init__(self, message: str, field: str | None = None) -> None:
@@ -28,7 +27,7 @@ class SpecError(PatchgridError):
 
 
 class ModelError(PatchgridError):
-    """A model that cannot be loaded, is not understood, or fails its self-check."""
+    """A model that cannot be loaded, is not supported, or fails its self-check."""
 
 
 class PairError(PatchgridError):

@@ -2,7 +2,7 @@
 
 A sender is the model's input, a head or an MLP: what it writes is added to the residual stream. A reader is a
 head's query, key or value, an MLP, or the logits. What a reader reads is the sum of all senders before it,
-and these are always the first so many of all senders.
+which are always the first ones of all senders.
 """
 
 import bisect
@@ -58,7 +58,7 @@ class Graph:
 
     @cached_property
     def reads(self) -> tuple[int, ...]:
-        """For each reader, how many senders it reads: the first so many."""
+        """For each reader, the number of senders it reads: always the first ones."""
         return tuple(self._reads())
 
     @cached_property
@@ -80,7 +80,7 @@ class Graph:
     def ends(self, number: int) -> tuple[int, int]:
         """Give the numbers of an edge's sender and of its reader."""
         if not 0 <= number < self.count:
-            raise ComponentError(f"there is no edge {number}: the model has {self.count:,}, counted from 0")
+            raise ComponentError(f"edge {number} is out of range (0 to {self.count - 1:,})")
         reader = bisect.bisect_right(self.offsets, number) - 1
         return number - self.offsets[reader], reader
 
@@ -118,9 +118,9 @@ class Graph:
     def _why_not(self, sends: bool) -> str:
         sizes = f"{self.n_layers} layers of {self.n_heads} heads ({self.n_kv_heads} key-value heads)"
         if sends:
-            return f"is none of its senders, which are input, heads and MLPs of {sizes}"
+            return f"is not a sender: senders are input, heads and MLPs of {sizes}"
         form = "a3.h2<q>" if self.split else "a3"
-        return f"is none of its readers, which are named as {form}, m3 and logits, of {sizes}"
+        return f"is not a reader: readers are {form}, m3 and logits, of {sizes}"
 
     def _attention(self, layer: int) -> Iterator[str]:
         if not self.split:

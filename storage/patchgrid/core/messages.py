@@ -1,9 +1,9 @@
-"""How values and names are put into error messages: short, and safe to print."""
+"""Values and names in error messages: short, and safe to print."""
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 
-# Names that other tools give to the same things; too far from ours for a spelling match.
+# Other tools' names of the same fields, too different for a spelling match.
 _SYNONYMS = {
     "corrupt": "corrupted",
     "corrupted_prompt": "corrupted",
@@ -24,7 +24,7 @@ def shown(text: str, length: int = 60) -> str:
 
 
 def kind(value: object) -> str:
-    """Say what a JSON value is: `a number (3)`, `null`, `a list`."""
+    """Describe a JSON value: `a number (3)`, `null`, `a list`."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -41,20 +41,20 @@ def kind(value: object) -> str:
 
 
 def unknown(names: Iterable[str], known: Collection[str], what: str = "field") -> list[str]:
-    """Name each of `names` that is not in `known`, with the nearest right name."""
+    """Describe each of `names` that is not in `known`, with the nearest known name."""
     return [f"unknown {what} {shown(name)}{_hint(name, known)}" for name in names if name not in known]
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """Give the hint at the nearest of some names, or all of them where none is near."""
+    """Return a hint at the nearest of some names, or list them all."""
     hint = _hint(name, [each for each in names if each])
-    return hint or f": there are {listed(list(names))}"
+    return hint or f"; available: {listed(list(names))}"
 
 
 def misspelt(name: str, missing: Iterable[str]) -> str | None:
-    """Give the missing name that `name` is within two letters of, or in other case; None: none of them.
+    """Return the missing name within two letters of `name`, ignoring case; None if there is none.
 
-    Short names allow less: any two letters are within two letters of `id`.
+    Short names allow fewer: any two letters are within two letters of `id`.
     """
     folded = name.strip().lower()
     for right in missing:
@@ -67,13 +67,13 @@ def misspelt(name: str, missing: Iterable[str]) -> str | None:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Write names one behind the other, the first so many of them."""
+    """Join the first `most` names with commas."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(shown(name) for name in names[:most]) + more
 
 
 def _distance(one: str, other: str) -> int:
-    """Count the letters to put in, take out or change (Levenshtein's distance)."""
+    """Return the Levenshtein distance."""
     row = list(range(len(other) + 1))
     for number, letter in enumerate(one, 1):
         before, row[0] = row[0], number
@@ -86,8 +86,8 @@ def _distance(one: str, other: str) -> int:
 
 
 def damaged(row: int, reason: str) -> str:
-    """Say that a Parquet file cannot be read on from a row, and why."""
-    return f"damaged or cut short as a Parquet file, at row {row}: {reason}"
+    """Describe why a Parquet file cannot be read from a row on."""
+    return f"damaged or truncated Parquet file, at row {row}: {reason}"
 
 
 def _hint(name: str, known: Collection[str]) -> str:

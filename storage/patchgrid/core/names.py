@@ -48,7 +48,7 @@ _KINDS = {"site": tuple(SITES), "method": METHODS, "metric": METRICS, "direction
 
 
 def suggestion(kind: str, name: str, known: Collection[str]) -> str:
-    """Give what a wrong name may mean, `did you mean 'z'? ` with the space behind it, or nothing.
+    """Return a suggestion for an unknown name, `did you mean 'z'? ` with a trailing space, or "".
 
     An alias of the field comes before a name with nearly the same letters.
     """
@@ -72,5 +72,5 @@ def check_name(kind: str, name: str, known: Collection[str], field: str | None =
     if name in known:
         return name
     raise SpecError(
-        f"unknown {kind} {name!r}: {suggestion(kind, name, known)}known: {', '.join(known)}", field
+        f"unknown {kind} {name!r}: {suggestion(kind, name, known)}available: {', '.join(known)}", field
     )

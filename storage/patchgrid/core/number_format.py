@@ -1,4 +1,4 @@
-"""How numbers are written for people: each with its own digits, an estimate with those of its interval.
+"""Number formatting for people: significant digits, and an estimate with its interval's digits.
 
 The page does the same in `core/text/format.js`.
 """
@@ -9,12 +9,12 @@ import math
 DIGITS, HALF_DIGITS, MOST_DIGITS = 3, 2, 7
 #: Below the first and from the second on, numbers are written with an exponent.
 _SMALLEST, _LARGEST = 1e-4, 1e6
-#: What stands where there is no number.
+#: Shown for a missing number.
 NONE = "-"
 
 
 def number(value: float | None, digits: int = DIGITS, *, sign: bool = False) -> str:
-    """Write a number with so many significant digits: `0.0123`, `4.57`, `1,234`; nothing and NaN as `-`."""
+    """Format a number with `digits` significant digits: `0.0123`, `4.57`, `1,234`; None and NaN as `-`."""
     if value is None or math.isnan(value):
         return NONE
     if value == 0:
@@ -28,7 +28,7 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     """Write an estimate and its interval: `+8.8140` and `± 0.0070`.
 
     The half width has two significant digits, and the estimate as many decimals. An interval that is not
-    symmetric about the estimate is written by its ends, `13.42 to 13.47`, told apart by the same rule. An
+    symmetric about the estimate is written by its ends, `13.42 to 13.47`, distinguished by the same rule. An
     interval that is a point, or a missing one, leaves the estimate four digits of its own.
     """
     if value is None or low is None or high is None or not math.isfinite(high - low):
@@ -57,19 +57,19 @@ def percent(share: float | None) -> str:
 
 
 def power(value: float, digits: int) -> int:
-    """Give the power of ten of a number's first digit, once it is rounded to so many digits."""
+    """Return the power of ten of a number's first digit, after rounding to `digits` digits."""
     return int(f"{value:.{max(0, digits - 1)}e}".partition("e")[2])
 
 
 def _beside(value: float, half: float, places: int) -> str:
-    """Write a number beside half its interval, with so many decimals, and seven digits at most."""
+    """Format a number beside half its interval, with `places` decimals and at most seven digits."""
     if value:
         places = min(places, MOST_DIGITS - 1 - power(value, MOST_DIGITS))
     return _fixed(value, places, sign=True, size=max(abs(value), half if half < 1 else 0))
 
 
 def _fixed(value: float, places: int, *, sign: bool, size: float | None = None) -> str:
-    """Write a number with so many decimals, or with an exponent where it is very small or large."""
+    """Format a number with `places` decimals, or with an exponent if it is very small or large."""
     plus = "+" if sign else ""
     if value and not _SMALLEST <= (size or abs(value)) < _LARGEST:
         return f"{value:{plus}.{max(0, places + power(value, 1))}e}"

@@ -1,4 +1,4 @@
-"""Packages that the base install leaves out, and the extras that bring them."""
+"""Packages that the base install omits, and the extras that bring them."""
 
 from importlib.util import find_spec
 
@@ -15,11 +15,11 @@ EXTRAS = {
 
 
 class MissingExtraError(PatchgridError):
-    """Something needs packages that the base install leaves out."""
+    """Something needs packages that the base install omits."""
 
 
 def is_installed(package: str) -> bool:
-    """Tell whether a package can be imported, without importing it."""
+    """Return whether a package can be imported, without importing it."""
     try:
         return find_spec(package) is not None
     except ImportError:

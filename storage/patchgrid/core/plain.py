@@ -1,4 +1,4 @@
-"""What is read from the database as values that JSON has."""
+"""Converting values to plain JSON."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def plain(value: object) -> Any:
-    """Turn dataclasses, arrays and numbers that JSON lacks into what JSON has."""
+    """Convert dataclasses, arrays and numpy numbers to plain JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return plain(fields)

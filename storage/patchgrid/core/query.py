@@ -7,7 +7,7 @@ from patchgrid.core import names
 from patchgrid.core.errors import SpecError
 from patchgrid.core.sites import EDGE, SITES
 
-#: Gradients averaged over so many points of a path at most.
+#: Most points of a path to average gradients over.
 MOST_STEPS = 4096
 
 
@@ -25,9 +25,9 @@ class Asked:
     grad_drop: bool = False
 
     def check(self) -> None:
-        """Raise `SpecError`, which says what would work, for what is unknown or cannot be had."""
+        """Raise `SpecError`, with the alternatives, for settings that are unknown or not supported."""
         if not self.sites:
-            raise SpecError("no site given: name at least one, as in --sites z,mlp_out", "sites")
+            raise SpecError("no site given: name at least one, such as --sites z,mlp_out", "sites")
         for site in self.sites:
             names.check_name("site", site, SITES, "sites")
         names.check_name("metric", self.metric, names.metrics(), "metric")
@@ -44,13 +44,12 @@ class Asked:
         for method in self.methods:
             names.check_name("method", method, names.METHODS, "method")
         if len(set(self.methods)) < len(self.methods):
-            raise SpecError(f"a method is named twice: {', '.join(self.methods)}", "method")
+            raise SpecError(f"duplicate method in {', '.join(self.methods)}", "method")
         of_edges = [method for method in self.methods if method in names.EDGE_METHODS]
         of_nodes = [method for method in self.methods if method in names.NODE_METHODS]
         if of_edges and of_nodes:
             raise SpecError(
-                f"{of_edges[0]} scores edges and {of_nodes[0]} scores nodes: "
-                "score them by a job (or a call) each",
+                f"{of_edges[0]} scores edges and {of_nodes[0]} scores nodes: use one job (or call) for each",
                 "method",
             )
         nodes = [site for site in self.sites if site != EDGE]
@@ -71,9 +70,9 @@ class Asked:
             raise SpecError(f"steps must be from 1 to {MOST_STEPS}, not {self.steps}", "steps")
         names.check_name("path", self.path, names.PATHS, "path")
         if self.path != "embedding" and "ig" not in self.methods:
-            raise SpecError(f"a path of {self.path!r} is for the method ig", "path")
+            raise SpecError(f"path {self.path!r} needs method ig", "path")
         if self.grad_drop and "atp*" not in self.methods:
-            raise SpecError("GradDrop is for the method atp*", "grad_drop")
+            raise SpecError("GradDrop needs method atp*", "grad_drop")
 
     def _check_gradient(self) -> None:
         at_base = [method for method in self.methods if method not in names.PATH_METHODS]

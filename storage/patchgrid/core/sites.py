@@ -151,7 +151,7 @@ _RECORDS = (
 SITES: Mapping[str, Site] = {site.name: site for site in _RECORDS}
 #: Sites whose scores have an axis of heads.
 HEAD_SITES = tuple(site.name for site in SITES.values() if site.index == HEAD and site.count)
-#: Sites of so many components that of a single pair the largest are kept, and not all.
+#: Sites with so many components that only the largest are stored per pair.
 WIDE_SITES = tuple(site.name for site in SITES.values() if site.wide)
 
 

@@ -55,7 +55,7 @@ class JobSpec:
     def __post_init__(self) -> None:
         methods = as_names(self.method)
         if not methods:
-            raise SpecError(f"no method given: known: {', '.join(names.METHODS)}", "method")
+            raise SpecError(f"no method given; available: {', '.join(names.METHODS)}", "method")
         object.__setattr__(self, "method", ",".join(methods))
         default = (EDGE,) if methods[0] in names.EDGE_METHODS else _DEFAULT_SITES
         sites = as_names(self.sites) or default
@@ -67,7 +67,7 @@ class JobSpec:
         names.check_name("dtype", self.dtype, names.DTYPES, "dtype")
         if not 0 <= self.exact <= 1:
             raise SpecError(
-                f"exact is the share of cells patched exactly, from 0 to 1, not {self.exact}", "exact"
+                f"exact (share of cells to patch exactly) must be from 0 to 1, not {self.exact}", "exact"
             )
         if self.seed < 0 or self.seed >= 2**63:
             raise SpecError(f"seed must be a whole number from 0 to 2^63 - 1, not {self.seed}", "seed")
@@ -94,7 +94,7 @@ class JobSpec:
     def as_dict(self) -> dict[str, Any]:
         """Give the spec as JSON-ready values.
 
-        What came later than the first release is left out where it has its default: a job's key is made of
+        Fields added after the first release are omitted at their default: a job's key is made of
         these values.
         """
         # All fields are plain: `dataclasses.asdict` would copy each, in many times the time.

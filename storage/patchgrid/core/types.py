@@ -57,7 +57,7 @@ def place_spans(spans: Mapping[str, Span] | None, prefix: int) -> dict[str, tupl
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A clean prompt, a corrupted prompt of the same token length, and the answers told apart.
+    """A clean prompt, a corrupted prompt of the same token length, and their answers.
 
     `correct` and `incorrect` may be given as one answer or several.
     """
@@ -107,7 +107,7 @@ def _whole(value: object, error: type[PatchgridError], what: str) -> int:
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Component:
-    """A site, a layer, an index within it and a position; what is left out means all of it at once.
+    """A site, a layer, an index within it and a position; an omitted part means all of it at once.
 
     `Component("z", 9, head=6)` or `Component.parse("a9.h6")`; an edge is named as a whole,
     `Component.parse("a3.h2->a9.h6<q>")`.
@@ -180,7 +180,7 @@ class Component:
 
     @property
     def name(self) -> str:
-        """The short name the field writes: `a9.h6`, `m5`, `resid_post3`, with `@position` behind it."""
+        """The short name the field writes: `a9.h6`, `m5`, `resid_post3`, followed by `@position`."""
         return short_name(self.site, self.layer, self.index, self.position, self.edge)
 
     def __repr__(self) -> str:
@@ -232,12 +232,12 @@ def _positions(value: object) -> int | tuple[int, ...]:
         return _whole(value, ComponentError, "position")
     positions = tuple(_whole(one, ComponentError, "position") for one in value)
     if not positions:
-        raise ComponentError("no position given: leave it out to patch all of them at once")
+        raise ComponentError("no position given: omit it to patch all positions at once")
     return positions
 
 
 def _read_positions(name: str, text: str) -> int | tuple[int, ...]:
-    """Read what stands behind `@`: one position or several, with commas between them."""
+    """Read what follows `@`: one position or several, with commas between them."""
     numbers = text.split(",")
     if not all(_POSITION.fullmatch(number) for number in numbers):
         raise ComponentError(

@@ -84,9 +84,9 @@ def site_agreement(sums: Sums) -> Agreement:
 
 
 def top_overlap(mean: ArrayLike, estimate: ArrayLike, k: int) -> float:
-    """Give the share of the k largest |estimate| that are among the k largest |mean| score too.
+    """Return the share of the k largest |estimate| that are among the k largest |mean| score too.
 
-    Components without an estimate are left out. NaN where k is not below the number of those that have one:
+    Components without an estimate are omitted. NaN where k is not below the number of those that have one:
     all of them are always all of them. Ties go to the component that comes first.
     """
     by_score, by_estimate = np.abs(np.ravel(mean)), np.abs(np.ravel(estimate))
@@ -98,13 +98,13 @@ def top_overlap(mean: ArrayLike, estimate: ArrayLike, k: int) -> float:
 
 
 def _correlate(x: NDArray[Any], y: NDArray[Any], w: NDArray[Any]) -> tuple[float, float]:
-    """Give the weighted Pearson correlation and the slope of y on x."""
+    """Return the weighted Pearson correlation and the slope of y on x."""
     dx, dy = _centred(x, w), _centred(y, w)
     return _line(float((w * dx * dx).sum()), float((w * dx * dy).sum()), float((w * dy * dy).sum()))
 
 
 def _line(sxx: float, sxy: float, syy: float) -> tuple[float, float]:
-    """Give correlation and slope from the weighted sums of squares and products about the means."""
+    """Return correlation and slope from the weighted sums of squares and products about the means."""
     if sxx <= 0:
         return math.nan, math.nan
     if syy <= 0:
@@ -118,12 +118,12 @@ def _centred(x: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
 
 
 def _mean(x: NDArray[Any], w: NDArray[Any]) -> float:
-    """Give the weighted mean, NaN of nothing."""
+    """Return the weighted mean, NaN of nothing."""
     return float((w * x).sum() / w.sum()) if len(x) else math.nan
 
 
 def _midranks(x: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
-    """Give each value's weighted midrank."""
+    """Return each value's weighted midrank."""
     _, group = np.unique(x, return_inverse=True)
     weight = np.bincount(group, w)
     return (np.cumsum(weight) - weight / 2)[group] if len(x) else x

@@ -78,11 +78,11 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
     is a point. With `population` it is for the mean over the source of the pairs, and the pairs' own
     sampling variance s²/n is added, s² = Σw (e - ē)² / Σw · k / (k - 1) with ē = Σwe / Σw. That is the
     variance of two-phase sampling (Särndal, Swensson and Wretman, chapter 9); prediction-powered inference
-    (Angelopoulos et al. 2023, arXiv 2301.09633) has the like of it for measured cells that are not among
+    (Angelopoulos et al. 2023, arXiv 2301.09633) has a similar term for measured cells that are not among
     the scored ones. It takes the pairs to be independent draws.
 
     A component has no interval (NaN) where one cell was sampled, or where all sampled cells had inclusion 1
-    and others were left out: such a sample says nothing of the rest. With few and uneven weights (k near 1)
+    and others were omitted: such a sample says nothing of the rest. With few and uneven weights (k near 1)
     the interval is enormous. An interval is too short where rare pairs carry most of the difference between
     effect and score and the sample missed them.
     """
@@ -132,7 +132,7 @@ def _fit(sums: Sums, mean: _Array) -> _Fit:
 
 
 def _spread(squares: _Array, mean: _Array, total: _Array) -> _Array:
-    """Give the weighted variance from the weighted sum of squares; 0 for what is mere rounding."""
+    """Return the weighted variance from the weighted sum of squares; 0 for what is mere rounding."""
     raw = _ratio(squares, total)
     spread = raw - mean**2
     return np.where(spread > _ROUNDING * raw, spread, 0)
@@ -161,7 +161,7 @@ def _residual_squares(sums: Sums, means: tuple[_Array, _Array, _Array], by_a: _A
 
 
 def _half_width(sums: Sums, fit: _Fit, *, population: bool, level: float) -> _Array:
-    """Give half the interval's length, NaN where there is none."""
+    """Return half the interval's length, NaN where there is none."""
     variance = fit.variance
     certain = sums["v"] == 0
     census = certain & (sums["m"] == sums["n"]) & (sums["n"] > 0)

@@ -31,7 +31,7 @@ PILOT = 64
 
 
 def expected_share(rate: float, *, pairs: int, floor: float = FLOOR) -> float:
-    """Give the share of all cells that will be patched, on average.
+    """Return the share of all cells that will be patched, on average.
 
     This is `rate`, and more only where a job is so short that half of `rate` would give a component fewer
     than `floor` draws; never more than 1. 0 when `rate` is 0.
@@ -40,13 +40,13 @@ def expected_share(rate: float, *, pairs: int, floor: float = FLOOR) -> float:
 
 
 def pilot_rows(pairs: int) -> list[int]:
-    """Give the row numbers of the pilot pairs: up to `PILOT`, evenly spaced over the job's pairs."""
+    """Return the row numbers of the pilot pairs: up to `PILOT`, evenly spaced over the job's pairs."""
     count = min(PILOT, pairs)
     return [number * pairs // count for number in range(count)]
 
 
 def pilot_scales(pilot: Sums, axes: Sequence[int]) -> NDArray[np.float64]:
-    """Give each component's mean |score| over the pilot pairs, float64 `[*axes]`.
+    """Return each component's mean |score| over the pilot pairs, float64 `[*axes]`.
 
     A component whose pilot scores are all zero, or that no pilot pair has, gets the mean of the others (1
     where there are none); none is below `SMALLEST` of that mean. `axes` may have
@@ -70,7 +70,7 @@ def inclusion(
     floor: float = FLOOR,
     present: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """Give the probability with which each cell of one pair and site is patched exactly.
+    """Return the probability with which each cell of one pair and site is patched exactly.
 
     Every component has draws of its own, u = max(rate / 2, floor / pairs) of its cells: `EVEN` of them
     whatever its scores, the rest in proportion to |score| / scale, that is to how large the score is *for
@@ -101,7 +101,7 @@ def inclusion(
 
 
 def draw(seed: int, site: str, pair: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Give one uniform number in [0, 1) for each cell of a pair and site.
+    """Return one uniform number in [0, 1) for each cell of a pair and site.
 
     The number at flat index i depends on (seed, site, pair, i) alone. It is word i of the counter-based
     generator Philox4x64 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") with the key
@@ -123,7 +123,7 @@ def sample(
     floor: float = FLOOR,
     present: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Choose the cells of one pair and site to patch exactly; give the mask and the inclusion probabilities.
+    """Sample the cells of one pair and site; return the mask and the inclusion probabilities.
 
     Arguments as for `inclusion` and `draw`; `pair` is the pair's row number in the job. `scores` must have
     the pair's own shape: padding it with positions that it lacks would move the flat indices of the draws.
@@ -174,7 +174,7 @@ def _inclusion(
     pairs: int,
     floor: float,
 ) -> NDArray[np.float64]:
-    """Give the probabilities of `inclusion` for each of several pairs, `[pair, *axes]`.
+    """Return the probabilities of `inclusion` for each of several pairs, `[pair, *axes]`.
 
     Every step is taken cell by cell, or sums a pair's own row from end to end: so no pair's numbers hang on
     the others, not even in their last bits.
@@ -198,7 +198,7 @@ def _inclusion(
 
 
 def _draws(seed: int, site: str, rows: Sequence[int], count: int) -> NDArray[np.float64]:
-    """Give what `draw` gives for each of these pairs, `[pair, count]`."""
+    """Return what `draw` gives for each of these pairs, `[pair, count]`."""
     philox = np.random.Philox(key=np.array([seed, _name_hash(site)], np.uint64))
     # Making a generator takes ten times as long as setting one back.
     start = philox.state
@@ -217,13 +217,13 @@ def _name_hash(site: str) -> int:
 
 
 def _own(rate: float, pairs: int, floor: float) -> float:
-    """Give the share of every component's cells that is drawn for the component's own sake."""
+    """Return the share of every component's cells that is drawn for the component's own sake."""
     assert 0 <= rate <= 1, f"rate {rate} is not a share"
     return 0.0 if rate == 0 else min(1.0, max(rate / 2, floor / max(pairs, 1)))
 
 
 def _fitted(values: NDArray[np.float64], axes: Sequence[int]) -> NDArray[np.float64]:
-    """Give values another number of aligned positions, NaN where there are more of them."""
+    """Return values another number of aligned positions, NaN where there are more of them."""
     wanted = np.full(tuple(axes), np.nan)
     if not values.ndim:
         return wanted
@@ -235,7 +235,7 @@ def _fitted(values: NDArray[np.float64], axes: Sequence[int]) -> NDArray[np.floa
 def _shares(
     sizes: NDArray[np.float64], here: NDArray[np.bool_], even: float, share: float
 ) -> NDArray[np.float64]:
-    """Give the share of each pair's cells to patch: `share` on average, more for a pair of large scores."""
+    """Return the share of each pair's cells to patch: `share` on average, more for a pair of large scores."""
     by_score = share - even
     times = np.minimum(LARGEST, sizes.sum(axis=1) / np.maximum(here.sum(axis=1), 1) / by_score)
     result: NDArray[np.float64] = np.minimum(1.0, even + by_score * (ALIKE + (1 - ALIKE) * times))
@@ -260,7 +260,7 @@ def _fill(
 
 
 def _parts(sizes: NDArray[np.float64], below: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give each of a row's cells below 1 its part of their size; where none has any, all the same part."""
+    """Return each of a row's cells below 1 its part of their size; where none has any, all the same part."""
     sized = np.where(below, sizes, 0.0)
     total = sized.sum(axis=1)
     empty = total == 0

@@ -54,7 +54,7 @@ class Sums:
         return cls(np.asarray(array, np.float64)[order], aligned)
 
     def to_array(self) -> NDArray[np.float64]:
-        """Give the sums as one contiguous float64 array `[sum, *axes]`, in the order of `names`."""
+        """Return the sums as one contiguous float64 array `[sum, *axes]`, in the order of `names`."""
         return np.ascontiguousarray(self.values)
 
     @property
@@ -158,7 +158,7 @@ class Sums:
         return result
 
     def _window(self, axes: tuple[int, ...]) -> NDArray[np.float64]:
-        """Give a view of the sums for components of these axes, growing aligned sums where needed."""
+        """Return a view of the sums for components of these axes, growing aligned sums where needed."""
         if self.aligned and axes[1] > self.axes[1]:
             grown = list(self.values.shape)
             grown[_ALIGNED] = axes[1]
@@ -185,7 +185,7 @@ def _spread(
 def _cell_rows(
     a: NDArray[np.float64], e: NDArray[np.float64], inclusion: NDArray[np.float64], d: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
-    """Give each cell's part in each of `CELL_SUMS` but the first, in their order."""
+    """Return each cell's part in each of `CELL_SUMS` but the first, in their order."""
     assert ((inclusion > 0) & (inclusion <= 1)).all(), "an inclusion probability is not in (0, 1]"
     assert np.isfinite(a).all(), "a sampled score is not finite"
     assert np.isfinite(e).all(), "an effect is not finite: such a pair must fail before it is added"

@@ -112,7 +112,7 @@ def summarize_task(
     clean_metric, corrupted_metric
         The job's metric of the unpatched runs.
     clean_preference, corrupted_preference
-        As in `TaskSummary`. A pair with a NaN among the two is left out.
+        As in `TaskSummary`. A pair with a NaN among the two is omitted.
     measured
         bool; False for a pair that was skipped: it counts in the shares and not in the means. None: all were
         measured.

@@ -1,4 +1,4 @@
-"""Reading prompt pairs from files, and refusing bad ones with every bad line named."""
+"""Reading prompt pairs from files; errors list every bad line."""
 
 from patchgrid.pairs.errors import BadLine, PairFileError
 from patchgrid.pairs.pairfile import PairFile, PairSummary

@@ -1,4 +1,4 @@
-"""What can be wrong with a pair file, collected line by line and raised once."""
+"""Errors of pair files, collected line by line and raised once."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,65 +7,65 @@ from typing import Self
 
 from patchgrid.core.errors import PatchgridError
 
-#: Bad lines that are told in full; the rest are counted.
+#: Bad lines shown in full; the rest are counted.
 SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """One thing that is wrong with one line of a pair file."""
+    """One error in one line of a pair file."""
 
     #: Line from 1, row of a table from 0, or None: the file as a whole.
     number: int | None
     #: What the number counts: `line` or `row`.
     unit: str
-    #: The pair's field that it is about, by the file's own name for it, or None.
+    #: The file's name of the field, or None.
     field: str | None
     #: What is wrong.
     problem: str
 
 
 class PairFileError(PatchgridError):
-    """A pair file that cannot be used: one line of message for the file, or one for each bad line."""
+    """A pair file that cannot be used: one message for the file, or one per bad line."""
 
     def __init__(self, message: str, lines: Sequence[BadLine] = ()) -> None:
         super().__init__(message)
-        #: What is wrong line by line, of the lines that the message names; empty: the file as a whole.
+        #: The errors of the lines in the message; empty: the file as a whole.
         self.lines = tuple(lines)
 
 
 class Problem(str):
-    """What is wrong with a pair, in words, and with which of its fields."""
+    """An error of a pair, with its field."""
 
     __slots__ = ("field",)
-    #: Whether it is about a field that is missing or unknown, as in every line of a file with wrong columns.
+    #: Whether a field is missing or unknown, as in every line of a file with wrong columns.
     of_columns = False
     #: The field by the file's own name for it, or None.
     field: str | None
 
     def __new__(cls, text: str, field: str | None = None) -> Self:
-        """Make the words remember their field."""
+        """Attach the field to the text."""
         made = super().__new__(cls, text)
         made.field = field
         return made
 
 
 class BadLines:
-    """The bad lines of one file: the first `SHOWN` in full and a count, however many there are."""
+    """The bad lines of one file: the first `SHOWN` in full, and a count."""
 
     def __init__(self, name: str, unit: str = "line") -> None:
         self._name = name
         self._unit = unit
         self._shown: list[str] = []
         self._lines: list[BadLine] = []
-        #: What is wrong with columns: its place among those shown, and the number of lines it is wrong with.
+        #: Column errors: the index among the shown errors, and the number of lines.
         self._columns: dict[tuple[str, ...], tuple[int, int]] = {}
         self.count = 0
 
     def add(self, number: int | None, problems: Sequence[str]) -> None:
-        """Note what is wrong with line `number` (None: with the file as a whole).
+        """Add an error of line `number` (None: of the file as a whole).
 
-        The same fields missing or unknown in many lines are told once, with the number of lines.
+        The same missing or unknown field in many lines is shown once, with the number of lines.
         """
         self.count += 1
         if all(isinstance(each, Problem) and each.of_columns for each in problems):
@@ -86,7 +86,7 @@ class BadLines:
         shown = list(self._shown)
         for place, count in self._columns.values():
             if count > 1:
-                shown[place] += f" ({count - 1:,} more {self._unit}{'' if count == 2 else 's'} alike)"
+                shown[place] += f" ({count - 1:,} more {self._unit}{'' if count == 2 else 's'} like it)"
         more = self.count - len(shown) - sum(count - 1 for _, count in self._columns.values())
         tail = [f"and {more:,} more bad {self._unit}{'' if more == 1 else 's'}"] if more else []
         raise PairFileError("\n".join(shown + tail), self._lines)
@@ -98,18 +98,18 @@ class BadLines:
 
 
 def field_of(problem: str) -> str | None:
-    """Give the field that a problem is about, or None."""
+    """Return a problem's field, or None."""
     return problem.field if isinstance(problem, Problem) else None
 
 
 @contextmanager
 def os_errors_named(name: str) -> Iterator[None]:
-    """Turn the system's errors into a `PairFileError` about the file called `name`."""
+    """Translate the system's errors to a `PairFileError` about the file `name`."""
     try:
         yield
     except FileNotFoundError:
         raise PairFileError(f"{name}: no such file") from None
     except PermissionError:
-        raise PairFileError(f"{name}: no permission to read it") from None
+        raise PairFileError(f"{name}: permission denied") from None
     except OSError as error:
         raise PairFileError(f"{name}: cannot be read: {error.strerror or error}") from error

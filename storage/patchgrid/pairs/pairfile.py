@@ -1,4 +1,4 @@
-"""A file of prompt pairs: opened, checked as a whole, then read pair by pair."""
+"""A file of prompt pairs: opened, checked completely, then read pair by pair."""
 
 import os
 import weakref
@@ -19,47 +19,47 @@ from patchgrid.pairs.records.reading import Findings, Row
 from patchgrid.pairs.records.repeats import RepeatFinder, Repeats
 from patchgrid.pairs.source import Source, Stamp, find_source
 
-#: Most different span names in a file: each is a component of its own.
+#: Most different span names in a file: each is a separate component.
 SPAN_LIMIT = 256
 
 
 @dataclass(frozen=True, slots=True)
 class PairSummary:
-    """What a pair file holds, all of it found good."""
+    """The contents of a valid pair file."""
 
     #: Number of pairs.
     count: int
     #: SHA-256 over the pairs in order, the same for the same pairs in another file format.
     digest: str
-    #: Names of the spans that pairs give, in the order they are met.
+    #: Names of the pairs' spans, in order of appearance.
     spans: tuple[str, ...]
     #: What a user should know about the file and how it was read.
     notes: tuple[str, ...]
-    #: What its layout is known by.
+    #: Name of its layout.
     layout: str = ""
-    #: What each field is made of: `correct = country_idx (token ids)`.
+    #: Source of each field: `correct = country_idx (token ids)`.
     columns: tuple[str, ...] = ()
-    #: Columns that are not used.
+    #: Ignored columns.
     unused: tuple[str, ...] = ()
     #: Pairs that repeat another: equal prompts and answers.
     repeated: Repeats = field(default_factory=Repeats)
 
 
 class PairFile:
-    """A pair file: `check` reads it whole and refuses it with every bad line, iterating gives its pairs.
+    """A pair file: `check` reads all of it and lists every bad line; iterating yields its pairs.
 
-    Memory stays bounded however long the file is, but for the ids it gives (no two may be the same).
-    Close it, or use it in a `with` statement, to delete what was kept of standard input.
+    Memory is bounded for files of any length, except for the ids (which must be unique). Close it, or use it
+    in a `with` statement, to delete the copy of standard input.
     """
 
     def __init__(
         self, source: Source, limit: int | None = None, columns: Mapping[str, str] | None = None
     ) -> None:
-        #: What the file is called in messages.
+        #: Its name in messages.
         self.name = source.name
-        #: The first so many of its pairs are read; None: all.
+        #: Number of pairs to read; None: all.
         self.limit = limit
-        #: Columns by the field that is made of them, where the file's names do not tell.
+        #: Columns by field, if the file's layout is not recognized.
         self.columns = check_columns(columns)
         self._source = source
         self._checked: tuple[PairSummary, Stamp] | None = None
@@ -81,9 +81,9 @@ class PairFile:
     ) -> Self:
         """Open a pair file (`-`: standard input), of which the first `limit` pairs are read.
 
-        The format is told by the content, and by the name where that leaves it open. `columns` names columns
-        by field (`{"correct": "country_idx"}`). Raises `PairFileError` for a file that is missing, cannot be
-        read, is empty, or is in no format known here, and `ColumnsError` for fields that there are not.
+        The format is detected by content, then by name. `columns` are the columns by field
+        (`{"correct": "country_idx"}`). Raises `PairFileError` for a file that is missing, cannot be read, is
+        empty, or has an unknown format, and `ColumnsError` for unknown fields.
         """
         if limit is not None and limit < 1:
             raise PairFileError(f"limit must be at least 1, not {limit}")
@@ -98,11 +98,11 @@ class PairFile:
 
     @property
     def path(self) -> Path:
-        """Where its bytes can be read: the file, or what was kept of standard input."""
+        """The path of its bytes: the file, or the copy of standard input."""
         return self._source.path
 
     def check(self) -> PairSummary:
-        """Read the whole file (or its first `limit` pairs) and say what it holds.
+        """Read the whole file (or its first `limit` pairs) and return its summary.
 
         Raises one `PairFileError` with all bad lines: the first 20 in full, the rest counted.
         """
@@ -114,20 +114,20 @@ class PairFile:
         return summary
 
     def __iter__(self) -> Iterator[Pair]:
-        """Give the pairs in order, after a check; for errors see `numbered`."""
+        """Yield the pairs in order, after a check; for errors see `numbered`."""
         for _, pair in self.numbered():
             yield pair
 
     @property
     def unit(self) -> str:
-        """What its rows are counted in: `line` or `row`."""
+        """The unit of its numbers: `line` or `row`."""
         return self._format.unit
 
     def numbered(self) -> Iterator[tuple[int | None, Pair]]:
-        """Give the pairs in order with the line (from 1) or row (from 0) that each is on, after a check.
+        """Yield the pairs in order with the line (from 1) or row (from 0) that each is on, after a check.
 
-        Raises `PairFileError`, at the end if not before, when they are not the pairs that were checked: a
-        caller must not keep what it got until the last pair is out.
+        Raises `PairFileError`, at the latest at the end, if the file changed since the check: do not commit
+        the pairs before the last one was read.
         """
         if self._checked is None:
             self.check()
@@ -146,7 +146,7 @@ class PairFile:
             raise self._changed()
 
     def close(self) -> None:
-        """Delete the temporary copy, where there is one."""
+        """Delete the temporary copy, if any."""
         if self._discard is not None:
             self._discard()
 
@@ -179,7 +179,7 @@ class PairFile:
                 bad.add(place, [Problem(problem, "spans")])
         bad.raise_if_any()
         if row < 0:
-            why = "".join(f" ({count:,} rows {reason})" for reason, count in findings.left_out.items())
+            why = "".join(f" ({count:,} rows {reason})" for reason, count in findings.skipped.items())
             raise PairFileError(f"{self.name}: has no pairs{why}")
         assert findings.layout is not None
         repeated = repeats.found()
@@ -199,11 +199,11 @@ class PairFile:
             raise self._changed()
 
     def _changed(self) -> PairFileError:
-        return PairFileError(f"{self.name}: was changed while it was being read; start again")
+        return PairFileError(f"{self.name}: changed while it was being read; run the command again")
 
 
 def _add_spans(spans: dict[str, None], pair: Pair) -> str | None:
-    """Take in the pair's span names; say so when the file has too many."""
+    """Add the pair's span names; report an error if the file has too many."""
     if pair.spans is None:
         return None
     for name in pair.spans:

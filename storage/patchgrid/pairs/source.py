@@ -1,4 +1,4 @@
-"""Where a pair file's bytes come from: a file on disk, or a stream kept in a temporary file."""
+"""The source of a pair file: a file on disk, or a stream copied to a temporary file."""
 
 import os
 import shutil
@@ -11,29 +11,29 @@ from typing import BinaryIO
 
 from patchgrid.pairs.errors import PairFileError
 
-#: Size, time of the last change, device and inode: other values mean another content.
+#: Size, mtime, device and inode: different values mean different content.
 Stamp = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A regular file that can be read again, and what to call it."""
+    """A regular file that can be read repeatedly, and its name."""
 
     #: Where to read.
     path: Path
-    #: What the user calls it.
+    #: The user's name of it.
     name: str
-    #: Whether the file is ours to delete.
+    #: Whether it is a temporary copy.
     temporary: bool = False
 
     def stamp(self) -> Stamp:
-        """Give what tells whether the file was changed."""
+        """Return a stamp that changes when the file does."""
         found = self.path.stat()
         return (found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino)
 
 
 def find_source(path: str | os.PathLike[str], name: str) -> Source:
-    """Find the file; what `-` (standard input) and pipes give is kept in a temporary file."""
+    """Find the file; standard input (`-`) and pipes are copied to a temporary file."""
     if os.fspath(path) == "-":
         return _kept(sys.stdin.buffer, name)
     place = Path(path)

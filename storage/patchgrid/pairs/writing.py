@@ -1,4 +1,4 @@
-"""Pairs written to a file in our own layout: JSON Lines, CSV or Parquet, whole or not at all."""
+"""Writing pairs in our layout to JSON Lines, CSV or Parquet, completely or not at all."""
 
 import csv
 import json
@@ -16,22 +16,22 @@ from patchgrid.pairs.records.cells import is_list_like
 from patchgrid.pairs.records.plain_json import plain_answer, plain_record, plain_spans
 
 _COLUMNS = ("id", "clean", "corrupted", "correct", "incorrect", "spans")
-#: Pairs of a row group.
+#: Pairs per row group.
 _GROUP = 10_000
 
 
 def write_pairs(target: str | os.PathLike[str], pairs: Iterable[Pair], *, replace: bool = False) -> None:
     """Write pairs to a file, in the format that its name ends in.
 
-    `PairFileError` for another name, a file that is there already (unless `replace`), or one that cannot be
-    written; there is none then, or the one that was there.
+    Raises `PairFileError` for another name, an existing file (unless `replace`), or one that
+    cannot be written; then nothing was changed.
     """
     path = Path(target)
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
-        raise PairFileError(f"{path}: give it a name that ends in {', '.join(sorted(_WRITERS))}")
+        raise PairFileError(f"{path}: the name must end in {', '.join(sorted(_WRITERS))}")
     if path.exists() and not replace:
-        raise PairFileError(f"{path}: is there already; --force replaces it")
+        raise PairFileError(f"{path}: already exists; use --force to overwrite it")
     try:
         with written_whole(path) as file:
             write(file, pairs)
@@ -53,7 +53,7 @@ def _write_csv(path: Path, pairs: Iterable[Pair]) -> None:
         for number, pair in enumerate(pairs):
             row = cells(pair)
             if max(len(cell or "") for cell in row) > limit:
-                longest = f"a text of more than {limit:,} characters, the most that CSV cells have"
+                longest = f"a text of more than {limit:,} characters, the limit of CSV cells"
                 raise PairFileError(f"pair {pair.id or number} has {longest}: write .jsonl or .parquet")
             writer.writerow(row)
 
@@ -72,7 +72,7 @@ def _write_parquet(path: Path, pairs: Iterable[Pair]) -> None:
 
 
 def cells(pair: Pair) -> Sequence[str | None]:
-    """Give a pair as the cells of a table's row."""
+    """Return a pair as the cells of a table's row."""
     spans = plain_spans(pair.spans)
     return (
         pair.id,
@@ -85,7 +85,7 @@ def cells(pair: Pair) -> Sequence[str | None]:
 
 
 def _answer_cell(answers: Sequence[Answer]) -> str:
-    """Write one text as it is, anything else as JSON, and so a text that would be taken for that."""
+    """Write a text as it is, anything else as JSON, including a text that looks like JSON."""
     first = answers[0]
     if len(answers) == 1 and isinstance(first, str) and not is_list_like(first):
         return first

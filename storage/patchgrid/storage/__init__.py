@@ -1,4 +1,4 @@
-"""The database: jobs, leases and results, in SQLite or PostgreSQL. One module a question asked."""
+"""The database: jobs, leases and results, in SQLite or PostgreSQL. One module per query."""
 
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.errors import StorageError

@@ -1,35 +1,35 @@
-"""What can go wrong with a database, each error with a message a person can act on."""
+"""Errors of the database that users can act on."""
 
-# Each is named for what happened, not "...Error".
+# Named for what happened, without the suffix Error.
 # ruff: noqa: N818
 
 from patchgrid.core.errors import UNAVAILABLE, PatchgridError
 
 
 class StorageError(PatchgridError):
-    """Something about the database, or about what was asked of it."""
+    """An error of the database or of a query."""
 
 
 class DatabaseURLError(StorageError):
-    """A database URL that cannot be read, or of a kind that patchgrid does not use."""
+    """A database URL that is invalid or not supported."""
 
 
 class DatabaseMissing(StorageError, LookupError):
-    """There is no database where one was expected, or no folder to make it in."""
+    """The database, or the folder to create it in, does not exist."""
 
 
 class DatabaseUnavailable(StorageError):
-    """The database cannot be reached, read or written."""
+    """The database is unavailable."""
 
 
 class DatabaseUnreachable(DatabaseUnavailable):
-    """No connection to the database's server can be made, or it was lost."""
+    """Connecting to the database's server failed, or the connection was lost."""
 
     exit_code = UNAVAILABLE
 
 
 class DatabaseGone(StorageError):
-    """The database's file was deleted, moved or replaced while it was open: nobody sees what is written."""
+    """The database's file was deleted, moved or replaced while it was open."""
 
     exit_code = UNAVAILABLE
 
@@ -39,7 +39,7 @@ class NotADatabase(StorageError):
 
 
 class DatabaseOlder(StorageError):
-    """The database was written by an older patchgrid and has to be upgraded first."""
+    """The database was written by an older patchgrid and must be upgraded."""
 
 
 class DatabaseNewer(StorageError):
@@ -47,7 +47,7 @@ class DatabaseNewer(StorageError):
 
 
 class DatabaseLocked(StorageError):
-    """Another process held the database for longer than the busy timeout."""
+    """Another process locked the database for longer than the timeout."""
 
 
 class DatabaseFull(StorageError):
@@ -59,30 +59,30 @@ class CorruptData(StorageError):
 
 
 class JobNotFound(StorageError, LookupError):
-    """No job, or more than one, goes by this id or name."""
+    """No job, or more than one, has this id or name."""
 
 
 class KeyTaken(StorageError):
-    """The key belongs to a job of other pairs or settings."""
+    """The key belongs to a job with different pairs or settings."""
 
     #: As `SpecError` has it.
     field = "key"
 
 
 class IdempotencyKeyReused(StorageError):
-    """The client gave this idempotency key to a submit of other pairs or settings."""
+    """The idempotency key was used with different pairs or settings."""
 
 
 class TooManyOpenJobs(StorageError):
-    """Whoever submits has as many jobs that are not ended as may be."""
+    """The submitter is at the limit of open jobs."""
 
 
 class QuotaExceeded(StorageError):
-    """The jobs of whoever submits take as many bytes as they may."""
+    """The submitter's jobs use their whole quota."""
 
 
 class PriorityTooHigh(StorageError):
-    """Whoever submits may not have a job of this priority."""
+    """The submitter is not allowed this priority."""
 
     #: As `SpecError` has it.
     field = "priority"
@@ -95,11 +95,11 @@ class JobChanged(StorageError):
 
 
 class JobShared(StorageError):
-    """Others own the job, too: one of them alone cannot do this."""
+    """The job has other owners, so one of them alone cannot do this."""
 
 
 class TokenRefused(StorageError):
-    """A token cannot be made so: its name, scopes or days will not do."""
+    """An invalid name, scope or lifetime of a token."""
 
 
 class TokenNameTaken(StorageError):
@@ -107,15 +107,15 @@ class TokenNameTaken(StorageError):
 
 
 class TokenNotFound(StorageError):
-    """No token goes by this name or id."""
+    """No token has this name or id."""
 
 
 class JobFinished(StorageError):
-    """The job is done, failed or cancelled: it can be paused, resumed or cancelled no more."""
+    """The job is done, failed or cancelled, so it cannot be paused, resumed or cancelled."""
 
 
 class WorkerNotFound(StorageError):
-    """No worker, or more than one, goes by this name."""
+    """No worker, or more than one, has this name."""
 
 
 class PairNotFound(StorageError, LookupError):
@@ -123,26 +123,26 @@ class PairNotFound(StorageError, LookupError):
 
 
 class PairsRefused(StorageError):
-    """The pairs that came are not those that were announced, or hold text that cannot be stored."""
+    """The received pairs differ from the announced ones, or contain text that cannot be stored."""
 
 
 class NothingKept(StorageError):
-    """The job has nothing of the kind that was asked for."""
+    """The job has no data of the requested kind."""
 
 
 class NotNormalised(StorageError):
-    """Effects cannot be given as shares of clean - corrupted: that is 0, or not known."""
+    """Effects cannot be normalised: clean - corrupted is 0 or unknown."""
 
     #: As `SpecError` has it.
     field = "normalise"
 
 
 class QueryError(StorageError):
-    """A SQL statement that is wrong, writes, or ran past its time limit."""
+    """A SQL statement that is invalid, writes, or timed out."""
 
 
 class SearchRefused(StorageError):
-    """A text that is too long to look for."""
+    """A search text that is too long."""
 
     #: As `SpecError` has it.
     field = "search"

@@ -27,7 +27,7 @@ def test_pictures_are_figures_that_notebooks_show(job: Job) -> None:
         job.plot("heads", "mlp_out")
     with pytest.raises(SpecError, match="picture"):
         job.plot("edges")
-    with pytest.raises(PatchgridError, match="ax goes with heads, positions and exact"):
+    with pytest.raises(PatchgridError, match="ax works with heads, positions and exact"):
         job.plot("top", ax=left)
 
 

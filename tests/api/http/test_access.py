@@ -109,7 +109,7 @@ def test_without_a_good_token_nothing_is_answered_but_what_needs_none(guarded: A
             elif path != "/v1/access":  # which says that a token is wrong
                 assert status != 401 or method == "POST", (method, path, headers)
     answer = guarded.client.get("/v1/jobs")
-    assert problem(answer, 401, "token-needed")["detail"].startswith("a token is needed")
+    assert problem(answer, 401, "token-needed")["detail"].startswith("a token is required")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 

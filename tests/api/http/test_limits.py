@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from patchgrid.api.service.limits import Rate, Slots
-from patchgrid.api.service.token_cache import KnownTokens
+from patchgrid.api.service.token_cache import TokenCache
 from patchgrid.api.web.answers import Answer, Answers
 from patchgrid.api.web.problems import Problem
 from patchgrid.storage import Database
@@ -69,7 +69,7 @@ def test_a_place_is_held_and_given_back() -> None:
     slots = Slots(1, "things", share=1)
     for _ in range(3):
         with suppress(ZeroDivisionError), slots.one("a"):
-            with pytest.raises(Problem, match="the server has 1 things in hand"):
+            with pytest.raises(Problem, match="the server is at its limit of 1 concurrent things"):
                 slots.take("b")
             _ = 1 / 0
     with slots.one("a"), pytest.raises(Problem):
@@ -93,12 +93,12 @@ def test_one_caller_has_no_more_than_a_share() -> None:
     slots = Slots(4, "things", share=2)
     slots.take("a")
     slots.take("a")
-    with pytest.raises(Problem, match="this token has 2 things in hand") as caught:
+    with pytest.raises(Problem, match="this token is at its limit of 2 concurrent things") as caught:
         slots.take("a")
     assert (caught.value.status, caught.value.headers["Retry-After"]) == (503, "5")
     slots.take("b")
     slots.take(None)
-    with pytest.raises(Problem, match="the server has 4 things in hand"):
+    with pytest.raises(Problem, match="the server is at its limit of 4 concurrent things"):
         slots.take("c")
     slots.give_back("a")
     slots.take("a")
@@ -130,7 +130,7 @@ def test_one_token_does_not_keep_the_others_out(make_api: Callable[..., Api], wh
     getattr(made.service, what).take(f"token {ids['one']}")
     with made.database.write() as session:
         control.cancel(session, job)
-    assert "this token has 1" in problem(ask(one), 503, "busy")["detail"]
+    assert "this token is at its limit of 1" in problem(ask(one), 503, "busy")["detail"]
     assert ask(other).status_code in (200, 201)
 
 
@@ -185,7 +185,7 @@ def test_an_export_takes_a_place_and_gives_it_back(make_api: Callable[..., Api])
 def test_a_token_is_looked_up_once_in_a_while_and_good_for_a_second_at_most(database: Database) -> None:
     """One request looks anew, the others go on meanwhile; a revoked one is good for nothing after that."""
     clock = 0.0
-    known = KnownTokens(database, lambda: clock)
+    known = TokenCache(database, lambda: clock)
     with database.write() as session:
         _, text = tokens.create(session, "lab", ["read"])
     assert known.recall(text) is None

@@ -278,4 +278,4 @@ def test_a_small_file_that_unpacks_to_very_much_is_refused(target: Target) -> No
     for data in _bombs().values():
         assert len(data) < 50_000
         document = problem(target.api.client.post("/v1/jobs?model=a/model", content=data), 422, "bad-pairs")
-        assert "the most is" in document["detail"] or "more text than" in document["detail"]
+        assert "the limit is" in document["detail"] or "too much text" in document["detail"]

@@ -32,7 +32,7 @@ def test_a_name_that_is_not_known_is_refused(served: Api, operation: tuple[str, 
         method, path.format(job="1", row=0), params={"formt": "csv"}, headers=admin, content=b"x"
     )
     [error] = problem(found, 422)["errors"]
-    assert error == {"field": "formt", "detail": "is not known here"}
+    assert error == {"field": "formt", "detail": "is unknown"}
     assert served.client.get("/v1/jobs", headers=admin).json() == before
 
 
@@ -41,16 +41,16 @@ def test_a_misspelt_name_is_told_with_the_right_ones(filled: Filled, reading: Te
     found = problem(reading.get("/v1/jobs?stat=done"), 422)
     assert found["detail"] == (
         "unknown query parameter 'stat' (did you mean 'state'?); "
-        "known here: cursor, format, limit, model, search, state"
+        "available: cursor, format, limit, model, search, state"
     )
     found = problem(reading.get("/v1/jobs/1?a=1"), 422)
-    assert found["detail"] == "unknown query parameter 'a'; known here: none"
+    assert found["detail"] == "unknown query parameter 'a'; available: none"
 
 
 def test_a_name_that_is_given_twice_is_refused(filled: Filled, reading: TestClient) -> None:
     """One of the two would be passed over."""
     assert problem(reading.get("/v1/jobs?state=done&state=failed"), 422)["errors"] == [
-        {"field": "state", "detail": "is given twice"}
+        {"field": "state", "detail": "appears twice"}
     ]
 
 

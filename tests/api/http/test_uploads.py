@@ -182,7 +182,7 @@ def test_a_spec_by_query_is_read_as_one_by_form(taking: Api) -> None:
     second = taking.submit(lines(3), **typed)
     assert (second.status_code, second.json()["job"]) == (200, first.json()["job"])
     twice = taking.client.post("/v1/jobs?model=a/model&model=b", content=lines(2))
-    assert problem(twice, 422)["errors"] == [{"field": "model", "detail": "is given twice"}]
+    assert problem(twice, 422)["errors"] == [{"field": "model", "detail": "appears twice"}]
     assert json.loads(first.content)["pairs"]["total"] == 2
 
 

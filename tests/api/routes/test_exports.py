@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from patchgrid.api.service.held import HeldStream
+from patchgrid.api.service.streaming import ReleasingStream
 from patchgrid.storage.errors import JobChanged
 from support.api.api_clients import problem
 from support.api.api_jobs import Filled
@@ -75,7 +75,7 @@ def test_a_client_that_reads_no_more_is_left() -> None:
             await asyncio.Event().wait()
         sent.append(message)
 
-    stream = HeldStream((b"x" for _ in range(10)), lambda: released.append(True), patience=0.05)
+    stream = ReleasingStream((b"x" for _ in range(10)), lambda: released.append(True), patience=0.05)
     scope = {"type": "http", "path": "/", "asgi": {"spec_version": "2.3"}}
     asyncio.run(stream(scope, receive, send))  # type: ignore[arg-type]
     assert len(sent) == 2
@@ -96,12 +96,12 @@ def test_a_client_that_reads_too_slowly_is_left(caplog: pytest.LogCaptureFixture
 
     for least, whole in ((1e9, False), (1.0, True)):
         sent.clear()
-        stream = HeldStream((b"x" * 100 for _ in range(20)), lambda: None, least=least, waited=0.1)
+        stream = ReleasingStream((b"x" * 100 for _ in range(20)), lambda: None, least=least, waited=0.1)
         scope = {"type": "http", "path": "/export", "asgi": {"spec_version": "2.3"}}
         asyncio.run(stream(scope, receive, send))  # type: ignore[arg-type]
         assert (sent[-1].get("more_body") is False) is whole  # type: ignore[attr-defined]
     (line,) = [record.message for record in caplog.records]
-    assert "bytes a second, less than the 1,000,000,000 it has to (--min-export-rate)" in line
+    assert "bytes per second, below the minimum 1,000,000,000 (--min-export-rate)" in line
 
 
 def test_an_export_that_cannot_go_on_has_no_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -120,7 +120,7 @@ def test_an_export_that_cannot_go_on_has_no_end(caplog: pytest.LogCaptureFixture
         raise JobChanged("job 3 was deleted")
 
     scope = {"type": "http", "path": "/export", "asgi": {"spec_version": "2.3"}}
-    asyncio.run(HeldStream(parts(), lambda: None)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(ReleasingStream(parts(), lambda: None)(scope, receive, send))  # type: ignore[arg-type]
     assert [message.get("more_body") for message in sent] == [None, True]
     assert "job 3 was deleted" in caplog.text
 
@@ -138,7 +138,7 @@ def test_a_slow_client_is_not_left() -> None:
         sent.append(message)
 
     parts = [b"a" * 1_000_000, b"", b"b" * 65_536, b"c" * 65_537]
-    stream = HeldStream(iter(parts), lambda: None, patience=0.5)
+    stream = ReleasingStream(iter(parts), lambda: None, patience=0.5)
     scope = {"type": "http", "path": "/", "asgi": {"spec_version": "2.3"}}
     asyncio.run(stream(scope, receive, send))  # type: ignore[arg-type]
     bodies = [message for message in sent if message["type"] == "http.response.body"]

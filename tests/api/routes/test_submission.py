@@ -336,7 +336,7 @@ def test_columns_can_be_named(served: Api, columns: str | dict[str, str]) -> Non
     [
         ("corect=c", 422, "columns", "unknown field 'corect' (did you mean 'correct'?)"),
         ({"correct": "c", "incorrect": "c"}, 422, "columns", "column 'c' cannot be two fields at once"),
-        ({"correct": "cc", "incorrect": "i"}, 422, "cc", "there is no column 'cc' (did you mean 'c'?)"),
+        ({"correct": "cc", "incorrect": "i"}, 422, "cc", "missing column 'cc' (did you mean 'c'?)"),
     ],
 )
 def test_columns_that_will_not_do_are_refused(

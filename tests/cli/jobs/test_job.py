@@ -68,7 +68,7 @@ def test_resume_of_a_finished_job_shows_its_results(finished: FinishedJob) -> No
     """There is nothing to measure."""
     result = finished.ask("job", "resume", 1)
     assert result.exit_code == 3
-    assert "nothing left to do" in result.stderr
+    assert "is complete; showing its results" in result.stderr
     assert result.stdout == finished.result.stdout
 
 

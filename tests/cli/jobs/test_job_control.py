@@ -13,7 +13,7 @@ from sqlalchemy import text
 from patchgrid.storage import Database
 from patchgrid.storage.jobs import deletion, jobs
 from patchgrid.storage.queue import control, leases, workers
-from patchgrid.workers.broker.bell import Bell
+from patchgrid.workers.broker.notify import WakeUps
 from support.cli.commands import patchgrid, refused, write_pairs
 from support.machines.servers import Redis
 from support.storage.leasing import claim, fail, finish
@@ -67,7 +67,7 @@ def test_a_paused_job_is_held_until_it_is_resumed(queue: Queue) -> None:
         lease = claim(database)
         paused = queue.job("pause")
         assert paused.exit_code == 0
-        assert "Job 1 is paused: 4 of 12 pairs measured, 1 chunk being finished" in paused.stderr
+        assert "Job 1 is paused: 4 of 12 pairs measured, 1 chunk still running" in paused.stderr
         assert f"patchgrid job resume 1 --db {queue.path}" in paused.stderr
         with database.write() as session:
             assert leases.claim(session, "another") is None
@@ -78,7 +78,7 @@ def test_a_paused_job_is_held_until_it_is_resumed(queue: Queue) -> None:
     resumed = queue.job("resume", "--json")
     assert resumed.exit_code == 0
     assert json.loads(resumed.stdout) == {"job": 1, "state": "running"}
-    assert "Job 1 goes on" in resumed.stderr
+    assert "Job 1 resumed" in resumed.stderr
     assert queue.shown()["chunks"] == chunks(done=1, pending=2)
 
 
@@ -91,9 +91,9 @@ def test_a_paused_job_is_worked_off_here_if_asked(queue: Queue) -> None:
     """`run` of the same pairs says how."""
     queue.job("pause")
     run = patchgrid("run", queue.pairs, "-m", queue.model, "--db", queue.path)
-    assert f"is paused: patchgrid job resume 1 --here --db {queue.path} goes on" in refused(run)
+    assert f"and is paused; to resume: patchgrid job resume 1 --here --db {queue.path}" in refused(run)
     submitted = patchgrid("submit", queue.pairs, "-m", queue.model, "--db", queue.path)
-    assert "This is job 1 already, paused" in submitted.stderr
+    assert "Already submitted as job 1, paused" in submitted.stderr
     assert "patchgrid job resume 1" in submitted.stderr
     resumed = queue.job("resume", "--here")
     assert resumed.exit_code == 0, resumed.stderr
@@ -120,7 +120,7 @@ def test_a_cancelled_job_keeps_what_was_measured_and_can_be_taken_up_again(queue
     assert "job 1 is cancelled" in refused(queue.job("pause"))
     retried = queue.job("retry", "--json")
     assert json.loads(retried.stdout) == {"job": 1, "state": "running", "chunks": 2}
-    assert "2 chunks to be tried again" in retried.stderr
+    assert "2 chunks to retry" in retried.stderr
     assert queue.shown()["chunks"] == chunks(done=1, pending=2)
 
 
@@ -132,7 +132,7 @@ def test_a_cancelled_job_goes_on_for_whoever_submits_it_next(queue: Queue) -> No
     found = patchgrid(*submit, "bob")
     told = json.loads(found.stdout)
     assert (told["created"], told["reopened"], told["state"]) == (False, True, "running")
-    assert "job 1 already, cancelled before, reopened now: 4 of 12 pairs measured" in found.stderr
+    assert "job 1, reopened after a cancel: 4 of 12 pairs measured" in found.stderr
     assert json.loads(patchgrid(*submit, "ann").stdout)["reopened"] is False
     left = queue.job("cancel", "--user", "bob")
     assert "You withdrew from job 1; it continues for ann, who also submitted it" in left.stderr
@@ -199,39 +199,39 @@ def test_chunks_given_up_are_tried_again(queue: Queue) -> None:
             assert fail(database, claim(database))
     assert queue.shown()["state"] == "done"
     assert queue.shown()["troubles"] == {"tried_again": 1, "split_off": 0}
-    assert re.search(r"trouble +1 tried again", queue.job("show").stdout)
+    assert re.search(r"trouble +1 retried", queue.job("show").stdout)
     assert queue.job("wait").exit_code == 3
-    assert "1 chunk to be tried again" in queue.job("retry").stderr
+    assert "1 chunk to retry" in queue.job("retry").stderr
     assert queue.shown()["state"] == "running"
     queue.measure()
     assert queue.job("wait").exit_code == 0
-    assert "nothing to try again: 12 of 12 pairs measured" in queue.job("retry").stderr
+    assert "nothing to retry: 12 of 12 pairs measured" in queue.job("retry").stderr
 
 
 def test_a_job_that_is_over_can_be_neither_paused_nor_cancelled(queue: Queue) -> None:
     """It says why."""
     queue.measure(3)
     for command in ("pause", "cancel"):
-        assert f"job 1 is done: there is nothing left to {command}" in refused(queue.job(command))
+        assert f"job 1 is done: nothing to {command}" in refused(queue.job(command))
 
 
-def test_retry_rings_the_bell(queue: Queue, redis: Redis) -> None:
+def test_retry_wakes_the_workers(queue: Queue, redis: Redis) -> None:
     """So do submit and resume: idle workers look at once."""
-    bell = Bell(redis.url)
-    bell.start()
+    wake_ups = WakeUps(redis.url)
+    wake_ups.start()
     try:
         end = time.monotonic() + 30
-        while bell.connected is not True:
-            assert time.monotonic() < end, "the bell is not hung up"
+        while wake_ups.connected is not True:
+            assert time.monotonic() < end, "the listener is not connected"
             time.sleep(0.05)
         time.sleep(0.5)
-        bell.wait(0)
+        wake_ups.wait(0)
         options = ("--broker", redis.url)
         for command in (("cancel",), ("retry", *options), ("pause",), ("resume", *options)):
             assert queue.job(*command).exit_code == 0
-            assert bell.wait(10 if len(command) > 1 else 0) is (len(command) > 1), command
+            assert wake_ups.wait(10 if len(command) > 1 else 0) is (len(command) > 1), command
     finally:
-        bell.stop()
+        wake_ups.stop()
 
 
 def test_waiting_ends_with_the_job_and_its_exit_code(queue: Queue) -> None:
@@ -264,14 +264,14 @@ def test_waiting_too_long_ends_with_124(queue: Queue) -> None:
     """As timeout(1) does, so that a script can tell."""
     result = queue.job("wait", "--timeout", 0.2, "--json")
     assert result.exit_code == 124
-    assert "Job 1 is pending still: waited 0.2 s" in result.stderr
+    assert "Job 1 is still pending after 0.2 s" in result.stderr
     assert json.loads(result.stdout)["state"] == "pending"
 
 
 def test_a_paused_job_is_not_waited_for(queue: Queue) -> None:
     """It would never end."""
     queue.job("pause")
-    message = "job 1 is paused, and waiting would not end: patchgrid job resume 1"
+    message = "job 1 is paused and would never end; to resume: patchgrid job resume 1"
     assert message in refused(queue.job("wait"))
     again = patchgrid("submit", queue.pairs, "-m", queue.model, "--db", queue.path, "--wait")
     assert message in refused(again)
@@ -281,7 +281,7 @@ def test_a_paused_job_is_not_waited_for(queue: Queue) -> None:
 def test_an_unknown_job_is_refused(command: str, queue: Queue) -> None:
     """By every command."""
     result = patchgrid("job", command, 99, "--db", queue.path)
-    assert "there is no job '99'" in refused(result)
+    assert "no job '99'" in refused(result)
 
 
 def test_show_names_workers_that_cannot_load_the_model(queue: Queue) -> None:

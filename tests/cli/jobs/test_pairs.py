@@ -222,7 +222,9 @@ def test_a_file_that_is_there_is_replaced_when_asked_to_and_never_half(tmp_path:
     """What is refused leaves nothing behind."""
     source, target = write(tmp_path, jsonl(RECORD)), tmp_path / "out.csv"
     target.write_text("mine")
-    assert "is there already; --force replaces it" in refused(patchgrid("pairs", "convert", source, target))
+    assert "already exists; use --force to overwrite it" in refused(
+        patchgrid("pairs", "convert", source, target)
+    )
     assert target.read_text() == "mine"
     long = write(tmp_path, jsonl(RECORD | {"clean": "a" * 200_000}), "long.jsonl")
     assert "write .jsonl or .parquet" in refused(patchgrid("pairs", "convert", long, target, "--force"))
@@ -279,6 +281,6 @@ def test_a_job_of_named_columns_is_the_job_of_their_pairs(tmp_path: Path, model:
     assert ran.exit_code == 0, ran.stderr
     columns = ("--columns", "clean=a,corrupted=b", "--columns", "correct=right,incorrect=wrong")
     again = patchgrid("--db", database, "run", named, "-m", model, "--sites", "z", *columns)
-    assert "measured these pairs this way already" in again.stderr
+    assert "already measured these pairs with these settings" in again.stderr
     wrong = patchgrid("--db", database, "submit", named, "-m", model, "--columns", "correct=rigt")
-    assert "there is no column 'rigt' (did you mean 'right'?)" in refused(wrong)
+    assert "missing column 'rigt' (did you mean 'right'?)" in refused(wrong)

@@ -47,7 +47,7 @@ def test_a_job_is_stored_and_what_comes_next_is_said(queue: Queue, tmp_path: Pat
     assert (result.exit_code, result.stdout) == (0, "")
     assert "Job 1 (mine) is on the queue: 100 pairs in 4 chunks" in result.stderr
     assert f"No worker serves this model now: patchgrid worker start --model {queue.model}" in result.stderr
-    assert "No broker is named" in result.stderr
+    assert "No broker (--broker)" in result.stderr
     assert f"patchgrid job watch 1 --db {queue.database}" in result.stderr
     (job,) = queue.jobs()
     assert (job["name"], job["state"], job["spec"]["model"]) == ("mine", "pending", str(queue.model))
@@ -68,7 +68,7 @@ def test_submitting_twice_gives_the_same_job(queue: Queue, pairs: Path) -> None:
         "priority": 0,
     }
     assert second == first | {"created": False}
-    assert "This is job 1 already, pending: 0 of 4 pairs measured" in queue.submit(pairs).stderr
+    assert "Already submitted as job 1, pending: 0 of 4 pairs measured" in queue.submit(pairs).stderr
     assert queue.submit_json(pairs, "--seed", 1)["job"] == 2
 
 
@@ -76,7 +76,7 @@ def test_run_and_submit_mean_the_same_job(finished: FinishedJob) -> None:
     """What was run is found by submit, and its results are pointed at."""
     result = patchgrid("submit", *finished.command[1:])
     assert result.exit_code == 0
-    assert "This is job 1 already, done: 10 of 12 pairs measured, 2 failed" in result.stderr
+    assert "Already submitted as job 1, done: 10 of 12 pairs measured, 2 failed" in result.stderr
     assert "patchgrid results top 1" in result.stderr
 
 
@@ -88,7 +88,7 @@ def test_a_job_that_is_there_keeps_its_name(queue: Queue, pairs: Path, finished:
         assert "its name" not in patchgrid(command, *finished.command[1:], "--name", "shared").stderr
     queue.submit(pairs)
     late = queue.submit(pairs, "--name", "late").stderr
-    assert "Note: its name was not given when it was submitted; 'late' does not find it, 1 does" in late
+    assert "Note: its name was not set when it was submitted; 'late' does not find it, 1 does" in late
 
 
 def test_waiting_for_a_finished_job_shows_it_with_its_exit_code(finished: FinishedJob) -> None:
@@ -110,7 +110,7 @@ def test_a_finished_job_of_other_weights_is_refused(
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert "other weights" in refused(patchgrid("submit", *run[1:]))
+    assert "different weights" in refused(patchgrid("submit", *run[1:]))
 
 
 def test_a_priority_is_kept_and_an_impossible_one_refused(queue: Queue, pairs: Path) -> None:
@@ -129,12 +129,12 @@ def test_a_key_of_ones_own_finds_the_job_and_refuses_another(
     again = queue.submit_json(pairs, "--key", "night-7")
     assert (again["job"], again["created"], again["key"]) == (1, False, "night-7")
     fewer = queue.submit(pairs, "--key", "night-7", "--limit", 3)
-    assert "the key 'night-7' belongs to job 1, which has other pairs" in refused(fewer)
+    assert "the key 'night-7' belongs to job 1, which has different pairs" in refused(fewer)
     others = tmp_path / "others.jsonl"
     others.write_text(pairs.read_text().replace("ball", "bone"))
-    assert "which has other pairs" in refused(queue.submit(others, "--key", "night-7"))
+    assert "which has different pairs" in refused(queue.submit(others, "--key", "night-7"))
     settings = refused(queue.submit(pairs, "--key", "night-7", "--seed", 4, "--metric", "kl"))
-    assert "other settings (metric logit_diff, not kl; seed 0, not 4)" in settings
+    assert "different settings (metric logit_diff, not kl; seed 0, not 4)" in settings
     assert queue.submit_json(pairs)["job"] == 2, "the hash is another key"
     for key in ("", " ", "x" * 65, "a\nb"):
         assert "a key is 1 to 64 printable characters" in refused(queue.submit(pairs, "--key", key))
@@ -162,7 +162,7 @@ def test_options_of_the_machine_are_left_to_workers(queue: Queue, pairs: Path) -
     """A `run` command can be submitted by changing its first word."""
     result = queue.submit(pairs, "--device", "cuda", "--batch-tokens", 99)
     assert result.exit_code == 0
-    assert "--device and --batch-tokens are left to the workers" in result.stderr
+    assert "--device and --batch-tokens are ignored" in result.stderr
 
 
 def test_a_dry_run_names_pairs_that_would_fail_and_stores_nothing(queue: Queue, tmp_path: Path) -> None:
@@ -197,10 +197,10 @@ def test_a_dry_run_without_a_tokenizer_says_so(pairs: Path, monkeypatch: pytest.
 
 
 BROKERS = {
-    "kind": ("amqp://user:secret@host/", "is not a broker that patchgrid can use"),
+    "kind": ("amqp://user:secret@host/", "is not a supported broker"),
     "port": ("redis://:secret@host:port/0", "cannot read the broker's URL"),
-    "no host": ("redis:///0", "is not a broker that patchgrid can use"),
-    "number": ("redis://:secret@host/zero", "a Redis database is a number"),
+    "no host": ("redis:///0", "is not a supported broker"),
+    "number": ("redis://:secret@host/zero", "a Redis database must be a number"),
 }
 
 
@@ -224,7 +224,7 @@ def test_a_broker_that_is_away_costs_a_line(queue: Queue, pairs: Path) -> None:
     result = queue.submit(pairs, "--broker", f"redis://:secret@127.0.0.1:{free_port()}/0")
     assert result.exit_code == 0
     (warning,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
-    assert "cannot be reached" in warning
+    assert "is unavailable" in warning
     assert "the job is stored" in warning
     assert "secret" not in result.output
     assert len(queue.jobs()) == 1
@@ -249,10 +249,10 @@ def test_workers_elsewhere_need_the_folder_at_the_same_place(
     url = postgres.url(postgres.new_database()).replace("patchgrid@", "patchgrid:secret@")
     result = Queue(url, tiny_model).submit(pairs)
     assert result.exit_code == 0, result.stderr
-    assert f"workers look for the model where it is here, in {tiny_model}" in result.stderr
+    assert f"workers load the model from the same path as here: {tiny_model}" in result.stderr
     assert "secret" not in result.output
     again = Queue(url, tiny_model).submit(pairs)
-    assert "workers look for" not in again.stderr
+    assert "workers load the model from" not in again.stderr
 
 
 def test_two_submits_at_once_give_one_job(tiny_model: Path, tmp_path: Path, postgres: Postgres) -> None:
@@ -275,7 +275,7 @@ def test_whoever_waits_for_a_job_that_nobody_serves_is_told_the_command(
     waited = patchgrid("job", "wait", 1, "--timeout", 0.01, *database)
     assert waited.exit_code == 124
     assert f"No worker serves its model: {command}\n" in waited.stderr
-    assert f"none at work, 0 serving its model: {command}" in patchgrid("job", "show", 1, *database).stdout
+    assert f"none working, 0 serving its model: {command}" in patchgrid("job", "show", 1, *database).stdout
     settings = Settings("sqlite://", json=False, given="a b.db", broker="redis://host:6379/0")
     assert start_command(settings, "a/model") == (
         "patchgrid worker start --model a/model --db 'a b.db' --broker redis://host:6379/0"

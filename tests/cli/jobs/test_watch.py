@@ -104,8 +104,8 @@ def test_the_screen_says_why_nothing_happens() -> None:
     assert "No worker on it (2 serve its model)" in screen(snapshot(serving=2))
     failed = LoadFailure("gpu7", "/models/llama", "out of memory", 0.0, 2)
     assert "gpu7 cannot load the model: out of memory" in screen(snapshot(serving=1, failures=[failed]))
-    assert "while it is paused: patchgrid job resume 3" in screen(snapshot(state="paused"))
-    assert "held by a process that is no worker" in screen(snapshot(leased=1)).lower()
+    assert "Paused; to resume: patchgrid job resume 3" in screen(snapshot(state="paused"))
+    assert "leased to a process that is not a worker" in screen(snapshot(leased=1)).lower()
     assert "No worker" not in screen(snapshot(100, state="done"))
 
 
@@ -142,7 +142,7 @@ def test_a_database_that_is_away_is_asked_again(
         monkeypatch.setattr(database, "read", away)
         (found,) = follow(database, 1, every=0.01, say=say)
     assert found.job.state == "cancelled"
-    assert capsys.readouterr().err.count("it does not answer; asking again") == 1
+    assert capsys.readouterr().err.count("it does not answer; retrying") == 1
 
 
 class Worked:
@@ -218,5 +218,5 @@ def test_ctrl_c_ends_the_watching_only(tiny_model: Path, pairs: Path, tmp_path: 
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.splitlines() == ["Stopped watching; job 1 goes on"]
+    assert said.splitlines() == ["Stopped watching; job 1 continues"]
     assert patchgrid("job", "wait", 1, "--timeout", 0, "--db", path).exit_code == 124

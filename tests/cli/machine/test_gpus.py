@@ -21,7 +21,12 @@ def test_gpus_are_those_that_cuda_shows(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-abc")
     assert find_gpus("all") == ["4", "5", "GPU-abc"]
     assert find_gpus("2") == ["GPU-abc"]
-    for wanted, message in (("3", "no GPU 3"), ("1,1", "not '1,1'"), ("x", "not 'x'"), ("-1", "not '-1'")):
+    for wanted, message in (
+        ("3", "GPU 3 is out of range"),
+        ("1,1", "not '1,1'"),
+        ("x", "not 'x'"),
+        ("-1", "not '-1'"),
+    ):
         with pytest.raises(Exception, match=message):
             find_gpus(wanted)
 
@@ -72,8 +77,8 @@ def test_gpus_go_to_the_supervisor_and_secrets_through_the_environment(
     broker = "redis://:secret@localhost/0"
     options = ("-m", finished.model, "--gpus", "all", "--broker", broker, "--db", finished.database)
     assert patchgrid("worker", "start", *options).exit_code == 70
-    ((command, devices, url, rung),) = seen
+    ((command, devices, url, broker_url),) = seen
     assert devices == ["0", "1"]
-    assert (url, rung) == (f"sqlite:///{finished.database}", broker)
+    assert (url, broker_url) == (f"sqlite:///{finished.database}", broker)
     assert "secret" not in command
     assert "jobs.db" not in command

@@ -96,7 +96,7 @@ def check(result: object, line: object) -> None:
     """Hold a command to one line and a code that is documented."""
     output, code = result.output, result.exit_code  # type: ignore[attr-defined]
     assert "Traceback" not in output, line
-    assert "a defect in patchgrid" not in output, (line, output[-500:])
+    assert "a bug in patchgrid" not in output, (line, output[-500:])
     assert code in CODES, (line, code, output[-500:])
     if code == 2:
         told = result.stderr.splitlines()  # type: ignore[attr-defined]

@@ -44,8 +44,8 @@ def test_a_run_stopped_and_killed_goes_on_and_gives_the_same_results(
         stopped.send_signal(signal.SIGINT)
         _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 1
-    assert "stopping after the running batch" in said
-    assert said.splitlines()[-1] == "stopped; the same command goes on where it stopped"
+    assert "stopping after the current batch" in said
+    assert said.splitlines()[-1] == "stopped; run the same command again to resume"
     assert "Traceback" not in said
     before = chunks_done(database)
 
@@ -58,7 +58,7 @@ def test_a_run_stopped_and_killed_goes_on_and_gives_the_same_results(
 
     ended = patchgrid(*command, "--db", database)
     assert ended.exit_code == 0
-    assert f"Job 1 goes on: {before * 64:,} of {PAIRS:,} pairs are done" in ended.stderr
+    assert f"Job 1 resumed: {before * 64:,} of {PAIRS:,} pairs are done" in ended.stderr
     assert patchgrid(*command, "--db", calm).exit_code == 0
     for what in ("pairs", "exact", "components", "scores"):
         export = ("results", "export", 1, "--what", what, "--db")

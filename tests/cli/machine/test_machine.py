@@ -65,7 +65,7 @@ def test_model_check_fails_where_scores_are_not_the_slopes(
     result = patchgrid("model", "check", tiny_model)
     assert result.exit_code == 1
     assert "FAIL" in result.stdout
-    assert "this model is not understood" in result.stderr
+    assert "this model is not supported" in result.stderr
     assert "slope of z, layer 1" in result.stderr
     assert json.loads(patchgrid("model", "check", tiny_model, "--json").stdout)["ok"] is False
 
@@ -84,7 +84,7 @@ def test_model_check_refuses_a_model_without_attention(tmp_path: Path) -> None:
     build_tokenizer().save_pretrained(tmp_path)
     result = patchgrid("model", "check", tmp_path)
     assert result.exit_code == 2
-    assert "no list of blocks with attention in each" in result.stderr
+    assert "no list of blocks that contain attention" in result.stderr
 
 
 def test_upgrade_and_check_of_a_sound_database(finished: FinishedJob) -> None:
@@ -127,14 +127,14 @@ def test_the_doctor_says_what_to_do_about_what_is_wrong(tmp_path: Path) -> None:
     result = patchgrid("doctor", "--db", tmp_path / "no" / "folder" / "a.db")
     assert result.exit_code == 1
     line = next(line for line in result.stdout.splitlines() if line.startswith("fail"))
-    assert "make the folder" in line
+    assert "create the folder" in line
 
 
 def test_the_doctor_takes_a_database_yet_to_be_made_for_well(tmp_path: Path) -> None:
     """And does not make it."""
     result = patchgrid("doctor", "--db", tmp_path / "a.db")
     assert result.exit_code == 0
-    assert "not there yet" in result.stdout
+    assert "does not exist yet" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 

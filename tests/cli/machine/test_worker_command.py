@@ -53,7 +53,7 @@ def in_state(database: object, state: str) -> Callable[[], bool]:
 
 
 def subscriptions(redis: Redis) -> int:
-    """Count them: each worker has one to bells and one to Celery's remote control."""
+    """Count them: each worker has one for wake-ups and one to Celery's remote control."""
     with redis.client() as client:
         return sum(int(each["psub"]) for each in client.client_list())
 
@@ -61,7 +61,7 @@ def subscriptions(redis: Redis) -> int:
 def test_two_workers_on_postgresql_give_what_run_gives(
     tmp_path: Path, postgres: Postgres, redis: Redis
 ) -> None:
-    """The demo model: submitted with --wait, rung for through Redis, top and exports as from one process."""
+    """The demo model: submitted with --wait, woken through Redis; top and exports as from one process."""
     url, alone = postgres.url(postgres.new_database()), tmp_path / "alone.db"
     job = (DEMO_PAIRS, "-m", DEMO_MODEL, "--limit", 100, "--name", "ioi")
     options = ("--db", url, "--broker", redis.url, "--poll", 600)
@@ -71,7 +71,7 @@ def test_two_workers_on_postgresql_give_what_run_gives(
         wait_for(lambda: subscriptions(redis) == 4, every=0.5)
         began = time.monotonic()
         waited = patchgrid("submit", *job, "--wait", "--chunk-size", 10, "--db", url, "--broker", redis.url)
-        assert time.monotonic() - began < 300, "a bell wakes workers long before they poll"
+        assert time.monotonic() - began < 300, "a wake-up reaches workers long before they poll"
         assert waited.exit_code == 0, waited.stderr
         assert "Job 1 (ioi) done: 100 pairs measured" in waited.stderr
         wait_for(lambda: sum(worker["chunks"] for worker in listed(url)) == 10, every=0.5)
@@ -79,7 +79,7 @@ def test_two_workers_on_postgresql_give_what_run_gives(
         assert patchgrid("worker", "drain", "--all", "--db", url).exit_code == 0
         said = [process.communicate(timeout=120)[1] for process in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0]
-    assert all("ends: drained" in text for text in said)
+    assert all("exits: drained" in text for text in said)
     assert not any("open-sesame" in text or "Traceback" in text for text in said)
     assert patchgrid("run", *job, "--db", alone).exit_code == 0
     top = [patchgrid("results", "top", 1, "--json", "--db", db).stdout for db in (url, alone)]
@@ -117,7 +117,7 @@ def test_a_worker_told_to_stop_hands_its_chunk_back(tiny_model: Path, tmp_path: 
         worker.send_signal(signal.SIGTERM)
         _, said = worker.communicate(timeout=120)
     assert worker.returncode == 0, said
-    assert "ends: stopped" in said.splitlines()[-1]
+    assert "exits: stopped" in said.splitlines()[-1]
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z]+ ", line) for line in said.splitlines()), said
     document = json.loads(patchgrid("job", "show", 1, "--db", database, "--json").stdout)
     assert document["chunks"]["pending"] == 1
@@ -135,14 +135,14 @@ def test_a_worker_ends_after_its_chunks_or_when_drained(
     serve = ("-m", tiny_model, "--db", database, "--poll", 0.2)
     with working(*serve, "--max-chunks", 1) as brief:
         # Alone: another worker might leave it none.
-        assert "ends: max chunks" in brief.communicate(timeout=120)[1]
+        assert "exits: max chunks" in brief.communicate(timeout=120)[1]
     with working(*serve, "--name", "alice/long-name") as drained:
         assert patchgrid("job", "wait", 1, "--timeout", 60, "--db", database).exit_code == 0
         result = patchgrid("worker", "drain", "alice", "--db", database)
         assert (result.exit_code, result.stdout) == (0, "")
-        assert "1 worker will end after the chunk at hand" in result.stderr
+        assert "1 worker will stop after the current chunk" in result.stderr
         assert "alice/long-name" in result.stderr
-        assert "ends: drained" in drained.communicate(timeout=120)[1]
+        assert "exits: drained" in drained.communicate(timeout=120)[1]
     assert [process.returncode for process in (brief, drained)] == [0, 0]
 
 
@@ -189,7 +189,7 @@ def test_unknown_workers_and_unclear_names_are_refused(tmp_path: Path) -> None:
     register(database, "node7/1/2")
     register(database, "node7/12/4")
     drain = ("worker", "drain", "--db", database)
-    assert "there is no worker 'node8'" in refused(patchgrid(*drain, "node8"))
+    assert "no worker 'node8'" in refused(patchgrid(*drain, "node8"))
     assert "2 workers' names begin with 'node7/'" in refused(patchgrid(*drain, "node7/"))
     assert "name the workers to drain, or give --all" in refused(patchgrid(*drain))
     assert "name the workers to drain, or give --all" in refused(patchgrid(*drain, "node7", "--all"))
@@ -199,14 +199,14 @@ def test_unknown_workers_and_unclear_names_are_refused(tmp_path: Path) -> None:
 
 
 REFUSALS = {
-    "no CUDA": (("--gpus", "all"), "--gpus: this machine shows no CUDA GPU"),
+    "no CUDA": (("--gpus", "all"), "--gpus: no CUDA GPU found on this machine"),
     "device and GPUs": (("--gpus", "0", "--device", "cuda:1"), "--device and --gpus exclude each other"),
     "name and GPUs": (("--gpus", "0", "--name", "x"), "--name and --gpus exclude each other"),
-    "device": (("--device", "gpu"), "device 'gpu' cannot be used"),
+    "device": (("--device", "gpu"), "device 'gpu' is not available"),
     "model": (("-m", "./nowhere"), "no model folder at ./nowhere"),
     "far model": (("-m", "/nowhere/model"), "no model folder at /nowhere/model"),
-    "broker": (("--broker", "http://host"), "is not a broker that patchgrid can use"),
-    "size": (("--memory-limit", "40 apples"), "is not a size: write it as 40GB"),
+    "broker": (("--broker", "http://host"), "is not a supported broker"),
+    "size": (("--memory-limit", "40 apples"), "is not a size: write 40GB"),
     "lease": (("--lease", "0"), "--lease"),
 }
 
@@ -228,7 +228,7 @@ def test_a_worker_without_a_database_is_refused(tiny_model: Path, tmp_path: Path
     with pytest.raises(StorageError):
         Database.open(f"sqlite:///{tmp_path / 'a.db'}", create=False)
     result = patchgrid("worker", "start", "-m", tiny_model, "--db", tmp_path / "a.db")
-    assert "there is no database" in refused(result)
+    assert "does not exist" in refused(result)
     assert not (tmp_path / "a.db").exists()
 
 

@@ -97,7 +97,7 @@ def test_top_shows_one_of_the_jobs_methods(database: Path) -> None:
     assert all(rows["atp"][name]["mean"] != rows["ig"][name]["mean"] for name in shared)
     assert all(rows["atp"][name]["exact_n"] == rows["ig"][name]["exact_n"] for name in shared)
     message = refused(ask(database, "results", "top", "nodes", "--method", "atp*"))
-    assert "unknown method of this job 'atp*': did you mean 'atp'? known: atp, relp, ig" in message
+    assert "unknown method of this job 'atp*': did you mean 'atp'? available: atp, relp, ig" in message
 
 
 def test_edges_are_exported_with_their_names_in_every_format(database: Path, tmp_path: Path) -> None:
@@ -123,7 +123,8 @@ def test_an_export_of_scores_says_what_was_not_kept(database: Path) -> None:
     result = ask(database, "results", "export", "edges", "--what", "scores")
     assert len(result.stdout.splitlines()) == 40 * 20
     assert (
-        "Of edge only each pair's 20 largest scores were kept (--detail positions keeps all)" in result.stderr
+        "edge: only each pair's 20 largest scores were stored (--detail positions stores all)"
+        in result.stderr
     )
     assert "--detail positions" in refused(
         ask(database, "results", "export", "edges", "--what", "scores", "--method", "eap-ig")
@@ -191,8 +192,8 @@ SETTINGS = {
     "two kinds": (("--method", "atp,eap"), "eap scores edges and atp scores nodes"),
     "a site of edges": (("--method", "atp", "--sites", "edge"), "atp scores nodes, not edges"),
     "steps": (("--method", "ig", "--steps", "0"), "steps must be from 1 to 4096, not 0"),
-    "path": (("--path", "site"), "a path of 'site' is for the method ig"),
-    "grad drop": (("--grad-drop",), "GradDrop is for the method atp*"),
+    "path": (("--path", "site"), "path 'site' needs method ig"),
+    "grad drop": (("--grad-drop",), "GradDrop needs method atp*"),
     "source": (("--source", "men"), "unknown source 'men': did you mean 'mean'?"),
 }
 

@@ -79,7 +79,7 @@ def test_the_same_picture_is_written_over_an_old_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", ".png"])
 def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
     """And nothing written."""
-    with pytest.raises(OutputError, match=r"a picture's name must end in \.png, \.svg or \.pdf"):
+    with pytest.raises(OutputError, match=r"a picture file must end in \.png, \.svg or \.pdf"):
         save(Figure(), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -89,7 +89,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").touch()
     for place, message in [
-        (tmp_path / "none" / "a.png", "there is no folder"),
+        (tmp_path / "none" / "a.png", "does not exist"),
         (tmp_path / "folder.png", "is a folder, not a file name"),
         (tmp_path / "file" / "a.png", "cannot be written: Not a directory"),
     ]:

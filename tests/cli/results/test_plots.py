@@ -318,7 +318,7 @@ def test_one_interval_of_few_cells_leaves_the_bars_their_length() -> None:
     low, high = axes.get_xlim()
     assert high == -low < 4 * 0.5
     assert _arrows(axes) == {"<": [0, 2], ">": [0]}
-    assert axes.get_xlabel().endswith("an arrow: it goes on")
+    assert axes.get_xlabel().endswith("an arrow: it extends further")
 
 
 def test_bars_say_theirrandom_values() -> None:

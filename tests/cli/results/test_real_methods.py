@@ -25,7 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("model", "options", "reason"),
     [
-        ("mixtral", ("--method", "relp"), "relp cannot be had of this model.*Use ig"),
+        ("mixtral", ("--method", "relp"), "relp is not supported for this model.*Use ig"),
         ("mixtral", ("--sites", "mlp_post"), "no site 'mlp_post': its MLP has experts"),
         ("bloom", ("--sites", "q", "--method", "atp*"), "no site 'q'.*It has: resid_pre, z"),
     ],

@@ -14,12 +14,12 @@ from support.machines.servers import wait_for
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--rate", "inf"), "is no number of requests"),
-        (("--rate", "nan"), "is no number of requests"),
-        (("--model", ""), "names no model"),
+        (("--rate", "inf"), "is not a finite number of requests"),
+        (("--rate", "nan"), "is not a finite number of requests"),
+        (("--model", ""), "the name is empty"),
         (("--model", "./nowhere"), "no model folder at ./nowhere"),
         (("--model", "./nowhere@main"), "no model folder at ./nowhere"),
-        (("--host", "0.0.0.0"), "listens to this machine only"),
+        (("--host", "0.0.0.0"), "accepts this machine only"),
     ],
 )
 def test_what_cannot_be_served_is_refused(tmp_path: Path, options: tuple[str, ...], why: str) -> None:
@@ -35,7 +35,7 @@ def test_an_address_that_is_taken_is_one_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         result = patchgrid("serve", "--port", port, "--db", tmp_path / "jobs.db")
     assert result.exit_code == 2
-    assert result.stderr == f"Error: cannot listen at 127.0.0.1, port {port}: Address already in use\n"
+    assert result.stderr == f"Error: cannot listen on 127.0.0.1, port {port}: Address already in use\n"
 
 
 def test_a_server_on_a_new_database_says_where_it_is_and_no_more(tmp_path: Path) -> None:

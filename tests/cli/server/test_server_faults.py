@@ -47,8 +47,8 @@ def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{free_port()}")
     said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 69)
     assert said == (
-        "Error: cannot reach http://nowhere.invalid by the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY "
-        "names: Connection refused"
+        "Error: cannot reach http://nowhere.invalid through the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
+        ": Connection refused"
     )
     monkeypatch.setenv("NO_PROXY", "nowhere.invalid")
     said = told(patchgrid("job", "list", "--server", "http://nowhere.invalid"), 69)
@@ -68,12 +68,12 @@ def test_a_server_that_is_not_there_is_named() -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("localhost:8000", "a server is named as http://host:8000"),
-        ("ftp://x", "a server is named as http://host:8000"),
-        ("http://", "a server is named as http://host:8000"),
-        ("http://me:secret@host", "takes no password"),
-        ("http://host:x", "cannot be read"),
-        ("http://host/?a=b", "ends before any"),
+        ("localhost:8000", "a server URL must look like http://host:8000"),
+        ("ftp://x", "a server URL must look like http://host:8000"),
+        ("http://", "a server URL must look like http://host:8000"),
+        ("http://me:secret@host", "must not contain a password"),
+        ("http://host:x", "invalid server URL"),
+        ("http://host/?a=b", "must not contain ? or #"),
     ],
 )
 def test_an_address_that_is_none_is_refused(url: str, why: str) -> None:
@@ -92,10 +92,10 @@ def test_what_cannot_go_through_a_server_says_what_to_do_instead(pairs: Path, tm
         (("worker", "start", "-m", "a/model"), "--db"),
         (("worker", "drain", "--all"), "--db"),
         (("db", "check"), "--db"),
-        (("doctor",), "leave --server out"),
-        (("demo", "--out", tmp_path / "out"), "leave --server out"),
-        (("job", "list", "--broker", "redis://x"), "leave --broker out"),
-        (("job", "list", "--db", tmp_path / "x.db"), "one or the other"),
+        (("doctor",), "omit --server"),
+        (("demo", "--out", tmp_path / "out"), "omit --server"),
+        (("job", "list", "--broker", "redis://x"), "omit --broker"),
+        (("job", "list", "--db", tmp_path / "x.db"), "exclude each other"),
     ):
         assert instead in told(patchgrid(*command, *url), 2), command
     assert list(tmp_path.iterdir()) == [pairs]
@@ -144,14 +144,14 @@ def test_tokens_are_asked_for_and_never_shown(
     url = ("--server", running.url)
     assert "PATCHGRID_TOKEN" in told(patchgrid("job", "list", *url), 2)
     submit = ("submit", pairs, "-m", finished.model, *url)
-    assert "wants a token" in told(patchgrid(*submit), 2)
+    assert "requires a token" in told(patchgrid(*submit), 2)
     wrong = f"{tokens['read'][:-4]}wxyz"
     for token in (wrong, "not a token", "tökén", "a\nb"):
         result = patchgrid("job", "list", *url, "--token", token)
         told(result, 2)
         assert token not in result.output
     said = told(patchgrid(*submit, "--token", tokens["read"]), 2)
-    assert "may read only" in said
+    assert "may only read" in said
     result = patchgrid("job", "list", *url, "--token", tokens["read"])
     assert result.exit_code == 0, result.stderr
     made = patchgrid(*submit, "--token", tokens["submit"])
@@ -174,11 +174,11 @@ def test_what_is_too_much_is_refused_before_it_is_sent(
     running, tokens = guarded
     where = ("-m", finished.model, "--server", running.url, "--token", tokens["submit"])
     many = write_pairs(tmp_path / "many.jsonl", 6)
-    assert "6 pairs are more than the server takes (5)" in told(patchgrid("submit", many, *where), 2)
+    assert "6 pairs exceed the server's limit (5)" in told(patchgrid("submit", many, *where), 2)
     long = json.loads(many.read_text().splitlines()[0]) | {"clean": "a" * 3000}
     large = tmp_path / "large.jsonl"
     large.write_text(json.dumps(long))
-    assert "bytes are more than the server takes (2,000)" in told(patchgrid("submit", large, *where), 2)
+    assert "bytes exceed the server's limit (2,000)" in told(patchgrid("submit", large, *where), 2)
     few = write_pairs(tmp_path / "few.jsonl", 3)
     assert patchgrid("submit", few, *where).exit_code == 0
     result = patchgrid("submit", few, *where, "--seed", 1)
@@ -189,7 +189,7 @@ def test_what_is_too_much_is_refused_before_it_is_sent(
 def test_a_token_on_an_unsafe_way_is_warned_of() -> None:
     """Not to this machine itself, and not without a token."""
     unsafe = patchgrid("job", "list", "--server", "http://nowhere.invalid", "--token", "pg_1_abc")
-    assert "Warning: the token goes to http://nowhere.invalid unencrypted" in unsafe.stderr
+    assert "Warning: the token is sent to http://nowhere.invalid unencrypted" in unsafe.stderr
     assert "pg_1_abc" not in unsafe.output
     for options in (
         ("--server", "http://127.0.0.1:9", "--token", "pg_1_abc"),
@@ -210,7 +210,7 @@ def test_a_certificate_of_nobody_known_is_refused_and_one_s_own_taken(
         result = patchgrid("job", "list", "--server", url)
         assert result.exit_code == 0, result.stderr
         assert "shared" in result.stdout
-    assert "speaks no TLS" in told(
+    assert "does not use TLS" in told(
         patchgrid("job", "list", "--server", f"https://127.0.0.1:{server.port}"), 69
     )
 
@@ -218,17 +218,17 @@ def test_a_certificate_of_nobody_known_is_refused_and_one_s_own_taken(
 @pytest.mark.parametrize(
     ("reply", "code", "why"),
     [
-        (Reply(200, b"<html>", HTML), 2, "does not answer as a patchgrid server"),
-        (Reply(200, b"{", JSON), 2, "JSON that cannot be read"),
-        (Reply(200, b"[]", JSON), 2, "does not answer with a list"),
-        (Reply(200, b'{"items": [{"job": 1}], "next": null}', JSON), 2, "is it of another version?"),
-        (Reply(404, b"<html>", HTML), 2, "does not answer as a patchgrid server: status 404"),
+        (Reply(200, b"<html>", HTML), 2, "is not a patchgrid server"),
+        (Reply(200, b"{", JSON), 2, "invalid JSON"),
+        (Reply(200, b"[]", JSON), 2, "did not return a list"),
+        (Reply(200, b'{"items": [{"job": 1}], "next": null}', JSON), 2, "have the same version"),
+        (Reply(404, b"<html>", HTML), 2, "is not a patchgrid server: status 404"),
         (
             Reply(302, b"", (("Location", "https://other.invalid/v1/jobs"),)),
             2,
-            "points to https://other.invalid",
+            "redirects to https://other.invalid",
         ),
-        (Reply(502, b"<html>", HTML), 69, "a proxy before it cannot reach it"),
+        (Reply(502, b"<html>", HTML), 69, "a proxy in front of the server cannot reach it"),
         (Reply(500, b"oops", HTML), 2, "status 500"),
         (problem(500, "a defect"), 69, "failed: a defect"),
         (problem(403, "not you\x1b[2J"), 2, r"not you\x1b[2J"),
@@ -256,7 +256,7 @@ def test_something_that_speaks_no_http_ends_in_a_line() -> None:
         thread.start()
         said = told(patchgrid("job", "list", "--server", f"http://127.0.0.1:{listener.getsockname()[1]}"), 2)
         thread.join()
-    assert "does not answer as a patchgrid server" in said
+    assert "is not a patchgrid server" in said
 
 
 def test_a_busy_server_is_asked_again_as_it_says() -> None:
@@ -291,7 +291,7 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(server: Server) -> None:
         result = patchgrid("job", "list", "--server", between.url)
         assert result.exit_code == 0, result.stderr
         assert "shared" in result.stdout
-        assert result.stderr.count("; trying again") == 2
+        assert result.stderr.count("; retrying") == 2
     with wire(server.port, down=100, cuts=100) as between:
         told(patchgrid("job", "list", "--server", between.url), 69)
         assert between.connections == 1 + http.CUTS
@@ -305,7 +305,7 @@ def test_an_export_that_is_cut_off_leaves_the_old_file(server: Server, tmp_path:
     with wire(server.port, down=10_000, cuts=100) as between:
         options = ("--what", "scores", "-o", path, "--server", between.url)
         said = told(patchgrid("results", "export", 1, *options), 69)
-    assert re.search("closed the connection before its answer was whole|connection .* was lost", said)
+    assert re.search("closed the connection before the response was complete|connection .* was lost", said)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -323,7 +323,7 @@ def test_an_upload_that_is_cut_off_is_sent_again_and_stored_once(
         result = patchgrid("submit", pairs, "-m", finished.model, "--server", between.url)
         assert result.exit_code == 0, result.stderr
         assert between.left == 0
-        assert "; trying again" in result.stderr
+        assert "; retrying" in result.stderr
         jobs = json.loads(patchgrid("job", "list", "--server", running.url, "--json").stdout)
     assert [job["pairs"]["total"] for job in jobs] == [3000]
 

@@ -61,13 +61,13 @@ def queue(tiny_model: Path, tmp_path: Path) -> Iterator[Queue]:
 
 
 def test_a_job_is_sent_once_and_what_comes_next_is_said(queue: Queue, tmp_path: Path) -> None:
-    """As without a server, but for the bell, which the server rings."""
+    """As without a server, but for the wake-up, which the server sends."""
     pairs = write_pairs(tmp_path / "a.jsonl", 100)
     options = ("--name", "mine", "--chunk-size", 30, "--priority", 5, "--exact", 0.1)
     result = queue.submit(pairs, *options)
     assert (result.exit_code, result.stdout) == (0, ""), result.stderr
     assert "Job 1 (mine) is on the queue: 100 pairs in 4 chunks" in result.stderr
-    assert f"workers look for the model where it is here, in {queue.model}" in result.stderr
+    assert f"workers load the model from the same path as here: {queue.model}" in result.stderr
     worker = f"patchgrid worker start --model {queue.model} --db URL (the server's database)"
     start_worker = f"No worker serves this model now: {worker}\n"
     assert start_worker in result.stderr, "which no server does"
@@ -108,7 +108,7 @@ def test_bad_pairs_and_settings_are_refused_here(queue: Queue, tmp_path: Path) -
 def test_a_model_that_is_not_allowed_is_refused(queue: Queue, pairs: Path) -> None:
     """With those that are."""
     said = refused(queue.ask("submit", pairs, "-m", "other/model"))
-    assert "'other/model' may not be asked for here" in said
+    assert "'other/model' is not allowed on this server" in said
     assert HUB in said
 
 
@@ -117,7 +117,7 @@ def test_a_key_of_ones_own_is_refused_for_other_pairs(queue: Queue, pairs: Path,
     assert queue.submit(pairs, "--key", "mine").exit_code == 0
     assert queue.submit(pairs, "--key", "mine").exit_code == 0
     other = write_pairs(tmp_path / "other.jsonl", 6)
-    assert "the key 'mine' belongs to job 1, which has other pairs" in refused(
+    assert "the key 'mine' belongs to job 1, which has different pairs" in refused(
         queue.submit(other, "--key", "mine")
     )
 
@@ -129,10 +129,10 @@ def test_jobs_are_paused_resumed_cancelled_tried_again_and_deleted(queue: Queue,
     queue.measure()
     paused = queue.ask("job", "pause", "mine")
     assert "Job 1 is paused: 4 of 12 pairs measured" in paused.stderr
-    assert "is paused, and waiting would not end" in refused(queue.ask("job", "wait", 1))
-    assert "without --here it is given back" in refused(queue.ask("job", "resume", 1, "--here"))
+    assert "is paused and would never end" in refused(queue.ask("job", "wait", 1))
+    assert "omit --here to let its workers resume it" in refused(queue.ask("job", "resume", 1, "--here"))
     assert queue.ask_json("job", "resume", "last") == {"job": 1, "state": "running"}
-    assert "workers do that" in refused(queue.ask("job", "resume", 1))
+    assert "its workers run it" in refused(queue.ask("job", "resume", 1))
     assert queue.ask_json("job", "cancel", 1) == {"job": 1, "state": "cancelled"}
     assert queue.ask("job", "wait", 1).exit_code == 1
     assert "is cancelled" in refused(queue.ask("job", "pause", 1))
@@ -141,9 +141,7 @@ def test_jobs_are_paused_resumed_cancelled_tried_again_and_deleted(queue: Queue,
     asked = patchgrid("job", "delete", 1, "--server", queue.server.url, text="n\n")
     assert asked.exit_code == 1
     assert queue.ask_json("job", "delete", 1, "--yes") == {"deleted": 1}
-    assert (
-        refused(queue.ask("job", "show", 1)) == "Error: there is no job '1': `patchgrid job list` shows them"
-    )
+    assert refused(queue.ask("job", "show", 1)) == "Error: no job '1': see `patchgrid job list`"
     assert queue.submit(pairs, "--name", "mine").exit_code == 0, "the same pairs make a new job"
     assert queue.ask_json("job", "show", "mine")["job"] == 2
 
@@ -155,7 +153,7 @@ def test_a_job_of_any_name_is_found(queue: Queue, pairs: Path) -> None:
         assert patchgrid("submit", pairs, *local).exit_code == 0
         assert queue.ask_json("job", "show", name)["job"] == number
     assert "choose a name without '/'" in refused(queue.submit(pairs, "--name", "a/c", "--seed", 9))
-    assert "there is no job ''" in refused(queue.ask("job", "show", ""))
+    assert "no job ''" in refused(queue.ask("job", "show", ""))
 
 
 def test_waiting_ends_with_the_job_or_with_the_time(queue: Queue, tmp_path: Path) -> None:
@@ -163,7 +161,7 @@ def test_waiting_ends_with_the_job_or_with_the_time(queue: Queue, tmp_path: Path
     queue.submit(write_pairs(tmp_path / "a.jsonl", 12), "--chunk-size", 4)
     late = queue.ask("job", "wait", 1, "--timeout", 1.5)
     assert late.exit_code == 124
-    assert "Job 1 is pending still: waited 1.5 s for it" in late.stderr
+    assert "Job 1 is still pending after 1.5 s" in late.stderr
     worker = threading.Timer(1.0, queue.measure, kwargs={"chunks": 3, "failed": (2,)})
     worker.start()
     result = queue.ask("job", "wait", 1, "--json")

@@ -134,8 +134,8 @@ def test_a_wrong_option_is_refused_with_the_nearest_right_one(
 @pytest.mark.parametrize(
     ("component", "reason"),
     [
-        (Component("z", 9), "layer 9 is not there, the model has layers 0 to 2"),
-        (Component("z", 0, 9), "head 9 is not there, the model has heads 0 to 3"),
+        (Component("z", 9), r"layer 9 is out of range \(0 to 2\)"),
+        (Component("z", 0, 9), r"head 9 is out of range \(0 to 3 at z\)"),
         (Component("z", 0, position=99), "positions 0 to"),
     ],
 )

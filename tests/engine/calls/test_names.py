@@ -45,12 +45,12 @@ def test_a_wrong_name_is_refused_with_what_is_meant(kind: str, wrong: str, words
     with pytest.raises(SpecError, match=f"unknown {kind}") as refused:
         check_name(kind, wrong, known, kind)
     assert words in str(refused.value)
-    assert f"known: {', '.join(known)}" in str(refused.value)
+    assert f"available: {', '.join(known)}" in str(refused.value)
 
 
 def test_only_what_a_job_has_is_meant() -> None:
     """`attention` may be z or attn_out; a job of z alone has but one of them."""
-    with pytest.raises(SpecError, match=r"did you mean 'z'\? known: z, mlp_out"):
+    with pytest.raises(SpecError, match=r"did you mean 'z'\? available: z, mlp_out"):
         check_name("site of this job", "attention", ("z", "mlp_out"))
 
 

@@ -126,10 +126,10 @@ def test_an_installed_metric_is_measured_like_our_own(said: dict[str, object]) -
     ("metric", "reason"),
     [
         ("averaged", "a pair's value must not depend on the other pairs of its batch"),
-        ("greedy", "by way of logits other than its answers'"),
-        ("one_number", r"for 3 pairs it must give a tensor [3], a value each, and gave []"),
-        ("detached", "cannot be differentiated"),
-        ("infinite", "must give finite numbers"),
+        ("greedy", "for example through logits other than its answers'"),
+        ("one_number", r"for 3 pairs it must return a tensor of shape [3], not []"),
+        ("detached", "is not differentiable"),
+        ("infinite", "must return finite numbers"),
         ("broken", "raised AttributeError: 'Answers' object has no attribute 'nothing'"),
         ("text", "is neither a function nor"),
         ("absent", "loading own_metrics:absent raised AttributeError"),
@@ -138,7 +138,7 @@ def test_an_installed_metric_is_measured_like_our_own(said: dict[str, object]) -
 def test_a_metric_that_breaks_the_rules_is_refused(said: dict[str, object], metric: str, reason: str) -> None:
     """With the package's name, and what is wrong with what it gave."""
     told = str(said[metric])
-    assert told.startswith(f"metric {metric!r} of own-metrics cannot be used: ")
+    assert told.startswith(f"metric {metric!r} of own-metrics is not valid: ")
     assert reason in told
 
 
@@ -146,5 +146,5 @@ def test_a_name_that_two_packages_give_is_refused(said: dict[str, object]) -> No
     """Which one is meant depends on nothing that anyone chose."""
     assert (
         said["doubled"]
-        == "metric 'doubled' is given by other-metrics and same-metrics: uninstall all but one"
+        == "metric 'doubled' is provided by other-metrics and same-metrics: uninstall all but one"
     )

@@ -150,7 +150,7 @@ def test_one_layer_leaves_nothing_to_average_over(case_of: CaseOf) -> None:
     """GradDrop divides by the number of layers less one: refused where that is nothing."""
     layout = case_of("gpt2").engine.layout
     refuse(layout, FIXED, grad_drop=True)
-    with pytest.raises(SpecError, match="this model has one") as refused:
+    with pytest.raises(SpecError, match="at least two layers") as refused:
         refuse(replace(layout, blocks=layout.blocks[:1]), FIXED, grad_drop=True)
     assert refused.value.field == "grad_drop"
 
@@ -172,7 +172,7 @@ def test_attention_of_another_kind_is_refused_for_queries_and_keys(
 
     monkeypatch.setattr(modeling_gemma2, "eager_attention_forward", warmer)
     engine = case.engine.with_shortcuts(case.engine.shortcuts)
-    wrong = r"atp\* cannot score q of this model: layer 0 attends otherwise"
+    wrong = r"atp\* cannot score q of this model: layer 0 does not compute attention"
     with pytest.raises(SpecError, match=wrong) as refused:
         engine.attribute(case.pairs, sites=("q", "z"), method="atp*")
     assert refused.value.field == "method"

@@ -91,8 +91,8 @@ def test_a_graph_goes_through_json_unchanged(graph: Graph) -> None:
     [
         ("a1.h0->m0", "a1.h0 does not come before m0"),
         ("a0.h0->a0.h1<q>", "a0.h0 does not come before a0.h1<q>"),
-        ("a0.h4->m0", "a0.h4 is none of its senders"),
-        ("m0->a1.h2<k>", r"a1.h2<k> is none of its readers.*2 key-value heads"),
+        ("a0.h4->m0", "a0.h4 is not a sender"),
+        ("m0->a1.h2<k>", r"a1.h2<k> is not a reader.*2 key-value heads"),
         ("m0->a1", "named as a3.h2<q>"),
         ("m0-m1", "cannot read edge"),
     ],
@@ -106,5 +106,5 @@ def test_an_edge_that_is_not_there_is_refused(name: str, reason: str) -> None:
 @pytest.mark.parametrize("number", [-1, SMALL.count])
 def test_a_number_beyond_the_last_edge_is_refused(number: int) -> None:
     """Negative ones, too."""
-    with pytest.raises(ComponentError, match="there is no edge"):
+    with pytest.raises(ComponentError, match="out of range"):
         SMALL.name(number)

@@ -46,7 +46,7 @@ def test_attention_is_one_reader(case: Case) -> None:
 
 def test_queries_of_their_own_are_refused(case: Case) -> None:
     """The message says how the readers are named."""
-    with pytest.raises(ComponentError, match=r"a1.h0<q> is none of its readers, which are named as a3, m3"):
+    with pytest.raises(ComponentError, match=r"a1.h0<q> is not a reader: readers are a3, m3"):
         case.engine.patch(case.pairs, [Component.parse("input->a1.h0<q>")])
     assert isinstance(case.engine, Engine)
 

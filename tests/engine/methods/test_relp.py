@@ -143,7 +143,7 @@ def test_an_activation_called_as_a_function_is_refused(
     _save("llama", tmp_path)
     engine = Engine.load(str(tmp_path), device="cpu", dtype="float32")
     pairs = case_of("gpt2").pairs[1:2]
-    with pytest.raises(SpecError, match=r"block 0 \(LlamaDecoderLayer\).*not linear.*0 activations.*Use ig"):
+    with pytest.raises(SpecError, match=r"block 0 \(LlamaDecoderLayer\).*nonlinear.*0 activations.*Use ig"):
         engine.attribute(pairs, method="relp")
     assert engine.attribute(pairs, method=("atp", "ig"))[0].error is None
 
@@ -152,6 +152,6 @@ def test_experts_chosen_by_a_router_are_refused(tmp_path: Path, case_of: CaseOf)
     """No rule is known for the router's weights, which the experts' outputs are multiplied by."""
     _save("mixtral", tmp_path, num_local_experts=4)
     engine = Engine.load(str(tmp_path), device="cpu", dtype="float32")
-    with pytest.raises(SpecError, match="relp cannot be had of this model") as refused:
+    with pytest.raises(SpecError, match="relp is not supported for this model") as refused:
         engine.attribute(case_of("gpt2").pairs[1:2], method="relp")
     assert refused.value.field == "method"

@@ -109,7 +109,7 @@ def test_means_that_do_not_fit_are_refused(case_of: CaseOf) -> None:
     """Of another site, of another model, for another source, of nothing."""
     engine, pairs = case_of("gpt2").engine, case_of("gpt2").pairs
     given = engine.means(pairs, ("z",))
-    with pytest.raises(SpecError, match="no means of site 'mlp_out' given: there are resid_pre, z"):
+    with pytest.raises(SpecError, match="no means given for site 'mlp_out'; available: resid_pre, z"):
         engine.attribute(pairs, sites=("mlp_out",), source="mean", means=given)
     with pytest.raises(SpecError, match="are of 2 layers, and the model has 3"):
         engine.attribute(
@@ -118,7 +118,7 @@ def test_means_that_do_not_fit_are_refused(case_of: CaseOf) -> None:
             source="mean",
             means=Means({name: each[:2] for name, each in given.vectors.items()}),
         )
-    with pytest.raises(SpecError, match="means are for the source 'mean', not 'zero'"):
+    with pytest.raises(SpecError, match="means need source 'mean', not 'zero'"):
         engine.patch(pairs, [Component("z", 0)], source="zero", means=given)
     with pytest.raises(SpecError, match="no pair could be measured"):
         engine.means([], ("z",))

@@ -90,7 +90,7 @@ def test_an_adapter_without_peft_names_what_to_install(
 def test_an_adapter_of_virtual_tokens_is_refused(base: TestModel, tmp_path: Path) -> None:
     """Its positions are not the prompt's."""
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
-    with pytest.raises(ModelError, match=r"adds virtual tokens \(PROMPT_TUNING\)"):
+    with pytest.raises(ModelError, match=r"with virtual tokens \(PROMPT_TUNING\)"):
         Engine.load(str(save_adapter(tmp_path, base, config)))
 
 

@@ -187,7 +187,7 @@ def test_a_text_encoder_made_of_a_decoder_s_code_is_refused(tmp_path: Path) -> N
         ({"model_type": "lama"}, r"unknown model type 'lama'; did you mean 'llama'\? See docs/models\.md"),
         (
             {"model_type": "made_up_7"},
-            r"unknown model type 'made_up_7'; a transformers newer than .* may know it",
+            r"unknown model type 'made_up_7'; a transformers newer than .* may support it",
         ),
         ({"model_type": 3}, "unknown model type 3"),
         ({"model_type": "x", "auto_map": {"AutoModel": "code.M"}}, "needs Python code from its repository"),

@@ -35,7 +35,7 @@ def test_the_search_finds_what_the_record_says(case_of: CaseOf, family: str) -> 
     model = case_of(family).model.model
     known = FAMILIES[model.config.model_type]
     if known.scale is not None:
-        with pytest.raises(ModelError, match=r"add up, with its input"):
+        with pytest.raises(ModelError, match=r"do not add up"):
             structure._search(model)
         return
     found = structure._search(model)
@@ -66,7 +66,7 @@ def test_a_model_without_attention_is_refused_with_what_is_missing(tmp_path: Pat
     """A state-space model has no heads to measure; the page names the types that have."""
     folder = save(tmp_path, "mamba", state_size=4)
     with pytest.raises(
-        ModelError, match=r"'mamba' is not known, and has no list of blocks.*docs/models\.md$"
+        ModelError, match=r"'mamba' is unknown, and it has no list of blocks.*docs/models\.md$"
     ):
         Engine.load(folder)
 
@@ -80,7 +80,7 @@ def test_a_hybrid_is_refused_with_the_blocks_that_lack_attention(tmp_path: Path)
 
 def test_a_stream_that_is_normed_between_the_parts_is_refused(tmp_path: Path) -> None:
     """The first GPT norms the sum: nothing is added to a stream."""
-    with pytest.raises(ModelError, match=r"'openai-gpt' is not known.*multiplied or normed there"):
+    with pytest.raises(ModelError, match=r"'openai-gpt' is unknown.*multiplies or norms"):
         Engine.load(save(tmp_path, "openai-gpt"))
 
 

@@ -131,7 +131,7 @@ def test_what_only_the_tokenizer_can_tell_fails_the_pair(changes: dict[str, obje
 def test_a_prompt_beyond_the_context_is_refused_and_one_that_fills_it_is_not() -> None:
     """The bound is the model's own."""
     assert tokenizer(context=4)(pair(), 0).length == 4
-    with pytest.raises(PairError, match="4 tokens, more than the model's context of 3"):
+    with pytest.raises(PairError, match="4 tokens; the model's context length is 3"):
         tokenizer(context=3)(pair(), 0)
 
 
@@ -260,7 +260,7 @@ def test_a_prompt_that_begins_with_the_prefix_gets_no_second_one(before: str) ->
     given = tokenize(pair(), 0)
     assert (own.clean, own.corrupted, own.prefix) == (given.clean, given.corrupted, given.prefix)
     assert own.warning is not None
-    assert own.warning.endswith("; it is not added again")
+    assert own.warning.endswith("; no BOS is added")
 
 
 def test_a_prompt_that_begins_with_the_end_of_the_prefix_gets_the_beginning() -> None:

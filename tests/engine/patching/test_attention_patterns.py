@@ -183,7 +183,7 @@ def test_models_whose_attention_is_not_understood_are_refused(
         lambda: engine.attribute(case.pairs, sites=(SITE,)),
         lambda: engine.patch(case.pairs, [Component(SITE, 0)]),
     ):
-        with pytest.raises(SpecError, match="no site 'attn_pattern': layer 0 attends otherwise"):
+        with pytest.raises(SpecError, match="no site 'attn_pattern': layer 0 does not compute attention"):
             measure()
     assert SITE not in engine.layout.sites
     assert engine.attribute(case.pairs[:1], sites=("z",))[0].error is None

@@ -75,7 +75,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """It is not made."""
     error = open_error(f"sqlite:///{tmp_path}/no/such/a.db")
     assert isinstance(error, errors.DatabaseMissing)
-    assert f"no folder {tmp_path}/no/such" in str(error)
+    assert f"folder {tmp_path}/no/such does not exist" in str(error)
 
 
 def test_a_folder_is_not_a_database(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_a_damaged_file_is_reported(sqlite: Path) -> None:
         ("patchgrid.db", "cannot read the database URL"),
         ("mysql://host/name", "'mysql' are not supported"),
         ("postgresql+asyncpg://host/name", "'postgresql+asyncpg' are not supported"),
-        ("sqlite://patchgrid.db", "names a host"),
-        ("sqlite://", "names no file"),
-        ("sqlite:///:memory:", "names no file"),
+        ("sqlite://patchgrid.db", "has a host"),
+        ("sqlite://", "has no file"),
+        ("sqlite:///:memory:", "has no file"),
         ("sqlite:///a.db?mode=ro", "options behind the file's name"),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_writer_that_waits_too_long_is_told(sqlite: Path) -> None:
     with Database.open(url) as holder, Database.open(url, timeout=0.1) as database:
         with holder.write() as session:
             leases.claim(session, "worker")
-            with pytest.raises(errors.DatabaseLocked, match="another process has locked it"):
+            with pytest.raises(errors.DatabaseLocked, match="locked by another process"):
                 submit_job(database)
         submit_job(database)
 
@@ -192,7 +192,7 @@ def test_a_process_has_so_many_connections_at_most(url: str) -> None:
             for session in (one, two):
                 session.execute(text("SELECT 1"))
             began = time.monotonic()
-            with pytest.raises(errors.DatabaseUnavailable, match="connections of this process"):
+            with pytest.raises(errors.DatabaseUnavailable, match="connection pool exhausted"):
                 submit_job(database)
             assert 0.4 < time.monotonic() - began < 10
         assert submit_job(database).pairs == 10
@@ -349,7 +349,7 @@ def test_a_file_that_may_only_be_read_in_a_folder_that_may_only_be_read(shared: 
         with database.read() as session:
             assert components.components(session, jobs.get(session, job.id)) == rows
         assert list(query_readonly(database, "SELECT state FROM job")[1]) == [("done",)]
-        with pytest.raises(errors.DatabaseUnavailable, match="may not be written"):
+        with pytest.raises(errors.DatabaseUnavailable, match="no write permission"):
             submit_job(database, 3)
         assert [path.name for path in shared.iterdir()] == ["a.db"]
 

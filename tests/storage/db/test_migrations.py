@@ -104,7 +104,7 @@ def test_an_older_database_has_to_be_upgraded(url: str, monkeypatch: pytest.Monk
 def test_a_newer_database_is_refused(url: str) -> None:
     """By opening it and by upgrading it; it is left as it is."""
     set_revision(url, "v9999")
-    with pytest.raises(errors.DatabaseNewer, match="a newer patchgrid wrote it"):
+    with pytest.raises(errors.DatabaseNewer, match="written by a newer patchgrid"):
         Database.open(url)
     with pytest.raises(errors.DatabaseNewer):
         schema.upgrade(url)
@@ -118,7 +118,7 @@ def test_a_database_from_before_the_first_release_is_refused(url: str, old: str)
         with pytest.raises(errors.DatabaseOlder) as caught:
             attempt(url)
         message = str(caught.value)
-        assert f"before the first release wrote it (schema {old}, not {schema.REVISIONS[-1]})" in message
+        assert f"before the first release (schema {old}, not {schema.REVISIONS[-1]})" in message
         assert "export its results with that version, and name a new database with --db" in message
         assert "\n" not in message
 

@@ -99,13 +99,13 @@ def test_idle_connections_that_were_cut_are_replaced(
     ("code", "kind", "said"),
     [
         ("53100", errors.DatabaseFull, "the disk is full"),
-        ("55P03", errors.DatabaseLocked, "another process has locked it"),
-        ("40001", errors.DatabaseLocked, "another process has locked it"),
-        ("57P01", errors.DatabaseUnreachable, "has ended the connection"),
+        ("55P03", errors.DatabaseLocked, "locked by another process"),
+        ("40001", errors.DatabaseLocked, "locked by another process"),
+        ("57P01", errors.DatabaseUnreachable, "closed the connection"),
         ("57P03", errors.DatabaseUnreachable, "starting, stopping"),
-        ("53300", errors.DatabaseUnreachable, "no more connections"),
+        ("53300", errors.DatabaseUnreachable, "too many connections"),
         ("58030", errors.DatabaseUnavailable, "the server's words"),
-        ("25006", errors.DatabaseUnavailable, "may not be written"),
+        ("25006", errors.DatabaseUnavailable, "no write permission"),
         ("XX001", errors.CorruptData, "damaged"),
     ],
 )

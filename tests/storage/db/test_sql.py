@@ -144,7 +144,7 @@ def test_explain_analyze_writes_nothing_on_postgresql(database: Database, backen
         columns, rows = query_readonly(database, "EXPLAIN (ANALYZE, FORMAT TEXT) SELECT count(*) FROM pair")
         assert columns == ("QUERY PLAN",)
         assert "actual" in next(rows)[0]
-    with pytest.raises(errors.QueryError, match="only reads" if backend == "postgresql" else "SQL: "):
+    with pytest.raises(errors.QueryError, match="read-only" if backend == "postgresql" else "SQL: "):
         query_readonly(database, "EXPLAIN ANALYZE DELETE FROM chunk")
     with database.read() as session:
         assert job_progress(session, all_jobs(session)[0].id).chunks_total == 1

@@ -143,7 +143,7 @@ def test_every_job_is_given_whatever_the_size_of_a_page(
 
 def test_a_job_is_found_by_id_by_name_or_as_the_last(database: Database) -> None:
     """The last is the one that was submitted last, not the one that changed last."""
-    with database.read() as session, pytest.raises(errors.JobNotFound, match="there are no jobs yet"):
+    with database.read() as session, pytest.raises(errors.JobNotFound, match="no jobs yet"):
         job_list.find(session, "last")
     first, second = submit(database, name="first"), submit(database)
     with database.write() as session:

@@ -112,7 +112,7 @@ def test_the_same_key_gives_the_job_however_far_it_is(database: Database) -> Non
 def test_pairs_other_than_announced_are_refused(database: Database, come: int) -> None:
     """Nothing is kept of the job."""
     with (
-        pytest.raises(errors.PairsRefused, match=f"4 pairs were announced, {come} came"),
+        pytest.raises(errors.PairsRefused, match=f"4 pairs were expected, {come} received"),
         database.write() as session,
     ):
         jobs.submit(session, make_spec(), make_pairs(come), key="key", count=4)
@@ -204,7 +204,7 @@ def test_a_job_with_no_pair_done_has_failed(database: Database) -> None:
     """It says why; its results can be asked for all the same."""
     job = run_job(database, submit_job(database), failed=range(10))
     assert job.state == "failed"
-    assert job.error == "every pair failed, the first with: the prompts differ in length"
+    assert job.error == "every pair failed; first error: the prompts differ in length"
 
 
 def test_failed_pairs_are_listed_by_name(database: Database) -> None:

@@ -125,7 +125,7 @@ def test_a_repeated_submit_gives_the_same_job(
     assert created
     assert store(database, make_order(), by=by) == (job, False, False)
     for other in (make_order(6), make_order(seed=1)):
-        with pytest.raises(errors.IdempotencyKeyReused, match=f"'monday' was given to job {job.id}"):
+        with pytest.raises(errors.IdempotencyKeyReused, match=f"'monday' was used for job {job.id}"):
             store(database, other, by=by)
     assert job_count(database) == 1
     assert store(database, make_order(6), by=Submitter(by.token_id, "tuesday"))[1]

@@ -167,7 +167,7 @@ def test_a_job_that_is_over_cannot_be_changed(database: Database, change: object
     """It is said in one line, with exit code 2; nor can one that does not exist."""
     job = run_job(database, submit_job(database, 4))
     assert callable(change)
-    said = "job 1 is done: there is nothing left to"
+    said = "job 1 is done: nothing to"
     with pytest.raises(errors.JobFinished, match=said) as caught, database.write() as session:
         change(session, job.id)
     assert caught.value.exit_code == 2

@@ -96,7 +96,7 @@ def test_a_pair_that_kills_its_workers_becomes_an_error_row(database: Database, 
         progress = job_progress(session, job.id)
         assert jobs.get(session, job.id).state == "done"
     assert name == 5
-    assert error == "given up after 3 attempts: its last worker, worker, was lost at this pair"
+    assert error == "failed after 3 attempts: its last worker worker was lost at this pair"
     assert (progress.total, progress.done, progress.failed) == (10, 9, 1)
     assert checking.check(url).problems == ()
 
@@ -146,7 +146,7 @@ def test_the_cause_of_the_last_attempt_is_told(database: Database) -> None:
     claim(database, seconds=0)
     assert fail(database, claim(database))
     with database.read() as session:
-        assert jobs.errors(session, job.id) == [(0, "given up after 3 attempts: out of memory")]
+        assert jobs.errors(session, job.id) == [(0, "failed after 3 attempts: out of memory")]
 
 
 def test_an_attempt_lost_before_its_first_pair_splits_nothing(database: Database) -> None:
@@ -169,7 +169,7 @@ def test_a_pair_is_noted_only_by_who_holds_its_chunk(database: Database) -> None
     late = claim(database, seconds=0)
     holder = claim(database)
     assert not note(database, late, 1)
-    with pytest.raises(ValueError, match="pair 4 is none"):
+    with pytest.raises(ValueError, match="pair 4 is not in"):
         note(database, holder, 4)
 
 

@@ -151,7 +151,7 @@ def test_workers_go_by_name_beginning_id_or_host(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("gpu", "2 workers' names begin with 'gpu'"), ("x", "there is no worker 'x'")]
+    ("name", "said"), [("gpu", "2 workers' names begin with 'gpu'"), ("x", "no worker 'x'")]
 )
 def test_a_name_that_is_not_clear_drains_nobody(database: Database, name: str, said: str) -> None:
     """Not even those that were named well."""

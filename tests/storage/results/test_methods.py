@@ -111,7 +111,7 @@ def test_a_method_the_job_does_not_have_is_refused(database: Database) -> None:
     """With those it has."""
     job = run_job(database, submit_job(database, 2, spec=SPEC))
     with database.read() as session:
-        with pytest.raises(SpecError, match=r"unknown method of this job 'eap'.*known: atp, relp, ig"):
+        with pytest.raises(SpecError, match=r"unknown method of this job 'eap'.*available: atp, relp, ig"):
             components.top(session, job, method="eap")
         with pytest.raises(SpecError, match="did you mean 'relp'"):
             export_rows(database, job, "pairs", "rel")

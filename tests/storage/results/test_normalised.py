@@ -122,7 +122,7 @@ def test_exports_hold_shares_and_what_they_were_divided_by(
 
 def test_pairs_have_no_effects_to_normalise(database: Database, job: JobRecord) -> None:
     """Their metrics are what shares are of."""
-    with pytest.raises(NotNormalised, match="no effects"):
+    with pytest.raises(NotNormalised, match="does not apply to pairs"):
         export_rows(database, job, "pairs", normalise=True)
 
 

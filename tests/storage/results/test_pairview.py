@@ -97,7 +97,7 @@ def test_a_summary_keeps_no_scores_of_pairs(database: Database) -> None:
 def test_a_pair_that_does_not_exist_is_not_found(database: Database, name: int | str) -> None:
     """The rows there are, are said."""
     job = submit_job(database)
-    with database.read() as session, pytest.raises(errors.PairNotFound, match="a row from 0 to 9"):
+    with database.read() as session, pytest.raises(errors.PairNotFound, match=r"a row \(0 to 9\)"):
         pair_view.pair(session, job, name)
 
 

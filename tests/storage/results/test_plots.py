@@ -130,12 +130,12 @@ def test_exact_effects_that_no_grid_shows_are_refused(database: Database) -> Non
         done, failed, at_each = (
             pair_view.pair(session, of, name) for of, name in ((job, 2), (job, 3), (kept, 2))
         )
-    for view, why in ((done, "none of them was drawn"), (failed, "pair 3 is failed")):
+    for view, why in ((done, "none was drawn"), (failed, "pair 3 is failed")):
         with pytest.raises(errors.NothingKept, match=rf"\({why}\): run the job with --sites z --exact 1"):
             exact_grid(job, view, "z")
     with pytest.raises(ComponentError, match="run it with --positions keep --exact 1"):
         exact_grid(job, done, "mlp_out")
-    with pytest.raises(ComponentError, match=r"heads at each position.*take one of mlp_out"):
+    with pytest.raises(ComponentError, match=r"heads at each position.*use one of mlp_out"):
         exact_grid(kept, at_each, "z")
 
 

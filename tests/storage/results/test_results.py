@@ -155,7 +155,7 @@ def test_sites_that_the_job_does_not_have_are_refused(database: Database) -> Non
             lambda: plots.heatmap(session, job, "mlp_out", "whole"),
             lambda: plots.cells(session, job, "mlp_out"),
         ):
-            with pytest.raises(SpecError, match="known: z"):
+            with pytest.raises(SpecError, match="available: z"):
                 ask()
 
 

@@ -42,8 +42,8 @@ def test_effects_near_the_floor_are_warned_about() -> None:
     """With what to do."""
     rounding = {"floor": 0.02, "cells": 5}
     assert rounding_warning(rounding, [0.1, 0.3, -0.15]) == (
-        "the median effect shown is less than 10 times the rounding floor, ±0.02: measure in float32 "
-        "(--dtype float32) to see more of it"
+        "the median effect shown is less than 10 times the rounding floor, ±0.02: "
+        "use --dtype float32 for more precision"
     )
     assert rounding_warning(rounding, [0.3, 0.3]) is None
     assert rounding_warning(None, [0.3]) is None

@@ -142,7 +142,7 @@ def test_positions_that_were_not_kept_are_not_drawn(database: Database) -> None:
     job = run_job(database, submit_job(database, 5, spec=NODES))
     with database.read() as session:
         assert plots.heatmap(session, job, "z", "aligned").columns == (-5, -4, -3, -2, -1)
-        with pytest.raises(errors.NothingKept, match=r"positions of mlp_post.*--positions keep"):
+        with pytest.raises(errors.NothingKept, match=r"mlp_post by position.*--positions keep"):
             plots.heatmap(session, job, "mlp_post", "aligned")
 
 

@@ -47,7 +47,7 @@ _PR_SET_PDEATHSIG = 1
 #: What every worker needs, imported once.
 _NEEDED = (
     *("celery.worker", "kombu.transport.redis", "psycopg", "patchgrid.workers.testing"),
-    *("patchgrid.engine.engine", "patchgrid.workers.node.worker", "patchgrid.workers.broker.listening"),
+    *("patchgrid.engine.engine", "patchgrid.workers.node.worker", "patchgrid.workers.broker.consumer"),
 )
 
 

@@ -80,8 +80,8 @@ def test_a_transaction_is_repeated_until_it_lands(
     assert patient.write(lambda _session: 7) == 7
     assert troubled.refused >= 3
     assert troubles == [str(error)] * troubled.refused + [None]
-    assert caplog.text.count("trying again") == 1
-    assert caplog.text.count("takes transactions again") == 1
+    assert caplog.text.count("retrying") == 1
+    assert caplog.text.count("is available again") == 1
     troubled.trouble = CorruptData("damaged")
     with pytest.raises(CorruptData):
         patient.write(lambda _session: 7)

@@ -140,11 +140,11 @@ def test_three_lost_workers_leave_one_error_row(database: Database) -> None:
 @pytest.mark.parametrize(
     ("reason", "cause"),
     [
-        ("out of memory with this pair alone (9 tokens)", "memory"),
+        ("out of memory with a batch of this pair alone (9 tokens)", "memory"),
         ("out of memory", "memory"),
         ("the metric of the clean run is not finite: the model's logits are NaN or infinite", "not-a-number"),
         ("the scores of z are not finite: the metric's gradient is NaN or infinite", "not-a-number"),
-        ("given up after 3 attempts: its last worker, a/1/2, was lost at this pair", "crashed"),
+        ("failed after 3 attempts: its last worker a/1/2 was lost at this pair", "crashed"),
         ("RuntimeError: CUDA error: an illegal memory access was encountered", "crashed"),
         ("the prompts differ in length: 3 and 4 tokens", "tokens"),
         ("correct answer ' and then' is 2 tokens", "tokens"),

@@ -192,7 +192,8 @@ def test_a_pair_too_large_for_memory_alone_fails(engine: Engine) -> None:
         chunk = measure_chunk(engine, job_of(SPEC, 100), 0, make_pairs(3))
     assert {outcome.state for outcome in chunk.outcomes} == {"failed"}
     assert all(
-        str(outcome.error).startswith("out of memory with this pair alone") for outcome in chunk.outcomes
+        str(outcome.error).startswith("out of memory with a batch of this pair alone")
+        for outcome in chunk.outcomes
     )
 
 
@@ -212,7 +213,7 @@ def test_a_pair_whose_patching_does_not_fit_fails_alone(
     monkeypatch.setattr("patchgrid.engine.calls.effects", too_large)
     chunk = measure_chunk(engine, job, 0, pairs, batch_tokens=ENOUGH)
     assert [outcome.index for outcome in chunk.outcomes if outcome.state == "failed"] == [2]
-    assert "out of memory with this pair alone" in str(chunk.outcomes[2].error)
+    assert "out of memory with a batch of this pair alone" in str(chunk.outcomes[2].error)
     expected = [cell for cell in healthy.exact if cell.row != 2]
     assert [(c.row, c.site, c.layer, c.index) for c in chunk.exact] == [
         (c.row, c.site, c.layer, c.index) for c in expected

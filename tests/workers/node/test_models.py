@@ -1,4 +1,4 @@
-"""Models: kept warm, given up when memory is short, left to other workers when they cannot be loaded."""
+"""Models: kept warm, given up when not enough memory, left to other workers when they cannot be loaded."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from patchgrid.storage.queue import workers
 from patchgrid.storage.queue.workers import LoadFailure
 from patchgrid.workers.measuring.models import Engine, ModelKey, Models
 from patchgrid.workers.node.device import Device
-from patchgrid.workers.node.load_backoff import LeftOut
+from patchgrid.workers.node.load_backoff import LoadBackoff
 from patchgrid.workers.testing import StandIn, load
 from support.machines.servers import wait_for
 from support.workers.running import (
@@ -134,18 +134,18 @@ def test_another_error_of_loading_leaves_the_others_alone() -> None:
 
 def test_a_model_is_left_out_twice_as_long_after_each_failure() -> None:
     """Up to a bound; it starts anew once it could be loaded."""
-    left_out = LeftOut(0.05, most=0.15)
-    assert left_out.available(["a", "b"]) == ["a", "b"]
-    assert left_out.next_in() is None
-    assert [left_out.fail("a") for _ in range(4)] == [0.05, 0.1, 0.15, 0.15]
-    assert left_out.available(["a", "b"]) == ["b"]
-    assert 0 < (left_out.next_in() or 0) <= 0.15
-    wait_for(lambda: left_out.next_in() is None)
-    assert left_out.available(["a", "b"]) == ["a", "b"]
-    assert left_out.next_in() is None
-    assert left_out.clear("a")
-    assert not left_out.clear("a")
-    assert left_out.fail("a") == 0.05
+    load_backoff = LoadBackoff(0.05, most=0.15)
+    assert load_backoff.available(["a", "b"]) == ["a", "b"]
+    assert load_backoff.next_in() is None
+    assert [load_backoff.fail("a") for _ in range(4)] == [0.05, 0.1, 0.15, 0.15]
+    assert load_backoff.available(["a", "b"]) == ["b"]
+    assert 0 < (load_backoff.next_in() or 0) <= 0.15
+    wait_for(lambda: load_backoff.next_in() is None)
+    assert load_backoff.available(["a", "b"]) == ["a", "b"]
+    assert load_backoff.next_in() is None
+    assert load_backoff.clear("a")
+    assert not load_backoff.clear("a")
+    assert load_backoff.fail("a") == 0.05
 
 
 def test_a_device_knows_its_memory_and_which_gpu_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +250,7 @@ def test_a_worker_with_other_weights_leaves_a_job_to_those_with_the_first(databa
         return load(ModelKey(key.model + " after training"))
 
     with running(database, load_changed, name="changed"):
-        wait_for(lambda: "was begun with other weights" in str(registered(database)[0].message), 10)
+        wait_for(lambda: "was started with different weights" in str(registered(database)[0].message), 10)
         time.sleep(0.3)
         assert chunks(database, job)[1] == ("pending", 0, 1)
     assert work_off(database, Calls()) == "idle"

@@ -210,7 +210,7 @@ def test_results_that_cannot_be_written_fail_their_attempt(
     monkeypatch.setattr(leases, "finish", finish_later)
     assert work_off(database, Calls(), idle_exit=1.5) == "idle"
     assert chunks(database, job) == [("done", 2, 2), DONE]
-    assert "failed at attempt 1: IntegrityError" in caplog.text
+    assert "failed (attempt 1): IntegrityError" in caplog.text
 
 
 def test_a_chunk_that_was_tried_before_is_alone(database: Database) -> None:

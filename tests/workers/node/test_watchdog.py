@@ -53,7 +53,7 @@ def test_a_process_without_progress_is_ended(ends: Ends, capfd: pytest.CaptureFi
     wait_for(lambda: ends.codes, 10)
     dog.stop()
     assert ends.codes == [70]
-    assert "the process hangs and ends" in ends.said[0]
+    assert "the process hangs; exiting" in ends.said[0]
     stacks = capfd.readouterr().err
     assert "Current thread" in stacks
     assert "test_watchdog.py" in stacks
@@ -104,7 +104,7 @@ def test_a_worker_whose_batch_hangs_ends_itself(database: Database) -> None:
     ended = run_worker(database, watchdog=1.0)
     assert ended.returncode == 70
     assert time.monotonic() - began < 20
-    assert "the process hangs and ends" in ended.stderr
+    assert "the process hangs; exiting" in ended.stderr
     assert "_make_trouble" in ended.stderr, "the stacks are missing"
     assert "hangs" in str(registered(database)[0].message)
     assert chunks(database, job) == [("leased", 1, 1)]

@@ -13,7 +13,7 @@ from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.queue import control, leases, workers
 from patchgrid.storage.tables import chunk, provenance
-from patchgrid.workers.broker.bell import ring
+from patchgrid.workers.broker.notify import notify
 from support.machines.servers import redis_server, wait_for
 from support.workers.running import (
     MODEL,
@@ -68,7 +68,7 @@ def test_a_worker_works_jobs_off_and_tells_what_it_did(
         f"claimed chunk 1 of job {first.id}",
         r"loaded stand-in in \d+\.\d s",
         rf"finished chunk 4 of job {second.id} in \d+\.\d s: 4 pairs, 1 failed",
-        "worker one ends: idle",
+        "worker one exits: idle",
     ):
         assert re.search(sentence, caplog.text)
 
@@ -172,7 +172,7 @@ def test_an_idle_worker_stops_at_once(database: Database) -> None:
         assert one.join(5) == "stopped"
 
 
-def test_a_bell_wakes_an_idle_worker(database: Database) -> None:
+def test_a_wake_up_starts_an_idle_worker(database: Database) -> None:
     """It would not look for a minute by itself."""
     with redis_server(password="secret") as server:
         with running(database, Calls(), poll=60.0, broker=server.url):
@@ -181,7 +181,7 @@ def test_a_bell_wakes_an_idle_worker(database: Database) -> None:
             job = submit_pairs(database, 8)
             began = time.monotonic()
             while state(database, job) != "done":
-                ring(server.url, job.id)
+                notify(server.url, job.id)
                 assert time.monotonic() - began < 10
                 time.sleep(0.2)
         server.kill()
@@ -223,7 +223,7 @@ def test_a_cancelled_job_s_chunk_is_dropped(database: Database) -> None:
 
 
 def test_a_paused_job_is_let_be_until_it_goes_on(database: Database) -> None:
-    """The chunk at hand is finished; the rest waits, whatever bells ring."""
+    """The chunk at hand is finished; the rest waits, whatever wake-ups arrive."""
     job = submit_pairs(database, 12)
     calls = Calls()
 

@@ -11,7 +11,7 @@ from patchgrid.engine.runs.metric_plugins import find_metric
 def check_allowed(model: LoadedModel, asked: Asked) -> None:
     """Raise `SpecError`, which names what is missing and what would work, for what the model cannot give."""
     if not asked.sites:
-        raise SpecError(f"no site given: this model has {', '.join(model.layout.sites)}", "sites")
+        raise SpecError(f"no site given; available: {', '.join(model.layout.sites)}", "sites")
     asked.check()
     model.layout.check_sites(asked.sites)
     find_metric(asked.metric)

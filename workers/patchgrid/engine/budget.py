@@ -1,4 +1,4 @@
-"""How large a batch may be: found by trying, and remembered for the model."""
+"""Batch size: tuned by measurement, and kept per model."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from patchgrid.engine.runs.memory import is_out_of_memory
 _ON_CPU = 512
 #: Bounds of what is tried on other devices.
 _LEAST, _MOST = 256, 65_536
-#: Part of the memory that is free which a batch may take.
+#: Share of the free memory for a batch.
 _SHARE = 0.7
 #: Numbers that a block keeps for each token and unit of width, its graph and its sites together: half of the
 #: 34 bytes of Korthikanti et al. 2022 (arXiv 2205.05198, equation 2), and what is kept for scores.
@@ -22,23 +22,23 @@ _NUMBERS = 24
 
 
 class Memory(Protocol):
-    """What tells how much memory a batch took."""
+    """Measures the memory of a batch."""
 
     def begin(self) -> None:
-        """Forget the peak so far."""
+        """Reset the peak."""
 
     def taken(self) -> int:
-        """Give the bytes above those at `begin` that were taken at once."""
+        """Return the peak memory since `begin`, in bytes."""
 
     def free(self) -> int:
-        """Give the bytes that could still be taken."""
+        """Return the free memory, in bytes."""
 
 
 class Budget:
-    """The padded tokens of a batch.
+    """The batch size in padded tokens.
 
-    Without a `memory` that tells, they are fixed. With one they begin with an estimate, follow what batches
-    really take, at most doubling from one to the next, and never again reach what memory did not hold.
+    Without a `memory` it is fixed. With one it starts with an estimate, follows the measured memory, at most
+    doubling from batch to batch, and stays below any size that ran out of memory.
     """
 
     def __init__(self, tokens: int, memory: Memory | None = None) -> None:
@@ -49,14 +49,14 @@ class Budget:
 
     @classmethod
     def fixed(cls, tokens: int) -> "Budget":
-        """Take a number that someone chose; `SpecError` where not even one token may be."""
+        """Use a fixed batch size; raises `SpecError` if it is below 1."""
         if tokens < 1:
             raise SpecError(f"batch_tokens must be at least 1, not {tokens}")
         return cls(tokens)
 
     @classmethod
     def of(cls, model: LoadedModel) -> "Budget":
-        """Begin for a model on its device."""
+        """Start for a model on its device."""
         if model.device.type != "cuda":
             return cls(_ON_CPU)
         devices = {parameter.device for parameter in model.envoy._module.parameters()}  # noqa: SLF001
@@ -67,7 +67,7 @@ class Budget:
 
     @contextmanager
     def batch(self, tokens: int) -> Iterator[None]:
-        """Take note of what a batch of so many padded tokens takes, for the time of a `with` block."""
+        """Measure the memory of a batch of `tokens` padded tokens in a `with` block."""
         if self._memory is None:
             yield
             return
@@ -81,28 +81,28 @@ class Budget:
             raise
         token = max(1.0, self._memory.taken() / tokens)
         fitting = _SHARE * self._memory.free() / token
-        # What a small batch takes says little of what a large one will.
+        # A small batch says little about a large one.
         self.tokens = _bounded(min(fitting, 2 * max(tokens, self.tokens)), self._most)
 
 
 class CudaMemory:
-    """The memory of the GPUs that a model lies on, as torch's allocator has it."""
+    """The memory of a model's GPUs, from torch's allocator."""
 
     def __init__(self, devices: Iterable[torch.device]) -> None:
         self._before = dict.fromkeys(devices, 0)
 
     def begin(self) -> None:
-        """Forget the peak so far."""
+        """Reset the peak."""
         for device in self._before:
             torch.cuda.reset_peak_memory_stats(device)
             self._before[device] = torch.cuda.memory_allocated(device)
 
     def taken(self) -> int:
-        """Give the bytes above those at `begin` that were taken at once, where that was most."""
+        """Return the bytes above those at `begin` that were taken at once, where that was most."""
         return max(torch.cuda.max_memory_allocated(each) - before for each, before in self._before.items())
 
     def free(self) -> int:
-        """Give the bytes that could still be taken, the device's and those the allocator holds unused."""
+        """Return the bytes that could still be taken, the device's and those the allocator holds unused."""
         return min(map(_free, self._before))
 
 

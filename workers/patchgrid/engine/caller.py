@@ -21,7 +21,7 @@ class Caller:
     """Checks what is asked of a model, and runs calls one after the other."""
 
     def __init__(self, model: LoadedModel) -> None:
-        #: Held by whoever uses the model.
+        #: Held while the model is in use.
         self.lock = threading.Lock()
         self._model = model
         self._own_budget = Budget.of(model)
@@ -39,13 +39,13 @@ class Caller:
         return Question.of(asked, means, keep_positions=keep_positions)
 
     def budget(self, batch_tokens: int | None) -> Budget:
-        """Give the budget of so many padded tokens a batch; None: the one that finds out how many fit."""
+        """Return a budget of fixed padded tokens per batch; None: the auto-tuned one."""
         return self._own_budget if batch_tokens is None else Budget.fixed(batch_tokens)
 
     def run(
         self, call: Call, pairs: Sequence[Pair], prepend_bos: bool | None, wanted: Container[int]
     ) -> list[Measured]:
-        """Run a call over the wanted pairs, in batches that are halved where memory runs out."""
+        """Run a call over the wanted pairs, in batches that are halved when out of memory."""
         reasons = ["not measured" if index in wanted else None for index in range(len(pairs))]
         results = [Measured(PairResult(error=reason)) for reason in reasons]
 
@@ -62,6 +62,6 @@ class Caller:
     def alone(self, on_batch: OnBatch = ignore) -> Iterator[None]:
         """Wait for the model; `on_batch` is told of each pass through it."""
         with self.lock, self._model.pulse.telling(lambda: on_batch(0.0)):
-            # Whoever else holds the model may have set it to train: dropout would be scored as an effect.
+            # Other code may have set the model to train mode: dropout would be scored as an effect.
             self._model.envoy._module.eval()  # noqa: SLF001
             yield

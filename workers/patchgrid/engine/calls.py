@@ -11,7 +11,7 @@ from torch import Tensor
 from patchgrid.core.sites import EDGE, WIDE_SITES
 from patchgrid.core.types import Component
 from patchgrid.engine.budget import Budget
-from patchgrid.engine.host_copy import Landing
+from patchgrid.engine.host_copy import HostCopy
 from patchgrid.engine.methods import METHODS
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.patching.copies import Copy
@@ -64,11 +64,11 @@ class Call:
     only_correct: bool = False
     #: Whether pairs are only run, clean and corrupted.
     only_run: bool = False
-    #: Of so many patches, one is made a second time with nothing but rounding in its place; None: of none.
+    #: One in this many patches is repeated with only rounding, to measure the floor; None: none is.
     rounding: int | None = None
 
     def begin(self, group: Sequence[TokenPair]) -> "Begun":
-        """Have a batch of pairs scored; what is left to do for it may wait until another batch has begun."""
+        """Score a batch of pairs; the rest of its work may wait until the next batch has started."""
         passes, watch = self._passes(group), Stopwatch(self.model.device)
         skipped = self._skipped(passes, watch) if self.only_correct and self.methods else {}
         kept = [pair for pair in group if pair.index not in skipped]
@@ -77,7 +77,7 @@ class Call:
         scored = (
             self._score(passes, self.methods, watch) if (self.methods or self.only_run) and kept else None
         )
-        # A batch that only has to land lets go of its activations.
+        # A batch that only has to be copied to the host releases its activations.
         return Begun(
             self, tuple(group), passes.batch.pairs, passes if self.choose and kept else None, scored, skipped
         )
@@ -115,11 +115,11 @@ class Call:
         both = list(zip(metrics, preferences, strict=True))
         if self.question.direction == "denoise":
             both.reverse()
-        return _Scored(Landing({**found, **dict(zip(_UNPATCHED, (*both[0], *both[1]), strict=True))}), watch)
+        return _Scored(HostCopy({**found, **dict(zip(_UNPATCHED, (*both[0], *both[1]), strict=True))}), watch)
 
     def results(self, pairs: Sequence[TokenPair], scored: "_Scored") -> list[PairResult]:
         """Cut each pair's own scores out of its batch's."""
-        arrays = scored.landing.arrays()
+        arrays = scored.host_copy.arrays()
         seconds = {name: taken / len(pairs) for name, taken in scored.watch.seconds().items()}
         unpatched = zip(*(arrays.pop(key).tolist() for key in _UNPATCHED), strict=True)
         return [
@@ -162,7 +162,7 @@ class Call:
         )
 
     def _own_positions(self, site: str, scores: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-        """From a batch's last positions, `[layer, position, ...]`, to a pair's own, 0 where there is none."""
+        """From a batch's last positions, `[layer, position, ...]`, to a pair's own, 0 where it has none."""
         if site in WIDE_SITES and not self.question.keep_positions:
             return scores
         own = np.zeros((scores.shape[0], length, *scores.shape[2:]), np.float32)
@@ -175,13 +175,13 @@ class Call:
 class _Scored:
     """A batch's scores and metrics on their way to the host, and how long each method took."""
 
-    landing: Landing[_Key]
+    host_copy: HostCopy[_Key]
     watch: Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A batch that was begun."""
+    """A batch that was started."""
 
     call: Call
     #: All of its pairs.

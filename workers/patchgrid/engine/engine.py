@@ -30,7 +30,7 @@ from patchgrid.engine.selected_cells import Cell, ChooseByName, ChosenCells, che
 _log = logging.getLogger(__name__)
 _DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
 
-#: One in so many of a batch's patches is made again to measure rounding.
+#: One in this many of a batch's patches is repeated to measure rounding.
 _ROUNDING_EVERY = 100
 
 
@@ -95,7 +95,7 @@ class Engine:
         dtype
             `auto` (the checkpoint's own), `float32`, `bfloat16`, `float16`.
         recheck
-            Make all checks, whatever is remembered.
+            Make all checks, whatever is prefix_cache.
         on_check
             Takes a line that says that checks are made, where they are.
 
@@ -238,7 +238,7 @@ class Engine:
         choose
             Takes the places in `pairs` of a batch's pairs, and their scores; gives the components to patch in
             each, or their names, all at the sites asked for. Not asked for pairs that cannot be measured, and
-            asked again where memory runs out. None: patch nothing.
+            asked again when out of memory. None: patch nothing.
         on_batch
             Called after each forward pass with the number of pairs it finished, a fraction of its batch's;
             what it raises ends the call.
@@ -304,7 +304,7 @@ class Engine:
         """Average each site's activation over the pairs' source prompts, and over their positions.
 
         `resid_pre` is always among them: paths of integrated gradients lead to its mean. Pairs that cannot
-        be measured are left out; `SpecError` where none can.
+        be measured are skipped; raises `SpecError` if none can.
         """
         question = self._caller.question(Asked(as_names(sites), (), direction=direction, source="mean"))
         able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)

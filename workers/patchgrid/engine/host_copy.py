@@ -1,4 +1,4 @@
-"""Results on their way from the device to the host, while the next batch is already computed."""
+"""Asynchronous copies of results from the device to the host."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any, Generic, TypeVar
@@ -10,8 +10,8 @@ from torch import Tensor
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Landing(Generic[Key]):
-    """Tensors that are copied to the host; nothing waits for it until their numbers are asked for."""
+class HostCopy(Generic[Key]):
+    """Tensors being copied to the host; only `arrays` waits for the copy."""
 
     def __init__(self, tensors: Mapping[Key, Tensor]) -> None:
         self._host = {name: _copied(tensor) for name, tensor in tensors.items()}
@@ -20,7 +20,7 @@ class Landing(Generic[Key]):
         ]
 
     def arrays(self) -> dict[Key, NDArray[Any]]:
-        """Give the numbers, waiting for them if need be."""
+        """Return the arrays, waiting for the copy if needed."""
         for event in self._landed:
             event.synchronize()
         return {name: tensor.numpy() for name, tensor in self._host.items()}
@@ -29,13 +29,13 @@ class Landing(Generic[Key]):
 def _copied(tensor: Tensor) -> Tensor:
     if tensor.device.type != "cuda":
         return tensor.cpu()
-    # Only memory that cannot be paged out is written to without the processor's help.
+    # Only copies to pinned memory are asynchronous.
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
 
 
 def _after(device: torch.device) -> Any:
-    """Give an event that comes when all that the device was told to do so far is done."""
+    """Return an event that follows all work queued on the device so far."""
     make: Any = torch.cuda.Event  # it has no types
     event = make()
     event.record(torch.cuda.current_stream(device))

@@ -164,7 +164,7 @@ def _slopes(model: LoadedModel) -> Iterator[Check]:
     for site, layer in (("z", middle), ("mlp_out", middle), ("resid_pre", 0)):
         name = f"slope of {site}, layer {layer}"
         if allowed is None:
-            why = f"{model.dtype} is too coarse for small steps: check with --dtype float32"
+            why = f"{model.dtype} is too coarse for finite differences: use --dtype float32"
             yield Check(name, None, None, why.removeprefix("torch."))
             continue
         passes = Passes(model, trial.batch, Question((site,), "logit_diff", "denoise"))

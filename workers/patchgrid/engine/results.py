@@ -32,7 +32,7 @@ class PairResult:
     correct_tokens: tuple[str, ...] = ()
     #: The incorrect answers' tokens as text.
     incorrect_tokens: tuple[str, ...] = ()
-    #: Left out, without scores: only pairs that the model gets right were asked for, and this is none.
+    #: Skipped, without scores: only pairs that the model gets right were requested.
     skipped: bool = False
     #: Why the pair could not be measured, else None.
     error: str | None = None

@@ -69,7 +69,7 @@ def run_call(
         except RuntimeError as error:
             if len(group) > 1 or not is_out_of_memory(error):
                 raise
-            fail(group[0].index, f"out of memory with this pair alone ({group[0].length} tokens)")
+            fail(group[0].index, f"out of memory with a batch of this pair alone ({group[0].length} tokens)")
 
     with torch.inference_mode(mode=False):
         for group in fill(pairs, lambda: call.budget.tokens, call.model.layout.short_context):

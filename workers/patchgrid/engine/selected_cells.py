@@ -30,14 +30,14 @@ class ChosenCells:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], pairs: int, layout: Layout) -> "ChosenCells":
-        """Sort cells of so many pairs; `ComponentError` for one that is not there."""
+        """Sort cells by pair; raises `ComponentError` for one that does not exist."""
         places: dict[int, list[int]] = {}
         named = {component: Component.of(component) for _, component in cells}
         for component in named.values():
             layout.check_component(component)
         for place, (index, _) in enumerate(cells):
             if not 0 <= index < pairs:
-                raise ComponentError(f"cell of pair {index}: there are pairs 0 to {pairs - 1}")
+                raise ComponentError(f"cell of pair {index}: out of range (0 to {pairs - 1})")
             places.setdefault(index, []).append(place)
         return cls([(index, named[component]) for index, component in cells], places)
 
@@ -71,7 +71,7 @@ def checked(choose: ChooseByName, layout: Layout, sites: Collection[str]) -> Cho
             layout.check_component(component)
             if component.site not in sites:
                 raise ComponentError(
-                    f"{component.name}: site {component.site!r} is not among those asked for"
+                    f"{component.name}: site {component.site!r} is not among the selected sites"
                 )
         return chosen
 

@@ -1,4 +1,4 @@
-"""How long parts of a batch's work take on the device, without waiting for it."""
+"""Timing parts of a batch's work on the device, without synchronizing."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Stopwatch:
         self._ended[name] = self._now()
 
     def seconds(self) -> dict[str, float]:
-        """Give what each took, waiting for the device if need be."""
+        """Return what each took, waiting for the device if need be."""
         return {name: self._between(self._began[name], ended) for name, ended in self._ended.items()}
 
     def _now(self) -> Any:

@@ -1,1 +1,1 @@
-"""Working jobs off: lease a chunk, measure it, commit it."""
+"""Workers: lease a chunk, measure it, commit it."""

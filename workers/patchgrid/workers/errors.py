@@ -1,48 +1,48 @@
-"""What can stop a worker."""
+"""Errors of workers."""
 
 from patchgrid.core.errors import PatchgridError
 
 
 class ModelChangedError(PatchgridError):
-    """The model's weights are not those that the job's earlier numbers came from."""
+    """The model's weights differ from those of the job's earlier results."""
 
     def __init__(self, job_id: int, model: str) -> None:
         super().__init__(
-            f"job {job_id} was begun with other weights of {model}: put them back, "
-            f"or measure anew after patchgrid job delete {job_id}"
+            f"job {job_id} was started with different weights of {model}: restore them, "
+            f"or run `patchgrid job delete {job_id}` and measure again"
         )
 
 
 class JobCancelledError(PatchgridError):
-    """The job was cancelled: nothing of it is measured until it is brought back."""
+    """The job was cancelled."""
 
     exit_code = 1
 
     def __init__(self, job_id: int) -> None:
-        super().__init__(f"job {job_id} was cancelled: bring it back with patchgrid job retry {job_id}")
+        super().__init__(f"job {job_id} is cancelled: reopen it with `patchgrid job retry {job_id}`")
 
 
 class BrokerURLError(PatchgridError):
-    """A broker URL that cannot be read, or of a kind that patchgrid does not use."""
+    """A broker URL that is invalid or not supported."""
 
 
 class BrokerUnavailable(PatchgridError):  # noqa: N818 (named for what happened)
-    """The broker cannot be reached: workers find the work all the same, a little later."""
+    """The broker is unavailable; workers still find jobs by polling."""
 
 
 class LeaseLostError(Exception):
-    """The chunk's lease ran out or went to another worker: what was computed is dropped."""
+    """The chunk's lease expired or another worker has it; the results are dropped."""
 
 
 class StopRequestedError(Exception):
-    """Someone asked the worker to stop after the running batch."""
+    """The worker was asked to stop after the current batch."""
 
 
 class CannotLoadError(Exception):
-    """A job's model cannot be loaded here: another worker may have more luck."""
+    """A job's model cannot be loaded by this worker; another may succeed."""
 
 
 class DeviceBrokenError(PatchgridError):
-    """The GPU is lost to this process: it can compute nothing more, and has to be started again."""
+    """The GPU failed for this process, which must be restarted."""
 
     exit_code = 70

@@ -1,21 +1,21 @@
-"""Who a worker is, and whether it still lives."""
+"""A worker's name, and whether its process is alive."""
 
 import os
 import socket
 
 import psutil
 
-#: Seconds by which two readings of when a process began may differ: clocks drift and are set.
+#: Tolerance in seconds of a process' start time: clocks drift and are set.
 _CLOCK = 5
 
 
 def worker_name() -> str:
-    """Name this process: host, process id and the second it began, which tells it from later processes."""
+    """Name this process: host, process id and start time, unique among processes."""
     return f"{socket.gethostname()}/{os.getpid()}/{int(psutil.Process().create_time())}"
 
 
 def may_be_alive(worker: str) -> bool:
-    """Tell whether a worker may still live; only one of this host can be known to be dead."""
+    """Return whether a worker may be alive; only workers on this host can be known to be dead."""
     host, _, rest = worker.partition("/")
     pid, _, began = rest.partition("/")
     if host != socket.gethostname() or not (pid.isdigit() and began.isdigit()):

@@ -18,7 +18,7 @@ class RunProgress:
     done: int
     #: Pairs that could not be measured.
     failed: int
-    #: Pairs left out because the model does not get them right.
+    #: Pairs omitted because the model does not get them right.
     skipped: int
     #: Pairs measured that are not stored yet, those of the running chunk as a fraction.
     in_flight: float
@@ -39,23 +39,23 @@ class Progressing:
             self._pairs = Counter(done=stored.done, failed=stored.failed, skipped=stored.skipped)
 
     def computed(self, pairs: int) -> None:
-        """Take note of pairs that are measured, and not stored yet."""
+        """Record pairs that are measured, and not stored yet."""
         with self._changing:
             self._computed += pairs
 
     def stored(self, result: ChunkResult) -> None:
-        """Take note of a chunk that is stored."""
+        """Record a chunk that is stored."""
         with self._changing:
             self._computed -= len(result.outcomes)
             self._pairs.update(outcome.state for outcome in result.outcomes)
 
     def dropped(self, pairs: int) -> None:
-        """Take note of measured pairs that are not stored after all."""
+        """Record measured pairs that are not stored after all."""
         with self._changing:
             self._computed -= pairs
 
     def tell(self, running: float = 0.0) -> None:
-        """Tell how far it is, with so many pairs of the running chunk measured."""
+        """Report the progress, with the measured pairs of the running chunk."""
         with self._changing:
             counts = {state: self._pairs[state] for state in OUTCOMES}
             progress = RunProgress(**counts, in_flight=self._computed + running)

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 #: Longest wait, in seconds, before asking again for a chunk that another process holds.
 _LONGEST_WAIT = 2.0
-#: Seconds for which a database that is away is waited for: someone sits in front of this.
+#: Seconds for which a database that is unavailable is waited for: someone sits in front of this.
 _PATIENCE = 5.0
 
 
@@ -58,10 +58,10 @@ def run_job(
     on_progress: Callable[[RunProgress], None] = lambda _progress: None,
     lease_seconds: float = 60,
 ) -> RunEnd:
-    """Work a job off in this process; a paused one goes on.
+    """Work a job off in this process; a paused one continues.
 
     A chunk that another living process holds is waited for; one whose process on this host is dead is taken
-    over at once, so the same command goes on after a crash.
+    over at once, so the same command continues after a crash.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def run_job(
     Raises
     ------
     ModelChangedError
-        The job was begun with other weights.
+        The job was started with other weights.
     JobCancelledError
-        The job was cancelled, before or meanwhile.
+        The job was cancelled, before or in the meantime.
     """
     stop = stop or threading.Event()
     run = _Run(database, engine, job, batch_tokens, stop, on_progress, lease_seconds)
@@ -136,7 +136,7 @@ class _Run:
         return RunEnd(stopped=True)
 
     def _claim(self) -> tuple[Lease, list[Pair]] | None:
-        """Take the job's next chunk; give it and its pairs."""
+        """Take the job's next chunk; return it and its pairs."""
         self._storing.settle()
         with self._database.write() as session:
             kept, claimed = self._storing.claim(
@@ -147,7 +147,7 @@ class _Run:
         return claimed
 
     def _drop(self) -> None:
-        """Let go of the chunk that was just measured: its lease turned out to be lost."""
+        """Drop the chunk that was just measured: its lease was lost."""
         lease = self._storing.ready
         assert lease is not None, "there was nothing to lose"
         self._storing.drop()
@@ -162,7 +162,7 @@ class _Run:
         return stored
 
     def _next_claim_in(self) -> float | None:
-        """Give the seconds until another chunk may be had, None if there is none left."""
+        """Return the seconds until another chunk may be claimed, None if there is none left."""
         with self._database.read() as session:
             wait = leases.next_claim_in(session, self._job.id)
             if wait is None and jobs.get(session, self._job.id).state == JobState.CANCELLED:
@@ -235,4 +235,4 @@ class _Run:
 
 
 def _say_lost(lease: Lease) -> None:
-    _log.warning("the lease of chunk %s was lost: its results are dropped", lease.chunk_id)
+    _log.warning("lost the lease of chunk %s: its results are dropped", lease.chunk_id)

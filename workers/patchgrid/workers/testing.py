@@ -208,7 +208,7 @@ def _score(pair: Pair, sites: Sequence[str], methods: Sequence[str], keep_positi
     if len(words) != len(others):
         return PairResult(error=f"the prompts differ in length: {len(words)} and {len(others)} tokens")
     if "OOM" in words:
-        return PairResult(error=f"out of memory with this pair alone ({len(words)} tokens)")
+        return PairResult(error=f"out of memory with a batch of this pair alone ({len(words)} tokens)")
     if "NAN" in words:
         return PairResult(
             error="the metric of the clean run is not finite: the model's logits are NaN or infinite"

@@ -1,1 +1,1 @@
-"""The client of patchgrid's HTTP service: what notebooks use, and what the command line asks servers by."""
+"""The client of patchgrid's HTTP service: used by notebooks and by the command line."""

@@ -1,6 +1,6 @@
 """What can go wrong in a workspace, wherever its jobs live."""
 
-# Each is named for what happened, not "...Error".
+# Named for what happened, without the suffix Error.
 # ruff: noqa: N818
 
 from collections.abc import Sequence

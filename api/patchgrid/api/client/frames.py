@@ -1,4 +1,4 @@
-"""Rows and exports as dataframes: pandas or polars, whichever is there."""
+"""Rows and exports as dataframes: pandas or polars, whichever is installed."""
 
 import json
 import tempfile

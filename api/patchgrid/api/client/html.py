@@ -1,4 +1,4 @@
-"""How jobs look in a notebook: tables in which every word is escaped."""
+"""HTML of jobs for notebooks: tables with every value escaped."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

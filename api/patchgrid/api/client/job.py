@@ -80,7 +80,7 @@ class Job(Results):
         return None if known is None else dict(known)
 
     def rounding(self) -> dict[str, Any] | None:
-        """Give the rounding floor of its effects: `floor`, in units of the metric, over so many `cells`.
+        """Give the rounding floor of its effects: `floor`, in units of the metric, over `cells` cells.
 
         None as long as nothing was patched. `refresh` looks again.
         """

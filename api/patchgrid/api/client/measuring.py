@@ -60,7 +60,7 @@ def run_order(
     if known is not None and known.state in FINISHED_JOBS:
         check_unchanged(known, measured)
         store(database, order, by=by)
-        say(f"Job {known.id} measured these pairs this way already; these are its results")
+        say(f"Job {known.id} already measured these pairs with these settings; showing its results")
         return Run(known, None)
     if known is not None and known.state == JobState.PAUSED:
         raise JobPaused(known.id)
@@ -68,7 +68,7 @@ def run_order(
     engine.check_asked(order.spec.asked)
     stored = store(database, order, by=by)
     if stored.reopened:
-        say(f"Job {stored.job.id} measures these pairs this way; it was cancelled, and is reopened")
+        say(f"Job {stored.job.id} already measures these pairs; it was cancelled and is now reopened")
     taken = run_here(database, engine, stored.job, shown=shown, stop=stop, batch_tokens=batch_tokens, say=say)
     return Run(stored.job, taken)
 
@@ -89,7 +89,7 @@ def run_here(
     with database.read() as session:
         begun = job_progress(session, job.id)
     if begun.reached:
-        say(f"Job {job.id} goes on: {begun.reached:,} of {begun.total:,} pairs are done")
+        say(f"Job {job.id} resumed: {begun.reached:,} of {begun.total:,} pairs are done")
     start = time.monotonic()
     with quietly(), stop() as stopped, shown(begun, stopped) as report:
         run_job(database, engine, job, batch_tokens=batch_tokens, stop=stopped, on_progress=report)

@@ -42,4 +42,4 @@ def _spec(values: dict[str, Any]) -> JobSpec:
                 values[name] = as_names(values[name])
         return JobSpec(**values)
     except TypeError as error:
-        raise SpecError(f"a setting is of a wrong kind: {error}") from None
+        raise SpecError(f"invalid setting: {error}") from None

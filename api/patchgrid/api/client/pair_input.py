@@ -1,4 +1,4 @@
-"""Pairs as a notebook has them, made a pair file: of a path, of pairs, of dicts or of a dataframe."""
+"""A pair file from what a notebook has: a path, pairs, dicts or a dataframe."""
 
 import json
 import math
@@ -14,19 +14,19 @@ from patchgrid.pairs.records.columns import check_columns
 from patchgrid.pairs.records.plain_json import plain
 from patchgrid.pairs.source import Source
 
-#: What messages call pairs that come from no file.
+#: Name in messages of pairs that are not from a file.
 NAME = "pairs"
-#: Rows taken out of a dataframe at a time.
+#: Rows read from a dataframe at a time.
 _BATCH = 10_000
 
 
 def pair_file(
     pairs: Any, *, limit: int | None = None, columns: Mapping[str, str] | str | None = None
 ) -> PairFile:
-    """Give a pair file: the one of that path, or one of our own that is deleted when it is closed.
+    """Return a pair file: the one at a path, or a temporary one that is deleted when closed.
 
     `columns` are the columns by field, as an object or as the command line takes them. Raises
-    `PairFileError` for what is no pairs, and `ColumnsError`.
+    Raises `PairFileError` for what is no pairs, and `ColumnsError`.
     """
     named = parse_columns([columns]) if isinstance(columns, str) else check_columns(columns)
     if isinstance(pairs, (str, os.PathLike)):
@@ -50,7 +50,7 @@ def _records(pairs: Any) -> Iterator[dict[str, Any]]:
         rows = _pandas_rows(pairs)
     elif isinstance(pairs, Mapping) or not isinstance(pairs, Iterable):
         raise PairFileError(
-            "pairs are a path, a list of Pair or of dicts, or a dataframe with columns clean, corrupted, "
+            "pairs must be a path, a list of Pair or of dicts, or a dataframe with columns clean, corrupted, "
             f"correct, incorrect; not {type(pairs).__name__}"
         )
     else:
@@ -80,14 +80,14 @@ def _record(row: Any, number: int) -> dict[str, Any]:
 
 
 def _is_missing(value: Any) -> bool:
-    """Tell None, and what dataframes have in its place."""
+    """Return whether a value is None or a dataframe's missing value."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     return type(value).__name__ in ("NAType", "NaTType")
 
 
 def _plain(value: Any) -> Any:
-    """Give what JSON has for a value that it lacks: numpy's numbers and arrays, tuples' like, token texts."""
+    """Convert a value to plain JSON: numpy numbers and arrays, tuples, token texts."""
     if isinstance(value, TokenText | TokenPiece | TextSpan):
         return plain(value)
     if hasattr(value, "tolist"):

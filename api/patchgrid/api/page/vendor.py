@@ -1,6 +1,6 @@
-"""Fetch what `assets/vendor/` holds: the versions and files that `vendored.json` names, by npm.
+"""Fetch the files of `assets/vendor/` with npm, as listed in `vendored.json`.
 
-`python vendor.py` fetches and checks; `python vendor.py --note` writes down what it fetched, after a version
+`python vendor.py` fetches and checks; `python vendor.py --note` records what it fetched, after a version
 in `vendored.json` was changed.
 """
 
@@ -20,7 +20,7 @@ _VENDOR = _HERE / "assets" / "vendor"
 
 
 def pack(name: str, version: str) -> tuple[str, bytes]:
-    """Give a package's integrity, as its registry notes it, and its archive."""
+    """Return a package's integrity, as recorded by its registry, and its archive."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["npm", "pack", "--json", f"{name}@{version}"]
         told = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603
@@ -31,7 +31,7 @@ def pack(name: str, version: str) -> tuple[str, bytes]:
 
 
 def fetch(package: dict[str, Any], *, note: bool) -> None:
-    """Write a package's files into the folder; `SystemExit` where one is not what was noted."""
+    """Write a package's files into the folder; `SystemExit` on a checksum mismatch."""
     integrity, archive = pack(package["package"], package["version"])
     _hold(package, "integrity", integrity, note=note)
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:

@@ -1,1 +1,1 @@
-"""Pictures of a job's numbers, wherever these come from: a database, or a server in front of one."""
+"""Pictures of a job's results, from a database or a server."""

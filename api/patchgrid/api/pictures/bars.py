@@ -1,4 +1,4 @@
-"""The strongest components as a picture: for sites of which there are too many for a heatmap."""
+"""A bar chart of the strongest components, for sites with too many components for a heatmap."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Components drawn at most.
+#: Most components drawn.
 MOST_BARS = 30
-#: Times the largest bar that an interval is drawn to.
+#: Intervals are cut at this multiple of the largest bar.
 LONGEST = 2.0
 _ESTIMATE, _SCORE, _INTERVAL = "#0072b2", "#e69f00", "0.15"
 
@@ -22,10 +22,10 @@ _ESTIMATE, _SCORE, _INTERVAL = "#0072b2", "#e69f00", "0.15"
 def component_bars(
     rows: Sequence[ComponentRow], *, title: str, unit: str, vmax: float | None = None
 ) -> "Figure":
-    """Draw a bar a component, the first on top: its estimate with the interval, and a mark at its mean score.
+    """Draw one bar per component, the first on top: its estimate with interval, and a mark at its mean score.
 
-    A component that was not patched exactly has a paler bar, of its mean score. The bars' values stand at the
-    right. `vmax` is the end of the axis; None: as far as the bars go.
+    A component that was not patched exactly has a paler bar, of its mean score. The values are written at the
+    right. `vmax` is the end of the axis; None: as far as the bars reach.
     """
     longest = max(len(row.name) for row in rows)
     figure, axes = new_figure(4.6 + 0.075 * longest, 1.4 + 0.22 * len(rows), title)
@@ -62,7 +62,7 @@ def component_bars(
 
 
 def _write_values(axes: "Axes", rows: Sequence[ComponentRow]) -> None:
-    """Write each bar's value at the right, as many digits behind the point as the largest needs for three."""
+    """Write each bar's value at the right, with as many decimals as the largest needs for three digits."""
     values = [(row.mean if row.estimate is None else row.estimate) or 0.0 for row in rows]
     largest = max(map(abs, values)) or 1.0
     form = f"+.{max(0, 2 - math.floor(math.log10(largest)))}f" if 1e-4 <= largest < 1e6 else "+.2e"
@@ -83,9 +83,9 @@ def _write_values(axes: "Axes", rows: Sequence[ComponentRow]) -> None:
 
 
 def _set_limits(axes: "Axes", rows: Sequence[ComponentRow], unit: str, vmax: float | None) -> float:
-    """Leave room for the bars: one interval of few cells must not make all the others invisible.
+    """Set the limits by the bars: one very wide interval must not hide all others.
 
-    Gives how far intervals are drawn.
+    Returns the limit of drawn intervals.
     """
     axes.set_ylim(len(rows) - 0.4, -0.6)
     ends = [abs(end) for row in rows for end in (row.ci_low, row.ci_high) if end is not None]
@@ -93,13 +93,13 @@ def _set_limits(axes: "Axes", rows: Sequence[ComponentRow], unit: str, vmax: flo
     reach = max([largest, *ends])
     limit = vmax or min(LONGEST * largest, reach)
     axes.set_xlim(-1.05 * limit, 1.05 * limit)
-    note = "; an arrow: it goes on" if reach > limit else ""
+    note = "; an arrow: it extends further" if reach > limit else ""
     axes.set_xlabel(f"{drawable(unit)}, with 95 % intervals{note}", parse_math=False)
     return limit
 
 
 def _draw_intervals(axes: "Axes", rows: Sequence[ComponentRow], limit: float) -> None:
-    """Draw each interval as a line, with an arrow where it goes on beyond `limit`."""
+    """Draw each interval as a line, with an arrow where it continues beyond `limit`."""
     bounded = [
         (place, row.ci_low, row.ci_high)
         for place, row in enumerate(rows)

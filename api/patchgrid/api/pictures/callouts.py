@@ -1,4 +1,4 @@
-"""Names beside a few points of a picture, none over another."""
+"""Names beside a few points of a picture, without overlaps."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-#: Points looked at to find out where a name covers the fewest.
+#: Points considered when placing a name.
 _CROWD = 20_000
 _DISTANCES = (5.0, 12.0, 20.0, 30.0, 45.0, 60.0)
 _DIRECTIONS = tuple((x, y) for x, y in itertools.product((1, -1, 0), (1, -1, 0)) if (x, y) != (0, 0))
@@ -22,12 +22,12 @@ _ALIGNMENT = {1: ("left", "bottom"), 0: ("center", "center"), -1: ("right", "top
 
 
 def name_points(axes: "Axes", x: NDArray[Any], y: NDArray[Any], names: Mapping[int, str]) -> None:
-    """Write `names`, by index into `x` and `y`, beside their points; one without room is left out."""
+    """Write `names`, by index into `x` and `y`, beside their points; one without room is omitted."""
     if not names:
         return
     figure = axes.get_figure(root=True)
     assert figure is not None, "axes stand in a figure"
-    # Where things lie is known once the figure is laid out.
+    # Positions are known once the figure is laid out.
     figure.draw_without_rendering()
     pixels = axes.transData.transform(np.column_stack([x, y]))
     crowd = pixels[:: -(-len(pixels) // _CROWD)]
@@ -54,7 +54,7 @@ def name_points(axes: "Axes", x: NDArray[Any], y: NDArray[Any], names: Mapping[i
 
 
 def _place(axes: "Axes", label: "Annotation", taken: Sequence["Bbox"], crowd: NDArray[Any]) -> "Bbox | None":
-    """Move a label to where it covers the fewest points and none of what is `taken`; None: nowhere."""
+    """Move a label to where it covers the fewest points and nothing in `taken`; None: no such place."""
     best: tuple[int, float, tuple[float, float], tuple[int, int]] | None = None
     for distance, direction in itertools.product(_DISTANCES, _DIRECTIONS):
         offset = (distance * direction[0], distance * direction[1])
@@ -70,7 +70,7 @@ def _place(axes: "Axes", label: "Annotation", taken: Sequence["Bbox"], crowd: ND
 
 
 def _moved(label: "Annotation", offset: tuple[float, float], direction: tuple[int, int]) -> "Bbox":
-    """Put a label so many points beside its point, and give the box of its text in pixels."""
+    """Offset a label from its point, in points; return the box of its text in pixels."""
     from matplotlib.text import Text
 
     label.set_position(offset)

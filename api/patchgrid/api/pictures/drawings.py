@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PICTURES = ("heads", "positions", "exact", "scatter", "top")
 #: Those that cannot be of one pair, with the words for it.
 _OF_ALL_PAIRS = {"scatter": "a scatter plot is", "top": "the strongest components are"}
-#: Points of a scatter plot; more cannot be told apart.
+#: Points of a scatter plot; more cannot be distinguished.
 MOST_POINTS = 200_000
 _QUANTITY = {"estimate": "estimated mean effect", "mean": "mean score", "mixed": "estimated mean effect"}
 
@@ -62,10 +62,10 @@ class Drawing:
         check_name("picture", what, PICTURES)
         if what in _OF_ALL_PAIRS and pair is not None:
             raise PictureError(
-                f"--pair goes with heads, positions and exact: {_OF_ALL_PAIRS[what]} of all pairs"
+                f"--pair works with heads, positions and exact: {_OF_ALL_PAIRS[what]} of all pairs"
             )
         if what in _OF_ALL_PAIRS and self.on is not None:
-            raise PictureError(f"ax goes with heads, positions and exact, not with {what}")
+            raise PictureError(f"ax works with heads, positions and exact, not with {what}")
         match what:
             case "scatter":
                 return self.scatter(note)
@@ -118,7 +118,7 @@ class Drawing:
         job, site = self.job, self._site()
         if site == EDGE:
             raise PictureError(
-                "edges lie in no layer: draw them with --what top, or see `patchgrid results top`"
+                "edges have no layer: draw them with --what top, or see `patchgrid results top`"
             )
         unit = self._unit
         if pair is None:
@@ -148,12 +148,12 @@ class Drawing:
     def exact(self, pair: int | str | None, note: Callable[[str], None] = lambda _: None) -> "Figure":
         """Draw one pair's exact effects: layer by token or span, or by head where positions were summed."""
         if pair is None:
-            raise PictureError("exact effects are drawn of one pair: name it with --pair")
+            raise PictureError("exact effects are drawn for one pair: give --pair")
         view, site = self.numbers.pair(self.job, pair, self.method), self._site()
         grid = exact_grid(self.job, view, site)
         if grid.patched < grid.values.size:
             cells = counted(grid.values.size, "cell")
-            note(f"{grid.patched:,} of {cells} were patched: --exact 1 patches them all")
+            note(f"{grid.patched:,} of {cells} were patched: use --exact 1 to patch all")
         title, unit, quantity = self._of_pair(view, "exact effects of "), self._unit, "exact effect"
         vmax, on = self.look.vmax, self.on
         if grid.axis == "head":
@@ -182,7 +182,7 @@ class Drawing:
                 f"job {self.job.id} patched nothing exactly at {site}: run it with --exact above 0"
             )
         if len(found.score) == MOST_POINTS:
-            note(f"Drawn are the first {counted(MOST_POINTS, 'cell')}")
+            note(f"Showing the first {counted(MOST_POINTS, 'cell')}")
         unit = self._unit
         return score_effect_scatter(
             found.score,
@@ -195,7 +195,7 @@ class Drawing:
         )
 
     def _site(self) -> str:
-        assert self.site is not None, "all sites at once are ranked, not drawn"
+        assert self.site is not None, "one site is needed to draw"
         check_name("site of this job", self.site, self.job.spec.sites)
         return self.site
 

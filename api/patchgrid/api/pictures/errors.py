@@ -1,11 +1,11 @@
-"""What can be wrong with what is to be drawn, or with where it should go."""
+"""Errors about pictures and output files."""
 
 from patchgrid.core.errors import PatchgridError
 
 
 class PictureError(PatchgridError):
-    """A picture that the job does not have."""
+    """The job has no data for this picture."""
 
 
 class OutputError(PatchgridError):
-    """Results cannot be written where they should go."""
+    """An output file that cannot be written."""

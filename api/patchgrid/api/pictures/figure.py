@@ -1,4 +1,4 @@
-"""A figure of its own, which notebooks show without pyplot."""
+"""A figure that notebooks show without pyplot."""
 
 import io
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,14 @@ _TEXT: Any = {
 
 
 def blank_figure(width: float, height: float) -> "Figure":
-    """Make an empty figure of so many inches: no window, nothing of pyplot's state."""
+    """Make an empty figure, size in inches, outside pyplot's state."""
     require("plot", "drawing pictures")
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     class NotebookFigure(Figure):
-        """It is its own picture where it is the last value of a notebook's cell."""
+        """Shows itself as the last value of a notebook cell."""
 
         def savefig(self, *args: Any, **options: Any) -> None:
             with rc_context(_TEXT):

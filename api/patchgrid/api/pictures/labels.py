@@ -1,11 +1,11 @@
-"""Text on pictures: tokens made visible, cut, and written with the fonts at hand."""
+"""Text on pictures: tokens made visible, shortened, and drawn with the available fonts."""
 
 import functools
 import textwrap
 
 #: Longest token label, in characters.
 LONGEST = 16
-#: Fonts that have what the default one lacks, tried where they are installed.
+#: Fallback fonts, used if installed.
 _FALLBACKS = (
     "Noto Sans CJK JP",
     "Noto Sans CJK SC",
@@ -32,14 +32,14 @@ _VISIBLE = {
 
 
 def token_label(token: str) -> str:
-    """Write a token so that all of it can be seen: ` Mary` as `␣Mary`, an empty one as `∅`."""
+    """Make a token visible: ` Mary` as `␣Mary`, an empty one as `∅`."""
     if not token:
         return "\N{EMPTY SET}"
     return elide("".join(_VISIBLE.get(character, character) for character in token), LONGEST)
 
 
 def column_label(label: int | str | tuple[str, str]) -> str:
-    """Write a position as a number, a token, or two tokens of which one takes the other's place."""
+    """Write a position as a number, a token, or a token and its replacement."""
     if isinstance(label, int):
         return signed(str(label))
     return token_label(label) if isinstance(label, str) else " / ".join(map(token_label, label))
@@ -52,7 +52,7 @@ def signed(number: str) -> str:
 
 
 def elide(text: str, length: int) -> str:
-    """Cut the middle out of a text longer than `length`."""
+    """Shorten a text longer than `length` in the middle."""
     if len(text) <= length:
         return text
     tail = (length - 1) // 3
@@ -60,7 +60,7 @@ def elide(text: str, length: int) -> str:
 
 
 def drawable(text: str) -> str:
-    """Replace what no font at hand can draw by its code point, as `\\u6771`."""
+    """Replace characters that no available font can draw by their code points, such as `\\u6771`."""
     return "".join(character if _has_glyph(character) else _code(character) for character in text)
 
 
@@ -71,12 +71,12 @@ def wrapped(text: str, inches: float, points: float) -> str:
 
 
 def every(count: int, most: int) -> int:
-    """Give the step (1, 2, 4, 5, 8, 10, 16, ...) with which at most `most` of `count` ticks are labelled."""
+    """Return the step (1, 2, 4, 5, 8, 10, 16, ...) that labels at most `most` of `count` ticks."""
     return next((step for step in _STEPS if count <= step * most), -(-count // most))
 
 
 def families() -> tuple[str, ...]:
-    """Give the default font and the fallbacks that are installed; whoever reads an SVG may have others."""
+    """Return the default font and the installed fallbacks; readers of an SVG may have others."""
     return (*_installed(), "sans-serif")
 
 

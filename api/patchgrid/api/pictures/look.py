@@ -1,4 +1,4 @@
-"""What can be chosen of how a picture looks."""
+"""Options for the look of a picture."""
 
 import math
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from patchgrid.api.pictures.errors import PictureError
 class Look:
     """Title and scale of a picture."""
 
-    #: None: the job's name, and what is shown of it.
+    #: None: the job's name and what is shown.
     title: str | None = None
-    #: End of the scale of colours, or of the axes, in metric units; None: as far as the values go.
+    #: End of the colour scale, or of the axes, in metric units; None: the largest value.
     vmax: float | None = None
 
     def __post_init__(self) -> None:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 _WIDEST = 20.0
 _TITLE_SIZE = 11.0
-# Blue to red through white: told apart with every common kind of colour blindness.
+# Blue to red through white: safe for every common kind of colour blindness.
 _COLOURS = "RdBu_r"
 _NO_VALUE = "0.75"
 _NOTED_CELLS = 64
-#: Inches that the layers of a heatmap may take, and the least of one.
+#: Height in inches of all layers of a heatmap at most, and of one at least.
 _HIGHEST, _LEAST = 7.5, 0.11
-#: Least width of a title in inches: beside a narrow heatmap there is the colour bar.
+#: Least width of a title in inches: a narrow heatmap has a colour bar beside it.
 _TITLE_WIDTH = 4.4
 
 
@@ -40,13 +40,12 @@ def layer_head_heatmap(
     """Draw `values[layer, head]`; a NaN is grey. `unit` is the metric's, for the colour bar.
 
     Colours go from -`vmax` to `vmax`; None: to the largest |value|. A stroke goes through `stroked` cells,
-    which show a mean score among estimates. `on` are axes to draw on, in place of a
-    figure of its own.
+    which show a mean score among estimates. `on` are axes to draw on; None: a new figure.
     """
     array = _finite(values)
     layers, heads = array.shape
     height = _between(_LEAST, min(7.0 / heads, _HIGHEST / layers), 0.62)
-    # A model of many layers and few heads would be a ribbon: its cells are a little wider than high.
+    # With many layers and few heads the heatmap would be a ribbon: its cells are wider than high.
     width = _between(height, 4.0 / heads, min(1.5 * height, 0.62))
     figure, axes = new_figure(heads * width + 2.2, layers * height + 1.5, title, on)
     _draw_cells(axes, array, f"{quantity} ({unit})", (width, height), vmax, stroked)
@@ -71,8 +70,7 @@ def layer_position_heatmap(
     """Draw `values[layer, position]` with a label (a number, a span, a token or two) under each position.
 
     Colours go from -`vmax` to `vmax`; None: to the largest |value|. A stroke goes through `stroked` cells,
-    which show a mean score among estimates. `on` are axes to draw on, in place of a
-    figure of its own.
+    which show a mean score among estimates. `on` are axes to draw on; None: a new figure.
     """
     array = _finite(values)
     layers, positions = array.shape
@@ -90,7 +88,7 @@ def layer_position_heatmap(
 
 
 def new_figure(width: float, height: float, title: str, on: "Axes | None" = None) -> "tuple[Figure, Axes]":
-    """Make a figure of its own: no window, nothing of pyplot's state; or put the title over the axes `on`."""
+    """Make a new figure outside pyplot's state, or set the title of the axes `on`."""
     if on is not None:
         figure = on.get_figure(root=True)
         assert figure is not None, "axes stand in a figure"
@@ -165,7 +163,7 @@ def _draw_bar(
 ) -> None:
     """Draw a colour bar a fifth of an inch wide beside axes of `width` and `height` inches.
 
-    Its ends are pointed where values lie `beyond` them.
+    Its ends are pointed if values lie `beyond` them.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -201,7 +199,7 @@ def _label_positions(axes: "Axes", labels: Sequence[str], step: int, *, upright:
 
 
 def _finite(values: ArrayLike) -> NDArray[Any]:
-    """Give a two-dimensional array of numbers in which what is not finite is NaN."""
+    """Return a two-dimensional array of numbers with NaN for all that is not finite."""
     array = np.asarray(values, np.float64)
     assert array.ndim == 2, "values[layer, head or position]"
     assert array.size, "no cells"

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 #: Endings of the files that `save` writes.
 ENDINGS = (".png", ".svg", ".pdf")
-#: Dots per inch of a picture, and of what is drawn as dots within an SVG or PDF.
+#: Dots per inch of a picture, and of rasterized parts of an SVG or PDF.
 DOTS_PER_INCH = 150
-#: No time of writing: the same picture is the same file.
+#: No timestamp: the same picture gives the same file.
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def save(figure: "Figure", path: str | os.PathLike[str], dpi: int = DOTS_PER_INCH) -> None:
-    """Write the picture as PNG, SVG or PDF, told by the ending: whole, or not at all.
+    """Write the picture as PNG, SVG or PDF, by its extension, completely or not at all.
 
-    Raises `OutputError` for another ending or a place that cannot be written.
+    Raises `OutputError` for another extension or a path that cannot be written.
     """
     place = check_name(path)
     if place.is_dir():
@@ -29,16 +29,16 @@ def save(figure: "Figure", path: str | os.PathLike[str], dpi: int = DOTS_PER_INC
     try:
         _write(figure, place, dpi)
     except FileNotFoundError:
-        raise OutputError(f"{place}: there is no folder {place.parent}") from None
+        raise OutputError(f"{place}: folder {place.parent} does not exist") from None
     except OSError as error:
         raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
 def check_name(path: str | os.PathLike[str]) -> Path:
-    """Refuse a name whose ending is none of a picture's."""
+    """Refuse a file name with an unsupported extension."""
     place = Path(path)
     if place.suffix.lower() not in ENDINGS:
-        raise OutputError(f"{place}: a picture's name must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+        raise OutputError(f"{place}: a picture file must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
     return place
 
 

@@ -1,4 +1,4 @@
-"""Scores against exact effects, a point a cell."""
+"""Scores against exact effects, one point per cell."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _VECTOR_POINTS = 5000
-#: Part of the scale left free at either end, for the names of points.
+#: Part of the scale left free at both ends, for the names of points.
 _MARGIN = 0.08
 
 
@@ -33,11 +33,11 @@ def score_effect_scatter(
 ) -> "Figure":
     """Draw each sampled cell's exact effect over its score, with the weighted fit and the line of equality.
 
-    Both axes have one scale, from -`vmax` to `vmax` where that is given. `names` are written beside points,
-    by index.
+    Both axes have the same scale, from -`vmax` to `vmax` if given. `names` are written beside points, by
+    index.
 
-    A point's area, the fit and r go by the weight 1 / `inclusion` (None: all alike), so that they are for all
-    cells and not for those that the sample prefers. Points that are not finite are left out.
+    A point's area, the fit and r are weighted by 1 / `inclusion` (None: equally), so that they represent all
+    cells rather than those that the sample prefers. Points that are not finite are omitted.
     """
     x, y = np.asarray(scores, np.float64).ravel(), np.asarray(effects, np.float64).ravel()
     pi = np.ones_like(x) if inclusion is None else np.asarray(inclusion, np.float64).ravel()
@@ -56,7 +56,7 @@ def score_effect_scatter(
         return figure
     _draw_points(axes, x, y, pi)
     _draw_lines(axes, x, y, pi)
-    # Below the axes: it covers no point there.
+    # Below the axes, where it covers no point.
     legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), fontsize=9, frameon=False)
     for handle in legend.legend_handles:
         if handle is not None:
@@ -67,7 +67,7 @@ def score_effect_scatter(
 
 
 def _set_scale(axes: "Axes", x: NDArray[Any], y: NDArray[Any], vmax: float | None) -> None:
-    """Give both axes one scale, so that equality is the diagonal."""
+    """Use the same scale for both axes, so that equality is the diagonal."""
     if vmax is None:
         low, high = min(0.0, x.min(), y.min()), max(0.0, x.max(), y.max())
         margin = _MARGIN * (high - low or 1.0)

@@ -1,4 +1,4 @@
-"""Workers, queue and models; whether the server is well; figures for Prometheus; what a client may do."""
+"""Workers, queue, models, health, Prometheus metrics, and the client's access."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -34,7 +34,7 @@ def list_workers(request: Request, service: Shared, _: Reader, form: Form = "jso
 
 @router.get("/v1/queue", response_model=Queue, responses=listings())
 def list_queue(request: Request, service: Shared, _: Reader, form: Form = "json") -> Response:
-    """List what waits, by model."""
+    """List the queue of each model."""
     with service.database.read() as session:
         found = metrics.queues(session)
     return respond(request, listed(form, plain(found), {}, "queue", ModelQueue))
@@ -42,7 +42,7 @@ def list_queue(request: Request, service: Shared, _: Reader, form: Form = "json"
 
 @router.get("/v1/models", response_model=Models, responses=refusals())
 def list_models(request: Request, service: Shared, _: Reader) -> Response:
-    """List the models that may be asked for."""
+    """List the models that jobs may use."""
     items = [
         {"model": each.model, "revision": each.revision, "serving": serving}
         for each, serving in service.models().items()
@@ -50,12 +50,12 @@ def list_models(request: Request, service: Shared, _: Reader) -> Response:
     return respond(request, as_json({"items": items}))
 
 
-# A token is not needed, though a wrong one is refused.
+# A token is optional, but a wrong one is refused.
 @router.get("/v1/access", response_model=Access, responses=refusals(), openapi_extra={"security": [{}]})
 def show_access(
     request: Request, service: Shared, caller: Annotated[Caller, Depends(find_caller)]
 ) -> Response:
-    """Tell what this client may do; without a token, too."""
+    """Return what this client may do; works without a token."""
     limits = service.settings
     document = {
         "open": caller.open,
@@ -74,11 +74,11 @@ def show_access(
     return respond(request, as_json(document))
 
 
-# Some balancers ask by HEAD.
+# Some load balancers use HEAD.
 @router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=Health, responses={503: refusals()[503]})
 def health(service: Shared) -> dict[str, str]:
-    """Tell whether the server and its database answer."""
+    """Return whether the server and its database are available."""
     with service.database.read() as session:
         session.execute(text("SELECT 1"))
         kind = session.get_bind().dialect.name
@@ -91,7 +91,7 @@ def health(service: Shared) -> dict[str, str]:
     responses={200: {"description": "Prometheus' text", "content": {"text/plain": {}}}, **refusals()},
 )
 def prometheus(service: Shared, _: Reader) -> Response:
-    """Give figures for operators in Prometheus' text format."""
+    """Return metrics in Prometheus' text format."""
     with service.database.read() as session:
         found = metrics.prometheus_text(session)
     return Response(found, media_type="text/plain; version=0.0.4; charset=utf-8")

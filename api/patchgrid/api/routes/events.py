@@ -14,16 +14,16 @@ from patchgrid.api.schemas.request_models import Word
 from patchgrid.api.service.access import Caller, Reader, Shared, still_known
 from patchgrid.api.service.asking import JobName, refusals
 from patchgrid.api.service.following import Seen
-from patchgrid.api.service.held import HeldStream
 from patchgrid.api.service.service import Service
+from patchgrid.api.service.streaming import ReleasingStream
 from patchgrid.core.errors import PatchgridError
 from patchgrid.storage.jobs import job_list
 
 router = APIRouter(tags=["jobs"])
 
-#: Milliseconds after which a client that lost its connection comes back.
+#: Milliseconds before a disconnected client reconnects.
 _RETRY = 2000
-#: Seconds after which a client hears that there is nothing new, and is asked after.
+#: Seconds between keep-alive comments.
 _ALIVE = 15.0
 
 
@@ -36,12 +36,12 @@ async def events(
     service: Shared,
     caller: Reader,
     job: JobName,
-    last_event_id: Annotated[Word | None, Header(description="Sent by browsers that reconnect")] = None,
+    last_event_id: Annotated[Word | None, Header(description="Sent by browsers on reconnect")] = None,
 ) -> StreamingResponse:
-    """Follow a job: `event: job` with how it stands, at once and at every change; `event: end` at the end."""
+    """Follow a job: `event: job` with its status, at once and at every change; `event: end` at the end."""
     job_id = await run_in_threadpool(_find, service, caller, job)
     service.streams.take(caller.key)
-    return HeldStream(
+    return ReleasingStream(
         _lines(service, caller, job_id, last_event_id),
         partial(service.streams.give_back, caller.key),
         media_type="text/event-stream",
@@ -61,7 +61,7 @@ async def _lines(service: Service, caller: Caller, job_id: int, known: str | Non
         if time.monotonic() - asked >= _ALIVE:
             asked = time.monotonic()
             if not await run_in_threadpool(_may_go_on, service, caller):
-                # A client that comes back is told why.
+                # A client that reconnects gets the reason.
                 return
         if seen is None:
             yield ": nothing new\n\n"
@@ -77,7 +77,7 @@ def _may_go_on(service: Service, caller: Caller) -> bool:
     try:
         return still_known(service, caller)
     except PatchgridError:
-        return True  # the database is away: it is asked again
+        return True  # the database is unavailable: retry
 
 
 def _event(kind: str, seen: Seen) -> str:

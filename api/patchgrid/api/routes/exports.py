@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from patchgrid.api.routes.results import Method, Normalise
 from patchgrid.api.service.access import Reader, Shared
 from patchgrid.api.service.asking import JobName, refusals
-from patchgrid.api.service.held import HeldStream
+from patchgrid.api.service.streaming import ReleasingStream
 from patchgrid.storage.jobs import job_list
 from patchgrid.storage.output.export import export_rows, fields_of
 from patchgrid.storage.output.row_files import check_format, in_parts
@@ -40,10 +40,10 @@ def export(
     method: Method = None,
     normalise: Normalise = False,
 ) -> StreamingResponse:
-    """Give all rows of a kind, in an order that depends on nothing but the job, as a file.
+    """Return all rows of a kind as a file, in an order that depends only on the job.
 
-    Where the job is deleted or reopened meanwhile, or the client reads too slowly, the connection is cut
-    before the end: no file is taken for a whole one.
+    If the job is deleted or reopened during the export, or the client reads too slowly, the connection is
+    closed early, so that a truncated file is never taken for a complete one.
     """
     check_format(form)
     with ExitStack() as stack:
@@ -56,7 +56,7 @@ def export(
         name = f"job-{record.id}-{what}.{form}"
         held = stack.pop_all()
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return HeldStream(
+    return ReleasingStream(
         parts,
         held.close,
         least=service.settings.export_bytes_per_second,

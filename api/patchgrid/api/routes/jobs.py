@@ -34,7 +34,7 @@ from patchgrid.storage.queue import control
 
 router = APIRouter(tags=["jobs"])
 
-Everyone = Annotated[bool, Query(description="For all of its owners; needs the scope admin")]
+Everyone = Annotated[bool, Query(description="For all owners; needs scope admin")]
 
 
 @router.get("/v1/jobs", response_model=Jobs, responses=listings())
@@ -44,7 +44,7 @@ def list_jobs(
     _: Reader,
     state: JobState | None = None,
     model: Word | None = None,
-    search: Annotated[Word | None, Query(description="In id, name and model")] = None,
+    search: Annotated[Word | None, Query(description="Search in id, name and model")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Cursor = None,
     form: Form = "json",
@@ -83,7 +83,7 @@ def show_job(request: Request, service: Shared, caller: Reader, job: JobName) ->
     "/v1/jobs/{job}",
     status_code=204,
     response_class=Response,
-    responses={200: {"description": "Others own it, too", "model": Withdrawn}, **refusals(404)},
+    responses={200: {"description": "The job has other owners", "model": Withdrawn}, **refusals(404)},
 )
 def delete_job(service: Shared, caller: Submitter, job: JobName, everyone: Everyone = False) -> Response:
     """Delete a job with its pairs and all its results: 204.
@@ -106,7 +106,7 @@ def cancel_job(
 ) -> dict[str, Any]:
     """Cancel a job: nothing more of it is measured, what was measured stays.
 
-    A job that others own, too, goes on for them (`goes_on_for`): the caller withdraws from it.
+    A job with other owners continues for them (`goes_on_for`): the caller withdraws from it.
     """
     with service.database.write() as session:
         record = _steered(session, caller, job, everyone=everyone)
@@ -116,7 +116,7 @@ def cancel_job(
 
 @router.post("/v1/jobs/{job}/pause", response_model=Job, responses=refusals(404, 409))
 def pause_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
-    """Pause a job: chunks that workers have now are finished, no others are begun.
+    """Pause a job: chunks being measured are finished, no new ones are started.
 
     A job of several owners is paused by admins alone.
     """
@@ -130,15 +130,15 @@ def pause_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any
 
 @router.post("/v1/jobs/{job}/resume", response_model=Job, responses=refusals(404, 409))
 def resume_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
-    """Let a paused job go on."""
+    """Resume a paused job."""
     document = _change(service, caller, job, control.unpause)
-    service.ring(document["job"])
+    service.notify(document["job"])
     return document
 
 
 @router.post("/v1/jobs/{job}/retry", response_model=Retried, responses=refusals(404, 409, 413, 429))
 def retry_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any]:
-    """Try again what was given up or cancelled; pairs that failed by themselves stay as they are."""
+    """Retry failed or cancelled chunks; pairs with a permanent error are not retried."""
     again, limits = 0, service.settings
     by = ownership.Submitter(caller.token_id, most_open=limits.open_jobs, most_bytes=caller.max_bytes)
 
@@ -147,7 +147,7 @@ def retry_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any
         again = quotas.reopen(session, job_id, by)
 
     document = _change(service, caller, job, reopen)
-    service.ring(document["job"])
+    service.notify(document["job"])
     return document | {"chunks_again": again}
 
 
@@ -165,9 +165,7 @@ def _steered(session: Session, caller: Caller, name: str, *, everyone: bool = Fa
     """Find a job that the caller may steer, for all of its owners if so asked."""
     record = job_list.find(session, name, caller.owner)
     if everyone and not caller.is_admin:
-        raise Problem(
-            403, "scope-missing", "`everyone` ends a job for all its owners: that needs the scope 'admin'"
-        )
+        raise Problem(403, "scope-missing", "`everyone` ends a job for all owners: it needs scope 'admin'")
     check_own(session, caller, record)
     return record
 

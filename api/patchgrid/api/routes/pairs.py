@@ -1,4 +1,4 @@
-"""A job's pairs: the list, and all that is kept of one."""
+"""A job's pairs: the list, and everything stored about one."""
 
 from typing import Annotated
 
@@ -38,13 +38,13 @@ def list_pairs(
     caller: Reader,
     job: JobName,
     state: PairState | None = None,
-    search: Annotated[Word | None, Query(description="In the id and both prompts")] = None,
-    name: Annotated[Word | None, Query(description="The one pair of this id, else of this row")] = None,
+    search: Annotated[Word | None, Query(description="Search in the id and both prompts")] = None,
+    name: Annotated[Word | None, Query(description="Only the pair with this id, or in this row")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Cursor = None,
     form: Form = "json",
 ) -> Response:
-    """List a job's pairs in order, with what became of them."""
+    """List a job's pairs in order, with their states."""
     place = cursors.read(cursor, 1)
     after = -1 if place is None else place[0]
 
@@ -64,10 +64,10 @@ def show_pair(
     service: Shared,
     caller: Reader,
     job: JobName,
-    row: Annotated[int, Path(ge=0, le=LARGEST, description="The pair's row in the job, from 0")],
+    row: Annotated[int, Path(ge=0, le=LARGEST, description="The pair's row number in the job, from 0")],
     method: Method = None,
     normalise: Annotated[
-        bool, Query(description="Scores and effects as shares of its own difference")
+        bool, Query(description="Show scores and effects as shares of the pair's own difference")
     ] = False,
 ) -> Response:
     """Show one pair: tokens, metrics, scores, strongest components, exact effects."""

@@ -1,4 +1,4 @@
-"""What a job came to: components, heatmaps, scores against exact effects."""
+"""A job's results: components, heatmaps, scores against exact effects."""
 
 from typing import Annotated, Any
 
@@ -59,12 +59,12 @@ from patchgrid.storage.results.task import job_task, task_json
 
 router = APIRouter(tags=["results"])
 
-Site = Annotated[Word | None, Query(description="One of the job's sites; all of them if not given")]
+Site = Annotated[Word | None, Query(description="One of the job's sites. Default: all")]
 Normalise = Annotated[
     bool,
-    Query(description="Numbers in units of the metric become shares of the mean clean - corrupted metric"),
+    Query(description="Show numbers as shares of the mean clean - corrupted metric"),
 ]
-Method = Annotated[Word | None, Query(description="One of the job's methods; its first if not given")]
+Method = Annotated[Word | None, Query(description="One of the job's methods. Default: its first")]
 
 
 @router.get("/v1/jobs/{job}/components", response_model=Components, responses=listings(404))
@@ -76,11 +76,11 @@ def list_components(
     site: Site = None,
     method: Method = None,
     kind: Kind | None = None,
-    population: Annotated[bool, Query(description="Intervals for where the pairs came from")] = False,
-    component: Annotated[Word | None, Query(description="The one of this name alone")] = None,
-    search: Annotated[Word | None, Query(description="Part of the name, in letters of any case")] = None,
-    by: Annotated[Sort | None, Query(description="Largest first, by one of these")] = None,
-    order: Annotated[Order | None, Query(description="The largest or last first, or the other way")] = None,
+    population: Annotated[bool, Query(description="Intervals for the population of pairs")] = False,
+    component: Annotated[Word | None, Query(description="Only the component of this name")] = None,
+    search: Annotated[Word | None, Query(description="Part of the name, case-insensitive")] = None,
+    by: Annotated[Sort | None, Query(description="Sort by, largest first")] = None,
+    order: Annotated[Order | None, Query(description="Sort order: down or up")] = None,
     normalise: Normalise = False,
     limit: Annotated[int, Query(ge=1, le=component_list.MOST)] = 1000,
     cursor: Cursor = None,
@@ -88,9 +88,9 @@ def list_components(
 ) -> Response:
     """List a job's components with their means, estimates and intervals.
 
-    By site, layer, head and position, or with `by` the largest first, estimates and means by their size; what
-    is missing, and intervals that say nothing, come last. A `component` with a position in its name is of the
-    kind `aligned`, another one of the kind `whole`, unless `kind` is given.
+    By site, layer, head and position, or with `by` the largest first, estimates and means by their size;
+    missing values and unbounded intervals come last. A `component` with a position in its name is of the kind
+    `aligned`, another one of the kind `whole`, unless `kind` is given.
     """
     place = cursors.read(cursor, 1)
     start = 0 if place is None else place[0]
@@ -99,7 +99,7 @@ def list_components(
         task = task_json(job_task(session, record))
         share = job_share(record, task) if normalise else None
         down = None if order is None else order == "down"
-        found = component_list.page(
+        page = component_list.page(
             session,
             record,
             sites=None if site is None else (site,),
@@ -112,13 +112,13 @@ def list_components(
             start=start,
             limit=limit,
         )
-        rows = [row if share is None else share.row(row) for row in found.items]
+        rows = [row if share is None else share.row(row) for row in page.items]
         unit = record.spec.metric if share is None else FLOOR_UNIT
         about = {
             "job": record.id,
             "method": record.method(method),
-            "total": found.total,
-            "next": cursors.write(None if found.next is None else (found.next,)),
+            "total": page.total,
+            "next": cursors.write(None if page.next is None else (page.next,)),
             "task": task,
             "coverage": coverage_json(coverage(session, record, site)),
             "rounding": shown_rounding(_rounding(session, record, share), rows, unit),
@@ -129,13 +129,13 @@ def list_components(
 
 
 def _rounding(session: Session, record: JobRecord, share: Share | None) -> dict[str, Any] | None:
-    """Give a job's rounding floor, as a share where the other numbers are."""
+    """Return a job's rounding floor, as a share if the other numbers are shares."""
     rounding = rounding_json(job_rounding(session, record))
     return rounding if share is None else share.rounding(rounding)
 
 
 def _sorted(by: Sort | None, down: bool | None, share: Share | None) -> dict[str, Any]:
-    """Give what components are sorted by before they are divided: one below 0 turns intervals over."""
+    """Return what components are sorted by before they are divided: one below 0 turns intervals over."""
     other = {"ci_low": "ci_high", "ci_high": "ci_low"}
     if share is None or share.difference > 0 or by not in other:
         return {"by": by, "down": down}
@@ -154,39 +154,39 @@ def show_heatmap(
     normalise: Normalise = False,
     form: Form = "json",
 ) -> Response:
-    """Give a site's estimated mean effects, with the mean score in each cell that has none.
+    """Return a site's estimated mean effects, with the mean score in each cell that has none.
 
     `estimated` says which cells are estimates, `measure` whether all are (`estimate`), none (`mean`) or some.
     whole: layer by head; aligned: layer by position from the end, or by span, summed over heads.
     """
 
     def make(session: Session, record: JobRecord) -> Answer:
-        found = heatmap(session, record, site, kind, method)
+        grid = heatmap(session, record, site, kind, method)
         if normalise:
             share = job_share(record, task_json(job_task(session, record)))
-            found = normalised_heatmap(found, share)
+            grid = normalised_heatmap(grid, share)
         if form == "csv":
             rows: list[dict[str, Any]] = [
                 {
                     "layer": layer,
-                    **dict(zip(map(str, found.columns), values, strict=True)),
+                    **dict(zip(map(str, grid.columns), values, strict=True)),
                     "estimated": which,
                 }
                 for layer, (values, which) in enumerate(
-                    zip(plain(found.values), plain(found.estimated), strict=True)
+                    zip(plain(grid.values), plain(grid.estimated), strict=True)
                 )
             ]
-            columns = ("layer", *map(str, found.columns), "estimated")
+            columns = ("layer", *map(str, grid.columns), "estimated")
             return as_csv(rows, columns, f"job-{record.id}-{site}-{kind}")
         about = {"job": record.id, "site": site, "kind": kind, "method": record.method(method)}
-        unit = {"measure": found.measure, "unit": UNIT if normalise else record.spec.metric}
+        unit = {"measure": grid.measure, "unit": UNIT if normalise else record.spec.metric}
         return as_json(
             {
                 **about,
                 **unit,
-                "columns": found.columns,
-                "values": plain(found.values),
-                "estimated": plain(found.estimated),
+                "columns": grid.columns,
+                "values": plain(grid.values),
+                "estimated": plain(grid.estimated),
             }
         )
 
@@ -199,19 +199,19 @@ def verify(
     service: Shared,
     caller: Reader,
     job: JobName,
-    top_k: Annotated[int, Query(ge=1, le=1000, description="Size of the top lists compared")] = 10,
-    method: Annotated[Word | None, Query(description="One of the job's methods; all if not given")] = None,
+    top_k: Annotated[int, Query(ge=1, le=1000, description="Length of the top lists to compare")] = 10,
+    method: Annotated[Word | None, Query(description="One of the job's methods. Default: all")] = None,
     normalise: Normalise = False,
     form: Form = "json",
 ) -> Response:
-    """Tell how well scores agree with exact patching, by site and method, and what both cost."""
+    """Return how well scores agree with exact patching, by site and method, and the cost of both."""
 
     def make(session: Session, record: JobRecord) -> Answer:
         cost = verification.cost(session, record)
-        found = verification.verification(session, record, top_k=top_k, method=method)
+        agreement = verification.verification(session, record, top_k=top_k, method=method)
         task = task_json(job_task(session, record))
         share = job_share(record, task) if normalise else None
-        items = [agreement_json(row if share is None else share.row(row), cost) for row in found]
+        items = [agreement_json(row if share is None else share.row(row), cost) for row in agreement]
         more = {"job": record.id, "task": task, "cost": plain(cost)}
         more["rounding"] = _rounding(session, record, share)
         return listed(form, items, more, f"job-{record.id}-verification", Agreement)
@@ -227,7 +227,7 @@ def list_exact(
     job: JobName,
     site: Site = None,
     method: Method = None,
-    component: Annotated[Word | None, Query(description="The cells of the one of this name")] = None,
+    component: Annotated[Word | None, Query(description="Only cells of this component")] = None,
     normalise: Normalise = False,
     limit: Annotated[int, Query(ge=1, le=exact_list.MOST)] = 1000,
     cursor: Cursor = None,
@@ -235,7 +235,7 @@ def list_exact(
 ) -> Response:
     """List the cells that were patched exactly, by pair, each with its score by a method.
 
-    A `component` without a position is all of its cells, whichever their positions are; one behind `@` is an
+    A `component` without a position means all of its cells, at any position; a position after `@` is an
     index into the pair's own tokens, or a span.
     """
     place = cursors.read(cursor, 2)

@@ -1,4 +1,4 @@
-"""Signing in on the page: a token, kept by the browser where no script can read it."""
+"""Signing in on the page: the token is stored in an HttpOnly cookie."""
 
 import json
 
@@ -14,7 +14,7 @@ from patchgrid.storage.access import tokens
 
 router = APIRouter(tags=["session"])
 
-#: Bytes that a token's document has at most.
+#: Largest sign-in document, in bytes.
 _MOST = 4096
 #: Seconds that a browser stays signed in.
 _LASTS = 30 * 24 * 3600
@@ -36,16 +36,16 @@ _BODY = {
 
 @router.post("/session", status_code=204, responses=refusals(408, 413), openapi_extra=_BODY)
 async def sign_in(request: Request, service: Shared) -> Response:
-    """Keep a token in a cookie of this site alone, which no script can read."""
+    """Store a token in an HttpOnly cookie of this site."""
     service.rate.take(address_of(request))
     body = bytearray()
     async for block in blocks(request):
         body += block
         if len(body) > _MOST:
-            raise Problem(413, "too-large", "this is no token")
+            raise Problem(413, "too-large", "not a token")
     text = _read(bytes(body))
     if not await run_in_threadpool(_is_known, service, text):
-        raise Problem(401, "token-needed", "this token is not known, was revoked, or has expired")
+        raise Problem(401, "token-needed", "this token is unknown, revoked or expired")
     response = Response(status_code=204)
     secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, text, max_age=_LASTS, httponly=True, samesite="strict", secure=secure)

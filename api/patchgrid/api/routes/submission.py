@@ -1,4 +1,4 @@
-"""Submitting: a pair file of any size, stored as a job whole or not at all, and once."""
+"""Submitting: a pair file of any size, stored as a job completely or not at all, and only once."""
 
 import json
 from typing import Annotated, Any
@@ -56,7 +56,7 @@ _BODY = {
     status_code=201,
     response_model=Submitted,
     responses={
-        200: {"description": "The job was there", "model": Submitted},
+        200: {"description": "The job already existed", "model": Submitted},
         **refusals(400, 408, 409, 413, 415),
     },
     openapi_extra=_BODY,
@@ -67,12 +67,12 @@ async def submit(
     caller: MaySubmit,
     idempotency_key: Annotated[Word | None, Header(max_length=255)] = None,
 ) -> Response:
-    """Submit a job: 201 with the new job, 200 with the one that has these pairs and settings already.
+    """Submit a job: 201 with the new job, or 200 with the existing job of these pairs and settings.
 
     The caller becomes an owner of that job; if it was cancelled, it is reopened.
     """
     async with service.uploads.awaited(caller.key, service.settings.upload_waits):
-        # What the query asks for can be refused before the file comes.
+        # The query's settings can be refused before the file is received.
         asked = _from_query(request) if not is_form(request) or request.query_params else None
         if asked is not None:
             await run_in_threadpool(_check_model, service, asked)
@@ -83,7 +83,7 @@ async def submit(
                 await run_in_threadpool(_check_model, service, asked)
                 _check_priority(caller, asked.priority)
             if not upload.came:
-                detail = "no pair file came: send it as the part 'pairs', or as the body"
+                detail = "the pair file is missing: send it as the part 'pairs', or as the body"
                 raise Problem(422, "no-pairs", detail)
             document = await run_in_threadpool(_store, service, caller, asked, upload, idempotency_key)
     answer = as_json(document)
@@ -93,10 +93,10 @@ async def submit(
 
 
 def _from_form(upload: Upload) -> Asked:
-    """Read what is asked for in the form's `spec`."""
+    """Read the settings from the form's `spec`."""
     others = upload.fields.keys() - {"spec"}
     if others:
-        raise Problem(422, "bad-form", f"unknown part {min(others)!r}: a form has 'spec' and 'pairs'")
+        raise Problem(422, "bad-form", f"unknown part {min(others)!r}; available: 'spec', 'pairs'")
     try:
         values = json.loads(upload.fields.get("spec", "{}"))
     except (ValueError, RecursionError) as error:
@@ -107,7 +107,7 @@ def _from_form(upload: Upload) -> Asked:
 
 
 def _from_query(request: Request) -> Asked:
-    """Read what is asked for in the query."""
+    """Read the settings from the query."""
     return _asked(dict(request.query_params))
 
 
@@ -126,13 +126,13 @@ def _bad_value(field: str, detail: str) -> Problem:
 
 
 def _check_model(service: Service, asked: Asked) -> None:
-    """Refuse a model that is not on the list: its name would reach workers' disks and the hub."""
+    """Refuse a model that is not allowed: its name would reach workers' disks and the hub."""
     allowed = service.models()
     if AllowedModel(asked.model, asked.revision) in allowed:
         return
     named = asked.model if asked.revision is None else f"{asked.model}@{asked.revision}"
-    known = ", ".join(str(each) for each in allowed) or "none: no worker was here within the last day"
-    detail = f"the model {named!r} may not be asked for here; allowed: {known}"
+    known = ", ".join(str(each) for each in allowed) or "none (no worker within the last day)"
+    detail = f"model {named!r} is not allowed on this server; allowed: {known}"
     raise Problem(403, "model-not-allowed", detail, errors=[{"field": "model", "detail": "is not allowed"}])
 
 
@@ -141,8 +141,8 @@ def _check_priority(caller: Caller, priority: int) -> None:
     most = caller.max_priority
     if most is not None and priority > most:
         raise PriorityTooHigh(
-            f"priority {priority} is above {most}, the highest of this token: submit with --priority {most} "
-            "or below, or ask for a token with a higher --max-priority"
+            f"priority {priority} is above this token's limit of {most}: submit with --priority {most} or "
+            "below, or get a token with a higher --max-priority"
         )
 
 
@@ -155,7 +155,7 @@ def _store(
     with PairFile(Source(upload.path, upload.name), limit, asked.columns_by_field) as file:
         summary = file.check()
         if summary.count > most:
-            raise Problem(413, "too-many-pairs", f"more than {most:,} pairs, the most that this server takes")
+            raise Problem(413, "too-many-pairs", f"more than {most:,} pairs, this server's limit")
         order = Order(spec, file, summary, asked.name, asked.key, asked.priority, asked.chunk_size)
         by = Submitter(
             caller.token_id, idempotency_key, service.settings.open_jobs, most_bytes=caller.max_bytes
@@ -164,6 +164,6 @@ def _store(
     with service.database.read() as session:
         document = job_document(session, stored.job)
     if stored.created or stored.reopened:
-        service.ring(stored.job.id)
+        service.notify(stored.job.id)
     more = {"created": stored.created, "reopened": stored.reopened, "notes": list(summary.notes)}
     return document | more

@@ -21,7 +21,7 @@ class Queue(BaseModel):
 
 
 class Model(BaseModel):
-    """A model that may be asked for."""
+    """A model that jobs may use."""
 
     model: str
     revision: str | None

@@ -17,7 +17,7 @@ class PairCounts(BaseModel):
     total: int
     done: int
     failed: int
-    skipped: int = Field(description="Left out because the model does not get them right (only_correct)")
+    skipped: int = Field(description="Skipped because the model gets them wrong (only_correct)")
 
 
 class ChunkCounts(BaseModel):
@@ -76,7 +76,7 @@ class Withdrawn(BaseModel):
 
 
 class Retried(Job):
-    """A job that is tried again."""
+    """A job that is retried."""
 
     chunks_again: int
 
@@ -92,34 +92,32 @@ class Task(BaseModel):
     """Whether the model does the task: what its unpatched runs do, over measured and skipped pairs."""
 
     metric: str
-    pairs: int = Field(description="Pairs whose unpatched runs are known")
-    measured: int = Field(description="Pairs that the mean metrics are over")
+    pairs: int = Field(description="Pairs with measured unpatched runs")
+    measured: int = Field(description="Pairs in the mean metrics")
     clean_metric: float | None
     corrupted_metric: float | None
-    difference: float | None = Field(description="Mean clean - corrupted metric, what `normalise` divides by")
+    difference: float | None = Field(description="Mean clean - corrupted metric, the divisor of `normalise`")
     difference_error: float | None = Field(description="Its standard error")
     clean_correct: int = Field(description="Pairs whose clean run prefers the correct answer")
     clean_share: float | None
     corrupted_incorrect: int = Field(description="Pairs whose corrupted run prefers the incorrect answer")
     corrupted_share: float | None
-    swapped: int = Field(description="Pairs whose clean and corrupted prompts seem to be swapped")
+    swapped: int = Field(description="Pairs whose clean and corrupted prompts are probably swapped")
     swapped_pairs: list[int | str]
-    outside_vocabulary: int = Field(description="Pairs with a token id that the model does not have")
+    outside_vocabulary: int = Field(description="Pairs with a token id outside the model's vocabulary")
     outside_pairs: list[int | str]
     answers: list[str] = Field(
-        description="The first pairs' answers as tokens, where they are ids or doubtful"
+        description="The first pairs' answers as tokens, if they are ids or questionable"
     )
-    line: str | None = Field(description="All of it in a line")
+    line: str | None = Field(description="Summary in one line")
     warnings: list[str]
 
 
 class Rounding(BaseModel):
     """How much of an effect may be rounding: effects of patches that are nothing but rounding."""
 
-    floor: float = Field(
-        description="Their root mean square, in units of the metric, or with `normalise` a share"
-    )
-    cells: int = Field(description="How many were measured")
+    floor: float = Field(description="Root mean square, in units of the metric, or with `normalise` a share")
+    cells: int = Field(description="Number measured")
 
 
 class JobInFull(Job):

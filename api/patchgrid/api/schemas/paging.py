@@ -6,4 +6,4 @@ from pydantic import BaseModel, Field
 class Page(BaseModel):
     """A part of a list."""
 
-    next: str | None = Field(description="Give it as `cursor` for what follows; null: there is no more")
+    next: str | None = Field(description="Pass as `cursor` to get the next page; null: last page")

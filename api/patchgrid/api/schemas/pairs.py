@@ -11,7 +11,7 @@ _PREFERENCE = "logsumexp of the correct answers' logits less that of the incorre
 
 
 class PairLine(BaseModel):
-    """A pair and what became of it."""
+    """A pair and its state."""
 
     pair: int | str
     row: int
@@ -27,7 +27,7 @@ class PairLine(BaseModel):
 
 
 class Pairs(Page):
-    """A job's pairs, in order. A search looks at so many a time: there may be none here, and a `next`."""
+    """A job's pairs, in order. A page of a search may be empty and still have a `next`."""
 
     job: int
     items: list[PairLine]
@@ -59,7 +59,7 @@ class PairInFull(BaseModel):
     corrupted: str
     correct: list[Any]
     incorrect: list[Any]
-    correct_tokens: list[str] = Field(description="The answers' tokens as text; none: not measured")
+    correct_tokens: list[str] = Field(description="The answers' tokens as text; empty: not measured")
     incorrect_tokens: list[str]
     spans: dict[str, list[int]]
     tokens: list[str]
@@ -68,7 +68,7 @@ class PairInFull(BaseModel):
     metric: str
     clean_metric: float | None
     corrupted_metric: float | None
-    prefix: int | None = Field(description="Tokens before the prompts' texts, such as a BOS")
+    prefix: int | None = Field(description="Tokens added before the prompts, such as a BOS")
     clean_preference: float | None = Field(description=_PREFERENCE)
     corrupted_preference: float | None
     top: list[TopComponent]

@@ -19,7 +19,7 @@ Kind = Literal["whole", "aligned"]
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("has characters that cannot be printed")
+        raise ValueError("has unprintable characters")
     return text
 
 
@@ -30,9 +30,9 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_P
 
 def _job_name(name: str) -> str:
     if not name.strip() or name == "last" or name.isdigit():
-        raise ValueError("would not find the job again: choose a name that is no number and not 'last'")
+        raise ValueError("is not allowed: choose a name that is not a number and not 'last'")
     if "/" in name or name in (".", ".."):
-        raise ValueError("cannot be a part of an address: choose a name without '/'")
+        raise ValueError("cannot be part of a URL: choose a name without '/'")
     return _printable(name)
 
 
@@ -62,33 +62,35 @@ class Asked(BaseModel):
     revision: Word | None = None
     sites: tuple[Word, ...] = Field((), description=f"Of {', '.join(SITES)}; none: z, mlp_out; edge.")
     positions: Word = Field("sum", description="sum or keep")
-    method: Word = Field("atp", description=f"One or several with commas: {', '.join(names.METHODS)}")
-    metric: Word = Field("logit_diff", description=f"{', '.join(names.METRICS)}, or an installed one")
+    method: Word = Field(
+        "atp", description=f"One or several, separated by commas: {', '.join(names.METHODS)}"
+    )
+    metric: Word = Field("logit_diff", description=f"{', '.join(names.METRICS)}, or one from a package")
     direction: Word = Field("denoise", description="denoise or noise")
-    exact: float = Field(0.05, ge=0, le=1, description="Share of all cells that is patched exactly")
+    exact: float = Field(0.05, ge=0, le=1, description="Share of all cells to patch exactly")
     seed: int = Field(0, ge=0, lt=2**63)
     dtype: Word = Field("auto", description=", ".join(names.DTYPES))
     prepend_bos: bool | None = None
-    detail: Word = Field("pairs", description="What is kept of each pair: summary, pairs or positions")
+    detail: Word = Field("pairs", description="Scores stored per pair: summary (none), pairs or positions")
     source: Word = Field("pair", description=", ".join(names.SOURCES))
     steps: int = Field(5, ge=1, le=10_000)
     path: Word = "embedding"
     grad_drop: bool = False
     only_correct: bool = Field(False, description="Skip pairs whose clean run does not prefer `correct`")
     name: Annotated[str, StringConstraints(max_length=200), AfterValidator(_job_name)] | None = Field(
-        None, description="A name to find the job by"
+        None, description="Job name, accepted wherever a job id is"
     )
     key: Annotated[Word, StringConstraints(max_length=64), AfterValidator(_own_key)] | None = Field(
-        None, description="The job's identity in place of the hash of its pairs and settings"
+        None, description="Idempotency key. Default: the hash of pairs and settings"
     )
     priority: int = Field(0, ge=-1000, le=1000)
     chunk_size: int | None = Field(
-        None, ge=1, le=4096, description="Pairs a chunk; an eighth of the pairs, from 16 to 64, if not given"
+        None, ge=1, le=4096, description="Pairs per chunk. Default: an eighth of the pairs, from 16 to 64"
     )
-    limit: int | None = Field(None, ge=1, le=LARGEST, description="Only the first so many pairs")
+    limit: int | None = Field(None, ge=1, le=LARGEST, description="Number of pairs to read")
     columns: Annotated[Columns | dict[Word, Word], AfterValidator(_columns)] | None = Field(
         None,
-        description="Columns of the pair file by field, where its layout is not known: "
+        description="Columns of the pair file by field, if its layout is not recognized: "
         "`correct=country_idx,incorrect=corrupted_country_idx`, or an object",
     )
 

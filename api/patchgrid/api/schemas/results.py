@@ -43,8 +43,8 @@ class Coverage(BaseModel):
 class ShownRounding(Rounding):
     """The rounding floor beside components."""
 
-    line: str | None = Field(description="The floor in words, where it matters for these components")
-    warning: str | None = Field(description="Where their effects are near it")
+    line: str | None = Field(description="The floor in words, if it matters for these components")
+    warning: str | None = Field(description="Set if their effects are near the floor")
 
 
 class Components(Page):
@@ -52,8 +52,8 @@ class Components(Page):
 
     job: int
     method: str
-    coverage: Coverage = Field(description="Of the job's sites, or of the one asked for")
-    total: int = Field(description="How many there are, on all pages")
+    coverage: Coverage = Field(description="Of the job's sites, or of the requested one")
+    total: int = Field(description="Total on all pages")
     task: Task | None
     rounding: ShownRounding | None
     items: list[Component]
@@ -70,7 +70,7 @@ class Heatmap(BaseModel):
     unit: str
     columns: list[int | str]
     values: list[list[float | None]]
-    estimated: list[list[bool]] = Field(description="Which cells show an estimate; the others a mean score")
+    estimated: list[list[bool]] = Field(description="Cells with an estimate; the others show a mean score")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,12 @@ from patchgrid.api.web.headers import Guard
 from patchgrid.api.web.queries import Queries
 from patchgrid.storage import Database
 
-#: Threads that ask the database, and its connections: more would only wait for the processor.
+#: Threads for database queries, and connections: more would only wait for the CPU.
 THREADS = 24
-_ABOUT = """Submit files of prompt pairs, follow the jobs, and ask what was measured.
+_ABOUT = """Submit files of prompt pairs, follow jobs, and query results.
 
-Errors are problem details (RFC 9457): `detail` says what to do, `errors` names lines and fields. Lists go on
-with `next` as `cursor`. Without tokens the server is open, to its own machine alone.
+Errors are problem details (RFC 9457): `detail` says what to do, `errors` names lines and fields. Lists
+continue with `next` as `cursor`. Without tokens the server is open, to its own machine alone.
 """
 
 
@@ -42,10 +42,10 @@ def make_app(database: Database, settings: ServerSettings | None = None) -> Fast
         description=_ABOUT,
         version=version("patchgrid"),
         lifespan=lifespan,
-        # Both pages would come from a CDN; docs/api.md has their content.
+        # Both pages would load from a CDN; docs/api.md has the same content.
         docs_url=None,
         redoc_url=None,
-        # The paths are the contract: /v1/jobs/ is another one.
+        # Paths are exact: /v1/jobs/ is a different path.
         redirect_slashes=False,
     )
     app.state.service = service
@@ -53,7 +53,7 @@ def make_app(database: Database, settings: ServerSettings | None = None) -> Fast
     for part in (submission, jobs, results, pairs, exports, events, cluster, session, page):
         app.include_router(part.router)
     app.mount("/assets", page.assets())
-    # Around all of it: what fails is answered by the outermost of the framework's own layers.
+    # Outermost: failures are answered by the framework's outermost layer.
     plain = app.build_middleware_stack
     app.build_middleware_stack = lambda: Compression(Guard(plain()))  # type: ignore[method-assign]
     _describe(app)
@@ -62,7 +62,7 @@ def make_app(database: Database, settings: ServerSettings | None = None) -> Fast
 
 
 def _describe(app: FastAPI) -> None:
-    """Add to the OpenAPI document what requests read by hand are made of."""
+    """Add the requests that are parsed by hand to the OpenAPI document."""
     plain = app.openapi
 
     def described() -> dict[str, object]:
@@ -74,7 +74,7 @@ def _describe(app: FastAPI) -> None:
             required = schema.get("required", ())
             operation["parameters"] += [
                 {"name": name, "in": "query", "required": False, "schema": part}
-                | ({"description": "Needed where the body is the pair file"} if name in required else {})
+                | ({"description": "Required if the body is the pair file"} if name in required else {})
                 for name, part in schema["properties"].items()
             ]
             app.openapi_schema = document

@@ -1,4 +1,4 @@
-"""Connections to clients: how much they may send, and how long they may take, before a request is known."""
+"""Limits for client connections: bytes and seconds before a request is parsed."""
 
 import asyncio
 import json
@@ -8,29 +8,29 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from patchgrid.api.web.headers import HEADERS
 from patchgrid.api.web.problems import MEDIA_TYPE, Problem
 
-#: Bytes that may come without an end of a head, a trailer or a chunk's line: the parser has no bound.
+#: Most bytes of headers, a trailer or a chunk's line: the parser has no limit.
 MOST_HEAD = 64 * 1024
-#: Seconds that a request's head may take to come.
+#: Timeout of request headers, in seconds.
 HEAD_SECONDS = 30.0
-#: Seconds in which a client takes something of what waits to be sent: the system has megabytes of it in hand,
-#: and asks for more only when a good part of them is gone.
+#: Seconds in which a client must read something of the response: the system buffers megabytes of it, and
+#: asks for more only when a large part was read.
 TAKE_SECONDS = 300.0
 _KINDS = {400: "bad-request", 408: "too-slow", 431: "head-too-long"}
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, with bounds and timeouts for what is no body."""
+    """uvicorn's HTTP/1.1, with limits and timeouts for everything except bodies."""
 
-    #: Whether a head is awaited, bytes that came since the last event, and what rings if none comes.
+    #: Whether headers are expected, bytes since the last event, and the timeout's timer.
     _awaited, _silent = True, 0
     _alarm: asyncio.TimerHandle | None = None
-    #: What lets go of a client that takes nothing.
+    #: The timer that disconnects a client that reads nothing.
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, and wait for no first request for ever."""
+        """Start the timeout of the first request."""
         super().connection_made(transport)
-        # Whatever cannot be sent at once is known of: a connection ends no sooner than all of it is taken.
+        # Track all unsent data: a connection closes only after all of it was read.
         transport.set_write_buffer_limits(0)
         self._set_alarm()
 
@@ -41,59 +41,59 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, unless they are too many for anything but a body."""
+        """Receive bytes; refuse too many outside a body."""
         if self._awaited and self._alarm is None:
             self._set_alarm()
         self._silent += len(data)
         super().data_received(data)
         if self._silent > MOST_HEAD and not self.transport.is_closing():
-            self._refuse(431, f"the request's head is longer than {MOST_HEAD:,} bytes")
+            self._refuse(431, f"the request headers exceed {MOST_HEAD:,} bytes")
 
     def on_headers_complete(self) -> None:
-        """Know a request."""
+        """A request's headers are complete."""
         self._silent, self._awaited = 0, False
         self._unset_alarm()
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what comes behind a body is none."""
+        """Receive a header; a trailer is ignored."""
         if self._awaited:
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
+        """Receive a part of a body."""
         self._silent = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Have the whole of a request."""
+        """A request is complete."""
         self._silent, self._awaited = 0, True
         self._unset_alarm()
         super().on_message_complete()
         if self.cycle.response_complete:
-            # It was answered before its end, and uvicorn's own clock was stopped by what came since.
+            # It was answered before its end, and later data stopped uvicorn's own timer.
             self._set_alarm()
 
     def on_response_complete(self) -> None:
-        """Have answered; what is left of the request's body nobody reads, and it must end."""
+        """A response is complete; the rest of the request's body is not read, so it must time out."""
         super().on_response_complete()
         if not self._awaited and self.cycle.response_complete and not self.transport.is_closing():
             self._set_alarm()
 
     def pause_writing(self) -> None:
-        """Know that something waits to be sent."""
+        """Data waits to be sent."""
         super().pause_writing()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """Know that all was sent."""
+        """All data was sent."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
 
     def _watch(self, waiting: int) -> None:
-        """Let go of a client that has taken nothing of so many bytes once the time is up."""
+        """Release a client that has taken nothing of that many bytes once the time is up."""
 
         def look() -> None:
             left = self.transport.get_write_buffer_size()
@@ -105,14 +105,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stalled = self.loop.call_later(TAKE_SECONDS, look)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer data that is not HTTP."""
         self._refuse(400, msg)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a client that asks for another protocol is answered in this one."""
+        """Log nothing: a client that asks for another protocol is answered in this one."""
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer with a problem, marked as any other answer is, and close the connection."""
+        """Answer with a problem, with the usual headers, and close the connection."""
         body = json.dumps(Problem(status, _KINDS[status], detail).document("")).encode()
         headers = HEADERS | {"Cache-Control": "no-store", "Content-Type": MEDIA_TYPE}
         headers |= {"Content-Length": str(len(body)), "Connection": "close"}
@@ -134,6 +134,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._silent and self._awaited:
-            self._refuse(408, f"the request's head did not come within {HEAD_SECONDS:g} seconds")
+            self._refuse(408, f"timed out reading the request headers ({HEAD_SECONDS:g} s)")
         else:
             self.transport.close()

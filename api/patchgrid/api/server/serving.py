@@ -1,4 +1,4 @@
-"""Running the HTTP application in this process until a signal ends it."""
+"""Running the HTTP application in this process until a signal stops it."""
 
 import ipaddress
 import logging
@@ -17,18 +17,18 @@ from patchgrid.api.service.settings import ServerSettings
 from patchgrid.core.errors import PatchgridError
 from patchgrid.storage import Database
 
-#: Seconds that requests in hand have to end once the server is told to.
+#: Seconds for running requests to finish on shutdown.
 _GRACE = 20
-#: Connections that wait to be accepted.
+#: Backlog of connections.
 _BACKLOG = 2048
 
 
 class AddressError(PatchgridError):
-    """An address that the server cannot listen at."""
+    """An address that the server cannot listen on."""
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine as only itself sees it."""
+    """Return whether a host is a loopback address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -36,7 +36,7 @@ def is_loopback(host: str) -> bool:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take an address; `AddressError` with the reason if it is not to be had. Port 0: any free one."""
+    """Bind an address; raises `AddressError` if that fails. Port 0: any free one."""
     with ExitStack() as undo:
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(
@@ -48,13 +48,13 @@ def listen(host: str, port: int) -> socket.socket:
             listener.listen(_BACKLOG)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise AddressError(f"cannot listen at {host}, port {port}: {reason}") from error
+            raise AddressError(f"cannot listen on {host}, port {port}: {reason}") from error
         undo.pop_all()
     return listener
 
 
 def address(listener: socket.socket) -> str:
-    """Give the URL of what listens here."""
+    """Return the URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -67,7 +67,7 @@ def serve(
     access_log: bool = False,
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, then let the requests in hand end."""
+    """Serve until SIGTERM or Ctrl-C, then let running requests finish."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     _allow_files()
     app = make_app(database, settings)
@@ -86,7 +86,7 @@ def serve(
 
 
 def _allow_files() -> None:
-    """Have as many connections as the system lets this process have: each is an open file."""
+    """Raise the limit of open files, and so of connections, to the system's maximum."""
     try:
         import resource
     except ImportError:  # not a Unix
@@ -96,14 +96,14 @@ def _allow_files() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Ends without raising the signal again, and ends streams that would go on for ever."""
+    """Stops without raising the signal again, and ends streams that never end by themselves."""
 
     def __init__(self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._service, self._on_ready = service, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve, and say so."""
+        """Start serving, and report it."""
         await super().startup(sockets)
         if self.started:
             self._on_ready()
@@ -115,7 +115,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the signals while serving."""
+        """Handle the signals while serving."""
         before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

@@ -1,1 +1,1 @@
-"""What requests share: settings, database, tokens, limits, live jobs."""
+"""Shared by all requests: settings, database, tokens, limits, live jobs."""

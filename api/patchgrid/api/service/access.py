@@ -1,4 +1,4 @@
-"""Who asks, and what for: tokens, scopes, and the open server on loopback."""
+"""Authentication and authorization: tokens, scopes, and the open server on loopback."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from patchgrid.storage.access import ownership, tokens
 from patchgrid.storage.access.tokens import SCOPES
 from patchgrid.storage.jobs.jobs import JobRecord
 
-#: The cookie that the page signs in with.
+#: The page's session cookie.
 COOKIE = "patchgrid_token"
-#: What this machine itself is called.
+#: Names of this machine.
 _OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 #: Headers that proxies add, beside X-Forwarded-….
 _OF_PROXIES = ("forwarded", "via", "x-real-ip")
@@ -29,21 +29,21 @@ _bearer = HTTPBearer(auto_error=False, description="A token, as `patchgrid token
 class Caller:
     """Who sent a request."""
 
-    #: The token's id, or None: nobody that is known.
+    #: The token's id, or None: no token.
     token_id: int | None
     name: str | None
-    #: What is allowed: scopes, each with those that it includes.
+    #: The allowed scopes, including implied ones.
     scopes: tuple[str, ...]
-    #: Whether the server is open: there are no tokens, and it is reached from its machine alone.
+    #: Whether the server is open: no tokens exist, and it accepts only this machine.
     open: bool = False
     #: Highest priority of a job, or None: any.
     max_priority: int | None = None
-    #: Most bytes that the caller's jobs may take, or None: any number.
+    #: Most bytes of the caller's jobs, or None: no limit.
     max_bytes: int | None = None
 
     @property
     def owner(self) -> str:
-        """What the caller's jobs are found by."""
+        """The owner's name of the caller's jobs."""
         return ownership.Submitter(self.token_id).owner
 
     @property
@@ -53,13 +53,13 @@ class Caller:
 
     @property
     def key(self) -> str | None:
-        """What the caller is told from others by; None: it is not."""
+        """The caller's key for limits; None: no key."""
         return None if self.token_id is None else f"token {self.token_id}"
 
 
-# What needs no database is asynchronous: a thread for it would cost more than it does.
+# Asynchronous where no database is needed: a thread would cost more than the work.
 async def service_of(request: Request) -> Service:
-    """Give what the requests of this server share."""
+    """Return the service shared by this server's requests."""
     service: Service = request.app.state.service
     return service
 
@@ -69,7 +69,7 @@ _Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
 async def find_caller(request: Request, service: Shared, credentials: _Credentials) -> Caller:
-    """Tell who sent a request; `Problem` 401 for a token that is not known."""
+    """Return who sent a request; `Problem` 401 for an unknown token."""
     text = credentials.credentials if credentials is not None else request.cookies.get(COOKIE)
     if text is None:
         service.rate.take(address_of(request))
@@ -77,7 +77,7 @@ async def find_caller(request: Request, service: Shared, credentials: _Credentia
     token = service.tokens.recall(text) or await run_in_threadpool(service.tokens.find, text)
     if token is None:
         service.rate.take(address_of(request))
-        raise _unknown("this token is not known, was revoked, or has expired")
+        raise _unknown("this token is unknown, revoked or expired")
     service.rate.take(f"token {token.id}")
     service.note_used(token.id)
     allowed = tuple(scope for scope in SCOPES if token.allows(scope))
@@ -88,19 +88,19 @@ async def find_caller(request: Request, service: Shared, credentials: _Credentia
 
 
 def address_of(request: Request) -> str:
-    """Name the address that a request comes from, as no token is named."""
+    """Name the address that a request without a token comes from."""
     return f"address {request.client.host}" if request.client is not None else "nowhere"
 
 
 def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
-    """Give the dependency of what only tokens with a scope may do; they are told what they misspell."""
+    """Return the dependency that requires a scope and checks the query's parameter names."""
 
     async def check(request: Request, caller: Annotated[Caller, Depends(find_caller)]) -> Caller:
         if scope in caller.scopes:
             request.app.state.queries.check(request)
             return caller
         if caller.token_id is None:
-            raise _unknown("a token is needed: send it as `Authorization: Bearer TOKEN`")
+            raise _unknown("a token is required: send it as `Authorization: Bearer TOKEN`")
         raise Problem(403, "scope-missing", f"the token {caller.name!r} lacks the scope {scope!r}")
 
     check.__name__ = f"needs_{scope}"
@@ -108,7 +108,7 @@ def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
 
 
 def still_known(service: Service, caller: Caller) -> bool:
-    """Tell whether who was known when a request came still is: a stream goes on for as long as a job."""
+    """Return whether a caller is still authenticated: a stream lasts as long as a job."""
     with service.database.read() as session:
         if caller.token_id is None:
             return not tokens.any_made(session)
@@ -116,13 +116,13 @@ def still_known(service: Service, caller: Caller) -> bool:
 
 
 def check_own(session: Session, caller: Caller, job: JobRecord) -> None:
-    """Refuse to let anyone but its owners and admins steer a job."""
+    """Refuse to let anyone but owners and admins control a job."""
     if caller.is_admin or ownership.may_steer(session, job.id, caller.owner):
         return
     raise Problem(
         403,
         "not-yours",
-        f"job {job.id} is not yours: submit the same pairs and settings to become an owner of it, or use a "
+        f"job {job.id} is not yours: submit the same pairs and settings to become an owner, or use a "
         "token with the scope 'admin'",
     )
 
@@ -133,17 +133,16 @@ async def _without_token(request: Request, service: Service) -> Caller:
         no_tokens = not await run_in_threadpool(service.tokens.any_made)
     is_open = no_tokens and _is_local(request)
     if no_tokens and not is_open:
-        raise _unknown("without tokens this server answers to localhost alone, by that name: make a token")
+        raise _unknown("without tokens this server accepts requests to localhost only: create a token")
     return Caller(None, None, SCOPES if is_open else (), is_open)
 
 
 def _is_local(request: Request) -> bool:
-    """Tell whether a request is for this machine by its own name.
+    """Return whether a request is for this machine by its own name.
 
-    Another name was made to point here by another site (DNS rebinding), or a proxy passes on what comes from
-    elsewhere.
+    Another name means DNS rebinding by another site, or a proxy that forwards requests from other machines.
     """
-    # nginx, told nothing, names this machine and adds no header, but speaks HTTP/1.0 as nobody else does.
+    # nginx by default sends this machine's name and no proxy header, but uses HTTP/1.0, unlike other clients.
     passed_on = request.scope["http_version"] == "1.0" or any(
         name in _OF_PROXIES or name.startswith("x-forwarded-") for name in request.headers
     )

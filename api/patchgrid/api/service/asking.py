@@ -21,15 +21,15 @@ from patchgrid.storage.jobs import job_list
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.row_files import csv_writer
 
-#: Seconds that an answer about a job that goes on is good for.
+#: Seconds for which a response about an unfinished job is cached.
 FRESH = 1.0
 
 #: What stands beside a list's rows, and the header of a CSV that has it.
 _BESIDE = {"X-Total-Count": "total", "X-Next-Cursor": "next"}
 
-JobName = Annotated[Word, Path(description="A job's id, its name, or `last`")]
-Form = Annotated[Literal["json", "csv"], Query(alias="format", description="csv: the rows, as a download")]
-Cursor = Annotated[str | None, Query(description="`next` of the page before")]
+JobName = Annotated[Word, Path(description="A job's id, name, or `last`")]
+Form = Annotated[Literal["json", "csv"], Query(alias="format", description="csv: download the rows")]
+Cursor = Annotated[str | None, Query(description="`next` of the previous page")]
 Make = Callable[[Session, JobRecord], Answer]
 
 

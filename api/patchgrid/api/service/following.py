@@ -1,4 +1,4 @@
-"""Jobs followed live: each is looked at once a second, however many follow it."""
+"""Jobs followed live: each is read once per second, however many clients follow it."""
 
 import asyncio
 import hashlib
@@ -21,12 +21,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A job as it was last seen."""
+    """A job as last read."""
 
-    #: Tells it from what was seen before.
+    #: Distinguishes it from earlier snapshots.
     version: str
     document: dict[str, Any]
-    #: Nothing will happen to it any more.
+    #: The job has ended.
     ended: bool
 
 
@@ -41,17 +41,17 @@ class _Watched:
 
 
 class Followers:
-    """All who follow jobs."""
+    """All followed jobs."""
 
     def __init__(self, database: Database, every: float) -> None:
         self._database, self._every = database, every
         self._watched: dict[int, _Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        #: Whether the server ends.
+        #: Whether the server is shutting down.
         self.stopping = False
 
     async def follow(self, job_id: int, known: str | None, alive: float = 15.0) -> AsyncIterator[Seen | None]:
-        """Give the job now, unless it is as `known`, and at every change; None where nothing changes.
+        """Yield the job now, unless it equals `known`, and at every change; None if nothing changed.
 
         Ends with the job, or the server.
         """
@@ -85,16 +85,16 @@ class Followers:
                 self._forget(job_id, watched)
 
     def stop(self) -> None:
-        """Let all that follow end."""
+        """End all followers."""
         self.stopping = True
 
     async def close(self) -> None:
-        """Let all end, and wait until nobody looks any more."""
+        """End all followers, and wait for them."""
         self.stop()
         await asyncio.gather(*self._tasks)
 
     async def _watch(self, job_id: int, watched: _Watched) -> None:
-        """Look at a job until it has ended, or nobody follows it: a look that was begun is never cut off."""
+        """Read a job until it has ended or nobody follows it; a started read is never cancelled."""
         said = ""
         while watched.followers and not self.stopping:
             try:
@@ -102,10 +102,10 @@ class Followers:
             except PatchgridError as error:
                 if str(error) != said:
                     said = str(error)
-                    _log.info("job %d cannot be looked at: %s", job_id, said)
+                    _log.info("cannot read job %d: %s", job_id, said)
             except Exception:  # noqa: BLE001
-                # Those who follow wait for this task: it goes on, whatever one look stumbles over.
-                _log.exception("job %d cannot be looked at", job_id)
+                # Followers wait for this task: it continues after any error.
+                _log.exception("cannot read job %d", job_id)
             else:
                 said = ""
                 if watched.seen is None or watched.seen.version != seen.version:
@@ -113,7 +113,7 @@ class Followers:
                     async with watched.changed:
                         watched.changed.notify_all()
                 if seen.ended:
-                    # Who comes now looks anew: it may be tried again.
+                    # New followers start a new read: the job may be retried.
                     self._forget(job_id, watched)
                     return
             await asyncio.sleep(self._every)
@@ -132,7 +132,7 @@ class Followers:
 
 
 async def _nothing_new(watched: _Watched, known: str | None, seconds: float) -> bool:
-    """Wait for a change; tell whether none came."""
+    """Wait for a change; return whether there was none."""
     try:
         async with asyncio.timeout(seconds), watched.changed:
             await watched.changed.wait_for(

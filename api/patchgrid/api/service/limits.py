@@ -1,4 +1,4 @@
-"""How much at a time: requests of one caller, and costly things altogether."""
+"""Rate limits per caller, and concurrency limits."""
 
 import asyncio
 import threading
@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager, contextmanager
 
 from patchgrid.api.web.problems import Problem, too_busy
 
-#: Seconds over which a caller may save up requests.
+#: Burst of a caller, in seconds of its rate.
 _BURST = 3.0
-#: Seconds between two looks for a free place.
+#: Seconds between checks for a free slot.
 _LOOK = 0.05
-#: Callers that are remembered.
+#: Most callers tracked.
 _CALLERS = 10_000
 
 
 class Rate:
-    """Requests of each caller, by a bucket that fills with time (token bucket)."""
+    """A token bucket per caller."""
 
     def __init__(self, per_second: float, now: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_second
@@ -28,7 +28,7 @@ class Rate:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, caller: str) -> None:
-        """Count a request; `Problem` 429 for one too many, with the time to wait."""
+        """Count a request; `Problem` 429 with the time to wait if it is over the limit."""
         now = self._now()
         with self._lock:
             left, before = self._left.pop(caller, (self._size, now))
@@ -38,23 +38,23 @@ class Rate:
                 self._left.popitem(last=False)
         if left < 1:
             wait = max(1, round((1 - left) / self._rate))
-            detail = f"more than {self._rate:g} requests a second: try again in {wait} s"
+            detail = f"more than {self._rate:g} requests per second: retry in {wait} s"
             raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})
 
 
 class Slots:
-    """Room for so many things of a kind at a time, of which no caller has more than a share."""
+    """Slots for concurrent work of one kind, with a limit per caller."""
 
     def __init__(self, count: int, what: str, share: int) -> None:
         self._count, self._share = count, min(share, count)
         self._held: Counter[str | None] = Counter()
         self._lock = threading.Lock()
-        self._all = f"the server has {count} {what} in hand, no more at a time: try again soon"
-        self._own = f"this token has {self._share} {what} in hand, no more at a time: try again soon"
+        self._all = f"the server is at its limit of {count} concurrent {what}: retry later"
+        self._own = f"this token is at its limit of {self._share} concurrent {what}: retry later"
 
     @contextmanager
     def one(self, caller: str | None) -> Iterator[None]:
-        """Hold a place; `Problem` 503 if there is none."""
+        """Hold a slot; `Problem` 503 if none is free."""
         self.take(caller)
         try:
             yield
@@ -63,7 +63,7 @@ class Slots:
 
     @asynccontextmanager
     async def awaited(self, caller: str | None, seconds: float) -> AsyncIterator[None]:
-        """Hold a place, for which is waited so long; `Problem` 503 if none was left free."""
+        """Hold a slot, waiting for one up to a timeout; `Problem` 503 if none becomes free."""
         end = time.monotonic() + seconds
         while (words := self._try(caller)) is not None:
             if time.monotonic() >= end:
@@ -75,12 +75,12 @@ class Slots:
             self.give_back(caller)
 
     def take(self, caller: str | None) -> None:
-        """Take a place; `Problem` 503 if there is none. The share is not for None: nobody that is known."""
+        """Take a slot; `Problem` 503 if none is free. The limit per caller does not apply to None."""
         if (words := self._try(caller)) is not None:
             raise too_busy(words)
 
     def give_back(self, caller: str | None) -> None:
-        """Leave the place; `ValueError` for one that the caller has not."""
+        """Free a slot; raises `ValueError` for one that the caller does not hold."""
         with self._lock:
             if not self._held[caller]:
                 raise ValueError(f"{caller} gives back a place that it has not")
@@ -89,7 +89,7 @@ class Slots:
                 del self._held[caller]
 
     def _try(self, caller: str | None) -> str | None:
-        """Take a place, or say why there is none."""
+        """Take a slot, or return why none is free."""
         with self._lock:
             if self._held.total() >= self._count:
                 return self._all

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from patchgrid.api.service.following import Followers
 from patchgrid.api.service.limits import Rate, Slots
 from patchgrid.api.service.settings import AllowedModel, ServerSettings
-from patchgrid.api.service.token_cache import KnownTokens
+from patchgrid.api.service.token_cache import TokenCache
 from patchgrid.api.web.answers import Answers
 from patchgrid.core.errors import PatchgridError
 from patchgrid.storage import Database
@@ -26,7 +26,7 @@ _NOTED_EVERY = 60.0
 
 
 class Service:
-    """A database, what a server may do with it, and what it has in hand."""
+    """A database, the server's settings, and its running requests."""
 
     def __init__(self, database: Database, settings: ServerSettings) -> None:
         self.database = database
@@ -41,7 +41,7 @@ class Service:
                 (settings.streams, "event streams", 4),
             )
         )
-        self.tokens = KnownTokens(database)
+        self.tokens = TokenCache(database)
         self.answers = Answers()
         self.followers = Followers(database, settings.look_every)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="patchgrid-beside")
@@ -55,8 +55,8 @@ class Service:
         allowed = self.settings.models or tuple(AllowedModel(model) for model in serving)
         return {each: serving.get(each.model, 0) for each in allowed}
 
-    def ring(self, job_id: int) -> None:
-        """Wake the workers for a job, beside the answer: a broker that is away costs nobody any time."""
+    def notify(self, job_id: int) -> None:
+        """Wake the workers for a job, in the background: an unavailable broker delays no response."""
         if self.settings.broker is not None:
             self._do_beside(self._ring, self.settings.broker, job_id)
 
@@ -70,7 +70,7 @@ class Service:
         self._do_beside(self._note_used, token_id)
 
     def stop(self) -> None:
-        """Let what would go on by itself end; requests in hand go on. Signal handlers may call it."""
+        """End streams that never end by themselves; running requests continue. Safe in signal handlers."""
         self.followers.stop()
 
     async def close(self) -> None:
@@ -85,15 +85,15 @@ class Service:
             self._beside.submit(work, *arguments)
 
     def _ring(self, broker: str, job_id: int) -> None:
-        from patchgrid.workers.broker import bell
+        from patchgrid.workers.broker.notify import notify
 
         try:
-            bell.ring(broker, job_id)
+            notify(broker, job_id)
         except PatchgridError as error:
-            _log.warning("%s; workers find job %d when they next look", error, job_id)
+            _log.warning("%s; workers find job %d at their next poll", error, job_id)
 
     def _note_used(self, token_id: int) -> None:
         try:
             tokens.note_used(self.database, token_id)
         except PatchgridError as error:
-            _log.info("token %d: its use was not noted: %s", token_id, error)
+            _log.info("cannot record the use of token %d: %s", token_id, error)

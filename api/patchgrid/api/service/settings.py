@@ -1,15 +1,15 @@
-"""What a server may do: read from options once, then passed."""
+"""The server's settings: read from options once, then passed."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedModel:
-    """A model that may be asked for."""
+    """A model that jobs may use."""
 
     #: Hub id, or a folder as workers see it.
     model: str
-    #: The one revision that may be asked for; None: the default one.
+    #: The allowed revision; None: the default one.
     revision: str | None = None
 
     @classmethod
@@ -24,32 +24,32 @@ class AllowedModel:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """What holds for the whole server."""
+    """Settings of the server."""
 
-    #: Where bells are rung for new jobs; None: workers look by themselves.
+    #: Broker that wakes workers for new jobs; None: workers poll.
     broker: str | None = None
-    #: Models that may be asked for; none: those that workers served within the last day.
+    #: Allowed models; none: those that workers served within the last day.
     models: tuple[AllowedModel, ...] = ()
-    #: Bytes of an upload.
+    #: Largest upload, in bytes.
     upload_bytes: int = 2 * 10**9
-    #: Pairs of a job.
+    #: Most pairs per job.
     pairs: int = 2_000_000
-    #: Jobs of one token that are not ended.
+    #: Most unfinished jobs per token.
     open_jobs: int = 100
-    #: Highest priority of the jobs of tokens that have no limit of their own and are not admins'.
+    #: Highest priority for tokens without their own limit, except admins'.
     max_priority: int = 0
-    #: Requests a second of one token (of one address, without tokens), over some seconds.
+    #: Requests per second per token (per address without tokens).
     requests_per_second: float = 100.0
-    #: Uploads, and exports, at a time; more are told to come back.
+    #: Concurrent uploads, and exports; more get 503.
     uploads: int = 8
-    #: Seconds that an upload waits for its turn, its bytes unread.
+    #: Seconds that an upload waits for a slot, unread.
     upload_waits: float = 20.0
     exports: int = 4
-    #: Bytes a second that a client has to read of an export, over half a minute; 0: any number.
+    #: Lowest read rate of an export in bytes per second, over half a minute; 0: no limit.
     export_bytes_per_second: float = 10_000.0
-    #: Event streams at a time.
+    #: Concurrent event streams.
     streams: int = 1000
-    #: Seconds between two looks at a job that someone follows.
+    #: Seconds between reads of a followed job.
     look_every: float = 1.0
-    #: Whether it is open while there are no tokens: only where it is reached from its own machine alone.
+    #: Whether it is open while no tokens exist: only if it accepts only this machine.
     may_be_open: bool = True

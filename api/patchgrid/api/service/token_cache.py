@@ -1,4 +1,4 @@
-"""Tokens that were looked up a moment ago: one look serves all requests of that moment."""
+"""Cache of tokens: one lookup serves all requests of about a second."""
 
 import hashlib
 import time
@@ -9,57 +9,57 @@ from patchgrid.storage import Database
 from patchgrid.storage.access import tokens
 from patchgrid.storage.access.tokens import Token
 
-#: Seconds that a token is taken for what it was, and as many more while one request looks anew: one that is
-#: revoked is good for twice as long at most.
+#: Seconds that an entry is valid, and as many more while one request refreshes it: a revoked token works for
+#: at most twice as long.
 FRESH = 0.5
-#: Tokens that are remembered.
+#: Most cached tokens.
 _MOST = 1000
 
 
-class KnownTokens:
-    """What the database said of tokens within the last second, and whether there ever was one."""
+class TokenCache:
+    """Tokens read from the database within the last second, and whether any was ever made."""
 
     def __init__(self, database: Database, now: Callable[[], float] = time.monotonic) -> None:
         self._database, self._now = database, now
-        self._found: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
         self._looking: set[bytes] = set()
         self._any = False
 
     def recall(self, text: str) -> Token | None:
-        """Give a token that was found just now; None: look it up."""
+        """Return a cached token; None: look it up."""
         key = _hash(text)
-        found, now = self._found.get(key), self._now()
-        if found is None or now >= found[1] + FRESH:
+        entry, now = self._entries.get(key), self._now()
+        if entry is None or now >= entry[1] + FRESH:
             return None
-        if now < found[1] or key in self._looking:
-            return found[0]
-        # The others need not wait for this one.
+        if now < entry[1] or key in self._looking:
+            return entry[0]
+        # Other requests use the cached entry in the meantime.
         self._looking.add(key)
         return None
 
     def find(self, text: str) -> Token | None:
-        """Look a token up; None for one that is good for nothing."""
+        """Look up a token; None for one that is not valid."""
         key, until = _hash(text), self._now() + FRESH
         try:
             with self._database.read() as session:
-                found = tokens.find(session, text)
+                token = tokens.find(session, text)
         finally:
             self._looking.discard(key)
-        if found is None:
-            self._found.pop(key, None)
+        if token is None:
+            self._entries.pop(key, None)
             return None
-        self._found[key] = (found, until)
-        while len(self._found) > _MOST:
-            self._found.popitem(last=False)
-        return found
+        self._entries[key] = (token, until)
+        while len(self._entries) > _MOST:
+            self._entries.popitem(last=False)
+        return token
 
     @property
     def any_recalled(self) -> bool:
-        """Whether it is known that there was a token: then there is one for ever."""
+        """Whether a token is known to exist: tokens are never deleted."""
         return self._any
 
     def any_made(self) -> bool:
-        """Look whether there ever was a token."""
+        """Return whether any token was ever made."""
         if not self._any:
             with self._database.read() as session:
                 self._any = tokens.any_made(session)

@@ -1,4 +1,4 @@
-"""Answers made once and given many times: those about ended jobs, which change no more."""
+"""Cache of responses about ended jobs, which do not change."""
 
 import hashlib
 import threading
@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-#: Bytes of answers that are kept, with what they are kept by.
+#: Most bytes of cached responses and their keys.
 _ROOM = 64 * 2**20
-#: Bytes that keeping an answer takes beside its body and its key's text.
+#: Overhead of a cached response beside its body and key, in bytes.
 _EACH = 1024
 
 
@@ -24,12 +24,12 @@ class Answer:
 
     @property
     def etag(self) -> str:
-        """What tells it from other answers to the same question: a weak tag, compressed or not."""
+        """Its entity tag; weak, so that it holds compressed or not."""
         return f'W/"{hashlib.sha256(self.body).hexdigest()[:32]}"'
 
 
 class Answers:
-    """The answers given last. Of several threads with the same question one makes the answer."""
+    """The most recent responses. Of several threads with the same key, one computes the response."""
 
     def __init__(self, room: int = _ROOM, now: Callable[[], float] = time.monotonic) -> None:
         self._room, self._used, self._now = room, 0, now
@@ -38,7 +38,7 @@ class Answers:
         self._making: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, make: Callable[[], Answer], *, seconds: float = float("inf")) -> Answer:
-        """Give the answer of this key, made no longer ago than so many seconds."""
+        """Return the answer of this key, made no longer ago than that many seconds."""
         with self._lock:
             found = self._find(key)
             if found is not None:
@@ -77,5 +77,5 @@ class Answers:
 
 
 def _size(key: Hashable, answer: Answer) -> int:
-    """Give the bytes that an answer takes: clients choose keys, and may choose long ones."""
+    """Return the size of a response and its key: clients may choose long keys."""
     return len(answer.body) + 2 * len(repr(key)) + _EACH

@@ -1,22 +1,22 @@
-"""Answers compressed for clients that take it.
+"""Compression of responses for clients that accept it.
 
-No answer holds a secret beside something that an attacker chose, so its size tells nothing (BREACH); the one
-request that a token is sent in, `/session`, is answered in too few bytes to be compressed.
+No response contains a secret beside attacker-chosen text, so its size reveals nothing (BREACH); the response
+of `/session`, the one request that contains a token, is too short to be compressed.
 """
 
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Bytes of an answer from which on it is compressed, and zlib's level: beyond that one, a few per cent take
-#: twice the time.
+#: Smallest response to compress, in bytes, and zlib's level: higher levels save a few per cent in twice the
+#: time.
 SMALLEST, _LEVEL = 1000, 4
-#: What is compressed already, and what must not wait for more (event streams).
+#: Already compressed types, and event streams, which must not be buffered.
 _AS_THEY_ARE = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/vnd.apache.parquet")
 
 
 class Compression:
-    """Compresses answers by gzip; their entity tags become weak ones, as the bytes are others."""
+    """Compresses responses with gzip; their entity tags become weak, because the bytes differ."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = GZipMiddleware(app, SMALLEST, _LEVEL, exclude_content_types=_AS_THEY_ARE)

@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on, as one word that clients hand back unread."""
+"""Cursors: the position in a list, opaque to clients."""
 
 import base64
 import binascii
@@ -9,19 +9,19 @@ from patchgrid.api.web.problems import Problem
 
 #: Longest cursor, in characters.
 _LONGEST = 200
-#: Largest number in one: what the databases' integers hold.
+#: Largest number in one: the databases' integer limit.
 _LARGEST = 2**31 - 1
 
 
 def write(place: Sequence[int] | None) -> str | None:
-    """Write a place down; None at the end of the list."""
+    """Encode a position; None at the end of the list."""
     if place is None:
         return None
     return base64.urlsafe_b64encode(json.dumps(list(place)).encode()).decode().rstrip("=")
 
 
 def read(text: str | None, length: int) -> tuple[int, ...] | None:
-    """Read a place of so many numbers back; `Problem` for what `write` did not write."""
+    """Decode a position of a given number of integers; `Problem` if `write` did not make it."""
     if text is None:
         return None
     place = _decoded(text)
@@ -30,7 +30,7 @@ def read(text: str | None, length: int) -> tuple[int, ...] | None:
         or len(place) != length
         or not all(type(number) is int and 0 <= number <= _LARGEST for number in place)
     ):
-        field = {"field": "cursor", "detail": "not a cursor of this list: take `next` of the page before"}
+        field = {"field": "cursor", "detail": "not a cursor of this list: use `next` of the previous page"}
         raise Problem(422, "bad-value", f"cursor: {field['detail']}", errors=[field])
     return tuple(place)
 

@@ -1,4 +1,4 @@
-"""What every answer carries for browsers' sake, and what no browser may be led into."""
+"""Security headers, and protection against cross-site requests."""
 
 from urllib.parse import urlsplit
 
@@ -8,12 +8,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from patchgrid.api.web.problems import Problem
 
-#: Scripts, styles and data come from this server alone, nothing is inline, nobody frames it.
+#: Scripts, styles and data from this server only; nothing inline; no framing.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: What every answer carries.
+#: Headers of every response.
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -27,7 +27,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
-    """Refuses what another site made a browser send, and marks every answer."""
+    """Refuses cross-site requests, and adds the security headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -58,10 +58,10 @@ def _refusal(scope: Scope) -> Problem | None:
     host = headers.get("host", "")
     if scope["method"] not in _SAFE:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        # Browsers that say where a request comes from are believed: a proxy may have changed Host.
+        # Sec-Fetch-Site is trusted over Host, which a proxy may have changed.
         foreign = site is None and origin is not None and _host_of(origin) != host
         if foreign or site not in (None, "same-origin", "none"):
-            return Problem(403, "other-site", "another site's page may not do this")
+            return Problem(403, "other-site", "requests from another site are not allowed")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): which status, and in words what to do."""
+"""Errors as problem details (RFC 9457): status and message."""
 
 import logging
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ from patchgrid.storage import errors
 
 _log = logging.getLogger(__name__)
 
-#: What the problem is called, behind this.
+#: Prefix of problem types.
 TYPE = "urn:patchgrid:problem:"
 MEDIA_TYPE = "application/problem+json"
-#: Seconds after which a client may try again while the database is away, or busy.
+#: Retry-After while the database is unavailable or busy, in seconds.
 RETRY_AFTER = 5
 _HTTP = {
-    404: ("no-such-path", "there is nothing at this path: /openapi.json has all there is"),
-    405: ("method-not-allowed", "this path has no such method: /openapi.json has those it has"),
+    404: ("no-such-path", "no such path: see /openapi.json"),
+    405: ("method-not-allowed", "method not allowed: see /openapi.json"),
 }
-#: Problems of single fields or lines that one answer tells.
+#: Most fields or lines listed in one response.
 _SHOWN = 20
 
-#: Our own errors: their status, and what the problem is called.
+#: Status and problem type of our own errors.
 _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
     errors.JobNotFound: (404, "no-such-job"),
     errors.PairNotFound: (404, "no-such-pair"),
@@ -64,7 +64,7 @@ _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
 
 
 class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so)
-    """A request that is not carried out."""
+    """A request that failed."""
 
     def __init__(
         self,
@@ -80,16 +80,16 @@ class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so)
         #: A short name that stays the same: `job-not-found`.
         self.kind = kind
         self.detail = detail
-        #: What is wrong with single lines and fields.
+        #: Errors of single lines and fields.
         self.errors = errors
         self.headers = headers or {}
 
     def response(self, request: Request) -> JSONResponse:
-        """Give the answer."""
+        """Return the answer."""
         return JSONResponse(self.document(request.url.path), self.status, self.headers, media_type=MEDIA_TYPE)
 
     def document(self, path: str) -> dict[str, Any]:
-        """Give the document, of a request for this path."""
+        """Return the document, of a request for this path."""
         document: dict[str, Any] = {
             "type": TYPE + self.kind,
             "title": self.kind.replace("-", " ").capitalize(),
@@ -101,12 +101,12 @@ class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so)
 
 
 def too_busy(what: str, seconds: int = RETRY_AFTER) -> Problem:
-    """Give the problem of a server that has its hands full."""
+    """Return the problem of a server at its limits."""
     return Problem(503, "busy", what, headers={"Retry-After": str(seconds)})
 
 
 def of_error(error: PatchgridError) -> Problem:
-    """Give the problem that one of patchgrid's own errors is."""
+    """Return the problem of one of patchgrid's own errors."""
     known = (_KNOWN[kind] for kind in type(error).__mro__ if kind in _KNOWN)
     status, name = next(known, (400, "refused"))
     headers = {"Retry-After": str(RETRY_AFTER)} if status in (429, 503) else None
@@ -118,7 +118,7 @@ def of_error(error: PatchgridError) -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Have an application answer every error with a problem."""
+    """Make an application answer every error with a problem."""
 
     @app.exception_handler(Problem)
     async def own(request: Request, problem: Problem) -> JSONResponse:
@@ -142,18 +142,20 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, _: ClientDisconnect) -> JSONResponse:
-        # Nobody reads this.
-        return Problem(400, "client-gone", "the client left before its request was read").response(request)
+        # The client is gone.
+        return Problem(400, "client-gone", "the client disconnected before its request was read").response(
+            request
+        )
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %r", request.method, request.url.path, exc_info=error)
-        detail = "a defect in patchgrid: the server's log says where; please report it"
+        detail = "internal error in patchgrid: see the server's log, and please report it"
         return Problem(500, "defect", detail).response(request)
 
 
 def validation(found: Sequence[Any]) -> Problem:
-    """Give the problem of values that pydantic refused: each with its field."""
+    """Return the problem of values that pydantic refused, each with its field."""
     listed = [
         {"field": ".".join(str(part) for part in each["loc"] if part not in _PLACES), "detail": _words(each)}
         for each in found[:_SHOWN]
@@ -163,20 +165,20 @@ def validation(found: Sequence[Any]) -> Problem:
 
 
 def _words(found: Any) -> str:
-    """Say what pydantic found, in our words where its own do not help."""
+    """Return pydantic's message, or ours if that is clearer."""
     if found["type"] == "extra_forbidden":
         meant = suggestion("setting", str(found["loc"][-1]), tuple(Asked.model_fields)).rstrip()
-        return f"is no field of a job{meant and f': {meant}'}"
+        return f"is not a field of a job{meant and f': {meant}'}"
     said = {"missing": "is missing"}
     return str(said.get(found["type"], found["msg"].removeprefix("Value error, ")))
 
 
-#: What pydantic calls the places that values come from.
+#: pydantic's names of the sources of values.
 _PLACES = ("query", "path", "header", "cookie", "body")
 
 
 def _line(line: Any) -> dict[str, Any]:
-    """Write down what is wrong with a line or a row of a pair file."""
+    """Describe an error in a line or row of a pair file."""
     place = {} if line.number is None else {line.unit: line.number}
     field = {} if line.field is None else {"field": line.field}
     return {**place, **field, "detail": line.problem}

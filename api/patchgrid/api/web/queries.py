@@ -1,4 +1,4 @@
-"""The names in a request's query: those that its operation declares, each given once."""
+"""Checks of query parameter names: declared by the operation, each at most once."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -11,7 +11,7 @@ from patchgrid.core.messages import unknown
 
 
 class Queries:
-    """The names that each operation's query may have, as the OpenAPI document has them."""
+    """The query parameters of each operation, from the OpenAPI document."""
 
     def __init__(self, openapi: Callable[[], dict[str, Any]]) -> None:
         self._openapi = openapi
@@ -27,18 +27,18 @@ class Queries:
         }
 
     def check(self, request: Request) -> None:
-        """Refuse a name that is misspelt, which would be passed over, and one that is given twice."""
-        given = [name for name, _ in request.query_params.multi_items()]
-        if not given:
+        """Refuse unknown names, which would be ignored, and duplicates."""
+        names = [name for name, _ in request.query_params.multi_items()]
+        if not names:
             return
-        known = self._names[request.scope["route"].path, request.method]
-        for place, name in enumerate(given):
-            if name not in known:
-                names = ", ".join(sorted(known)) or "none"
-                [detail] = unknown([name], known, "query parameter")
-                raise _refused(name, f"{detail}; known here: {names}", "is not known here")
-            if name in given[:place]:
-                raise _refused(name, f"{name}: is given twice", "is given twice")
+        declared = self._names[request.scope["route"].path, request.method]
+        for place, name in enumerate(names):
+            if name not in declared:
+                listed = ", ".join(sorted(declared)) or "none"
+                [detail] = unknown([name], declared, "query parameter")
+                raise _refused(name, f"{detail}; available: {listed}", "is unknown")
+            if name in names[:place]:
+                raise _refused(name, f"{name}: appears twice", "appears twice")
 
 
 def _refused(name: str, words: str, detail: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Uploads: a request's body on its way to a temporary file, never in memory."""
+"""Uploads: a request's body is written to a temporary file, never held in memory."""
 
 import asyncio
 import os
@@ -17,13 +17,13 @@ from starlette.requests import Request
 
 from patchgrid.api.web.problems import Problem
 
-#: Bytes gathered before they are written.
+#: Write buffer, in bytes.
 _BLOCK = 1 << 20
-#: Bytes of a form's other fields together, and its parts at most.
+#: Most bytes of a form's other fields together, and most parts.
 _FIELD_BYTES, _PARTS = 64 * 1024, 20
-#: Seconds that a client may send nothing, and bytes a second that it sends at least.
+#: Read timeout in seconds, and lowest upload rate in bytes per second.
 _PATIENCE, _SLOWEST = 60.0, 1000
-#: Where Linux shows a process its open files.
+#: Linux's folder of a process' open files.
 _OPEN_FILES = Path("/proc/self/fd")
 #: Longest name of a file in messages.
 _LONGEST_NAME = 100
@@ -31,24 +31,24 @@ _LONGEST_NAME = 100
 
 @dataclass(slots=True)
 class Upload:
-    """A pair file that came in."""
+    """A received pair file."""
 
-    #: Where it lies, and what keeps it there.
+    #: Its path, and the object that keeps it.
     path: Path
     kept: "_Kept"
-    #: What the sender calls it.
+    #: The sender's name of it.
     name: str = "pairs"
     #: The form's other fields.
     fields: dict[str, str] = field(default_factory=dict)
-    #: Whether there was a file at all.
+    #: Whether a file was sent.
     came: bool = False
 
 
 @asynccontextmanager
 async def received(request: Request, most: int) -> AsyncIterator[Upload]:
-    """Give a request's pair file, as a form's part `pairs` or as all of the body; it is gone afterwards.
+    """Yield a request's pair file: a form's part `pairs`, or the whole body; it is deleted afterwards.
 
-    `Problem` for one of more than `most` bytes, for a form that cannot be read, and for a full disk.
+    Raises `Problem` for one of more than `most` bytes, for a form that cannot be read, and for a full disk.
     """
     _check_length(request, most)
     kind, options = _content_type(request)
@@ -65,7 +65,7 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
         await spool.flush(all_of_it=True)
         yield upload
     except asyncio.CancelledError:
-        # A thread may go on with the file, which is gone when it lets go of it.
+        # A thread may still use the file; it is deleted when released.
         raise
     except BaseException:
         kept.discard()
@@ -74,10 +74,10 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
 
 
 def is_form(request: Request) -> bool:
-    """Tell whether a request's body is a form with parts, or a file; `Problem` for what is neither."""
+    """Return whether a request's body is a multipart form or a file; `Problem` for anything else."""
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() not in ("", "identity"):
-        raise Problem(415, "unsupported", f"send the body as it is, not packed ({file_name(coding)})")
+        raise Problem(415, "unsupported", f"send the body uncompressed, not with {file_name(coding)}")
     kind, _ = _content_type(request)
     if kind == b"application/x-www-form-urlencoded":
         raise Problem(415, "unsupported", "send multipart/form-data, or the pair file as the body")
@@ -85,17 +85,17 @@ def is_form(request: Request) -> bool:
 
 
 async def blocks(request: Request) -> AsyncIterator[bytes]:
-    """Give a request's body block by block; `Problem` for one that comes too slowly."""
+    """Yield a request's body block by block; `Problem` if it is sent too slowly."""
     stream = aiter(request.stream())
     now = asyncio.get_running_loop().time
-    # So long that any line will do, and no longer: an upload that waits keeps others out.
+    # Long enough for any connection, and no longer: a stalled upload blocks others.
     end, size = now() + _PATIENCE, 0
     while True:
         try:
             async with asyncio.timeout_at(min(end + size / _SLOWEST, now() + _PATIENCE)):
                 block = await anext(stream, None)
         except TimeoutError:
-            raise Problem(408, "too-slow", "the request's body comes too slowly, or no more") from None
+            raise Problem(408, "too-slow", "timed out reading the request body") from None
         if block is None:
             return
         size += len(block)
@@ -107,15 +107,15 @@ def _content_type(request: Request) -> tuple[bytes, dict[bytes, bytes]]:
 
 
 class _Kept:
-    """A temporary file, gone with the last who holds this; with the process, where the system can do that."""
+    """A temporary file, deleted with its last reference, or with the process where the system allows it."""
 
     def __init__(self) -> None:
         try:
-            #: Where it is written.
+            #: The file to write to.
             self.descriptor, name = tempfile.mkstemp(prefix="patchgrid-upload-")
         except OSError as error:
             raise _no_room(error) from error
-        #: Where it can be opened.
+        #: The path to open it at.
         self.path = _OPEN_FILES / str(self.descriptor)
         if self.path.exists():
             Path(name).unlink()
@@ -125,7 +125,7 @@ class _Kept:
         self.discard = weakref.finalize(self, _discard, self.descriptor, named)
 
     def write(self, data: memoryview) -> None:
-        """Write all of it at the end."""
+        """Append all of it."""
         while data:
             data = data[os.write(self.descriptor, data) :]
 
@@ -137,7 +137,7 @@ def _discard(descriptor: int, named: Path | None) -> None:
 
 
 class _Spool:
-    """Bytes on their way to the disk, by large blocks and in a thread: the disk may be slow."""
+    """Writes bytes to the disk in large blocks, in a thread: the disk may be slow."""
 
     def __init__(self, kept: _Kept, most: int) -> None:
         self._kept, self._most = kept, most
@@ -145,14 +145,14 @@ class _Spool:
         self._size = 0
 
     def add(self, data: bytes) -> None:
-        """Take bytes."""
+        """Add bytes."""
         self._size += len(data)
         if self._size > self._most:
             raise _too_large(self._most)
         self._waiting += data
 
     async def flush(self, *, all_of_it: bool = False) -> None:
-        """Write what has gathered, if it is enough."""
+        """Write the buffer if it is large enough."""
         if len(self._waiting) >= _BLOCK or (all_of_it and self._waiting):
             data, self._waiting = memoryview(self._waiting), bytearray()
             try:
@@ -162,7 +162,7 @@ class _Spool:
 
 
 class _Form:
-    """A form's parts as they pass: the file to the disk, the other fields to memory."""
+    """A form's parts: the file goes to the disk, the other fields to memory."""
 
     def __init__(self, spool: _Spool, upload: Upload) -> None:
         self._spool, self._upload = spool, upload
@@ -216,13 +216,13 @@ class _Form:
     def _take(self, data: bytes, start: int, end: int) -> bytes:
         self._left -= end - start
         if self._left < 0:
-            raise Problem(413, "too-large", f"the form's fields are larger than {_FIELD_BYTES:,} bytes")
+            raise Problem(413, "too-large", f"the form's fields exceed {_FIELD_BYTES:,} bytes")
         return data[start:end]
 
 
 async def _read_form(request: Request, boundary: bytes | None, spool: _Spool, upload: Upload) -> None:
     if not boundary:
-        raise Problem(422, "bad-form", "the form's Content-Type names no boundary")
+        raise Problem(422, "bad-form", "the form's Content-Type has no boundary")
     form = _Form(spool, upload)
     names = ("part_begin", "part_data", "part_end", "header_field", "header_value", "header_end")
     calls = {f"on_{name}": getattr(form, f"on_{name}") for name in (*names, "headers_finished", "end")}
@@ -232,13 +232,13 @@ async def _read_form(request: Request, boundary: bytes | None, spool: _Spool, up
             parser.write(block)
             await spool.flush()
     except FormParserError as error:
-        raise Problem(422, "bad-form", f"the form cannot be read: {error}") from error
+        raise Problem(422, "bad-form", f"invalid form: {error}") from error
     if not form.ended:
-        raise Problem(422, "bad-form", "the form ends in the middle")
+        raise Problem(422, "bad-form", "the form is truncated")
 
 
 def file_name(text: str) -> str:
-    """Make a sender's file name fit for messages: its last part, printable; it names nothing on the disk."""
+    """Clean a sender's file name for messages: its last part, printable; never used as a path."""
     name = text.replace("\\", "/").rpartition("/")[2]
     name = "".join(letter for letter in name if letter.isprintable())[-_LONGEST_NAME:]
     return name or "pairs"
@@ -251,9 +251,9 @@ def _check_length(request: Request, most: int) -> None:
 
 
 def _no_room(error: OSError) -> Problem:
-    detail = f"the server cannot keep the upload: {error.strerror}"
+    detail = f"the server cannot store the upload: {error.strerror}"
     return Problem(503, "no-room", detail, headers={"Retry-After": "60"})
 
 
 def _too_large(most: int) -> Problem:
-    return Problem(413, "too-large", f"the upload is larger than {most:,} bytes, the most this server takes")
+    return Problem(413, "too-large", f"the upload exceeds this server's limit of {most:,} bytes")

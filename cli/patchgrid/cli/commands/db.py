@@ -23,15 +23,15 @@ def db() -> None:
 @db.command()
 @with_settings
 def upgrade(settings: Settings, /) -> None:
-    """Bring a database that an older patchgrid wrote up to this version, all of it or nothing.
+    """Upgrade a database written by an older patchgrid, in one transaction.
 
-    Stop all workers, and make a copy of the file first.
+    Stop all workers and back up the database first.
     """
     old, new = schema.upgrade(settings.url)
     if settings.json:
         show_json({"from": old, "to": new})
     elif old == new:
-        say(f"The database is at version {new} already")
+        say(f"The database is already at version {new}")
     else:
         say(f"Upgraded the database from version {old or 'none'} to {new}")
 
@@ -39,10 +39,10 @@ def upgrade(settings: Settings, /) -> None:
 @db.command()
 @with_settings
 def vacuum(settings: Settings, /) -> None:
-    """Give the space of deleted jobs back to the disk.
+    """Free the disk space of deleted jobs.
 
-    An SQLite file is rewritten, which needs as much free disk space again and blocks writers meanwhile. On
-    PostgreSQL the space becomes free for new results, as autovacuum would do later; files keep their size.
+    An SQLite file is rewritten: this needs as much free disk space again, and blocks writers. On PostgreSQL
+    the space becomes free for new results, as autovacuum does later; files keep their size.
     """
     before, after = give_space_back(settings.url)
     if settings.json:
@@ -59,13 +59,13 @@ def vacuum(settings: Settings, /) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed that draws the sample.")
 @with_settings
 def check(settings: Settings, /, sample: str | None, seed: int) -> int:
-    """Check that the database holds what was stored, and nothing else.
+    """Check that the stored data is complete and undamaged.
 
-    Keys, counts, states, sums, sampled cells and top components are recomputed from what they follow from;
-    everything else is compared with checksums. Workers may run
-    at the same time: each chunk is read in a short transaction of its own.
+    Keys, counts, states, sums, sampled cells and top components are recomputed from the data they derive
+    from; everything else is compared with checksums. Workers may run during the check: each chunk is read in
+    its own short transaction.
 
-    One line a problem, then what to do about it. Exit code 1 if anything is wrong.
+    Prints one line per problem, then what to do about it. Exit code 1 if there is a problem.
     """
     part = None if sample is None else checking.Sample.read(sample, seed)
     with shown_count("chunk", "checked") as progress:

@@ -41,12 +41,12 @@ class DemoMissingError(PatchgridError):
 @machine_options
 @with_settings
 def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None) -> int:
-    """Find the heads with which a small trained model tells who gets the gift.
+    """Find the heads a small trained model uses to tell who gets the gift.
 
     The model was trained on sentences such as "When Mary and John went to the shop, John gave a ball to",
     which it completes with " Mary". The demo measures which heads and MLPs do that, over 300 pairs of
-    sentences; checks it against exact patching; and draws two pictures. The database and the pictures go to
-    a folder of their own; --db puts the job into another database.
+    sentences; checks it against exact patching; and draws two pictures. The database and the pictures are
+    written to a new folder; --db stores the job in another database.
     """
     place = find_demo()
     for extra in ("model", "plot"):
@@ -54,7 +54,7 @@ def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from error
+        raise OutputError(f"cannot create folder {out}: {error.strerror}") from error
     file_name = str(out / "demo.db")
     chosen = settings if settings.given else Settings(database_url(file_name), settings.json, file_name)
     spec = JobSpec(model=str(place / MODEL), exact=0.2)
@@ -72,7 +72,7 @@ def find_demo() -> Path:
         if (place / MODEL / "config.json").is_file() and (place / PAIRS).is_file():
             return place.resolve()
     raise DemoMissingError(
-        "the demo's model and pairs are not there: they come with patchgrid's repository, under examples/"
+        "the demo's model and pairs are missing: they are in patchgrid's repository, under examples/"
     )
 
 
@@ -81,7 +81,7 @@ def draw(database: Database, user: str, key: str, out: Path) -> None:
     heads, scatter = out / "heads.png", out / "score-against-exact.png"
     with database.read() as session:
         job = jobs.find_by_key(session, key)
-    assert job is not None, "the demo's job was just done"
+    assert job is not None, "the demo's job has just finished"
     drawing = Drawing(DatabaseBackend(database, user=user), job, "z")
     save(drawing.heads(), heads)
     save(drawing.scatter(), scatter)

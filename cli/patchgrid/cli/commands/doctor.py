@@ -1,4 +1,4 @@
-"""`patchgrid doctor`: is everything here that a run needs?"""
+"""`patchgrid doctor`: check this machine."""
 
 import click
 
@@ -12,9 +12,10 @@ from patchgrid.cli.terminal.tables import Column, show_table
 @click.command()
 @with_broker
 def doctor(settings: Settings, /) -> int:
-    """Check this machine: packages, device, memory, threads, database, disk, broker if there is one.
+    """Check this machine: packages, device, memory, threads, database, disk, and the broker if configured.
 
-    Each line is ok, warn (it works, but look) or fail, with what to do. Exit code 1 if any line is fail.
+    Each line is ok, warn (works, but should be looked at) or fail, with what to do. Exit code 1 if a line
+    says fail.
     """
     findings = examine(settings.url, settings.broker)
     failed = any(finding.status == FAIL for finding in findings)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def model() -> None:
-    """Check that a model is understood."""
+    """Check whether a model is supported."""
 
 
 @model.command()
@@ -29,12 +29,12 @@ def model() -> None:
 @dtype_option
 @with_settings
 def check(settings: Settings, /, name: str, revision: str | None, device: str, dtype: str) -> int:
-    """Tell what can be measured of MODEL, a hub id or a local folder, and check that it is measured right.
+    """Show which sites MODEL (a hub id or a local folder) supports, and check its numbers.
 
-    Three kinds of checks, on a few tokens: each block's input, attention and MLP add up to its output; the
-    scores of three components are the slopes that small steps toward the source find; and patching everything
-    that goes into the first block, exactly, gives the source's metric. Exit code 1 if one fails; 2,
-    with what is missing, if the model cannot be measured at all.
+    Three checks on a few tokens: each block's input, attention and MLP add up to its output; the scores of
+    three components equal the slopes found by small steps toward the source; and patching the whole input of
+    the first block gives the source's metric. Exit code 1 if a check fails; 2, with what is missing, if the
+    model is not supported.
     """
     engine = load_engine(
         model_name(name), revision=revision, device=device, dtype=dtype, recheck=True, say=say
@@ -51,7 +51,7 @@ def check(settings: Settings, /, name: str, revision: str | None, device: str, d
         show_table(_CHECK_COLUMNS, [_check_row(each) for each in report.checks])
     if not report.passed:
         failed = ", ".join(each.name for each in report.checks if not each.passed)
-        say(f"Error: this model is not understood, its numbers would be wrong: {failed}")
+        say(f"Error: this model is not supported, its numbers would be wrong: {failed}")
     return DONE if report.passed else FAILED
 
 

@@ -55,11 +55,11 @@ def run(
 
     PAIRS is a file of clean and corrupted prompts with their answers: JSONL, JSON, CSV or Parquet, in our own
     layout or a published one (EAP-IG, feature-circuits, auto-circuit, MIB); `-` reads standard input. Every
-    pair is scored by attribution, a sample of (pair, component) cells is patched exactly, and both go to the
-    database.
+    pair is scored by attribution, a sample of (pair, component) cells is patched exactly, and both are stored
+    in the database.
 
-    Ctrl-C stops after the running batch. The same command goes on where it stopped; once the job is done, it
-    shows the results again.
+    Ctrl-C stops after the current batch. Run the same command again to resume; once the job is done, it shows
+    the results again.
 
     \b
     patchgrid run pairs.jsonl -m openai-community/gpt2
@@ -85,7 +85,7 @@ def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
     if wide and spec.exact > MUCH:
         say(
             f"Note: {wide[0]} has very many components, and {100 * spec.exact:g} % of all cells would be "
-            "patched exactly: --exact 0.001 is plenty, and `patchgrid submit --dry-run` counts them"
+            "patched exactly: --exact 0.001 is enough; `patchgrid submit --dry-run` counts the cells"
         )
     return spec
 
@@ -114,7 +114,8 @@ def run_pairs(
     except JobPaused as error:
         command = settings.command(f"job resume {error.job_id} --here")
         raise UsageError(
-            f"job {error.job_id} measures these pairs this way and is paused: {command} goes on"
+            f"job {error.job_id} already measures these pairs with these settings and is paused; "
+            f"to resume: {command}"
         ) from None
     if done.seconds is None:
         note_name(done.job, name)
@@ -123,7 +124,7 @@ def run_pairs(
 
 
 def note_name(job: JobRecord, name: str | None) -> None:
-    """Say that a job which was there already has not the name that is asked for."""
+    """Print a note if an existing job does not have the requested name."""
     if name is not None and job.name != name:
-        known = f"is {visible(job.name)!r}" if job.name else "was not given when it was submitted"
+        known = f"is {visible(job.name)!r}" if job.name else "was not set when it was submitted"
         say(f"Note: its name {known}; {name!r} does not find it, {job.id} does")

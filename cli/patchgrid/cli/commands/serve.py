@@ -27,18 +27,20 @@ _CONNECTIONS = 32
 def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> float:
     """Refuse what the range lets pass and no answer can tell of."""
     if not math.isfinite(number):
-        raise click.BadParameter(f"{number} is no number of requests: name one that is never reached")
+        raise click.BadParameter(
+            f"{number} is not a finite number of requests: for no limit, give a high one"
+        )
     return number
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: all.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="Port to listen at; 0: any free one.",
+    help="Port to listen on; 0: any free one.",
 )
 @click.option(
     "-m",
@@ -46,8 +48,8 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     "models",
     multiple=True,
     metavar="MODEL[@REVISION]",
-    help="A model that may be asked for; give it several times. Without it: those that workers served within "
-    "the last day.",
+    help="A model that jobs may use; repeatable.  [default: the models that workers served within the last "
+    "day]",
 )
 @click.option(
     "--max-upload",
@@ -55,7 +57,7 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     default="2GB",
     show_default=True,
     metavar="SIZE",
-    help="Largest pair file.",
+    help="Largest upload of a pair file.",
 )
 @click.option(
     "--max-pairs",
@@ -63,7 +65,7 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     default=2_000_000,
     show_default=True,
     metavar="N",
-    help="Most pairs of a job.",
+    help="Most pairs per job.",
 )
 @click.option(
     "--max-open-jobs",
@@ -71,7 +73,7 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     default=100,
     show_default=True,
     metavar="N",
-    help="Most jobs of a token that are not ended.",
+    help="Most unfinished jobs per token.",
 )
 @click.option(
     "--max-priority",
@@ -79,7 +81,7 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     default=0,
     show_default=True,
     metavar="N",
-    help="Highest priority for tokens without a --max-priority of their own; admins have none.",
+    help="Highest priority for tokens without their own --max-priority; admins have no limit.",
 )
 @click.option(
     "--rate",
@@ -88,7 +90,7 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     default=100.0,
     show_default=True,
     metavar="N",
-    help="Requests a second of a token, or of an address without one.",
+    help="Requests per second per token, or per address without a token.",
 )
 @click.option(
     "--min-export-rate",
@@ -96,14 +98,15 @@ def finite(_ctx: click.Context, _option: click.Parameter, number: float) -> floa
     default="10kB",
     show_default=True,
     metavar="SIZE",
-    help="Bytes per second that a client must read of an export; slower ones are disconnected. 0: none.",
+    help="Lowest download rate of an export, in bytes per second; slower clients are disconnected. "
+    "0: no limit.",
 )
 @click.option(
     "--require-token",
     is_flag=True,
-    help="Ask for tokens from the start: the server then may listen anywhere before there are any.",
+    help="Require tokens even before any exist, so that the server may listen on any address.",
 )
-@click.option("--access-log", is_flag=True, help="Write a line for each request to stderr.")
+@click.option("--access-log", is_flag=True, help="Log each request to stderr.")
 @with_broker
 def serve(
     settings: Settings,
@@ -120,10 +123,10 @@ def serve(
     require_token: bool,
     access_log: bool,
 ) -> int:
-    """Serve jobs and results over HTTP, with a page for people, until Ctrl-C or SIGTERM.
+    """Serve jobs and results over HTTP, with a web page, until Ctrl-C or SIGTERM.
 
-    Without tokens it answers to this machine alone, and everything is allowed. For other machines make
-    tokens first (`patchgrid token create`), then name --host; TLS is left to a proxy in front of it.
+    Without tokens the server accepts requests from this machine only, and allows everything. To serve other
+    machines, create tokens (`patchgrid token create`) and set --host; put a proxy in front for TLS.
 
     \b
     patchgrid serve
@@ -163,14 +166,14 @@ def _listen(
     require_token: bool,
     access_log: bool,
 ) -> None:
-    """Serve until a signal comes; `UsageError` where other machines would need a token and there is none."""
+    """Serve until a signal; raises `UsageError` if other machines would need a token and none exists."""
     from patchgrid.api.server import serving
 
     with Database.open(settings.url, create=True, connections=_CONNECTIONS) as database:
         found = _tokens(database, may_be_open=values.may_be_open)
         if found == "none" and not values.may_be_open and not require_token:
             raise UsageError(
-                f"without tokens the server listens to this machine only: first {_create(settings)}"
+                f"without tokens the server accepts this machine only; create one first: {_create(settings)}"
             )
         listener = serving.listen(host, port)
         url = serving.address(listener)
@@ -184,7 +187,7 @@ def _listen(
 
 
 def _tokens(database: Database, *, may_be_open: bool) -> Literal["open", "none", "some"]:
-    """Tell whether the server is open, or which tokens there are: none that is good for anything, or some."""
+    """Return whether the server is open, or whether it has valid tokens."""
     with database.read() as session:
         if may_be_open and not tokens.any_made(session):
             return "open"
@@ -194,10 +197,10 @@ def _tokens(database: Database, *, may_be_open: bool) -> Literal["open", "none",
 def _say_ready(settings: Settings, label: str, url: str, found: Literal["open", "none", "some"]) -> None:
     if settings.json:
         show_json({"url": url, "open": found == "open"})
-    who = "no tokens: open to this machine alone" if found == "open" else "tokens are asked for"
-    say(f"Serving {visible(label)} at {url} ({who}); Ctrl-C ends it")
+    who = "no tokens: open to this machine only" if found == "open" else "tokens required"
+    say(f"Serving {visible(label)} at {url} ({who}); Ctrl-C to stop")
     if found == "none":
-        say(f"There are none yet: {_create(settings)}")
+        say(f"No tokens yet: {_create(settings)}")
 
 
 def _create(settings: Settings) -> str:
@@ -211,7 +214,7 @@ def _allowed(text: str) -> "AllowedModel":
     # A folder's own name may have an @ in it.
     read = AllowedModel(text) if Path(text).is_dir() else AllowedModel.read(text)
     if not read.model.strip():
-        raise UsageError("--model names no model")
+        raise UsageError("--model: the name is empty")
     named = model_name(read.model)
     check_model(named)
     return AllowedModel(named, read.revision)

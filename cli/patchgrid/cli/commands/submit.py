@@ -56,19 +56,19 @@ def own_key(_ctx: click.Context, _option: click.Parameter, key: str | None) -> s
     default=0,
     show_default=True,
     metavar="N",
-    help="Jobs of higher priority are worked on first.",
+    help="Jobs with higher priority run first.",
 )
 @chunk_size_option
 @click.option(
     "--key",
     callback=own_key,
     metavar="TEXT",
-    help="The job's identity in place of the hash of its pairs and settings: a second submit with the same "
-    "key finds the job, or is refused if pairs or settings are others.",
+    help="Idempotency key of the job: a second submit with the same key finds the job, or fails if pairs or "
+    "settings differ.  [default: the hash of pairs and settings]",
 )
-@click.option("--wait", is_flag=True, help="Wait until the job ends, then show its results as `run` does.")
+@click.option("--wait", is_flag=True, help="Wait until the job ends, then show its results.")
 @click.option(
-    "--dry-run", is_flag=True, help="Check pairs and settings, say what would be done, store nothing."
+    "--dry-run", is_flag=True, help="Check pairs and settings, show the job's size and cost, store nothing."
 )
 @with_broker
 def submit(
@@ -87,17 +87,17 @@ def submit(
     dry_run: bool,
     **spec: Any,
 ) -> int:
-    """Put the pairs in PAIRS on the queue: workers measure them with MODEL, any number, anywhere.
+    """Submit the pairs in PAIRS to the queue; workers measure them with MODEL.
 
-    Takes what `run` takes, but measures nothing itself. The job is stored whole or not at all, and only once:
-    submitting the same pairs and settings again finds the job that is there. --device and --batch-tokens are
-    accepted, and left to the workers.
+    Takes the options of `run`, but measures nothing itself. The job is stored completely or not at all, and
+    only once: submitting the same pairs and settings again finds the existing job. --device and
+    --batch-tokens are accepted and ignored.
 
-    --dry-run tokenizes the pairs if the model's tokenizer is on this machine, and names those that would
-    fail; its exit code is what the job's would be. Exit code 0 otherwise, or with --wait the job's.
+    --dry-run tokenizes the pairs if the model's tokenizer is on this machine, and lists those that would
+    fail; its exit code is the one the job would have. Otherwise the exit code is 0, or with --wait the job's.
 
-    With --server the pairs are checked here, then sent to the server. Sending them again after a broken
-    connection is safe: the job is there only once.
+    With --server the pairs are checked here, then uploaded. Retrying after a lost connection is safe: the job
+    is stored only once.
 
     \b
     patchgrid submit pairs.jsonl -m openai-community/gpt2
@@ -105,9 +105,7 @@ def submit(
     patchgrid job watch last
     """
     if device != "auto" or batch_tokens is not None:
-        say(
-            "Note: --device and --batch-tokens are left to the workers: give them to `patchgrid worker start`"
-        )
+        say("Note: --device and --batch-tokens are ignored: give them to `patchgrid worker start`")
     measured = make_spec(**spec)
     check_model(measured.model)
     check_broker(settings.broker)
@@ -152,7 +150,7 @@ def _finish(settings: Settings, source: Backend, submission: Submission, *, wait
         with shown(settings, sys.stderr) as show:
             feed(show, source.follow(found.job))
     except KeyboardInterrupt:
-        say(f"Stopped waiting; job {job_id} goes on: {settings.command(f'job watch {job_id}')}")
+        say(f"Stopped waiting; job {job_id} continues: {settings.command(f'job watch {job_id}')}")
         return INTERRUPTED
     return show_outcome(settings, source, job_id, None)
 
@@ -178,7 +176,7 @@ def _say_created(settings: Settings, source: Backend, found: Snapshot) -> None:
     chunks = counted(found.progress.chunks_total, "chunk")
     say(f"Job {job.id}{name} is on the queue: {counted(job.pairs, 'pair')} in {chunks}")
     if is_folder(job.spec.model) and source.elsewhere:
-        say(f"Note: workers look for the model where it is here, in {visible(job.spec.model)}")
+        say(f"Note: workers load the model from the same path as here: {visible(job.spec.model)}")
     if not found.serving:
         say(f"No worker serves this model now: {start_command(settings, job.spec.model)}")
     source.wake(job.id)
@@ -188,9 +186,9 @@ def _say_created(settings: Settings, source: Backend, found: Snapshot) -> None:
 def _say_known(settings: Settings, source: Backend, submission: Submission) -> None:
     """Say that the job was there, and what to do with it in the state it is in."""
     job, progress = submission.found.job, submission.found.progress
-    state = "cancelled before, reopened now" if submission.reopened else job.state
+    state = "reopened after a cancel" if submission.reopened else job.state
     say(
-        f"This is job {job.id} already, {state}: {progress.done:,} of {counted(progress.total, 'pair')} "
+        f"Already submitted as job {job.id}, {state}: {progress.done:,} of {counted(progress.total, 'pair')} "
         f"measured{not_measured(progress)}"
     )
     if job.state not in (*ENDED_JOBS, JobState.PAUSED):
@@ -198,8 +196,8 @@ def _say_known(settings: Settings, source: Backend, submission: Submission) -> N
     words = {
         "done": ("Results", f"results top {job.id}"),
         "failed": ("Failed pairs", f"job errors {job.id}"),
-        JobState.CANCELLED: ("Take it up again", f"job retry {job.id}"),
-        JobState.PAUSED: ("Go on", f"job resume {job.id}"),
+        JobState.CANCELLED: ("To retry", f"job retry {job.id}"),
+        JobState.PAUSED: ("To resume", f"job resume {job.id}"),
     }
     what, command = words.get(job.state, ("Follow it", f"job watch {job.id}"))
     say(f"{what}: {settings.command(command)}")

@@ -1,4 +1,4 @@
-"""`patchgrid token`: who may use the HTTP service."""
+"""`patchgrid token`: tokens of the HTTP service."""
 
 import click
 
@@ -17,7 +17,7 @@ from patchgrid.storage.access.tokens import SCOPES, Token
 
 @click.group("token")
 def token() -> None:
-    """Make, list and revoke the tokens of the HTTP service."""
+    """Create, list and revoke tokens of the HTTP service."""
 
 
 @token.command()
@@ -27,22 +27,22 @@ def token() -> None:
     type=click.Choice(SCOPES),
     default=SCOPES[0],
     show_default=True,
-    help="What it is good for: read; submit, which is reading too; admin, which is everything.",
+    help="Scope: read; submit (includes read); admin (everything).",
 )
 @click.option(
     "--days",
     type=click.FloatRange(0, tokens.MOST_DAYS, min_open=True),
     metavar="N",
-    help="Days that it is good for.  [default: until it is revoked]",
+    help="Days until it expires.  [default: never]",
 )
 @click.option(
     "--max-priority",
     type=PRIORITIES,
     metavar="N",
-    help="Highest priority of its jobs.  [default: that of the server; none for admins]",
+    help="Highest priority of its jobs.  [default: the server's limit; no limit for admins]",
 )
 @click.option(
-    "--max-bytes", type=SIZE, metavar="SIZE", help="Most that its jobs may take (10GB).  [default: no limit]"
+    "--max-bytes", type=SIZE, metavar="SIZE", help="Storage limit of its jobs (10GB).  [default: no limit]"
 )
 @with_settings
 def create(
@@ -54,10 +54,10 @@ def create(
     max_priority: int | None,
     max_bytes: int | None,
 ) -> None:
-    """Make a token and print it, once: only its hash is kept.
+    """Create a token and print it once; only its hash is stored.
 
-    The token alone goes to stdout. NAME is yours to choose; no other token that is not revoked has it. The
-    database is made if there is none.
+    Only the token goes to stdout. NAME must differ from the names of all tokens that are not revoked. The
+    database is created if it does not exist.
 
     \b
     TOKEN=$(patchgrid token create ci --scope submit)
@@ -70,15 +70,15 @@ def create(
         show_json(plain(made) | {"token": text})
     else:
         click.echo(text)
-    until = "it is revoked" if made.expires_at is None else moment(made.expires_at)
-    say(f"Token {visible(made.name)} is good for {', '.join(made.scopes)} until {until}")
-    say("Keep it: it is not shown again")
+    until = "does not expire" if made.expires_at is None else f"expires {moment(made.expires_at)}"
+    say(f"Token {visible(made.name)}: scope {', '.join(made.scopes)}; {until}")
+    say("Copy it now: it is not shown again")
 
 
 @token.command("list")
 @with_settings
 def list_(settings: Settings, /) -> None:
-    """List the tokens, revoked ones too, the oldest first."""
+    """List all tokens, revoked ones included, oldest first."""
     with settings.open() as database, database.read() as session:
         found = tokens.list_tokens(session)
         used = stored_bytes(session, [token_owner(each.id) for each in found])
@@ -90,14 +90,14 @@ def list_(settings: Settings, /) -> None:
         columns += [Column("max priority", number=True), Column("stored", number=True)]
         show_table(columns, [_row(each, used.get(token_owner(each.id), 0)) for each in found])
     else:
-        say("No tokens yet: make one with patchgrid token create NAME")
+        say("No tokens yet: create one with patchgrid token create NAME")
 
 
 @token.command()
 @click.argument("name")
 @with_settings
 def revoke(settings: Settings, /, name: str) -> None:
-    """Make a token good for nothing, at once. NAME is its name or its id."""
+    """Revoke a token immediately. NAME is its name or its id."""
     with settings.writing() as session:
         revoked = tokens.revoke(session, name)
     if settings.json:

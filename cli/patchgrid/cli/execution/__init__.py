@@ -1,1 +1,1 @@
-"""Running a job in this process, and what is checked before."""
+"""Running a job in this process, and the checks before it."""

@@ -55,13 +55,13 @@ class SiteCount:
     components: int
     #: Cells: a component of a pair each.
     cells: int
-    #: Share of them that would be patched exactly, and so many runs with a patch.
+    #: Share of them to patch exactly, and the number of patched runs.
     share: float
     exact: int
 
 
 def count_sites(spec: JobSpec, shape: Shape, pairs: int, positions: int) -> list[SiteCount]:
-    """Count what a job of so many pairs would measure; `positions` are those of all pairs together."""
+    """Count what a job of `pairs` pairs would measure; `positions` is their total over all pairs."""
     found = []
     for site in spec.sites:
         components = shape.components(site)

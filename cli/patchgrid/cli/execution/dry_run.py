@@ -57,11 +57,11 @@ def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str,
         patched = f"{each.exact:,} of {each.cells:,} cells ({100 * each.share:.3g} %)"
         say(f"{each.site}: {counted(each.components, 'component')}, about {patched} patched exactly")
     share = max(exact_share(spec, site, pairs=pairs) for site in spec.sites)
-    more = " (--exact gives more to jobs as short as this one)" if share > spec.exact else ""
+    more = " (raise --exact for a job as short as this one)" if share > spec.exact else ""
     if more or not counts:
         say(f"{100 * share:.3g} % of all cells would be patched exactly{more}")
     words = ", ".join(f"{number:,} by {method}" for method, number in passes.items())
-    say(f"A pair's scores take about so many passes through the model: {words}; an exact effect part of one")
+    say(f"Model passes per pair, about: {words}; an exact effect takes part of one")
 
 
 def _document(found: Tokenized | None, total: int, chunks: int, share: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Machine:
 
     #: `auto`, `cpu`, `cuda`, `cuda:1`.
     device: str = "auto"
-    #: Padded tokens of a batch, or None: chosen by the device.
+    #: Padded tokens per batch, or None: auto-tuned.
     batch_tokens: int | None = None
 
 
@@ -46,7 +46,7 @@ def show_outcome(settings: Settings, source: "Backend", job_id: int, elapsed: fl
     else:
         show_summary(settings, summary, elapsed)
     if summary.job.state == JobState.PAUSED:
-        say(f"Paused; to go on: {settings.command(f'job resume {job_id}')}")
+        say(f"Paused; to resume: {settings.command(f'job resume {job_id}')}")
     elif summary.job.state not in ENDED_JOBS:
         say(GOES_ON)
     return exit_code(summary.job, summary.progress)

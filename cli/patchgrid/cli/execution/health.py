@@ -1,4 +1,4 @@
-"""What `patchgrid doctor` looks at, one function a subject."""
+"""The checks of `patchgrid doctor`, one function per subject."""
 
 import os
 import shutil
@@ -17,9 +17,9 @@ from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseMissing, StorageError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
-#: Free bytes below which a run may soon stop.
+#: Free bytes below which to warn.
 _LOW_DISK, _LOW_CACHE, _LOW_MEMORY = 1e9, 1e10, 2e9
-#: File systems across a network, on which SQLite's locks cannot be trusted.
+#: Network file systems, where SQLite's locks are unreliable.
 _NETWORK = (
     "nfs",
     "nfs4",
@@ -34,7 +34,7 @@ _NETWORK = (
     "9p",
     "afs",
 )
-#: The extras that are looked at, and what each is for.
+#: The checked extras, and their purposes.
 _EXTRAS = {
     "model": "running models",
     "cluster": "--broker",
@@ -51,7 +51,7 @@ class Finding:
 
     #: `ok`, `warn` or `fail`.
     status: str
-    #: What was looked at.
+    #: What was checked.
     what: str
     #: What was found.
     found: str
@@ -60,7 +60,7 @@ class Finding:
 
 
 def examine(url: str, broker: str | None = None) -> list[Finding]:
-    """Look at everything; at the broker if there is one."""
+    """Run all checks; the broker's if there is one."""
     folder = _database_folder(url)
     findings = [*_packages(), *_torch(), _memory(), _database(url, folder)]
     if folder is not None:
@@ -117,7 +117,7 @@ def _is_there(name: str) -> bool:
 
 
 def _fits(text: str, found: str) -> bool:
-    """Tell whether a version is one that is asked for, where the package that can tell is installed."""
+    """Return whether a version matches a requirement, if `packaging` is installed."""
     if not is_installed("packaging"):
         return True
     from packaging.requirements import Requirement
@@ -137,7 +137,7 @@ def _torch() -> Iterator[Finding]:
             yield Finding(OK, f"cuda:{index}", text)
     elif Path("/dev/nvidia0").exists():
         advice = "install a CUDA build of torch, or check the driver with nvidia-smi"
-        yield Finding(WARN, "device", "a GPU is there, but this torch cannot use it", advice)
+        yield Finding(WARN, "device", "this machine has a GPU, but this torch build cannot use it", advice)
     else:
         yield Finding(OK, "device", "no GPU: models run on the CPU")
     yield _threads(torch.get_num_threads())
@@ -157,12 +157,12 @@ def _memory() -> Finding:
     memory = psutil.virtual_memory()
     found = f"{size(memory.available)} of {size(memory.total)} free"
     if memory.available < _LOW_MEMORY:
-        return Finding(WARN, "memory", found, "end other programs, or use a smaller model")
+        return Finding(WARN, "memory", found, "stop other programs, or use a smaller model")
     return Finding(OK, "memory", found)
 
 
 def _broker(url: str) -> Finding:
-    """A broker that is away is a warning: workers ask the database meanwhile."""
+    """An unavailable broker is a warning: workers still poll the database."""
     try:
         require("cluster", "--broker (PATCHGRID_BROKER)")
     except MissingExtraError as error:
@@ -177,7 +177,7 @@ def _broker(url: str) -> Finding:
     except PatchgridError as error:
         return Finding(FAIL, "broker", str(error), "name another with --broker")
     except (KombuError, OSError) as error:
-        advice = "check that Redis runs and takes this password: until then workers poll the database"
+        advice = "check that Redis is running and the password is right; until then workers poll the database"
         return Finding(WARN, "broker", f"{label(url)}: {str(error).splitlines()[0]}", advice)
     return Finding(OK, "broker", f"{label(url)} answers")
 
@@ -189,17 +189,17 @@ def _database(url: str, folder: Path | None) -> Finding:
     except DatabaseMissing as error:
         if folder is None or not folder.is_dir():
             return Finding(
-                FAIL, "database", str(error), "make the folder, or name another database with --db"
+                FAIL, "database", str(error), "create the folder, or name another database with --db"
             )
         if not os.access(folder, os.W_OK):
-            return Finding(FAIL, "database", f"{folder} may not be written", "name another with --db")
-        return Finding(OK, "database", "not there yet: the first run makes it")
+            return Finding(FAIL, "database", f"no permission to write {folder}", "name another with --db")
+        return Finding(OK, "database", "does not exist yet: the first run creates it")
     except StorageError as error:
-        return Finding(FAIL, "database", str(error), "as it says")
+        return Finding(FAIL, "database", str(error), "see the message")
 
 
 def _database_folder(url: str) -> Path | None:
-    """Give the folder of an SQLite file, else None."""
+    """Return the folder of an SQLite file, else None."""
     path = url.removeprefix("sqlite:///")
     return Path(path).absolute().parent if path not in (url, "", ":memory:") else None
 
@@ -218,5 +218,5 @@ def _file_system(folder: Path) -> Iterator[Finding]:
         return
     kind = max(mounts, key=lambda part: len(part.mountpoint)).fstype
     if kind in _NETWORK:
-        advice = "keep SQLite files on a local disk, or use PostgreSQL: its locks do not hold here"
-        yield Finding(WARN, "file system", f"{kind}, across a network", advice)
+        advice = "SQLite's locks are unreliable here: move the file to a local disk, or use PostgreSQL"
+        yield Finding(WARN, "file system", f"{kind}, a network file system", advice)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Pairs held at once.
 _BATCH = 1000
-#: Places of a kind of reason that are named, and pairs that are shown as tokens.
+#: Most places named per kind of error, and most pairs shown as tokens.
 NAMED, SAMPLES = 3, 3
 #: What configurations call the longest prompt.
 _CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")

@@ -1,4 +1,4 @@
-"""Where exported bytes go: standard output, or a file that appears whole or not at all."""
+"""Output of exports: standard output, or a file that is written completely or not at all."""
 
 import sys
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from patchgrid.core.files import written_whole
 
 @contextmanager
 def open_output(path: str | None) -> Iterator[BinaryIO]:
-    """Give a file to write bytes to; on any error the file of that name is what it was before.
+    """Yield a file to write bytes to; on any error an existing file stays unchanged.
 
     Raises
     ------
     OutputError
-        The folder is not there, may not be written, or the disk is full.
+        The folder does not exist or is not writable, or the disk is full.
     """
     if path is None:
         sys.stdout.flush()

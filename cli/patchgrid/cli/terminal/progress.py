@@ -38,7 +38,7 @@ def aloud(pairs: Iterable[Item], total: int, done: str) -> Iterator[Item]:
 
 @contextmanager
 def shown_progress(begun: "Progress", stop: threading.Event) -> Iterator[Callable[["RunProgress"], None]]:
-    """Give what a run reports its progress to; `begun` is how far the job was before it."""
+    """Yield a function that shows a run's progress; `begun` is the job's progress before it."""
     clock = Clock(begun.total, begun.reached)
     if not sys.stderr.isatty():
         yield _Lines(clock)

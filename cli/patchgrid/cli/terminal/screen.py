@@ -1,4 +1,4 @@
-"""What goes to the screen: JSON on stdout, words on stderr, and how both write values."""
+"""Screen output: JSON on stdout, messages on stderr."""
 
 import json
 
@@ -9,7 +9,7 @@ from patchgrid.core.wording import counted as counted
 
 
 def say(text: str = "") -> None:
-    """Write words for people to stderr."""
+    """Write a message to stderr."""
     click.echo(text, err=True)
 
 
@@ -19,7 +19,7 @@ def show_json(value: object) -> None:
 
 
 def visible(value: object) -> str:
-    """Write a cell: nothing as `-`, control characters escaped so that none reaches the terminal."""
+    """Format a value: None as `-`, control characters escaped."""
     if value is None:
         return "-"
     text = str(value)

@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals: the first asks to stop in good order, the second stops sooner."""
+"""Ctrl-C and other signals: the first stops gracefully, the second stops at once."""
 
 import os
 import signal
@@ -13,22 +13,22 @@ from types import FrameType
 from patchgrid.cli.errors import FAILED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: Those that workers are stopped by: Slurm warns with SIGUSR1.
+#: Signals that stop workers; Slurm warns with SIGUSR1.
 WORKER_SIGNALS = (*SIGNALS, signal.SIGUSR1)
-ASKED = "stopping after the running batch (once more: at once)"
-GOES_ON = "stopped; the same command goes on where it stopped"
+ASKED = "stopping after the current batch (press again to stop now)"
+GOES_ON = "stopped; run the same command again to resume"
 _SIGNAL, _END = b"s", b"e"
-#: Seconds within which a further signal is the same one: a cluster signals every process of a step, and a
-#: supervisor passes on what it got itself.
+#: Signals within this many seconds count as one: a cluster signals every process of a step, and a supervisor
+#: forwards its own signals.
 _ECHO = 0.5
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that is set when the user asks to stop; the second time, the process ends there and then.
+    """Yield an event that is set when the user asks to stop; the second time, the process exits at once.
 
-    Nothing is lost by that: the chunk that was being measured is measured again by the next run.
+    Nothing is lost: the next run measures the current chunk again.
     """
     stop = threading.Event()
 
@@ -38,7 +38,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
             _write(f"{_SHOW_CURSOR}\n{GOES_ON}\n" if terminal else f"{GOES_ON}\n")
             os._exit(FAILED)
         stop.set()
-        if not terminal:  # on a terminal the progress bar says so
+        if not terminal:  # on a terminal the progress bar shows it
             _write(f"{ASKED}\n")
 
     with _handled(SIGNALS, handle):
@@ -49,7 +49,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
 def drain_on_signals(stop: Callable[[], None], stop_now: Callable[[], None]) -> Iterator[None]:
     """Call `stop` after the first signal to a worker, `stop_now` after each later one.
 
-    A thread calls them, woken through a pipe: a handler could interrupt the very code whose lock they need.
+    A thread calls them, woken through a pipe: a signal handler could interrupt code that holds the lock they
+    need.
     """
     reader, writer = os.pipe()
 
@@ -88,5 +89,5 @@ def _handled(numbers: Iterable[int], handle: Callable[[int, FrameType | None], N
 
 
 def _write(text: str) -> None:
-    """Write past Python's buffers, which the interrupted code may be in the middle of."""
+    """Write around Python's buffers, which the interrupted code may be using."""
     os.write(2, text.encode())

@@ -1,4 +1,4 @@
-"""What the shell hands over: arguments, variables and streams that no command can work with."""
+"""Checks of the environment: arguments, variables and standard streams."""
 
 import errno
 import io
@@ -9,14 +9,14 @@ from typing import Any, TextIO
 
 from patchgrid.cli.errors import UsageError
 
-#: What the names of our own variables begin with.
+#: Prefix of our environment variables.
 _OURS = "PATCHGRID_"
-#: What a disk says that takes no more.
+#: Error numbers of a full disk.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_text(arguments: Sequence[str]) -> None:
-    """Refuse arguments and variables of ours that are not UTF-8, or hold what no argument can."""
+    """Refuse arguments, and variables of ours, that are not UTF-8 or contain a null character."""
     named = [(f"argument {number}", text) for number, text in enumerate(arguments, start=1)]
     named += [(name, value) for name, value in os.environ.items() if name.startswith(_OURS)]
     for name, text in named:
@@ -25,14 +25,14 @@ def check_text(arguments: Sequence[str]) -> None:
         except UnicodeEncodeError:
             raise UsageError(f"{name} is not valid UTF-8: {text!a}") from None
         if "\0" in text:
-            raise UsageError(f"{name} holds a null character: {text!a}")
+            raise UsageError(f"{name} contains a null character: {text!a}")
 
 
 def open_streams() -> None:
-    """Open standard streams that are closed: else the next file, a database perhaps, would be taken for one.
+    """Open closed standard streams: otherwise the next file, perhaps a database, would take their place.
 
-    What is written to a closed stdout fails, as it should; words for a stderr that is closed, or on a full
-    disk, are dropped.
+    Writing to a closed stdout fails, as it should; messages for a stderr that is closed, or on a full disk,
+    are dropped.
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -51,7 +51,7 @@ def open_streams() -> None:
 
 
 class _Lenient(io.TextIOWrapper):
-    """A stderr that drops what a full disk does not take: words for people must not end what works."""
+    """A stderr that drops messages when its disk is full, instead of failing."""
 
     def __init__(self, stream: TextIO) -> None:
         raw = io.FileIO(stream.fileno(), "w", closefd=False)
@@ -61,7 +61,7 @@ class _Lenient(io.TextIOWrapper):
 
 
 class _Dropping(io.BufferedIOBase):
-    """Writes at once, or not at all."""
+    """Writes unbuffered, and drops what a full disk refuses."""
 
     name = "<stderr>"
 

@@ -1,4 +1,4 @@
-"""Tables on stdout: as wide as they need in a file or pipe, wrapped, never cut, on a terminal."""
+"""Tables on stdout: full width in a file or pipe, wrapped (never cut) on a terminal."""
 
 import re
 import shutil
@@ -14,9 +14,9 @@ from rich.cells import cell_len, chop_cells
 from patchgrid.cli.terminal.screen import visible
 
 _GAP = "  "
-#: Narrowest that a column of text is wrapped to.
+#: Least width of a wrapped text column.
 _NARROWEST = 12
-#: What of a number stands behind the digits before its decimal point.
+#: The part of a number after its integer digits.
 _BEHIND = re.compile(r".*?\d(?P<tail>(\.\d+)?\D*)")
 
 
@@ -25,7 +25,7 @@ class Column:
     """A column of a table."""
 
     title: str
-    #: Numbers stand to the right, decimal points under each other, and are never wrapped.
+    #: Numbers are right-aligned at their decimal points and never wrapped.
     number: bool = False
 
 
@@ -46,7 +46,7 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], titl
 
 
 def _pointed(columns: Sequence[Column], table: list[list[str]]) -> list[list[str]]:
-    """Pad the numbers of each column so that their decimal points stand under each other."""
+    """Pad the numbers of each column to align their decimal points."""
     for place, column in enumerate(columns):
         if column.number:
             tails = [_tail(row[place]) for row in table]
@@ -70,7 +70,7 @@ def _widths(columns: Sequence[Column], table: Sequence[Sequence[str]]) -> list[i
 
 
 def _narrowed(columns: Sequence[Column], widths: Sequence[int], limit: int) -> list[int]:
-    """Take from the widest column of text until the table fits, or none can give more."""
+    """Shrink the widest text column until the table fits or nothing can shrink further."""
     narrow = list(widths)
     texts = [place for place, column in enumerate(columns) if not column.number]
     excess = sum(narrow) + len(_GAP) * (len(narrow) - 1) - limit
@@ -84,7 +84,7 @@ def _narrowed(columns: Sequence[Column], widths: Sequence[int], limit: int) -> l
 
 
 def _lines(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    """Lay one row out, on several lines where a cell is wider than its column."""
+    """Format one row, on several lines if a cell is wider than its column."""
     wrapped = [_wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
     for parts in zip_longest(*wrapped, fillvalue=""):
         padded = [

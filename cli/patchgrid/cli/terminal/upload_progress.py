@@ -1,4 +1,4 @@
-"""How far an upload is: a bar on a terminal, a line now and then elsewhere."""
+"""Upload progress: a bar on a terminal, otherwise occasional lines."""
 
 import sys
 import time
@@ -12,13 +12,13 @@ from patchgrid.cli.terminal.progress import LINE_EVERY
 from patchgrid.cli.terminal.screen import say
 from patchgrid.core.wording import size
 
-#: Bytes from which on there is anything to watch.
+#: Least bytes for which progress is shown.
 _MUCH = 1_000_000
 
 
 @contextmanager
 def shown_upload() -> Iterator[Callable[[int, int], None]]:
-    """Give what is told how many bytes have gone, of how many."""
+    """Yield a function to call with the bytes sent and the total."""
     if not sys.stderr.isatty():
         yield _Lines()
         return

@@ -1,4 +1,4 @@
-"""How scores and exact effects agree, as a table: a line a site, or a site and method."""
+"""The verification table: one line per site, or per site and method."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 
 def show_agreement(rows: Sequence[SiteAgreement], cost: Cost, title: str | None = None) -> None:
-    """Print the verification of each site and method, with its sample's size, and what that cost."""
+    """Print the verification of each site and method, with its sample size and cost."""
     several = len(cost.scores) > 1
     columns = [Column("site"), *[Column("method")] * several] + [
         Column(name, number=True)
@@ -47,7 +47,7 @@ def _overlap(row: SiteAgreement, *, short: bool) -> str:
 
 
 def _say_cost(cost: Cost, *, several: bool) -> None:
-    """Say what patching took beside the scores: what a method saves, and what checking it costs."""
+    """Print the time of scoring and of exact patching."""
     if cost.exact is None:
         return
     scores = ""
@@ -59,7 +59,7 @@ def _say_cost(cost: Cost, *, several: bool) -> None:
 
 
 def show_furthest(cells: Sequence[Mapping[str, Any]]) -> None:
-    """Print the cells whose scores are furthest from their effects, a component a line."""
+    """Print the cells whose scores are furthest from their effects, one per component."""
     columns = [Column("component"), Column("pair")]
     columns += [Column(name, number=True) for name in ("score", "exact effect", "off by", "cells")]
     rows = [

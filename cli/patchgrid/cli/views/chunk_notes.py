@@ -1,4 +1,4 @@
-"""A job's chunks in words."""
+"""Chunk counts as text."""
 
 from patchgrid.storage.jobs.chunk_notes import Troubles, chunk_counts
 from patchgrid.storage.jobs.progress import Progress
@@ -11,8 +11,8 @@ def chunk_words(progress: Progress) -> str:
 
 
 def trouble_words(bad: Troubles) -> str | None:
-    """Say how often chunks had to be begun again, or None if there is nothing to say."""
-    parts = [f"{bad.tried_again:,} tried again"] if bad.tried_again else []
+    """Describe how often chunks were retried or split; None if never."""
+    parts = [f"{bad.tried_again:,} retried"] if bad.tried_again else []
     if bad.split_off:
         parts.append(f"{bad.split_off:,} split off to find a pair that ends its worker")
     return ", ".join(parts) or None

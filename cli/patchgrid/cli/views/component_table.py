@@ -13,7 +13,7 @@ from patchgrid.storage.results.coverage import Coverage
 def show_components(
     rows: Sequence[ComponentRow], *, absolute: bool = False, title: str | None = None
 ) -> None:
-    """Print components with their means and, if any was sampled, estimates; `absolute` adds mean |score|."""
+    """Print components with their means and estimates, if any; `absolute` adds mean |score|."""
     sampled = any(row.exact_n for row in rows)
     columns = [Column("component"), Column("mean score", number=True)]
     if absolute:
@@ -35,21 +35,21 @@ def show_components(
 def say_intervals(
     rows: Sequence[ComponentRow], found: Coverage, progress: Progress, *, population: bool = False
 ) -> None:
-    """Say how much was patched exactly, and which mean the intervals are for."""
+    """Print how much was patched exactly, and which mean the intervals are for."""
     if not found.patched:
         return
     say(f"{found.patched:,} of {found.cells:,} cells ({percent(found.share)}) were patched exactly")
     if any(row.ci_low is not None for row in rows):
         job = f"the mean over this job's {counted(progress.done, 'pair')}"
         say(
-            "Intervals: 95 %, for the mean over the population that the pairs were drawn from"
+            "Intervals: 95 %, for the mean over the population of pairs"
             if population
-            else f"Intervals: 95 %, for {job} (--population: for where they were drawn from)"
+            else f"Intervals: 95 %, for {job} (--population: for the population of pairs)"
         )
 
 
 def _estimate(row: ComponentRow) -> tuple[str, str]:
-    """Write the estimate and its interval; one that says nothing by words, as the page does."""
+    """Format the estimate and its interval; an unbounded one as text, like the page."""
     if row.unbounded:
         return number(row.estimate, sign=True), "no bound"
     estimate, interval = with_interval(row.estimate, row.ci_low, row.ci_high)

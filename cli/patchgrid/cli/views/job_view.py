@@ -64,7 +64,7 @@ def show_job(settings: Settings, standing: Standing, agreement: Sequence[SiteAgr
     facts += [("warning", f"{text} (pairs: {count:,})") for text, count in warned]
     show_table([Column(f"job {record.id}"), Column("")], facts)
     if len(made_by) > 1:
-        say("Note: parts of this job were made by different versions or devices")
+        say("Note: parts of this job were measured by different versions or on different devices")
     if agreement:
         show_agreement(agreement, cost, "Scores against exact patching")
     if progress.failed:
@@ -100,7 +100,7 @@ def _queue_facts(settings: Settings, now: Snapshot, bad: Troubles) -> Iterator[t
         yield ("worker", f"{worker.name} on {worker.device}, chunk {worker.chunk_id}")
     if not now.at_work:
         start = "" if now.serving else f": {start_command(settings, now.job.spec.model)}"
-        yield ("worker", f"none at work, {now.serving:,} serving its model{start}")
+        yield ("worker", f"none working, {now.serving:,} serving its model{start}")
     for failure in now.load_failures:
         again = f" ({failure.attempts:,} attempts)" if failure.attempts > 1 else ""
         yield ("cannot load", f"{failure.worker}: {failure.error}{again}")

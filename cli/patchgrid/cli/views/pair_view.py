@@ -42,7 +42,7 @@ def show_pair(
     if view.state == PairState.PENDING:
         say("This pair has not been measured yet")
     if view.state == PairState.SKIPPED:
-        say("This pair was skipped: the model does not get it right (--only-correct)")
+        say("This pair was skipped: the model gets it wrong (--only-correct)")
 
 
 def _strongest_title(job: JobRecord, view: PairView) -> str:

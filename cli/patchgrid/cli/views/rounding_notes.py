@@ -1,4 +1,4 @@
-"""How much of the effects shown is rounding, said where it matters."""
+"""The rounding floor of shown effects, printed where it matters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from patchgrid.storage.results.rounding import shown_rounding
 
 
 def show_rounding(rounding: Mapping[str, Any] | None, rows: Sequence[ComponentRow], unit: str) -> None:
-    """Say the rounding floor, and warn where the effects of a table's rows are near it."""
+    """Print the rounding floor, and warn if the effects of a table's rows are near it."""
     shown = shown_rounding(rounding, rows, unit)
     if shown is None:
         return

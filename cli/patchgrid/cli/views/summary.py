@@ -1,4 +1,4 @@
-"""What a job came to: the end of a run, on the screen or as JSON."""
+"""A job's summary at the end of a run, on screen or as JSON."""
 
 from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
@@ -88,6 +88,6 @@ def say_unfinished(settings: Settings, job: JobRecord, progress: Progress) -> No
     if job.state not in FINISHED_JOBS:
         say(f"Job {job.id} is not done: {progress.reached:,} of {counted(progress.total, 'pair')} so far")
     elif progress.skipped and not progress.done:
-        say(f"No pair of job {job.id} was measured: the model gets none right (--only-correct)")
+        say(f"No pair of job {job.id} was measured: the model gets all of them wrong (--only-correct)")
     elif not progress.done:
         say(f"All pairs of job {job.id} failed: {settings.command(f'job errors {job.id}')}")

@@ -1,4 +1,4 @@
-"""Whether the model does the task, said before its results."""
+"""Whether the model does the task, printed before its results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from patchgrid.storage.results.normalised import share_warning
 
 
 def show_task(task: Mapping[str, Any] | None) -> None:
-    """Say the task line and its warnings; nothing where they are not known."""
+    """Print the task line and its warnings, if known."""
     if task is None:
         return
     if task["line"] is not None:
@@ -21,7 +21,7 @@ def show_task(task: Mapping[str, Any] | None) -> None:
 
 
 def say_shares(task: Mapping[str, Any] | None, job: JobRecord) -> None:
-    """Say what effects are shares of."""
+    """Print what effects are shares of."""
     if task is None or task["difference"] is None:
         return
     say(f"Numbers are shares of the mean clean - corrupted {job.spec.metric}, {task['difference']:+.4g}")

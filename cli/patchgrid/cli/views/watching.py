@@ -1,4 +1,4 @@
-"""What a job that workers work off looks like while it runs: a live screen, lines, or JSON."""
+"""Showing a running job: a live screen, lines, or JSON."""
 
 import json
 import shlex
@@ -104,7 +104,7 @@ def _hands(settings: Settings, found: Snapshot) -> str:
     if found.at_work:
         return counted(len(found.at_work), "worker")
     if found.progress.chunks_leased:
-        return "held by a process that is no worker (patchgrid run), or by one that was lost"
+        return "leased to a process that is not a worker (patchgrid run), or to a lost one"
     if found.serving:
         return f"no worker on it ({found.serving:,} serve its model)"
     return no_worker(settings, found.job.spec.model).replace("No", "no", 1)
@@ -132,7 +132,7 @@ def _who(settings: Settings, found: Snapshot) -> Iterator[RenderableType]:
         if more > 0:
             yield Text(f"and {more:,} more: {settings.command('worker list')}")
     elif job.state == JobState.PAUSED:
-        yield Text(f"Nobody works on it while it is paused: {settings.command(f'job resume {job.id}')}")
+        yield Text(f"Paused; to resume: {settings.command(f'job resume {job.id}')}")
     elif found.serving or found.progress.chunks_leased:
         yield Text(_hands(settings, found).capitalize())
     else:

@@ -1,4 +1,4 @@
-"""CSV: one pair a row, its columns named by the first row."""
+"""CSV: one pair per row, its columns named by the first row."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from patchgrid.pairs.records.reading import Findings, Records, Row
 
 
 def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
-    """Give each row as a pair or its problems, numbered by the line it starts on."""
+    """Yield each row as a pair or its problems, numbered by the line it starts on."""
     records = Records(columns, findings, table=True)
     with path.open("rb") as stream:
         rows = _rows(stream)
@@ -21,14 +21,14 @@ def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator
             break
         for start, row, problems in rows:
             if not problems and len(row) != len(header):
-                problems = [f"{len(row)} cells where the header has {len(header)}"]
+                problems = [f"{len(row)} cells, but the header has {len(header)}"]
             outcome = problems or records.read(dict(zip(header, row, strict=True)))
             if outcome is not None:
                 yield start, outcome
 
 
 def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str], list[str]]]:
-    """Give each row that is not blank: the line it starts on, its cells, what is wrong with it."""
+    """Yield each row that is not blank: the line it starts on, its cells, its errors."""
     source = _Lines(stream)
     rows = csv.reader(source, strict=True)
     while True:
@@ -45,7 +45,7 @@ def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str], list[str]]]:
 
 
 class _Lines(Iterator[str]):
-    """The lines a CSV reader asks for, and what was wrong with those of the current row."""
+    """The lines of a CSV reader, and the errors of the current row."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._lines = lines(stream)
@@ -54,7 +54,7 @@ class _Lines(Iterator[str]):
         self.problems: list[str] = []
 
     def start_record(self) -> int:
-        """Begin a new row and give the number of its first line."""
+        """Start a new row and return the number of its first line."""
         self._size = 0
         self.problems = []
         return self._number + 1
@@ -69,12 +69,12 @@ class _Lines(Iterator[str]):
         try:
             return line.decode()
         except UnicodeDecodeError as error:
-            # The row goes on to its end, so that the lines behind it are not taken for rows.
+            # The row is read to its end, so that its other lines are not taken for rows.
             self.problems.append(undecodable(error))
             return line.decode(errors="replace")
 
     def _give_up(self, problem: str) -> NoReturn:
-        """Leave the row: the reader begins the next one on the next line."""
+        """Abandon the row: the reader starts the next one on the next line."""
         self.problems.append(problem)
         raise csv.Error(problem)
 
@@ -84,7 +84,7 @@ def _csv_problem(message: str) -> str:
         limit = csv.field_size_limit()
         return f"a cell of more than {limit:,} characters: close its quote, or use JSON Lines"
     if "unexpected end of data" in message:
-        return "a quote is opened and never closed"
+        return "a quote is never closed"
     if "new-line character" in message:
         return "a carriage return in the middle of a line: end lines with LF or CRLF, or quote the cell"
     return f"broken CSV: {message}"

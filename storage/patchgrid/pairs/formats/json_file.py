@@ -1,4 +1,4 @@
-"""JSON in one piece: a list of records, or auto-circuit's object whose `prompts` list holds them."""
+"""JSON documents: a list of records, or auto-circuit's object with a list `prompts`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _SPANS_NOTE = (
 
 
 def read_list(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
-    """Give each record of a list as a pair or its problems, numbered by the line it starts on."""
+    """Yield each record of a list as a pair or its problems, numbered by the line it starts on."""
     records = Records(columns, findings, table=False)
     with path.open("rb") as stream:
         text = Text(stream)
@@ -30,7 +30,7 @@ def read_list(path: Path, columns: Mapping[str, str], findings: Findings) -> Ite
 
 
 def read_auto_circuit(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
-    """Give each entry of `prompts` as a pair or its problems, numbered by the line it starts on."""
+    """Yield each entry of `prompts` as a pair or its problems, numbered by the line it starts on."""
     records = Records(columns, findings, table=False, layout=AUTO_CIRCUIT)
     with path.open("rb") as stream:
         text = Text(stream)
@@ -49,7 +49,7 @@ def _file(text: Text, records: Records, findings: Findings) -> Iterator[Row]:
         if not isinstance(key, str):
             raise ValueError(f"broken JSON: expected a field name, not {kind(key)}")  # noqa: TRY004 (bad input)
         if key in seen:
-            raise ValueError(f"field {shown(key)} is given twice")
+            raise ValueError(f"field {shown(key)} appears twice")
         seen.add(key)
         text.expect(":")
         if key == "prompts":
@@ -60,15 +60,15 @@ def _file(text: Text, records: Records, findings: Findings) -> Iterator[Row]:
             break
     text.expect("")
     if "prompts" not in seen:
-        yield None, ["no 'prompts' in it"]
+        yield None, ["has no 'prompts'"]
 
 
 def _other(text: Text, key: str, seen: set[str], places: "_Places", findings: Findings) -> Iterator[Row]:
-    """Take in what is not the pairs, pass over what is not used, refuse what is misspelt."""
+    """Read keys other than the pairs: ignore unused ones, refuse misspelt ones."""
     line, value = text.line, text.value()
     right = misspelt(key, [name for name in _KEYS if name not in seen])
     if key in _KEYS and "prompts" in seen:
-        findings.note(f"{key} stands behind the prompts and is not used: put it before them")
+        findings.note(f"{key} comes after the prompts and is ignored: move it before them")
     elif key in _KEYS:
         if problem := places.take(key, value):
             yield line, [problem]
@@ -102,7 +102,7 @@ class _Places:
     labels: tuple[str, ...] = ()
 
     def take(self, key: str, value: object) -> str | None:
-        """Take in `word_idxs` or `seq_labels`; say what is wrong with it, if anything."""
+        """Read `word_idxs` or `seq_labels`; return its error, if any."""
         if key == "word_idxs":
             if not isinstance(value, dict) or not all(map(_is_place, value.values())):
                 return "'word_idxs' must be an object of names with a token's number each"
@@ -114,16 +114,16 @@ class _Places:
         return None
 
     def record(self, findings: Findings) -> dict[str, object]:
-        """Give what every pair has of them."""
+        """Return the fields that every pair gets from them."""
         spans = self._spans()
         if spans:
             findings.note(_SPANS_NOTE)
         return {"spans": spans} if spans else {}
 
     def _spans(self) -> dict[str, dict[str, list[int]]]:
-        """Give each named token as a span of the text; one with no name of its own gets its label.
+        """Return each named token as a span; one without a name gets its label.
 
-        A label that is there already has its position behind it.
+        A duplicate label gets its position appended.
         """
         found = {name: place for name, place in self.words.items() if name}
         for place, label in enumerate(self.labels):

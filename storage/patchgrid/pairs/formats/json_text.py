@@ -1,4 +1,4 @@
-"""A JSON file read value by value, never more than a window of it in memory."""
+"""A streaming JSON reader: value by value, with a bounded window in memory."""
 
 import codecs
 import json
@@ -12,11 +12,11 @@ _SPACE = " \t\n\r"
 
 
 class NotUtf8Error(ValueError):
-    """A value that was read, with bytes in it that are not UTF-8."""
+    """A value with bytes that are not UTF-8."""
 
 
 class Text:
-    """A file's text, of which a window is held that always reaches one longest entry ahead."""
+    """A window on a file's text that always holds at least the longest entry."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -28,7 +28,7 @@ class Text:
         self.line = 1
 
     def peek(self) -> str:
-        """Skip white space and give the next character, or nothing at the end."""
+        """Skip white space and return the next character, or an empty string at the end."""
         while True:
             self._fill()
             start = self._at
@@ -39,7 +39,7 @@ class Text:
                 return self._window[self._at : self._at + 1]
 
     def expect(self, characters: str) -> str:
-        """Step over one of `characters` and give it; nothing in them stands for the end."""
+        """Consume one of `characters` and return it; an empty string stands for the end."""
         found = self.peek()
         if found not in characters or (characters and not found):
             wanted = " or ".join(repr(character) for character in characters) or "the end"
@@ -64,7 +64,7 @@ class Text:
         return value
 
     def items(self) -> Iterator[tuple[int, object]]:
-        """Give each value of a list with the line it starts on; a `NotUtf8Error` in place of a value."""
+        """Yield each value of a list with the line it starts on; a `NotUtf8Error` replaces a bad value."""
         self.expect("[")
         if self.peek() == "]":
             self.expect("]")

@@ -1,4 +1,4 @@
-"""JSON Lines: one pair a line."""
+"""JSON Lines: one pair per line."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from patchgrid.pairs.records.reading import Findings, Records, Row
 
 
 def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
-    """Give each line that is not blank as a pair or its problems."""
+    """Yield each line that is not blank as a pair or its problems."""
     records = Records(columns, findings, table=False)
     with path.open("rb") as stream:
         for number, line in lines(stream):

@@ -1,4 +1,4 @@
-"""Lines of a file as bytes, never more than one of bounded length in memory."""
+"""Lines of a file as bytes, with one line of bounded length in memory."""
 
 import codecs
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line that is longer than `LIMIT` and was passed over."""
+    """A line that is longer than `LIMIT` and was skipped."""
 
     #: Its length in bytes.
     size: int
 
     @property
     def problem(self) -> str:
-        """What is wrong, in words."""
-        return f"the line is {self.size:,} bytes long, the most is {LIMIT:,}"
+        """The error message."""
+        return f"the line is {self.size:,} bytes long; the limit is {LIMIT:,}"
 
 
 def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | LongLine]]:
-    """Give each line with its number from 1, line end included, the byte order mark left out."""
+    """Yield each line with its number from 1, including the line end, without the byte order mark."""
     number = 0
     while line := stream.readline(LIMIT + 1):
         number += 1

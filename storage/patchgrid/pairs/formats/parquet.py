@@ -1,4 +1,4 @@
-"""Parquet: the columns of a JSON Lines record, read by a process of its own; needs pyarrow."""
+"""Parquet: the columns of a JSON Lines record, read in a separate process; needs pyarrow."""
 
 import json
 import signal
@@ -17,14 +17,14 @@ from patchgrid.pairs.errors import Problem
 from patchgrid.pairs.records.plain_json import read_answers, read_spans
 from patchgrid.pairs.records.reading import Findings, Records, Row
 
-#: Bytes of memory that a file's reader may take.
+#: Memory limit of the reader process, in bytes.
 _MEMORY = 2 << 30
 #: Bytes of text that a file may come to, and how many times its own size.
 _TEXT, _SHARED = 256 << 20, 100
 
 
 def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator[Row]:
-    """Give each row as a pair or its problems, numbered from 0."""
+    """Yield each row as a pair or its problems, numbered from 0."""
     require("parquet", "reading Parquet")
     yield from read_apart(path, columns, findings)
 
@@ -37,8 +37,8 @@ def most_text(path: Path) -> int:
 def read_apart(
     path: Path, columns: Mapping[str, str], findings: Findings, *, memory: int = _MEMORY
 ) -> Iterator[Row]:
-    """Give what `parquetrows` makes of the file, and the file as damaged if that ends in the middle."""
-    # -P: a folder that a user happens to work in has no part in it.
+    """Yield the output of `parquet_rows`; if the process dies, report the file as damaged."""
+    # -P: do not import from the user's working folder.
     bounds = (str(most_text(path)), str(memory), json.dumps(dict(columns)))
     command = [sys.executable, "-P", "-m", "patchgrid.pairs.formats.parquet_rows", *bounds]
     seen = 0
@@ -61,17 +61,17 @@ def read_apart(
             process.kill()
             process.communicate()
         if ended < 0:
-            yield None, [damaged(seen, f"its reader was ended by {signal.Signals(-ended).name}")]
+            yield None, [damaged(seen, f"its reader process was killed by {signal.Signals(-ended).name}")]
         elif ended:
             raise RuntimeError(f"reading Parquet failed: {_last_line(said)}")
 
 
 def _take_in(told: dict[str, Any], columns: Mapping[str, str], findings: Findings) -> None:
-    """Find out about the file what its reader found out."""
+    """Copy the reader's findings."""
     if "columns" in told:
-        # What is wrong with them comes as the file's problems.
+        # Their errors come as the file's problems.
         Records(columns, findings, table=True).header(told["columns"])
-    findings.left_out.update(Counter(told.get("left_out", {})) - findings.left_out)
+    findings.skipped.update(Counter(told.get("skipped", {})) - findings.skipped)
 
 
 def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str, str | None]]) -> Row:
@@ -85,4 +85,4 @@ def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str,
 def _last_line(said: IO[bytes]) -> str:
     said.seek(0)
     lines = said.read().decode(errors="replace").splitlines()
-    return lines[-1] if lines else "without a word"
+    return lines[-1] if lines else "without a message"

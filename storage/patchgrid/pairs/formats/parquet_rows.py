@@ -1,9 +1,9 @@
-"""The rows of the Parquet file on standard input, written to standard output: a process of its own.
+"""The Parquet reader process: the rows of the file on standard input, written to standard output.
 
 Parquet is read by a large library of C++, and a file that is damaged, or made to, can end the process it is
 read in, or fill its memory. Here that ends nothing else. Lines of JSON have some rows each: number, pair as a
 list or null, and problems, each with its field. A line that is an object has the file's columns, or says why
-rows were left out, and how many so far.
+rows were omitted, and how many so far.
 """
 
 import json
@@ -41,23 +41,23 @@ def main(text: int, memory: int, columns: dict[str, str]) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     lines: list[tuple[object, ...]] = []
-    size, left_out, findings = 0, 0, Findings()
+    size, skipped, findings = 0, 0, Findings()
     for number, outcome in read(_FILE, text, columns, findings, _write):
         lines.append((number, *_plain(outcome)))
         size += _LEAST if isinstance(outcome, list) else len(outcome.clean) + len(outcome.corrupted)
         if size >= _LEAST:
-            left_out = _write_left_out(findings, left_out)
+            skipped = _write_skipped(findings, skipped)
             _write(lines)
             lines, size = [], 0
-    _write_left_out(findings, left_out)
+    _write_skipped(findings, skipped)
     _write(lines)
 
 
-def _write_left_out(findings: Findings, before: int) -> int:
-    """Say how many rows were left out, if more than `before`."""
-    now = findings.left_out.total()
+def _write_skipped(findings: Findings, before: int) -> int:
+    """Report how many rows were skipped, if more than `before`."""
+    now = findings.skipped.total()
     if now > before:
-        _write({"left_out": findings.left_out})
+        _write({"skipped": findings.skipped})
     return now
 
 
@@ -66,7 +66,7 @@ def _write(lines: object) -> None:
 
 
 def _plain(outcome: Pair | list[str]) -> tuple[object, object]:
-    """Give a pair's fields, or each problem with its field."""
+    """Return a pair's fields, or each problem with its field."""
     if isinstance(outcome, list):
         return None, [(problem, field_of(problem)) for problem in outcome]
     fields = outcome.clean, outcome.corrupted, outcome.correct, outcome.incorrect, outcome.id, outcome.spans
@@ -106,7 +106,7 @@ def read(
                     if isinstance(outcome, Pair):
                         text -= len(outcome.clean) + len(outcome.corrupted)
                     if text < 0:
-                        yield None, [f"comes to more text than a file of its size may, at row {number}"]
+                        yield None, [f"too much text for a file of its size, at row {number}"]
                         return
                     if outcome is not None:
                         yield number, outcome
@@ -127,14 +127,14 @@ def _batch_size(file: parquet.ParquetFile) -> int:
 
 
 def _needed(names: list[str], findings: Findings) -> list[str] | None:
-    """Give the columns to read; None: all, where a name could be taken for a part of a struct."""
+    """Return the columns to read; None: all, where a name could be taken for a part of a struct."""
     assert findings.layout is not None
     needed = [name for name in names if name in findings.layout.known]
     return None if any("." in name for name in names) else needed
 
 
 def _records(batch: Any) -> Iterator[dict[str, object] | list[str]]:
-    """Give the rows of a batch, or for a row whose text is not UTF-8 or too long its problem."""
+    """Yield the rows of a batch, or for a row whose text is not UTF-8 or too long its problem."""
     columns = [_Column(column) for column in batch.columns]
     names = batch.schema.names
     for row in range(batch.num_rows):
@@ -178,7 +178,7 @@ class _Column:
             value = self._values[place]
             size = value.as_buffer().size
             if size > LIMIT:
-                raise _LongTextError(f"a text is {size:,} bytes long, the most is {LIMIT:,}")
+                raise _LongTextError(f"a text is {size:,} bytes long; the limit is {LIMIT:,}")
             self._known[place] = value.as_py()
         return self._known[place]
 

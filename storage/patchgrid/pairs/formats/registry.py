@@ -1,4 +1,4 @@
-"""Which format a pair file is in: told by its content first, by its name where the content leaves it open."""
+"""Detecting a pair file's format, by its content first, then by its name."""
 
 import codecs
 import re
@@ -23,7 +23,7 @@ class Format:
     name: str
     #: The function that reads it.
     read: Reader
-    #: What its rows are counted in.
+    #: `line` or `row`.
     unit: str = "line"
 
 
@@ -54,7 +54,7 @@ _COLUMNS = frozenset().union(*(layout.known for layout in LAYOUTS)) - {"label", 
 
 
 def find_format(path: Path, name: str, given: Collection[str] = ()) -> Format:
-    """Tell the format of the file at `path`; raise `PairFileError`, naming it `name`, where there is none.
+    """Return the format of the file at `path`; raises `PairFileError`, calling it `name`, if unknown.
 
     `given` are columns that the file has.
     """
@@ -71,15 +71,15 @@ def find_format(path: Path, name: str, given: Collection[str] = ()) -> Format:
     if head.startswith(b"PAR1"):
         return PARQUET
     if by_ending is PARQUET:
-        raise PairFileError(f"{name}: is named as Parquet but is not: it does not begin with PAR1")
+        raise PairFileError(f"{name}: is not a Parquet file: it does not begin with PAR1")
     found = _text_format(head, name, frozenset(given)) or by_ending
     if found is None:
-        raise PairFileError(f"{name}: neither JSON, JSON Lines, CSV nor Parquet, going by its first line")
+        raise PairFileError(f"{name}: unknown format: its first line is not JSON, JSON Lines, CSV or Parquet")
     return found
 
 
 def _head(stream: BinaryIO) -> bytes:
-    """Give up to `LIMIT` bytes from the first that is not white space or the byte order mark."""
+    """Return up to `LIMIT` bytes after white space and the byte order mark."""
     head = stream.read(LIMIT).removeprefix(codecs.BOM_UTF8).lstrip()
     while not head:
         data = stream.read(LIMIT)
@@ -103,12 +103,12 @@ def _json_format(head: bytes, first: str, name: str) -> Format:
     try:
         record = jsonio.parse(first)
     except ValueError:
-        # The object goes on behind its first line, or that line is broken.
+        # The object continues after its first line, or that line is broken.
         if _PROMPTS_KEY.search(head):
             return AUTO_CIRCUIT
         if _SPREAD_OBJECT.match(head):
             raise PairFileError(
-                f"{name}: is one JSON object over several lines: write one pair a line (JSON Lines)"
+                f"{name}: is one JSON object over several lines: write one pair per line (JSON Lines)"
             ) from None
         return JSONL
     return AUTO_CIRCUIT if isinstance(record, dict) and "prompts" in record else JSONL

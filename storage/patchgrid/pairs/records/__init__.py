@@ -1,1 +1,1 @@
-"""From the records of a file to pairs, whatever its format."""
+"""Converting a file's records to pairs, for every format."""

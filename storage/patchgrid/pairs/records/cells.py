@@ -1,4 +1,4 @@
-"""How a column's values are read: text, answers, token ids, years, and what benchmarks nest in structs."""
+"""Readers of column values: text, answers, token ids, years, and benchmarks' structs."""
 
 import ast
 import re
@@ -11,24 +11,24 @@ from patchgrid.core.messages import kind, shown
 from patchgrid.core.types import Answer, TokenText
 from patchgrid.pairs.records import jsonio
 
-#: Longest cell that is read as a Python value, in characters: reading one takes a hundred times its size.
+#: Longest cell parsed as a Python value, in characters: parsing takes a hundred times its size.
 _PYTHON_LIMIT = 1 << 16
 _ENTRY_OBJECT = re.compile(r"""\s*\{\s*["'](token|piece)["']""")
 _ONE_STRING = re.compile(r"""[rRuU]?('([^'\\\n]|\\.)*'|"([^"\\\n]|\\.)*")""")
 _YEARS = tuple(TokenText(f"{year:02d}") for year in range(100))
-#: Forms of common verbs that most vocabularies have as one token.
+#: Forms of common verbs that are one token in most vocabularies.
 _SINGULAR_VERBS, _PLURAL_VERBS = (" is", " was", " has", " does"), (" are", " were", " have", " do")
 
 
-class LeftOutError(ValueError):
-    """A row that a published file has and that its own users leave out."""
+class SkippedRowError(ValueError):
+    """A row of a published file that its own users skip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What the values of a field's columns are."""
 
-    #: What `pairs check` calls it.
+    #: Its name in `pairs check`.
     name: str
     #: Reads the cells of a table; None: as they are. Raises `ValueError` with what is wrong.
     cell: Callable[..., object] | None = None
@@ -37,7 +37,7 @@ class Kind:
 
 
 def parse(cell: str) -> object:
-    """Read a cell that holds JSON or a Python literal; `ValueError` for what is neither."""
+    """Parse a cell of JSON or a Python literal; raises `ValueError` for anything else."""
     try:
         return jsonio.parse(cell)
     except ValueError as error:
@@ -67,12 +67,12 @@ def _python(cell: str) -> object:
 
 
 def optional_text(cell: object) -> object:
-    """Take an empty cell for none."""
+    """Read a cell; an empty one is None."""
     return None if cell == "" else cell
 
 
 def is_list_like(cell: str) -> bool:
-    """Tell whether a cell begins as a list of answers does, or an entry's object."""
+    """Return whether a cell starts like a list of answers or an entry's object."""
     return cell.startswith("[") or _ENTRY_OBJECT.match(cell) is not None
 
 
@@ -84,7 +84,7 @@ def answers(cell: object) -> object:
         return parse(cell)
     except ValueError as error:
         hint = 'write the text itself as ["["]' if cell.startswith("[") else "as JSON"
-        raise ValueError(f"begins like a JSON list but is not one ({error}); {hint}") from None
+        raise ValueError(f"looks like a JSON list but is not valid ({error}); {hint}") from None
 
 
 def spans(cell: object) -> object:
@@ -154,7 +154,7 @@ def _year(value: object) -> int:
         said = shown(value) if isinstance(value, str) else kind(value)
         raise ValueError(f"{rule}, not {said}; for token ids add a column incorrect_idx")
     if int(text) == 99:
-        raise ValueError("is 99, and no two-digit year is above it")
+        raise ValueError("is 99, so no two-digit year is above it")
     return int(text)
 
 
@@ -177,7 +177,7 @@ def _is_plural(value: object) -> bool:
 
 
 def spaced(entry: str) -> Callable[[object], object]:
-    """Give what reads an entry of a struct as a word that follows the prompt."""
+    """Return what reads an entry of a struct as a word that follows the prompt."""
 
     def read(value: object) -> object:
         word = _entry(value, entry)
@@ -227,14 +227,14 @@ def _present(value: object) -> object:
     if not empty and isinstance(fields := _struct(value), dict) and fields.get("prompt") is None:
         empty = True
     if empty:
-        raise LeftOutError("without a counterfactual")
+        raise SkippedRowError("without a counterfactual")
     return value
 
 
 def _entry(value: object, name: str) -> object:
     fields = _struct(value)
     if name not in fields:
-        raise ValueError(f"has no {name!r} in it")
+        raise ValueError(f"has no {name!r}")
     return fields[name]
 
 
@@ -250,7 +250,7 @@ TEXT = Kind("text")
 ID = Kind("id", optional_text)
 ANSWERS = Kind("answers", answers)
 SPANS = Kind("spans", spans)
-TOKEN_TEXTS = Kind("tokens by themselves", token_texts_cell, token_texts)
+TOKEN_TEXTS = Kind("vocabulary entries", token_texts_cell, token_texts)
 TOKEN_IDS = Kind("token ids", token_ids, token_ids)
 DISTINCT_IDS = Kind("token ids", distinct_ids, distinct_ids)
 YEARS_ABOVE = Kind("two-digit years above", years_above, years_above)

@@ -1,4 +1,4 @@
-"""Which column of a file each field of a pair is made of, as a user says it: `correct=country_idx`."""
+"""User-given columns by field: `correct=country_idx`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,37 +6,37 @@ from patchgrid.core.errors import PatchgridError
 from patchgrid.core.messages import shown, unknown
 from patchgrid.pairs.records.layouts import OPTIONAL, REQUIRED
 
-#: What columns can be named for; `correct_idx`: the column holds token ids, whatever it is called.
+#: The fields; `correct_idx`: the column holds token ids, whatever its name.
 FIELDS = (*REQUIRED, *OPTIONAL, "correct_idx", "incorrect_idx")
 
 
 class ColumnsError(PatchgridError):
-    """Columns given for fields that pairs do not have, or in no form that is read."""
+    """Invalid columns: an unknown field, or a wrong format."""
 
 
 def parse_columns(texts: Iterable[str]) -> dict[str, str]:
-    """Read `field=column,field=column`, in one text or several; `ColumnsError` for anything else."""
+    """Read `field=column,field=column`, in one text or several; raises `ColumnsError` for anything else."""
     columns: dict[str, str] = {}
     for part in (part for text in texts for part in text.split(",")):
         name, equals, column = (piece.strip() for piece in part.partition("="))
         if not (name and equals and column):
-            raise ColumnsError(f"columns are FIELD=COLUMN with commas between them, not {shown(part)}")
+            raise ColumnsError(f"columns must be FIELD=COLUMN, separated by commas, not {shown(part)}")
         if name in columns:
-            raise ColumnsError(f"columns name {name!r} twice")
+            raise ColumnsError(f"columns set {name!r} twice")
         columns[name] = column
     return check_columns(columns)
 
 
 def check_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
-    """Refuse fields that pairs do not have; give the rest as it is."""
+    """Refuse unknown fields; return the rest unchanged."""
     checked = dict(columns or {})
     for problem in unknown(checked, FIELDS):
-        raise ColumnsError(f"{problem}; columns are named for {', '.join(FIELDS)}")
+        raise ColumnsError(f"{problem}; available: {', '.join(FIELDS)}")
     for name, column in checked.items():
         if not isinstance(column, str) or not column:
-            raise ColumnsError(f"the column for {name!r} must be its name, not {column!r}")
+            raise ColumnsError(f"the column for {name!r} must be a name, not {column!r}")
         if name.endswith("_idx") and name.removesuffix("_idx") in checked:
-            raise ColumnsError(f"columns name both {name!r} and {name.removesuffix('_idx')!r}")
+            raise ColumnsError(f"columns set both {name!r} and {name.removesuffix('_idx')!r}")
     answers = [[checked[key] for key in (name, f"{name}_idx") if key in checked] for name in REQUIRED]
     named = [column for found in answers for column in found]
     for column in named:

@@ -1,4 +1,4 @@
-"""A fingerprint of pairs in order, whatever file format they came from."""
+"""A fingerprint of pairs in order, independent of the file format."""
 
 import hashlib
 import json
@@ -6,19 +6,19 @@ import json
 from patchgrid.core.types import Pair
 from patchgrid.pairs.records.plain_json import plain
 
-# Pairs encoded in one call: most of the time of a call for one pair is not the encoding.
+# Pairs encoded per call: a call's overhead is larger than encoding one pair.
 _BATCH = 128
 
 
 class Digest:
-    """SHA-256 over the canonical JSON of each pair and a comma behind it."""
+    """SHA-256 over the canonical JSON of each pair, followed by a comma."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._waiting: list[tuple[object, ...]] = []
 
     def add(self, pair: Pair) -> None:
-        """Take the next pair in."""
+        """Add the next pair."""
         self._waiting.append((pair.id, pair.clean, pair.corrupted, pair.correct, pair.incorrect, pair.spans))
         if len(self._waiting) == _BATCH:
             self._take_in()

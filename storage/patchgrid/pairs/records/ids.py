@@ -1,4 +1,4 @@
-"""Keeping the names of a job's pairs apart: given ids, and row numbers where no id is given."""
+"""Uniqueness of pair names: ids, or row numbers for pairs without one."""
 
 import re
 
@@ -8,24 +8,24 @@ _ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 class Ids:
-    """Ids met so far; memory grows by an id a pair, and by a bit a pair without one."""
+    """Ids so far; memory grows by one id per pair, or one bit per pair without an id."""
 
     def __init__(self, unit: str = "line") -> None:
         self._unit = unit
         self._places: dict[str, int | None] = {}
         self._unnamed = bytearray()
-        # Ids that are the number of a row still to come.
+        # Ids that equal the number of a later row.
         self._claimed: dict[int, int | None] = {}
 
     def add(self, row: int, place: int | None, name: str | None) -> str | None:
-        """Take in the id of `row` (from 0), met at line `place`; say what is wrong with it, if anything."""
+        """Add the id of `row` (from 0), met at line `place`; say what is wrong with it, if anything."""
         if name is None:
             return self._add_unnamed(row)
         if self._claimed:
             self._claimed.pop(row, None)
         first = self._places.setdefault(name, place)
         if first != place:
-            return f"id {shown(name)} is already on {self._unit} {first}"
+            return f"id {shown(name)} is already used on {self._unit} {first}"
         if _ROW_NUMBER.fullmatch(name):
             return self._add_number(row, place, int(name))
         return None

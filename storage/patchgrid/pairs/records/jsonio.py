@@ -1,4 +1,4 @@
-"""JSON as pair files need it: no NaN, no field given twice, every failure a `ValueError` that says where."""
+"""Strict JSON for pair files: no NaN, no duplicate fields; every error is a `ValueError` with its place."""
 
 import json
 
@@ -6,11 +6,11 @@ from patchgrid.core.messages import shown
 
 
 class _RefusedError(ValueError):
-    """JSON that can be read but is not taken."""
+    """Valid JSON that is refused."""
 
 
 def parse(text: str) -> object:
-    """Read one JSON value, nothing behind it; raise `ValueError` with what is wrong and where."""
+    """Parse one JSON value and nothing after it; raises `ValueError` with the error and its place."""
     try:
         return _decoder.decode(text.rstrip(" \t\r\n"))
     except json.JSONDecodeError as error:
@@ -20,7 +20,7 @@ def parse(text: str) -> object:
 
 
 def parse_at(text: str, start: int) -> tuple[object, int]:
-    """Read the JSON value at `start`; give it and where it ends. A `JSONDecodeError` is passed on."""
+    """Read the JSON value at `start`; return it and where it ends. A `JSONDecodeError` is passed on."""
     try:
         return _decoder.raw_decode(text, start)
     except json.JSONDecodeError:
@@ -30,7 +30,7 @@ def parse_at(text: str, start: int) -> tuple[object, int]:
 
 
 def what_broke(error: json.JSONDecodeError) -> str:
-    """Say what is wrong with the JSON, without the place."""
+    """Describe a JSON error without its place."""
     return error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
 
 
@@ -46,7 +46,7 @@ def _no_twins(fields: list[tuple[str, object]]) -> dict[str, object]:
     if len(record) < len(fields):
         names = [name for name, _ in fields]
         twin = next(name for name in names if names.count(name) > 1)
-        raise _RefusedError(f"field {shown(twin)} is given twice")
+        raise _RefusedError(f"field {shown(twin)} appears twice")
     return record
 
 

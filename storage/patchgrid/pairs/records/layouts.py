@@ -1,4 +1,4 @@
-"""The layouts of pair files, our own and published data sets', as one table; a file's columns tell which."""
+"""The layouts of pair files, ours and those of published data sets, in one table; detected by columns."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,34 +18,34 @@ _COMMON = frozenset({"clean", "corrupted", "prompt"})
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What a field of a pair is made of."""
+    """The source of a pair's field."""
 
-    #: The columns that its value comes from.
+    #: The columns of its value.
     columns: tuple[str, ...]
-    #: How they are read.
+    #: Their reader.
     kind: Kind
 
     @property
     def column(self) -> str:
-        """The column that messages name."""
+        """The column named in messages."""
         return self.columns[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which columns make a pair, and how."""
+    """The columns of a pair, and their readers."""
 
-    #: What users know it by.
+    #: Its name for users.
     name: str
-    #: Field to what it is made of.
+    #: Field to source.
     fields: Mapping[str, Take]
-    #: What a user should know of how it is read.
+    #: A note for the user.
     note: str | None = None
-    #: Columns with which it would be another layout.
+    #: Columns that exclude this layout.
     never: frozenset[str] = frozenset()
-    #: Whether any other column would make it another layout.
+    #: Whether any other column excludes it.
     alone: bool = False
-    #: Whether rows whose prompts or answers are the same are left out rather than refused.
+    #: Whether rows with equal prompts or answers are skipped rather than refused.
     lenient: bool = False
     #: Columns that a pair must have.
     required: frozenset[str] = field(init=False)
@@ -71,12 +71,12 @@ class Layout:
         return self.required - _COMMON
 
     def is_another(self, columns: Collection[str]) -> bool:
-        """Tell whether a file with these columns is of another layout, though it has all of this one's."""
+        """Return whether a file with these columns is of another layout, though it has all of this one's."""
         others = [name for name in columns if name not in self.known and name not in INDEX_COLUMNS]
         return (self.alone and bool(others)) or not self.never.isdisjoint(others)
 
     def renamed(self, columns: Mapping[str, str]) -> Self:
-        """Give the layout with fields in other columns than its own."""
+        """Return the layout with fields in other columns than its own."""
         layout = self
         for name, column in columns.items():
             layout = layout._moved(name, column)
@@ -99,13 +99,13 @@ class Layout:
             },
         )
 
-    def described(self, given: Collection[str] = ()) -> Iterator[str]:
+    def described(self, chosen: Collection[str] = ()) -> Iterator[str]:
         """Say of each field what it is made of: `correct = country_idx (token ids)`.
 
-        An optional field is told of only where it is `given`.
+        An optional field is only described if `chosen`.
         """
         for name, take in self.fields.items():
-            if name in OPTIONAL and name not in given:
+            if name in OPTIONAL and name not in chosen:
                 continue
             columns = " and ".join(take.columns)
             plain = take.kind in (cells.TEXT, cells.ANSWERS, cells.SPANS, cells.ID)
@@ -218,35 +218,35 @@ LAYOUTS = (
 _KNOWN = frozenset().union(*(layout.known for layout in LAYOUTS))
 
 
-def find_layout(columns: Collection[str], given: Mapping[str, str]) -> Layout | None:
-    """Give the layout of a file with these columns, of which `given` names some by field; None: of none.
+def find_layout(columns: Collection[str], chosen: Mapping[str, str]) -> Layout | None:
+    """Return the layout of a file with these columns, of which `chosen` names some by field; None: of none.
 
     One with a misspelt column is not taken for another that needs fewer.
     """
-    found, meant = _first_fit(columns, given), _first_fit(_corrected(columns), given)
+    found, meant = _first_fit(columns, chosen), _first_fit(_corrected(columns), chosen)
     if found is not None and meant is not None and len(meant.required) > len(found.required):
         return None
     return found
 
 
-def nearest_layout(columns: Collection[str], given: Mapping[str, str]) -> Layout:
-    """Give the layout that lacks least of a file which is in none."""
+def nearest_layout(columns: Collection[str], chosen: Mapping[str, str]) -> Layout:
+    """Return the layout that lacks least of a file which is in none."""
 
     def nearness(layout: Layout) -> tuple[int, int]:
         return len(layout.distinctive & set(columns)), -len(layout.required - set(columns))
 
     # What a layout of few columns could be is told by another.
-    others = (layout.renamed(given) for layout in LAYOUTS if not layout.never)
-    if given:
-        others = (layout for layout in others if _is_told(layout, columns, given))
-    return _first_fit(_corrected(columns), given) or max(others, key=nearness)
+    others = (layout.renamed(chosen) for layout in LAYOUTS if not layout.never)
+    if chosen:
+        others = (layout for layout in others if _is_told(layout, columns, chosen))
+    return _first_fit(_corrected(columns), chosen) or max(others, key=nearness)
 
 
-def _first_fit(columns: Collection[str], given: Mapping[str, str]) -> Layout | None:
+def _first_fit(columns: Collection[str], chosen: Mapping[str, str]) -> Layout | None:
     for layout in LAYOUTS:
-        renamed = layout.renamed(given)
+        renamed = layout.renamed(chosen)
         if (
-            _is_told(renamed, columns, given)
+            _is_told(renamed, columns, chosen)
             and renamed.required.issubset(columns)
             and not renamed.is_another(columns)
         ):
@@ -254,9 +254,9 @@ def _first_fit(columns: Collection[str], given: Mapping[str, str]) -> Layout | N
     return None
 
 
-def _is_told(layout: Layout, columns: Collection[str], given: Mapping[str, str]) -> bool:
-    """Tell whether a column that no user named speaks for a layout, or it is our own."""
-    own = layout.distinctive - set(given.values())
+def _is_told(layout: Layout, columns: Collection[str], chosen: Mapping[str, str]) -> bool:
+    """Return whether a column that no user named speaks for a layout, or it is our own."""
+    own = layout.distinctive - set(chosen.values())
     return layout.name == OWN.name or any(name in columns for name in own)
 
 

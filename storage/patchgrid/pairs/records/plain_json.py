@@ -10,7 +10,7 @@ PlainSpan = list[int] | dict[str, list[int]]
 
 
 def plain(value: object) -> dict[str, Any]:
-    """Give what JSON has for an answer or a span that it does not know."""
+    """Return what JSON has for an answer or a span that it does not know."""
     if isinstance(value, TextSpan):
         return {"text": [value.start, value.stop]}
     if isinstance(value, TokenPiece):
@@ -20,36 +20,36 @@ def plain(value: object) -> dict[str, Any]:
 
 
 def plain_answer(answer: Answer) -> PlainAnswer:
-    """Give an answer as JSON has it."""
+    """Return an answer as JSON has it."""
     return answer if isinstance(answer, int | str) else plain(answer)
 
 
 def plain_spans(spans: Mapping[str, Span] | None) -> dict[str, PlainSpan] | None:
-    """Give spans as JSON has them."""
+    """Return spans as JSON has them."""
     if spans is None:
         return None
     return {name: plain(span) if isinstance(span, TextSpan) else [*span] for name, span in spans.items()}
 
 
 def read_answers(values: Iterable[PlainAnswer]) -> tuple[Answer, ...]:
-    """Give the answers that were written."""
+    """Return the answers that were written."""
     return tuple(read_answer(value) if isinstance(value, dict) else value for value in values)
 
 
 def read_answer(value: Mapping[str, str]) -> TokenText | TokenPiece:
-    """Give the answer that an object stands for."""
+    """Return the answer that an object stands for."""
     return TokenPiece(value["piece"]) if "piece" in value else TokenText(value["token"])
 
 
 def read_spans(values: Mapping[str, PlainSpan] | None) -> dict[str, Span] | None:
-    """Give the spans that were written."""
+    """Return the spans that were written."""
     if values is None:
         return None
     return {name: _read_span(value) for name, value in values.items()}
 
 
 def plain_record(pair: Pair) -> dict[str, Any]:
-    """Give a pair as a record of a pair file, fields that it lacks left out."""
+    """Return a pair as a record of a pair file, fields that it lacks omitted."""
     fields: dict[str, Any] = {
         "id": pair.id,
         "clean": pair.clean,

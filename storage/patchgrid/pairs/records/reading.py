@@ -7,7 +7,7 @@ from pathlib import Path
 from patchgrid.core.messages import listed, misspelt, nearest, shown, unknown
 from patchgrid.core.types import Pair
 from patchgrid.pairs.errors import Problem
-from patchgrid.pairs.records.cells import LeftOutError
+from patchgrid.pairs.records.cells import SkippedRowError
 from patchgrid.pairs.records.layouts import (
     INDEX_COLUMNS,
     OWN,
@@ -31,16 +31,16 @@ class Findings:
         self.layout: Layout | None = None
         #: Columns that no field is made of, in the order they are met.
         self.unused: dict[str, None] = {}
-        #: Why rows were left out, with their number.
-        self.left_out: Counter[str] = Counter()
+        #: Why rows were omitted, with their number.
+        self.skipped: Counter[str] = Counter()
         self._notes: dict[str, None] = {}
 
     def note(self, text: str) -> None:
-        """Take in what a user should know about how the file is read, once."""
+        """Add what a user should know about how the file is read, once."""
         self._notes.setdefault(text)
 
     def not_used(self, columns: Collection[str]) -> None:
-        """Take in names of columns that are passed over."""
+        """Add names of columns that are passed over."""
         if len(self.unused) < _MOST_UNUSED:
             self.unused.update(dict.fromkeys(name for name in columns if name not in INDEX_COLUMNS))
 
@@ -50,10 +50,10 @@ class Findings:
         layout = () if self.layout is None or self.layout.note is None else (self.layout.note,)
         notes = [*layout, *self._notes]
         if self.unused:
-            notes.append(f"columns that are not used: {listed(list(self.unused))}")
-        for reason, count in self.left_out.items():
+            notes.append(f"ignored columns: {listed(list(self.unused))}")
+        for reason, count in self.skipped.items():
             rows = f"{count:,} row{'' if count == 1 else 's'}"
-            notes.append(f"{rows} {reason}: left out, as in the data set's own code")
+            notes.append(f"{rows} {reason}: skipped, as in the data set's own code")
         return tuple(notes)
 
 
@@ -74,9 +74,9 @@ class Records:
             self._settle(layout.renamed(given))
 
     def header(self, columns: Sequence[str]) -> list[str]:
-        """Take in a table's columns; say what is wrong with them."""
+        """Add a table's columns; say what is wrong with them."""
         if not_there := [name for name in self._given.values() if name not in columns]:
-            problem = "there is no column {0!r}{1}"
+            problem = "missing column {0!r}{1}"
             return [ColumnProblem(problem.format(name, nearest(name, columns)), name) for name in not_there]
         layout = find_layout(columns, self._given)
         problems = _twice(columns, layout or OWN)
@@ -90,7 +90,7 @@ class Records:
         return self._passed_over(columns, strange)
 
     def read(self, record: Mapping[str, object]) -> Pair | list[str] | None:
-        """Give a record's pair, its problems, or None where it is left out."""
+        """Return a record's pair, its problems, or None where it is omitted."""
         strange: Sequence[str] = ()
         if not self._table:
             if self._layout is None:
@@ -106,13 +106,13 @@ class Records:
             try:
                 for name, columns, convert in self._takes:
                     self._take(record, name, columns, convert, fields, wrong)
-            except LeftOutError as error:
-                self._findings.left_out[str(error)] += 1
+            except SkippedRowError as error:
+                self._findings.skipped[str(error)] += 1
                 return None
             outcome = wrong or self._read(fields)
         if isinstance(outcome, list):
             if self._lenient and all(isinstance(problem, SameProblem) for problem in outcome):
-                self._findings.left_out["with the same prompts or answers on both sides"] += 1
+                self._findings.skipped["with the same prompts or answers on both sides"] += 1
                 return None
             if strange and any(isinstance(problem, ColumnProblem) for problem in outcome):
                 problems = [ColumnProblem(text) for text in unknown(strange, self._named)]
@@ -141,7 +141,7 @@ class Records:
         values = [record[column] for column in columns]
         try:
             fields[name] = values[0] if convert is None else convert(*values)
-        except LeftOutError:
+        except SkippedRowError:
             raise
         except ValueError as error:
             problem = Problem(f"{columns[0]!r} {error}", columns[0])
@@ -188,6 +188,6 @@ def _twice(columns: Sequence[str], layout: Layout) -> list[str]:
     counts = Counter(columns)
     twice = [name for name in sorted(counts) if counts[name] > 1 and name not in INDEX_COLUMNS]
     return [
-        ColumnProblem(f"column {shown(name)} is given twice", name if name in layout.known else None)
+        ColumnProblem(f"column {shown(name)} appears twice", name if name in layout.known else None)
         for name in twice
     ]

@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def make_reader(names: Mapping[str, str]) -> Callable[[Mapping[str, object]], Pair | list[str]]:
-    """Give the function that turns a record of fields into a pair or a list of problems.
+    """Return the function that turns a record of fields into a pair or a list of problems.
 
     `names` has what messages call each field. A pair whose prompts or answers are the same has the problem
     that is a `SameProblem`.
@@ -117,17 +117,17 @@ def _answers(record: Mapping[str, object], field: str, name: str, problems: list
 
 
 def _answer(value: object) -> tuple[Answer, str | None]:
-    """Give the answer, and what is wrong with it or None."""
+    """Return the answer, and what is wrong with it or None."""
     if isinstance(value, str):
         return value, text_problem(value)
     if isinstance(value, int) and not isinstance(value, bool):
         in_range = 0 <= value < _INT_LIMIT
-        return value, None if in_range else f"has {kind(value)}, which cannot be a token id"
+        return value, None if in_range else f"has {kind(value)}, which is not a token id"
     if isinstance(value, TokenText):
         return value, text_problem(value.text)
     if isinstance(value, dict):
         return _entry(value)
-    return 0, f"has {kind(value)} where text or a token id belongs"
+    return 0, f"has {kind(value)} instead of text or a token id"
 
 
 def _entry(value: dict[str, object]) -> tuple[Answer, str | None]:

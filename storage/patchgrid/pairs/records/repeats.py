@@ -1,4 +1,4 @@
-"""Pairs that repeat another one, found by hashes: sixteen bytes a pair."""
+"""Finding repeated pairs by hashes, sixteen bytes per pair."""
 
 from array import array
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Repeats:
 
     #: Their number.
     count: int = 0
-    #: Where the first few are, each with the place of the pair that it repeats.
+    #: The places of the first few, each with the place of the pair it repeats.
     first: tuple[tuple[int, int], ...] = ()
 
     def notes(self, unit: str) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ class Repeats:
         named = ", ".join(f"{place} and {before}" for place, before in self.first)
         more = ", …" if self.count > len(self.first) else ""
         pairs = f"{self.count:,} pair repeats" if self.count == 1 else f"{self.count:,} pairs repeat"
-        return (f"{pairs} another ({unit}s {named}{more}): each is counted, as if it were a new observation",)
+        return (f"{pairs} another ({unit}s {named}{more}): each is counted as a separate observation",)
 
 
 class RepeatFinder:
@@ -38,12 +38,12 @@ class RepeatFinder:
         self._places = array("q")
 
     def add(self, place: int | None, pair: Pair) -> None:
-        """Take in the pair at a line or row."""
+        """Add the pair at a line or row."""
         self._hashes.append(hash((pair.clean, pair.corrupted, pair.correct, pair.incorrect)))
         self._places.append(-1 if place is None else place)
 
     def found(self) -> Repeats:
-        """Give what repeats another one so far."""
+        """Return what repeats another one so far."""
         if not self._hashes:
             return Repeats()
         hashes = np.frombuffer(self._hashes, np.int64)

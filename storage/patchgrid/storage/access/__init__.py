@@ -1,1 +1,1 @@
-"""Who may do what: tokens, owners, quotas; jobs submitted."""
+"""Access: tokens, owners, quotas; submitting jobs."""

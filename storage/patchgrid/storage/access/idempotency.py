@@ -1,4 +1,4 @@
-"""Submits that a client repeats: the key it gives them, and the job that they gave."""
+"""Idempotency keys: repeated submits return the same job."""
 
 import hashlib
 
@@ -14,41 +14,41 @@ from patchgrid.storage.tables import idempotency, job
 
 
 def check_key(session: Session, by: Submitter, job_key: str) -> None:
-    """Raise `IdempotencyKeyReused` if they gave their key to another job."""
+    """Raise `IdempotencyKeyReused` if the key was used for another job."""
     if by.idempotency_key is None:
         return
     query = select(job.c.id, job.c.key).join(idempotency, idempotency.c.job_id == job.c.id)
-    found = session.execute(query.where(_given(by))).first()
-    if found is not None and found.key != job_key:
+    previous = session.execute(query.where(_has_key(by))).first()
+    if previous is not None and previous.key != job_key:
         raise IdempotencyKeyReused(
-            f"the idempotency key {by.idempotency_key[:64]!r} was given to job {found.id}, which has other "
-            "pairs or settings: choose another key"
+            f"the idempotency key {by.idempotency_key[:64]!r} was used for job {previous.id}, which has "
+            "different pairs or settings: choose another key"
         )
 
 
 def is_repeated(session: Session, by: Submitter) -> bool:
-    """Tell whether they gave a key that is known."""
-    known = select(idempotency.c.id).where(_given(by))
-    return by.idempotency_key is not None and session.scalar(known) is not None
+    """Return whether the key was used before."""
+    query = select(idempotency.c.id).where(_has_key(by))
+    return by.idempotency_key is not None and session.scalar(query) is not None
 
 
-def note_key(session: Session, by: Submitter, known: JobRecord) -> bool:
-    """Note the key that they gave a job; `IdempotencyKeyReused` if another has it.
+def note_key(session: Session, by: Submitter, record: JobRecord) -> bool:
+    """Record the key of a job; raises `IdempotencyKeyReused` if another job has it.
 
-    Tells whether the job is still there, where there is a key to note.
+    Returns whether the job still exists, if there is a key to record.
     """
     if by.idempotency_key is None:
         return True
-    if not keep(session, known.id):
+    if not keep(session, record.id):
         return False
-    row = {"hash": _hash(by.idempotency_key), "token_id": by.token_id, "job_id": known.id}
+    row = {"hash": _hash(by.idempotency_key), "token_id": by.token_id, "job_id": record.id}
     if not insert_new(session, idempotency, row):
-        check_key(session, by, known.key)
+        check_key(session, by, record.key)
     return True
 
 
-def _given(by: Submitter) -> ColumnElement[bool]:
-    # Compared with None, SQLAlchemy asks whether a column is NULL.
+def _has_key(by: Submitter) -> ColumnElement[bool]:
+    # SQLAlchemy turns a comparison with None into IS NULL.
     theirs = idempotency.c.token_id == by.token_id
     return (idempotency.c.hash == _hash(by.idempotency_key or "")) & theirs
 

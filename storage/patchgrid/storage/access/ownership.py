@@ -1,8 +1,8 @@
-"""Whose a job is: everybody who submitted it.
+"""Owners of a job: everybody who submitted it.
 
-A job may have several owners: whoever submits the pairs and settings of a job that is there becomes one. An
-owner who cancels or deletes such a job withdraws, and the job goes on for the others; the last one's cancel
-ends it.
+A job may have several owners: anyone who submits the pairs and settings of a job that is there becomes one.
+An owner who cancels or deletes such a job withdraws, and the job continues for the others; the last one's
+cancel ends it.
 """
 
 from collections.abc import Collection
@@ -19,54 +19,54 @@ from patchgrid.storage.jobs import deletion, jobs
 from patchgrid.storage.queue import control
 from patchgrid.storage.tables import job, submission, token
 
-#: The owner of what comes through the HTTP service while it is open to everybody.
+#: The owner of jobs submitted over HTTP while the service is open.
 OPEN = "open"
 _USER = "user "
 
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Who submits: a token through the HTTP service, a user on the database itself, or nobody known."""
+    """The submitter: a token over HTTP, a user of the database, or unknown."""
 
     #: Token, or None.
     token_id: int | None = None
-    #: What the client calls this submit, so that repeating it gives the same job, or None.
+    #: The client's idempotency key, or None.
     idempotency_key: str | None = None
-    #: Most of the owner's jobs that may be open (not ended) at a time, or None: any number.
+    #: Most open (unfinished) jobs of the owner, or None: no limit.
     most_open: int | None = None
     #: User, or None.
     user: str | None = None
-    #: Most bytes that the owner's jobs may take, or None: any number.
+    #: Most bytes of the owner's jobs, or None: no limit.
     most_bytes: int | None = None
 
     @property
     def owner(self) -> str:
-        """What the owner is called in the database."""
+        """The owner's name in the database."""
         if self.user is not None:
             return f"{_USER}{self.user}"
         return OPEN if self.token_id is None else token_owner(self.token_id)
 
 
 def token_owner(token_id: int) -> str:
-    """Give what a token is called as an owner."""
+    """Return a token's name as an owner."""
     return f"token {token_id}"
 
 
 def add_owner(session: Session, job_id: int, by: Submitter) -> None:
-    """Make somebody an owner of a job, again if they had withdrawn."""
+    """Add an owner to a job, or restore one that had withdrawn."""
     row = {"job_id": job_id, "owner": by.owner, "token_id": by.token_id, "submitted_at": now()}
     key = (submission.c.job_id, submission.c.owner)
     insert_or_update(session, submission, row, key=key, update={"withdrawn_at": None})
 
 
 def is_owner(session: Session, job_id: int, owner: str) -> bool:
-    """Tell whether somebody owns a job and has not withdrawn."""
+    """Return whether someone owns a job and has not withdrawn."""
     mine = (submission.c.job_id == job_id) & (submission.c.owner == owner) & _ACTIVE
     return session.scalar(select(submission.c.job_id).where(mine)) is not None
 
 
 def may_steer(session: Session, job_id: int, owner: str) -> bool:
-    """Tell whether somebody may steer a job: an owner, or a former one of a job that all withdrew from."""
+    """Return whether someone may control a job: an owner, or a former owner if all have withdrawn."""
     rows = session.execute(_OWNERS.where(submission.c.job_id == job_id)).all()
     mine = [row for row in rows if row.owner == owner]
     return any(row.withdrawn_at is None for row in mine) or (
@@ -75,15 +75,15 @@ def may_steer(session: Session, job_id: int, owner: str) -> bool:
 
 
 def owners_of(session: Session, job_id: int) -> list[str]:
-    """Give the owners who have not withdrawn, as they are called in the database, the first one first."""
+    """Return the names in the database of owners who have not withdrawn, the first one first."""
     rows = session.execute(_OWNERS.where(submission.c.job_id == job_id)).all()
     return [row.owner for row in rows if row.withdrawn_at is None]
 
 
 def owner_names(session: Session, job_ids: Collection[int]) -> dict[int, tuple[str, ...]]:
-    """Give the names of jobs' owners: of tokens, or of users; the first one first.
+    """Return the names of jobs' owners: of tokens, or of users; the first one first.
 
-    Of a job that all withdrew from, the names of those. Jobs without owners that are known are left out.
+    For a job that all withdrew from, the names of the former owners. Jobs without known owners are omitted.
     """
     found: dict[int, tuple[list[str], list[str]]] = {}
     rows = session.execute(_OWNERS.where(submission.c.job_id.in_(job_ids), submission.c.owner != OPEN))
@@ -97,7 +97,7 @@ def owner_names(session: Session, job_ids: Collection[int]) -> dict[int, tuple[s
 def cancel(session: Session, job_id: int, owner: str, *, everyone: bool = False) -> tuple[str, ...]:
     """Cancel a job; one of several owners only withdraws, unless for `everyone`.
 
-    Gives the names of the owners for whom it goes on; none: it is cancelled.
+    Returns the names of the remaining owners; empty: it is cancelled.
     """
     state = lock_unfinished(session, job_id)
     left = () if everyone or state in (None, *FINISHED_JOBS) else _withdraw(session, job_id, owner)
@@ -108,10 +108,10 @@ def cancel(session: Session, job_id: int, owner: str, *, everyone: bool = False)
 
 
 def delete(session: Session, job_id: int, owner: str, *, everyone: bool = False) -> tuple[str, ...]:
-    """Begin to delete a job; one of several owners only withdraws, unless for `everyone`.
+    """Start deleting a job; one of several owners only withdraws, unless for `everyone`.
 
-    Gives the names of the owners who still have it; none: nobody finds it any more, and `deletion.finish` has
-    to be called once this is committed.
+    Returns the names of the owners who still have it; none: nobody finds it any more, and `deletion.finish`
+    has to be called once this is committed.
     """
     lock_whole(session, job_id)
     left = () if everyone else _withdraw(session, job_id, owner)
@@ -121,26 +121,24 @@ def delete(session: Session, job_id: int, owner: str, *, everyone: bool = False)
 
 
 def pause(session: Session, job_id: int, owner: str, *, everyone: bool = False) -> None:
-    """Pause a job; `JobShared` where other owners wait for it, unless for `everyone`."""
+    """Pause a job; raises `JobShared` if it has other owners, unless for `everyone`."""
     lock_unfinished(session, job_id)
     others = [] if everyone else _others(session, job_id, owner)
     if others and _is_known(session, job_id, owner):
         names = ", ".join(_names(session, job_id, others))
-        raise JobShared(
-            f"job {job_id} is shared with {names}, who would be stopped, too; cancel it to withdraw"
-        )
+        raise JobShared(f"job {job_id} is shared with {names}, who would lose it too; cancel it to withdraw")
     control.pause(session, job_id)
 
 
 def reopen(session: Session, job_id: int, by: Submitter) -> int:
-    """Reopen a job for a new owner, or an old one; give the number of its chunks that are tried again."""
+    """Reopen a job for a new or old owner; return the number of its chunks to retry."""
     lock_unfinished(session, job_id)
     add_owner(session, job_id, by)
     return jobs.reopen(session, job_id)
 
 
 def count_open(session: Session, owner: str) -> int:
-    """Count an owner's jobs that are not ended."""
+    """Count an owner's unfinished jobs."""
     theirs = select(func.count()).select_from(submission).join(job, job.c.id == submission.c.job_id)
     return (
         session.scalar(theirs.where(submission.c.owner == owner, _ACTIVE, job.c.state.not_in(ENDED_JOBS)))
@@ -157,9 +155,9 @@ _OWNERS = (
 
 
 def _withdraw(session: Session, job_id: int, owner: str) -> tuple[str, ...]:
-    """Withdraw from a job that others own, too, and give their names; the job is locked.
+    """Withdraw from a job with other owners, and return their names; the job is locked.
 
-    Nothing is done by those who never were owners: they are admins, or at the database itself.
+    Does nothing for those who never were owners: admins, or users of the database.
     """
     others = _others(session, job_id, owner)
     if not others or not _is_known(session, job_id, owner):
@@ -177,7 +175,7 @@ def _others(session: Session, job_id: int, owner: str) -> list[str]:
 
 
 def _is_known(session: Session, job_id: int, owner: str) -> bool:
-    """Tell whether somebody owns a job, or did."""
+    """Return whether someone owns or owned a job."""
     mine = (submission.c.job_id == job_id) & (submission.c.owner == owner)
     return session.scalar(select(submission.c.job_id).where(mine)) is not None
 

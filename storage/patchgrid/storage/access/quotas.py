@@ -1,4 +1,4 @@
-"""What an owner may have at a time: open jobs, and stored bytes."""
+"""Quotas of owners: open jobs, and stored bytes."""
 
 from collections.abc import Collection
 
@@ -18,7 +18,7 @@ _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(7349022, :token)")
 
 
 def check_limits(session: Session, by: Submitter, job_key: str) -> None:
-    """Raise `TooManyOpenJobs` or `QuotaExceeded` if they may have no more; not for a job that is there."""
+    """Raise `TooManyOpenJobs` or `QuotaExceeded` at the limit, except for an existing job."""
     try:
         check_open(session, by)
         check_bytes(session, by)
@@ -38,25 +38,24 @@ def reopen(session: Session, job_id: int, by: Submitter) -> int:
 
 
 def take_turns(session: Session, by: Submitter) -> None:
-    """Let a token's submits count one after the other; on SQLite, all that write do."""
+    """Serialize a token's submits; on SQLite all writers are serialized anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(_TAKE_TURNS, {"token": by.token_id or 0})
 
 
 def check_open(session: Session, by: Submitter) -> None:
-    """Raise `TooManyOpenJobs` if they may have no more open jobs."""
+    """Raise `TooManyOpenJobs` at the limit of open jobs."""
     if by.most_open is None:
         return
     count = count_open(session, by.owner)
     if count >= by.most_open:
         raise TooManyOpenJobs(
-            f"you have {count} open jobs, and at most {by.most_open} are allowed: wait for one to end, or "
-            "cancel one"
+            f"you have {count} open jobs; the limit is {by.most_open}: wait for one to end, or cancel one"
         )
 
 
 def check_bytes(session: Session, by: Submitter, new_bytes: int = 0) -> None:
-    """Raise `QuotaExceeded` if so many bytes more would be too many."""
+    """Raise `QuotaExceeded` if `new_bytes` more would exceed the limit."""
     if by.most_bytes is None:
         return
     used = stored_bytes(session, [by.owner]).get(by.owner, 0)
@@ -69,10 +68,10 @@ def check_bytes(session: Session, by: Submitter, new_bytes: int = 0) -> None:
 
 
 def stored_bytes(session: Session, owners: Collection[str]) -> dict[str, int]:
-    """Give the bytes that the jobs of owners take; those without jobs are left out.
+    """Return the bytes of each owner's jobs; owners without jobs are omitted.
 
-    Of a job that goes on, its chunks so far are added up; an ended one has the sum. A cancelled job is
-    charged to all who ever owned it.
+    Of an unfinished job the bytes of its chunks are added up; an ended one stores the sum. A cancelled job
+    counts for all its former owners.
     """
     so_far = (
         select(func.coalesce(func.sum(chunk.c.bytes), 0))

@@ -1,4 +1,4 @@
-"""Storing a job for workers, once."""
+"""Submitting a job, once."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ _BATCH = 2000
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is submitted."""
+    """A job to submit."""
 
     spec: JobSpec
     file: PairFile
@@ -38,22 +38,22 @@ class Order:
     #: The user's own key, or None: the hash of pairs and spec.
     own_key: str | None = None
     priority: int = 0
-    #: Pairs a chunk, or None: the default for so many pairs.
+    #: Pairs per chunk, or None: the default for this number of pairs.
     chunk_size: int | None = None
 
     @property
     def key(self) -> str:
-        """What the job is found by."""
+        """The job's key."""
         return self.own_key or jobs.job_key(self.spec, self.summary.digest)
 
 
 class Stored(NamedTuple):
-    """What became of an order."""
+    """The result of submitting."""
 
     job: JobRecord
     #: Whether the job is new.
     created: bool
-    #: Whether it was cancelled, and goes on for whoever submitted it now.
+    #: Whether it was cancelled, and is now reopened.
     reopened: bool = False
 
 
@@ -64,59 +64,59 @@ def store(
     pairs: Callable[[], Iterable[Pair]] | None = None,
     by: Submitter | None = None,
 ) -> Stored:
-    """Store a job in one transaction, or find it; whoever submits it (`by`) becomes an owner of it.
+    """Store a job in one transaction, or find it; the submitter (`by`) becomes an owner.
 
-    A job that is there and was cancelled is reopened, unless its idempotency key tells a repeated submit.
-    `pairs` gives the file's pairs where someone wants to see them pass. `KeyTaken` if the user's own key is
-    another job's, or its hash. `TooManyOpenJobs` or `QuotaExceeded` if they may have no more,
-    `IdempotencyKeyReused` if they gave their key to another job.
+    An existing job that was cancelled is reopened, unless its idempotency key marks a repeated submit.
+    `pairs` yields the file's pairs, for progress. Raises `KeyTaken` if the user's key is another job's key or
+    hash, `TooManyOpenJobs` or `QuotaExceeded` at a limit, and `IdempotencyKeyReused` if the key was used for
+    another job.
     """
     _check_own(order)
     with database.read() as session:
         if by is not None:
             idempotency.check_key(session, by, order.key)
-        known = jobs.find_by_key(session, order.key)
+        existing = jobs.find_by_key(session, order.key)
     taken = _Taken(pairs or (lambda: order.file))
-    if known is None:
+    if existing is None:
         with database.write() as session:
-            known = _submit(session, order, taken, by)
+            existing = _submit(session, order, taken, by)
     if taken.begun:
-        return Stored(known, created=True)
+        return Stored(existing, created=True)
     with database.read() as session:
-        _check_same(session, order, known)
+        _check_same(session, order, existing)
     if by is None:
-        return Stored(known, created=False)
+        return Stored(existing, created=False)
     # None: it was deleted since it was found.
-    found = _join(database, known, by, order.priority)
-    return store(database, order, pairs=pairs, by=by) if found is None else found
+    joined = _join(database, existing, by, order.priority)
+    return store(database, order, pairs=pairs, by=by) if joined is None else joined
 
 
-def _join(database: Database, known: JobRecord, by: Submitter, priority: int) -> Stored | None:
-    """Make them an owner of a job that is there; None if it is gone.
+def _join(database: Database, existing: JobRecord, by: Submitter, priority: int) -> Stored | None:
+    """Add the submitter to the owners of an existing job; None if it is gone.
 
     One that was cancelled is reopened with their priority: that of its former owners is not theirs.
     """
     with database.read() as session:
         repeated = idempotency.is_repeated(session, by)
-        theirs = known.state != JobState.CANCELLED and ownership.is_owner(session, known.id, by.owner)
+        theirs = existing.state != JobState.CANCELLED and ownership.is_owner(session, existing.id, by.owner)
     if repeated or (theirs and by.idempotency_key is None):
-        return Stored(known, created=False)
+        return Stored(existing, created=False)
     with database.write() as session:
-        state = lock_unfinished(session, known.id)
-        if state is None or not idempotency.note_key(session, by, known):
+        state = lock_unfinished(session, existing.id)
+        if state is None or not idempotency.note_key(session, by, existing):
             return None
         if state != JobState.CANCELLED:
-            ownership.add_owner(session, known.id, by)
-            return Stored(jobs.get(session, known.id), created=False)
-        jobs.set_priority(session, known.id, priority)
-        quotas.reopen(session, known.id, by)
-        return Stored(jobs.get(session, known.id), created=False, reopened=True)
+            ownership.add_owner(session, existing.id, by)
+            return Stored(jobs.get(session, existing.id), created=False)
+        jobs.set_priority(session, existing.id, priority)
+        quotas.reopen(session, existing.id, by)
+        return Stored(jobs.get(session, existing.id), created=False, reopened=True)
 
 
 def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | None) -> JobRecord:
-    """Write the job with whose it is, unless another process has written it meanwhile."""
+    """Write the job and its owner, unless another process has just written it."""
     if by is not None:
-        # Before a million pairs are written in vain. What counts is asked again behind them.
+        # Check before writing a million pairs in vain; checked again afterwards.
         quotas.check_limits(session, by, order.key)
     job = jobs.submit(
         session,
@@ -131,7 +131,7 @@ def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | Non
         owners=() if by is None else (by.owner,),
     )
     if by is not None and taken.begun:
-        # A token's submits take turns here, not while they write.
+        # A token's submits are serialized here, not while writing.
         quotas.take_turns(session, by)
         quotas.check_open(session, by)
         quotas.check_bytes(session, by, jobs.pair_bytes(session, job.id))
@@ -141,11 +141,11 @@ def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | Non
 
 
 class _Taken:
-    """Pairs on their way to the database; a job that is there already takes none."""
+    """The pairs to store; an existing job takes none."""
 
     def __init__(self, pairs: Callable[[], Iterable[Pair]]) -> None:
         self._pairs = pairs
-        #: Whether anyone asked for the pairs.
+        #: Whether the pairs were read.
         self.begun = False
 
     def __iter__(self) -> Iterator[Pair]:
@@ -154,7 +154,7 @@ class _Taken:
 
 
 def _check_own(order: Order) -> None:
-    """Refuse a user's own key that is another job's hash: who submits that job would be given this one."""
+    """Refuse a user's key that is another job's hash: submitting that job would find this one."""
     key = order.own_key
     if key is not None and HASH_KEY.fullmatch(key) and key != dataclasses.replace(order, own_key=None).key:
         raise KeyTaken(
@@ -163,17 +163,17 @@ def _check_own(order: Order) -> None:
         )
 
 
-def _check_same(session: Session, order: Order, known: JobRecord) -> None:
-    """Refuse a user's own key that was given to something else; a hash cannot be."""
+def _check_same(session: Session, order: Order, existing: JobRecord) -> None:
+    """Refuse a user's key that was used for a different job."""
     if order.own_key is None:
         return
-    what = f"the key {order.own_key!r} belongs to job {known.id}"
-    theirs, ours = (dataclasses.asdict(spec) for spec in (known.spec, order.spec))
+    what = f"the key {order.own_key!r} belongs to job {existing.id}"
+    theirs, ours = (dataclasses.asdict(spec) for spec in (existing.spec, order.spec))
     other = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
     if other:
-        raise KeyTaken(f"{what}, which has other settings ({'; '.join(other)}): choose another key")
-    if known.pairs != order.summary.count or _digest(session, known.id) != order.summary.digest:
-        raise KeyTaken(f"{what}, which has other pairs: choose another key")
+        raise KeyTaken(f"{what}, which has different settings ({'; '.join(other)}): choose another key")
+    if existing.pairs != order.summary.count or _digest(session, existing.id) != order.summary.digest:
+        raise KeyTaken(f"{what}, which has different pairs: choose another key")
 
 
 def _digest(session: Session, job_id: int) -> str:

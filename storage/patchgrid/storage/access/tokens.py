@@ -1,8 +1,8 @@
-"""Tokens: who may use the HTTP service, and for what.
+"""Tokens of the HTTP service, and their scopes.
 
-A token's text is `pg_<id>_<secret>`. The secret has 256 random bits, so SHA-256 is enough to keep it by: slow
-and salted hashes are for passwords, which people choose and which can be guessed. The text is given once, by
-`create`; it is never stored, logged or put into an error.
+A token's text is `pg_<id>_<secret>`. The secret has 256 random bits, so SHA-256 is enough to store it: slow
+salted hashes are for guessable passwords. The text is returned once, by `create`; it is never stored, logged
+or part of an error.
 """
 
 import hashlib
@@ -22,51 +22,51 @@ from patchgrid.storage.db.dialects import insert_new, may_be_lost, now
 from patchgrid.storage.errors import DatabaseLocked, TokenNameTaken, TokenNotFound, TokenRefused
 from patchgrid.storage.tables import token as table
 
-#: What a token may be good for; each includes those before it.
+#: Scopes; each includes those before it.
 SCOPES = ("read", "submit", "admin")
 #: Longest name, in characters.
 LONGEST_NAME = 64
-#: Most days that a token may be good for: a hundred years.
+#: Longest lifetime in days: a hundred years.
 MOST_DAYS = 36_525
-#: Seconds within which a token's use is noted once.
+#: Seconds within which a token's use is recorded once.
 NOTED_EVERY = 60.0
 _DAY = 24 * 3600.0
-#: Largest id that the databases can look for.
+#: Largest integer of the databases.
 _LARGEST = 2**31 - 1
 _TEXT = re.compile(r"pg_([1-9][0-9]{0,9})_([A-Za-z0-9_-]{43})")
-#: Id, secret and hash in place of those that there are not, so that all that is wrong takes the same work. No
-#: secret has this hash.
+#: Stand-ins for a missing id, secret and hash, so that every invalid token takes the same time. No secret has
+#: this hash.
 _NOBODY = (0, "0" * 43, "0" * 64)
 _VALID = and_(table.c.revoked_at.is_(None), or_(table.c.expires_at.is_(None), table.c.expires_at > now()))
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as it stands, without its secret."""
+    """A token without its secret."""
 
-    #: Number given when it was made, never used again.
+    #: Its id, never reused.
     id: int
-    #: Its name, which no other has that is not revoked.
+    #: Its name, unique among tokens that are not revoked.
     name: str
-    #: What it is good for, of `SCOPES`, in their order, those included too.
+    #: Its scopes, in the order of `SCOPES`, including implied ones.
     scopes: tuple[str, ...]
     #: Times in seconds since 1970 by the database's clock.
     created_at: float
-    #: When it ends, or None: never.
+    #: Expiry, or None: never.
     expires_at: float | None
     #: When it was revoked, or None.
     revoked_at: float | None
     #: When it was last used, to the minute, or None.
     used_at: float | None
-    #: Highest priority of its jobs, or None: what the server allows.
+    #: Highest priority of its jobs, or None: the server's limit.
     max_priority: int | None
-    #: Most bytes that its jobs may take, or None: any number.
+    #: Most bytes of its jobs, or None: no limit.
     max_bytes: int | None
     #: Whether it was neither revoked nor expired when it was read.
     valid: bool
 
     def allows(self, scope: str) -> bool:
-        """Tell whether it is good for something."""
+        """Return whether it has a scope and is valid."""
         return scope in self.scopes
 
 
@@ -79,10 +79,10 @@ def create(
     max_priority: int | None = None,
     max_bytes: int | None = None,
 ) -> tuple[Token, str]:
-    """Make a token, good for some `days` or for ever; give it with its text, which nobody can give again.
+    """Create a token that expires after `days`, or never; return it with its text, which is not stored.
 
-    `TokenNameTaken` if another has the name: an expired one keeps its name until it is revoked.
-    `TokenRefused` for a name, scopes or days that will not do.
+    Raises `TokenNameTaken` if another has the name (an expired one keeps it until it is revoked), and
+    `TokenRefused` for an invalid name, scope or lifetime.
     """
     _check(name, days)
     secret = secrets.token_urlsafe(32)
@@ -90,14 +90,14 @@ def create(
     row |= {"created_at": now(), "expires_at": None if days is None else now() + days * _DAY}
     row |= {"max_priority": max_priority, "max_bytes": max_bytes}
     if not insert_new(session, table, row):
-        raise TokenNameTaken(f"there is a token {name!r} already: revoke it, or choose another name")
+        raise TokenNameTaken(f"token {name!r} already exists: revoke it, or choose another name")
     made = _by_name(session, name)
     assert made is not None, "a token that was just written cannot be read"
     return made, f"pg_{made.id}_{secret}"
 
 
 def find(session: Session, text: str) -> Token | None:
-    """Give the token of a text; None if it is unknown, revoked, expired or no token's text at all."""
+    """Return the token of a text; None if it is unknown, revoked, expired or malformed."""
     shape = _TEXT.fullmatch(text)
     number, secret = (int(shape[1]), shape[2]) if shape else _NOBODY[:2]
     query = _query().add_columns(table.c.hash).where(table.c.id == min(number, _LARGEST))
@@ -109,9 +109,9 @@ def find(session: Session, text: str) -> Token | None:
 
 
 def note_used(database: Database, token_id: int) -> None:
-    """Note that a token was used, unless that was noted within the last minute.
+    """Record a token's use, unless it was recorded within the last minute.
 
-    Where another writer holds SQLite, it is left to the next use: nobody waits for this.
+    Skipped if another writer holds SQLite's lock.
     """
     due = (table.c.id == token_id) & or_(table.c.used_at.is_(None), table.c.used_at < now() - NOTED_EVERY)
     with database.read() as session:
@@ -126,57 +126,57 @@ def note_used(database: Database, token_id: int) -> None:
 
 
 def list_tokens(session: Session) -> list[Token]:
-    """Give all tokens, revoked ones too, the oldest first."""
+    """Return all tokens, revoked ones too, the oldest first."""
     return [_token(row) for row in session.execute(_query().order_by(table.c.id)).mappings()]
 
 
 def revoke(session: Session, name: str | int) -> Token:
-    """Make a token good for nothing from now on, and give it; by its name, or its id.
+    """Revoke a token by its name or id, and return it.
 
-    One that is revoked already stays as it was. `TokenNotFound` if there is none.
+    A revoked one stays unchanged. Raises `TokenNotFound`.
     """
-    asked = str(name)
-    # A number of more digits is no id, however it ends.
-    found = _by_id(session, int(asked[:12])) if asked.isdecimal() else _by_name(session, asked)
-    if found is None:
-        raise TokenNotFound(f"there is no token {name!r} to revoke: `patchgrid token list` shows them")
-    valid = (table.c.id == found.id) & table.c.revoked_at.is_(None)
+    text = str(name)
+    # A longer number is not an id.
+    token = _by_id(session, int(text[:12])) if text.isdecimal() else _by_name(session, text)
+    if token is None:
+        raise TokenNotFound(f"no token {name!r} to revoke: see `patchgrid token list`")
+    valid = (table.c.id == token.id) & table.c.revoked_at.is_(None)
     session.execute(table.update().where(valid).values(revoked_at=now()))
-    revoked = _by_id(session, found.id)
+    revoked = _by_id(session, token.id)
     assert revoked is not None, "tokens are never deleted"
     return revoked
 
 
 def is_valid(session: Session, token_id: int) -> bool:
-    """Tell whether a token is good for something now."""
+    """Return whether a token is valid now."""
     return session.scalar(select(table.c.id).where(table.c.id == token_id, _VALID)) is not None
 
 
 def any_valid(session: Session) -> bool:
-    """Tell whether anybody has a token that is good for something now."""
+    """Return whether any token is valid now."""
     return session.scalar(select(table.c.id).where(_VALID).limit(1)) is not None
 
 
 def any_made(session: Session) -> bool:
-    """Tell whether there ever was a token: what asks for one does so even when the last has ended."""
+    """Return whether a token ever existed: the service then stays closed, even after the last one ended."""
     return session.scalar(select(table.c.id).limit(1)) is not None
 
 
 def _check(name: str, days: float | None) -> None:
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
-        raise TokenRefused(f"a token's name is 1 to {LONGEST_NAME} printable characters, not {name!r}")
+        raise TokenRefused(f"a token's name must be 1 to {LONGEST_NAME} printable characters, not {name!r}")
     if name.isdecimal():
-        raise TokenRefused(f"a token's name is not a number, such as {name!r}: that could be another's id")
+        raise TokenRefused(f"a token's name must not be a number ({name!r}): numbers are ids")
     if days is not None and not 0 < days <= MOST_DAYS:
-        raise TokenRefused(f"a token is good for more than 0 and at most {MOST_DAYS:,} days, not {days}")
+        raise TokenRefused(f"a token's lifetime must be above 0 and at most {MOST_DAYS:,} days, not {days}")
 
 
 def _included(scopes: Iterable[str]) -> tuple[str, ...]:
-    """Give the scopes with those that they include."""
-    asked = [SCOPES.index(check_name("scope", scope, SCOPES)) for scope in scopes]
-    if not asked:
-        raise TokenRefused(f"a token is good for something: {', '.join(SCOPES)}")
-    return SCOPES[: max(asked) + 1]
+    """Return the scopes with the implied ones."""
+    levels = [SCOPES.index(check_name("scope", scope, SCOPES)) for scope in scopes]
+    if not levels:
+        raise TokenRefused(f"a token needs a scope: {', '.join(SCOPES)}")
+    return SCOPES[: max(levels) + 1]
 
 
 def _hash(secret: str) -> str:

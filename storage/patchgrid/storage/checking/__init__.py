@@ -1,7 +1,7 @@
-"""Whether a database is whole: `patchgrid db check`.
+"""Checking a database: `patchgrid db check`.
 
-What follows from other facts is worked out again and compared: keys, counts, states, sums, sampled cells, top
-components. What follows from nothing else is covered by checksums.
+Derived data is recomputed and compared: keys, counts, states, sums, sampled cells, top components. All other
+data is covered by checksums.
 """
 
 from patchgrid.storage.checking.check import CheckReport, check

@@ -1,4 +1,4 @@
-"""The whole check: the file, each job, each chunk, each in a short transaction of its own."""
+"""The whole check: the file, each job, each chunk, each in its own short transaction."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,21 +27,21 @@ from patchgrid.storage.tables import checksum, chunk, job, pair
 
 #: Keys read at a time.
 _BATCH = 500
-#: Takes how many chunks were looked at, and how many will be.
+#: Called with the number of checked chunks and the total.
 OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a check looked at and found."""
+    """The result of a check."""
 
     #: The database's revision.
     revision: str
-    #: Jobs looked at.
+    #: Jobs checked.
     jobs: int
-    #: Chunks looked at.
+    #: Chunks checked.
     chunks: int
-    #: Chunks that there are.
+    #: Chunks in total.
     chunks_total: int
     #: Blobs of chunks whose checksums were computed.
     blobs: int
@@ -49,7 +49,7 @@ class CheckReport:
     cells: int
     #: Seconds that it took.
     seconds: float
-    #: What is wrong, one line each; empty: all is well.
+    #: Problems, one line each.
     problems: tuple[str, ...]
     #: What to do about it, one line for each kind of damage.
     advice: tuple[str, ...]
@@ -62,9 +62,9 @@ def check(
     on_progress: OnProgress = lambda _done, _total: None,
     timeout: float = 30,
 ) -> CheckReport:
-    """Look through a database: every checksum, key, count, state, sum, sampled cell and total.
+    """Check a database: every checksum, key, count, state, sum, sampled cell and total.
 
-    With a sample, of so many chunks; pairs and totals then of the same share of jobs. Memory is bounded by
+    With a sample, only those chunks, and the pairs and totals of the same share of jobs. Memory is bounded by
     the largest chunk. Raises as `Database.open` does for a database of another version, or none at all.
     """
     began = time.monotonic()
@@ -75,7 +75,7 @@ def check(
         Database.open(url, create=False, timeout=timeout) as database,
     ):
         checking = _Check(database, sample, on_progress, findings, seen)
-        # Damaged numbers may be of any size: sums that overflow are compared like others.
+        # Damaged numbers may have any size: sums that overflow are compared like others.
         with np.errstate(over="ignore", invalid="ignore"):
             checking.run()
         jobs, total = checking.jobs, checking.chunks_total
@@ -107,7 +107,7 @@ class _Check:
         self._bound = self._expected = 0
 
     def run(self) -> None:
-        """Check all there is; of a damaged file nothing else is read, for none of it can be trusted."""
+        """Check everything; a damaged file is not read further, because none of it can be trusted."""
         with self.findings.reading(FILE, None, "the file"), self._database.read() as session:
             for text in file_problems(session, quick=self._sample is not None):
                 self.findings.add(FILE, None, text)
@@ -149,7 +149,7 @@ class _Check:
         return sampled.place(key, seed) < self._bound
 
     def _keys(self, table: Table, job_id: int | None = None) -> Iterator[int]:
-        """Give the ids of jobs, or of a job's chunks, some at a time."""
+        """Yield the ids of jobs, or of a job's chunks, in batches."""
         last = 0
         while True:
             query = select(table.c.id).where(table.c.id > last).order_by(table.c.id).limit(_BATCH)
@@ -164,7 +164,7 @@ class _Check:
 
 
 def _pilot(session: Session, job_id: int) -> dict[str, Sums] | None:
-    """Give a job's pilot; None: it is damaged, which `WholeJob` tells."""
+    """Return a job's pilot; None if it is damaged, which `WholeJob` reports."""
     try:
         return read_pilot(session, job_id)
     except CorruptData:
@@ -172,7 +172,7 @@ def _pilot(session: Session, job_id: int) -> dict[str, Sums] | None:
 
 
 def _orphans(session: Session) -> Iterator[str]:
-    """Look for rows of jobs, pairs or chunks that do not exist."""
+    """Find rows of jobs, pairs or chunks that do not exist."""
     for table in (tables.outcome, tables.exact, tables.top_component, tables.method_score):
         same = and_(pair.c.job_id == table.c.job_id, pair.c.pair_index == table.c.pair_index)
         if count := _lost(session, table, pair, same):
@@ -193,7 +193,7 @@ def _orphans(session: Session) -> Iterator[str]:
 def _lost(
     session: Session, table: Table, owner: Table, same: ColumnElement[bool], *where: ColumnElement[bool]
 ) -> int:
-    """Count the rows of a table whose owner is not there."""
+    """Count the rows of a table whose parent row is missing."""
     key = next(iter(owner.primary_key.columns))
     lost = select(func.count()).select_from(table).outerjoin(owner, same).where(key.is_(None), *where)
     return session.scalar(lost) or 0

@@ -1,4 +1,4 @@
-"""Sums as they are stored beside sums worked out again: rounding apart, they are the same."""
+"""Comparing stored sums with recomputed ones, up to rounding."""
 
 import itertools
 from collections.abc import Iterator
@@ -48,14 +48,14 @@ def _scores_differ(stored: Sums, expected: Sums) -> bool:
 
 
 def _impossible(stored: Sums) -> bool:
-    """Tell whether no scores have these sums."""
+    """Return whether no scores have these sums."""
     a, size, squares = stored["a"], stored["abs_a"], stored["aa"]
     slack = 1 + _OF_SCORES
     return bool((np.abs(a) > size * slack).any() or (size**2 > stored["n"] * squares * slack**2).any())
 
 
 def _cell_sizes(expected: Sums) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Give each sum over cells with what bounds the sum of its terms' sizes, by Cauchy and Schwarz."""
+    """Yield each sum over cells with what bounds the sum of its terms' sizes, by Cauchy and Schwarz."""
     for name in _COUNTS:
         yield name, expected[name]
     for weight in ("w", "v"):

@@ -1,4 +1,4 @@
-"""The sample drawn again: which cells the seed patches exactly, and with what probability."""
+"""Drawing the sample again: which cells the seed selects, and with what probability."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -69,7 +69,7 @@ class Draws:
     def _on_the_edge(
         self, site: str, row: int, places: NDArray[np.intp], inclusion: NDArray[np.float64]
     ) -> bool:
-        """Tell whether rounding decides about all of these cells."""
+        """Return whether rounding decides about all of these cells."""
         draws = draw(self._job.spec.seed, site, row, inclusion.shape)
         index = tuple(places.T)
         return bool((np.abs(draws[index] - inclusion[index]) <= _CLOSE * inclusion[index]).all())

@@ -1,4 +1,4 @@
-"""An SQLite file by itself: its pages, its indexes, its tables as patchgrid makes them."""
+"""Checks of an SQLite file: pages, indexes, table definitions."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage import tables
 
-#: Problems of pages that are told, at most.
+#: Most page problems shown.
 _MOST = 20
 _SCHEMA = text("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%'")
 
 
 def file_problems(session: Session, *, quick: bool) -> Iterator[str]:
-    """Give what is wrong with the file, a line each; `quick` does not compare indexes with their tables."""
+    """Return the file's problems, one line each; `quick` does not compare indexes with their tables."""
     connection = session.connection()
     if connection.dialect.name != "sqlite":
         return
@@ -29,7 +29,7 @@ def file_problems(session: Session, *, quick: bool) -> Iterator[str]:
 
 
 def _words(row: Row[Any]) -> tuple[str, ...]:
-    """Give a definition's words: SQLite puts a column that is added on the line of the one before."""
+    """Return a definition's words: SQLite puts a column that is added on the line of the one before."""
     kind, name, table, sql = tuple(row)
     return (str(kind), str(name), str(table), *re.findall(r"[\w.]+|[^\w\s]", str(sql)))
 
@@ -41,7 +41,7 @@ def _schema_problems(connection: Connection) -> Iterator[str]:
         wanted = {_words(row) for row in made.execute(_SCHEMA)}
     engine.dispose()
     found = {_words(row) for row in connection.execute(_SCHEMA)}
-    # What someone added (an index of their own) does no harm.
+    # Additions, such as a user's index, are fine.
     for name in sorted({row[1] for row in wanted - found}):
         yield f"the definition of {name} was changed, or is missing"
     for name, last in connection.execute(text("SELECT name, seq FROM sqlite_sequence")):

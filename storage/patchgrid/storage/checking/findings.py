@@ -60,7 +60,7 @@ class Findings:
 
     @contextmanager
     def reading(self, kind: str, job: int | None, what: str) -> Iterator[None]:
-        """Note what cannot be read in the body; a database that is away is raised.
+        """Record what cannot be read in the `with` body; an unavailable database is raised.
 
         No more is read in a transaction that failed: the block encloses it.
         """

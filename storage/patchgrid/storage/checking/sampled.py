@@ -1,4 +1,4 @@
-"""Which chunks a check of a part of the database looks at."""
+"""The sample of chunks of a partial check."""
 
 import hashlib
 import heapq
@@ -15,12 +15,12 @@ ALL = 2**64
 
 
 class SampleRefused(StorageError):  # noqa: N818 (named for what happened)
-    """A share or number of chunks that cannot be looked at."""
+    """An invalid share or number of chunks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A share of all chunks, or so many; which ones, the seed decides."""
+    """A share or number of chunks, selected by the seed."""
 
     share: float | None = None
     count: int | None = None
@@ -28,7 +28,7 @@ class Sample:
 
     @classmethod
     def read(cls, text: str, seed: int = 0) -> "Sample":
-        """Read `0.01`, a share, or `500`, so many chunks."""
+        """Read `0.01`, a share, or `500`, a number of chunks."""
         try:
             if text.strip().isdigit() and int(text) >= 1:
                 return cls(count=int(text), seed=seed)
@@ -43,7 +43,7 @@ class Sample:
 
 
 def bound(session: Session, sample: Sample | None) -> int:
-    """Give the bound below which the `place` of the chunks lies that are looked at."""
+    """Return the bound below which the `place` of the chunks lies that are looked at."""
     if sample is None:
         return ALL
     if sample.share is not None:
@@ -54,5 +54,5 @@ def bound(session: Session, sample: Sample | None) -> int:
 
 
 def place(chunk_id: int, seed: int) -> int:
-    """Give a chunk's place in a random order, from 0 to 2^64 - 1."""
+    """Return a chunk's place in a random order, from 0 to 2^64 - 1."""
     return int.from_bytes(hashlib.blake2b(f"{seed} {chunk_id}".encode(), digest_size=8).digest())

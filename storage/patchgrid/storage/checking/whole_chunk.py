@@ -1,4 +1,4 @@
-"""One chunk: its state, its outcomes, its checksum, and its numbers worked out again."""
+"""Checking one chunk: its state, outcomes, checksum, and recomputed numbers."""
 
 import json
 import math
@@ -152,6 +152,6 @@ def _results_of_none(session: Session, row: Row[Any]) -> Iterator[str]:
         else:
             where = table.c.chunk_id == row.id
         count = session.scalar(select(func.count()).select_from(table).where(where))
-        # A given-up chunk that is begun anew keeps nothing; a cancelled one never had anything.
+        # A given-up chunk that is restarted keeps nothing; a cancelled one never had anything.
         if count and table is not tables.outcome:
             yield f"state is {row.state}, but it has {count} rows in table {table.name}"

@@ -1,1 +1,1 @@
-"""What one chunk reads and stores: pairs, scores, exact effects, sums, checksums."""
+"""A chunk's data: pairs, scores, exact effects, sums, checksums."""

@@ -1,4 +1,4 @@
-"""Positions of pairs of different length, put side by side in columns."""
+"""Aligning positions of pairs of different length in columns."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +21,7 @@ class Alignment:
     spans: tuple[str, ...] = ()
 
     def columns(self, pair: Pair, length: int, prefix: int) -> Columns:
-        """Give the pair's own positions in each aligned column; an empty column is one it does not have.
+        """Return the pair's own positions in each aligned column; an empty column is one it does not have.
 
         `prefix` is the number of tokens before the prompts' texts.
         """
@@ -33,7 +33,7 @@ class Alignment:
         return (*columns, tuple(position for position in range(length) if position not in covered))
 
     def label(self, column: int) -> str | None:
-        """Give a column's span name, or None where columns count from the end."""
+        """Return a column's span name, or None where columns count from the end."""
         return (*self.spans, REST)[column] if self.spans else None
 
 

@@ -1,4 +1,4 @@
-"""Checksums of what is stored for good: a job as it was submitted, each finished chunk, a job's end.
+"""Checksums of immutable data: a submitted job, each finished chunk, an ended job.
 
 A checksum covers every column of its rows, except the few named here that may change later. A column without
 any value counts as absent, so that a nullable column added by a later version changes no checksum.
@@ -41,7 +41,7 @@ Rows = tuple[Table, Sequence[Row]]
 
 
 def digest_of(parts: Iterable[Rows], free: Collection[str] = ()) -> str:
-    """Give the checksum of rows, whatever order they come in; columns named in `free` are left out."""
+    """Return the checksum of rows in any order; columns in `free` are excluded."""
     made = hashlib.sha256()
     for table, rows in parts:
         made.update(f"{table.name} {len(rows)}\n".encode())
@@ -122,7 +122,7 @@ def seal_end(session: Session, job_id: int) -> None:
 
 
 def break_end(session: Session, job_id: int, chunks: Collection[int]) -> None:
-    """Remove the checksums of a job's end and of those of its chunks that are begun anew."""
+    """Remove the checksums of an ended job and of its restarted chunks."""
     mine = checksum.c.job_id == job_id
     session.execute(checksum.delete().where(mine, checksum.c.what == END))
     for chunk_id in chunks:

@@ -1,4 +1,4 @@
-"""What a worker hands in for a chunk."""
+"""A worker's results of a chunk."""
 
 import itertools
 import math
@@ -121,7 +121,7 @@ class ChunkResult:
 def join_results(results: Sequence[ChunkResult]) -> ChunkResult:
     """Give the result of a chunk from those of its parts, which lie in order and are of one provenance."""
     if len({result.provenance.hash for result in results}) != 1:
-        raise ValueError("results of one provenance, and at least one, can be joined")
+        raise ValueError("cannot merge results with different provenance, or none at all")
     methods = results[0].methods
     first = _join([(result.sums, result.scores) for result in results])
     others = {

@@ -21,7 +21,7 @@ _OVER_PAIRS = len(SCORE_SUMS) + 1
 
 
 def pack_compact(sums: Sums) -> bytes:
-    """Give the blob of sums.
+    """Return the blob of sums.
 
     Its arrays: the values of the sums that are the same for all components; those of the others that are over
     all pairs; the components with sampled cells, by number; the sums over the cells of these.
@@ -37,7 +37,7 @@ def pack_compact(sums: Sums) -> bytes:
 
 
 def is_compact(meta: Mapping[str, Any]) -> bool:
-    """Tell whether a blob of sums was written by `pack_compact`."""
+    """Return whether a blob of sums was written by `pack_compact`."""
     return "same" in meta
 
 
@@ -55,7 +55,7 @@ def add_compact(values: NDArray[np.float64], blob: Blob) -> None:
 
 
 def read_compact(blob: Blob) -> Sums:
-    """Give a blob's sums."""
+    """Return a blob's sums."""
     values = np.zeros((len(blob.meta["names"]), *blob.meta["axes"]))
     add_compact(values, blob)
     return Sums(values, blob.meta["aligned"])

@@ -14,7 +14,7 @@ from patchgrid.storage.db.bulk import as_json
 
 
 def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
-    """Give the row that stores a pair, its columns in the table's order."""
+    """Return the row that stores a pair, its columns in the table's order."""
     return (
         job_id,
         index,
@@ -28,7 +28,7 @@ def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
 
 
 def read_pair(row: Sequence[Any]) -> Pair:
-    """Give the pair that a row of all columns stores."""
+    """Return the pair that a row of all columns stores."""
     _, _, name, clean, corrupted, correct, incorrect, spans = row
     return Pair(
         clean=clean,

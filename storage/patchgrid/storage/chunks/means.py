@@ -1,6 +1,6 @@
 """A job's mean activations: what the source `mean` puts into the base run of each of its pairs.
 
-Fixed for good when the first worker hands them in, so that every worker puts in the same.
+Fixed permanently when the first worker hands them in, so that every worker puts in the same.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ MOST = 4096
 
 
 def mean_rows(pairs: int, most: int = MOST, offset: int = 0) -> Sequence[int]:
-    """Give the row numbers of up to `most` pairs, evenly spaced over the job's, ascending.
+    """Return the row numbers of up to `most` pairs, evenly spaced over the job's, ascending.
 
     `offset` moves all of them on, those at the end to the beginning.
     """
@@ -27,7 +27,7 @@ def mean_rows(pairs: int, most: int = MOST, offset: int = 0) -> Sequence[int]:
 
 
 def read_means(session: Session, job_id: int) -> Means | None:
-    """Give the job's means; None: none were handed in yet."""
+    """Return the job's means; None: not computed yet."""
     table = tables.mean
     rows = session.execute(select(table.c.site, table.c.data).where(table.c.job_id == job_id)).all()
     if not rows:
@@ -37,7 +37,7 @@ def read_means(session: Session, job_id: int) -> Means | None:
 
 
 def keep_first_means(session: Session, job_id: int, means: Means) -> Means:
-    """Hand in a job's means unless it has some; give those it has then."""
+    """Store a job's means unless it has some; return the stored ones."""
     # In one order, so that two workers never wait for each other.
     for site in sorted(means.vectors):
         data = pack([means.vectors[site]], {})

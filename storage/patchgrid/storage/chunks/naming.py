@@ -34,7 +34,7 @@ class Named:
     #: One of `SITES`.
     site: str
     place: Place
-    #: What stands behind `@`, or None: all positions at once.
+    #: The part after `@`, or None: all positions at once.
     position: str | None = None
 
 

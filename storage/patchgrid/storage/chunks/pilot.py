@@ -1,6 +1,6 @@
-"""A job's pilot: the sums over a few of its pairs that sampling takes the size of every component from.
+"""A job's pilot: sums over a few of its pairs, from which sampling takes the scale of every component.
 
-It is fixed for good when the first worker hands one in, so that every worker draws from the same
+It is fixed permanently when the first worker hands one in, so that every worker draws from the same
 probabilities.
 """
 
@@ -18,14 +18,14 @@ from patchgrid.storage.db.dialects import insert_new
 
 
 def pilot_pairs(session: Session, job_id: int, rows: Sequence[int]) -> list[Pair]:
-    """Give the job's pairs at these row numbers, which ascend."""
+    """Return the job's pairs at these row numbers, which ascend."""
     pair = tables.pair
     query = select(pair).where(pair.c.job_id == job_id, pair.c.pair_index.in_(rows))
     return [read_pair(row) for row in session.execute(query.order_by(pair.c.pair_index))]
 
 
 def read_pilot(session: Session, job_id: int) -> dict[str, Sums]:
-    """Give the job's pilot by site; empty: none was handed in yet."""
+    """Return the job's pilot by site; empty: not computed yet."""
     table = tables.pilot
     query = select(table.c.site, table.c.data).where(table.c.job_id == job_id).order_by(table.c.site)
     return {
@@ -34,7 +34,7 @@ def read_pilot(session: Session, job_id: int) -> dict[str, Sums]:
 
 
 def keep_first_pilot(session: Session, job_id: int, pilot: Mapping[str, Sums]) -> dict[str, Sums]:
-    """Hand in a job's pilot unless it has one; give the one it has then."""
+    """Store a job's pilot unless it has one; return the stored one."""
     # In one order, so that two workers never wait for each other.
     for site in sorted(pilot):
         insert_new(session, tables.pilot, {"job_id": job_id, "site": site, "data": pack_sums(pilot[site])})

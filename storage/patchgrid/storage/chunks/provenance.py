@@ -1,4 +1,4 @@
-"""Which model, under which versions, made a chunk's numbers."""
+"""The provenance of a chunk's numbers: model and versions."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ FIND_PROVENANCE = (
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a chunk's numbers came from: enough to tell whether two chunks may be added up."""
+    """The provenance of a chunk's numbers; chunks with different provenance are not added up."""
 
     #: Hub id or local folder.
     model: str
@@ -52,7 +52,7 @@ class Provenance:
         return hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON-ready values."""
+        """Return the fields as JSON-ready values."""
         names = ("model", "revision", "config_hash", "weights_hash", "dtype", "device", "seed")
         values = {name: getattr(self, name) for name in names} | {"versions": dict(self.versions)}
         # What there was before there were graphs keeps its hash.
@@ -65,7 +65,7 @@ def canonical_json(value: object) -> str:
 
 
 def provenance_id(session: Session, used: Provenance) -> int:
-    """Give the id of the row for this provenance, writing it if it is new."""
+    """Return the id of the row for this provenance, writing it if it is new."""
     key = {"made_by": used.hash}
     found = session.scalar(FIND_PROVENANCE, key)
     if found is None:
@@ -76,7 +76,7 @@ def provenance_id(session: Session, used: Provenance) -> int:
 
 
 def provenances(session: Session, job_id: int) -> list[Provenance]:
-    """Give what made the job's numbers so far, in order of first use; more than one is worth a remark."""
+    """Return what made the job's numbers so far, in order of first use; more than one is worth a remark."""
     table = tables.provenance
     rows = session.execute(select(table).where(table.c.id.in_(_used(job_id))).order_by(table.c.id)).mappings()
     fields = [field.name for field in dataclasses.fields(Provenance)]
@@ -84,7 +84,7 @@ def provenances(session: Session, job_id: int) -> list[Provenance]:
 
 
 def job_graph(session: Session, job_id: int) -> Graph | None:
-    """Give the graph that numbers the edges a job measured; None before it has measured any."""
+    """Return the graph that numbers the edges a job measured; None before it has measured any."""
     table = tables.provenance
     query = select(table.c.graph).where(table.c.id.in_(_used(job_id)), table.c.graph.is_not(None))
     values = session.scalar(query.order_by(table.c.id).limit(1))
@@ -92,9 +92,9 @@ def job_graph(session: Session, job_id: int) -> Graph | None:
 
 
 def weights_hashes(session: Session, job_id: int) -> set[str]:
-    """Give the hashes of the weights that made the job's numbers so far.
+    """Return the hashes of the weights that made the job's numbers so far.
 
-    A runner whose own hash is not among a non-empty set must not go on: the job would mix two models.
+    A runner whose own hash is not among a non-empty set must not continue: the job would mix two models.
     """
     table = tables.provenance
     return set(session.scalars(select(table.c.weights_hash).where(table.c.id.in_(_used(job_id)))))
@@ -108,7 +108,7 @@ def delete_unused(session: Session, ids: Collection[int]) -> None:
 
 
 def used_ids(session: Session, job_id: int) -> list[int]:
-    """Give the ids of the provenance rows that the job's chunks refer to."""
+    """Return the ids of the provenance rows that the job's chunks refer to."""
     return list(session.scalars(_used(job_id)))
 
 

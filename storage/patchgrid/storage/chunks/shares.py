@@ -16,5 +16,5 @@ def floor_of(site: str) -> float:
 
 
 def exact_share(spec: JobSpec, site: str, *, pairs: int) -> float:
-    """Give the share of a site's cells that a job of so many pairs patches exactly, on average."""
+    """Return the expected share of a site's cells that a job of `pairs` pairs patches exactly."""
     return expected_share(spec.exact, pairs=pairs, floor=floor_of(site))

@@ -31,7 +31,7 @@ _BATCH = 64
 
 
 def pack_sums(sums: Sums) -> bytes:
-    """Give the blob of some sums."""
+    """Return the blob of some sums."""
     if sums.values[0].size >= FROM:
         return pack_compact(sums)
     return pack([sums.to_array()], {"names": list(sums.names), "aligned": sums.aligned})
@@ -91,7 +91,7 @@ def _runs(blobs: Iterable[Blob]) -> Iterator[Sums]:
 
 
 def _form(blob: Blob) -> tuple[Any, ...]:
-    """Give what two blobs have in common whose numbers can be added as they are."""
+    """Return what two blobs have in common whose numbers can be added as they are."""
     compact = is_compact(blob.meta)
     axes = blob.meta["axes"] if compact else blob.arrays[0].shape[1:]
     return compact, blob.meta["names"], blob.meta["aligned"], tuple(axes)
@@ -100,7 +100,9 @@ def _form(blob: Blob) -> tuple[Any, ...]:
 def _read(data: bytes, what: str) -> Blob:
     blob = unpack(data, what)
     if tuple(blob.meta["names"]) not in (SCORE_SUMS, SCORE_SUMS + CELL_SUMS):
-        raise CorruptData(f"{what} were made by another version of patchgrid: delete and repeat the job")
+        raise CorruptData(
+            f"{what} were written by another version of patchgrid: delete the job and run it again"
+        )
     return blob
 
 

@@ -1,1 +1,1 @@
-"""The database itself: connections, dialects, locks, schema versions, blobs."""
+"""Database access: connections, dialects, locks, schema versions, blobs."""

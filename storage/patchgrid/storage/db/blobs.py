@@ -61,14 +61,14 @@ def pack(arrays: Sequence[NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
 def unpack(data: bytes, what: str) -> Blob:
     """Read a blob; `CorruptData`, which calls it `what`, if it is not as it was packed."""
     if len(data) < _PREFIX.size or data[:4] != _MAGIC:
-        raise _corrupt(what, "it does not begin as a blob does")
+        raise _corrupt(what, "bad magic number")
     _, checksum, length = _PREFIX.unpack_from(data)
     if zlib.crc32(memoryview(data)[8:]) != checksum:
-        raise _corrupt(what, "the checksum is wrong")
+        raise _corrupt(what, "checksum mismatch")
     start = _PREFIX.size + length
     header = _read_header(data[_PREFIX.size : start])
     if len(data) - start != header.offsets[-1] * header.dtype.itemsize:
-        raise _corrupt(what, "its size is wrong")
+        raise _corrupt(what, "wrong size")
     numbers = np.frombuffer(data, header.dtype, offset=start)
     ends = zip(header.offsets, header.offsets[1:], header.shapes, strict=False)
     return Blob(tuple(numbers[first:last].reshape(shape) for first, last, shape in ends), header.meta)
@@ -76,12 +76,12 @@ def unpack(data: bytes, what: str) -> Blob:
 
 def _corrupt(what: str, reason: str) -> CorruptData:
     return CorruptData(
-        f"{what} are damaged: {reason}: run `patchgrid db check`, and delete and repeat the job"
+        f"{what} are damaged: {reason}: run `patchgrid db check`, then delete the job and run it again"
     )
 
 
 def _common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[list[int | None], list[int] | None]:
-    """Give the shape, None for the axis that differs, and that axis's sizes."""
+    """Return the shape, None for the axis that differs, and that axis's sizes."""
     if not shapes:
         return [], None
     if len({len(shape) for shape in shapes}) > 1:

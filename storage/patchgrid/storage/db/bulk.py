@@ -43,12 +43,12 @@ def insert_rows(session: Session, table: Table, rows: Sequence[tuple[Any, ...]])
 
 
 def as_json(value: Any) -> str | None:
-    """Give a value as JSON text, None as NULL."""
+    """Return a value as JSON text, None as NULL."""
     return None if value is None else json.dumps(value)
 
 
 def texts_as_json(texts: Sequence[str]) -> str:
-    """Give texts as a JSON list, several times as fast as `as_json`."""
+    """Return texts as a JSON list, several times as fast as `as_json`."""
     return f"[{', '.join(map(encode_basestring_ascii, texts))}]"
 
 

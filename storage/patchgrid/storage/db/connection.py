@@ -1,4 +1,4 @@
-"""From a URL to an engine that begins, waits and forgets the way patchgrid needs."""
+"""From a URL to an engine with patchgrid's transaction and timeout settings."""
 
 import difflib
 import importlib
@@ -15,19 +15,19 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from patchgrid.storage.errors import DatabaseMissing, DatabaseUnavailable, DatabaseURLError, NotADatabase
 
-#: Bytes a page of a new SQLite file: blobs are written and read twice as fast as with the default of 4096.
+#: Page size of a new SQLite file: blobs are written and read twice as fast as with the default of 4096.
 PAGE_SIZE = 16384
-#: Execution option that names the statement a transaction begins with, on SQLite.
+#: Execution option: the statement that starts a transaction on SQLite.
 _BEGIN = "patchgrid_begin"
-#: Execution option that has a transaction begin at once or not at all, on SQLite.
+#: Execution option: start a transaction on SQLite at once or fail.
 _AT_ONCE = "patchgrid_at_once"
-#: How long PostgreSQL's machine may say nothing at all: seconds on connecting and between statements,
-#: milliseconds on what was sent.
+#: Timeouts of a silent PostgreSQL server: seconds when connecting and between statements, milliseconds for
+#: sent data.
 _PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _PATIENCE |= {"tcp_user_timeout": 60_000}
-#: Execution option that has PostgreSQL send numbers and blobs as they are, not as text.
+#: Execution option: PostgreSQL's binary format for numbers and blobs.
 _BINARY = "patchgrid_binary"
-#: Seconds that a connection to PostgreSQL may lie unused without being tried before it is used again.
+#: Idle seconds after which a PostgreSQL connection is tested before use.
 _TRUSTED = 5.0
 _EXAMPLES = "write sqlite:///patchgrid.db, or postgresql+psycopg://user:password@host/name"
 
@@ -44,11 +44,11 @@ def read_url(text: str) -> URL:
         _check_driver()
         _check_options(url)
         return url.set(drivername="postgresql+psycopg")
-    raise DatabaseURLError(f"databases of kind {url.drivername!r} are not supported: {_EXAMPLES}")
+    raise DatabaseURLError(f"database kind {url.drivername!r} is not supported: {_EXAMPLES}")
 
 
 def _check_options(url: URL) -> None:
-    """Refuse options that PostgreSQL's client library does not know."""
+    """Refuse options that libpq does not know."""
     from psycopg.pq import Conninfo
 
     port = url.query.get("port", url.port)
@@ -77,12 +77,14 @@ def _check_driver() -> None:
 def _checked_sqlite_url(url: URL, text: str) -> URL:
     if url.host or url.username or url.password or url.port:
         raise DatabaseURLError(
-            f"{text!r} names a host, a file has none: {_EXAMPLES} (an absolute path has four slashes)"
+            f"{text!r} has a host, but a file has none: {_EXAMPLES} (an absolute path has four slashes)"
         )
     if url.query:
         raise DatabaseURLError(f"options behind the file's name in {text!r} are not supported: {_EXAMPLES}")
     if not url.database or url.database == ":memory:":
-        raise DatabaseURLError(f"{text!r} names no file, and memory alone keeps no results: {_EXAMPLES}")
+        raise DatabaseURLError(
+            f"{text!r} has no file, and an in-memory database keeps no results: {_EXAMPLES}"
+        )
     return url.set(drivername="sqlite")
 
 
@@ -92,30 +94,30 @@ def label(url: URL) -> str:
 
 
 def is_sqlite(url: URL) -> bool:
-    """Tell whether the URL is for a file."""
+    """Return whether the URL is for a file."""
     return url.drivername == "sqlite"
 
 
 def check_file(url: URL, *, create: bool) -> bool:
-    """Raise unless the file is there, or can be made; tell whether this made it, empty."""
+    """Raise unless the file exists or can be created; return whether this created it, empty."""
     path = Path(str(url.database))
     if path.is_dir():
-        raise NotADatabase(f"database {path}: this is a folder, name a file in it")
+        raise NotADatabase(f"database {path}: is a folder; give the path of a file")
     if path.exists():
         return False
     if not path.parent.is_dir():
         raise DatabaseMissing(
-            f"database {path}: there is no folder {path.parent}: make it, or name another with --db"
+            f"database {path}: folder {path.parent} does not exist: create it, or give another path with --db"
         )
     if not create:
         raise DatabaseMissing(
-            f"there is no database {path}: name another with --db, or make one with `patchgrid run`"
+            f"database {path} does not exist: give another path with --db, or create one with `patchgrid run`"
         )
     return _make_private(path)
 
 
 def drop_empty(url: URL) -> None:
-    """Remove a file that holds nothing, after the disk was too full to make a database of it.
+    """Remove an empty file, after the disk was too full for a database.
 
     One that another process writes to has a write-ahead log, or more than its first page, and stays.
     """
@@ -131,9 +133,9 @@ def _size(path: Path) -> int:
 
 
 def _make_private(path: Path) -> bool:
-    """Make an empty file that its user alone may read: prompts and tokens' hashes are nobody else's.
+    """Create an empty file that only its user may read: it will contain prompts and token hashes.
 
-    SQLite gives what it makes beside it the same permissions.
+    SQLite's files beside it get the same permissions.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -147,7 +149,7 @@ def _make_private(path: Path) -> bool:
 
 
 def may_write(file: Path) -> bool:
-    """Tell whether this user may write a file and, beside it, SQLite's write-ahead log."""
+    """Return whether this user may write a file and SQLite's write-ahead log beside it."""
     return not file.exists() or all(map(_may_write, (file, file.absolute().parent)))
 
 
@@ -156,7 +158,7 @@ def _may_write(path: Path) -> bool:
 
 
 def read_only_uri(file: Path) -> str:
-    """Give the URI by which SQLite reads a file and writes nothing.
+    """Return the URI with which SQLite opens a file read-only.
 
     Readers share memory with writers, in a file that SQLite would make beside the database. Where it cannot,
     and no writer has, nobody writes: the file is read as one that does not change.
@@ -167,7 +169,7 @@ def read_only_uri(file: Path) -> str:
 
 
 def file_id(url: URL) -> tuple[int, int] | None:
-    """Tell which file a path names now; None: none, or it is no file's URL."""
+    """Return the identity of the file at a path; None if there is none."""
     if not is_sqlite(url):
         return None
     try:
@@ -178,12 +180,12 @@ def file_id(url: URL) -> tuple[int, int] | None:
 
 
 def make_engine(url: URL, *, timeout: float, connections: int | None = None) -> Engine:
-    """Make an engine whose connections, at most so many, wait `timeout` seconds for another's lock."""
+    """Make an engine with a bounded number of connections and a lock timeout of `timeout` seconds."""
     pool: dict[str, Any] = {"pool_timeout": timeout}
     if connections is not None:
         pool |= {"pool_size": connections, "max_overflow": 0}
     if not is_sqlite(url):
-        # Of a client that vanished the server would keep the locks for hours.
+        # Otherwise the server would keep the locks of a vanished client for hours.
         settings = {"lock_timeout": round(timeout * 1000), "tcp_keepalives_idle": 30}
         settings |= {"tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
         arguments = {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}
@@ -208,21 +210,21 @@ def make_engine(url: URL, *, timeout: float, connections: int | None = None) -> 
 
 
 def for_writing(engine: Engine) -> Engine:
-    """Give the same engine with transactions that may write."""
+    """Return the same engine with writing transactions."""
     if engine.dialect.name != "sqlite":
         return engine.execution_options(**{_BINARY: True})
-    # A transaction that reads first and writes later fails at once, whatever the timeout, when another has
+    # A transaction that reads first and then writes fails at once, whatever the timeout, if another has
     # written in between: so it takes the lock before it reads.
     return engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
 
 
 def without_waiting(engine: Engine) -> Engine:
-    """Give the same engine with transactions that fail at once where another's holds SQLite's one lock."""
+    """Return the same engine with transactions that fail at once if SQLite's lock is held."""
     return engine.execution_options(**{_AT_ONCE: True})
 
 
 def for_reading(engine: Engine) -> Engine:
-    """Give the same engine with transactions that see one state of the database and wait for no writer."""
+    """Return the same engine with read-only snapshot transactions."""
     if engine.dialect.name == "sqlite":
         return engine
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True, _BINARY: True}
@@ -230,7 +232,7 @@ def for_reading(engine: Engine) -> Engine:
 
 
 def prepare_file(engine: Engine, *, timeout: float) -> None:
-    """Make a new SQLite file ready for readers beside a writer (WAL); the file remembers."""
+    """Switch a new SQLite file to WAL mode, permanently."""
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
@@ -278,7 +280,7 @@ def _note_time(_: object, record: ConnectionPoolEntry) -> None:
 
 
 def _check_idle(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
-    """Try a connection that was not used for a while: its server may have been restarted."""
+    """Test a connection that was idle for a while: its server may have been restarted."""
     used = record.info.get("used")
     if used is None or time.monotonic() - used < _TRUSTED:
         return

@@ -1,4 +1,4 @@
-"""The database: opening it, and sessions to read and to write."""
+"""The database: opening it, and sessions for reading and writing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ class Database:
     """An open database at the current version; threads may share it, forked processes may not."""
 
     def __init__(self, url: str, engine: Engine, label: str) -> None:
-        #: The file that was opened; None: the database is a server's.
+        #: The opened file; None for PostgreSQL.
         self._file = connection.file_id(engine.url)
-        #: The URL it was opened by.
+        #: Its URL.
         self.url = url
         #: The file, or the URL without its password: for messages.
         self.label = label
@@ -35,8 +35,8 @@ class Database:
 
         `timeout` is how many seconds to wait for another process's lock, and, where threads have at most so
         many `connections` at a time (None: as SQLAlchemy has it), for one of these. Raises `StorageError`s: a
-        wrong URL, a missing folder, another version's database, another program's file, a lock that is not
-        let go.
+        wrong URL, a missing folder, another version's database, another program's file, a lock
+        timeout.
         """
         parsed = connection.read_url(url)
         made = connection.is_sqlite(parsed) and connection.check_file(parsed, create=create)
@@ -54,14 +54,14 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session that sees one state of the database throughout and is never blocked by a writer."""
+        """Yield a session on one snapshot of the database, never blocked by a writer."""
         self._check_file()
         with translated(self.label), Session(self._reading) as session:
             yield session
 
     @contextmanager
     def write(self, *, wait: bool = True) -> Iterator[Session]:
-        """Give a session for one transaction: committed at the end, rolled back on any error.
+        """Yield a session for one transaction: committed at the end, rolled back on any error.
 
         `DatabaseLocked` at once, not after the timeout, where SQLite would have to `wait` for another writer.
         """
@@ -69,11 +69,11 @@ class Database:
         self._check_file()
         with translated(self.label), Session(engine) as session, session.begin():
             yield session
-            # Before the commit, too: what is written into a file without a name nobody will see.
+            # Before the commit, too: nobody sees what is written to a deleted file.
             self._check_file()
 
     def _check_file(self) -> None:
-        """Raise `DatabaseGone` if the file that was opened is no longer the one of its name."""
+        """Raise `DatabaseGone` if the opened file was deleted or replaced."""
         if self._file is not None and connection.file_id(self.engine.url) != self._file:
             raise DatabaseGone(
                 f"database {self.label}: the file was deleted, moved or replaced while it was in use: put it "

@@ -29,9 +29,9 @@ def _postgresql_now(*_: object, **__: object) -> str:
 
 
 def may_be_lost(session: Session) -> None:
-    """Let this transaction end before it is on the server's disk; SQLite never waits for that.
+    """Let this transaction commit before it is flushed to the server's disk; SQLite never waits for that.
 
-    A crash of the server may then lose it, whole, as if it had not been. Saves a flush of the disk.
+    A server crash may then lose it completely. Saves a disk flush.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(_NOT_SYNCHRONOUS)
@@ -41,7 +41,7 @@ _NOT_SYNCHRONOUS = text("SET LOCAL synchronous_commit TO OFF")
 
 
 def insert_new(session: Session, table: Table, row: Mapping[str, Any]) -> bool:
-    """Insert a row unless a unique constraint says it is there already; tell whether it was inserted.
+    """Insert a row unless a unique constraint says it exists; return whether it was inserted.
 
     Two processes that insert the same row at once both succeed, one of them with False.
     """
@@ -57,7 +57,7 @@ def insert_or_update(
     key: Sequence[Column[Any]],
     update: Mapping[str, Any],
 ) -> Any:
-    """Insert a row, or update the one that has its `key` already; give the row's first column."""
+    """Insert a row, or update the existing one with its `key`; return the row's first column."""
     statement = _insert(session, table).values(row).on_conflict_do_update(index_elements=key, set_=update)
     return session.execute(statement.returning(table.c[0])).scalar_one()
 

@@ -1,7 +1,7 @@
-"""The order in which rows are locked, so that no two transactions wait for each other.
+"""The lock order, which prevents deadlocks.
 
 Chunks first, in the order of their ids, then the job. One who has a chunk's lock may ask for the job's state:
-it stays what it is, for whoever changes it locks the chunks before. Whoever claims may have locked the one
+it cannot change, because changing it requires locking the chunks first. A claim may have locked the one
 chunk that it has measured, as it waits for no other: it takes what nobody has locked. SQLite has one lock for
 all.
 """
@@ -19,7 +19,7 @@ _UNFINISHED = (
     .with_for_update()
 )
 _ALL = select(chunk.c.id).where(chunk.c.job_id == bindparam("job")).order_by(chunk.c.id).with_for_update()
-# The weaker lock (NO KEY UPDATE) lets others go on inserting rows that refer to the job.
+# The weaker lock (NO KEY UPDATE) lets others continue inserting rows that refer to the job.
 _STATE = (
     select(job.c.state)
     .where(job.c.id == bindparam("job"), job.c.state != DELETING)
@@ -31,7 +31,7 @@ _THERE = select(job.c.id).where(job.c.id == bindparam("job")).with_for_update(re
 
 
 def lock_unfinished(session: Session, job_id: int) -> str | None:
-    """Lock the job's chunks that are not done, then the job; give its state, None if it is gone."""
+    """Lock the job's chunks that are not done, then the job; return its state, None if it is gone."""
     session.execute(_UNFINISHED, {"job": job_id}).all()
     return lock_state(session, job_id)
 
@@ -43,10 +43,10 @@ def lock_whole(session: Session, job_id: int) -> None:
 
 
 def keep(session: Session, job_id: int) -> bool:
-    """Keep the job from being deleted for now; tell whether it is there at all."""
+    """Prevent the job's deletion for now; return whether it exists."""
     return session.scalar(_THERE, {"job": job_id}) is not None
 
 
 def lock_state(session: Session, job_id: int) -> str | None:
-    """Lock the job's state and give it; None if the job is gone, or being deleted."""
+    """Lock the job and return its state; None if it is gone or being deleted."""
     return session.scalar(_STATE, {"job": job_id})

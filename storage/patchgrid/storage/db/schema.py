@@ -1,4 +1,4 @@
-"""The database's version: which it is, making a new one, and bringing an older one up to date.
+"""The schema version: reading it, creating a database, and upgrading an older one.
 
 Alembic runs the migrations; it is loaded only when there is something to migrate.
 """
@@ -28,53 +28,53 @@ from patchgrid.storage.errors import (
     NotADatabase,
 )
 
-#: The migrations under `migrations/versions`, the first one first.
+#: The migrations under `migrations/versions`, oldest first.
 REVISIONS = ("v0001",)
-#: Revisions of databases that versions before the first release wrote: none is read any more.
+#: Revisions of versions before the first release, which are not supported.
 _UNRELEASED = re.compile(r"\d{4}")
 #: The table that holds the revision.
 VERSION_TABLE = "patchgrid_version"
 
 
 def revision(connection: Connection) -> str | None:
-    """Give the database's revision, or None if it is empty; `NotADatabase` if another program uses it."""
+    """Return the database's revision, or None if it is empty; `NotADatabase` if another program uses it."""
     present = set(inspect(connection).get_table_names())
     if VERSION_TABLE in present:
-        found: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
-        if found is not None:
-            return found
+        current: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+        if current is not None:
+            return current
     # A PostgreSQL database may be shared; a file is ours or it is not.
     others = present if connection.dialect.name == "sqlite" else present & set(tables.metadata.tables)
     if others:
         name = label(connection.engine.url)
         raise NotADatabase(
-            f"database {name}: it holds another program's tables ({min(others)}): name another with --db"
+            f"database {name}: contains another program's tables ({min(others)}): give another with --db"
         )
     return None
 
 
 def ensure_current(engine: Engine, *, create: bool, timeout: float) -> None:
-    """Make an empty database ready if `create`; raise unless the database then is of this version."""
+    """Create the tables of an empty database if `create`; raise unless the database has this version."""
     with engine.connect() as connection:
-        found = revision(connection)
+        current = revision(connection)
     name = label(engine.url)
-    if found is None:
+    if current is None:
         if not create:
             raise DatabaseMissing(
-                f"database {name}: it is empty: name another with --db, or fill it with `patchgrid run`"
+                f"database {name}: is empty: give another with --db, or fill it with `patchgrid run`"
             )
         _make_ready(engine, timeout=timeout)
-    elif found not in REVISIONS:
-        raise _unknown(name, found)
-    elif found != REVISIONS[-1]:
+    elif current not in REVISIONS:
+        raise _unknown(name, current)
+    elif current != REVISIONS[-1]:
         raise DatabaseOlder(
-            f"database {name}: an older patchgrid wrote it (version {found}, not {REVISIONS[-1]}): "
+            f"database {name}: written by an older patchgrid (version {current}, not {REVISIONS[-1]}): "
             "make a copy of it and run `patchgrid db upgrade`"
         )
 
 
 def upgrade(url: str, *, timeout: float = 30) -> tuple[str | None, str]:
-    """Bring a database to this patchgrid's version in one transaction; give the old and the new revision."""
+    """Upgrade a database in one transaction; return the old and the new revision."""
     parsed = read_url(url)
     if is_sqlite(parsed):
         check_file(parsed, create=False)
@@ -96,7 +96,7 @@ def upgrade(url: str, *, timeout: float = 30) -> tuple[str | None, str]:
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations that the database lacks, within the connection's transaction."""
+    """Run the missing migrations within the connection's transaction."""
     from alembic import command
     from alembic.config import Config
 
@@ -109,7 +109,7 @@ def migrate(connection: Connection) -> None:
 
 
 def _make_ready(engine: Engine, *, timeout: float) -> None:
-    """Turn an empty database into one of this version, unless another process does meanwhile."""
+    """Create the tables of an empty database, unless another process just did."""
     if engine.dialect.name == "sqlite":
         prepare_file(engine, timeout=timeout)
     with for_writing(engine).begin() as connection:
@@ -127,16 +127,16 @@ def _upgrade(engine: Engine, name: str) -> None:
             _check_foreign_keys(connection, name)
 
 
-def _unknown(name: str, found: str) -> DatabaseOlder | DatabaseNewer:
-    if _UNRELEASED.fullmatch(found):
+def _unknown(name: str, current: str) -> DatabaseOlder | DatabaseNewer:
+    if _UNRELEASED.fullmatch(current):
         return DatabaseOlder(
-            f"database {name}: a version of patchgrid before the first release wrote it (schema {found}, not "
-            f"{REVISIONS[-1]}), and it cannot be upgraded: export its results with that version, and name a "
+            f"database {name}: written by a patchgrid before the first release (schema {current}, not "
+            f"{REVISIONS[-1]}), which cannot be upgraded: export its results with that version, and give a "
             "new database with --db"
         )
     return DatabaseNewer(
-        f"database {name}: a newer patchgrid wrote it (version {found}, not {REVISIONS[-1]}): "
-        "install the newer one, or name another database with --db"
+        f"database {name}: written by a newer patchgrid (version {current}, not {REVISIONS[-1]}): "
+        "upgrade patchgrid, or give another database with --db"
     )
 
 

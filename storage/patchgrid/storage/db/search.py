@@ -1,4 +1,4 @@
-"""Looking for a text that a person typed."""
+"""Text search."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from sqlalchemy import ColumnElement, false, or_
 
 from patchgrid.storage.errors import SearchRefused
 
-#: Longest text that is looked for, in characters.
+#: Longest search text, in characters.
 LONGEST = 1000
 
 
 def contains(text: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Give the condition that one of the columns has the text in it, whatever the case of its letters.
+    """Return the condition that a column contains the text, ignoring case.
 
-    SQLite knows that of ASCII's letters only. `SearchRefused` if the text is too long.
+    SQLite ignores case for ASCII only. Raises `SearchRefused` if the text is too long.
     """
     check_length(text)
     if not storable(text):
@@ -22,13 +22,13 @@ def contains(text: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def check_length(text: str) -> None:
-    """Raise `SearchRefused` if a text is too long to be looked for."""
+    """Raise `SearchRefused` if a search text is too long."""
     if len(text) > LONGEST:
-        raise SearchRefused(f"a text to look for has at most {LONGEST:,} characters, not {len(text):,}")
+        raise SearchRefused(f"a search text may have at most {LONGEST:,} characters, not {len(text):,}")
 
 
 def storable(text: str) -> bool:
-    """Tell whether a text can be in a database: PostgreSQL does not take others even as parameters."""
+    """Return whether a database can store a text: PostgreSQL refuses others even as parameters."""
     if "\0" in text:
         return False
     try:

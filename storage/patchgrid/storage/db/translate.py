@@ -1,4 +1,4 @@
-"""The drivers' errors, turned into ours."""
+"""Translating the drivers' errors to ours."""
 
 import os
 import re
@@ -16,22 +16,22 @@ from patchgrid.storage.errors import StorageError
 
 _LOCKED = (
     errors.DatabaseLocked,
-    "another process has locked it: wait until that has finished, or end it, and run the command again",
+    "locked by another process: wait until it has finished, or stop it, and run the command again",
 )
 _FULL = (
     errors.DatabaseFull,
     "the disk is full: free some space and run the command again; nothing stored is lost",
 )
-_CORRUPT = (errors.CorruptData, "the file is damaged: run `patchgrid db check`, and restore it from a copy")
+_CORRUPT = (errors.CorruptData, "the file is damaged: run `patchgrid db check`, and restore it from a backup")
 _READ_ONLY = (
     errors.DatabaseUnavailable,
-    "it may not be written: check the permissions of the file and its folder, or of the user",
+    "no write permission: check the permissions of the file and its folder, or of the user",
 )
 _CANNOT_OPEN = (
     errors.DatabaseUnavailable,
-    "it cannot be opened: check the permissions of the file and its folder",
+    "cannot be opened: check the permissions of the file and its folder",
 )
-_NOT_SQLITE = (errors.NotADatabase, "this file is not an SQLite database: name another with --db")
+_NOT_SQLITE = (errors.NotADatabase, "not an SQLite database: give another with --db")
 _IO = (errors.DatabaseUnavailable, "the disk failed to read or write it: check the disk and its free space")
 
 #: Primary result codes (the low byte) of SQLite.
@@ -46,23 +46,23 @@ _SQLITE = {
     sqlite3.SQLITE_NOTADB: _NOT_SQLITE,
     sqlite3.SQLITE_IOERR: _IO,
 }
-#: Failures to read or write that are for want of room alone: of the file that processes share memory by.
+#: I/O errors of the shared-memory file that mean a full disk.
 _NO_ROOM = (sqlite3.SQLITE_IOERR_SHMSIZE,)
-#: Bytes that a disk has left unless it is full.
+#: Free bytes below which a disk counts as full.
 _LEFT = 2**20
-#: What SQLite and its driver say of a file whose texts or table definitions are no longer what was written.
+#: Messages of SQLite and its driver about damaged texts or table definitions.
 _NOT_OURS = ("Could not decode to UTF-8", "no such table", "no such column", "malformed database schema")
 _STOPPED = (
     errors.DatabaseUnreachable,
-    "the server is starting, stopping, or has ended the connection: run the command again when it is up",
+    "the server is starting, stopping, or closed the connection: run the command again when it is up",
 )
 _BUSY = (
     errors.DatabaseUnreachable,
-    "the server takes no more connections: raise its max_connections, or let fewer processes use it",
+    "too many connections: raise the server's max_connections, or run fewer processes",
 )
 _DAMAGED = (
     errors.CorruptData,
-    "the server finds its files damaged: see its log, and restore it from a copy",
+    "the server reports damaged files: see its log, and restore it from a backup",
 )
 #: SQLSTATEs of PostgreSQL.
 _POSTGRESQL = {
@@ -82,15 +82,15 @@ _POSTGRESQL = {
     "XX002": _DAMAGED,
 }
 
-#: What libpq says of a connection option whose value it cannot read.
+#: libpq's messages about an invalid option value.
 _BAD_OPTION = re.compile(r"invalid (\S+ value|integer value|port number|connection option|value for)")
 
 
 @contextmanager
 def translated(label: str) -> Iterator[None]:
-    """Raise drivers' errors of the body as `StorageError`s that name the database as `label`.
+    """Raise drivers' errors as `StorageError`s that call the database `label`.
 
-    Errors that can only be our own mistakes (a wrong statement, a broken constraint) pass unchanged.
+    Errors that can only be our own bugs (a wrong statement, a broken constraint) pass unchanged.
     """
     try:
         yield
@@ -101,12 +101,12 @@ def translated(label: str) -> Iterator[None]:
         raise ours from error
     except NoConnectionError as error:
         raise errors.DatabaseUnavailable(
-            f"database {label}: all connections of this process are in use: try again later"
+            f"database {label}: connection pool exhausted: try again later"
         ) from error
 
 
 def translate(error: Exception, label: str) -> StorageError | None:
-    """Give our error for a driver's, or None if it has none."""
+    """Return our error for a driver's error, or None."""
     original = error.orig if isinstance(error, DBAPIError) else error
     known: tuple[type[StorageError], str] | None = None
     if isinstance(original, sqlite3.Error):
@@ -131,7 +131,7 @@ def translate(error: Exception, label: str) -> StorageError | None:
 
 
 def _full_temporary(label: str) -> Path | None:
-    """Give the folder of SQLite's temporary files if its disk is full and that of the database is not."""
+    """Return SQLite's temporary folder if its disk is full and the database's is not."""
     named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108
     folders = (Path(each) for each in named if each)
     folder = next((each for each in folders if each.is_dir() and os.access(each, os.W_OK | os.X_OK)), None)
@@ -148,7 +148,7 @@ def _is_full(folder: Path) -> bool:
 
 
 def _kind_of(error: OperationalError) -> type[StorageError]:
-    """Tell a server that cannot be reached from one that refuses, and from an option that it cannot read."""
+    """Classify an error: an unreachable server, a refusal, or an invalid option."""
     words = str(error.orig)
     answered = getattr(error.orig, "sqlstate", None) is not None or "FATAL:" in words
     if isinstance(error.orig, sqlite3.Error) or answered:
@@ -159,9 +159,9 @@ def _kind_of(error: OperationalError) -> type[StorageError]:
 
 
 def _reason(error: DBAPIError) -> str:
-    """Give the driver's words in one line."""
+    """Return the driver's message in one line."""
     lines = str(error.orig).strip().splitlines() or ["no reason given"]
-    # With several addresses, psycopg's first line says no more than that each of them failed.
+    # With several addresses, psycopg's first line only says that each of them failed.
     reason = lines[-1].removeprefix("- ") if lines[0].endswith(":") else lines[0]
     if "refused" in reason or "failed to resolve" in reason:
         return f"{reason}: check that the server runs and that the URL is right"

@@ -1,4 +1,4 @@
-"""What a job's chunks went through: how many are where, and how many ended badly on the way."""
+"""Counts of a job's chunks by state, and of retries and splits."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from patchgrid.storage.tables import chunk
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """How often a job's chunks had to be begun again."""
+    """How often a job's chunks were retried or split."""
 
-    #: Chunks that lost their worker, or failed, and were tried again.
+    #: Chunks that lost their worker, or failed, and were retried.
     tried_again: int
-    #: Chunks there are more than at submission: parts of those that were split to find a guilty pair.
+    #: Chunks added since submission by splitting, to find a pair that kills its worker.
     split_off: int
 
 
@@ -33,7 +33,7 @@ def chunk_counts(progress: Progress) -> dict[str, int]:
 
 
 def troubles(session: Session, job: JobRecord, progress: Progress) -> Troubles:
-    """Read what a job's chunks went through."""
+    """Read a job's retries and splits."""
     again = select(func.count()).where(chunk.c.job_id == job.id, chunk.c.attempts > 1)
     at_submission = -(-job.pairs // job.chunk_size)
     return Troubles(session.scalar(again) or 0, progress.chunks_total - at_submission)

@@ -1,7 +1,7 @@
-"""Deleting jobs of any size in short transactions: nobody waits long for the one that deletes.
+"""Deleting jobs of any size in short transactions, so that others never wait long.
 
-A job that is being deleted is in the state `deleting`, in which nobody finds it. Where that is stopped in the
-middle, the next deletion ends it.
+A job being deleted has the state `deleting` and is hidden. An interrupted deletion is completed by the next
+one.
 """
 
 import time
@@ -19,12 +19,12 @@ from patchgrid.storage.tables import chunk, idempotency, job, submission
 
 #: Pairs whose rows are deleted in one transaction.
 _PAIRS = 1024
-#: Longest pause, in seconds, behind one: those who wait for SQLite's lock look for it now and then.
+#: Longest pause after one, in seconds, so that others can take SQLite's lock.
 _PAUSE = 0.05
 
 
 def begin(session: Session, job_id: int) -> None:
-    """Take a job away from everybody: from lists, owners, whoever submits the same, and its workers."""
+    """Hide a job from lists, owners, submitters and workers."""
     lock_whole(session, job_id)
     fenced = {"state": ChunkState.CANCELLED, "epoch": chunk.c.epoch + 1, "lease_until": None, "worker": None}
     left = (chunk.c.job_id == job_id) & chunk.c.state.in_(OPEN_CHUNKS)
@@ -37,7 +37,7 @@ def begin(session: Session, job_id: int) -> None:
 
 
 def finish(database: Database) -> None:
-    """Remove all jobs whose deletion has begun."""
+    """Delete all jobs whose deletion was started."""
     with database.read() as session:
         begun = session.scalars(select(job.c.id).where(job.c.state == DELETING)).all()
     for job_id in begun:
@@ -46,7 +46,7 @@ def finish(database: Database) -> None:
 
 
 def _remove_some(database: Database, job_id: int) -> bool:
-    """Remove some of a job's chunks with all that is of them, or its last; tell whether any is left."""
+    """Delete some of a job's chunks and their data, or its last ones; return whether any is left."""
     began = time.monotonic()
     with database.write() as session:
         rows = select(chunk.c.id, chunk.c.first, chunk.c.last).where(chunk.c.job_id == job_id)

@@ -1,4 +1,4 @@
-"""Fair share: in which turns the chunks that wait are claimed.
+"""Fair share: the order in which pending chunks are claimed.
 
 The chunks of one model and priority are a queue, claimed in the order of their `turn`. It is given when a job
 is submitted, so that claiming a chunk reads that chunk alone:
@@ -45,7 +45,7 @@ class Queue(NamedTuple):
 
 
 def give_turns(session: Session, queue: Queue, owners: Collection[str], count: int) -> list[int]:
-    """Give the turns of `count` new chunks of a job of these owners; their other chunks make room.
+    """Return the turns of `count` new chunks of a job of these owners; their other chunks make room.
 
     To be called late in a transaction: on PostgreSQL it keeps the chunks that it moves locked. It waits for
     none that another has locked.
@@ -70,7 +70,7 @@ def give_turns(session: Session, queue: Queue, owners: Collection[str], count: i
 
 
 def give_turns_again(session: Session, queue: Queue, owners: Collection[str], ids: Sequence[int]) -> None:
-    """Give chunks that do not wait now, and are about to, new turns in their order."""
+    """Return chunks that do not wait now, and are about to, new turns in their order."""
     turns = give_turns(session, queue, owners, len(ids))
     move(session, dict(zip(ids, turns, strict=True)))
 
@@ -82,13 +82,13 @@ def move(session: Session, turns: dict[int, int]) -> None:
 
 
 def _next_turn(session: Session, queue: Queue) -> int:
-    """Give the turn that a queue is at; of an empty one, the furthest that workers are at anywhere."""
+    """Return the turn that a queue is at; of an empty one, the furthest that workers are at anywhere."""
     found = session.scalar(_NEXT, queue.values)
     return (session.scalar(_LEASED) or 0) if found is None else found
 
 
 def _waiting_jobs(session: Session, queue: Queue, owners: Collection[str]) -> Sequence[Row[Any]]:
-    """Give the owners' jobs with chunks that wait in the queue: how many, and the last turn of them."""
+    """Return the owners' jobs with chunks that wait in the queue: how many, and the last turn of them."""
     if not owners:
         return []
     theirs = (

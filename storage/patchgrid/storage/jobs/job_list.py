@@ -1,4 +1,4 @@
-"""The jobs page by page, the newest first, each with how far it is; one found by what a person types."""
+"""The jobs page by page, newest first, with their progress; finding one by id or name."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -15,11 +15,11 @@ from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.tables import chunk
 from patchgrid.storage.tables import job as table
 
-#: Stands for the job that was submitted last.
+#: Name of the most recently submitted job.
 LAST = "last"
 #: Most jobs a page.
 MOST = 500
-#: Largest id that the databases can look for.
+#: Largest integer of the databases.
 _LARGEST = 2**31 - 1
 _model: ColumnElement[str] = table.c.spec["model"].as_string()
 
@@ -33,10 +33,10 @@ def page(
     model: str | None = None,
     search: str | None = None,
 ) -> list[tuple[JobRecord, Progress]]:
-    """Give jobs whose ids are below `before`, the newest first, at most `limit` (and at most `MOST`).
+    """Return jobs whose ids are below `before`, the newest first, at most `limit` (and at most `MOST`).
 
-    `search`: the job's id, or part of its name or model, whatever the case of its letters. `SpecError` for a
-    state that there is not.
+    `search`: the job's id, or part of its name or model, whatever the case of its letters. Raises `SpecError`
+    for a state that there is not.
     """
     query = select(table).where(jobs.THERE).order_by(table.c.id.desc()).limit(max(0, min(limit, MOST)))
     if before is not None and before <= _LARGEST:
@@ -56,7 +56,7 @@ def page(
 
 
 def every(session: Session) -> Iterator[tuple[JobRecord, Progress]]:
-    """Give all jobs, the newest first."""
+    """Yield all jobs, the newest first."""
     before = None
     while found := page(session, before=before, limit=MOST):
         yield from found
@@ -81,9 +81,9 @@ def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress
 
 
 def find(session: Session, name: int | str, owner: str | None = None) -> JobRecord:
-    """Give a job by id, by name if only one has it, or the newest for `last`; `JobNotFound`.
+    """Return a job by id, by name if unique, or the newest for `last`; raises `JobNotFound`.
 
-    Names, and `last`, are looked for among the jobs of an `owner` first.
+    Names, and `last`, are searched among the jobs of `owner` first.
     """
     if name != LAST:
         return jobs.get(session, name, owner)
@@ -91,7 +91,7 @@ def find(session: Session, name: int | str, owner: str | None = None) -> JobReco
     row = None if owner is None else session.execute(newest.where(jobs.is_of(owner))).mappings().first()
     row = row or session.execute(newest).mappings().first()
     if row is None:
-        raise JobNotFound("there are no jobs yet: `patchgrid run` or `patchgrid submit` starts one")
+        raise JobNotFound("no jobs yet: create one with `patchgrid run` or `patchgrid submit`")
     return record(row)
 
 

@@ -1,4 +1,4 @@
-"""Jobs: submitting, finding, trying again and deleting them."""
+"""Jobs: submitting, finding, retrying and deleting them."""
 
 import dataclasses
 import hashlib
@@ -32,7 +32,7 @@ from patchgrid.storage.tables import job as table
 _BATCH = 2000
 #: Characters of prompts inserted at a time.
 _BATCH_TEXT = 4_000_000
-#: Largest id that the databases can look for.
+#: Largest integer of the databases.
 _LARGEST = 2**31 - 1
 #: The condition that a job is not being deleted.
 THERE = table.c.state != DELETING
@@ -174,7 +174,7 @@ def get(session: Session, job: int | str, owner: str | None = None) -> JobRecord
     own = [] if owner is None else session.execute(by_name.where(is_of(owner))).mappings().all()
     rows = own or session.execute(by_name).mappings().all()
     if not rows:
-        raise JobNotFound(f"there is no job {job!r}: `patchgrid job list` shows them")
+        raise JobNotFound(f"no job {job!r}: see `patchgrid job list`")
     if len(rows) > 1:
         ids = ", ".join(str(row["id"]) for row in rows)
         whose = " of yours" if own else ""
@@ -218,9 +218,9 @@ def warnings(session: Session, job_id: int) -> list[tuple[str, int]]:
 
 
 def reopen(session: Session, job_id: int) -> int:
-    """Give the chunks that were given up or cancelled a fresh start; return how many.
+    """Restart failed or cancelled chunks; return their number.
 
-    Their error rows are removed and the job goes on. Pairs that failed by themselves (an answer of several
+    Their error rows are removed and the job continues. Pairs with a permanent error (an answer of several
     tokens) stay as they are. Chunks still to do get all their attempts back. A paused job stays paused.
     """
     chunk, outcome = tables.chunk, tables.outcome
@@ -321,7 +321,7 @@ def pair_name(index: int, given: str | None) -> int | str:
 
 
 def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    """Give rows of pairs some at a time: so many, or so much text."""
+    """Yield rows of pairs in batches, limited by number and text size."""
     batch: list[tuple[Any, ...]] = []
     size = 0
     for row in rows:
@@ -349,9 +349,7 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair], diges
         size += sum(_bytes_of(row) for row in batch)
     session.execute(table.update().where(table.c.id == job.id).values(pair_bytes=size))
     if found != job.pairs or not found:
-        raise PairsRefused(
-            f"{job.pairs} pairs were announced, {found} came: did the pair file change meanwhile?"
-        )
+        raise PairsRefused(f"{job.pairs} pairs were expected, {found} received: did the pair file change?")
     return size
 
 

@@ -1,4 +1,4 @@
-"""What pairs are warned of or fail of, one line for all of a kind."""
+"""Warnings and errors of pairs, grouped by kind."""
 
 import re
 
@@ -6,12 +6,12 @@ from sqlalchemy.orm import Session
 
 from patchgrid.storage.jobs import jobs
 
-#: What differs between two notes of a kind: the words they quote, and numbers.
+#: What differs between notes of one kind: quoted texts and numbers.
 _VARYING = re.compile(r"""'[^']*'|"[^"]*"|\d+""")
 
 
 def kind_of(text: str) -> str:
-    """Give what all notes of a kind have in common."""
+    """Return the kind of a note: its text without quoted values and numbers."""
     return _VARYING.sub("", text)
 
 
@@ -22,18 +22,18 @@ class Kinds:
         self._kinds: dict[str, tuple[str, int]] = {}
 
     def add(self, text: str, count: int = 1, *, example: str | None = None) -> None:
-        """Take in a note; `example` is what its kind is shown by if it is the first."""
+        """Add a note; `example` is what its kind is shown by if it is the first."""
         kind = kind_of(text)
         first, so_far = self._kinds.get(kind, (example or text, 0))
         self._kinds[kind] = (first, so_far + count)
 
     def listed(self) -> list[tuple[str, int]]:
-        """Give each kind by its first example, with its count."""
+        """Return each kind by its first example, with its count."""
         return list(self._kinds.values())
 
 
 def warnings_by_kind(session: Session, job_id: int) -> list[tuple[str, int]]:
-    """Give each kind of warning by its first example, with the number of pairs it was given for."""
+    """Return each kind of warning by its first example, with the number of pairs it was given for."""
     kinds = Kinds()
     for text, count in jobs.warnings(session, job_id):
         kinds.add(text, count)

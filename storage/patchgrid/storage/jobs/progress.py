@@ -1,4 +1,4 @@
-"""How far a job is: its pairs and chunks by what became of them."""
+"""A job's progress: its pairs and chunks by state."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ _COUNTS = select(
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is."""
+    """A job's progress."""
 
     #: Pairs in the job.
     total: int
@@ -32,33 +32,33 @@ class Progress:
     done: int
     #: Pairs that failed.
     failed: int
-    #: Pairs left out because the model does not get them right (`only_correct`).
+    #: Pairs skipped because the model gets them wrong (`only_correct`).
     skipped: int
     #: Chunks in the job.
     chunks_total: int
     #: Chunks measured.
     chunks_done: int
-    #: Chunks given up after too many attempts (their pairs count as failed).
+    #: Chunks failed after too many attempts (their pairs count as failed).
     chunks_failed: int
-    #: Chunks that wait for a worker.
+    #: Pending chunks.
     chunks_pending: int
-    #: Chunks that a worker measures.
+    #: Leased chunks.
     chunks_leased: int
-    #: Chunks that wait for a paused job to go on.
+    #: Chunks of a paused job.
     chunks_held: int
 
     @property
     def reached(self) -> int:
-        """Pairs through: measured, failed or skipped."""
+        """Finished pairs: measured, failed or skipped."""
         return self.done + self.failed + self.skipped
 
     @property
     def left(self) -> int:
-        """Pairs still to do."""
+        """Unfinished pairs."""
         return self.total - self.reached
 
 
 def job_progress(session: Session, job_id: int) -> Progress:
-    """Count a job's pairs and chunks by what became of them; cheap at any size."""
+    """Count a job's pairs and chunks by state; cheap at any size."""
     row = session.execute(_COUNTS, {"of_job": job_id}).mappings().one()
     return Progress(**{name: int(value) for name, value in row.items()})

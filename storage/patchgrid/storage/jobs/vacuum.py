@@ -1,4 +1,4 @@
-"""Giving the space of deleted rows back: `patchgrid db vacuum`."""
+"""Freeing the space of deleted rows: `patchgrid db vacuum`."""
 
 import sqlite3
 
@@ -8,7 +8,7 @@ from patchgrid.storage.jobs import deletion
 
 
 def vacuum(url: str, *, timeout: float = 30) -> tuple[int, int]:
-    """Vacuum a database, once deletions that were stopped are finished; give its bytes before and after."""
+    """Finish interrupted deletions and vacuum a database; return its bytes before and after."""
     with Database.open(url, create=False, timeout=timeout) as database, translated(database.label):
         deletion.finish(database)
         # In no transaction: VACUUM begins one by itself.

@@ -82,9 +82,7 @@ def export_rows(
 
 def _share(database: Database, job: JobRecord, what: str) -> Share:
     if what == "pairs":
-        raise NotNormalised(
-            "the pairs export has no effects to normalise; use --normalise with scores, exact or components"
-        )
+        raise NotNormalised("--normalise does not apply to pairs; use it with scores, exact or components")
     with database.read() as session:
         return job_share(job, task_json(job_task(session, job)))
 
@@ -96,7 +94,7 @@ def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:
     if what == "scores":
         _check_scores(job, chosen)
     if what == "exact" and job.spec.exact == 0:
-        raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
+        raise NothingKept(f"job {job.id} has no exact effects: run it with --exact above 0")
 
 
 def strongest_only(job: JobRecord) -> tuple[str, ...]:
@@ -106,14 +104,11 @@ def strongest_only(job: JobRecord) -> tuple[str, ...]:
 
 def _check_scores(job: JobRecord, method: str) -> None:
     if job.spec.detail == "summary":
-        raise NothingKept(
-            f"job {job.id} kept no scores of single pairs: run it with --detail pairs or positions"
-        )
+        raise NothingKept(f"job {job.id} stored no scores per pair: run it with --detail pairs or positions")
     first, sites = job.method(), strongest_only(job)
     if method != first and sites == job.spec.sites:
         raise NothingKept(
-            f"job {job.id} kept of each pair the largest scores by {first} only: "
-            "run it with --detail positions"
+            f"job {job.id} stored only each pair's largest scores by {first}: run it with --detail positions"
         )
 
 
@@ -142,15 +137,15 @@ def _components(database: Database, job: JobRecord, method: str) -> Iterator[dic
 
 
 def _check_unchanged(session: Session, job: JobRecord) -> None:
-    """Raise `JobChanged` if a job is gone, or had ended and goes on."""
+    """Raise `JobChanged` if a job was deleted or reopened."""
     table = tables.job
     found = session.execute(select(table.c.state, table.c.finished_at).where(table.c.id == job.id)).first()
     if found is None or found.state == DELETING:
-        raise JobChanged(f"job {job.id} was deleted while it was exported: the export is not whole")
+        raise JobChanged(f"job {job.id} was deleted during the export: the export is incomplete")
     if job.state in ENDED_JOBS and (found.state, found.finished_at) != (job.state, job.finished_at):
         raise JobChanged(
             f"job {job.id} was {job.state} and is {found.state} now, so its results changed during the "
-            "export: export it again"
+            "export: run it again"
         )
 
 
@@ -183,7 +178,7 @@ def _exact(session: Session, job: JobRecord, method: str, indices: range) -> Ite
     return (cell_fields(row, names[row.pair_index], tokens.get(row.pair_index)) for row in rows)
 
 
-# The chunk of a pair: a chunk that is split meanwhile ends sooner, and is no other's.
+# The chunk of a pair; if it is split during the export, it only ends sooner.
 _LAST = (
     select(tables.chunk.c.last)
     .where(tables.chunk.c.job_id == bindparam("of_job"), tables.chunk.c.first <= bindparam("at_pair"))

@@ -28,7 +28,7 @@ _READS = {
 }
 #: Pragmas that describe the tables.
 _PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
-_ONLY_READS = "this connection only reads: SELECT, WITH and EXPLAIN are what it runs"
+_ONLY_READS = "read-only connection: only SELECT, WITH and EXPLAIN are allowed"
 
 #: EXPLAIN behind spaces and comments.
 _EXPLAIN = re.compile(r"(\s|--[^\n]*(\n|$)|/\*.*?\*/)*explain\b", re.IGNORECASE | re.DOTALL)
@@ -37,14 +37,14 @@ Rows = Iterator[tuple[Any, ...]]
 
 
 def query_readonly(database: Database, sql: str, timeout: float = 30) -> tuple[tuple[str, ...], Rows]:
-    """Run one statement on a read-only connection; give the column names and the rows as they come.
+    """Run one statement on a read-only connection; return the column names and an iterator of rows.
 
     `timeout` bounds the seconds the database spends; the reader's own time does not count. Raises
     `QueryError` in one line for a statement that is wrong, writes, or takes too long (the last also while the
     rows are read).
     """
     if "\x00" in sql:
-        raise QueryError("SQL: the statement holds a null character")
+        raise QueryError("SQL: the statement contains a null character")
     run = _sqlite if database.engine.dialect.name == "sqlite" else _postgresql
     rows = run(database, sql, _Budget(timeout))
     # The statement runs, and its errors show, when the columns are asked for.
@@ -60,7 +60,7 @@ class _Budget:
         self._started = 0.0
 
     def is_spent(self) -> bool:
-        """Tell whether the work that goes on has used up what was left."""
+        """Return whether the running work has used up the budget."""
         return time.monotonic() - self._started > self._left
 
     @contextmanager
@@ -75,9 +75,9 @@ class _Budget:
             self._left -= time.monotonic() - self._started
 
     def error(self) -> QueryError:
-        """Give the error of a statement that took too long."""
+        """Return the error of a statement that took too long."""
         return QueryError(
-            f"the query took longer than {self.seconds:g} seconds: narrow it, or raise the limit"
+            f"the query took longer than {self.seconds:g} seconds: narrow it, or raise --timeout"
         )
 
 
@@ -155,7 +155,7 @@ def _explain(connection: Connection, sql: str, budget: _Budget) -> Rows:
 
 
 def _driver_error(connection: Connection) -> type[Exception]:
-    """Give the class of the driver's errors."""
+    """Return the class of the driver's errors."""
     assert connection.dialect.dbapi is not None, "a connection is made by a driver"
     found: type[Exception] = connection.dialect.dbapi.Error
     return found

@@ -37,7 +37,7 @@ class Standing:
 
 
 def standing(session: Session, job: JobRecord) -> Standing:
-    """Read how a job stands."""
+    """Read a job's status."""
     now = look(session, job.id)
     return Standing(
         now=now,

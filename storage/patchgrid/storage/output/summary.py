@@ -1,4 +1,4 @@
-"""What a job came to, as the end of a run shows it."""
+"""A job's summary, as shown at the end of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
 
 
 def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
-    """Give the document that `run --json` prints."""
+    """Return the document that `run --json` prints."""
     job, progress = summary.job, summary.progress
     return {
         "job": job.id,

@@ -26,7 +26,7 @@ MOST = 20_000
 #: Most cells of the job that are looked at for a page of one site's.
 LOOKED_AT = 50_000
 #: As many for a page of one component's, which are few. No index has them: storing results would take a
-#: quarter longer, and looking at so many takes less than a second.
+#: quarter longer, and reading this many takes less than a second.
 LOOKED_AT_FOR_ONE = 500_000
 #: Largest row and cell that the databases can look for.
 _LARGEST = 2**31 - 1
@@ -41,7 +41,7 @@ class ExactPage:
 
     #: With the fields of an export's rows, `edge` included, in order of pair and cell.
     items: list[dict[str, Any]]
-    #: The row and cell to go on after, or None: there are no more. Items may be few, or none, and more come.
+    #: The row and cell to continue after, or None: no more. Items may be empty although more follow.
     next: tuple[int, int] | None
 
 
@@ -67,7 +67,7 @@ def page(
     if site is not None:
         check_name("site of this job", site, job.spec.sites, "site")
     if job.spec.exact == 0:
-        raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
+        raise NothingKept(f"job {job.id} has no exact effects: run it with --exact above 0")
     wanted = [] if site is None or not job.spec.sites[1:] else [exact.c.site == site]
     if component is not None:
         of_it = _of_component(job, site, component)
@@ -113,7 +113,7 @@ def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnEle
         if _POSITION.fullmatch(named.position) is None:
             raise SpecError(
                 f"position {named.position!r} is not a whole number: -1 is the last token, 0 the first; "
-                f"leave out '@{named.position}' for the cells at all positions",
+                f"omit '@{named.position}' for the cells at all positions",
                 field="component",
             )
         position = int(named.position)

@@ -1,4 +1,4 @@
-"""A job's pairs page by page, in order, each with what became of it."""
+"""A job's pairs page by page, in order, with their states."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from patchgrid.storage.tables import HAS_FAILED, failed_pair, outcome, pair
 #: What may have become of a pair.
 #: Most pairs a page.
 MOST = 1000
-#: Most pairs of the job that are looked at for a page.
+#: Most pairs read for one page.
 LOOKED_AT = 50_000
 _COLUMNS = (
     *(pair.c.pair_index, pair.c.name, pair.c.clean, pair.c.corrupted),
@@ -38,7 +38,7 @@ _FAILED_PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class PairLine:
-    """A pair and what became of it."""
+    """A pair and its state."""
 
     #: The given id, else the row number.
     pair: int | str
@@ -67,7 +67,7 @@ class PairPage:
 
     #: In order of row.
     items: tuple[PairLine, ...]
-    #: The row to go on after, or None: there are no more. Items may be few, or none, and more come later.
+    #: The row to continue after, or None: there are no more. Items may be few, or none, and more come later.
     next: int | None
 
 
@@ -81,9 +81,9 @@ def page(
     search: str | None = None,
     name: int | str | None = None,
 ) -> PairPage:
-    """Give the job's pairs behind row `after`, at most `limit` (and at most `MOST`).
+    """Return the job's pairs behind row `after`, at most `limit` (and at most `MOST`).
 
-    `state` gives those in a state (`SpecError` if there is none such), `search` those with a text in the id
+    `state` selects those in a state (raises `SpecError` if unknown), `search` those with a text in the id
     or in a prompt, whatever the case of its letters, `name` the one of this id, else of this row number.
     Looks at no more than `LOOKED_AT` pairs.
     """
@@ -110,7 +110,7 @@ def page(
 
 
 def _query(job: JobRecord, state: str | None) -> tuple[Any, Select[Any]]:
-    """Give the query for the job's pairs in a state, and the columns by which it goes through them."""
+    """Return the query for the job's pairs in a state, and the columns by which it goes through them."""
     if state == "failed":
         return failed_pair.c, _FAILED_PAIRS.where(failed_pair.c.job_id == job.id)
     query = _PAIRS.where(pair.c.job_id == job.id)
@@ -122,7 +122,7 @@ def _query(job: JobRecord, state: str | None) -> tuple[Any, Select[Any]]:
 
 
 def _last_looked_at(session: Session, job: JobRecord, after: int, state: str | None) -> int:
-    """Give the row of the last pair to look at."""
+    """Return the row of the last pair to look at."""
     last = job.pairs - 1
     if state != "failed":
         return min(after + LOOKED_AT, last)

@@ -58,7 +58,7 @@ def exact_grid(job: JobRecord, view: PairView, site: str) -> ExactGrid:
     cells = [cell for cell in view.exact if cell.site == site]
     if not cells:
         keep = " --positions keep" if job.kind == "aligned" else ""
-        why = f"pair {view.name} is {view.state}" if view.state != "done" else "none of them was drawn"
+        why = f"pair {view.name} is {view.state}" if view.state != "done" else "none was drawn"
         raise NothingKept(
             f"pair {view.name} has no exact effects of {site} ({why}): "
             f"run the job with --sites {site}{keep} --exact 1 to patch every cell"
@@ -78,12 +78,12 @@ def exact_grid(job: JobRecord, view: PairView, site: str) -> ExactGrid:
 
 def _exact_axis(job: JobRecord, site: str) -> str:
     if site in WIDE_SITES:
-        raise ComponentError(f"{site} has too many components for a grid: see `patchgrid results pair`")
+        raise ComponentError(f"{site} has too many components for a heatmap: see `patchgrid results pair`")
     kept, heads = job.kind == "aligned", site in HEAD_SITES
     if kept and heads:
         others = [each for each in job.spec.sites if each not in (*HEAD_SITES, *WIDE_SITES)]
         instead = f"one of {', '.join(others)}" if others else "attn_out"
-        raise ComponentError(f"{site} has heads at each position, which one grid cannot show: take {instead}")
+        raise ComponentError(f"{site} has heads at each position, too many for one heatmap: use {instead}")
     if not kept and not heads:
         raise ComponentError(
             f"this job patched {site} at all positions at once: run it with --positions keep --exact 1 "
@@ -95,4 +95,4 @@ def _exact_axis(job: JobRecord, site: str) -> str:
 def _nothing(view: PairView, what: str, detail: str) -> str:
     if view.state != "done":
         return f"pair {view.name} is {view.state}: it has no scores"
-    return f"no {what} of single pairs were kept: run the job with --detail {detail}"
+    return f"no {what} per pair were stored: run the job with --detail {detail}"

@@ -108,7 +108,7 @@ def pair_at(session: Session, job: JobRecord, index: int, method: str | None = N
     """Give the pair of a row, whatever ids there are; `PairNotFound` if the job has fewer rows."""
     row = session.execute(_of_pair(tables.pair, job, index)).first()
     if row is None:
-        raise PairNotFound(f"job {job.id} has no row {index}: rows go from 0 to {job.pairs - 1}")
+        raise PairNotFound(f"job {job.id} has no row {index}: out of range (0 to {job.pairs - 1})")
     return _view(session, job, row, method)
 
 
@@ -142,7 +142,7 @@ def _view(session: Session, job: JobRecord, row: Row[Any], method: str | None) -
 
 
 def find_row(session: Session, job: JobRecord, name: int | str) -> Row[Any]:
-    """Give a pair as it is stored, by its id, else by its row number; `PairNotFound` if there is none."""
+    """Return a stored pair by its id, else by its row number; raises `PairNotFound`."""
     table, given = tables.pair, str(name)
     of_job = select(table).where(table.c.job_id == job.id)
     row = session.execute(of_job.where(table.c.name == given)).first() if storable(given) else None
@@ -150,7 +150,7 @@ def find_row(session: Session, job: JobRecord, name: int | str) -> Row[Any]:
         row = session.execute(of_job.where(table.c.pair_index == int(given))).first()
     if row is None:
         raise PairNotFound(
-            f"job {job.id} has no pair {name!r}: give an id from its file, or a row from 0 to {job.pairs - 1}"
+            f"job {job.id} has no pair {name!r}: give an id from its file, or a row (0 to {job.pairs - 1})"
         )
     return row
 

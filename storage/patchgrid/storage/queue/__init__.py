@@ -1,1 +1,1 @@
-"""The queue: claims, leases, splitting, workers, how a job stands."""
+"""The queue: claims, leases, splitting, workers, job status."""

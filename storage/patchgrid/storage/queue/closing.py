@@ -16,8 +16,8 @@ from patchgrid.storage.tables import chunk, job, outcome, sums, total
 
 _OF_JOB = chunk.c.job_id == bindparam("job")
 _other = chunk.alias("other")
-#: Beside a row of a chunk: whether another chunk of its job waits. While one does, whoever finishes that one
-#: looks whether the job is complete: most chunks of a job need not take turns for it. The job is bound as
+#: Beside a row of a chunk: whether another chunk of its job is pending. While one is, whatever finishes that
+#: one looks whether the job is complete: most chunks of a job need not take turns for it. The job is bound as
 #: `waiting_job`: SQLAlchemy writes no tables' names in what an UPDATE returns on SQLite.
 ANY_WAITING = (
     select(_other.c.id)
@@ -50,7 +50,7 @@ def close_if_complete(session: Session, job_id: int) -> None:
         )
         values |= {
             "state": JobState.FAILED,
-            "error": f"every pair failed, the first with: {session.scalar(first)}",
+            "error": f"every pair failed; first error: {session.scalar(first)}",
         }
     session.execute(job.update().where(job.c.id == job_id).values(values))
     _store_totals(session, job_id)

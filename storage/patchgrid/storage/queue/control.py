@@ -1,6 +1,6 @@
-"""Pausing, going on with and cancelling a job.
+"""Pausing, resuming and cancelling a job.
 
-All may be repeated. Each takes effect in one transaction: a chunk is claimed before it, or not at all.
+All are idempotent. Each is one transaction: a chunk is claimed before it, or not at all.
 """
 
 from sqlalchemy import case, select
@@ -16,9 +16,9 @@ from patchgrid.storage.tables import chunk, job
 
 
 def pause(session: Session, job_id: int) -> None:
-    """Hold the job's chunks that wait; those that are being measured are finished or handed back.
+    """Hold the job's pending chunks; leased ones are finished or handed back.
 
-    `JobFinished` if it is done, failed or cancelled.
+    Raises `JobFinished` if it is done, failed or cancelled.
     """
     if _unfinished(session, job_id, "pause") != JobState.PAUSED:
         _set_job(session, job_id, state=JobState.PAUSED)
@@ -27,7 +27,7 @@ def pause(session: Session, job_id: int) -> None:
 
 
 def unpause(session: Session, job_id: int) -> None:
-    """Let a paused job's chunks be claimed again; `JobFinished` if it is done, failed or cancelled."""
+    """Let a paused job's chunks be claimed again; Raises `JobFinished` if it is done, failed or cancelled."""
     if _unfinished(session, job_id, "resume") == JobState.PAUSED:
         goes_on = case((job.c.started_at.is_(None), JobState.PENDING), else_=JobState.RUNNING)
         _set_job(session, job_id, state=goes_on)
@@ -39,9 +39,9 @@ def unpause(session: Session, job_id: int) -> None:
 
 
 def cancel(session: Session, job_id: int) -> None:
-    """End the job: its chunks are claimed no more, what is handed in late is refused.
+    """Cancel the job: its chunks are no longer claimed, late results are refused.
 
-    Results that are stored stay. `JobFinished` if it is done or failed.
+    Stored results stay. Raises `JobFinished` if it is done or failed.
     """
     if _unfinished(session, job_id, "cancel") != JobState.CANCELLED:
         _set_job(
@@ -54,15 +54,15 @@ def cancel(session: Session, job_id: int) -> None:
 
 
 def _unfinished(session: Session, job_id: int, verb: str) -> str:
-    """Lock the job and give its state; raise if it is gone, or finished."""
+    """Lock the job and return its state; raise if it is gone or finished."""
     state = lock_unfinished(session, job_id)
     if state is None:
         jobs.get(session, job_id)
     assert state is not None, "a job that was just not there is"
     if state in FINISHED_JOBS:
-        raise JobFinished(f"job {job_id} is {state}: there is nothing left to {verb}")
+        raise JobFinished(f"job {job_id} is {state}: nothing to {verb}")
     if state == JobState.CANCELLED and verb != "cancel":
-        raise JobFinished(f"job {job_id} is cancelled: `patchgrid job retry {job_id}` takes it up again")
+        raise JobFinished(f"job {job_id} is cancelled: reopen it with `patchgrid job retry {job_id}`")
     return state
 
 

@@ -1,4 +1,4 @@
-"""How a job stands: its progress, who works on it, who could, and who cannot."""
+"""A job's status: progress, its workers, and workers that could or cannot load its model."""
 
 from dataclasses import dataclass
 
@@ -27,15 +27,15 @@ class Snapshot:
 
     @property
     def ended(self) -> bool:
-        """Nothing will happen to it any more by itself."""
+        """Whether the job has ended."""
         return self.job.state in ENDED_JOBS
 
 
 def look(session: Session, job_id: int) -> Snapshot:
-    """Read how a job stands."""
+    """Read a job's status."""
     job = jobs.get(session, job_id)
     model = job.spec.model
-    # A worker tells every few seconds what it is at; the lease says it at once.
+    # A worker reports its chunk every few seconds; the lease shows it at once.
     holders = leases.holders(session, job_id)
     living = [
         each for each in workers.list_workers(session) if not each.lost and each.state != WorkerState.STOPPED

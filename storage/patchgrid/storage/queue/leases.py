@@ -1,6 +1,6 @@
-"""Leases: how a worker gets a chunk, keeps it, and hands in its results exactly once.
+"""Leases: how a worker claims a chunk, keeps it, and commits its results exactly once.
 
-A claim raises the chunk's `epoch`; everything a worker does later names that epoch, so a worker that lost its
+A claim increments the chunk's `epoch` (fencing token); every later write checks it, so a worker that lost its
 lease cannot change anything. Times are the database's.
 """
 
@@ -40,16 +40,16 @@ from patchgrid.storage.queue.turns import (
 )
 from patchgrid.storage.tables import chunk, job, pair
 
-#: A chunk is given up when this many attempts have failed, or have lost their worker.
+#: A chunk fails after this many attempts that failed or lost their worker.
 MAX_ATTEMPTS = splitting.MAX_ATTEMPTS
 
-# What runs once or more for each chunk is built once: building a statement takes longer than running it.
+# Statements that run for each chunk are built once: building takes longer than running.
 _OF_CLAIM = (chunk.c.id == bindparam("held_chunk"), chunk.c.epoch == bindparam("held_epoch"))
-# The worker, too: a claim that a crash of the server lost may be made again by another, with the same epoch.
+# Also by worker: after a server crash another worker may repeat a lost claim with the same epoch.
 _HELD = (*_OF_CLAIM, chunk.c.state == ChunkState.LEASED, chunk.c.worker == bindparam("held_worker"))
 _FIND_HELD = select(chunk).where(*_HELD).with_for_update()
 _IS_HELD = select(chunk.c.id).where(*_HELD)
-# Whoever has the row locked is waited for by nobody: it may be the holder itself, in the middle of a commit.
+# Locked rows are skipped: the holder itself may be in the middle of a commit.
 _EXTEND = (
     chunk.update()
     .where(chunk.c.id == _IS_HELD.with_for_update(skip_locked=True).correlate(None).scalar_subquery())
@@ -93,13 +93,13 @@ _PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to compute one chunk until the lease runs out."""
+    """The right to measure one chunk until the lease expires."""
 
     #: The chunk.
     chunk_id: int
     #: Its job.
     job_id: int
-    #: Number of this claim; a later claim has a higher one.
+    #: Number of this claim; later claims have higher ones.
     epoch: int
     #: Attempts so far, this one included.
     attempts: int
@@ -107,19 +107,19 @@ class Lease:
     first: int
     #: Index after the chunk's last pair.
     last: int
-    #: Who holds it.
+    #: Its holder.
     worker: str
-    #: Whether it was taken over from a worker that was lost.
+    #: Whether it was taken over from a lost worker.
     takeover: bool = False
 
     @property
     def careful(self) -> bool:
-        """Whether to measure pair by pair, noting each: an attempt at these pairs together ended badly."""
+        """Whether to measure pair by pair, recording each: an attempt at all pairs together failed."""
         return self.attempts > 1 and self.last - self.first > 1
 
     @property
     def suspect(self) -> bool:
-        """Whether the chunk may be what ended an earlier attempt: nothing else is done beside it."""
+        """Whether the chunk may have caused an earlier failure: it is processed alone."""
         return self.attempts > 1 or self.takeover
 
 
@@ -132,20 +132,20 @@ def claim(
     loaded: Collection[str] = (),
     lease_seconds: float = 60,
 ) -> Lease | None:
-    """Take the next chunk: by priority, then turn, then chunk. None: there is nothing to take *now*.
+    """Claim the next chunk: by priority, then turn, then chunk. None: nothing to claim *now*.
 
-    Only chunks of these models are taken, and of this job, if they are given; those of `loaded` models are
-    preferred, a little. Chunks whose lease ran out are taken over; one that has lost its worker before is
-    split or given up first (see `splitting`).
+    Only chunks of these models, and of this job, are claimed, if given; those of `loaded` models are
+    slightly preferred. Chunks with an expired lease are taken over; one that has lost its worker before is
+    split or failed first (see `splitting`).
 
-    The transaction may be lost if the server crashes: the chunk is then claimed again, by someone.
+    If the server crashes, the transaction may be lost: then the chunk is claimed again.
     """
     may_be_lost(session)
     taker = {"taker": worker, "lease_seconds": lease_seconds}
     queues = turns(session, job_id, models)
     if job_id is not None and models is not None and not _serves(session, job_id, models):
         return None
-    # Most often one statement does: nothing was lost, and one queue is all there is to look at.
+    # Usually one statement is enough: nothing was lost, and there is only one queue.
     row = take_only(session, queues[0], taker) if len(queues) == 1 else None
     lost = None
     if row is None:
@@ -163,7 +163,7 @@ def claim(
 def next_claim_in(
     session: Session, job_id: int | None = None, *, models: Collection[str] | None = None
 ) -> float | None:
-    """Give the seconds until a chunk may be claimed (0: now), or None if none is left to claim or leased."""
+    """Return the seconds until a chunk may be claimed (0: now); None if none is pending or leased."""
     pending, leased = chunk.c.state == ChunkState.PENDING, chunk.c.state == ChunkState.LEASED
     when = select(func.min(case((pending, chunk.c.not_before), else_=chunk.c.lease_until)), now())
     if models is not None:
@@ -173,15 +173,15 @@ def next_claim_in(
 
 
 def chunk_pairs(session: Session, lease: Lease) -> list[Pair]:
-    """Give the chunk's pairs, in order: pair `lease.first + i` is entry i."""
+    """Return the chunk's pairs, in order: pair `lease.first + i` is entry i."""
     inside = {"of_job": lease.job_id, "from_pair": lease.first, "to_pair": lease.last - 1}
     return [read_pair(row) for row in session.execute(_PAIRS, inside)]
 
 
 def extend(session: Session, lease: Lease, seconds: float = 60) -> bool:
-    """Make the lease run out `seconds` from now; False if it is no longer held.
+    """Extend the lease to `seconds` from now; False if it is no longer held.
 
-    Where another transaction has the chunk locked, it is left as it is.
+    If another transaction has locked the chunk, nothing changes.
     """
     may_be_lost(session)
     if session.execute(_EXTEND, _key(lease) | {"lease_seconds": seconds}).first() is not None:
@@ -190,20 +190,20 @@ def extend(session: Session, lease: Lease, seconds: float = 60) -> bool:
 
 
 def note_pair(session: Session, lease: Lease, index: int) -> bool:
-    """Note, before it is begun, the pair that a careful attempt measures next; False if fenced off."""
+    """Record the pair that a careful attempt measures next; False if the lease is lost."""
     if not lease.first <= index < lease.last:
-        raise ValueError(f"pair {index} is none of the chunk's {lease.first} to {lease.last - 1}")
+        raise ValueError(f"pair {index} is not in the chunk ({lease.first} to {lease.last - 1})")
     return _update_held(session, lease, at_pair=index)
 
 
 def note_computed(session: Session, lease: Lease, seconds: float = 60) -> bool:
-    """Note that the chunk is measured and has only to be stored; False if fenced off.
+    """Record that the chunk is measured and only has to be stored; False if the lease is lost.
 
-    For the transaction that claims another, before that is claimed (see `_locks`): a worker that is lost from
-    here on is lost to the other. This one's attempt counts no longer, unless `finish` or `fail` counts it
-    again, and it is taken over as if nobody had tried. For first attempts only: what was tried before may be
-    what ends its worker, as it is stored, too. The lease runs out `seconds` from now: the claim that follows
-    must not find it lost.
+    Call it in the transaction that claims the next chunk, before that claim (see `locks`): a crash from here
+    on counts against the next chunk. This attempt no longer counts, unless `finish` or `fail` counts it
+    again, and the chunk is taken over as if it was never tried. For first attempts only: a chunk that failed
+    before may also crash its worker while it is stored. The lease expires `seconds` from now: the claim that
+    follows must not find it lost.
     """
     if lease.suspect:
         raise ValueError(f"chunk {lease.chunk_id} was tried before: it is stored before another is claimed")
@@ -211,7 +211,7 @@ def note_computed(session: Session, lease: Lease, seconds: float = 60) -> bool:
 
 
 def release(session: Session, lease: Lease) -> bool:
-    """Hand the chunk back undone, the attempt not counted; False if the lease is no longer held."""
+    """Hand the chunk back unmeasured, without counting the attempt; False if the lease is no longer held."""
     row = session.execute(_FIND_HELD, _key(lease)).first()
     if row is not None:
         hand_back(session, row, attempts=lease.attempts - 1)
@@ -219,10 +219,10 @@ def release(session: Session, lease: Lease) -> bool:
 
 
 def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
-    """Write a chunk's results and close it, and its job if it was the last.
+    """Write a chunk's results and finish it, and its job if it was the last.
 
-    False, and nothing is written, if the lease is no longer held. When a connection breaks in the middle of a
-    commit nobody knows whether it landed: handing in again gives True, and writes nothing, if it had.
+    Returns False, and writes nothing, if the lease is no longer held. After a connection is lost during a
+    commit, calling it again returns True, and writes nothing, if the commit had succeeded.
     """
     states = Counter(outcome.state for outcome in result.outcomes)
     counts: dict[str, Any] = {f"pairs_{state}": states[state] for state in OUTCOMES}
@@ -244,11 +244,11 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
 
 
 def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0, for_good: bool = False) -> bool:
-    """Hand in a failed attempt, to be tried again in `retry_in` seconds; False if fenced off.
+    """Record a failed attempt, to be retried in `retry_in` seconds; False if the lease is lost.
 
-    After `MAX_ATTEMPTS` the chunk is given up: its pairs become error rows and the rest of the job completes.
-    A careful attempt that fails at a pair splits the chunk there. `for_good` gives the chunk up at once: it
-    would fail each time.
+    After `MAX_ATTEMPTS` the chunk fails: its pairs become error rows and the rest of the job completes. A
+    careful attempt that fails at a pair splits the chunk there. `for_good` fails the chunk at once: it would
+    fail every time.
     """
     _update_held(session, lease, attempts=lease.attempts)
     row = session.execute(_FIND_HELD, _key(lease)).first()
@@ -258,24 +258,24 @@ def fail(session: Session, lease: Lease, error: str, *, retry_in: float = 0, for
 
 
 def holders(session: Session, job_id: int) -> set[str]:
-    """Give the names of those who hold chunks of a job, dead or alive."""
-    held = select(chunk.c.worker).where(chunk.c.job_id == job_id, chunk.c.state == ChunkState.LEASED)
-    return {name for name in session.scalars(held) if name is not None}
+    """Return the holders of a job's chunks, dead or alive."""
+    leased = select(chunk.c.worker).where(chunk.c.job_id == job_id, chunk.c.state == ChunkState.LEASED)
+    return {name for name in session.scalars(leased) if name is not None}
 
 
 def release_dead(session: Session, alive: Callable[[str], bool], job_id: int | None = None) -> int:
-    """Free the chunks leased to workers that are not `alive`; give their number.
+    """Release the chunks leased to workers that are not `alive`; return their number.
 
-    The attempts do not count: whoever asks this knows that the workers ended, not that a chunk ended them.
+    The attempts do not count: the workers ended, but not necessarily because of a chunk.
     """
     return _release_leased(session, lambda row: not alive(row.worker), *_of(job_id))
 
 
 def release_own(session: Session, worker: str, *, keep: Lease | None = None) -> int:
-    """Free what is leased to a worker that holds nothing but `keep`, as far as it knows; give the number.
+    """Release the leases of a worker that believes it holds only `keep`; return their number.
 
-    When a connection breaks in the middle of a claim's commit, nobody knows whether that landed: the worker
-    calls this before it claims again, else the chunk waits until its lease runs out, and an attempt counts.
+    After a connection is lost during a claim's commit, the worker calls this before it claims again;
+    otherwise the chunk would wait until its lease expires, and the attempt would count.
     """
     kept = () if keep is None else (chunk.c.id != keep.chunk_id,)
     return _release_leased(session, lambda _: True, chunk.c.worker == worker, *kept)
@@ -287,13 +287,13 @@ def _release_leased(session: Session, free: Callable[[Row[Any]], bool], *where: 
     )
     rows = [row for row in session.execute(leased).all() if free(row)]
     for row in rows:
-        # A chunk that was computed had its attempt back already.
+        # A computed chunk's attempt was already subtracted.
         hand_back(session, row, attempts=max(0, row.attempts - 1))
     return len(rows)
 
 
 def _serves(session: Session, job_id: int, models: Collection[str]) -> bool:
-    """Tell whether the job's chunks are of one of these models."""
+    """Return whether the job's model is one of these."""
     served = select(chunk.c.id).where(chunk.c.job_id == job_id, chunk.c.model.in_(models)).limit(1)
     return session.scalar(served) is not None
 
@@ -305,7 +305,7 @@ def _take_over(
     models: Collection[str] | None,
     taker: dict[str, Any],
 ) -> Row[Any] | None:
-    """Take the first lost chunk if its turn is before that of all that wait; None: there is no such chunk."""
+    """Take over the first lost chunk if its turn comes before all pending ones; None if there is none."""
     for each in lost_chunks(session, job_id, models):
         waiting = first_waiting(session, queues)
         if waiting is not None and place(waiting) < place(each):
@@ -325,6 +325,6 @@ def _key(lease: Lease) -> dict[str, int | str]:
 
 
 def _update_held(session: Session, lease: Lease, **values: Any) -> bool:
-    """Change the chunk if the lease is still held; tell whether it was."""
+    """Update the chunk if the lease is still held; return whether it was."""
     update = chunk.update().where(*_HELD).values(values).returning(chunk.c.id)
     return session.execute(update, _key(lease)).first() is not None

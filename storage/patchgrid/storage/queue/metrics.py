@@ -1,4 +1,4 @@
-"""Figures for operators: how much waits for which model, and how the workers fare."""
+"""Metrics for operators: queue length by model, and workers."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,25 +21,25 @@ _LOST = "lost"
 
 @dataclass(frozen=True, slots=True)
 class ModelQueue:
-    """The chunks of one model that are not through yet."""
+    """A model's unfinished chunks."""
 
     #: The model.
     model: str
-    #: Chunks that wait for a worker.
+    #: Pending chunks.
     pending: int
-    #: Chunks that a worker measures.
+    #: Leased chunks.
     leased: int
     #: Chunks of paused jobs.
     held: int
-    #: Seconds since the oldest job with a chunk that waits was submitted; None: none waits.
+    #: Age in seconds of the oldest job with a pending chunk; None: no pending chunk.
     oldest_seconds: float | None
 
 
 def queues(session: Session) -> list[ModelQueue]:
-    """Give the queue of each model that has chunks not through yet, in the order of the models' names."""
+    """Return the queue of each model with unfinished chunks, sorted by model name."""
     counts: dict[str, Counter[str]] = {}
     oldest: dict[str, float] = {}
-    # The index that claims use has all of this: no row of a chunk is read.
+    # The claim index covers this query: no chunk row is read.
     of_job = (
         select(chunk.c.state, chunk.c.model, chunk.c.job_id, func.count().label("chunks"))
         .where(chunk.c.state.in_(OPEN_CHUNKS))
@@ -65,9 +65,9 @@ def queues(session: Session) -> list[ModelQueue]:
 
 
 def prometheus_text(session: Session) -> str:
-    """Give the figures in Prometheus' text format.
+    """Return the metrics in Prometheus' text format.
 
-    A model that no chunk waits for has its queues at 0 as long as a worker serves it.
+    A model without chunks is reported with 0 as long as a worker serves it.
     """
     registry = CollectorRegistry()
     registry.register(_Figures(queues(session), list_workers(session)))
@@ -75,7 +75,7 @@ def prometheus_text(session: Session) -> str:
 
 
 class _Figures(Collector):
-    """The figures as Prometheus' client wants them."""
+    """The metrics as a collector of Prometheus' client."""
 
     def __init__(self, waiting: list[ModelQueue], workers: list[WorkerRecord]) -> None:
         self._workers = workers
@@ -88,22 +88,24 @@ class _Figures(Collector):
         self._queues = [*waiting, *(ModelQueue(model, 0, 0, 0, None) for model in sorted(empty))]
 
     def collect(self) -> Iterator[Metric]:
-        """Give all of them."""
-        chunks = GaugeMetricFamily("patchgrid_chunks", "Chunks not through yet.", labels=["model", "state"])
+        """Yield all metrics."""
+        chunks = GaugeMetricFamily(
+            "patchgrid_chunks", "Chunks that are not finished.", labels=["model", "state"]
+        )
         oldest = GaugeMetricFamily(
             "patchgrid_oldest_chunk_seconds",
-            "Seconds since the oldest job with a chunk that waits was submitted.",
+            "Age in seconds of the oldest job with a pending chunk.",
             labels=["model"],
         )
         for queue in self._queues:
             for state in OPEN_CHUNKS:
                 chunks.add_metric([queue.model, state], getattr(queue, state))
             oldest.add_metric([queue.model], queue.oldest_seconds or 0.0)
-        states = GaugeMetricFamily("patchgrid_workers", "Workers by what they are at.", labels=["state"])
+        states = GaugeMetricFamily("patchgrid_workers", "Workers by state.", labels=["state"])
         found = Counter(_LOST if worker.lost else worker.state for worker in self._workers)
         for state in (*WorkerState, _LOST):
             states.add_metric([state], found[state])
-        speed = GaugeMetricFamily("patchgrid_pairs_per_second", "Speed of all workers together.")
+        speed = GaugeMetricFamily("patchgrid_pairs_per_second", "Throughput of all workers.")
         speed.add_metric([], sum(worker.pairs_per_second or 0.0 for worker in self._present))
         yield from (chunks, oldest, states, speed)
         yield from self._counters()

@@ -1,9 +1,9 @@
-"""What becomes of a chunk whose attempt ended badly: it is tried again, split, or given up.
+"""Handling a chunk after a failed attempt: it is retried, split, or failed.
 
-The second attempt is a careful one: the worker measures pair by pair and notes each before it is begun. If
-that attempt ends badly too, the pair it was at is the suspect and becomes a chunk of its own, which keeps the
-attempts. So do the pairs before it and the pairs after it: the first attempt was theirs too, so they go on
-with a careful one, and no pair is begun more than `MAX_ATTEMPTS` times.
+The second attempt is a careful one: the worker measures pair by pair and records each before starting it. If
+that attempt fails too, the recorded pair is the suspect and becomes its own chunk, which keeps the attempt
+count. So do the pairs before it and after it: the first attempt was theirs too, so their next attempt is
+careful, and no pair is started more than `MAX_ATTEMPTS` times.
 """
 
 from typing import Any
@@ -18,14 +18,14 @@ from patchgrid.storage.db.dialects import now
 from patchgrid.storage.queue.closing import close_if_complete
 from patchgrid.storage.tables import chunk, job
 
-#: A chunk is given up when this many attempts have failed, or have lost their worker.
+#: A chunk fails after this many attempts that failed or lost their worker.
 MAX_ATTEMPTS = 3
 _JOB_STATE = select(job.c.state).where(job.c.id == bindparam("job"))
 _HANDED_BACK = {JobState.PAUSED: ChunkState.HELD, JobState.CANCELLED: ChunkState.CANCELLED}
 
 
 def hand_back(session: Session, row: Row[Any], **values: Any) -> None:
-    """Make a chunk wait for a worker, or for its paused job to go on; the transaction has its lock."""
+    """Make a locked chunk pending again, or held if its job is paused."""
     free = {"state": _free_state(session, row.job_id), "lease_until": None, "worker": None, "at_pair": None}
     session.execute(chunk.update().where(chunk.c.id == row.id).values(free | values))
 
@@ -33,7 +33,7 @@ def hand_back(session: Session, row: Row[Any], **values: Any) -> None:
 def end_attempt(
     session: Session, row: Row[Any], error: str, *, retry_in: float = 0, for_good: bool = False
 ) -> None:
-    """End a chunk's attempt for `error`: split it, give it up, or hand it back to be tried again."""
+    """End a chunk's attempt with `error`: split it, fail it, or hand it back for a retry."""
     if for_good:
         _give_up(session, row, error, error)
     elif not _settle(session, row, error, retry_in):
@@ -41,12 +41,12 @@ def end_attempt(
 
 
 def may_be_taken_over(session: Session, row: Row[Any]) -> bool:
-    """Tell whether a chunk whose worker was lost may be taken over as it is.
+    """Return whether a chunk of a lost worker may be taken over unchanged.
 
-    If not, it has been split, given up or (in a paused job) handed back: there is another chunk to look for.
+    If not, it was split, failed or (in a paused job) handed back: the caller looks for another chunk.
     """
     where = " at this pair" if row.last - row.first == 1 or row.at_pair is not None else ""
-    error = f"its last worker, {row.worker}, was lost{where}"
+    error = f"its last worker {row.worker} was lost{where}"
     if _settle(session, row, error, retry_in=0):
         return False
     if _free_state(session, row.job_id) == ChunkState.PENDING:
@@ -56,7 +56,7 @@ def may_be_taken_over(session: Session, row: Row[Any]) -> bool:
 
 
 def _settle(session: Session, row: Row[Any], error: str, retry_in: float) -> bool:
-    """Split a chunk or give it up if it is time for that; tell whether it was."""
+    """Split or fail a chunk if its attempts require it; return whether it did."""
     if row.at_pair is not None and row.last - row.first > 1:
         _split(session, row, error, retry_in)
     elif row.attempts >= MAX_ATTEMPTS:
@@ -67,7 +67,7 @@ def _settle(session: Session, row: Row[Any], error: str, retry_in: float) -> boo
 
 
 def _split(session: Session, row: Row[Any], error: str, retry_in: float) -> None:
-    """Part a chunk into the pair it was at and what lies before and after it."""
+    """Split a chunk into the recorded pair and the pairs before and after it."""
     fresh = {"attempts": 1, "at_pair": None, "error": None, "not_before": 0.0}
     suspect = fresh | {"attempts": row.attempts, "error": error, "not_before": now() + retry_in}
     parts = [
@@ -89,7 +89,7 @@ def _split(session: Session, row: Row[Any], error: str, retry_in: float) -> None
 
 
 def _tried(row: Row[Any], error: str) -> str:
-    return f"given up after {row.attempts} attempts: {error}"
+    return f"failed after {row.attempts} attempts: {error}"
 
 
 def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
@@ -108,6 +108,6 @@ def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
 
 
 def _free_state(session: Session, job_id: int) -> ChunkState:
-    """Give the state of a chunk of this job that nobody measures; see `_locks` for why it stays true."""
+    """Return the state of an unleased chunk of this job; see `locks` for why it stays valid."""
     state = session.scalar(_JOB_STATE, {"job": job_id})
     return ChunkState.PENDING if state is None else _HANDED_BACK.get(state, ChunkState.PENDING)

@@ -1,7 +1,7 @@
-"""Whose turn it is: the statements that find the next chunk, and take it.
+"""Turns: the statements that find and take the next chunk.
 
-By priority, then turn (see `fairshare`), then chunk. Statements are built once: that takes longer than
-running them.
+By priority, then turn (see `fair_share`), then chunk. Statements are built once: building takes longer than
+running.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,18 +15,18 @@ from patchgrid.core.states import RUNNABLE_JOBS, ChunkState
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.tables import chunk, job
 
-#: Lost chunks looked at in one claim.
+#: Lost chunks considered per claim.
 _LOST = 100
-#: Turns that a worker stays with the models that it has loaded while another's chunk would be next.
+#: Turns for which a worker prefers its loaded models over the next chunk of another model.
 TURNS_OF_A_LOAD = 8
 _other = chunk.alias("other")
-#: Models of the jobs that may have a chunk that waits.
+#: Models of jobs that may have a pending chunk.
 _MODELS = select(job.c.spec["model"].as_string()).where(job.c.state.in_(RUNNABLE_JOBS)).distinct()
 _ORDER = (chunk.c.priority.desc(), chunk.c.turn, chunk.c.id)
 
 
 class Turn(NamedTuple):
-    """One queue that a worker takes chunks from."""
+    """One queue that a worker claims chunks from."""
 
     #: `job` or `model`.
     of: str
@@ -35,7 +35,7 @@ class Turn(NamedTuple):
 
 
 def turns(session: Session, job_id: int | None, models: Collection[str] | None) -> list[Turn]:
-    """Give the queues of a worker for one job, for some models, or for all there is."""
+    """Return a worker's queues: of one job, of some models, or all."""
     if job_id is not None:
         return [Turn("job", job_id)]
     names = session.scalars(_MODELS).all() if models is None else models
@@ -43,19 +43,19 @@ def turns(session: Session, job_id: int | None, models: Collection[str] | None) 
 
 
 def take_only(session: Session, queue: Turn, taker: dict[str, Any]) -> Row[Any] | None:
-    """Take the queue's next chunk that waits; None if there is none, or if a chunk of the queue is lost."""
+    """Take the queue's next pending chunk; None if there is none, or if a chunk of the queue is lost."""
     return session.execute(_take_first(queue.of, if_none_lost=True), taker | {"value": queue.value}).first()
 
 
 def take_waiting(
     session: Session, queues: Sequence[Turn], taker: dict[str, Any], loaded: Collection[str] = ()
 ) -> Row[Any] | None:
-    """Take the next chunk that waits, unless others have locked it; None: there is none.
+    """Take the next pending chunk, skipping locked ones; None if there is none.
 
-    A model that is not `loaded` has to be behind by several turns: loading it takes as long as some chunks.
+    A model that is not `loaded` must be several turns ahead: loading it takes as long as a few chunks.
     """
     if len(queues) > 1:
-        # A statement for each model: with IN in one, no index would give the first row without reading all.
+        # One statement per model: with IN, no index returns the first row without reading all.
         found = [(row, queue) for queue in queues if (row := first_waiting(session, [queue])) is not None]
         found.sort(key=lambda each: place(each[0], later=0 if each[1].value in loaded else TURNS_OF_A_LOAD))
         queues = [queue for _, queue in found]
@@ -69,18 +69,18 @@ def take_waiting(
 
 
 def first_waiting(session: Session, queues: Sequence[Turn]) -> Row[Any] | None:
-    """Give the first chunk that waits, locked or not."""
+    """Return the first pending chunk, locked or not."""
     rows = [session.execute(_first_waiting(queue.of), {"value": queue.value}).first() for queue in queues]
     return min(filter(None, rows), key=place, default=None)
 
 
 def take(session: Session, chunk_id: int, taker: dict[str, Any]) -> Row[Any]:
-    """Take a chunk that the transaction has locked."""
+    """Take a chunk that this transaction has locked."""
     return session.execute(_TAKE, taker | {"taken": chunk_id}).one()
 
 
 def lost_chunks(session: Session, job_id: int | None, models: Collection[str] | None) -> Sequence[Row[Any]]:
-    """Give the chunks whose lease has run out, in turn, of this job and these models if given."""
+    """Return the chunks with an expired lease, by turn, of this job and these models if given."""
     values: dict[str, Any] = {} if models is None else {"models": list(models)}
     if job_id is not None:
         values["job"] = job_id
@@ -93,12 +93,12 @@ def lock_lost(session: Session, row: Row[Any]) -> Row[Any] | None:
 
 
 def place(row: Row[Any], *, later: int = 0) -> tuple[int, int, int]:
-    """Give the place of a chunk among all: the smallest goes first."""
+    """Return a chunk's sort key: the smallest is first."""
     return -row.priority, row.turn + later, row.id
 
 
 def _taking(where: Any) -> Update:
-    # On SQLite written without tables' names: `job_id` is no column of a job, so it is the chunk's.
+    # On SQLite written without table names: `job_id` is not a column of job, so it is chunk's.
     job_state = select(job.c.state).where(job.c.id == chunk.c.job_id).correlate(chunk).scalar_subquery()
     return (
         chunk.update()

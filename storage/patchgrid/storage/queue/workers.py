@@ -96,9 +96,9 @@ class WorkerRecord:
     lease_losses: int
     takeovers: int
     failures: Mapping[str, int]
-    #: Seconds since it was last heard of.
+    #: Seconds since its last heartbeat.
     seen_ago: float
-    #: Whether it was not heard of for too long, and did not say that it stops.
+    #: Whether its heartbeats stopped without it deregistering.
     lost: bool
 
 
@@ -156,7 +156,7 @@ def stop(session: Session, worker_id: int, status: WorkerStatus) -> None:
 def list_workers(session: Session, *, lost_after: float = 60.0) -> list[WorkerRecord]:
     """Give the workers, in the order of their names.
 
-    One that was not heard of for `lost_after` seconds is lost. Those gone for more than a day are left out.
+    One without a heartbeat for `lost_after` seconds is lost. Those gone for more than a day are omitted.
     """
     ago = (now() - table.c.seen_at).label("seen_ago")
     rows = session.execute(select(table, ago).where(table.c.seen_at > now() - SHOWN).order_by(table.c.name))
@@ -232,7 +232,7 @@ def _find(workers: Sequence[WorkerRecord], name: str) -> list[WorkerRecord]:
     if len(found) > 1:
         raise WorkerNotFound(f"{len(found)} workers' names begin with {name!r}: {_list(found)}")
     if not found:
-        raise WorkerNotFound(f"there is no worker {name!r}: `patchgrid worker list` shows them")
+        raise WorkerNotFound(f"no worker {name!r}: see `patchgrid worker list`")
     return found
 
 

@@ -28,7 +28,7 @@ class ComponentPage:
     items: list[ComponentRow]
     #: How many there are on all pages.
     total: int
-    #: Where to go on, or None: there are no more.
+    #: Where to continue, or None: no more.
     next: int | None
 
 

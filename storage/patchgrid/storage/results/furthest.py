@@ -29,11 +29,11 @@ def furthest(
     """Give the cell of largest |effect - score| of each of a site's components, the largest first.
 
     Of all cells of the site. Fields are those of an exact cell, with `off`, |effect - score| in metric units,
-    and `cells`, how many of the component were patched. Positions of a component are not told apart here.
+    and `cells`, how many of the component were patched. Positions of a component are not distinguished here.
     """
     check_name("site of this job", site, job.spec.sites, "site")
     if job.spec.exact == 0:
-        raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
+        raise NothingKept(f"job {job.id} has no exact effects: run it with --exact above 0")
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)
     cell = scored.where(exact.c.job_id == job.id, exact.c.site == site).subquery()

@@ -80,7 +80,7 @@ def share_warning(task: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"the mean clean - corrupted difference is {task['difference']:+.3g} with a standard error of "
-        f"{error:.2g}: shares are uncertain, and their intervals do not include that"
+        f"{error:.2g}: shares are uncertain, and their intervals do not include this uncertainty"
     )
 
 

@@ -68,10 +68,7 @@ def heatmap(session: Session, job: JobRecord, site: str, kind: str, method: str 
     check_name("site of this job", site, job.spec.sites, "site")
     check_name("kind", kind, KINDS, "kind")
     if kind not in job.kinds(site):
-        raise NothingKept(
-            f"job {job.id} did not keep the positions of {site}, of which there are many: "
-            "run it with --positions keep"
-        )
+        raise NothingKept(f"job {job.id} did not store {site} by position: run it with --positions keep")
     sums = job_sums(session, job, site, kind, method)
     if sums is None:
         raise NothingKept(f"job {job.id} has no results for {site} yet")

@@ -1,4 +1,4 @@
-"""A job's rounding floor: summed over its chunks, and in words."""
+"""A job's rounding floor: summed over its chunks, and as text."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.tables import rounding as table
 
-#: The floor is not worth a line where it is less than this share of the median effect shown.
+#: The floor is shown only if it is at least this share of the median effect.
 _MATTERS = 1e-3
 
 
@@ -25,18 +25,18 @@ def job_rounding(session: Session, job: JobRecord) -> Rounding:
 
 
 def rounding_json(rounding: Rounding) -> dict[str, Any] | None:
-    """Give the floor as JSON, in units of the job's metric; None where nothing was patched."""
+    """Return the floor as JSON, in units of the job's metric; None where nothing was patched."""
     return None if rounding.floor is None else {"floor": rounding.floor, "cells": rounding.cells}
 
 
 def rounding_warning(rounding: Mapping[str, Any] | None, effects: Iterable[float | None]) -> str | None:
-    """Say that effects are near the floor, where they are."""
+    """Return a warning if effects are near the floor."""
     floor = None if rounding is None else float(rounding["floor"])
     if not is_near(floor, effects):
         return None
     return (
         f"the median effect shown is less than {NEAR} times the rounding floor, ±{floor:.1g}: "
-        "measure in float32 (--dtype float32) to see more of it"
+        "use --dtype float32 for more precision"
     )
 
 
@@ -48,7 +48,7 @@ def floor_words(rounding: Mapping[str, Any], unit: str) -> str:
 def shown_rounding(
     rounding: Mapping[str, Any] | None, rows: Iterable[ComponentRow], unit: str
 ) -> dict[str, Any] | None:
-    """Give the floor with its words for a table of these rows, as JSON.
+    """Return the floor with its words for a table of these rows, as JSON.
 
     `line` is None where the floor does not matter, `warning` where the rows' effects are not near it.
     """

@@ -15,14 +15,14 @@ from patchgrid.storage.tables import outcome, pair
 from patchgrid.storage.tables import task as table
 
 _SUMMED = tuple(field.name for field in dataclasses.fields(TaskSummary) if not field.name.endswith("_pairs"))
-#: Pairs among which the first measured ones are looked for.
+#: Pairs searched for the first measured ones.
 _LOOKED_AT = 1000
 _SAME_PAIR = and_(outcome.c.job_id == pair.c.job_id, outcome.c.pair_index == pair.c.pair_index)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job's task as far as it is measured."""
+    """A job's task, from the pairs measured so far."""
 
     #: The job's metric.
     metric: str
@@ -32,7 +32,7 @@ class Task:
 
     @property
     def line(self) -> str | None:
-        """What the unpatched runs do, in a line; None where it is not known."""
+        """A one-line summary of the unpatched runs; None if unknown."""
         return task_line(self.summary, self.metric)
 
     @property
@@ -62,7 +62,7 @@ def job_task(session: Session, job: JobRecord) -> Task:
 
 
 def task_json(task: Task) -> dict[str, Any] | None:
-    """Give the task as JSON, in words too; None where nothing is known."""
+    """Return the task as JSON, in words too; None where nothing is known."""
     summary = task.summary
     if task.line is None and not task.warnings:
         return None
@@ -92,7 +92,7 @@ def _is_sum(name: str) -> bool:
 def _named(
     session: Session, job: JobRecord, count: ColumnElement[int], examples: ColumnElement[Any]
 ) -> tuple[int | str, ...]:
-    """Give the names of the first pairs that the chunks name; chunks may be split and finish in any order."""
+    """Return the first of the pairs named by chunks, which may be split and finish in any order."""
     found = session.scalars(select(examples).where(table.c.job_id == job.id, count > 0))
     rows = sorted(index for few in found for index in few)[:NAMED]
     query = select(pair.c.pair_index, pair.c.name).where(pair.c.job_id == job.id, pair.c.pair_index.in_(rows))
@@ -100,7 +100,7 @@ def _named(
 
 
 def _first_answers(session: Session, job: JobRecord, *, texts: bool) -> tuple[str, ...]:
-    """Give the first pairs' answers as the model's tokens; answers given as texts only if asked for."""
+    """Return the first pairs' answers as the model's tokens; answers given as texts only if asked for."""
     columns = (pair.c.correct, pair.c.incorrect, outcome.c.correct_tokens, outcome.c.incorrect_tokens)
     query = select(*columns).join_from(outcome, pair, _SAME_PAIR)
     first = query.where(

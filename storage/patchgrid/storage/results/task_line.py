@@ -1,4 +1,4 @@
-"""The task in words, the same on every screen, in notebooks and on the page: does the model do it?"""
+"""The task summary as text, the same on screen, in notebooks and on the page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from patchgrid.pairs.records.plain_json import read_answer
 
 
 def task_line(task: TaskSummary, metric: str) -> str | None:
-    """Say in one line what the unpatched runs do; None where they are not known.
+    """Summarize the unpatched runs in one line; None if unknown.
 
     `Task: clean +3.81, corrupted -3.62 (logit_diff); clean prefers the correct answer in 96 % of 50 pairs,
     corrupted the other in 94 %`.
@@ -28,13 +28,13 @@ def task_line(task: TaskSummary, metric: str) -> str | None:
 
 
 def task_warnings(task: TaskSummary, answers: Sequence[str] = ()) -> list[str]:
-    """Say what is wrong with the task, a line each; `answers` are the first pairs' answers as tokens."""
+    """Return warnings about the task; `answers` are the first pairs' answers as tokens."""
     lines = []
     if task.outside_vocabulary:
         lines.append(
             f"{counted(task.outside_vocabulary, 'pair')} failed because token ids of answers are outside the "
-            f"model's vocabulary (first: {_names(task.outside_pairs)}): were the ids made with another "
-            "tokenizer?"
+            f"model's vocabulary (first: {_names(task.outside_pairs)}): check that they come from its "
+            "tokenizer"
         )
     if task.clean_share is not None and task.clean_share < WEAK:
         lines.append(
@@ -44,7 +44,7 @@ def task_warnings(task: TaskSummary, answers: Sequence[str] = ()) -> list[str]:
     elif task.corrupted_share is not None and task.corrupted_share < WEAK:
         lines.append(
             f"corrupted prefers the other answer in only {percent(task.corrupted_share)} of pairs: expected "
-            "where corrupted prompts have no answer of their own, else check prompts and "
+            "if corrupted prompts have no answer of their own, otherwise check prompts and "
             f"answers{_shown(answers)}"
         )
     if task.swapped:
@@ -58,7 +58,7 @@ def task_warnings(task: TaskSummary, answers: Sequence[str] = ()) -> list[str]:
 def _consequence(task: TaskSummary) -> str:
     skipped = task.pairs - task.measured
     if not skipped:
-        return "scores explain noise"
+        return "scores are meaningless"
     return f"scores are of the {counted(task.measured, 'pair')} it gets right, {skipped:,} were skipped"
 
 
@@ -74,7 +74,7 @@ def answer_words(answers: Sequence[Any], tokens: Sequence[str] | None) -> str:
 
 def _answer(answer: Any, token: str | None) -> str:
     if isinstance(answer, int):
-        return f"{answer} ({'text unknown until it is measured' if token is None else repr(token)})"
+        return f"{answer} ({'text unknown until measured' if token is None else repr(token)})"
     if isinstance(answer, Mapping):
         answer = read_answer(answer)
     if isinstance(answer, TokenPiece):
@@ -83,7 +83,7 @@ def _answer(answer: Any, token: str | None) -> str:
 
 
 def _shown(answers: Sequence[str]) -> str:
-    return f"; those of the first pairs are {'; '.join(answers)}" if answers else ""
+    return f"; the first pairs' are {'; '.join(answers)}" if answers else ""
 
 
 def _names(names: Sequence[Name]) -> str:

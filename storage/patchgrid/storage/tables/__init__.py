@@ -3,7 +3,7 @@
 A pair is known by (`job_id`, `pair_index`), its row number in the job. Tables that hold rows for each pair
 are kept in that order on disk, so that a pair's rows, and a chunk's, lie together. No foreign key guards
 those rows: checking one for each of them would cost more than writing it, and workers of one job would wait
-for each other. Whoever writes them has locked the chunk, which `jobs.delete` locks first; `checking` looks.
+for each other. Writers lock the chunk, which `jobs.delete` locks first; `checking` verifies it.
 """
 
 from patchgrid.storage.tables.access import idempotency, submission, token

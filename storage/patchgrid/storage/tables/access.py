@@ -36,7 +36,7 @@ _IN_USE = text("revoked_at IS NULL")
 Index("uq_token_name", token.c.name, unique=True, sqlite_where=_IN_USE, postgresql_where=_IN_USE)
 
 #: A job's owners. `owner`: `token 3`, `user alice`, or `open` (the HTTP service without tokens).
-#: `withdrawn_at`: when this owner cancelled or deleted the job; for the others it goes on.
+#: `withdrawn_at`: when this owner cancelled or deleted the job; for the others it continues.
 submission = Table(
     "submission",
     metadata,

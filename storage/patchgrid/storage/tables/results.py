@@ -240,7 +240,7 @@ component_estimate = Table(
     sqlite_with_rowid=False,
 )
 
-#: Checksums of what is stored for good (see `checksums`): of a job as it was submitted, of each finished
+#: Checksums of immutable data (see `checksums`): of a job as it was submitted, of each finished
 #: chunk, of a job's end. `chunk_id` is 0 but for chunks.
 checksum = Table(
     "checksum",

@@ -1,4 +1,4 @@
-"""Workers, as they last told of themselves."""
+"""Workers, by their last heartbeat."""
 
 from sqlalchemy import (
     BigInteger,
@@ -43,7 +43,7 @@ worker = Table(
     sqlite_autoincrement=True,
 )
 
-#: One row a model that a worker could not load, until it could.
+#: One row per model that a worker could not load, until it could.
 load_failure = Table(
     "load_failure",
     metadata,

@@ -1,4 +1,4 @@
-"""Models that are an adapter beside a base model, as peft saves them."""
+"""Adapters of a base model, as saved by peft."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from patchgrid.engine.checkpoint.files import find_file, read_json, reading
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
-#: What peft calls adapters that add virtual tokens instead of weights.
+#: peft's names of adapters that add virtual tokens instead of weights.
 _ADDING_TOKENS = ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "ADAPTION_PROMPT")
 
 
@@ -31,12 +31,12 @@ class Adapter:
 
 
 def find_adapter(name: str, revision: str | None) -> Adapter | None:
-    """Tell whether a folder or a hub repository holds an adapter, and of what.
+    """Return the adapter in a folder or hub repository, or None.
 
     Raises
     ------
     ModelError
-        It does and cannot be loaded: peft is not installed, or it is of a kind that cannot be measured.
+        It has an adapter that cannot be loaded: peft is not installed, or its kind is not supported.
     """
     path = _config_file(name, revision)
     if path is None:
@@ -50,14 +50,14 @@ def find_adapter(name: str, revision: str | None) -> Adapter | None:
         raise ModelError(f"{name} is an adapter for {base}: pip install 'patchgrid[peft]' to load it")
     if kind in _ADDING_TOKENS:
         raise ModelError(
-            f"{name} is an adapter that adds virtual tokens ({kind}): positions would not be its prompt's. "
+            f"{name} is an adapter with virtual tokens ({kind}): positions would not be its prompt's. "
             "LoRA and other adapters that change weights can be measured"
         )
     return Adapter(name, path.parent, base, base_revision, kind)
 
 
 def put_on(model: Any, adapter: Adapter, *, quantised: bool) -> Any:
-    """Put an adapter on its base model; the model's own modules stay where they are.
+    """Apply an adapter to its base model; the model's modules keep their places.
 
     In float32 the adapter is merged into the weights, which is exact to rounding. Weights of fewer bits would
     lose some of it: there it runs beside them.

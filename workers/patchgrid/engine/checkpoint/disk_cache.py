@@ -1,4 +1,4 @@
-"""Small JSON files that spare work the next time: anybody may delete, break or forge them; no torch here.
+"""A cache of small JSON files, which may be deleted, damaged or forged at any time; no torch here.
 
 `PATCHGRID_CACHE` names their folder, `none` keeps none; else it is `patchgrid` in `XDG_CACHE_HOME` or
 `~/.cache`. Many processes may read and write at once: a file is put in place whole or not at all.
@@ -17,14 +17,14 @@ from patchgrid.core.files import written_whole
 
 _log = logging.getLogger(__name__)
 
-#: A file larger than this, in bytes, is none of ours.
+#: Largest valid file, in bytes.
 _LARGEST = 65_536
-#: Files kept of a kind; the oldest go first.
+#: Most files per kind; the oldest are evicted.
 _KEPT = 1_000
 
 
 def cache_folder() -> Path | None:
-    """Give the folder of all that is remembered; None: nothing is."""
+    """Return the cache folder; None if the cache is disabled."""
     named = os.environ.get("PATCHGRID_CACHE", "")
     if named == "none":
         return None
@@ -38,7 +38,7 @@ def cache_folder() -> Path | None:
 
 
 def recall(kind: str, key: Mapping[str, Any]) -> Any:
-    """Give what was remembered under exactly this key, or None; it may be anything that JSON can hold."""
+    """Return the value cached under this key, or None; it may be any JSON value."""
     path = _path(kind, key)
     if path is None:
         return None
@@ -54,7 +54,7 @@ def recall(kind: str, key: Mapping[str, Any]) -> Any:
 
 
 def remember(kind: str, key: Mapping[str, Any], value: Any) -> None:
-    """Remember a value that JSON can hold; where that cannot be done, it is not."""
+    """Cache a JSON value; failures are logged and ignored."""
     path = _path(kind, key)
     if path is None:
         return
@@ -64,7 +64,7 @@ def remember(kind: str, key: Mapping[str, Any], value: Any) -> None:
             file.write_text(json.dumps({"key": key, "value": value}), encoding="utf-8")
         _drop_oldest(path.parent)
     except OSError as error:
-        _log.debug("nothing is remembered in %s: %s", path.parent, error)
+        _log.debug("cannot write the cache %s: %s", path.parent, error)
 
 
 def _path(kind: str, key: Mapping[str, Any]) -> Path | None:

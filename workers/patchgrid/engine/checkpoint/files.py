@@ -1,4 +1,4 @@
-"""The JSON files of a model folder, read as what they are: a stranger's; no torch here."""
+"""A model folder's JSON files, read as untrusted input; no torch here."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from transformers.utils import cached_file
 
 from patchgrid.core.errors import ModelError
 
-#: The index of weights in several files, as transformers looks for it.
+#: transformers' index of sharded weights.
 INDEX = "model.safetensors.index.json"
 
 
@@ -26,7 +26,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise ModelError(f"{path} is nested too deeply to be a model's file") from None
+        raise ModelError(f"{path} is nested too deeply for a model file") from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -37,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def find_file(name: str, file: str, revision: str | None, *, local_files_only: bool = False) -> Path | None:
-    """Give the path of a file of a local folder or a hub repository, downloaded if need be; None: absent.
+    """Return the path of a file in a folder or hub repository, downloading it if needed; None if absent.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def load_tokenizer(name: str, revision: str | None, *, local_files_only: bool = 
 
 @contextmanager
 def reading(what: str, name: str) -> Iterator[None]:
-    """Turn whatever a library raises for files that are absent, broken or do not fit into a `ModelError`."""
+    """Translate any library error about missing, broken or unsuitable files to a `ModelError`."""
     try:
         yield
     except ModelError:
@@ -105,13 +105,13 @@ def _check_nesting(path: Path) -> None:
     try:
         json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise ModelError(f"{path} is nested too deeply to be a model's file") from None
+        raise ModelError(f"{path} is nested too deeply for a model file") from None
     except (OSError, ValueError):
         return
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of an error's message; its kind, where it has none or is not a text for people."""
+    """Return the first line of an error's message, or its type if it has no readable message."""
     lines = str(error).strip().splitlines()
     if isinstance(error, (KeyError, ZeroDivisionError, IndexError)) or not lines:
         return f"{type(error).__name__}{f' ({lines[0]})' if lines else ''}"

@@ -1,4 +1,4 @@
-"""What made a number: model, revision, hashes of configuration and weights, versions, device."""
+"""Provenance: model, revision, hashes of configuration and weights, versions, device."""
 
 import hashlib
 import json

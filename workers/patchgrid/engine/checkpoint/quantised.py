@@ -1,4 +1,4 @@
-"""Models whose weights are quantised: what is needed to load each kind."""
+"""Quantised models: the package that each kind needs."""
 
 from importlib.util import find_spec
 from typing import Any

@@ -1,4 +1,4 @@
-"""What other libraries say while a model is loaded, kept from the screen: a user can act on none of it."""
+"""Silencing other libraries while a model is loaded."""
 
 import warnings
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence transformers, its hub and Python's warnings for a while; bars of downloads stay."""
+    """Silence transformers, the hub and Python's warnings; download bars stay."""
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import enable_progress_bars
     from transformers.utils import logging
 
     before, hub_before = logging.get_verbosity(), hub_logging.get_verbosity()
     had_bar = logging.is_progress_bar_enabled()
-    # Its pipelines log as an error that a model of several parts is none of the usual ones.
+    # Its pipelines log an error for every multimodal model.
     logging.set_verbosity(logging.CRITICAL)
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()

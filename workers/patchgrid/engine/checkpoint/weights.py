@@ -1,4 +1,4 @@
-"""Telling checkpoints apart by the content of their weight files; no torch here."""
+"""Hashes of checkpoints' weight files; no torch here."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from patchgrid.engine.checkpoint.disk_cache import recall, remember
 
 _KIND = "weights"
-#: Nanoseconds after which a file is taken to be written to its end.
+#: Nanoseconds after which a file counts as completely written.
 _SETTLED = 2_000_000_000
 
 
@@ -48,7 +48,7 @@ def _file_hash(path: Path) -> str:
 
 
 def _state(path: Path) -> dict[str, Any]:
-    """Give what changes when a file does."""
+    """Return what changes when a file does."""
     stat = path.stat()
     return {
         "path": str(path),

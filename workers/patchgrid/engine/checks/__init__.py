@@ -1,1 +1,1 @@
-"""Checks made when a model is loaded, and their remembered findings."""
+"""Checks of a loaded model, and their cached findings."""

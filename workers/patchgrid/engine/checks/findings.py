@@ -1,4 +1,4 @@
-"""What loading a model finds out by running it, and how it is remembered for the next load."""
+"""Findings of running a model at load, cached for the next load."""
 
 import hashlib
 import math
@@ -26,14 +26,14 @@ _KIND = "checks"
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is the same each time that the same model is loaded by the same code onto the same device."""
+    """Findings that depend only on the model, the code and the device."""
 
     wiring: Wiring
     #: What the model does to its logits behind the head; None: not known.
     transform: LogitTransform | None
     self_check: SelfCheck
     shortcuts: Shortcuts
-    #: Why attention's softmax cannot be computed anew; None: it can.
+    #: Why attention's softmax cannot be recomputed; None: it can.
     no_softmax: str | None
 
     @classmethod
@@ -43,7 +43,7 @@ class Findings:
         Raises
         ------
         ModelError
-            The model is not understood.
+            The model is not supported.
         """
         checked = check_parts(model)
         if shortcuts is None:
@@ -53,7 +53,7 @@ class Findings:
 
 
 def findings_key(provenance: ModelProvenance, *, sharded: bool) -> dict[str, Any]:
-    """Give all that findings depend on: model, versions, our own code, device and number type."""
+    """Return the cache key: model, versions, our code, device and number type."""
     return {
         "weights": provenance.weights_hash,
         "config": provenance.config_hash,
@@ -77,7 +77,7 @@ def _own_code() -> str:
 
 
 def remembered_findings(key: Mapping[str, Any]) -> Findings | None:
-    """Give what an earlier load found, or None: nothing, or nothing that can be trusted to be whole."""
+    """Return the cached findings, or None if there are no valid ones."""
     value = recall(_KIND, key)
     try:
         return _read(value)

@@ -1,4 +1,4 @@
-"""A model on its way to an engine: loaded, its parts found, and checked unless that is remembered."""
+"""Opening a model: loading it, finding its parts, and checking it unless the findings are cached."""
 
 from collections.abc import Callable
 

@@ -22,7 +22,7 @@ from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.tokenization.tokens import TokenPair
 
 _log = logging.getLogger(__name__)
-#: Largest relative error of what a shortcut gives: this, or so many roundings of the number type.
+#: Largest relative error of a shortcut: this, or this many roundings of the number type.
 _ALLOWED, _ROUNDINGS = 1e-4, 16
 
 
@@ -42,7 +42,7 @@ def find_shortcuts(model: LoadedModel) -> Shortcuts:
         if getattr(possible, field.name)
     }
     found = replace(Shortcuts.none(), **kept)
-    _log.info("%s: not computed the shortest way (%s)", model.name, found)
+    _log.info("%s: shortcut disabled (%s)", model.name, found)
     return found if _holds(model, found, plain) else Shortcuts.none()
 
 

@@ -34,7 +34,7 @@ def check_parts(model: LoadedModel) -> SelfCheck:
     """Check that input + attention + MLP gives each block's output, and z the width of the heads.
 
     And that tokens give the same alone as beside others: with dropout at work, prompts that are the same
-    would have effects, and where padding is not left out, effects that are not theirs.
+    would have effects, and where padding is not omitted, effects that are not theirs.
 
     Raises
     ------
@@ -58,22 +58,19 @@ def check_parts(model: LoadedModel) -> SelfCheck:
     apart = _apart(activations.stream[-1][1, 1:], alone.stream[-1][0])
     if apart > (_COARSE if _is_quantised(model) else max(_AGAIN, allowed)):
         raise ModelError(
-            f"{model.name}: the same tokens give other numbers when run again, without padding (off by "
-            f"{apart:.2g} of their size): dropout or noise is at work that eval() does not switch off, or "
-            "padding is not left out"
+            f"{model.name}: running the same tokens again without padding gives different numbers (off by "
+            f"{apart:.2g} of their size): dropout or noise is active in eval() mode, or padding is not masked"
         )
     worst = 0.0
     for layer in range(model.layout.n_layers):
         _check_width(model, activations, layer)
         error = _block_error(activations, layer, real)
         if math.isnan(error):
-            raise ModelError(
-                f"{model.name}: block {layer} gives values that are not finite: are its weights?"
-            )
+            raise ModelError(f"{model.name}: block {layer} outputs NaN or inf; check the checkpoint")
         if error > allowed:
             raise ModelError(
                 f"{model.name}: block {layer}'s input, attention and MLP do not add up to its output "
-                f"(off by {error:.2g} of its size): this architecture is not understood"
+                f"(off by {error:.2g} of its size): this architecture is not supported"
             )
         worst = max(worst, error)
     return SelfCheck(worst, allowed)
@@ -94,7 +91,7 @@ def _check_width(model: LoadedModel, activations: Activations, layer: int) -> No
     width, expected = activations.z[layer].shape[-1], model.layout.n_heads * model.layout.head_dim
     if width != expected:
         raise ModelError(
-            f"{model.name}: block {layer}'s z has width {width}, not heads * head_dim = {expected}"
+            f"{model.name}: block {layer}'s z has width {width}, expected heads * head_dim = {expected}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The check that a model's attention is the softmax that the QK fix computes anew."""
+"""The check that a model's attention is the softmax that the QK fix computes recomputed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,16 +11,16 @@ from patchgrid.engine.checks.self_check import some_tokens
 from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
-from patchgrid.engine.model.taps import Given, noting
+from patchgrid.engine.model.taps import AttentionCall, recorded_calls
 from patchgrid.engine.runs.activations import Asked, parts_for, run
 from patchgrid.engine.runs.batches import make_batch
 from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.sites import attention
 from patchgrid.engine.tokenization.tokens import TokenPair
 
-#: Largest error allowed, as a share of z's largest value: this, or so many roundings of the number type.
+#: Largest error allowed, as a share of z's largest value: this, or this many roundings of the number type.
 _ALLOWED, _ROUNDINGS = 1e-5, 8
-#: What an attention function may be given that the softmax is computed from, or that leaves it as it is.
+#: Arguments of attention functions that the recomputed softmax handles or may ignore.
 _UNDERSTOOD = {
     *("scaling", "softcap", "s_aux", "position_bias", "is_causal", "sliding_window", "dropout"),
     *("position_ids", "cache_position", "past_key_values", "cache", "use_cache", "output_attentions"),
@@ -28,7 +28,7 @@ _UNDERSTOOD = {
 
 
 def what_is_missing(model: LoadedModel) -> str | None:
-    """Say why a model's attention cannot be computed anew; None: it can, or it shows no queries and keys.
+    """Explain why a model's attention patterns cannot be recomputed; None if they can, or without taps.
 
     Each layer's z is compared with its softmax times its values, of a row alone, which may be given no mask,
     and of two rows, one of them padded.
@@ -45,15 +45,15 @@ def _differing(model: LoadedModel, pairs: Sequence[TokenPair]) -> str | None:
     """Run the pairs' clean prompts; name the first layer whose z is another, or None."""
     batch = make_batch(pairs, pairs[0].clean[0], model.device)
     rows = Rows.of(batch, batch.clean, range(len(pairs)))
-    with noting(attention.modules(model.layout)) as notes:
+    with recorded_calls(attention.modules(model.layout)) as calls:
         found = run(replace(model, shortcuts=Shortcuts.none()), rows, Asked(parts_for(("q", "k", "v", "z"))))
     allowed = max(_ALLOWED, _ROUNDINGS * torch.finfo(model.dtype).eps)
-    for layer, given in notes.items():
+    for layer, call in calls.items():
         z = found.z[layer].float()
-        anew = attention.attended(given, found.q[layer], found.k[layer], found.v[layer])
-        if not _close(anew, z, batch.attention_mask.bool(), allowed):
-            unknown = _not_known(given)
-            return f"layer {layer} attends otherwise than by the softmax of its scaled logits{unknown}"
+        recomputed = attention.attended(call, found.q[layer], found.k[layer], found.v[layer])
+        if not _close(recomputed, z, batch.attention_mask.bool(), allowed):
+            unknown = _unknown_options(call)
+            return f"layer {layer} does not compute attention as the softmax of scaled logits{unknown}"
     return None
 
 
@@ -61,19 +61,19 @@ def refuse(layout: Layout, sites: tuple[str, ...], *, grad_drop: bool) -> None:
     """Raise `SpecError` where `atp*` is not supported: for queries and keys, or for GradDrop's average."""
     fixed, missing = [site for site in sites if site in ("q", "k")], layout.lacks.get("softmax")
     if missing is not None and fixed:
-        raise SpecError(f"atp* cannot score {fixed[0]} of this model: {missing}. atp can", "method")
+        raise SpecError(f"atp* cannot score {fixed[0]} of this model: {missing}. Use atp", "method")
     if grad_drop and layout.n_layers < 2:
-        raise SpecError("GradDrop averages over a model's layers less one: this model has one", "grad_drop")
+        raise SpecError("GradDrop needs a model with at least two layers", "grad_drop")
 
 
-def _close(anew: Tensor, z: Tensor, real: Tensor, allowed: float) -> bool:
-    if anew.shape != z.shape:
+def _close(recomputed: Tensor, z: Tensor, real: Tensor, allowed: float) -> bool:
+    if recomputed.shape != z.shape:
         return False
-    return bool((anew - z)[real].abs().max() <= allowed * z[real].abs().max())
+    return bool((recomputed - z)[real].abs().max() <= allowed * z[real].abs().max())
 
 
-def _not_known(given: Given) -> str:
+def _unknown_options(call: AttentionCall) -> str:
     unknown = sorted(
-        name for name, value in given.options.items() if value is not None and name not in _UNDERSTOOD
+        name for name, value in call.options.items() if value is not None and name not in _UNDERSTOOD
     )
-    return f": its attention function is given {', '.join(unknown)}" if unknown else ""
+    return f": its attention function takes {', '.join(unknown)}" if unknown else ""

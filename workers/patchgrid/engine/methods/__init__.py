@@ -23,7 +23,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {"relp": relp.check}
 def check_method(name: str, model: LoadedModel) -> None:
     """Raise `SpecError`, which names what is missing, where a model does not allow a method."""
     if name not in METHODS:
-        raise SpecError(f"method {name!r} is not there yet: there are {', '.join(METHODS)}", "method")
+        raise SpecError(f"unknown method {name!r}; available: {', '.join(METHODS)}", "method")
     if name in REQUIREMENTS:
         REQUIREMENTS[name](model)
 

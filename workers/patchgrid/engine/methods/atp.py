@@ -77,7 +77,7 @@ class Scores:
         return access(site).watched(run, layer)
 
     def take(self) -> dict[tuple[str, int], Tensor]:
-        """Give what was found, by site and layer, and begin anew."""
+        """Return the gradients so far, by site and layer, and start again."""
         found, self._found = self._found, {}
         return found
 

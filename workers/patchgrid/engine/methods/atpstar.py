@@ -13,7 +13,7 @@ from torch import Tensor
 from patchgrid.engine.methods import atp
 from patchgrid.engine.methods.graddrop import dropping
 from patchgrid.engine.methods.qkfix import Attended
-from patchgrid.engine.model.taps import Given, noting
+from patchgrid.engine.model.taps import AttentionCall, recorded_calls
 from patchgrid.engine.runs.activations import Activations
 from patchgrid.engine.runs.passes import Passes
 from patchgrid.engine.runs.stacking import magnitudes
@@ -32,9 +32,9 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     One backward pass; with `grad_drop` another one below each layer.
     """
     fixes = any(site in FIXED for site in passes.question.sites)
-    with noting(modules(passes.model.layout) if fixes else ()) as notes:
+    with recorded_calls(modules(passes.model.layout) if fixes else ()) as calls:
         base = passes.base_with_graph(also=_NEEDED if fixes else ())
-    scores = Scores(passes, notes)
+    scores = Scores(passes, calls)
     with torch.enable_grad():  # whatever the caller's own mode is
         metric = passes.base_metric.sum()
         if passes.question.grad_drop:
@@ -47,9 +47,9 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
 class Scores(atp.Scores):
     """The scores of a batch as backward passes come by them."""
 
-    def __init__(self, passes: Passes, notes: Mapping[int, Given]) -> None:
+    def __init__(self, passes: Passes, calls: Mapping[int, AttentionCall]) -> None:
         super().__init__(passes, passes.base_rows)
-        self._notes = notes
+        self._calls = calls
 
     def _watched(self, run: Activations, site: str, layer: int) -> Tensor:
         return super()._watched(run, "z" if site in FIXED else site, layer)
@@ -77,7 +77,7 @@ class Scores(atp.Scores):
 
     def _attended(self, layer: int, gradient: Tensor) -> Attended:
         """Lay out a layer's attention in the base run, one row a pair."""
-        passes, base, given = self._passes, self.run, self._notes[layer]
+        passes, base, call = self._passes, self.run, self._calls[layer]
         queries, keys, values = base.q[layer], base.k[layer], base.v[layer]
         count = queries.shape[1]
         slope = passes.base_rows.of_pairs(head_view(gradient, count).transpose(1, 2).float())
@@ -87,7 +87,7 @@ class Scores(atp.Scores):
             return for_queries(passes.base_rows.of_pairs(heads.detach()), count)
 
         return Attended(
-            Pattern.of(given, queries, keys).of_rows(passes.base_rows.of_pairs),
+            Pattern.of(call, queries, keys).of_rows(passes.base_rows.of_pairs),
             by_pair(queries[:, :, first:]),
             by_pair(keys),
             by_pair(values),

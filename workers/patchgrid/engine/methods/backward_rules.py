@@ -1,7 +1,7 @@
-"""Other backward rules for a model's norms, activations and gates: forward values stay, bit for bit.
+"""Backward rules for a model's norms, activations and gates; forward values do not change.
 
 The rules of layer-wise relevance propagation as arXiv 2508.21258, table 1, has them for transformers. They
-are found by what modules do, whatever they are called: `finding.py`.
+are found by what modules do, not by their names: `rule_modules.py`.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Rule(Protocol):
 
 
 def instead(gradient_of: Tensor, value: Tensor) -> Tensor:
-    """Give one tensor's values with another's gradient."""
+    """Return one tensor's values with another's gradient."""
     result: Tensor = _Instead.apply(gradient_of, value)  # type: ignore[no-untyped-call]
     return result
 
@@ -27,13 +27,13 @@ def instead(gradient_of: Tensor, value: Tensor) -> Tensor:
 class _Instead(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gradient_of: Tensor, value: Tensor) -> Tensor:
-        """Give `value`, which no gradient reaches."""
+        """Return `value`, which no gradient reaches."""
         del ctx, gradient_of
         return value.view_as(value)
 
     @staticmethod
     def backward(_ctx: Any, *gradients: Tensor) -> Any:
-        """Give the gradient to `gradient_of`."""
+        """Return the gradient to `gradient_of`."""
         return gradients[0], None
 
 
@@ -56,7 +56,7 @@ class Norm:
         self.module.output = instead(self.linear(given, output), output)
 
     def linear(self, given: Tensor, output: Tensor) -> Tensor:
-        """Give the norm's output as a linear function of its input, with the scale that it has here."""
+        """Return the norm's output as a linear function of its input, with the scale that it has here."""
         moved = given.float()
         if self.centred:
             moved = moved - moved.mean(-1, keepdim=True)
@@ -82,7 +82,7 @@ class Activation:
         self.module.output = instead(self.linear(given, output), output)
 
     def linear(self, given: Tensor, output: Tensor) -> Tensor:
-        """Give the activation's output as a linear function of its input."""
+        """Return the activation's output as a linear function of its input."""
         with torch.no_grad():
             zero = given == 0
             ratio = torch.where(zero, self.at_zero, output.float() / given.float().masked_fill(zero, 1.0))

@@ -11,5 +11,5 @@ from patchgrid.engine.runs.passes import Passes
 #: `[pair, layer, position, head]`, for `edge` `[pair, edge, position]` or `[pair, edge]`, the positions being
 #: those from `Passes.cut` on.
 Method = Callable[[Passes], Mapping[str, Tensor]]
-#: Raises `SpecError` where a method cannot be had of a model.
+#: Raises `SpecError` if a model does not support the method.
 Requirement = Callable[[LoadedModel], None]

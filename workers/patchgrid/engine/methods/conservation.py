@@ -1,4 +1,4 @@
-"""The check that backward rules leave nothing out: what a block gives is all accounted for.
+"""The check that the backward rules conserve relevance in every block.
 
 With a rule for each norm, activation and product, what a block adds to the stream is a linear function of
 the block's input, of its attention's heads (`z`, whatever made them) and of its biases. It then equals the
@@ -21,7 +21,7 @@ from patchgrid.engine.runs.batches import make_batch
 from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.tokenization.tokens import TokenPair
 
-#: Largest part that may be unaccounted for, of the sum of all parts' sizes: this, or so many roundings.
+#: Largest error relative to the sum of all parts' sizes: this, or this many roundings.
 _ALLOWED, _ROUNDINGS = 1e-4, 4
 
 
@@ -29,13 +29,13 @@ _ALLOWED, _ROUNDINGS = 1e-4, 4
 class _Seen:
     """A block's input, its z (of which nothing before is a part), and its output."""
 
-    given: Tensor
+    block_input: Tensor
     z: Tensor
     output: Tensor
 
 
 def check_rules(model: LoadedModel, rules: Rules) -> str | None:
-    """Say which block is not accounted for by its rules, or None: all are."""
+    """Describe the first block whose rules do not conserve relevance; None if all do."""
     leaves = [_leaves(block, rules) for block in model.layout.blocks]
     try:
         for leaf in (leaf for each in leaves for leaf in each):
@@ -61,18 +61,20 @@ def _first_wrong(
 ) -> str | None:
     allowed = max(_ALLOWED, _ROUNDINGS * torch.finfo(model.dtype).eps)
     for layer, block in enumerate(seen):
-        added = (block.output - block.given).float()
+        added = (block.output - block.block_input).float()
         weights = torch.randn(added.shape, generator=torch.Generator().manual_seed(layer)).to(added)
         total = (added * weights).sum()
-        parts = [block.given, block.z, *leaves[layer]]
+        parts = [block.block_input, block.z, *leaves[layer]]
         gradients = torch.autograd.grad(total, parts, retain_graph=True, allow_unused=True)
         shares = [
             part.detach().float() * gradient.float()
             for part, gradient in zip(parts, gradients, strict=True)
             if gradient is not None
         ]
-        found, size = (sum(float(each.sum()) for each in some) for some in (shares, map(torch.abs, shares)))
-        if not abs(found - float(total.detach())) <= allowed * size:
+        conserved, size = (
+            sum(float(each.sum()) for each in some) for some in (shares, map(torch.abs, shares))
+        )
+        if not abs(conserved - float(total.detach())) <= allowed * size:
             return _message(model, rules, layer)
     return None
 
@@ -81,15 +83,15 @@ def _message(model: LoadedModel, rules: Rules, layer: int) -> str:
     within = {id(each) for each in model.layout.blocks[layer].layer._module.modules()}  # noqa: SLF001
     counts = {"norms": Norm, "activations": Activation, "gated products": Gate}
     handles = [(rule, rule.reader if isinstance(rule, Gate) else rule.module) for rule in rules.in_order]  # type: ignore[attr-defined]
-    found = [
+    rule_counts = [
         f"{sum(isinstance(rule, kind) and id(handle._module) in within for rule, handle in handles)} {name}"  # noqa: SLF001
         for name, kind in counts.items()
     ]
     name = type(model.layout.blocks[layer].layer._module).__name__  # noqa: SLF001
     return (
-        f"block {layer} ({name}) computes something that is not linear and is no module of its own, such as "
-        f"an activation called as a function, or experts chosen by a router; found were {', '.join(found)}. "
-        "Use ig, whose gradients are the model's own"
+        f"block {layer} ({name}) has a nonlinear operation outside any module, such as an activation called "
+        f"as a function, or experts chosen by a router; found: {', '.join(rule_counts)}. "
+        "Use ig, which needs no rules"
     )
 
 
@@ -109,9 +111,9 @@ def _run(model: LoadedModel, rules: Rules) -> list[_Seen]:
 
 def _block(block: Block) -> _Seen:
     """Inside the trace, read one block's parts."""
-    given = block.layer.input
-    if not given.requires_grad:
-        given.requires_grad_()
+    block_input = block.layer.input
+    if not block_input.requires_grad:
+        block_input.requires_grad_()
     z = block.projection.input.detach().requires_grad_()
     block.projection.input = z
-    return _Seen(given, z, first_output(block.layer.output))
+    return _Seen(block_input, z, first_output(block.layer.output))

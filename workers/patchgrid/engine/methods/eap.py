@@ -28,7 +28,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     """Score every edge from the source run, the base run and one backward.
 
     Gradients are contracted layer by layer as the backward pass comes by them, with what each layer's
-    senders add made anew, so that nothing is held for all senders or all readers.
+    senders add recomputed, so that nothing is stored for all senders or all readers.
 
     Returns
     -------

@@ -1,11 +1,11 @@
-"""GradDrop: direct and indirect effects cannot cancel where one layer at a time passes nothing on.
+"""GradDrop: blocking one layer at a time keeps direct and indirect effects from cancelling.
 
 Kramár et al. 2024, arXiv 2403.00745, the section on GradDrop: one backward pass a layer, in which the
 gradient on what that layer's attention and MLP add to the residual stream is zero. A score is the sum of the
 absolute estimates over the number of layers less one, since a component's own layer gives it none.
 
-Where layer l adds nothing, the gradient behind it is the gradient before it: pass l is the part of a backward
-pass below layer l, begun with the plain gradient above it. All that lies above has its plain estimate.
+Where layer l adds nothing, the gradient after it is the gradient before it: pass l is the part of a backward
+pass below layer l, started with the plain gradient above it. All that lies above has its plain estimate.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ def dropping(passes: Passes, base: Activations, scores: Scores, metric: Tensor) 
     base
         The base run, with its graph.
     scores
-        Gives absolute estimates.
+        Returns absolute estimates.
     metric
         The base run's, a scalar with its graph.
     """
@@ -64,7 +64,7 @@ def _passes_below(site: str, layer: int) -> int:
 
 @contextmanager
 def _gradients(base: Activations) -> Iterator[dict[int, Tensor]]:
-    """Give the gradient behind each block, by its place in the stream, filled by a backward pass."""
+    """Yield the gradient behind each block, by its place in the stream, filled by a backward pass."""
     found: dict[int, Tensor] = {}
     streams: list[tuple[int, Any]] = list(enumerate(base.stream))[1:]
     hooks = [tensor.register_hook(partial(found.__setitem__, place)) for place, tensor in streams]

@@ -35,7 +35,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
 
 
 def fractions(steps: int) -> list[float]:
-    """Give the points of the path: the middles of so many equal parts, 0 being the base run."""
+    """Return the points of the path: the middles of `steps` equal parts, 0 being the base run."""
     return [(step + 0.5) / steps for step in range(steps)]
 
 

@@ -1,6 +1,6 @@
-"""What a changed query or key does to the metric through the softmax, whole, and the gradient behind it.
+"""What a changed query or key does to the metric through the full softmax, and the gradient after it.
 
-Kramár et al. 2024, arXiv 2403.00745, the QK fix: a query's softmax is computed anew; for a key, each query's
+Kramár et al. 2024, arXiv 2403.00745, the QK fix: a query's softmax is recomputed; for a key, each query's
 softmax with that one logit moved, all of them together in O(positions²).
 """
 
@@ -89,7 +89,7 @@ def _one_moved(logits: Tensor, slopes: Tensor, moved: Tensor) -> Tensor:
 
     L is the logit less the logsumexp of all others, d what is added to it, g_t the slope at its weight and
     m_t the slopes' mean under the softmax of the others. The others' sum is that of all less its own, but
-    for the largest, of which too little would be left: for that one it is computed anew.
+    for the largest, of which too little would be left: that one is recomputed.
 
     Parameters
     ----------

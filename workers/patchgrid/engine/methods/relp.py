@@ -52,10 +52,10 @@ def _rules(model: LoadedModel) -> Rules:
             reason = check_rules(model, rules)
         except Exception as error:
             raise SpecError(
-                f"relp cannot be had of this model: its rules cannot be tried: {error}", "method"
+                f"relp is not supported for this model: testing its rules failed: {error}", "method"
             ) from error
         if reason is not None:
-            raise SpecError(f"relp cannot be had of this model: {reason}", "method")
+            raise SpecError(f"relp is not supported for this model: {reason}", "method")
         model.found["relp"] = rules
     known = model.found["relp"]
     assert isinstance(known, Rules), "no one else keeps anything by this name"

@@ -1,4 +1,4 @@
-"""Finding a model's norms, activations and gated products by what they do when a prompt runs through."""
+"""Finding a model's norms, activations and gated products by what they compute on a prompt."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +12,7 @@ from patchgrid.engine.checks.self_check import some_tokens
 from patchgrid.engine.methods.backward_rules import Activation, Gate, Norm, Rule, Rules
 from patchgrid.engine.model.loading import LoadedModel
 
-#: Error of what a rule says a module gives, relative to what it gives: this, or so many roundings.
+#: Largest relative error of a rule's output: this, or this many roundings.
 _ALLOWED, _ROUNDINGS = 1e-3, 16
 #: An activation's own parameters are a number or two.
 _FEW = 4
@@ -76,7 +76,7 @@ def _gate(calls: Sequence[_Called], place: int) -> int | None:
 
 
 def _slope_at_zero(call: _Called) -> float | None:
-    """Give act(x) / x near 0 where a module is an activation: each entry by itself, not linear, 0 at 0."""
+    """Return act(x) / x near 0 where a module is an activation: each entry by itself, not linear, 0 at 0."""
     if sum(parameter.numel() for parameter in call.module.parameters()) > _FEW:
         return None
     probe = torch.linspace(-3, 3, 13).to(call.given)

@@ -15,12 +15,12 @@ from patchgrid.engine.model.families import FAMILIES
 
 #: Where users find which models can be measured.
 PAGE = "docs/models.md"
-#: No model has so many layers, heads or experts: a number above it is a mistake, and would fill the memory.
+#: Largest valid number of layers, heads or experts: larger numbers are mistakes, and would fill the memory.
 _MOST = 100_000
 _COUNT = re.compile(r"(^|_)(n|num)_(\w+_)?(layers?|heads?|experts?|blocks?)$|^depth$|_layers$")
 #: What a checkpoint may ask transformers for that would bring in code from elsewhere, or other numbers.
 _CHOICES = ("attn_implementation", "experts_implementation")
-_WORKS = f"decoder-only models and the text decoders of vision-language models work ({PAGE})"
+_WORKS = f"supported: decoder-only models and the text decoders of vision-language models ({PAGE})"
 
 
 def load_config(name: str, revision: str | None) -> Any:
@@ -60,12 +60,12 @@ def read_config(name: str, revision: str | None, *, local_files_only: bool = Fal
 
 
 def is_composite(config: Any) -> bool:
-    """Tell whether a configuration is of a text decoder beside other parts."""
+    """Return whether a configuration is of a text decoder beside other parts."""
     return config.get_text_config(decoder=True) is not config or not _is_in("CAUSAL_LM", config.model_type)
 
 
 def composite_class(config: Any) -> Any:
-    """Give transformers' class of a model that has a text decoder beside other parts."""
+    """Return transformers' class of a model that has a text decoder beside other parts."""
     for kind in ("MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT", "CAUSAL_LM"):
         classes = _mapping(f"MODEL_FOR_{kind}_MAPPING")
         if type(config) in classes:
@@ -78,19 +78,19 @@ def _check_type(name: str, settings: dict[str, Any]) -> None:
     """Refuse a model type that transformers does not know, without its list of hundreds."""
     kind = settings.get("model_type")
     if kind is None:
-        raise ModelError(f"{name}/config.json has no model_type: it does not say what model it is; {_WORKS}")
+        raise ModelError(f"{name}/config.json has no model_type; {_WORKS}")
     if kind in CONFIG_MAPPING_NAMES:
         return
     if "auto_map" in settings:
         raise ModelError(
             f"cannot load {name}: model type {kind!r} needs Python code from its repository, "
-            f"which is never run; {_WORKS}"
+            f"which patchgrid never runs; {_WORKS}"
         )
     near = difflib.get_close_matches(str(kind), FAMILIES, n=1, cutoff=0.6)
     hint = (
         f"did you mean {near[0]!r}?"
         if near
-        else f"a transformers newer than {transformers.__version__} may know it."
+        else f"a transformers newer than {transformers.__version__} may support it."
     )
     raise ModelError(f"cannot load {name}: unknown model type {kind!r}; {hint} See {PAGE}")
 

@@ -1,4 +1,4 @@
-"""Where each family of models keeps the parts of its blocks: data, never branches."""
+"""Where each model family keeps the parts of its blocks: data, never branches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -206,7 +206,7 @@ def missing_part(model: Any, family: Family) -> str | None:
         return family.layers
     if not len(layers):
         return f"{family.layers}[0]"
-    # Shared experts, the second part of an MLP, are left out by some configurations.
+    # Shared experts, the second part of an MLP, are omitted by some configurations.
     paths = (family.projection, family.attn_out, family.mlp_parts[0], family.mlp, *family.leads)
     for path in filter(None, paths):
         if not has_part(layers[0], path):
@@ -217,7 +217,7 @@ def missing_part(model: Any, family: Family) -> str | None:
 
 
 def has_part(block: Any, path: str) -> bool:
-    """Tell whether a block has a module at a path."""
+    """Return whether a block has a module at a path."""
     try:
         block.get_submodule(path)
     except AttributeError:

@@ -1,4 +1,4 @@
-"""The projection to the vocabulary and what a model does to its logits, in float32 or float64.
+"""The unembedding and the transform of logits, in float32 or float64.
 
 Effects are small differences of large logits: where these are rounded to 16 bits, most of a difference is
 rounding. So logits are never made in a model's own 16-bit numbers. Its weights stay as they are; a copy in
@@ -22,7 +22,7 @@ _AT_ONCE = 2**25
 
 @dataclass(frozen=True, slots=True)
 class LogitTransform:
-    """What a model does to its logits behind the head: a factor, then a soft cap."""
+    """A model's transform of its logits: a factor, then a soft cap."""
 
     factor: float = 1.0
     #: Logits become cap * tanh(logits / cap).
@@ -36,7 +36,7 @@ class LogitTransform:
 
     @classmethod
     def candidates(cls, config: Any) -> "Iterator[LogitTransform]":
-        """Give what a configuration may mean, the likeliest first; the model itself tells which it is."""
+        """Yield what a configuration may mean, the likeliest first; the model itself tells which it is."""
         cap = getattr(config, "final_logit_softcapping", None)
         factors = {1.0: None}
         for name in ("logit_scale", "logits_scaling"):
@@ -86,7 +86,7 @@ class Head:
         return logits if self.bias is None else logits + self.bias.float()
 
     def some(self, tokens: Sequence[int]) -> Callable[[Tensor], Tensor]:
-        """Give the projection to some tokens, `[..., d_model]` to `[..., token]`, in float64.
+        """Return the projection to some tokens, `[..., d_model]` to `[..., token]`, in float64.
 
         In float32 on a device that has no float64.
         """
@@ -115,7 +115,7 @@ class _Projection(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Give the gradient of the input; the weight has none."""
+        """Return the gradient of the input; the weight has none."""
         [weight] = ctx.saved_tensors
         parts = _parts(weight)
         widths = [len(part) for part in parts]

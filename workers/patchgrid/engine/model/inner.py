@@ -1,4 +1,4 @@
-"""The projections that queries, keys and values are made with, where these are all that makes them.
+"""The projections of queries, keys and values, if nothing else contributes to them.
 
 Gradients of single heads then need not go through whole projections, of which each head has its own rows.
 """

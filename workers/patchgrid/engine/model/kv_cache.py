@@ -1,4 +1,4 @@
-"""Keys and values of positions that were computed before, for forward passes that start behind them."""
+"""The KV cache of earlier positions, for forward passes that start after them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,47 +10,47 @@ from transformers.cache_utils import DynamicLayer
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """A run's keys and values, one of each a layer: `[row, key-value head, position, head_dim]`."""
+class KVCache:
+    """A run's keys and values per layer: `[row, key-value head, position, head_dim]`."""
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, cache: DynamicCache) -> "Past":
-        """Take what a run left in its cache."""
+    def of(cls, cache: DynamicCache) -> "KVCache":
+        """Read a run's cache."""
         layers = cache.layers
         return cls(
             tuple(layer.keys.detach() for layer in layers), tuple(layer.values.detach() for layer in layers)
         )
 
     def cache(self, until: int, rows: Tensor | None = None, *, keep: bool = False) -> DynamicCache:
-        """Make the cache of a run that starts at a position.
+        """Make the cache for a run that starts at a position.
 
         Parameters
         ----------
         until
             The position that the run starts at: the keys and values before it are given.
         rows
-            int64 `[row]`, for each row of the run the row here that it goes on from; None: the same rows.
+            int64 `[row]`, for each row of the run, the row here that it continues; None: the same rows.
         keep
-            Keep what the run adds, for `Past.of`.
+            Keep what the run adds, for `KVCache.of`.
         """
         cache = DynamicCache()
         cache.layers = [
-            _Given(keys[:, :, :until], values[:, :, :until], rows, keep=keep)
+            _PrefilledLayer(keys[:, :, :until], values[:, :, :until], rows, keep=keep)
             for keys, values in zip(self.keys, self.values, strict=True)
         ]
         return cache
 
     @staticmethod
     def nothing() -> DynamicCache:
-        """Make the cache of a run that starts at the first position and keeps its keys and values."""
+        """Make an empty cache for a run that keeps its keys and values."""
         # Without the model's configuration: layers with a sliding window would keep no more than that.
         return DynamicCache()
 
-    def rows(self, positions: Tensor) -> "Past":
-        """Lay one row out anew for several rows.
+    def rows(self, positions: Tensor) -> "KVCache":
+        """Expand one row to several rows.
 
         Parameters
         ----------
@@ -61,11 +61,11 @@ class Past:
         def laid(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
             return tuple(tensor[0][:, positions.to(tensor.device)].transpose(0, 1) for tensor in tensors)
 
-        return Past(laid(self.keys), laid(self.values))
+        return KVCache(laid(self.keys), laid(self.values))
 
 
-class _Given(DynamicLayer):  # type: ignore[misc]
-    """A layer of a cache that begins filled, its rows picked when they are needed and not before."""
+class _PrefilledLayer(DynamicLayer):  # type: ignore[misc]
+    """A prefilled cache layer; its rows are selected lazily."""
 
     def __init__(self, keys: Tensor, values: Tensor, rows: Tensor | None, *, keep: bool) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Given(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
-        """Give the past with the new states behind it."""
+        """Return the cached states followed by the new ones."""
         keys = torch.cat([self._picked(self.keys), key_states], dim=-2)
         values = torch.cat([self._picked(self.values), value_states], dim=-2)
         if self._keep:
@@ -88,10 +88,10 @@ class _Given(DynamicLayer):  # type: ignore[misc]
 
 
 @dataclass(slots=True)
-class Remembered:
-    """The last beginning that the prompts of a batch shared."""
+class PrefixCache:
+    """The most recent shared prefix of a batch's prompts."""
 
     #: Its token ids.
-    beginning: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
     #: Its keys and values, one row.
-    past: Past | None = None
+    kv_cache: KVCache | None = None

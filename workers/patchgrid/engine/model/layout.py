@@ -77,7 +77,7 @@ class Layout:
     d_mlp: int | None
     #: Attention and MLP read the same input.
     parallel: bool
-    #: Attention reads the stream through queries, keys and values that can be told apart, and by no gate.
+    #: Attention reads the stream only through separate queries, keys and values, without a gate.
     split: bool
     #: Attention's own output is what is added to the stream, or enters what is.
     attention_adds: bool
@@ -124,7 +124,8 @@ class Layout:
             names.check_name("site", site, SITES, "sites")
             if site in self.absent:
                 raise SpecError(
-                    f"this model has no site {site!r}: {self.absent[site]}. It has: {', '.join(self.sites)}",
+                    f"this model has no site {site!r}: {self.absent[site]}; "
+                    f"available: {', '.join(self.sites)}",
                     "sites",
                 )
 
@@ -136,8 +137,7 @@ class Layout:
             return
         if not 0 <= component.layer < self.n_layers:
             raise ComponentError(
-                f"{component.name}: layer {component.layer} is not there, "
-                f"the model has layers 0 to {self.n_layers - 1}"
+                f"{component.name}: layer {component.layer} is out of range (0 to {self.n_layers - 1})"
             )
         index, kind, count = component.index, SITES[component.site].index, self.count(component.site)
         if index is not None and kind is not None and count is not None and not 0 <= index < count:
@@ -256,11 +256,11 @@ def _lacks(*, parallel: bool, tapped: bool, neurons: bool) -> dict[str, str]:
     """Say what a model lacks of what sites need."""
     lacks = {}
     if parallel:
-        lacks["sequential"] = "its attention and MLP read the same input, so nothing lies between them"
+        lacks["sequential"] = "its attention and MLP read the same input"
     if not tapped:
         lacks["taps"] = "its attention does not go through transformers' attention interface"
     if not neurons:
-        lacks["neurons"] = "its MLP has experts, or shows no one projection of its neurons"
+        lacks["neurons"] = "its MLP has experts, or no single projection of its neurons"
     return lacks
 
 

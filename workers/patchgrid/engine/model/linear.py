@@ -6,12 +6,12 @@ from transformers.pytorch_utils import Conv1D
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Tell whether a module is a projection and nothing else: no adapter, no quantised weight."""
+    """Return whether a module is a projection and nothing else: no adapter, no quantised weight."""
     return type(module) in (nn.Linear, Conv1D)
 
 
 def matrix(module: nn.Module, width: int) -> Tensor:
-    """Give the matrix `[width, output]` of a module that is linear in an input `[..., width]`, bias aside."""
+    """Return the matrix `[width, output]` of a linear module with input `[..., width]`, without bias."""
     if type(module) is nn.Linear:
         return module.weight.T
     if type(module) is Conv1D:

@@ -24,7 +24,7 @@ from patchgrid.engine.model.configuration import (
 )
 from patchgrid.engine.model.families import has_part
 from patchgrid.engine.model.head import Head, LogitTransform
-from patchgrid.engine.model.kv_cache import Remembered
+from patchgrid.engine.model.kv_cache import PrefixCache
 from patchgrid.engine.model.layout import Layout, inner_projections, read_layout
 from patchgrid.engine.model.pulse import Pulse
 from patchgrid.engine.model.shortcuts import Shortcuts
@@ -81,7 +81,7 @@ class LoadedModel:
     #: What is taken to compute less.
     shortcuts: Shortcuts = field(default_factory=Shortcuts.none)
     #: What the last batch's prompts began with.
-    remembered: Remembered = field(default_factory=Remembered)
+    prefix_cache: PrefixCache = field(default_factory=PrefixCache)
     #: Beats with each pass through the model.
     pulse: Pulse = field(default_factory=Pulse)
     #: What methods found out about the model, each by its name.
@@ -185,7 +185,7 @@ def read_model(checkpoint: Checkpoint, wiring: Wiring | None = None) -> LoadedMo
 def pick_device(device: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is there; `sharded`: the first one."""
     if device == SHARDED and not is_accelerate_available():
-        raise SpecError("a model is spread over devices by accelerate: pip install 'patchgrid[sharded]'")
+        raise SpecError("device sharded needs accelerate: pip install 'patchgrid[sharded]'")
     if device in ("auto", SHARDED):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -193,7 +193,7 @@ def pick_device(device: str) -> torch.device:
         torch.empty(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise SpecError(f"device {device!r} cannot be used: {reason}") from error
+        raise SpecError(f"device {device!r} is not available: {reason}") from error
     return where
 
 
@@ -254,7 +254,7 @@ def _load_weights(name: str, revision: str | None, config: Any, dtype: str, spre
             model, info = AutoModelForCausalLM.from_pretrained(name, **options)
     absent = sorted(info["missing_keys"])
     if absent:
-        raise ModelError(f"{name} lacks {len(absent)} of the model's weights, {absent[0]} among them")
+        raise ModelError(f"{name} lacks {len(absent)} of the model's weights, such as {absent[0]}")
     return model
 
 

@@ -1,22 +1,22 @@
-"""Telling that a call goes on, pass by pass: a batch of many methods or steps may take long on its own."""
+"""Reporting progress pass by pass: a batch with many methods or steps may take long."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class Pulse:
-    """Beats after each pass through a model, forward or backward, while someone listens."""
+    """Calls a listener after each forward or backward pass through a model."""
 
     def __init__(self) -> None:
         self._tell: Callable[[], None] = _nobody
 
     def beat(self) -> None:
-        """Tell that a pass was made; what the listener raises ends the call."""
+        """Report a pass; what the listener raises ends the call."""
         self._tell()
 
     @contextmanager
     def telling(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Have someone listen for a while."""
+        """Set the listener in a `with` block."""
         self._tell = tell
         try:
             yield

@@ -1,11 +1,11 @@
-"""Ways to compute less and get the same numbers, each of which a model may or may not allow."""
+"""Shortcuts that save computation without changing numbers; a model may not support all of them."""
 
 from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
 class Shortcuts:
-    """Which ways to compute less are taken; `find_shortcuts` tries them all when a model is loaded."""
+    """The enabled shortcuts; `find_shortcuts` tests them all when a model is loaded."""
 
     #: What lies before a batch's first difference is computed once, for both runs and every patched copy.
     prefix: bool = True

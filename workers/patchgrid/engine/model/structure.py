@@ -1,4 +1,4 @@
-"""Finding the record of a model: by its type, or by running it and looking which parts add up."""
+"""Finding a model's family: by its type, or by running it and checking which parts add up."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,19 +36,21 @@ def find_family(model: Any) -> Family:
     """
     model_type = text_type(model)
     if reason := REFUSED.get(model_type):
-        raise ModelError(f"{model_type} models cannot be measured: {reason}. See {PAGE}")
+        raise ModelError(f"{model_type} models are not supported: {reason}. See {PAGE}")
     known = FAMILIES.get(model_type)
     if known is None:
         return _search(model)
     known = _within(model, known)
     missing = missing_part(model, known)
     if missing is not None:
-        raise ModelError(f"this {model_type} model has no {missing}: its code differs from the one known")
+        raise ModelError(
+            f"this {model_type} model has no {missing}: its code differs from the supported version"
+        )
     return known
 
 
 def text_type(model: Any) -> str:
-    """Give the type of a model's text decoder: the model's own, where that is all of it."""
+    """Return the type of a model's text decoder: the model's own, where that is all of it."""
     return str(model.config.get_text_config(decoder=True).model_type)
 
 
@@ -77,18 +79,18 @@ class _Part:
 
 def _search(model: Any) -> Family:
     """Find the parts of a model by running it."""
-    unknown = f"model type {text_type(model)!r} is not known"
+    unknown = f"model type {text_type(model)!r} is unknown"
     layers, blocks = _list_of_blocks(model)
     if layers is None:
         raise ModelError(
-            f"{unknown}, and has no list of blocks with attention in each{_without(model)}. See {PAGE}"
+            f"{unknown}, and it has no list of blocks that contain attention{_without(model)}. See {PAGE}"
         )
     parts = _record(model, blocks[0])
     family = _read(layers, parts, float(torch.finfo(model.dtype).eps))
     if family is None:
         raise ModelError(
-            f"{unknown}, and no part of {layers}[0]'s attention and none of its MLP add up, with its input, "
-            f"to what that block gives: something else is added, multiplied or normed there. See {PAGE}"
+            f"{unknown}, and the input of {layers}[0] plus the outputs of its attention and MLP parts do not "
+            f"add up to its output: the block adds, multiplies or norms something else. See {PAGE}"
         )
     return family
 

@@ -1,4 +1,4 @@
-"""What a model of 16-bit numbers does between its last block and its head, done in float32.
+"""The modules between a 16-bit model's last block and its head, run in float32.
 
 The stream that leaves the last block is good enough; the final norm's output, rounded to 16 bits again, is
 not. Float32 copies of the few modules on that way (a norm, as a rule; a small projection, in some models)
@@ -16,7 +16,7 @@ from transformers.utils import is_accelerate_available
 
 
 def tail_paths(model: Any, last_block: nn.Module, head: nn.Module | None) -> tuple[str, ...] | None:
-    """Give the paths of the modules between the last block and the head; None for a float32 model.
+    """Return the paths of the modules between the last block and the head; None for a float32 model.
 
     They are found by running a few tokens: a module is meant that runs there and has weights of its own.
     """

@@ -1,4 +1,4 @@
-"""Queries, keys and values made visible: modules that a model's attention passes them through.
+"""Taps: modules that a model's attention passes queries, keys and values through.
 
 transformers' attention modules call a function that the configuration names. Ours hands queries, keys and
 values (after rotary embedding and the norms on them, keys and values with those of the cache before them)
@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 #: The sites, and the names of the modules that show them.
 TAPS = {"q": "tap_q", "k": "tap_k", "v": "tap_v"}
 _PREFIX = "patchgrid_"
-#: Attribute of an attention module that takes note of what its function is given.
-_NOTE = "patchgrid_note"
+#: Attribute of an attention module that records its function's arguments.
+_RECORD = "patchgrid_note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a call of an attention function was given beside queries, keys and values."""
+class AttentionCall:
+    """The arguments of an attention call besides queries, keys and values."""
 
     module: nn.Module
     #: bool (true: seen) or added to the logits, `[row, 1 or head, query position, key position]`.
@@ -54,16 +54,16 @@ class Given:
 
 
 @contextmanager
-def noting(attentions: Sequence[nn.Module]) -> Iterator[dict[int, Given]]:
-    """Note what each attention module's function is given last, by the module's place, while it is open."""
-    notes: dict[int, Given] = {}
+def recorded_calls(attentions: Sequence[nn.Module]) -> Iterator[dict[int, AttentionCall]]:
+    """Record the last call of each attention module's function, by the module's index, in a `with` block."""
+    calls: dict[int, AttentionCall] = {}
     for place, attention in enumerate(attentions):
-        setattr(attention, _NOTE, partial(notes.__setitem__, place))
+        setattr(attention, _RECORD, partial(calls.__setitem__, place))
     try:
-        yield notes
+        yield calls
     finally:
         for attention in attentions:
-            delattr(attention, _NOTE)
+            delattr(attention, _RECORD)
 
 
 def install(model: Any, attentions: list[nn.Module], projections: list[nn.Module]) -> Heads | None:
@@ -81,9 +81,7 @@ def install(model: Any, attentions: list[nn.Module], projections: list[nn.Module
         heads, tapped = _heads(model, attentions)
         if heads is not None and torch.equal(tapped, plain):
             return Heads(*heads, sole=_are_sole(model, attentions, projections))
-        _log.info(
-            "%s: queries, keys and values do not pass through its attention function", type(model).__name__
-        )
+        _log.info("%s: queries, keys and values bypass its attention function", type(model).__name__)
     except Exception as error:  # noqa: BLE001 (whatever it is, this model's code goes another way)
         _log.debug("%s: taps: %s", type(model).__name__, error)
     before.restore()
@@ -141,7 +139,7 @@ class _Implementation:
 
 
 def _through_taps(name: str) -> Callable[..., Any]:
-    """Give the attention function that shows what it is given, then calls the one of this name."""
+    """Return an attention function that passes its inputs through taps, then calls the one of this name."""
 
     def attention(
         module: nn.Module,
@@ -156,8 +154,8 @@ def _through_taps(name: str) -> Callable[..., Any]:
                 getattr(module, tap)(tensor)
                 for tap, tensor in zip(TAPS.values(), (query, key, value), strict=True)
             )
-        if hasattr(module, _NOTE):
-            getattr(module, _NOTE)(Given(module, attention_mask, options))
+        if hasattr(module, _RECORD):
+            getattr(module, _RECORD)(AttentionCall(module, attention_mask, options))
         # Each modelling file has an eager function, and may have its own table of the others.
         own = sys.modules[type(module).__module__]
         table = getattr(own, "ALL_ATTENTION_FUNCTIONS", ALL_ATTENTION_FUNCTIONS)
@@ -169,7 +167,7 @@ def _through_taps(name: str) -> Callable[..., Any]:
 
 @contextmanager
 def _seen(attentions: list[nn.Module]) -> Iterator[list[list[tuple[int, ...]]]]:
-    """Give the shapes that pass each attention module's taps, filled while it is open."""
+    """Yield the shapes that pass each attention module's taps, filled while it is open."""
     shapes: list[list[tuple[int, ...]]] = [[] for _ in attentions]
     handles = [
         getattr(attention, name).register_forward_hook(

@@ -1,4 +1,4 @@
-"""The text decoder of a model with other parts: its own class, without what only pictures or sound reach."""
+"""Loading only the text decoder of a multimodal model."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def load_text_decoder(model_class: Any, name: str, **options: Any) -> tuple[Any,
 
 
 def decoder_path(model: Any) -> str:
-    """Give the path of the text decoder within a model; empty where the model is it."""
+    """Return the path of the text decoder within a model; empty where the model is it."""
     decoder, embeddings = model.get_decoder(), model.get_input_embeddings()
     if not any(module is embeddings for module in decoder.modules()):
         decoder = model.base_model  # ModernBERT calls its projection to the vocabulary a decoder
@@ -39,7 +39,7 @@ class _Absent(nn.Module):
 
 
 def _text_only(model_class: Any) -> Any:
-    """Give a class that makes no other parts; its name stays: transformers finds old weights' names by it."""
+    """Return a class without the other parts; its name stays, because transformers maps old weights by it."""
 
     def build(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
         model_class.__init__(self, config, *args, **kwargs)
@@ -67,7 +67,7 @@ def _prune(module: nn.Module, needed: set[int]) -> None:
 
 
 def _close_gaps(decoder: Any) -> None:
-    """Count a decoder's blocks without those that were left out."""
+    """Count a decoder's blocks without those that were omitted."""
     decoder.layers = nn.ModuleList(layer for layer in decoder.layers if layer is not None)
     decoder.cross_attention_layers = []
     for place, layer in enumerate(decoder.layers):
@@ -77,7 +77,7 @@ def _close_gaps(decoder: Any) -> None:
 
 
 def _complete(model: Any) -> Any:
-    """Give the language model, head and all, within a model whose own code wants a picture."""
+    """Return the language model, head and all, within a model whose own code wants a picture."""
     known = tuple(AutoModelForCausalLM._model_mapping.values())  # noqa: SLF001
     return next(
         (module for module in model.modules() if module is not model and isinstance(module, known)), model

@@ -73,7 +73,7 @@ def patched_positions(batch: Batch, copies: Sequence[Copy]) -> Tensor:
 def groups(
     batch: Batch, copies: Sequence[Copy], where: Tensor, n_layers: int, tokens: int, *, cut_short: bool
 ) -> Iterator[Group]:
-    """Group the copies whose patch can change anything, at most so many padded tokens a group.
+    """Group the copies whose patch can change anything, limited in padded tokens per group.
 
     Parameters
     ----------

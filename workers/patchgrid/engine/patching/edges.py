@@ -1,7 +1,7 @@
 """Exact patching of edges (path patching): what one reader reads changes by what one sender adds more.
 
 Goldowsky-Dill et al. 2023, arXiv 2304.05969, for paths of one edge: everything else that is read is the base
-run's, what follows the reader is computed anew. First the reader's part of its block is run on the changed
+run's, what follows the reader is recomputed. First the reader's part of its block is run on the changed
 stream, to see what the reader gives there; then that is patched into the base run, as a node is. What a
 sender adds more is taken from the two unpatched runs; of a head, it is what its layer's attention adds more
 once that head's `z` is the source's.

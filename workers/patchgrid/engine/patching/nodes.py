@@ -181,14 +181,14 @@ class PatchedRun:
 
     def _inputs(self) -> dict[str, Any]:
         rows, begin = self._passes.base_rows, self._group.begin
-        index, past = self._base_rows, self._passes.base.past
+        index, kv_cache = self._base_rows, self._passes.base.kv_cache
         own = replace(
             rows,
             tokens=rows.tokens[index],  # not read: the stream takes the place of the first block's input
             attention_mask=rows.attention_mask[index],
             position_ids=rows.position_ids[index],
         )
-        cache = past.cache(begin, index) if past is not None and begin else None
+        cache = kv_cache.cache(begin, index) if kv_cache is not None and begin else None
         return model_inputs(self._model, own, begin, cache)
 
     def of_base(self, values: Tensor) -> Tensor:

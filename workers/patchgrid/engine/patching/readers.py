@@ -18,7 +18,7 @@ from patchgrid.engine.model.linear import matrix
 from patchgrid.engine.model.taps import TAPS
 from patchgrid.engine.runs.activations import Activations
 
-#: Heads whose gradients are taken at once hold so many numbers at most.
+#: Most numbers of the heads whose gradients are taken at once.
 _AT_ONCE = 2**24
 
 
@@ -34,7 +34,7 @@ class Readers:
 
 
 def gradients(layout: Layout, run: Activations, metric: Tensor) -> Iterator[Readers]:
-    """Give the gradients at all readers' inputs, from the logits down to the first layer's.
+    """Yield the gradients at all readers' inputs, from the logits down to the first layer's.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def gradients(layout: Layout, run: Activations, metric: Tensor) -> Iterator[Read
 
 
 def _of_layer(layout: Layout, run: Activations, layer: int, after: Tensor) -> Tensor:
-    """Give a layer's gradients, `[row, position, reader, d_model]`, from that at its output."""
+    """Return a layer's gradients, `[row, position, reader, d_model]`, from that at its output."""
     stream, added, mlp_out = run.stream[layer], run.attn_out[layer], run.mlp_out[layer]
     with torch.enable_grad():
         # The stream reaches a serial MLP beside what attention adds to it: their gradients are the same.
@@ -120,7 +120,7 @@ def _by_head(heads: Tensor, gradient: Tensor, to: Sequence[Tensor]) -> list[Tens
 
 
 def _batched(output: Tensor, to: Sequence[Tensor], gradients: Tensor) -> list[Tensor]:
-    """Go back with several gradients, so many at once; what nothing leads to is left out as `[0]`."""
+    """Go back with several gradients, in batches; tensors without a path are returned as `[0]`."""
     size = max(1, _AT_ONCE // max(output.numel(), to[0].numel()))
     found = [
         torch.autograd.grad(output, to, some, retain_graph=True, is_grads_batched=True, allow_unused=True)

@@ -43,7 +43,7 @@ def of_each_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
 
 
 def of_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
-    """Give what a change of `z` changes in what attention adds, exactly.
+    """Return what a change of `z` changes in what attention adds, exactly.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def of_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
 
 
 def _matrix(block: Block, width: int) -> Tensor:
-    """Give the matrix that takes `z`, `[head * head_dim]`, to what `Block.after_projection` takes."""
+    """Return the matrix that takes `z`, `[head * head_dim]`, to what `Block.after_projection` takes."""
     module = block.projection._module  # noqa: SLF001 (the torch module itself: no trace is under way)
     if _enters_norm(block):
         return torch.eye(width, device=next(module.parameters()).device)

@@ -10,11 +10,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from patchgrid.core.sites import SITES
-from patchgrid.engine.model.kv_cache import Past
+from patchgrid.engine.model.kv_cache import KVCache
 from patchgrid.engine.model.layout import Block
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.tail import through
-from patchgrid.engine.model.taps import TAPS, Given, noting
+from patchgrid.engine.model.taps import TAPS, AttentionCall, recorded_calls
 from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.sites import access
 from patchgrid.engine.sites.attention import modules
@@ -32,7 +32,7 @@ class Activations:
     #: `[row, vocabulary]`.
     last: Tensor
     #: Keys and values of the whole rows, None where not asked for.
-    past: Past | None = None
+    kv_cache: KVCache | None = None
     #: `[row, position, d_model]`: each block's input, then the last block's output (n_layers + 1).
     stream: list[Tensor] = field(default_factory=list)
     #: `[row, position, head * head_dim]` a layer, empty where not asked for.
@@ -49,7 +49,7 @@ class Activations:
     k: list[Tensor] = field(default_factory=list)
     v: list[Tensor] = field(default_factory=list)
     #: What each layer's attention function was given besides; empty where not asked for.
-    given: Mapping[int, Given] = field(default_factory=dict)
+    given: Mapping[int, AttentionCall] = field(default_factory=dict)
     #: With a graph: `[row, position, width]` a layer, what the projections to queries, keys and values read.
     inner_input: list[Tensor] = field(default_factory=list)
     #: `[row, position, width]`, what each of them gives, one layer's after the other.
@@ -98,7 +98,7 @@ def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
     kept = Activations(torch.empty(0))
     inputs = model_inputs(model, rows, asked.start, asked.cache)
     attentions = modules(model.layout) if "given" in asked.parts else ()
-    with torch.set_grad_enabled(asked.grad), noting(attentions) as kept.given:
+    with torch.set_grad_enabled(asked.grad), recorded_calls(attentions) as kept.given:
         if asked.rules is None:
             with model.envoy.trace(**inputs):
                 _read(model, asked, kept)
@@ -109,7 +109,7 @@ def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
                 with tracer.invoke():
                     _read(model, asked, kept)
     if asked.cache is not None:
-        kept.past = Past.of(asked.cache)
+        kept.kv_cache = KVCache.of(asked.cache)
     model.pulse.beat()
     return kept
 
@@ -211,7 +211,7 @@ def _keep_block(
         kept.mlp_post.append(neurons if asked.grad else _tail(neurons.view(*shape[:2], -1), skip))
     if "mlp_out" in parts:
         kept.mlp_out.append(_tail(added_by_mlp(block, shape), skip))
-    # A graph needs the very tensor that the model goes on with.
+    # A graph needs the very tensor that the model continues with.
     stream = first_output(block.layer.output)
     kept.stream.append(stream[:, -1:].contiguous() if only_last and not asked.grad else _tail(stream, skip))
 

@@ -38,7 +38,7 @@ def average(
     """Average the activation of `sites_of_means` over the source prompts of pairs and over their positions.
 
     `on_batch` takes the number of pairs of each batch that was added. A pair that memory does not hold is
-    left out; `SpecError` where none is left.
+    skipped; raises `SpecError` if none is left.
     """
     adding = Adding()
     # All positions count, of the last block's activations too.

@@ -32,7 +32,7 @@ class Batch:
         return self.clean.shape[1]
 
     def differing_everywhere(self) -> "Batch":
-        """Give the batch as it is where what is put in differs from the base run at every token."""
+        """Return the batch as it is where what is put in differs from the base run at every token."""
         starts = tuple(self.padding(row) for row in range(len(self.pairs)))
         return replace(self, differs=self.attention_mask.bool(), starts=starts)
 

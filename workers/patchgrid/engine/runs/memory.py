@@ -1,4 +1,4 @@
-"""Going on with smaller batches when memory runs out."""
+"""Continuing with smaller batches when out of memory."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Metrics by name: our own, and those of installed packages, which are checked before they are used."""
+"""Metrics by name: built-in ones, and those of installed packages, which are validated before use."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -19,7 +19,7 @@ _ALLOWED = 1e-6
 
 @cache
 def find_metric(name: str) -> Metric:
-    """Give a metric by its name.
+    """Return a metric by name.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def find_metric(name: str) -> Metric:
     points = [point for point in entry_points(group=names.METRIC_GROUP) if point.name == name]
     if len(points) > 1:
         packages = " and ".join(sorted(_package(point) for point in points))
-        raise SpecError(f"metric {name!r} is given by {packages}: uninstall all but one", "metric")
+        raise SpecError(f"metric {name!r} is provided by {packages}: uninstall all but one", "metric")
     return _load(points[0])
 
 
@@ -43,7 +43,7 @@ def _package(point: EntryPoint) -> str:
 
 
 def _load(point: EntryPoint) -> Metric:
-    wrong = f"metric {point.name!r} of {_package(point)} cannot be used"
+    wrong = f"metric {point.name!r} of {_package(point)} is not valid"
     try:
         loaded = point.load()
     except Exception as error:
@@ -71,7 +71,7 @@ def _said(error: BaseException) -> str:
 
 
 def _wrong(metric: Metric) -> str | None:
-    """Try a metric on three pairs together and alone; say what is wrong with what it gives."""
+    """Test a metric on three pairs together and alone; return its error, if any."""
     draws = torch.Generator().manual_seed(0)
     logits, clean = (torch.randn(3, _ENTRIES, generator=draws, dtype=torch.float64) for _ in range(2))
     logits.requires_grad_()
@@ -80,11 +80,11 @@ def _wrong(metric: Metric) -> str | None:
         together = _value(metric, logits, clean, correct, incorrect)
     if not isinstance(together, Tensor) or together.shape != (3,):
         shape = list(together.shape) if isinstance(together, Tensor) else type(together).__name__
-        return f"for 3 pairs it must give a tensor [3], a value each, and gave {shape}"
+        return f"for 3 pairs it must return a tensor of shape [3], not {shape}"
     if not together.is_floating_point() or not bool(together.isfinite().all()):
-        return f"it must give finite numbers, and gave {together.tolist()}"
+        return f"it must return finite numbers, not {together.tolist()}"
     if not together.requires_grad:
-        return "it cannot be differentiated: its value does not depend on the logits by torch's own functions"
+        return "it is not differentiable: its value does not depend on the logits through torch functions"
     [gradient] = torch.autograd.grad(together[0], logits)
     if not bool(gradient.isfinite().all()):
         return "its gradient is not finite"
@@ -92,7 +92,7 @@ def _wrong(metric: Metric) -> str | None:
     apart = float((torch.cat(alone) - together).abs().max().detach())
     if apart > _ALLOWED * max(1.0, float(together.abs().max().detach())) or bool(gradient[1:].any()):
         what = "logits other than its answers'" if metric.reads_answers_only else "a sum or mean over them"
-        return f"a pair's value must not depend on the other pairs of its batch, by way of {what}"
+        return f"a pair's value must not depend on the other pairs of its batch, for example through {what}"
     return None
 
 

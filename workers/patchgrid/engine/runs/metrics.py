@@ -1,4 +1,4 @@
-"""Metrics: scalars of the last position's logits, one a pair, never averaged over the batch."""
+"""Metrics: scalars of the last position's logits, one per pair, never averaged over the batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Answers:
     def of(
         cls, correct: Sequence[Sequence[int]], incorrect: Sequence[Sequence[int]], device: torch.device
     ) -> "Answers":
-        """Pad lists of token ids, one list a pair."""
+        """Pad lists of token ids, one list per pair."""
         return cls(*_pad(correct, device), *_pad(incorrect, device))
 
     def rows(self, index: Tensor) -> "Answers":
@@ -45,7 +45,7 @@ class Metric:
     function: Function
     #: It compares with the clean run's distribution: without this it is given None.
     needs_clean: bool = False
-    #: It reads the answers' logits and no others: it is then given these alone, and answers numbered anew.
+    #: It reads the answers' logits and no others: it is then given these alone, and answers numbered again.
     reads_answers_only: bool = False
 
 

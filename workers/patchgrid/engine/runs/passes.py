@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from patchgrid.core.sites import SITES
-from patchgrid.engine.model.kv_cache import Past
+from patchgrid.engine.model.kv_cache import KVCache
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.runs.activations import Activations, Asked, parts_for, run
 from patchgrid.engine.runs.batches import Batch
@@ -17,14 +17,14 @@ from patchgrid.engine.runs.question import Question
 from patchgrid.engine.runs.readout import Readout
 from patchgrid.engine.runs.replacement import Constant, OtherPrompt, Replacement
 from patchgrid.engine.runs.rows import Rows
-from patchgrid.engine.runs.shared_prefix import beginning, shared_beginning
+from patchgrid.engine.runs.shared_prefix import prefix_kv_cache, shared_prefix_length
 
 
 @dataclass
 class Passes:
     """A batch's source run, over whole prompts, and its base run, from the first difference on.
 
-    Before the first token at which a pair's prompts differ both runs are the same, so the base run goes on
+    Before the first token at which a pair's prompts differ both runs are the same, so the base run continues
     from the source run's keys and values. Rows whose prompts part later than `cut` have a few positions
     computed twice, and equal: that is cheaper than to pad them, and exact whatever the attention's window.
     """
@@ -77,13 +77,13 @@ class Passes:
         shared = 0
         # LongRoPE chooses its factors by the positions of a run: a beginning alone could be given others.
         if self.cut and self.model.shortcuts.repeats and self.model.layout.short_context is None:
-            shared = shared_beginning([prompts[pair] for pair in rows.first], self.cut)
-        cache = Past.nothing() if self.cut else None
+            shared = shared_prefix_length([prompts[pair] for pair in rows.first], self.cut)
+        cache = KVCache.nothing() if self.cut else None
         if shared:
             lengths = [batch.pairs[pair].length for pair in rows.first]
             longest = max(rows.first, key=lambda pair: batch.pairs[pair].length)
-            past = beginning(self.model, prompts[longest][:shared], lengths)
-            cache = past.cache(shared, keep=True)
+            kv_cache = prefix_kv_cache(self.model, prompts[longest][:shared], lengths)
+            cache = kv_cache.cache(shared, keep=True)
         # The other prompt's own activations are of no use where they are not what is put in.
         parts = self._parts if self.question.source == "pair" else frozenset[str]()
         with torch.no_grad():
@@ -130,31 +130,31 @@ class Passes:
         first = "base" not in self.__dict__
         if self.patching:
             parts |= {part for site in self.question.sites for part in SITES[site].patch_parts}
-        # Patched copies go on from the base run, wherever their patch begins.
+        # Patched copies continue from the base run, wherever their patch starts.
         keep = self.patching and first
-        cache = Past.nothing() if keep and self.model.shortcuts.prefix else None
+        cache = KVCache.nothing() if keep and self.model.shortcuts.prefix else None
         if self.cut:
             cache = self.before_cut(self.base_rows.first, keep=keep)
         asked = Asked(parts, grad=grad, start=self.cut, cache=cache, keep_from=self.cut, rules=rules)
         made = run(self.model, self.base_rows, asked)
         if keep:
-            self.source.past = None  # the base run's own has all of it
+            self.source.kv_cache = None  # the base run's own has all of it
         return made
 
     def before_cut(self, pairs: Sequence[int], *, keep: bool = False) -> DynamicCache | None:
-        """Give the keys and values that runs over these pairs, a row each, go on from; None: there are none.
+        """Return the KV cache for runs over these pairs, one row each; None if there is none.
 
         `keep` has the run leave its own there, too.
         """
         if not self.cut:
             return None
-        past, rows = self.source.past, self.source_rows
-        if past is None:
-            past, rows = self.base.past, self.base_rows
-        assert past is not None, "one of the two runs keeps what others start from"
+        kv_cache, rows = self.source.kv_cache, self.source_rows
+        if kv_cache is None:
+            kv_cache, rows = self.base.kv_cache, self.base_rows
+        assert kv_cache is not None, "one of the two runs keeps what others start from"
         index = [rows.row_of[pair] for pair in pairs]
         in_order = index == list(range(len(rows.first)))
-        return past.cache(self.cut, None if in_order else self._index(index), keep=keep)
+        return kv_cache.cache(self.cut, None if in_order else self._index(index), keep=keep)
 
     @property
     def _parts(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What is put into the base run: the activations of the pair's other prompt, their mean, or zero."""
+"""Replacement activations for the base run: the other prompt's, the mean, or zero."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Replacement(Protocol):
     def at(
         self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
     ) -> Tensor:
-        """Give a site's new activation.
+        """Return a site's new activation.
 
         Parameters
         ----------
@@ -43,7 +43,7 @@ class OtherPrompt:
     def at(
         self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
     ) -> Tensor:
-        """Give a site's activation in the source run: see `Replacement`."""
+        """Return a site's activation in the source run: see `Replacement`."""
         values = self.run.at(site, layer)
         if positions is not None:
             values = values[:, -positions:]
@@ -57,7 +57,7 @@ class OtherPrompt:
 class Rounding:
     """For some copies, their base run's own activation nudged in its last place; for others, what they get.
 
-    A patch makes all that follows it round anew. So does a nudge, whose effect is nothing but rounding: its
+    A patch makes all that follows it round again. So does a nudge, whose effect is nothing but rounding: its
     size is that of the errors of effects: docs/precision.md has both.
     """
 
@@ -70,7 +70,7 @@ class Rounding:
     def at(
         self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
     ) -> Tensor:
-        """Give a site's activation for each copy: see `Replacement`."""
+        """Return a site's activation for each copy: see `Replacement`."""
         values = self.others.at(site, layer, pairs=pairs, positions=positions)
         base = self.base.at(site, layer)[:, -values.shape[1] :]
         values = values[:, -base.shape[1] :]
@@ -90,7 +90,7 @@ def _nudged(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """One vector a site and layer, the same at every position of every pair."""
+    """One vector per site and layer, the same at every position of every pair."""
 
     #: From a site and a layer to `[width]`.
     vector: Callable[[str, int], Tensor]
@@ -101,7 +101,7 @@ class Constant:
     def at(
         self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
     ) -> Tensor:
-        """Give a site's vector at every position: see `Replacement`."""
+        """Return a site's vector at every position: see `Replacement`."""
         count = self.pairs if pairs is None else len(pairs)
         width = self.positions if positions is None else min(positions, self.positions)
         return self.vector(site, layer).expand(count, width, -1)

@@ -1,4 +1,4 @@
-"""Rows of tokens that a forward pass runs over: one a pair, or fewer where pairs share them."""
+"""Rows of a forward pass: one per pair, or fewer if pairs share them."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

@@ -1,20 +1,20 @@
-"""The beginning that a batch's prompts share (a few-shot preamble, a template), computed once."""
+"""The shared prefix of a batch's prompts (few-shot examples, a template), computed once."""
 
 from collections.abc import Sequence
 
 import torch
 
-from patchgrid.engine.model.kv_cache import Past
+from patchgrid.engine.model.kv_cache import KVCache
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.runs.activations import Asked, run
 from patchgrid.engine.runs.rows import Rows
 
-#: Tokens from which on a shared beginning is worth a forward pass of its own.
+#: Shortest shared prefix worth its own forward pass, in tokens.
 _SHORTEST = 16
 
 
-def shared_beginning(prompts: Sequence[tuple[int, ...]], limit: int) -> int:
-    """Count the tokens, at most `limit`, that all prompts begin with; 0 where that saves nothing."""
+def shared_prefix_length(prompts: Sequence[tuple[int, ...]], limit: int) -> int:
+    """Return the length of the shared prefix, at most `limit`; 0 if it saves nothing."""
     if len(prompts) < 2:
         return 0
     first, last = min(prompts), max(prompts)
@@ -23,8 +23,8 @@ def shared_beginning(prompts: Sequence[tuple[int, ...]], limit: int) -> int:
     return count if count >= _SHORTEST else 0
 
 
-def beginning(model: LoadedModel, ids: tuple[int, ...], lengths: Sequence[int]) -> Past:
-    """Give the keys and values of a shared beginning for left-padded rows.
+def prefix_kv_cache(model: LoadedModel, ids: tuple[int, ...], lengths: Sequence[int]) -> KVCache:
+    """Return the KV cache of a shared prefix for left-padded rows.
 
     Parameters
     ----------
@@ -35,18 +35,18 @@ def beginning(model: LoadedModel, ids: tuple[int, ...], lengths: Sequence[int]) 
         of the beginning before that position, and padding before it.
     """
     positions = torch.arange(len(ids)) - (max(lengths) - torch.tensor(lengths))[:, None]
-    return _known(model, ids).rows(positions.clamp(min=0).to(model.device))
+    return _prefix_run(model, ids).rows(positions.clamp(min=0).to(model.device))
 
 
-def _known(model: LoadedModel, ids: tuple[int, ...]) -> Past:
-    """Compute a beginning, or find it: the last one is remembered."""
-    if model.remembered.beginning[: len(ids)] == ids and model.remembered.past is not None:
-        return model.remembered.past
+def _prefix_run(model: LoadedModel, ids: tuple[int, ...]) -> KVCache:
+    """Compute a prefix's KV cache, or reuse the most recent one."""
+    if model.prefix_cache.ids[: len(ids)] == ids and model.prefix_cache.kv_cache is not None:
+        return model.prefix_cache.kv_cache
     tokens = torch.tensor([ids], device=model.device)
     positions = torch.arange(len(ids), device=model.device)[None]
     rows = Rows(tokens, torch.ones_like(tokens), positions, (0,), (0,))
     with torch.no_grad():
-        done = run(model, rows, Asked(frozenset(), cache=Past.nothing(), keep_from=len(ids) - 1))
-    assert done.past is not None, "a run with a cache gives its keys and values"
-    model.remembered.beginning, model.remembered.past = ids, done.past
-    return done.past
+        done = run(model, rows, Asked(frozenset(), cache=KVCache.nothing(), keep_from=len(ids) - 1))
+    assert done.kv_cache is not None, "a run with a cache gives its keys and values"
+    model.prefix_cache.ids, model.prefix_cache.kv_cache = ids, done.kv_cache
+    return done.kv_cache

@@ -1,6 +1,6 @@
-"""What each query attends to, computed anew: the softmax of an attention function, from what it was given.
+"""Recomputing attention patterns: the softmax of an attention function, from its arguments.
 
-Needed where a query or a key is changed and nothing else is: the model is not run for that.
+Used when only a query or a key changes, without running the model.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from einops import repeat
 from torch import Tensor, nn
 
 from patchgrid.engine.model.layout import Layout
-from patchgrid.engine.model.taps import Given
+from patchgrid.engine.model.taps import AttentionCall
 
 #: What stands for minus infinity: a row in which nothing is to be seen stays finite.
 LOWEST = torch.finfo(torch.float32).min
@@ -32,15 +32,15 @@ class Pattern:
     hidden: Tensor | None
 
     @classmethod
-    def of(cls, given: Given, queries: Tensor, keys: Tensor) -> "Pattern":
-        """Read what an attention function was given beside queries and keys, which are here for sizes."""
-        options = given.options
-        scaling, sinks, mask = options.get("scaling"), options.get("s_aux"), given.mask
+    def of(cls, call: AttentionCall, queries: Tensor, keys: Tensor) -> "Pattern":
+        """Read an attention function's arguments; queries and keys are only used for their sizes."""
+        options = call.options
+        scaling, sinks, mask = options.get("scaling"), options.get("s_aux"), call.mask
         count, width = queries.shape[2], keys.shape[2]
         added, hidden = options.get("position_bias"), None
         if mask is None:
             causal = options.get("is_causal")
-            causal = getattr(given.module, "is_causal", True) if causal is None else causal
+            causal = getattr(call.module, "is_causal", True) if causal is None else causal
             if causal and count > 1:
                 hidden = torch.ones(count, width, dtype=torch.bool, device=queries.device).triu(1)[None, None]
         elif mask.dtype == torch.bool:
@@ -64,7 +64,7 @@ class Pattern:
         return replace(self, added=chosen(self.added), hidden=chosen(self.hidden))
 
     def logits(self, queries: Tensor, keys: Tensor, first: int) -> Tensor:
-        """Give the logits of queries from one on (counted within the run), sinks left out.
+        """Return the logits of queries from one on (counted within the run), sinks omitted.
 
         Parameters
         ----------
@@ -106,14 +106,14 @@ def for_queries(heads: Tensor, count: int) -> Tensor:
     )
 
 
-def attended(given: Given, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def attended(call: AttentionCall, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Compute z from the taps' queries, keys and values: float32 `[row, query position, head * head_dim]`."""
     count = queries.shape[1]
-    pattern = Pattern.of(given, queries, keys)
+    pattern = Pattern.of(call, queries, keys)
     weights = pattern.weights(queries.float(), for_queries(keys, count), 0)
     return (weights @ for_queries(values, count)).transpose(1, 2).flatten(2)
 
 
 def modules(layout: Layout) -> list[nn.Module]:
-    """Give the attention modules of a model's blocks."""
+    """Return the attention modules of a model's blocks."""
     return [block.attention._module for block in layout.blocks]  # noqa: SLF001

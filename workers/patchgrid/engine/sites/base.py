@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor
 
 from patchgrid.core.sites import Site
-from patchgrid.engine.model.taps import Given
+from patchgrid.engine.model.taps import AttentionCall
 
 
 class Run(Protocol):
@@ -21,7 +21,7 @@ class Run(Protocol):
     q: list[Tensor]
     k: list[Tensor]
     v: list[Tensor]
-    given: Mapping[int, Given]
+    given: Mapping[int, AttentionCall]
 
     def at(self, site: str, layer: int) -> Tensor:
         """The activation of a site, `[row, position, width]`."""

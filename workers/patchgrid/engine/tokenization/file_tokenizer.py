@@ -1,4 +1,4 @@
-"""A tokenizer read from its `tokenizer.json`, without transformers and torch, where that is all of it."""
+"""A tokenizer read from `tokenizer.json` alone, without transformers and torch."""
 
 import json
 from collections.abc import Sequence
@@ -64,11 +64,11 @@ class FileTokenizer:
         return SimpleNamespace(input_ids=[each.ids for each in found])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Give the text of tokens."""
+        """Return the text of tokens."""
         return str(self._made.decode(list(ids), skip_special_tokens=False))
 
     def get_vocab(self) -> dict[str, int]:
-        """Give the vocabulary, piece to id."""
+        """Return the vocabulary, piece to id."""
         vocabulary: dict[str, int] = self._made.get_vocab()
         return vocabulary
 

@@ -1,4 +1,4 @@
-"""The tokens that stand before a prompt's text: what the tokenizer puts there, and never twice."""
+"""The tokens that a tokenizer puts before a prompt, never twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from typing import Any, Self
 
 from patchgrid.core.errors import SpecError
 
-#: Texts that are encoded with and without special tokens, until one has tokens of its own.
+#: Texts to encode with and without special tokens, until one has tokens.
 _PROBES = ("a", "the", "1", ".")
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What stands before every prompt of a job; empty: nothing does."""
+    """The prefix of every prompt of a job; may be empty."""
 
     ids: tuple[int, ...] = ()
     #: The same as text.
@@ -20,7 +20,7 @@ class Prefix:
 
     @classmethod
     def choose(cls, tokenizer: Any, prepend_bos: bool | None) -> Self:
-        """Give what `prepend_bos` asks for: None the tokenizer's own prefix, True a BOS, False nothing.
+        """Return what `prepend_bos` asks for: None the tokenizer's own prefix, True a BOS, False nothing.
 
         `SpecError` for a BOS that the tokenizer does not have.
         """
@@ -30,13 +30,13 @@ class Prefix:
         if prepend_bos:
             bos = tokenizer.bos_token_id
             if bos is None:
-                message = "this model's tokenizer has no BOS token to put before the prompts"
+                message = "this model's tokenizer has no BOS token: use --no-prepend-bos"
                 raise SpecError(message, "prepend_bos")
             ids = ids if bos in ids else (bos,)
         return cls(ids, tokenizer.decode(list(ids)) if ids else "")
 
     def missing(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Give the part that has to be put before these tokens, which may begin with the prefix or its end.
+        """Return the part that has to be put before these tokens, which may begin with the prefix or its end.
 
         A text that begins with the prefix's first token has its own, whatever follows.
         """
@@ -53,7 +53,7 @@ class Prefix:
 
 
 def own_prefix(tokenizer: Any) -> tuple[int, ...]:
-    """Give what a tokenizer puts before a text by itself; what it puts behind (an EOS) is no part of it."""
+    """Return the prefix that a tokenizer adds by itself, without a suffix such as an EOS."""
     for probe in _PROBES:
         whole = tuple(tokenizer(probe).input_ids)
         plain = tuple(tokenizer(probe, add_special_tokens=False).input_ids)

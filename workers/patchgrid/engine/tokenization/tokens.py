@@ -52,7 +52,7 @@ class TokenTexts:
         self._text: Callable[[int], str] = functools.cache(lambda token: tokenizer.decode([token]))
 
     def __call__(self, ids: Sequence[int]) -> tuple[str, ...]:
-        """Give each id's text."""
+        """Return each id's text."""
         return tuple(map(self._text, ids))
 
 
@@ -71,7 +71,7 @@ class PairTokenizer:
     def many(self, pairs: Sequence[Pair], first: int = 0) -> list[TokenPair | PairError]:
         """Tokenize pairs together, far faster than one by one.
 
-        Gives what each pair is as tokens, its index counted from `first`, or the reason why this model
+        Returns what each pair is as tokens, its index counted from `first`, or the reason why this model
         cannot measure it.
         """
         made: list[TokenPair | PairError] = []
@@ -131,7 +131,7 @@ class PairTokenizer:
             return None
         text = repr(self.prefix.text)
         if len(own) == 2:
-            return f"the prompts already begin with {text}; it is not added again"
+            return f"the prompts already begin with {text}; no BOS is added"
         return f"only the {own[0]} prompt already begins with {text}; it is added to the other prompt only"
 
     def _check_prompts(self, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> None:
@@ -145,7 +145,7 @@ class PairTokenizer:
             raise PairError("the clean and the corrupted prompt are the same tokens: nothing to patch")
         if self._context is not None and len(clean) > self._context:
             raise PairError(
-                f"the prompts have {len(clean)} tokens, more than the model's context of {self._context}"
+                f"the prompts have {len(clean)} tokens; the model's context length is {self._context}"
             )
 
     def _answer(self, prompt: str, answer: Answer, side: str, encoded: "_Encoded") -> int:
@@ -189,17 +189,17 @@ class _Encoded:
         self._ids = {text: tuple(ids) for text, ids in zip(texts, found, strict=True)}
 
     def alone(self, text: str) -> tuple[int, ...]:
-        """Give the tokens of a text, without a BOS."""
+        """Return the tokens of a text, without a BOS."""
         return self._ids[text]
 
     def after(self, prompt: str, text: str) -> tuple[int, ...] | None:
-        """Give the tokens that prompt + text adds to the prompt's own; None where it changes those."""
+        """Return the tokens that prompt + text adds to the prompt's own; None where it changes those."""
         before, whole = self._ids[prompt], self._ids[prompt + text]
         return whole[len(before) :] if whole[: len(before)] == before else None
 
 
 def _texts(pair: Pair) -> Iterator[str]:
-    """Give the texts that a pair's checks ask for."""
+    """Yield the texts that a pair's checks ask for."""
     yield pair.clean
     yield pair.corrupted
     for answer in (*pair.correct, *pair.incorrect):
@@ -229,7 +229,7 @@ def _missing_space(pair: Pair, encoded: _Encoded) -> str | None:
             spaced = encoded.after(pair.clean, f" {answer}")
             if spaced is not None and len(spaced) == 1:
                 return (
-                    f"answer {answer!r} has no leading space, which this tokenizer marks words with: "
+                    f"answer {answer!r} has no leading space, but this tokenizer marks words with one: "
                     f"did you mean {' ' + answer!r}?"
                 )
     return None

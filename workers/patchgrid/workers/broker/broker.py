@@ -1,4 +1,4 @@
-"""The broker: its URL, and the Celery application that sends and hears bells through it."""
+"""The broker: its URL, and the Celery application that sends and receives wake-ups."""
 
 import ssl
 from collections.abc import Callable
@@ -11,54 +11,54 @@ from kombu.common import Broadcast
 
 from patchgrid.workers.errors import BrokerURLError
 
-#: The exchange whose messages go to every worker that listens.
-CHANNEL = "patchgrid.bells"
-#: The only task there is.
-TASK = "patchgrid.ring"
+#: The exchange whose messages reach every listening worker.
+CHANNEL = "patchgrid.notifications"
+#: The only task.
+TASK = "patchgrid.notify"
 EXCHANGE = Exchange(CHANNEL, type="fanout")
 
 _CERTIFICATES = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
 _EXAMPLES = "write redis://:password@host:6379/0, or rediss://… for TLS"
-#: Options behind a rediss:// URL that name files.
+#: Options of a rediss:// URL that name files.
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-#: Seconds after which a connection that cannot be made, or an answer that does not come, is given up.
+#: Timeout of connections and responses, in seconds.
 PATIENCE = 2
 
 
 class App(Celery):  # type: ignore[misc]
-    """A Celery application whose broker is the one it was given, whatever the environment names."""
+    """A Celery application that uses the given broker, whatever the environment says."""
 
     #: Its URL.
     broker: str
-    #: How messages are received: a class of kombu's, or None for the usual one.
+    #: kombu transport that receives messages; None: the default.
     reader: type | None = None
 
     def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
-        """Give a connection to consume from."""
+        """Return a connection for consuming."""
         options.setdefault("transport", self.reader)
         return super().connection_for_read(url or self.broker, **options)
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
-        """Give a connection to publish by."""
+        """Return a connection for publishing."""
         return super().connection_for_write(url or self.broker, **options)
 
 
-def make_app(broker: str, on_bell: Callable[..., None] = lambda *_args, **_kwargs: None) -> App:
-    """Make the application of a broker; `on_bell` takes what a bell was sent with.
+def make_app(broker: str, on_notify: Callable[..., None] = lambda *_args, **_kwargs: None) -> App:
+    """Make the application of a broker; `on_notify` receives the arguments of each wake-up.
 
-    `BrokerURLError` for a URL that cannot be used.
+    Raises `BrokerURLError` for a URL that is not supported.
     """
     url, tls = _read(broker)
     app = App("patchgrid", set_as_current=False, fixups=[], changes=_SETTINGS | {"broker_use_ssl": tls})
     app.broker = url
-    # A queue name that all share: Redis keeps one entry of it, not one for each worker that ever was.
+    # One shared queue name: Redis keeps one entry, not one per worker that ever existed.
     app.conf.task_queues = (
         Broadcast(CHANNEL, queue=CHANNEL, exchange=EXCHANGE, routing_key=CHANNEL, no_ack=True),
     )
 
     @app.task(name=TASK, typing=False, shared=False)  # type: ignore[untyped-decorator]
-    def ring(*args: Any, **kwargs: Any) -> None:
-        on_bell(*args, **kwargs)
+    def notify(*args: Any, **kwargs: Any) -> None:
+        on_notify(*args, **kwargs)
 
     app.finalize()
     return app
@@ -85,7 +85,7 @@ _SETTINGS = {
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
     "worker_send_task_events": False,
-    # Nothing is retracted when the connection is lost, as nothing is waiting for an acknowledgement.
+    # Nothing is redelivered after a lost connection: no task waits for an acknowledgement.
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     "worker_enable_prefetch_count_reduction": False,
     "broker_connection_retry": True,
@@ -96,7 +96,7 @@ _SETTINGS = {
         "socket_connect_timeout": PATIENCE,
         "socket_timeout": PATIENCE,
         "socket_keepalive": True,
-        # A connection that died without a word is noticed by a few of these unanswered.
+        # Detects a connection that died silently.
         "health_check_interval": PATIENCE,
         "retry_on_timeout": False,
     },
@@ -111,11 +111,11 @@ def _read(broker: str) -> tuple[str, dict[str, Any] | None]:
     except ValueError:
         raise BrokerURLError(f"cannot read the broker's URL: {_EXAMPLES}") from None
     if "://" not in broker:
-        raise BrokerURLError(f"a broker is named by its URL: {_EXAMPLES}")
+        raise BrokerURLError(f"a broker must be a URL: {_EXAMPLES}")
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise BrokerURLError(f"{label(broker)} is not a broker that patchgrid can use: {_EXAMPLES}")
+        raise BrokerURLError(f"{label(broker)} is not a supported broker: {_EXAMPLES}")
     if parts.path.strip("/") and not parts.path.strip("/").isdigit():
-        raise BrokerURLError(f"{label(broker)}: a Redis database is a number, as in /0")
+        raise BrokerURLError(f"{label(broker)}: a Redis database must be a number, such as /0")
     options = dict(parse_qsl(parts.query))
     url = urlunsplit(SplitResult("redis", parts.netloc, parts.path, "", ""))
     return url, _tls(parts.scheme, options)
@@ -125,14 +125,14 @@ def _tls(scheme: str, options: dict[str, str]) -> dict[str, Any] | None:
     unknown = set(options) - {"ssl_cert_reqs", "ssl_check_hostname", *_TLS_FILES}
     if unknown or (options and scheme == "redis"):
         raise BrokerURLError(
-            f"broker option {min(unknown or options)} is not known here: "
-            f"rediss:// takes ssl_cert_reqs, ssl_check_hostname, {', '.join(_TLS_FILES)}"
+            f"broker option {min(unknown or options)} is not supported; available with "
+            f"rediss://: ssl_cert_reqs, ssl_check_hostname, {', '.join(_TLS_FILES)}"
         )
     if scheme == "redis":
         return None
     wanted = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
     if wanted not in _CERTIFICATES:
-        raise BrokerURLError(f"ssl_cert_reqs is required, optional or none, not {wanted!r}")
+        raise BrokerURLError(f"ssl_cert_reqs must be required, optional or none, not {wanted!r}")
     checked = options.get("ssl_check_hostname", "true").lower() != "false"
     return {
         "ssl_cert_reqs": _CERTIFICATES[wanted],

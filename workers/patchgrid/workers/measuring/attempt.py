@@ -1,4 +1,4 @@
-"""One lease worked off: what `patchgrid run` and a worker of the cluster both do with a chunk."""
+"""One attempt at a chunk, shared by `patchgrid run` and by workers."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,29 +21,29 @@ from patchgrid.workers.measuring.pilot import Pilots
 
 
 def _no_point(_name: str) -> None:
-    """Let a point pass."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """A chunk that is measured and not stored yet; its lease is extended until it is let go."""
+    """A measured chunk that is not stored yet; its lease is extended until it is released."""
 
     lease: Lease
     result: ChunkResult
-    #: When the attempt began, by the monotonic clock.
+    #: Start of the attempt (monotonic clock).
     began: float
-    #: Extends the lease no more.
+    #: Stops extending the lease.
     let_go: Callable[[], None]
 
     def store(self, waiting: Waiting, on_point: Callable[[str], None] = _no_point) -> None:
-        """Commit it, and let go of the lease.
+        """Commit it, and release the lease.
 
         Raises
         ------
         LeaseLostError
             The lease is no longer held: nothing was written.
         StorageError
-            The database stayed away for longer than there was patience: nobody knows whether it was written.
+            The database was unavailable for too long; whether it was written is unknown.
         """
         try:
             on_point("before commit")
@@ -56,13 +56,13 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One lease, and what it takes to measure its chunk."""
+    """One lease, and everything needed to measure its chunk."""
 
-    #: Extends the lease meanwhile.
+    #: Extends the lease during the attempt.
     heartbeat: Heartbeat
-    #: Repeats transactions while the database is away.
+    #: Retries transactions while the database is unavailable.
     waiting: Waiting
-    #: Gives the engine of the job's model, loading it if need be: the lease is held meanwhile.
+    #: Returns the engine of the job's model, loading it if needed while the lease is extended.
     engine: Callable[[], Engine]
     job: JobRecord
     lease: Lease
@@ -71,13 +71,13 @@ class Attempt:
     batch_tokens: int | None
     pilots: Pilots
     means: JobMeans
-    #: Takes the share of the work that is done, after each batch; what it raises ends the attempt.
+    #: Called with the completed share after each batch; what it raises ends the attempt.
     on_share: OnShare
-    #: Takes the name of each point that is passed.
+    #: Called with the name of each point that is passed.
     on_point: Callable[[str], None] = _no_point
 
     def measure(self) -> Computed:
-        """Measure the chunk; its lease is held on to, to be stored.
+        """Measure the chunk; its lease is kept for storing.
 
         Raises
         ------

@@ -1,6 +1,6 @@
-"""Why pairs fail, in a few words that stay the same: operators count them."""
+"""Causes of failed pairs, as fixed labels for metrics."""
 
-#: What a reason says, and the cause that it is counted as; the first that fits.
+#: Text in a reason, and its cause; the first match counts.
 _CAUSES = (
     ("out of memory", "memory"),
     ("not finite", "not-a-number"),
@@ -12,7 +12,7 @@ _CAUSES = (
 
 
 def cause_of(reason: str) -> str:
-    """Give the cause that a failed pair's reason is counted as; `error` where none fits."""
+    """Return the cause of a failed pair's reason; `error` if none matches."""
     return next((cause for words, cause in _CAUSES if words in reason), "error")
 
 
@@ -25,5 +25,5 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_device_broken(error: BaseException) -> bool:
-    """Tell an error of CUDA's after which the process can compute nothing more."""
+    """Return whether an error means that the process cannot use its GPU any more."""
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)

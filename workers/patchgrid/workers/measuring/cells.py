@@ -72,7 +72,7 @@ class Sampler:
         return cells
 
     def _scales(self, site: str, axes: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """Say how large each component's scores are by the job's pilot, or None where there is none."""
+        """Return the scale of each component's scores from the job's pilot, or None without one."""
         if site not in self._pilot:
             return None
         if (site, axes) not in self._known:

@@ -1,4 +1,4 @@
-"""Trying again while the database is away, locked, or on a full disk: nothing computed is thrown away."""
+"""Retrying while the database is unavailable, locked or on a full disk, so that no results are lost."""
 
 import logging
 import time
@@ -14,20 +14,20 @@ from patchgrid.storage.errors import DatabaseFull, DatabaseGone, DatabaseLocked,
 
 _log = logging.getLogger(__name__)
 
-#: What passes by itself, or when someone starts the server or frees some space.
+#: Temporary errors: retried.
 AWAY = (DatabaseFull, DatabaseLocked, DatabaseUnavailable, OperationalError, InterfaceError)
-#: What ends a thread that works beside the one that is told of it.
+#: Errors that end a helper thread and are passed to the main thread.
 LOST = (*AWAY, DatabaseGone)
-#: Seconds before the first repetition, and the most between two.
+#: Seconds before the first retry, and the longest pause.
 _FIRST, _MOST = 0.5, 10.0
-#: Seconds between looks at whether to give up.
+#: Seconds between checks whether to stop retrying.
 _LOOK = 0.1
 
 Result = TypeVar("Result")
 
 
 class Waiting:
-    """Transactions that are repeated until the database takes them."""
+    """Retries transactions until they succeed."""
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class Waiting:
         self._on_wait = on_wait
 
     def read(self, action: Callable[[Session], Result]) -> Result:
-        """Give what `action` reads."""
+        """Return the result of a reading `action`."""
         return self._insist(self._database.read, action)
 
     def write(self, action: Callable[[Session], Result]) -> Result:
-        """Give what `action` returns once it is committed.
+        """Return the result of a writing `action` once it is committed.
 
-        An action whose commit was cut off may have been committed, and is run again all the same. When there
-        is no more patience, or it is `over`, the database's error is raised.
+        An action whose commit was interrupted may have been committed, and is run again anyway. After the
+        timeout, or once it is `over`, the database's error is raised.
         """
         return self._insist(self._database.write, action)
 
@@ -68,13 +68,13 @@ class Waiting:
                     raise
                 trouble = _first_line(error)
                 if not waited:
-                    _log.warning("%s: waiting, and trying again until it goes", trouble)
+                    _log.warning("%s; retrying", trouble)
                 self._on_wait(trouble)
                 self._sleep(min(pause, max(0.0, deadline - time.monotonic())))
                 pause, waited = min(2 * pause, _MOST), True
             else:
                 if waited:
-                    _log.info("the database %s takes transactions again", self._database.label)
+                    _log.info("database %s is available again", self._database.label)
                     self._on_wait(None)
                 return result
 

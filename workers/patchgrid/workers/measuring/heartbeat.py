@@ -1,4 +1,4 @@
-"""A thread that extends leases while their chunks are computed and stored."""
+"""A thread that extends leases while their chunks are measured and stored."""
 
 import logging
 import threading
@@ -13,16 +13,16 @@ from patchgrid.workers.measuring.db_retry import LOST
 
 _log = logging.getLogger(__name__)
 
-#: Beats in the time that a lease lasts.
+#: Beats per lease duration.
 _BEATS = 5
-#: Seconds between two beats at most: a job that is cancelled is noticed by the next.
+#: Longest time between beats, in seconds: a cancel is noticed by the next one.
 _MOST = 5.0
-#: Seconds that the last beat may take to end.
+#: Seconds to wait for the last beat.
 _LAST = 10.0
 
 
 class Heartbeat:
-    """Extends the leases at hand, whichever they are, until the `with` block ends."""
+    """Extends all current leases until the `with` block ends."""
 
     def __init__(self, database: Database, seconds: float) -> None:
         self._database = database
@@ -30,9 +30,9 @@ class Heartbeat:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="patchgrid-heartbeat", daemon=True)
         self._changing = threading.Lock()
-        #: The leases at hand, each with what is set when it turns out to belong to another worker. Never
-        #: changed but replaced, so that it can be read at any time.
-        self._held: tuple[tuple[Lease, threading.Event], ...] = ()
+        #: The current leases, each with the event that is set when it is lost. Replaced, never mutated, so
+        #: that it can be read at any time.
+        self._active: tuple[tuple[Lease, threading.Event], ...] = ()
         self._missed = False
 
     def __enter__(self) -> Self:
@@ -45,34 +45,34 @@ class Heartbeat:
 
     @contextmanager
     def hold(self, lease: Lease) -> Iterator[threading.Event]:
-        """Extend a lease until the block ends, in any thread; give an event that is set when it is lost."""
+        """Extend a lease until the block ends, in any thread; yields an event that is set when it is lost."""
         mine = lease, threading.Event()
         with self._changing:
-            self._held = (*self._held, mine)
+            self._active = (*self._active, mine)
         try:
             yield mine[1]
         finally:
             with self._changing:
-                self._held = tuple(held for held in self._held if held is not mine)
+                self._active = tuple(active for active in self._active if active is not mine)
 
     def _run(self) -> None:
         while not self._ended.wait(min(self._seconds / _BEATS, _MOST)):
-            # Leases may be given up meanwhile: then they are not extended, and nobody looks at their events.
-            held = [(lease, lost) for lease, lost in self._held if not lost.is_set()]
-            if held:
-                self._beat(held)
+            # A lease may have been released: then it is not extended, and its event is not used.
+            active = [(lease, lost) for lease, lost in self._active if not lost.is_set()]
+            if active:
+                self._beat(active)
 
-    def _beat(self, held: list[tuple[Lease, threading.Event]]) -> None:
+    def _beat(self, active: list[tuple[Lease, threading.Event]]) -> None:
         try:
             with self._database.write() as session:
-                kept = [leases.extend(session, lease, self._seconds) for lease, _ in held]
+                kept = [leases.extend(session, lease, self._seconds) for lease, _ in active]
         except LOST as error:
             if not self._missed:
-                chunks = " and ".join(str(lease.chunk_id) for lease, _ in held)
-                _log.warning("the lease of chunk %s is not extended: %s", chunks, error)
+                chunks = " and ".join(str(lease.chunk_id) for lease, _ in active)
+                _log.warning("cannot extend the lease of chunk %s: %s", chunks, error)
             self._missed = True
             return
         self._missed = False
-        for (_, lost), is_kept in zip(held, kept, strict=True):
+        for (_, lost), is_kept in zip(active, kept, strict=True):
             if not is_kept:
                 lost.set()

@@ -1,4 +1,4 @@
-"""Measuring a chunk that ended badly before: pair by pair, each noted before it is begun.
+"""Measuring a chunk after a failed attempt: pair by pair, each recorded before it is started.
 
 So a pair that takes its worker down is known by what was noted, and one that raises fails alone.
 """
@@ -31,7 +31,7 @@ def measure_carefully(
     batch_tokens: int | None = None,
     on_share: OnShare = lambda _share: None,
 ) -> ChunkResult:
-    """Measure a chunk pair by pair; `note` takes each pair's row number before it is begun.
+    """Measure a chunk pair by pair; `note` receives each pair's row number before it is started.
 
     Raises what `note` and `on_share` raise, and what leaves the device broken; any other error is its pair's.
     """

@@ -37,9 +37,9 @@ class JobMeans:
     ) -> Means | None:
         """Give a job's means, for a chunk that is leased; None where the job puts in something else.
 
-        They are taken over up to 4,096 of the job's pairs, evenly spaced, whichever chunk asks first. Where
-        an attempt of the chunk ended badly before there were any, one of these pairs may be what it was: then
-        over up to 64 and half the job, fewer and others at each further attempt.
+        They are taken over up to 4,096 of the job's pairs, evenly spaced, by the first chunk that needs them.
+        Where an attempt of the chunk ended badly before there were any, one of these pairs may be what it
+        was: then over up to 64 and half the job, fewer and others at each further attempt.
         """
         if job.spec.source != "mean":
             return None
@@ -64,7 +64,7 @@ def _make(
         return known
     rows = mean_rows(job.pairs, MOST)
     if lease.attempts > 1:
-        _log.warning("job %d: means are taken over few pairs: an attempt ended badly", job.id)
+        _log.warning("job %d: means use only a few pairs, because an attempt failed", job.id)
         few = max(1, min(_FEW, job.pairs >> (lease.attempts - 1)))
         rows = mean_rows(job.pairs, few, lease.first + _STEP * lease.attempts)
     pairs = waiting.read(lambda session: pilot_pairs(session, job.id, rows))

@@ -1,4 +1,4 @@
-"""The models of a worker: loaded once, kept warm, the least recently used given up when memory is short."""
+"""A worker's models: loaded once and cached; least recently used ones are evicted when memory is short."""
 
 import logging
 import time
@@ -184,7 +184,7 @@ class Memory(Protocol):
         """Give the bytes in use."""
 
     def free(self) -> None:
-        """Give back what is no longer used."""
+        """Free cached memory."""
 
 
 class Models:
@@ -208,8 +208,8 @@ class Models:
     def get(self, spec: JobSpec) -> Engine:
         """Give the engine of a job's model, loading it if it is not there; raises what loading it raises.
 
-        Others are given up, the one used longest ago first, while all of them take more than the limit, and
-        all of them if the new one does not fit beside them.
+        Least recently used models are evicted while all of them exceed the limit, and
+        all of them if the new one does not fit otherwise.
         """
         key = ModelKey.of(spec)
         engine = self._engines.get(key)
@@ -220,7 +220,7 @@ class Models:
             self._engines[key] = engine
         self._engines.move_to_end(key)
         while len(self._engines) > 1 and self._memory.used() > self._limit():
-            self._give_up_oldest("memory is short")
+            self._give_up_oldest("not enough memory")
         return engine
 
     def _load_beside_others(self, key: ModelKey) -> Engine:
@@ -232,10 +232,10 @@ class Models:
             reason = reason_of(error)
         # Outside the handler: the error holds on to what was loaded so far.
         while self._engines:
-            self._give_up_oldest(f"{key.model} does not fit beside it ({reason})")
+            self._give_up_oldest(f"{key.model} needs its memory ({reason})")
         return self._load(key)
 
     def _give_up_oldest(self, why: str) -> None:
         key, _ = self._engines.popitem(last=False)
         self._memory.free()
-        _log.info("gave up %s: %s", key.model, why)
+        _log.info("evicted %s: %s", key.model, why)

@@ -41,7 +41,7 @@ class Pilots:
         batch_tokens: int | None,
         on_batch: OnBatch,
     ) -> dict[str, Sums]:
-        """Give a job's pilot by site, for a chunk at its so many-th attempt; empty where none is needed."""
+        """Return a job's pilot by site, for a chunk's attempt; empty if none is needed."""
         if job.id not in self._known:
             self._known[job.id] = make_pilot(
                 waiting,
@@ -71,7 +71,7 @@ def make_pilot(
     """Read the job's pilot by site, or score its pairs and store it; empty where none is needed.
 
     When earlier `attempts` of a chunk lost their workers before there was a pilot, one of the pilot's pairs
-    may be what took them down. At the last attempt the job is given an empty pilot, for good: every component
+    may be what took them down. At the last attempt the job permanently gets an empty pilot: every component
     then counts as equally large, which costs precision and nothing else.
     """
     if not any(0 < exact_share(job.spec, site, pairs=job.pairs) < 1 for site in job.spec.sites):
@@ -83,7 +83,7 @@ def make_pilot(
     if attempts < MAX_ATTEMPTS:
         pairs = waiting.read(lambda session: pilot_pairs(session, job.id, pilot_rows(job.pairs)))
     else:
-        _log.warning("job %d goes on without a pilot: workers were lost while they made it", job.id)
+        _log.warning("job %d continues without a pilot: workers were lost while computing it", job.id)
     pilot = score_pilot(engine, job, pairs, means=means, batch_tokens=batch_tokens, on_batch=on_batch)
     return waiting.write(lambda session: keep_first_pilot(session, job.id, pilot))
 
@@ -99,7 +99,7 @@ def score_pilot(
 ) -> dict[str, Sums]:
     """Score pairs by the job's first method and sum their scores as its components.
 
-    Pairs that cannot be scored are left out.
+    Pairs that cannot be scored are skipped.
     """
     results = _score(engine, job, pairs, means, batch_tokens, on_batch) if pairs else []
     scores = Scores(pairs, job.spans)
@@ -108,7 +108,7 @@ def score_pilot(
 
 
 def _add_up(kind: str, site: str, scores: Scores) -> Sums:
-    # A site of which no pair could be scored is known to be so, and not tried again by the next worker.
+    # A site without any scored pair is recorded, so that the next worker does not retry it.
     sums = Sums.zeros((), sampled=False)
     for _, stack in scores.stacks(kind, site, scores.good(scores.errors)):
         if not sums.axes:
@@ -139,7 +139,7 @@ def _score(
         # One error at all pairs (a site that the model does not have) must not be taken for theirs.
         if is_device_broken(error) or len(pairs) == 1:
             raise
-        _log.warning("the pilot of job %d is scored pair by pair: %s", job.id, reason_of(error))
+        _log.warning("scoring the pilot of job %d pair by pair: %s", job.id, reason_of(error))
     results = []
     for pair in pairs:
         try:

@@ -1,7 +1,7 @@
-"""Chunks that are measured, on their way into the database while the next is measured.
+"""Storing measured chunks while the next one is measured.
 
-One at most is on its way. Its attempt counts no longer (`leases.note_computed`), so what takes the worker
-down meanwhile is laid to the chunk that is measured.
+At most one chunk is being stored. Its attempt no longer counts (`leases.note_computed`), so a crash counts
+against the chunk being measured.
 """
 
 import logging
@@ -21,12 +21,12 @@ _log = logging.getLogger(__name__)
 
 
 class Storing:
-    """Stores one chunk after the other; what is left when the `with` block ends is stored then.
+    """Stores chunks one after the other; the rest is stored when the `with` block ends.
 
     Parameters
     ----------
     store
-        Stores a chunk, in a thread of its own; tells whether it was worked on to an end.
+        Stores a chunk, in its own thread; returns whether it was completed.
     """
 
     def __init__(self, store: Callable[[Computed], bool]) -> None:
@@ -34,9 +34,9 @@ class Storing:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="patchgrid-storing")
         self._ready: Computed | None = None
         self._on_its_way: Future[bool] | None = None
-        #: Chunks that were worked on to an end, whether good or bad.
+        #: Chunks completed, successfully or not.
         self.worked = 0
-        #: Someone waits until nothing is on its way.
+        #: Someone waits until nothing is being stored.
         self.awaited = False
 
     def __enter__(self) -> Self:
@@ -49,18 +49,18 @@ class Storing:
             if error is None:
                 raise
             known = isinstance(also, PatchgridError)
-            _log.error("a chunk could not be stored: %s", also, exc_info=not known)
+            _log.error("cannot store a chunk: %s", also, exc_info=not known)
         finally:
             self._executor.shutdown()
 
     @property
     def ready(self) -> Lease | None:
-        """The lease of the chunk that is measured and not on its way yet."""
+        """The lease of the measured chunk that is not being stored yet."""
         return None if self._ready is None else self._ready.lease
 
     @property
     def pending(self) -> int:
-        """Chunks that are measured, and not known to be stored."""
+        """Measured chunks that are not known to be stored."""
         return (self._ready is not None) + (self._on_its_way is not None)
 
     def claim(
@@ -68,8 +68,8 @@ class Storing:
     ) -> tuple[bool, tuple[Lease, list[Pair]] | None]:
         """Claim a chunk; tell, too, whether the one that is ready is still this worker's.
 
-        In one transaction: whatever ends this process while the one is measured, the other is known to be no
-        part of it. `which` is as for `leases.claim`.
+        In one transaction: a crash while measuring the new chunk then never counts against the stored one.
+        `which` is as for `leases.claim`.
         """
         ready = self.ready
         kept = ready is None or leases.note_computed(session, ready, lease_seconds)
@@ -77,25 +77,25 @@ class Storing:
         return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
 
     def keep(self, computed: Computed) -> None:
-        """Take a chunk that is measured, to be handed over when the next is claimed."""
+        """Keep a measured chunk, to be stored when the next one is claimed."""
         assert self._ready is None, "a chunk that is measured was not handed over"
         self._ready = computed
 
     def drop(self) -> None:
-        """Forget the chunk that is ready: it is no longer this worker's."""
+        """Drop the ready chunk: its lease was lost."""
         if self._ready is not None:
             self._ready.let_go()
         self._ready = None
 
     def hand_over(self) -> None:
-        """Begin to store the chunk that is ready, if there is one, once the one before it is stored."""
+        """Start storing the ready chunk, if any, once the previous one is stored."""
         self.settle()
         ready, self._ready = self._ready, None
         if ready is not None:
             self._on_its_way = self._executor.submit(self._store, ready)
 
     def settle(self) -> None:
-        """Wait until nothing is on its way; raise what storing it raised."""
+        """Wait until nothing is being stored; raise what storing raised."""
         if self._on_its_way is None:
             return
         self.awaited = True
@@ -107,7 +107,7 @@ class Storing:
         self.worked += stored.result()
 
     def finish(self) -> bool:
-        """Store all that is measured; tell whether there was anything."""
+        """Store all measured chunks; return whether there were any."""
         pending = self.pending
         try:
             self.settle()

@@ -1,4 +1,4 @@
-"""The device that a worker computes on, its memory, and loading models onto it."""
+"""A worker's device: its memory, and loading models onto it."""
 
 import gc
 import os
@@ -10,7 +10,7 @@ import psutil
 if TYPE_CHECKING:
     from patchgrid.workers.measuring.models import Engine, ModelKey
 
-#: Share of the device's memory that models may take, where no limit is given: batches need the rest.
+#: Default share of the device's memory for models; batches need the rest.
 _SHARE = 0.6
 
 
@@ -22,7 +22,7 @@ class Device:
         self.name = name
 
     def resolve(self) -> None:
-        """Make `auto` what it stands for; `SpecError` if the device is not there."""
+        """Resolve `auto`; raises `SpecError` if the device is not available."""
         from patchgrid.engine.model.loading import SHARDED, pick_device
 
         found = pick_device(self.name)
@@ -31,7 +31,7 @@ class Device:
 
     @property
     def label(self) -> str:
-        """Its name for people: which of the machine's GPUs it is, where the process sees only some."""
+        """Its name for people, with the machine's GPU number if the process sees only some GPUs."""
         shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         kind, _, number = self.name.partition(":")
         place = int(number) if number.isdigit() else 0
@@ -40,20 +40,20 @@ class Device:
         return f"{self.name} (GPU {shown[place].strip()})"
 
     def load(self, key: "ModelKey") -> "Engine":
-        """Load a model onto it; `ModelError` if that cannot be done."""
+        """Load a model onto it; raises `ModelError` if that fails."""
         from patchgrid.engine import Engine
 
         return Engine.load(key.model, revision=key.revision, device=self.name, dtype=key.dtype)
 
     def used(self) -> int:
-        """Give the bytes of its memory that this process uses."""
+        """Return the bytes of its memory used by this process."""
         torch = self._cuda()
         if torch is not None:
             return sum(int(torch.cuda.memory_allocated(each)) for each in self._gpus(torch))
         return int(psutil.Process().memory_info().rss)
 
     def total(self) -> int:
-        """Give the bytes of its memory."""
+        """Return the size of its memory in bytes."""
         torch = self._cuda()
         if torch is not None:
             found = (torch.cuda.get_device_properties(each) for each in self._gpus(torch))
@@ -61,18 +61,18 @@ class Device:
         return int(psutil.virtual_memory().total)
 
     def limit(self) -> int:
-        """Give the bytes that models may take."""
+        """Return the bytes available for models."""
         return int(_SHARE * self.total())
 
     def free(self) -> None:
-        """Give back what is no longer used."""
+        """Free cached memory."""
         gc.collect()
         torch = self._cuda()
         if torch is not None:
             torch.cuda.empty_cache()
 
     def _cuda(self) -> Any | None:
-        """Give torch if this is a GPU that is in use; asking must not take memory on it."""
+        """Return torch if this is a GPU in use; this must not allocate memory on it."""
         torch = sys.modules.get("torch")
         if torch is None or not self.name.startswith(("cuda", "sharded")):
             return None

@@ -1,4 +1,4 @@
-"""What becomes of a chunk that a worker has claimed: measured and committed, handed back, failed or lost."""
+"""Handling a claimed chunk: measured and committed, handed back, failed or lost."""
 
 import logging
 import time
@@ -25,25 +25,25 @@ from patchgrid.workers.measuring.pilot import Pilots
 from patchgrid.workers.measuring.storing import Storing
 from patchgrid.workers.node.serving import Serving
 from patchgrid.workers.node.settings import WorkerSettings
-from patchgrid.workers.node.statistics import Tally
+from patchgrid.workers.node.statistics import WorkerStatistics
 
 _log = logging.getLogger(__name__)
 
-#: Seconds before a chunk whose attempt raised is tried again.
+#: Seconds before a failed chunk is retried.
 _RETRY = 1.0
 
 
 class Handling:
-    """Works chunks off: this thread measures, another stores what was measured before.
+    """Processes chunks: this thread measures, another stores the previous chunk.
 
     Parameters
     ----------
     waiting, storing_waiting
-        Repeat the transactions of the thread that measures and of the one that stores.
+        Retry the transactions of the measuring and of the storing thread.
     on_share
-        Takes the share of a chunk that is done, after each batch; what it raises ends the attempt.
+        Called with the completed share of a chunk after each batch; what it raises ends the attempt.
     on_point
-        Takes the name of each point that is passed.
+        Called with the name of each point that is passed.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Handling:
         storing_waiting: Waiting,
         serving: Serving,
         settings: WorkerSettings,
-        tally: Tally,
+        statistics: WorkerStatistics,
         on_share: Callable[[float], None],
         on_point: Callable[[str], None],
     ) -> None:
@@ -62,21 +62,20 @@ class Handling:
         self._storing_waiting = storing_waiting
         self._serving = serving
         self._settings = settings
-        self._tally = tally
+        self._statistics = statistics
         self._on_share = on_share
         self._on_point = on_point
         self._pilots, self._means = Pilots(), JobMeans()
-        #: What is measured and not stored yet.
+        #: Measured chunks that are not stored yet.
         self.storing = Storing(self._store)
 
     def work(self, lease: Lease, pairs: Sequence[Pair]) -> bool:
-        """Measure a chunk and its pairs, while the one before is stored; True: the attempt failed.
+        """Measure a chunk and its pairs while the previous one is stored; True if the attempt failed.
 
-        What is measured is stored beside the next chunk, or by `storing.finish`. A chunk that was tried
-        before is measured and stored with nothing else going on. `DeviceBrokenError` if this process can go
-        on no more.
+        It is stored while the next chunk is measured, or by `storing.finish`. A chunk with a failed attempt
+        is measured and stored alone. Raises `DeviceBrokenError` if this process cannot continue.
         """
-        self._tally.begin(lease)
+        self._statistics.begin(lease)
         _log.info("%s %s", "took over" if lease.takeover else "claimed", _name(lease))
         self._on_point("claimed")
         self.storing.hand_over()
@@ -88,12 +87,12 @@ class Handling:
         return failed
 
     def drop(self) -> None:
-        """Let go of the chunk that was just measured: its lease turned out to be lost."""
+        """Drop the chunk that was just measured: its lease was lost."""
         lease = self.storing.ready
         self.storing.drop()
         if lease is not None:
             self._lost(lease)
-            self._tally.end(lease)
+            self._statistics.end(lease)
 
     def _measure(self, lease: Lease, pairs: Sequence[Pair]) -> bool:
         try:
@@ -103,16 +102,16 @@ class Handling:
         except StopRequestedError:
             self._hand_back(lease)
         except CannotLoadError as error:
-            self._tally.message = str(error)
+            self._statistics.message = str(error)
             self._hand_back(lease)
         except AWAY as error:
-            _log.warning("%s was not handed in, as the database stays away: %s", _name(lease), error)
+            _log.warning("%s was not stored, the database is unavailable: %s", _name(lease), error)
         except DatabaseGone:
             raise
-        except Exception as error:  # whatever it is, the chunk is what it happened to
+        except Exception as error:  # whatever it is, it counts against the chunk
             self._fail(lease, error, self._waiting)
             if is_device_broken(error):
-                reason = f"the device is lost to this process, which ends: {reason_of(error)}"
+                reason = f"the device failed; exiting: {reason_of(error)}"
                 raise DeviceBrokenError(reason) from error
             return True
         except BaseException:
@@ -120,7 +119,7 @@ class Handling:
             raise
         finally:
             if self.storing.ready is None:
-                self._tally.end(lease)
+                self._statistics.end(lease)
         return False
 
     def _attempt(self, lease: Lease, pairs: Sequence[Pair]) -> Computed:
@@ -128,7 +127,7 @@ class Handling:
 
         def engine() -> Engine:
             loaded = self._serving.engine(job)
-            self._tally.message = None
+            self._statistics.message = None
             self._on_share(0.0)
             return loaded
 
@@ -147,7 +146,7 @@ class Handling:
         ).measure()
 
     def _store(self, computed: Computed) -> bool:
-        """Commit a chunk; True: it was worked on to an end, whether good or bad."""
+        """Commit a chunk; True if it was completed, successfully or not."""
         lease, name = computed.lease, _name(computed.lease)
         try:
             computed.store(self._storing_waiting, self._on_point)
@@ -155,7 +154,7 @@ class Handling:
             self._lost(lease)
             return False
         except AWAY as error:
-            _log.warning("%s was not handed in, as the database stays away: %s", name, error)
+            _log.warning("%s was not stored, the database is unavailable: %s", name, error)
             return False
         except DatabaseGone:
             raise
@@ -163,36 +162,36 @@ class Handling:
             self._fail(lease, error, self._storing_waiting)
             return True
         else:
-            failed, pairs = self._tally.finish(computed.result), len(computed.result.outcomes)
+            failed, pairs = self._statistics.finish(computed.result), len(computed.result.outcomes)
             took = time.monotonic() - computed.began
             _log.info("finished %s in %.1f s: %d pairs, %d failed", name, took, pairs, failed)
             return True
         finally:
-            self._tally.end(lease)
+            self._statistics.end(lease)
 
     def _lost(self, lease: Lease) -> None:
-        self._tally.lose()
-        _log.warning("the lease of %s was lost: its results are dropped", _name(lease))
+        self._statistics.lose()
+        _log.warning("lost the lease of %s: its results are dropped", _name(lease))
 
     def _hand_back(self, lease: Lease) -> None:
         try:
             self._waiting.write(lambda session: leases.release(session, lease))
         except AWAY as error:
-            _log.warning("%s could not be handed back, its lease has to run out: %s", _name(lease), error)
+            _log.warning("cannot hand back %s, its lease must expire: %s", _name(lease), error)
         else:
             _log.info("handed %s back", _name(lease))
 
     def _fail(self, lease: Lease, error: Exception, waiting: Waiting) -> None:
         reason = reason_of(error)
-        # What the model cannot give it gives at no attempt.
+        # A setting that the model does not support fails on every attempt.
         for_good = isinstance(error, SpecError)
-        _log.error("%s failed at attempt %d: %s", _name(lease), lease.attempts, reason, exc_info=error)
+        _log.error("%s failed (attempt %d): %s", _name(lease), lease.attempts, reason, exc_info=error)
         try:
             waiting.write(
                 lambda session: leases.fail(session, lease, reason, retry_in=_RETRY, for_good=for_good)
             )
         except AWAY as away:
-            _log.warning("%s could not be failed, its lease has to run out: %s", _name(lease), away)
+            _log.warning("cannot mark %s as failed, its lease must expire: %s", _name(lease), away)
 
 
 def _name(lease: Lease) -> str:

@@ -1,4 +1,4 @@
-"""A worker's row in the registry: entered, beaten every few seconds, and signed off."""
+"""A worker's row in the registry: registered, updated by heartbeats, and closed."""
 
 import logging
 import os
@@ -14,14 +14,14 @@ from patchgrid.workers.measuring.db_retry import LOST
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two beats.
+#: Seconds between heartbeats.
 BEAT = 5.0
-#: Seconds that the last of them may take to end.
+#: Seconds to wait for the last one.
 _LAST = 10.0
 
 
 class Registry:
-    """Keeps one worker's row up to date, in a thread of its own."""
+    """Keeps one worker's row up to date, in its own thread."""
 
     def __init__(
         self,
@@ -41,16 +41,16 @@ class Registry:
         self._thread = threading.Thread(target=self._run, name="patchgrid-registry", daemon=True)
 
     def start(self, worker_id: int) -> None:
-        """Begin to beat for a worker that is registered."""
+        """Start the heartbeats of a registered worker."""
         self._worker_id = worker_id
         self._thread.start()
 
     def beat_soon(self) -> None:
-        """Write the row at once: something changed that operators want to see."""
+        """Update the row now: something changed that operators want to see."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Sign off, if the database takes it."""
+        """Deregister, if the database is available."""
         self._stopped.set()
         self._wake.set()
         if self._thread.ident is None or self._worker_id is None:
@@ -60,10 +60,10 @@ class Registry:
             with self._database.write() as session:
                 workers.stop(session, self._worker_id, self._status())
         except LOST as error:
-            _log.warning("the registry could not be told that this worker ends: %s", error)
+            _log.warning("cannot deregister this worker: %s", error)
 
     def say(self, message: str) -> None:
-        """Write one last message into the row."""
+        """Write a last message into the row."""
         if self._worker_id is not None:
             with self._database.write() as session:
                 workers.beat(session, self._worker_id, replace(self._status(), message=message))
@@ -77,7 +77,7 @@ class Registry:
             except LOST as error:
                 missed += 1
                 if missed == 1:
-                    _log.warning("the registry cannot be written: %s", error)
+                    _log.warning("cannot send a heartbeat: %s", error)
             else:
                 missed = 0
             self._wake.wait(self._seconds)

@@ -1,4 +1,4 @@
-"""The jobs and models that a worker serves: each chunk's job, and the engine that it asks for."""
+"""A worker's jobs and models: each chunk's job, and its engine."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from patchgrid.workers.errors import CannotLoadError, LeaseLostError, ModelChang
 from patchgrid.workers.measuring.causes import is_device_broken, reason_of
 from patchgrid.workers.measuring.db_retry import Waiting
 from patchgrid.workers.measuring.models import Engine, Models
-from patchgrid.workers.node.load_backoff import LeftOut
+from patchgrid.workers.node.load_backoff import LoadBackoff
 from patchgrid.workers.node.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -28,20 +28,20 @@ class Serving:
     """Finds the job of a chunk and the engine of its model."""
 
     def __init__(
-        self, waiting: Waiting, models: Models, left_out: LeftOut, watchdog: Watchdog, worker: str
+        self, waiting: Waiting, models: Models, load_backoff: LoadBackoff, watchdog: Watchdog, worker: str
     ) -> None:
         #: The loaded models.
         self.models = models
         self._waiting = waiting
-        self._left_out = left_out
+        self._load_backoff = load_backoff
         self._watchdog = watchdog
         self._worker = worker
         self._jobs: dict[int, JobRecord] = {}
-        #: (job, hash of weights) that were found to go together.
+        #: (job, weights hash) pairs that were checked to match.
         self._checked: set[tuple[int, str]] = set()
 
     def job(self, lease: Lease) -> JobRecord:
-        """Give the job of a chunk, as it was when its first chunk came; `LeaseLostError` if it is gone."""
+        """Return a chunk's job, cached since its first chunk; raises `LeaseLostError` if it is gone."""
         if lease.job_id not in self._jobs:
             if len(self._jobs) >= _KEPT:
                 self._jobs.clear()
@@ -53,10 +53,10 @@ class Serving:
         return self._jobs[lease.job_id]
 
     def engine(self, job: JobRecord) -> Engine:
-        """Give the engine of a job's model.
+        """Return the engine of a job's model.
 
-        A model that cannot be loaded, or has other weights than the job was begun with, is noted in the
-        database and left out for a while: `CannotLoadError`.
+        A model that cannot be loaded, or whose weights changed since the job was started, is recorded in the
+        database and enters backoff: `CannotLoadError`.
         """
         model = job.spec.model
         try:
@@ -76,13 +76,13 @@ class Serving:
             if is_device_broken(error):
                 raise
             raise self._failed(model, f"cannot load {model}: {reason_of(error)}") from error
-        if self._left_out.clear(model):
+        if self._load_backoff.clear(model):
             self._tell(lambda session: workers.clear_load_failure(session, self._worker, model))
         return engine
 
     def _failed(self, model: str, reason: str) -> CannotLoadError:
-        seconds = self._left_out.fail(model)
-        _log.error("%s; its chunks are left to other workers for %.0f s", reason, seconds)
+        seconds = self._load_backoff.fail(model)
+        _log.error("%s; leaving its chunks to other workers for %.0f s", reason, seconds)
         self._tell(lambda session: workers.note_load_failure(session, self._worker, model, reason))
         return CannotLoadError(reason)
 

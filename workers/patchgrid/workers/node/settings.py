@@ -1,33 +1,33 @@
-"""What a worker is told: read once, where it is started, and passed on."""
+"""A worker's settings: read once at start, and passed on."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker is told."""
+    """A worker's settings."""
 
     #: Models it serves: hub ids or local folders, as jobs name them.
     models: tuple[str, ...]
-    #: `auto` (a GPU where there is one), `cpu`, `cuda:0`.
+    #: `auto` (a GPU if available), `cpu`, `cuda:0`.
     device: str = "auto"
-    #: Padded tokens of a batch, or None: chosen by the device.
+    #: Padded tokens per batch, or None: auto-tuned.
     batch_tokens: int | None = None
-    #: URL of the Redis that bells come from, or None: the database alone is asked for work.
+    #: URL of the Redis that sends wake-ups, or None: the worker only polls the database.
     broker: str | None = None
-    #: Seconds between looks into the database when there is nothing to do and no bell rings.
+    #: Seconds between polls of the database while idle.
     poll: float = 5.0
-    #: Seconds that a chunk stays this worker's after its last heartbeat.
+    #: Lease duration in seconds.
     lease_seconds: float = 60.0
-    #: Seconds that a worker which is told to stop may take to finish its chunk.
+    #: Seconds to finish the current chunk after a stop signal.
     grace: float = 25.0
-    #: Chunks after which it ends, or None.
+    #: Chunks after which it exits, or None.
     max_chunks: int | None = None
-    #: Seconds without work after which it ends, or None.
+    #: Idle seconds after which it exits, or None.
     idle_exit: float | None = None
-    #: Seconds that a batch may take; a worker whose batch takes longer hangs, and ends itself.
+    #: Timeout of a batch in seconds; a worker that exceeds it exits.
     watchdog: float = 900.0
-    #: Obey all of Celery's remote control, `shutdown` included, not only what it may be asked.
+    #: Accept all of Celery's remote control, including `shutdown`; otherwise only inspect commands.
     remote_control: bool = False
-    #: Bytes of the device's memory that models may take, or None: most of it.
+    #: Bytes of device memory for models, or None: most of it.
     memory_limit: int | None = None

@@ -24,7 +24,7 @@ class Pace:
         self._seconds: deque[tuple[int, float]] = deque()
 
     def add(self, pairs: float) -> None:
-        """Take note of pairs that were just finished."""
+        """Record pairs that were just finished."""
         second = int(time.monotonic())
         if self._seconds and self._seconds[-1][0] == second:
             pairs += self._seconds.pop()[1]
@@ -33,7 +33,7 @@ class Pace:
             self._seconds.popleft()
 
     def per_second(self) -> float | None:
-        """Give the speed, or None if nothing was finished of late."""
+        """Return the speed, or None if nothing was finished of late."""
         now = time.monotonic()
         recent = [pairs for second, pairs in tuple(self._seconds) if second >= now - self._window]
         if not recent:
@@ -41,12 +41,12 @@ class Pace:
         return sum(recent) / max(1.0, min(self._window, now - self._began))
 
 
-class Tally:
+class WorkerStatistics:
     """The counts and the state of one worker."""
 
     def __init__(self) -> None:
         self.pace = Pace()
-        #: The chunk at hand: the one that is measured, or else the one that is stored.
+        #: The current chunk: the one that is measured, or else the one that is stored.
         self.lease: Lease | None = None
         #: Chunks and pairs committed.
         self.chunks = 0
@@ -66,19 +66,19 @@ class Tally:
         self._changing = threading.Lock()
 
     def begin(self, lease: Lease) -> None:
-        """Take note of a chunk that was claimed."""
+        """Record a chunk that was claimed."""
         with self._changing:
             self.lease, self._share = lease, 0.0
         self.takeovers += lease.takeover
 
     def share(self, share: float) -> None:
-        """Take note of the share of the chunk that is done."""
+        """Record the share of the chunk that is done."""
         if self.lease is not None and share > self._share:
             self.pace.add((share - self._share) * (self.lease.last - self.lease.first))
             self._share = share
 
     def finish(self, result: ChunkResult) -> int:
-        """Take note of a chunk that was committed; give the number of its pairs that failed."""
+        """Record a chunk that was committed; return the number of its pairs that failed."""
         failed = [cause_of(each.error or "") for each in result.outcomes if each.state == "failed"]
         self.chunks += 1
         self.pairs += len(result.outcomes)
@@ -87,18 +87,18 @@ class Tally:
         return len(failed)
 
     def lose(self) -> None:
-        """Take note of a lease that was lost."""
+        """Record a lease that was lost."""
         with self._changing:
             self.lease_losses += 1
 
     def end(self, lease: Lease) -> None:
-        """Take note that a chunk is through; one that was begun since stays at hand."""
+        """Record that a chunk is through; one that was started since stays current."""
         with self._changing:
             if self.lease == lease:
                 self.lease = None
 
     def status(self, loaded: tuple[str, ...], used: int | None, total: int | None) -> WorkerStatus:
-        """Give it for the registry."""
+        """Return it for the registry."""
         lease = self.lease
         return WorkerStatus(
             state=self._state(),

@@ -1,7 +1,7 @@
-"""One worker process for each GPU, started again after a crash.
+"""One worker process per GPU, restarted after a crash.
 
-The parent knows nothing of jobs and databases: it starts a command, waits, passes signals on, and starts the
-command again. Its children end when it does, however it ends.
+The parent knows nothing about jobs and databases: it starts a command, waits, forwards signals, and restarts
+the command. Its children end when it does, however it ends.
 """
 
 import ctypes
@@ -18,29 +18,29 @@ from types import FrameType
 
 _log = logging.getLogger(__name__)
 
-#: CUDA's own list of the GPUs that a process may use.
+#: CUDA's list of the GPUs that a process may use.
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-#: Linux: the signal that a process gets when its parent ends.
+#: Linux: the signal sent to a process when its parent ends.
 _PR_SET_PDEATHSIG = 1
-#: Seconds between looks at the children.
+#: Seconds between checks of the children.
 _LOOK = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before a child that crashed is started again."""
+    """Backoff before a crashed child is restarted."""
 
     #: Seconds after the first crash; twice as long after each.
     first: float = 1.0
     #: Seconds at most.
     most: float = 60.0
-    #: A child that lived for so many seconds is taken to have been well.
+    #: A child that lived this many seconds counts as healthy.
     well_after: float = 300.0
 
 
 class _Child:
-    """One GPU's process, or the time at which it is to be started again."""
+    """One GPU's process, or the time of its restart."""
 
     def __init__(self, command: Sequence[str], device: str, backoff: Backoff) -> None:
         self._command = command
@@ -59,7 +59,7 @@ class _Child:
         return self._process is None and self._start_at is None
 
     def tend(self, *, stopping: bool) -> None:
-        """Start the process if it is time to; take note if it has ended."""
+        """Start the process when due; record its end."""
         if self._process is None:
             if self._start_at is not None and time.monotonic() >= self._start_at:
                 self._start()
@@ -70,7 +70,7 @@ class _Child:
             self._ended(code, stopping=stopping)
 
     def signal(self, number: int) -> None:
-        """Pass a signal on; nothing is started any more."""
+        """Forward a signal; nothing is restarted after it."""
         self._start_at = None
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
@@ -80,25 +80,25 @@ class _Child:
         self._process = subprocess.Popen(  # noqa: S603 (our own command)
             list(self._command),
             env=os.environ | {_VISIBLE: self._device},
-            # Ctrl-C reaches the whole group at a terminal: the parent alone passes it on.
+            # At a terminal Ctrl-C reaches the whole process group: only the parent forwards it.
             process_group=0,
             preexec_fn=lambda: _end_with(parent, prctl),
         )
         self._began, self._start_at = time.monotonic(), None
-        _log.info("started the worker of GPU %s: process %d", self._device, self._process.pid)
+        _log.info("started the worker of GPU %s (process %d)", self._device, self._process.pid)
 
     def _ended(self, code: int, *, stopping: bool) -> None:
-        # A child that was stopped before it could handle signals has ended well, too.
+        # A child that was stopped before it could handle signals has also exited cleanly.
         self.code = 0 if stopping and -code in _SIGNALS else code
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         if self.code == 0 or stopping:
-            _log.info("the worker of GPU %s has ended with %s", self._device, how)
+            _log.info("the worker of GPU %s exited with %s", self._device, how)
             return
         lived = time.monotonic() - self._began
         self._crashes = 1 if lived >= self._backoff.well_after else self._crashes + 1
         wait = min(self._backoff.first * 2.0 ** (self._crashes - 1), self._backoff.most)
         self._start_at = time.monotonic() + wait
-        _log.warning("the worker of GPU %s crashed (%s): started again in %.0f s", self._device, how, wait)
+        _log.warning("the worker of GPU %s crashed (%s); restarting in %.0f s", self._device, how, wait)
 
 
 def supervise(
@@ -107,18 +107,17 @@ def supervise(
     *,
     backoff: Backoff | None = None,
 ) -> int:
-    """Run a command once for each device, which it sees as its only GPU, until all have ended.
+    """Run a command once per device, which it sees as its only GPU, until all have ended.
 
-    One that crashes is started again, one that ends with exit code 0 is not. SIGTERM, SIGINT and SIGUSR1 are
-    passed on, each as often as it comes, and nothing is started from then on. Must be called in the main
-    thread.
+    A crashed command is restarted, one that ends with exit code 0 is not. SIGTERM, SIGINT and SIGUSR1 are
+    forwarded each time, and nothing is restarted after that. Must be called in the main thread.
 
     Returns
     -------
-    0 if all ended well, else the exit code of one that did not (128 + n for signal n).
+    0 if all exited cleanly, else the exit code of one that did not (128 + n for signal n).
     """
     children = [_Child(command, device, backoff or Backoff()) for device in devices]
-    # The handler does no more than take note, so it may come at any moment.
+    # The handler only records the signal, so it is safe at any moment.
     received: list[int] = []
     stopping = False
     with _handling(lambda number, _frame: received.append(number)):
@@ -146,9 +145,9 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
 
 
 def _end_with(parent: int, prctl: Callable[..., int] | None) -> None:
-    """In a child, before its command begins: see to it that it ends when the parent does."""
+    """In a child, before its command starts: make it end with the parent."""
     if prctl is not None:
-        # SIGTERM, not SIGKILL: the chunk at hand is finished or handed back.
+        # SIGTERM, not SIGKILL: the current chunk is finished or handed back.
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os._exit(0)

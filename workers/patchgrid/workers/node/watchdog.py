@@ -1,4 +1,4 @@
-"""A thread that ends the process when it hangs: a batch that never comes back keeps its GPU for nothing."""
+"""A thread that ends the process when it hangs, so that its GPU is not blocked."""
 
 import faulthandler
 import logging
@@ -11,16 +11,16 @@ from contextlib import contextmanager
 
 _log = logging.getLogger(__name__)
 
-#: Exit code of a process that hung, or whose device broke: it is to be started again.
+#: Exit code of a process that hung or whose device failed: restart it.
 EXIT_HUNG = 70
-#: Seconds that loading a model may take (it may be downloaded), where the usual limit is shorter.
+#: Timeout of loading a model (including a download) in seconds, if the usual limit is shorter.
 LOADING = 2 * 3600.0
-#: Seconds that telling others may take before the process ends all the same.
+#: Seconds for reporting before the process exits.
 _LAST_WORDS = 5.0
 
 
 class Watchdog:
-    """Ends the process when there was no progress for so many seconds."""
+    """Ends the process after a number of seconds without progress."""
 
     def __init__(
         self,
@@ -40,23 +40,23 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="patchgrid-watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self.progress()
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     def progress(self) -> None:
-        """Say that the work goes on."""
+        """Report progress."""
         self._last = time.monotonic()
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Allow for the time that loading a model takes."""
+        """Use the timeout of loading a model."""
         self._limit = self._loading
         try:
             yield
@@ -72,8 +72,8 @@ class Watchdog:
                 return
 
     def _bark(self, since: float) -> None:
-        message = f"nothing was finished for {since:.0f} s: the process hangs and ends"
-        _log.critical("%s; its chunk goes to another worker when the lease runs out", message)
+        message = f"no progress for {since:.0f} s: the process hangs; exiting"
+        _log.critical("%s; its chunk is reassigned when the lease expires", message)
         faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
         # The database may be what hangs.
         words = threading.Thread(target=self._on_hang, args=(message,), daemon=True)

@@ -1,8 +1,7 @@
-"""A worker of the cluster: takes chunks of the models it serves, measures them and hands them in.
+"""A worker: claims chunks of the models it serves, measures and commits them.
 
-The database says what there is to do. A bell only tells a worker that waits to look now. What is computed is
-kept until the database has taken it, or has given the chunk to another worker: each is stored in a thread
-beside this one, which measures the next.
+The database is the queue. A wake-up only makes an idle worker poll now. Results are kept until they are
+committed or the lease is lost: they are stored in a second thread while this one measures the next chunk.
 """
 
 import logging
@@ -16,7 +15,7 @@ from patchgrid.storage.db.database import Database
 from patchgrid.storage.queue import leases, workers
 from patchgrid.storage.queue.leases import Lease
 from patchgrid.storage.queue.workers import WorkerStatus
-from patchgrid.workers.broker.bell import Bell
+from patchgrid.workers.broker.notify import WakeUps
 from patchgrid.workers.errors import StopRequestedError
 from patchgrid.workers.identity import worker_name
 from patchgrid.workers.measuring.db_retry import AWAY, Waiting
@@ -24,35 +23,35 @@ from patchgrid.workers.measuring.heartbeat import Heartbeat
 from patchgrid.workers.measuring.models import Engine, ModelKey, Models
 from patchgrid.workers.node.device import Device
 from patchgrid.workers.node.handling import Handling
-from patchgrid.workers.node.load_backoff import FIRST, LeftOut
+from patchgrid.workers.node.load_backoff import FIRST, LoadBackoff
 from patchgrid.workers.node.registry import BEAT, Registry, info
 from patchgrid.workers.node.serving import Serving
 from patchgrid.workers.node.settings import WorkerSettings
-from patchgrid.workers.node.statistics import Tally
+from patchgrid.workers.node.statistics import WorkerStatistics
 from patchgrid.workers.node.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
-#: Seconds before a chunk that others have locked is looked for again, at first.
+#: Seconds before polling again for a chunk that others have locked, at first.
 _SHORTEST = 0.05
 
 
 class Worker:
-    """One worker; `run` works until there is a reason to end.
+    """One worker; `run` works until there is a reason to exit.
 
     Parameters
     ----------
     load
-        Gives the engine of a model; None loads it onto the device of the settings.
+        Loads the engine of a model; None loads it onto the device of the settings.
     name
-        What it is called in the registry; None: host, process and the time it began.
+        Its name in the registry; None: host, process and start time.
     on_point
-        Called with the name of each point that a chunk passes: `claimed`, `computing`, and in the thread that
-        stores `before commit`, `committed`.
+        Called with the name of each point that a chunk passes: `claimed`, `computing`, and in the storing
+        thread `before commit`, `committed`.
     load_retry
-        Seconds for which a model that could not be loaded is left to others, at first.
+        First backoff in seconds of a model that could not be loaded.
     beat
-        Seconds between two updates of the worker's row in the registry.
+        Seconds between heartbeats.
     """
 
     def __init__(
@@ -72,21 +71,21 @@ class Worker:
         self._device = Device("cpu" if load is not None and settings.device == "auto" else settings.device)
         if load is None:
             self._device.resolve()
-        self._tally = Tally()
+        self._statistics = WorkerStatistics()
         self._heartbeat = Heartbeat(database, settings.lease_seconds)
-        self._bell = Bell(settings.broker, remote_control=settings.remote_control)
+        self._wake_ups = WakeUps(settings.broker, remote_control=settings.remote_control)
         self._watchdog = Watchdog(settings.watchdog, on_hang=lambda message: self._registry.say(message))
         self._registry = Registry(database, self._status, self._drain, seconds=beat)
         self._waiting = Waiting(database, over=self._is_over, on_wait=self._wait_for_database)
-        # Without a chunk at hand there is nothing to be patient for once someone asks to stop.
+        # Without a current chunk, stop at once when asked to.
         self._looking = Waiting(
             database, over=lambda: self._stop_at is not None, on_wait=self._wait_for_database
         )
-        self._left_out = LeftOut(load_retry)
+        self._load_backoff = LoadBackoff(load_retry)
         self._serving = Serving(
             self._waiting,
             Models(load or self._device.load, self._device, self._limit),
-            self._left_out,
+            self._load_backoff,
             self._watchdog,
             self.name,
         )
@@ -96,38 +95,38 @@ class Worker:
             Waiting(database, over=self._is_over, on_wait=self._wait_to_store),
             self._serving,
             settings,
-            self._tally,
+            self._statistics,
             self._on_share,
             on_point,
         )
         self._storing = self._handling.storing
-        #: When to hand the chunk back, by the monotonic clock; None: nobody asked to stop.
+        #: When to hand the chunk back (monotonic clock); None: not asked to stop.
         self._stop_at: float | None = None
         self._drained = False
-        #: A claim was begun whose end was not heard of: it may have landed.
+        #: The result of a claim is unknown: it may have been committed.
         self._unsure = False
-        #: Chunks whose attempt failed in measuring; `_storing` counts the others.
+        #: Chunks that failed while measuring; `_storing` counts the others.
         self._failed = 0
         self._idle_since = time.monotonic()
         self._pause = _SHORTEST
 
     def run(self) -> str:
-        """Work until told to end; say why: `stopped`, `drained`, `max chunks` or `idle`.
+        """Work until told to exit; return why: `stopped`, `drained`, `max chunks` or `idle`.
 
         Raises
         ------
         DeviceBrokenError
-            The device is lost to this process.
+            The device failed.
         BrokerURLError
-            The broker's URL cannot be used.
+            The broker's URL is not supported.
         """
-        self._bell.start()
+        self._wake_ups.start()
         self._watchdog.start()
         try:
             mine = info(self.name, self._device.label, self._settings.models)
             self._registry.start(self._looking.write(lambda session: workers.register(session, mine)))
             _log.info("worker %s started on %s, serving %s", mine.name, mine.device, ", ".join(mine.models))
-            self._tally.started = True
+            self._statistics.started = True
             with self._heartbeat, self._storing:
                 return self._loop()
         except AWAY:
@@ -135,28 +134,28 @@ class Worker:
                 raise
             return "stopped"
         finally:
-            self._tally.ending = True
+            self._statistics.ending = True
             self._watchdog.stop()
-            self._bell.stop()
+            self._wake_ups.stop()
             self._registry.stop()
 
     def stop(self) -> None:
-        """End after this chunk, or hand it back if that takes longer than the grace; for signal handlers."""
+        """Stop after this chunk, or hand it back after the grace period; for signal handlers."""
         if self._stop_at is None:
             self._end_by(time.monotonic() + self._settings.grace)
 
     def stop_now(self) -> None:
-        """End after the running batch and hand the chunk back; for signal handlers."""
+        """Stop after the current batch and hand the chunk back; for signal handlers."""
         self._end_by(time.monotonic())
 
     def _end_by(self, when: float) -> None:
         self._stop_at = when
-        self._tally.ending = True
-        self._bell.ring_locally()
+        self._statistics.ending = True
+        self._wake_ups.wake()
 
     def _drain(self) -> None:
-        self._drained = self._tally.ending = True
-        self._bell.ring_locally()
+        self._drained = self._statistics.ending = True
+        self._wake_ups.wake()
 
     def _is_over(self) -> bool:
         return self._stop_at is not None and time.monotonic() >= self._stop_at
@@ -166,17 +165,17 @@ class Worker:
         return self._device.limit() if limit is None else limit
 
     def _status(self) -> WorkerStatus:
-        return self._tally.status(self._serving.models.loaded, self._device.used(), self._device.total())
+        return self._statistics.status(self._serving.models.loaded, self._device.used(), self._device.total())
 
     def _wait_for_database(self, trouble: str | None) -> None:
-        self._tally.trouble = trouble
+        self._statistics.trouble = trouble
         self._watchdog.progress()
         self._idle_since = time.monotonic()
         self._registry.beat_soon()
 
     def _wait_to_store(self, trouble: str | None) -> None:
-        self._tally.trouble = trouble
-        # A batch that hangs meanwhile is none the better for it.
+        self._statistics.trouble = trouble
+        # This must not hide a batch that hangs.
         if self._storing.awaited:
             self._watchdog.progress()
         self._idle_since = time.monotonic()
@@ -187,7 +186,7 @@ class Worker:
         idle = False
         while True:
             self._watchdog.progress()
-            # With that stored, there are never more than two chunks of this worker's under way.
+            # With that stored, this worker never holds more than two chunks.
             self._storing.settle()
             reason = self._reason_to_end()
             claimed = self._claim(idle=idle) if reason is None else None
@@ -197,7 +196,7 @@ class Worker:
             elif not self._storing.finish():
                 if reason is None:
                     continue
-                _log.info("worker %s ends: %s", self.name, reason)
+                _log.info("worker %s exits: %s", self.name, reason)
                 return reason
             self._idle_since = time.monotonic()
             self._pause = _SHORTEST
@@ -216,14 +215,14 @@ class Worker:
         return None
 
     def _claim(self, *, idle: bool) -> tuple[Lease, list[Pair]] | None:
-        """Take a chunk, with its pairs; where there is none, wait until it is time to look again.
+        """Claim a chunk, with its pairs; if there is none, wait until it is time to poll again.
 
-        A chunk that is measured does not wait with it: None is given at once.
+        A measured chunk does not wait: then None is returned at once.
         """
-        models = self._left_out.available(self._settings.models)
+        models = self._load_backoff.available(self._settings.models)
         due: float | None = 0.0
         if models:
-            # Reading first keeps workers that have nothing to do from locking the database.
+            # Reading first keeps idle workers from locking the database.
             if idle:
                 due = self._looking.read(lambda session: leases.next_claim_in(session, models=models))
             if due == 0:
@@ -248,23 +247,23 @@ class Worker:
         )
 
     def _rest(self, due: float | None) -> None:
-        """Wait for a bell, or until a chunk is due, a model is to be tried again, or it is time to poll."""
+        """Wait for a wake-up, or until a chunk is due, a model is to be retried, or it is time to poll."""
         seconds = self._settings.poll
         if due == 0:
-            # Something is to be had, but others are at it; or (at first) nobody has looked when it is.
+            # A chunk is available but locked by others; or the due time has not been read yet.
             seconds = min(seconds, self._pause)
             self._pause *= 2
         elif due is not None:
             seconds = min(seconds, due)
-        back = self._left_out.next_in()
+        back = self._load_backoff.next_in()
         seconds = seconds if back is None else min(seconds, back)
         if self._settings.idle_exit is not None:
             seconds = min(seconds, self._idle_since + self._settings.idle_exit - time.monotonic())
-        if self._bell.wait(seconds):
+        if self._wake_ups.wait(seconds):
             self._pause = _SHORTEST
 
     def _on_share(self, share: float) -> None:
-        self._tally.share(share)
+        self._statistics.share(share)
         self._watchdog.progress()
         if share < 1 and self._is_over():
             raise StopRequestedError

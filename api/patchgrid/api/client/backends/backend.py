@@ -102,7 +102,7 @@ class Backend(Protocol):
         """List the pairs that failed, in order, each with its reason."""
 
     def follow(self, job: JobRecord, *, every: float = 1.0) -> Iterator[Snapshot]:
-        """Give the job now, at least every so many seconds, and a last time when it has ended."""
+        """Yield the job now, at regular intervals, and a last time when it has ended."""
 
     def components(
         self,
@@ -170,7 +170,7 @@ class Backend(Protocol):
         """Write an export; give the number of its rows, None if it was not counted."""
 
     def submit(self, order: Order) -> Submission:
-        """Store a job, or find it; whoever submits it becomes an owner."""
+        """Store a job, or find it; the submitter becomes an owner."""
 
     def weights(self, job: JobRecord) -> set[str]:
         """Give the hashes of the weights that made the job's numbers so far."""

@@ -123,7 +123,7 @@ class DatabaseBackend:
             return jobs.errors(session, job.id)[:limit]
 
     def follow(self, job: JobRecord, *, every: float = 1.0) -> Iterator[Snapshot]:
-        """Give the job now, at least every so many seconds, and a last time when it has ended."""
+        """Yield the job now, at regular intervals, and a last time when it has ended."""
         self._end_state()
         return follow(self.database, job.id, every=every, say=self._reports.say)
 

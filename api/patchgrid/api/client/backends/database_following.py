@@ -11,7 +11,7 @@ from patchgrid.storage.queue.job_status import Snapshot, look
 def follow(
     database: Database, job_id: int, *, every: float = 1.0, say: Callable[[str], None]
 ) -> Iterator[Snapshot]:
-    """Give the job now and every so many seconds, and a last time when it has ended.
+    """Yield the job now and every `every` seconds, and a last time when it has ended.
 
     A database that does not answer is asked again; of that `say` hears once.
     """
@@ -22,7 +22,7 @@ def follow(
                 found = look(session, job_id)
         except (DatabaseUnavailable, DatabaseLocked) as error:
             if not away:
-                say(f"{error}; asking again")
+                say(f"{error}; retrying")
             away = True
         else:
             away = False

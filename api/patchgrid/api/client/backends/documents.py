@@ -64,7 +64,7 @@ def progress(found: Document) -> Progress:
 
 
 def snapshot(found: Document) -> Snapshot:
-    """Read how a job stands."""
+    """Read a job's status."""
     now = {"job": job(found), "progress": progress(found), "at_work": found.get("workers")}
     return read(Snapshot, {**found, **now})
 

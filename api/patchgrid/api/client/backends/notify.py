@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 
 def notify_workers(broker: str | None, job_id: int, say: Callable[[str], None]) -> None:
-    """Send idle workers a wake-up through the broker; one that is unavailable costs no more than a line."""
+    """Wake idle workers through the broker; if it is unavailable, only warn."""
     if broker is None:
-        say("No broker is named (--broker): workers find it when they next look, every --poll seconds")
+        say("No broker (--broker): workers find the job at their next poll")
         return
-    from patchgrid.workers.broker import bell
+    from patchgrid.workers.broker.notify import notify
     from patchgrid.workers.errors import BrokerUnavailable
 
     try:
-        bell.ring(broker, job_id)
+        notify(broker, job_id)
     except BrokerUnavailable as error:
-        say(f"Warning: {error}; the job is stored, workers find it when they next look")
+        say(f"Warning: {error}; the job is stored; workers find it at their next poll")

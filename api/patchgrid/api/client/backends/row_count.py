@@ -1,8 +1,8 @@
-"""Counting an export's rows as its bytes pass by."""
+"""Counting an export's rows while streaming its bytes."""
 
 
 class RowCount:
-    """Rows of JSON lines, or of CSV with line ends inside of quotes; Parquet's cannot be told so."""
+    """Counts rows of JSON Lines, or of CSV with line ends inside quotes; not of Parquet."""
 
     def __init__(self, form: str) -> None:
         self._form = form
@@ -10,7 +10,7 @@ class RowCount:
         self._inside = False
 
     def add(self, part: bytes) -> None:
-        """Take in the next bytes."""
+        """Add the next bytes."""
         if self._form == "jsonl":
             self._ends += part.count(b"\n")
         elif self._form == "csv":
@@ -20,7 +20,7 @@ class RowCount:
 
     @property
     def rows(self) -> int | None:
-        """The number so far; None where it is not known."""
+        """The number so far; None if unknown."""
         if self._form == "parquet":
             return None
         return self._ends - (self._form == "csv")

@@ -1,4 +1,4 @@
-"""Sending a pair file with its spec, once both are checked here."""
+"""Submitting a pair file with its spec, after checking both here."""
 
 import uuid
 from pathlib import Path
@@ -10,9 +10,9 @@ from patchgrid.storage.access.submitting import Order
 
 
 def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: None) -> Document:
-    """Send what is submitted; once it is stored, the same again finds the job.
+    """Submit; once it is stored, submitting the same again finds the job.
 
-    What the server would refuse for its size, or for the token, is refused before anything is sent.
+    A file too large for the server, or a token that is not allowed, is refused before anything is sent.
     """
     file = order.file
     service.may_submit(file.path.stat().st_size, order.summary.count)
@@ -28,7 +28,7 @@ def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: No
         file.path,
         order.spec.as_dict() | known,
         name=Path(file.name).name,
-        # One submit, however often it is sent; the same command run again is another.
+        # One key per submit, kept across retries; running the command again uses a new one.
         key=f"patchgrid-{uuid.uuid4().hex}",
         passed=passed,
     )

@@ -100,7 +100,7 @@ class ServerBackend:
             return [(each["pair"], each["error"] or "") for each in failed]
 
     def follow(self, job: JobRecord, *, every: float = 1.0) -> Iterator[Snapshot]:
-        """Give the job now, at least every so many seconds, and a last time when it has ended."""
+        """Yield the job now, at regular intervals, and a last time when it has ended."""
         return Following(self.service, job.id).snapshots(every=every)
 
     def components(

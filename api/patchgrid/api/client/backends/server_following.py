@@ -13,7 +13,7 @@ from patchgrid.storage.output.documents import snapshot_json
 from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.workers import WorkerRecord
 
-#: Seconds between two looks at the whole job, which a server counts as requests.
+#: Seconds between requests of the whole job.
 LOOK_EVERY = 2.0
 
 
@@ -26,7 +26,7 @@ class Following:
         self._looked = 0.0
 
     def snapshots(self, *, every: float = 1.0) -> Iterator[Snapshot]:
-        """Give how the job stands, at each change and every so many seconds, last when it has ended."""
+        """Yield how the job stands, at each change and at regular intervals, last when it has ended."""
         before: Any = None
         now = self._look()
         known = snapshot_json(now) | {"serving": now.serving}
@@ -52,7 +52,7 @@ class Following:
         )
 
     def _is_due(self, names: list[str], *, changed: bool) -> bool:
-        """Tell whether it is time to look at the whole job: it changed, or has a worker that is not known."""
+        """Return whether to read the whole job: it changed, or has an unknown worker."""
         known = () if self._whole is None else [each.name for each in self._whole.at_work]
         anything = changed or any(name not in known for name in names)
         return anything and time.monotonic() - self._looked >= LOOK_EVERY
@@ -72,7 +72,7 @@ class Following:
 
 
 def _only_named(name: str, job_id: int) -> WorkerRecord:
-    """Give a worker of which nothing but its name is known yet."""
+    """Return a worker of which nothing but its name is known yet."""
     counts: dict[str, Any] = dict.fromkeys(("chunks", "pairs", "lease_losses", "takeovers"), 0)
     counts |= dict.fromkeys(("memory_used", "memory_total", "pairs_per_second", "chunk_id", "message"))
     host, _, pid = name.partition("/")

@@ -26,11 +26,13 @@ class Address:
         """
         parts = _split(url.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadAddress(f"a server is named as http://host:8000 or https://host, not {_hidden(url)!r}")
+            raise BadAddress(
+                f"a server URL must look like http://host:8000 or https://host, not {_hidden(url)!r}"
+            )
         if "@" in parts.netloc:
-            raise BadAddress(f"a server's URL takes no password: give the token by {TOKEN_VARIABLE}")
+            raise BadAddress(f"a server URL must not contain a password: set {TOKEN_VARIABLE} to the token")
         if parts.query or parts.fragment:
-            raise BadAddress("a server's URL ends before any ? or #")
+            raise BadAddress("a server URL must not contain ? or #")
         given = token if token is not None else os.environ.get(TOKEN_VARIABLE)
         return cls(parts.geturl().rstrip("/"), _checked(given))
 
@@ -55,7 +57,7 @@ class Address:
         """What to say where the token can be read on its way."""
         if self.token is None or self.encrypted or self.loopback:
             return None
-        return f"the token goes to {self.url} unencrypted, for anyone on the way to read: use https://"
+        return f"the token is sent to {self.url} unencrypted: use https://"
 
 
 def _split(url: str) -> SplitResult:
@@ -63,7 +65,7 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise BadAddress(f"a server's URL cannot be read: {error}") from None
+        raise BadAddress(f"invalid server URL: {error}") from None
     return parts
 
 
@@ -77,5 +79,5 @@ def _checked(token: str | None) -> str | None:
     if not text:
         return None
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise BadAddress("the token has characters that no token has: was it copied whole, and nothing else?")
+        raise BadAddress("the token contains invalid characters: copy the whole token and nothing else")
     return text

@@ -34,10 +34,10 @@ _REFUSALS: dict[int, type[Refused]] = {
 }
 #: What a proxy before the server means, by its status alone.
 _OF_PROXIES = {
-    413: "this is more than the server, or a proxy before it, takes",
-    502: "a proxy before it cannot reach it",
-    503: "it is not there at the moment",
-    504: "a proxy before it waited too long for it",
+    413: "request too large for the server or a proxy in front of it",
+    502: "a proxy in front of the server cannot reach it",
+    503: "the server is unavailable",
+    504: "a proxy in front of the server timed out",
 }
 
 
@@ -45,11 +45,11 @@ def document(answer: httpx.Response) -> Any:
     """Give the JSON of a good answer."""
     kind = media_type(answer)
     if kind != "application/json":
-        raise not_patchgrid(answer, f"an answer of the kind {kind or 'unknown'!r}")
+        raise not_patchgrid(answer, f"a response of type {kind or 'unknown'!r}")
     try:
         return answer.json()
     except ValueError:
-        raise not_patchgrid(answer, "JSON that cannot be read") from None
+        raise not_patchgrid(answer, "invalid JSON") from None
 
 
 def error_of(answer: httpx.Response) -> ServerError:
@@ -57,13 +57,13 @@ def error_of(answer: httpx.Response) -> ServerError:
     status = answer.status_code
     if answer.has_redirect_location:
         to = answer.headers["location"]
-        return NotPatchgrid(f"{_place(answer)} points to {clean(to)[:_LONGEST]}: name that server instead")
+        return NotPatchgrid(f"{_place(answer)} redirects to {clean(to)[:_LONGEST]}: use that server")
     problem = _problem(answer)
     if problem is None:
         return _foreign(answer)
     told = clean(problem["detail"].strip()) or f"status {status}"
     if status == 401 and TOKEN_VARIABLE not in told:
-        told = f"{told} ({TOKEN_VARIABLE} gives the token)"
+        told = f"{told} (set {TOKEN_VARIABLE} to the token)"
     if status in LATER:
         return errors.ServerBusy(told)
     if status >= 500 and status not in _REFUSALS:
@@ -97,7 +97,7 @@ def media_type(answer: httpx.Response) -> str:
 
 def not_patchgrid(answer: httpx.Response, what: str) -> NotPatchgrid:
     """Give the error of a server that answers with what no patchgrid server would."""
-    return NotPatchgrid(f"{_place(answer)} does not answer as a patchgrid server: {what}")
+    return NotPatchgrid(f"{_place(answer)} is not a patchgrid server: {what}")
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any] | None:
@@ -111,13 +111,13 @@ def _problem(answer: httpx.Response) -> dict[str, Any] | None:
 
 
 def _foreign(answer: httpx.Response) -> ServerError:
-    """Give the error of an answer that is none of patchgrid's: a proxy's, or another program's."""
+    """Return the error of a response that is not from patchgrid: from a proxy or another program."""
     status = answer.status_code
     words = _OF_PROXIES.get(status)
     if status == 413:
         return errors.TooLarge(f"{_place(answer)}: {words}")
     if status in LATER:
-        return errors.ServerBusy(f"{_place(answer)}: {words or 'it asks to wait'}")
+        return errors.ServerBusy(f"{_place(answer)}: {words or 'too many requests'}")
     if words is not None:
         return ServerFailed(f"{_place(answer)}: {words} (status {status})")
     return not_patchgrid(answer, f"status {status}")

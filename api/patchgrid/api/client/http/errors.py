@@ -1,6 +1,6 @@
 """What can go wrong between a client and a server, each error with a message a person can act on."""
 
-# Each is named for what happened, not "...Error".
+# Named for what happened, without the suffix Error.
 # ruff: noqa: N818
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class ServerFailed(ServerError):
 
 
 class NotPatchgrid(ServerError):
-    """What answers is no patchgrid server, or one of a version that is not understood."""
+    """What answers is not a patchgrid server, or one of a version that is not understood."""
 
 
 class Refused(ServerError):

@@ -1,4 +1,4 @@
-"""Following a job through the server's events: reconnected when they are cut off."""
+"""Following a job through the server's events, reconnecting after a disconnect."""
 
 import json
 import queue
@@ -19,11 +19,11 @@ from patchgrid.api.client.http.errors import (
 from patchgrid.api.client.http.http import Connection
 from patchgrid.core.errors import PatchgridError
 
-#: Seconds without even a comment after which the stream is taken for dead.
+#: Seconds without even a comment after which the stream is considered dead.
 SILENCE = 60.0
-#: Seconds until a stream that was cut off is opened again: the first time, and at most.
+#: Seconds before reconnecting: at first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-#: After these the server is asked again, for as long as anyone follows.
+#: Errors after which following is retried.
 _PASSING = (ConnectionCut, ServerUnreachable, ServerBusy, ServerFailed)
 
 
@@ -37,7 +37,7 @@ class Event:
 
 
 def parse(lines: Iterable[str]) -> Iterator[Event]:
-    """Read server-sent events, as the HTML standard has them; comments are passed over."""
+    """Parse server-sent events, per the HTML standard; comments are skipped."""
     name, data, last = "message", list[str](), None
     for line in lines:
         if not line:
@@ -58,10 +58,11 @@ def parse(lines: Iterable[str]) -> Iterator[Event]:
 def follow(
     connection: Connection, path: str, *, every: float = 1.0, known: dict[str, Any] | None = None
 ) -> Generator[dict[str, Any], None, None]:
-    """Give the job's state at each change, and again after `every` seconds without one, until it has ended.
+    """Yield the job's state at each change, and again after `every` seconds without one, until it has ended.
 
-    Before there is word of it, its state is what is `known`. A server that is away is asked again; of that
-    `connection.say` hears once. Raises what will not pass: a job that was deleted, a token that was revoked.
+    Before there is word of it, its state is what is `known`. A server that is unavailable is asked again; of
+    that `connection.say` hears once. Raises what will not pass: a job that was deleted, a token that was
+    revoked.
     """
     reader = _Reader(connection, path)
     reader.start()
@@ -85,12 +86,12 @@ def follow(
         reader.ended.set()
 
 
-#: Comes after the last state.
+#: Marks the end of the states.
 _END = object()
 
 
 class _Reader(threading.Thread):
-    """Reads the stream; a thread, as nobody can wait for a line and for the clock at once."""
+    """Reads the stream in a thread, so that the caller can wait with a timeout."""
 
     def __init__(self, connection: Connection, path: str) -> None:
         super().__init__(name="patchgrid-events", daemon=True)
@@ -98,11 +99,11 @@ class _Reader(threading.Thread):
         self._last: str | None = None
         #: States, `_END` or an error.
         self.found: queue.Queue[Any] = queue.Queue()
-        #: Set when nobody listens any more.
+        #: Set when the follower has stopped.
         self.ended = threading.Event()
 
     def run(self) -> None:
-        """Read until the end, or until nobody listens."""
+        """Read until the end, or until the follower has stopped."""
         pause, away = FIRST_PAUSE, False
         while not self.ended.is_set():
             try:
@@ -117,7 +118,7 @@ class _Reader(threading.Thread):
             except PatchgridError as error:
                 self.found.put(error)
                 return
-            except Exception as error:  # noqa: BLE001 (handed to who listens)
+            except Exception as error:  # noqa: BLE001 (passed to the follower)
                 self.found.put(error)
                 return
             self.ended.wait(pause)
@@ -131,7 +132,7 @@ class _Reader(threading.Thread):
             yield from parse(answer.iter_lines())
 
     def _hand_on(self, event: Event) -> bool:
-        """Pass a state on; tell whether that was the end."""
+        """Pass a state on; return whether it was the last."""
         self._last = event.id or self._last
         if event.name == "end":
             self.found.put(_END)
@@ -146,4 +147,6 @@ def _state(data: str) -> dict[str, Any] | ServerError:
         found = json.loads(data)
     except ValueError:
         found = None
-    return found if isinstance(found, dict) else NotPatchgrid("the server tells a job's state in no JSON")
+    return (
+        found if isinstance(found, dict) else NotPatchgrid("the server sent a job's state that is not JSON")
+    )

@@ -1,4 +1,4 @@
-"""Requests to one server: tried again where that is safe, and their errors ours."""
+"""Requests to one server: retried where that is safe, with errors translated to ours."""
 
 import time
 import weakref
@@ -20,23 +20,23 @@ from patchgrid.api.client.http.errors import (
     ServerUnreachable,
 )
 
-#: Seconds until a connection must stand, and until something must have been read or written.
+#: Timeouts in seconds: to connect, and to read or write something.
 CONNECT, READ, WRITE = 10.0, 300.0, 60.0
-#: How often a server's "later" is heeded, and for how many seconds at most each time.
+#: How often a Retry-After is followed, and its longest wait in seconds.
 WAITS, LONGEST_WAIT = 5, 60.0
-#: How often what was cut off is tried again, and after how many seconds for the first time.
+#: Retries after a lost connection, and the first wait in seconds.
 CUTS, FIRST_PAUSE = 3, 0.5
 
 Params = Mapping[str, Any]
 Say = Callable[[str], None]
-#: Makes a request, anew for each time that it is sent.
+#: Builds the request for each attempt.
 Make = Callable[[httpx.Client], httpx.Request]
 
 
 class Connection:
-    """A way to a server; threads may share it.
+    """A connection to a server; thread-safe.
 
-    `say` is told what a person should know meanwhile: that the server asks to wait, say.
+    `say` receives messages for the user, such as that the server asks to wait.
     """
 
     def __init__(self, address: Address, *, say: Say = lambda _: None) -> None:
@@ -50,15 +50,15 @@ class Connection:
                 base_url=address.url,
                 headers=headers,
                 timeout=httpx.Timeout(READ, connect=CONNECT, write=WRITE),
-                # The environment's proxies, but none on the way to this machine itself.
+                # The environment's proxies, except for this machine.
                 trust_env=not address.loopback,
                 # The environment's certificates; reading them takes longer than most requests.
                 verify=httpx.create_ssl_context() if address.encrypted else False,
             )
         except httpx.InvalidURL as error:
-            raise BadAddress(f"a server's URL cannot be read: {error}") from None
+            raise BadAddress(f"invalid server URL: {error}") from None
         except (ImportError, ValueError) as error:
-            raise BadAddress(f"the environment's proxy cannot be used: {error}") from None
+            raise BadAddress(f"invalid proxy in the environment: {error}") from None
         # Notebooks forget to.
         self._closed = weakref.finalize(self, self._client.close)
 
@@ -71,9 +71,9 @@ class Connection:
         body: object = None,
         again: bool = True,
     ) -> Any:
-        """Give the document that answers a request, None where there is none.
+        """Send a request and return its JSON document, or None.
 
-        `again`: asking twice does what asking once does.
+        `again`: the request is idempotent.
         """
 
         def make(client: httpx.Client) -> httpx.Request:
@@ -83,20 +83,20 @@ class Connection:
         return None if answer.status_code == httpx.codes.NO_CONTENT else document(answer)
 
     def pages(self, path: str, params: Params | None = None) -> Iterator[Any]:
-        """Give the items of a list, page by page."""
+        """Yield the items of a list, page by page."""
         cursor = None
         while True:
             page = self.ask(path, {**(params or {}), "cursor": cursor})
             try:
                 items, cursor = page["items"], page.get("next")
             except (KeyError, TypeError, AttributeError):
-                raise NotPatchgrid(f"{self.address.url}{path} does not answer with a list") from None
+                raise NotPatchgrid(f"{self.address.url}{path} did not return a list") from None
             yield from items
             if cursor is None:
                 return
 
     def send(self, make: Make, *, again: bool) -> httpx.Response:
-        """Send a request and give the whole good answer."""
+        """Send a request and return the complete successful response."""
         answer = self._sent(make, again=again)
         try:
             answer.read()
@@ -114,7 +114,7 @@ class Connection:
         silence: float = READ,
         again: bool = True,
     ) -> Iterator[httpx.Response]:
-        """Give a good answer whose body is still to be read; `silence` is how many seconds may pass in it."""
+        """Yield a successful response with an unread body; `silence` is its read timeout in seconds."""
 
         def make(client: httpx.Client) -> httpx.Request:
             timeout = httpx.Timeout(silence, connect=CONNECT, write=WRITE)
@@ -146,7 +146,7 @@ class Connection:
                 cuts += 1
                 if not again or cuts > CUTS or (isinstance(error, ServerUnreachable) and cuts == 1):
                     raise
-                self.say(f"{error}; trying again")
+                self.say(f"{error}; retrying")
                 time.sleep(FIRST_PAUSE * 2 ** (cuts - 1))
                 continue
             if answer.is_success:
@@ -160,7 +160,7 @@ class Connection:
             time.sleep(seconds)
 
     def _once(self, make: Make) -> httpx.Response:
-        """Send a request once; the body of an answer that tells of an error is read."""
+        """Send a request once; the body of an error response is read."""
         with self._cut_off():
             answer = self._client.send(make(self._client), stream=True)
             if not answer.is_success:
@@ -172,33 +172,31 @@ class Connection:
 
     @contextmanager
     def _cut_off(self) -> Iterator[None]:
-        """Turn httpx's errors into ours."""
+        """Translate httpx's errors to ours."""
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise ServerUnreachable(self._unreachable(error)) from error
         except httpx.TimeoutException as error:
-            raise ConnectionCut(f"{self.address.url} has not answered for too long") from error
+            raise ConnectionCut(f"timed out waiting for {self.address.url}") from error
         except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
             if "disconnected" in str(error) or "peer closed" in str(error):
                 raise ConnectionCut(
-                    f"{self.address.url} closed the connection before its answer was whole"
+                    f"{self.address.url} closed the connection before the response was complete"
                 ) from error
-            raise NotPatchgrid(
-                f"{self.address.url} does not answer as a patchgrid server: {error}"
-            ) from error
+            raise NotPatchgrid(f"{self.address.url} is not a patchgrid server: {error}") from error
         except httpx.RequestError as error:
             raise ConnectionCut(f"the connection to {self.address.url} was lost") from error
 
     def _unreachable(self, error: httpx.RequestError) -> str:
-        url, reason = self.address.url, str(error) or "it does not answer"
+        url, reason = self.address.url, str(error) or "no response"
         if proxied(url):
             named = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
-            return f"cannot reach {url} by the proxy that {named} names: {_short(reason)}"
+            return f"cannot reach {url} through the proxy in {named}: {_short(reason)}"
         if isinstance(error, httpx.ConnectTimeout):
-            return f"cannot reach {url}: no answer within {CONNECT:g} s"
+            return f"cannot reach {url}: timed out after {CONNECT:g} s"
         if "WRONG_VERSION_NUMBER" in reason:
-            return f"cannot reach {url}: what is there speaks no TLS; is it http:// ?"
+            return f"cannot reach {url}: it does not use TLS; try http://"
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return (
                 f"cannot trust {url}: {_short(reason)}; SSL_CERT_FILE names the certificate of an authority "
@@ -208,19 +206,19 @@ class Connection:
 
 
 def given(params: Params | None) -> dict[str, Any]:
-    """Give the parameters that have a value."""
+    """Return the parameters that have a value."""
     return {name: value for name, value in (params or {}).items() if value is not None}
 
 
 def proxied(url: str) -> bool:
-    """Tell whether the environment names a proxy for a URL, as httpx goes by it."""
+    """Return whether httpx uses a proxy from the environment for a URL."""
     address, proxies = urlsplit(url), getproxies()
     named = address.scheme in proxies or "all" in proxies
     return named and not proxy_bypass(address.hostname or "")
 
 
 def _short(reason: str) -> str:
-    """Give a reason without where in OpenSSL it was found, or its number: `Connection refused`."""
+    """Return a reason without OpenSSL's location or number: `Connection refused`."""
     text = reason.partition("] ")[2] if reason.startswith("[") else reason
     return text.partition(" (_ssl.c")[0]
 

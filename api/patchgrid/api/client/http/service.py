@@ -43,17 +43,17 @@ class Service:
         except NotThere:
             found = None
         if not isinstance(found, dict) or "scopes" not in found:
-            raise NotPatchgrid(f"{self.connection.address.url} is no patchgrid server")
+            raise NotPatchgrid(f"{self.connection.address.url} is not a patchgrid server")
         return found
 
     def may_submit(self, size: int, pairs: int) -> None:
         """Refuse, before anything is sent, what the server would refuse."""
         access = self.access()
         if not access["scopes"]:
-            raise NotAuthorised("the server wants a token (PATCHGRID_TOKEN gives it)")
+            raise NotAuthorised("the server requires a token (set PATCHGRID_TOKEN)")
         if not set(_MAY_SUBMIT) & set(access["scopes"]):
             raise NotAllowed(
-                f"the token {access.get('token')!r} may read only: submitting needs the scope submit"
+                f"the token {access.get('token')!r} may only read: submitting needs scope submit"
             )
         limits = access.get("limits") or {}
         for what, given, most in (
@@ -61,7 +61,7 @@ class Service:
             ("pairs", pairs, limits.get("pairs")),
         ):
             if most is not None and given > most:
-                raise TooLarge(f"{given:,} {what} are more than the server takes ({most:,})")
+                raise TooLarge(f"{given:,} {what} exceed the server's limit ({most:,})")
 
     def models(self) -> list[Document]:
         """Give what may be submitted."""
@@ -78,7 +78,7 @@ class Service:
         """Give a job with what made it, who works on it and what its pairs are warned of."""
         found = self._ask(self.path(name))
         if not isinstance(found, dict) or "job" not in found:
-            raise NotPatchgrid(f"{self.connection.address.url} answers with something else than a job")
+            raise NotPatchgrid(f"{self.connection.address.url} did not return a job")
         return found
 
     def path(self, name: Name, behind: str = "") -> str:
@@ -88,8 +88,8 @@ class Service:
             found = self.jobs(search=text) if text else ()
             same = [each["job"] for each in found if each["name"] == text]
             if len(same) != 1:
-                what = f"{len(same)} jobs are named" if same else "there is no job"
-                raise NotThere(f"{what} {text!r}: `patchgrid job list` shows them")
+                what = f"{len(same)} jobs are named" if same else "no job"
+                raise NotThere(f"{what} {text!r}: see `patchgrid job list`")
             text = str(same[0])
         return f"/v1/jobs/{quote(text, safe='')}{behind}"
 
@@ -109,7 +109,7 @@ class Service:
         finally:
             upload.close()
         if not isinstance(found, dict) or "created" not in found:
-            raise NotPatchgrid(f"{self.connection.address.url} does not say whether the job is new")
+            raise NotPatchgrid(f"{self.connection.address.url} did not say whether the job is new")
         return found
 
     def change(self, job: Name, what: str, *, everyone: bool = False) -> Document:
@@ -117,7 +117,7 @@ class Service:
         asked = {"everyone": "true"} if everyone else None
         found = self._ask(self.path(job, f"/{what}"), asked, method="POST")
         if not isinstance(found, dict):
-            raise NotPatchgrid(f"{self.connection.address.url} answers with something else than a job")
+            raise NotPatchgrid(f"{self.connection.address.url} did not return a job")
         return found
 
     def delete(self, job: Name, *, everyone: bool = False) -> list[str]:
@@ -199,7 +199,7 @@ class Service:
     def _mapping(self, path: str, asked: Mapping[str, Any]) -> Document:
         found = self._ask(path, asked)
         if not isinstance(found, dict):
-            raise NotPatchgrid(f"{self.connection.address.url}{path} answers with something else")
+            raise NotPatchgrid(f"{self.connection.address.url}{path} returned an unexpected response")
         return found
 
 

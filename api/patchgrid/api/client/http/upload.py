@@ -1,4 +1,4 @@
-"""A pair file on its way to a server: streamed, with its progress told."""
+"""Uploading a pair file to a server: streamed, with progress."""
 
 import json
 import os
@@ -8,12 +8,12 @@ from typing import Any, BinaryIO, cast
 
 import httpx
 
-#: Told how many bytes have gone, of how many.
+#: Called with the bytes sent and the total.
 Passed = Callable[[int, int], None]
 
 
 class Upload:
-    """One file with its spec as a form; made into a request anew for each time that it is sent."""
+    """One file with its spec as a form; builds a request for each attempt."""
 
     def __init__(self, file: Path, name: str, spec: Mapping[str, Any], key: str, passed: Passed) -> None:
         self._path, self._name, self._spec, self._key = file, name, spec, key
@@ -21,7 +21,7 @@ class Upload:
         self._file: _Watched | None = None
 
     def request(self, client: httpx.Client) -> httpx.Request:
-        """Make the request, from the file's beginning."""
+        """Build the request, from the start of the file."""
         self.close()
         self._file = _Watched(self._path.open("rb"), self._passed)
         return client.build_request(
@@ -39,7 +39,7 @@ class Upload:
 
 
 class _Watched:
-    """A file that tells how much of it has been read."""
+    """A file that reports how much of it has been read."""
 
     def __init__(self, file: BinaryIO, passed: Passed) -> None:
         self._file, self._passed = file, passed

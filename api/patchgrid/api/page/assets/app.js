@@ -19,9 +19,9 @@ function View({ route: { parts, params }, access, reload }) {
   const path = parts.join("/");
   useEffect(() => mend(), [path]);
   if (fault) {
-    return html`<h1>This view has a defect</h1>
+    return html`<h1>This view failed</h1>
       <p>${fault.message}</p>
-      <p><button type="button" onClick=${mend}>Try again</button></p>`;
+      <p><button type="button" onClick=${mend}>Retry</button></p>`;
   }
   if (access.scopes.length === 0 || first === "signin") return html`<${SignIn} reload=${reload} />`;
   if (first === "jobs" && rest.length > 0) return html`<${Job} key=${rest[0]} id=${rest[0]} parts=${rest.slice(1)} params=${params} />`;
@@ -36,7 +36,7 @@ function App() {
   const shown = useRef(null);
   const place = now.parts.join("/");
 
-  // A new view is a new page: whoever listens to it hears its heading, whoever reads begins at its top.
+  // A new view is a new page: screen readers read its heading, and scrolling starts at the top.
   useEffect(() => {
     const before = shown.current;
     shown.current = place;

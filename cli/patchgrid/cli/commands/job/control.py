@@ -19,7 +19,7 @@ from patchgrid.storage.jobs.progress import Progress
 from patchgrid.workers.errors import JobCancelledError
 
 everyone_option = click.option(
-    "--everyone", is_flag=True, help="For all owners of the job; through a server, for admins only."
+    "--everyone", is_flag=True, help="Act for all owners of the job; through a server, admins only."
 )
 
 
@@ -28,10 +28,10 @@ everyone_option = click.option(
 @everyone_option
 @with_settings
 def cancel(settings: Settings, /, name: str, everyone: bool) -> None:
-    """Cancel a job: nothing more of it is measured.
+    """Cancel a job: its pending chunks are not measured.
 
-    What was measured stays; chunks that workers have now are dropped. Submitting the same pairs again, or
-    `job retry`, reopens it. A job that others also submitted continues for them; you only withdraw.
+    Stored results stay; chunks being measured are dropped. Submitting the same pairs again, or `job retry`,
+    reopens the job. A job that others also submitted continues for them; you only withdraw.
     """
     with settings.asking() as source:
         record, progress, left = source.cancel(name, everyone=everyone)
@@ -39,30 +39,30 @@ def cancel(settings: Settings, /, name: str, everyone: bool) -> None:
     if left:
         say(f"You withdrew from job {record.id}; it continues for {_names(left)}, who also submitted it")
         return
-    say(f"Job {record.id} is cancelled: {_measured(progress)}. Take it up again: {_retry(settings, record)}")
+    say(f"Job {record.id} is cancelled: {_measured(progress)}. To retry: {_retry(settings, record)}")
 
 
 @click.command()
 @job_argument
 @with_settings
 def pause(settings: Settings, /, name: str) -> None:
-    """Pause a job: chunks that workers have now are finished, no others are begun."""
+    """Pause a job: chunks being measured are finished, no new ones are started."""
     with settings.asking() as source:
         record, progress = source.pause(name)
     _show_state(settings, record)
-    leased = f", {counted(progress.chunks_leased, 'chunk')} being finished" if progress.chunks_leased else ""
+    leased = f", {counted(progress.chunks_leased, 'chunk')} still running" if progress.chunks_leased else ""
     go_on = settings.command(f"job resume {record.id}")
-    say(f"Job {record.id} is paused: {_measured(progress)}{leased}. Go on: {go_on}")
+    say(f"Job {record.id} is paused: {_measured(progress)}{leased}. To resume: {go_on}")
 
 
 @click.command()
 @job_argument
 @with_broker
 def retry(settings: Settings, /, name: str) -> None:
-    """Try again what was given up or cancelled.
+    """Retry a job's failed or cancelled chunks.
 
-    That is chunks that lost their workers too often, and all that is left of a cancelled job. Pairs that
-    failed by themselves (an answer of several tokens) would fail again and stay as they are.
+    Failed chunks are those that lost their workers too often. Pairs with a permanent error (an answer of
+    several tokens) are not retried.
     """
     check_broker(settings.broker)
     with settings.asking() as source:
@@ -70,27 +70,28 @@ def retry(settings: Settings, /, name: str) -> None:
         if settings.json:
             show_json({"job": record.id, "state": record.state, "chunks": again})
         if not again:
-            say(f"Job {record.id} has nothing to try again: {_measured(progress)}")
+            say(f"Job {record.id} has nothing to retry: {_measured(progress)}")
             return
-        say(f"Job {record.id}: {counted(again, 'chunk')} to be tried again")
+        say(f"Job {record.id}: {counted(again, 'chunk')} to retry")
         source.wake(record.id)
     say(_watch(settings, record))
 
 
 @click.command()
 @job_argument
-@click.option("--here", is_flag=True, help="Work a paused job off in this process; others always are.")
+@click.option(
+    "--here", is_flag=True, help="Run a paused job in this process; jobs that are not paused always do."
+)
 @machine_options
 @with_broker
 def resume(settings: Settings, /, name: str, here: bool, device: str, batch_tokens: int | None) -> int | None:
-    """Go on with a job where it stopped.
+    """Resume a job.
 
-    A paused job is given back to its workers, and the command ends. A job that is not paused is worked off in
-    this process, beside any workers. Then pairs that were given up after their process died repeatedly are
-    tried again; pairs that failed by themselves (an answer of several tokens) are not.
+    A paused job is unpaused for its workers, and the command ends. A job that is not paused runs in this
+    process, alongside any workers; pairs that failed because their process died repeatedly are retried, pairs
+    with a permanent error (an answer of several tokens) are not.
 
-    Through a server (--server) no job is worked off: a paused one is given back to its workers, another is
-    left as it is.
+    With --server no job runs here: a paused job is unpaused for its workers, any other is left unchanged.
     """
     check_broker(settings.broker)
     with settings.asking() as source:
@@ -102,7 +103,7 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
             record, _ = source.resume(name)
         if paused and not here:
             _show_state(settings, record)
-            say(f"Job {record.id} goes on")
+            say(f"Job {record.id} resumed")
             source.wake(record.id)
             say(_watch(settings, record))
             return None
@@ -112,10 +113,10 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
 @click.command()
 @job_argument
 @everyone_option
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_settings
 def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
-    """Delete a job with its pairs and all its results.
+    """Delete a job with its pairs and results.
 
     A job that others also submitted is kept for them; you only withdraw.
     """
@@ -139,7 +140,7 @@ def _work_off_here(settings: Settings, record: JobRecord, machine: Machine) -> i
     with settings.open() as database:
         source = DatabaseBackend(database, user=settings.user)
         if record.state in FINISHED_JOBS and not source.progress(record).chunks_failed:
-            say(f"Job {record.id} has nothing left to do; these are its results")
+            say(f"Job {record.id} is complete; showing its results")
             return show_outcome(settings, source, record.id, None)
         if record.state == JobState.CANCELLED:
             raise JobCancelledError(record.id)
@@ -153,9 +154,9 @@ def _check_here(source: Backend, record: JobRecord) -> None:
     if source.database is not None:
         return
     paused = record.state == JobState.PAUSED
-    instead = "without --here it is given back to its workers" if paused else "workers do that"
+    instead = "omit --here to let its workers resume it" if paused else "its workers run it"
     raise UsageError(
-        f"job {record.id} is {record.state} and cannot be worked off here through a server: {instead}, or "
+        f"job {record.id} is {record.state} and cannot be run here through a server: {instead}, or "
         "this command where the database is, with --db"
     )
 

@@ -28,7 +28,7 @@ class _Age(click.ParamType[float]):
         """Read it."""
         match = _AGE.fullmatch(str(value).strip())
         if match is None:
-            self.fail(f"{value!r} is not a length of time: write it as 30d, 12h or 2w", param, ctx)
+            self.fail(f"{value!r} is not a duration: write 30d, 12h or 2w", param, ctx)
         return float(match["number"]) * _UNITS[match["unit"]]
 
 
@@ -58,7 +58,7 @@ class _States(click.ParamType[tuple[str, ...]]):
     type=_Age(),
     required=True,
     metavar="AGE",
-    help="Jobs that ended longer ago than this: 30d, 12h, 2w.",
+    help="Delete jobs that ended longer ago than this: 30d, 12h, 2w.",
 )
 @click.option(
     "--state",
@@ -69,16 +69,16 @@ class _States(click.ParamType[tuple[str, ...]]):
     metavar="STATE,…",
     help="Only jobs in these states.",
 )
-@click.option("--dry-run", is_flag=True, help="List what would be deleted, delete nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="List what would be deleted; delete nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_settings
 def prune(
     settings: Settings, /, older_than: float, states: tuple[str, ...], dry_run: bool, yes: bool
 ) -> None:
-    """Delete the jobs that ended some time ago, with their pairs and all their results.
+    """Delete jobs that ended some time ago, with their pairs and results.
 
-    Everybody's jobs; through a server that needs a token with the scope admin. Each is deleted in short
-    transactions, so workers and readers are not held up. If interrupted, run the same command again.
+    Deletes the jobs of all users; through a server this needs a token with scope admin. Each job is deleted
+    in short transactions, so workers and readers are not blocked. If interrupted, run the command again.
 
     \b
     patchgrid job prune --older-than 30d --dry-run
@@ -98,7 +98,7 @@ def prune(
             show_jobs(found)
         what = f"{counted(len(found), 'job')}, about {size(freed)}"
         if dry_run or not found:
-            say(f"To be deleted: {what}" if found else "No job ended that long ago")
+            say(f"Would delete {what}" if found else "No job ended that long ago")
             return
         if not yes:
             click.confirm(f"Delete {what}?", abort=True, err=True)

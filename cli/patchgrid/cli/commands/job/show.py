@@ -13,7 +13,7 @@ from patchgrid.storage.output.documents import job_json
 @click.command("list")
 @with_settings
 def list_(settings: Settings, /) -> None:
-    """List the jobs, the oldest first."""
+    """List all jobs, oldest first."""
     with settings.asking() as source:
         found = list(source.jobs())[::-1]
     if settings.json:
@@ -28,9 +28,9 @@ def list_(settings: Settings, /) -> None:
 @job_argument
 @with_settings
 def show(settings: Settings, /, name: str) -> None:
-    """Show what a job measures, how far it is, what made it.
+    """Show a job's settings, progress and provenance.
 
-    And, once something was patched exactly, how well its scores agree with that.
+    Once cells were patched exactly, also how well scores agree with them.
     """
     with settings.asking() as source:
         record = source.job(name)
@@ -43,7 +43,7 @@ def show(settings: Settings, /, name: str) -> None:
 @job_argument
 @with_settings
 def errors(settings: Settings, /, name: str) -> None:
-    """List the pairs that could not be measured, with reasons."""
+    """List the pairs that failed, with reasons."""
     with settings.asking() as source:
         record = source.job(name)
         found = source.errors(record)

@@ -1,4 +1,4 @@
-"""`patchgrid job watch` and `wait`: following a job that workers work off."""
+"""`patchgrid job watch` and `wait`: following a job that workers run."""
 
 import sys
 import time
@@ -25,8 +25,8 @@ from patchgrid.storage.queue.job_status import Snapshot
 def watch(settings: Settings, /, name: str) -> int:
     """Watch a job until it ends; the exit code is the job's.
 
-    On a terminal the screen is kept up to date: pairs, chunks by state, speed, time left, workers. Elsewhere
-    a line is written every few seconds, with --json a JSON document a line at every change. Ctrl-C ends the
+    On a terminal it shows a live screen: pairs, chunks by state, speed, time left, workers. Otherwise it
+    prints a line every few seconds, with --json one JSON document per line at every change. Ctrl-C stops
     watching, not the job.
     """
     with settings.asking() as source:
@@ -35,7 +35,7 @@ def watch(settings: Settings, /, name: str) -> int:
             with shown(settings, sys.stdout, as_json=settings.json) as show:
                 last = feed(show, source.follow(record))
         except KeyboardInterrupt:
-            say(f"Stopped watching; job {record.id} goes on")
+            say(f"Stopped watching; job {record.id} continues")
             return INTERRUPTED
     say_ended(settings, last.job, last.progress)
     return exit_code(last.job, last.progress)
@@ -43,13 +43,15 @@ def watch(settings: Settings, /, name: str) -> int:
 
 @click.command()
 @job_argument
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Longest wait.  [default: no limit]"
+)
 @with_settings
 def wait(settings: Settings, /, name: str, timeout: float | None) -> int:
-    """Wait until a job ends, and say nothing meanwhile; the exit code is the job's.
+    """Wait silently until a job ends; the exit code is the job's.
 
-    124 is the exit code if --timeout runs out first. A paused job is not waited for, unless it is paused
-    while someone waits.
+    The exit code is 124 after --timeout. A job that is already paused is refused; one that is paused during
+    the wait is waited for.
     """
     with settings.asking() as source:
         record = source.job(name)
@@ -62,21 +64,21 @@ def wait(settings: Settings, /, name: str, timeout: float | None) -> int:
     if settings.json:
         show_json(snapshot_json(last))
     if not last.ended:
-        say(f"Job {record.id} is {last.job.state} still: waited {timeout:g} s for it")
+        say(f"Job {record.id} is still {last.job.state} after {timeout:g} s")
         return OUT_OF_TIME
     say_ended(settings, last.job, last.progress)
     return exit_code(last.job, last.progress)
 
 
 def refuse_paused(settings: Settings, record: JobRecord) -> None:
-    """Refuse to wait for what nobody works on."""
+    """Refuse to wait for a paused job."""
     if record.state == JobState.PAUSED:
         command = settings.command(f"job resume {record.id}")
-        raise UsageError(f"job {record.id} is paused, and waiting would not end: {command}")
+        raise UsageError(f"job {record.id} is paused and would never end; to resume: {command}")
 
 
 def _last_in_time(snapshots: Iterator[Snapshot], timeout: float | None) -> Snapshot:
-    """Give the last snapshot, or the one after which the time is up."""
+    """Return the last snapshot, or the one at the timeout."""
     end = None if timeout is None else time.monotonic() + timeout
     last = next(snapshots)
     for last in snapshots:  # noqa: B007

@@ -1,4 +1,4 @@
-"""`patchgrid pairs`: pair files, looked into and converted."""
+"""`patchgrid pairs`: check and convert pair files."""
 
 import click
 
@@ -7,7 +7,7 @@ from patchgrid.cli.lazy import LazyGroup
 _COMMANDS = {
     "check": (
         "patchgrid.cli.commands.pairs.check:check",
-        "Show what a pair file holds and which pairs would fail.",
+        "Show a pair file's contents and which pairs would fail.",
     ),
     "convert": ("patchgrid.cli.commands.pairs.convert:convert", "Write a pair file in another format."),
 }
@@ -15,4 +15,4 @@ _COMMANDS = {
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 def pairs() -> None:
-    """Look into pair files and convert them. No database is needed, and no GPU."""
+    """Check and convert pair files. Needs neither a database nor a GPU."""

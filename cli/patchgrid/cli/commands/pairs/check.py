@@ -50,13 +50,15 @@ _SHOWN = 8
     "-m",
     "--model",
     metavar="MODEL",
-    help="Hub id or local folder; only its tokenizer is needed. Without it the file alone is checked.",
+    help="Hub id or local folder; only its tokenizer is needed.  [default: check the file alone]",
 )
 @revision_option
 @prepend_bos_option
 @columns_option
 @limit_option
-@click.option("--forward", is_flag=True, help="Also run the model on all pairs: does it do the task?")
+@click.option(
+    "--forward", is_flag=True, help="Also run the model on all pairs, to test whether it does the task."
+)
 @metric_option
 @device_option
 @dtype_option
@@ -74,10 +76,10 @@ def check(
     metric: str,
     **asked: Any,
 ) -> int:
-    """Show what the pair file FILE holds: its layout, pairs as tokens, lengths, and which pairs would fail.
+    """Show the contents of pair file FILE: layout, pairs as tokens, lengths, and which pairs would fail.
 
-    Tokens that stand before the text, such as a BOS, are in brackets. Needs no database, no GPU and, without
-    --forward, only the model's tokenizer. Exit code 0 if all is well, 3 if some pairs would fail, 2 if the
+    Tokens added before the text, such as a BOS, are in brackets. Needs no database, no GPU and, without
+    --forward, only the model's tokenizer. Exit code 0 if all pairs are fine, 3 if some would fail, 2 if the
     file is refused.
 
     \b
@@ -86,7 +88,7 @@ def check(
     patchgrid pairs check pairs.csv --columns correct=country_idx,incorrect=corrupted_country_idx
     """
     if forward and model is None:
-        raise click.UsageError("--forward needs a model: -m MODEL")
+        raise click.UsageError("--forward needs a model: give -m MODEL")
     spec = JobSpec(model=model_name(model or "none"), metric=metric, dtype=dtype, **asked)
     with PairFile.open(file, limit=limit, columns=columns) as pairs:
         summary = pairs.check()
@@ -179,7 +181,7 @@ def _say(summary: PairSummary, found: Tokenized | None, task: TaskSummary | None
     if found is not None:
         say_tokenized(found, summary.count)
     if task is not None:
-        say(task_line(task, spec.metric) or "Task: not known, as no pair could be run")
+        say(task_line(task, spec.metric) or "Task: unknown, because no pair could be run")
         for warning in task_warnings(task):
             say(f"Warning: {warning}")
 

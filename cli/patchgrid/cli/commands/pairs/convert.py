@@ -1,4 +1,4 @@
-"""`patchgrid pairs convert`: a pair file written in another format."""
+"""`patchgrid pairs convert`: write a pair file in another format."""
 
 import click
 
@@ -16,7 +16,7 @@ from patchgrid.pairs.writing import write_pairs
 @click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
 @columns_option
 @limit_option
-@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+@click.option("--force", is_flag=True, help="Overwrite OUT.")
 @with_settings
 def convert(
     settings: Settings,
@@ -27,10 +27,10 @@ def convert(
     limit: int | None,
     force: bool,
 ) -> int:
-    """Write the pairs of IN, in any layout that is known, to OUT: JSON Lines, CSV or Parquet by its name.
+    """Convert pair file IN, in any supported layout, to OUT: JSON Lines, CSV or Parquet by its extension.
 
-    OUT has our own layout (clean, corrupted, correct, incorrect, id, spans) and the same pairs, so jobs of
-    either file are the same. It is there whole or not at all.
+    OUT has patchgrid's layout (clean, corrupted, correct, incorrect, id, spans) and the same pairs, so both
+    files give the same job. OUT is written completely or not at all.
 
     \b
     patchgrid pairs convert ioi.csv pairs.jsonl

@@ -1,4 +1,4 @@
-"""`patchgrid results`: what was measured, on the screen, as pictures and as files."""
+"""`patchgrid results`: results as tables, pictures and files."""
 
 import click
 
@@ -14,15 +14,18 @@ _COMMANDS = {
         "patchgrid.cli.commands.results.verify:verify",
         "Show how well scores agree with exact patching.",
     ),
-    "plot": ("patchgrid.cli.commands.results.plot:plot", "Draw heatmaps, or scores against exact effects."),
+    "plot": (
+        "patchgrid.cli.commands.results.plot:plot",
+        "Draw heatmaps, or plot scores against exact effects.",
+    ),
     "export": (
         "patchgrid.cli.commands.results.export:export",
         "Write scores, effects, components or pairs to a file.",
     ),
-    "sql": ("patchgrid.cli.commands.results.sql:sql", "Ask the database a question in SQL; it is only read."),
+    "sql": ("patchgrid.cli.commands.results.sql:sql", "Run a read-only SQL query."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 def results() -> None:
-    """Look at what was measured, draw it and export it. JOB is an id, a name, or `last`."""
+    """Show, plot and export results. JOB is an id, a name, or `last`."""

@@ -20,7 +20,7 @@ from patchgrid.storage.output.row_files import FORMATS
     default="components",
     show_default=True,
     metavar=one_of(tuple(FIELDS)),
-    help="scores: one a pair and component; exact: the cells patched exactly; components: means and "
+    help="scores: one per pair and component; exact: the cells patched exactly; components: means and "
     "estimates over all pairs; pairs: tokens and metrics.",
 )
 @click.option(
@@ -34,7 +34,7 @@ from patchgrid.storage.output.row_files import FORMATS
 @normalise_option
 @method_option
 @click.option(
-    "-o", "--output", metavar="FILE", help="File to write, whole or not at all; stdout if not given."
+    "-o", "--output", metavar="FILE", help="File to write, completely or not at all.  [default: stdout]"
 )
 @with_settings
 def export(
@@ -47,7 +47,7 @@ def export(
     method: str | None,
     output: str | None,
 ) -> None:
-    """Write a job's results as rows, in an order that depends on nothing but the job.
+    """Write a job's results as rows, in an order that depends only on the job.
 
     \b
     scores       pair, component, site, layer, head, unit, position, score
@@ -57,15 +57,15 @@ def export(
     pairs        pair, state, error, tokens, clean_metric, corrupted_metric,
                  clean_preference, corrupted_preference, correct_tokens, incorrect_tokens
 
-    A position is the index into the pair's own tokens from 0, in `components` the place counted from the end
-    (-1 is the last), or a span's name. An empty value means: not applicable, or all at once. Rows of edges
-    have one more field at the end, `edge`, its name; layer and head are those of what it comes from. With
-    --normalise the last field is `divided_by`, the job's mean clean - corrupted metric.
+    A position is an index into the pair's tokens from 0; in `components` it counts from the end (-1 is the
+    last), or is a span's name. An empty value means: not applicable, or all positions. Rows of edges have one
+    more field at the end, `edge`, its name; layer and head are those of its sender. With --normalise the last
+    field is `divided_by`, the job's mean clean - corrupted metric.
     """
     check_name("export", what, tuple(FIELDS))
     check_name("format", form, FORMATS)
     if form == "parquet" and output is None:
-        raise UsageError("Parquet cannot go to stdout: name a file with -o")
+        raise UsageError("Parquet cannot be written to stdout: name a file with -o")
     with settings.asking() as source:
         job = source.job(name)
         check_kept(job, what, method)
@@ -81,6 +81,8 @@ def _say_strongest(job: JobRecord, method: str | None) -> None:
     """Say that not all scores were kept."""
     sites = ", ".join(strongest_only(job))
     if job.method(method) == job.method():
-        say(f"Of {sites} only each pair's {TOP_WIDE} largest scores were kept (--detail positions keeps all)")
+        say(
+            f"{sites}: only each pair's {TOP_WIDE} largest scores were stored (--detail positions stores all)"
+        )
     else:
-        say(f"Of {sites} no scores by {method} were kept (--detail positions keeps all)")
+        say(f"{sites}: no scores by {method} were stored (--detail positions stores all)")

@@ -13,7 +13,7 @@ from patchgrid.storage.results.normalised import UNIT, Normalised
 @click.command()
 @job_argument
 @click.argument("name_of_pair", metavar="PAIR")
-@count_option(10, "How many components.")
+@count_option(10, "Number of components.")
 @normalise_option
 @method_option
 @with_settings
@@ -22,9 +22,9 @@ def pair(
 ) -> None:
     """Show one pair: its tokens, both metrics, its strongest components, its exact effects.
 
-    PAIR is the id given in the pair file, else its row number from 0. Where a token differs in the corrupted
-    prompt, that one is shown beside it. Positions need a job run with --detail positions; without it, of
-    neurons and edges the pair's 20 largest by the job's first method are known.
+    PAIR is its id in the pair file, or its row number from 0. Where a token differs in the corrupted prompt,
+    both are shown. Positions need a job with --detail positions; without it, only the pair's 20 largest
+    neurons and edges by the job's first method are stored.
     """
     with settings.asking() as source:
         job = source.job(name)

@@ -15,7 +15,7 @@ from patchgrid.storage.results.normalised import UNIT, Normalised
 @job_argument
 @click.option(
     "--what",
-    show_default="heads; top of what has none",
+    show_default="heads; top for sites without heads",
     metavar=one_of(PICTURES),
     help="heads: layer by head; positions: layer by position; exact: one pair's exact effects, layer by "
     "token; scatter: score against exact effect; top: the 30 strongest components with their intervals.",
@@ -28,7 +28,12 @@ from patchgrid.storage.results.normalised import UNIT, Normalised
 @click.option(
     "--pair", metavar="ID", help="One pair instead of the mean: heads, positions with its tokens, or exact."
 )
-@click.option("--vmax", type=float, metavar="X", help="End of the scale.  [default: the largest value]")
+@click.option(
+    "--vmax",
+    type=float,
+    metavar="X",
+    help="Largest value of the colour scale.  [default: the largest value shown]",
+)
 @click.option("--title", metavar="TEXT", help="Title.  [default: the job's name and what is shown]")
 @click.option(
     "--dpi",
@@ -38,7 +43,7 @@ from patchgrid.storage.results.normalised import UNIT, Normalised
     metavar="N",
     help="Dots per inch.",
 )
-@click.option("-o", "--output", required=True, metavar="FILE", help="Picture to write: .png, .svg or .pdf.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Picture file: .png, .svg or .pdf.")
 @with_settings
 def plot(
     settings: Settings,
@@ -54,12 +59,12 @@ def plot(
     dpi: int,
     output: str,
 ) -> None:
-    """Draw a job's heatmaps, its strongest components, or its scores against the exact effects.
+    """Draw a job's heatmaps, its strongest components, or its scores against exact effects.
 
-    Each cell of a heatmap shows its estimated mean effect, or under a stroke its mean score where it has
-    none. `exact` is the picture of activation patching: run the job with --positions keep --exact 1.
-    Positions of single pairs' scores need a job run with --detail positions. Neurons and edges, too many for
-    a heatmap, are drawn by --what top.
+    Each cell of a heatmap shows its estimated mean effect, or, marked by a stroke, its mean score where there
+    is no estimate. `exact` is the usual activation-patching heatmap: run the job with --positions keep
+    --exact 1. A single pair's scores by position need a job with --detail positions. Neurons and edges are
+    too many for a heatmap: use --what top.
     """
     check_name(output)
     look = Look(title, vmax)

@@ -20,7 +20,7 @@ FORMATS = ("table", "csv", "jsonl")
 @click.command()
 @click.argument("query", metavar="SELECT")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print."
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format."
 )
 @click.option(
     "--timeout",
@@ -28,11 +28,11 @@ FORMATS = ("table", "csv", "jsonl")
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="Longest time the database may spend.",
+    help="Time limit of the query.",
 )
 @with_settings
 def sql(settings: Settings, /, query: str, form: str, timeout: float) -> None:
-    """Run one SQL statement (`-` reads it from standard input) on a connection that only reads.
+    """Run one SQL statement (`-` reads it from standard input) on a read-only connection.
 
     \b
     patchgrid results sql "SELECT name FROM sqlite_schema WHERE type = 'table'"

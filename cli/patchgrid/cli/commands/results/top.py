@@ -16,13 +16,13 @@ from patchgrid.storage.results.normalised import FLOOR_UNIT, Normalised
 
 @click.command()
 @job_argument
-@count_option(20, "How many.")
+@count_option(20, "Number of components.")
 @click.option(
     "--by",
     default="estimate",
     show_default=True,
     metavar=one_of(ORDERS),
-    help="Size by which they are ordered: of the estimate, of the mean score, or the mean of |score|.",
+    help="Order by the size of the estimate, of the mean score, or by the mean of |score|.",
 )
 @click.option("--site", metavar="SITE", help="Only this site.")
 @click.option(
@@ -48,10 +48,10 @@ def top(
     """Show a job's strongest components.
 
     `mean score` is the method's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
-    cells that were patched exactly, with its 95 % interval (`-` where the sample does not give one,
-    `no bound` where it is so wide that it says nothing). Both are in units of the job's metric, or with
-    --normalise shares of its mean clean - corrupted metric. The interval is for the mean over this job's
-    pairs; with --population, for the mean over the population that they were drawn from.
+    cells that were patched exactly, with its 95 % interval (`-` if the sample gives none, `no bound` if it is
+    too wide to be useful). Both are in units of the job's metric, or with --normalise shares of its mean
+    clean - corrupted metric. The interval is for the mean over this job's pairs; with --population, for the
+    mean over the population of pairs.
     """
     with settings.asking() as source:
         job = source.job(name)
@@ -71,5 +71,5 @@ def top(
         say_intervals(rows, patched, progress, population=population)
         show_rounding(rounding, rows, FLOOR_UNIT if normalise else job.spec.metric)
     if rows and not patched.patched:
-        say("Nothing was patched exactly (--exact 0): these are attribution's means, unverified")
+        say("Nothing was patched exactly (--exact 0): these are mean scores, not verified")
     say_unfinished(settings, job, progress)

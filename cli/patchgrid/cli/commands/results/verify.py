@@ -16,7 +16,7 @@ from patchgrid.storage.results.rounding import floor_words
 
 @click.command()
 @job_argument
-@count_option(10, "Size of the top lists compared.")
+@count_option(10, "Length of the top lists to compare.")
 @normalise_option
 @click.option(
     "--furthest",
@@ -25,21 +25,21 @@ from patchgrid.storage.results.rounding import floor_words
 )
 @with_settings
 def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthest: str | None) -> None:
-    """Show how well a job's scores agree with exact patching: by site, and by method where it has several.
+    """Show how well a job's scores agree with exact patching, by site and method.
 
-    Over the cells that were patched exactly, weighted so that they stand for all: correlation, slope of
-    effect on score, bias (mean of effect - score, in units of the metric), share with the same sign. The
+    Over the exactly patched cells, weighted to represent all cells: correlation, slope of effect on score,
+    bias (mean of effect - score, in units of the metric), share with the same sign. The
     top-k column counts how many of the k components with the largest estimate are also among the k with the
     largest mean score.
 
-    s/1,000 is what scoring 1,000 pairs by that method alone takes, in seconds on the machines that did it;
-    below stands what exact patching took beside it.
+    s/1,000 is the time to score 1,000 pairs by that method alone, in seconds on the machines that ran it; the
+    line below gives the time of exact patching.
     """
     with settings.asking() as source:
         job = source.job(name)
         if furthest is not None:
             if normalise:
-                raise UsageError("--furthest is in units of the metric: leave out --normalise")
+                raise UsageError("--furthest is in units of the metric: omit --normalise")
             cells = source.furthest(job, furthest, limit=count)
             (show_json if settings.json else show_furthest)(cells)
             return

@@ -10,7 +10,7 @@ from patchgrid.cli.context import Settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.workers.node.settings import WorkerSettings
 
-#: CUDA's own list of the GPUs that a process may use.
+#: CUDA's list of the GPUs that a process may use.
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -19,7 +19,7 @@ def supervise(settings: Settings, chosen: WorkerSettings, gpus: str, name: str |
     if chosen.device != "auto":
         raise UsageError("--device and --gpus exclude each other: --gpus gives each worker its device")
     if name is not None:
-        raise UsageError("--name and --gpus exclude each other: each worker gets a name of its own")
+        raise UsageError("--name and --gpus exclude each other: each worker gets its own name")
     devices = find_gpus(gpus)
     settings.open().close()  # what cannot work is refused here, not by each worker again and again
     from patchgrid.workers.node.supervisor import supervise as run_all
@@ -38,7 +38,7 @@ def find_gpus(wanted: str) -> list[str]:
 
     count = torch.cuda.device_count()
     if not count:
-        raise UsageError("--gpus: this machine shows no CUDA GPU; leave it out to work on the CPU")
+        raise UsageError("--gpus: no CUDA GPU found on this machine; omit it to run on the CPU")
     shown = os.environ.get(_VISIBLE)
     named = [part.strip() for part in shown.split(",")][:count] if shown else [str(i) for i in range(count)]
     return [named[index] for index in _indices(wanted, count)]
@@ -49,10 +49,10 @@ def _indices(wanted: str, count: int) -> Sequence[int]:
         return range(count)
     parts = [part.strip() for part in wanted.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts) or len(set(parts)) < len(parts):
-        raise UsageError(f"--gpus is all, or numbers of GPUs as 0,1, not {wanted!r}")
+        raise UsageError(f"--gpus must be all or GPU numbers such as 0,1, not {wanted!r}")
     for part in parts:
         if int(part) >= count:
-            raise UsageError(f"--gpus: there is no GPU {part}, this machine shows {count} (0 to {count - 1})")
+            raise UsageError(f"--gpus: GPU {part} is out of range (0 to {count - 1})")
     return [int(part) for part in parts]
 
 

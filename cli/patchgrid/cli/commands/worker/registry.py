@@ -20,17 +20,16 @@ from patchgrid.storage.queue import workers
 @click.option(
     "--prometheus",
     is_flag=True,
-    help="Print metrics in Prometheus' text format instead: for a cron job and node_exporter's textfile "
-    "collector, say.",
+    help="Print metrics in Prometheus' text format, for example for node_exporter's textfile collector.",
 )
-@click.option("--all", "stopped_too", is_flag=True, help="Workers that stopped within the last day, too.")
+@click.option("--all", "stopped_too", is_flag=True, help="Include workers that stopped within the last day.")
 @with_settings
 def list_(settings: Settings, /, prometheus: bool, stopped_too: bool) -> None:
-    """List the workers, and above them what waits for each model.
+    """List the queue of each model, and the workers.
 
-    A worker writes a line about itself every few seconds: `seen` is how long ago. One that has not for a
-    minute is shown as lost: its chunk goes to another when its lease runs out. --json gives every field, of
-    stopped workers too.
+    A worker sends a heartbeat every few seconds; `seen` is the time since the last one. After a minute
+    without one it is shown as lost: its chunk is reassigned when its lease expires. --json shows every field,
+    stopped workers included.
     """
     with settings.asking() as source:
         if prometheus:
@@ -60,19 +59,21 @@ def list_(settings: Settings, /, prometheus: bool, stopped_too: bool) -> None:
 @click.option("--all", "everyone", is_flag=True, help="All workers.")
 @with_settings
 def drain(settings: Settings, /, names: tuple[str, ...], everyone: bool) -> None:
-    """Tell workers to finish the chunk they have and end, with exit code 0.
+    """Tell workers to finish their current chunk and exit with code 0.
 
-    NAME is a worker's name or the beginning of it, its id, or a host, which means all workers there. They
-    hear of it within seconds.
+    NAME is a worker's name or the beginning of it, its id, or a host (all workers on it). Workers notice
+    within seconds.
     """
     if bool(names) == everyone:
         raise UsageError("name the workers to drain, or give --all")
     with settings.writing() as session:
-        # `worker list` shows the names that were made without their last part.
+        # `worker list` shows generated names without their last part.
         whole = {short_name(each): each.name for each in workers.list_workers(session)}
         told = workers.drain(session, None if everyone else [whole.get(name, name) for name in names])
     if settings.json:
         show_json({"draining": told})
-    say(f"{counted(len(told), 'worker')} will end after the chunk at hand" if told else "No workers to drain")
+    say(
+        f"{counted(len(told), 'worker')} will stop after the current chunk" if told else "No workers to drain"
+    )
     for name in told:
         say(f"  {visible(name)}")

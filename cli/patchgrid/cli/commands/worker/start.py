@@ -30,13 +30,13 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     required=True,
     multiple=True,
     metavar="MODEL",
-    help="A model to serve, named as jobs name it: hub id or local folder. May be given several times.",
+    help="Model to serve, named as in jobs: hub id or local folder. Repeatable.",
 )
 @device_option
 @click.option(
     "--gpus",
     metavar="all|0,1,…",
-    help="Run one worker process for each of these GPUs, and start it again if it crashes.",
+    help="Run one worker process per GPU; restart it if it crashes.",
 )
 @batch_tokens_option
 @click.option(
@@ -45,7 +45,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often an idle worker looks into the database when no bell rings.",
+    help="How often an idle worker polls the database.",
 )
 @click.option(
     "--lease",
@@ -54,7 +54,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="After so long without a sign of life a worker's chunk goes to another.",
+    help="Lease duration; an expired chunk is reassigned.",
 )
 @click.option(
     "--grace",
@@ -62,14 +62,14 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     default=25.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a worker that is told to stop may take to finish its chunk before it hands it back.",
+    help="Time to finish the current chunk after a stop signal; then the chunk is handed back.",
 )
-@click.option("--max-chunks", type=click.IntRange(min=1), metavar="N", help="End after so many chunks.")
+@click.option("--max-chunks", type=click.IntRange(min=1), metavar="N", help="Exit after N chunks.")
 @click.option(
     "--idle-exit",
     type=_SECONDS,
     metavar="SECONDS",
-    help="End after so long without work, for batch schedulers.",
+    help="Exit after this long without work, for batch schedulers.",
 )
 @click.option(
     "--watchdog",
@@ -77,21 +77,21 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     default=900.0,
     show_default=True,
     metavar="SECONDS",
-    help="A batch that takes longer hangs: the process ends, and its chunk goes to another.",
+    help="Kill the worker if one batch takes longer than this; its chunk is reassigned.",
 )
 @click.option(
     "--memory-limit",
     type=SIZE,
     metavar="SIZE",
-    help="Memory for models, as 40GB: beyond it the one used least recently is given up.  [default: most of "
-    "the device's]",
+    help="Memory for models, such as 40GB; least recently used models are evicted.  [default: most of the "
+    "device's]",
 )
 @click.option(
     "--remote-control",
     is_flag=True,
-    help="Accept all of Celery's remote control, including `shutdown`.  [default: only inspect commands]",
+    help="Accept all Celery remote control commands, including `shutdown`.  [default: only inspect commands]",
 )
-@click.option("--name", metavar="TEXT", help="The worker's name; made of host and process if not given.")
+@click.option("--name", metavar="TEXT", help="Worker name.  [default: host/process id]")
 @with_broker
 def start(
     settings: Settings,
@@ -101,15 +101,15 @@ def start(
     name: str | None,
     **options: Any,
 ) -> int:
-    """Measure what is on the queue, in this process, until told to stop.
+    """Run a worker in this process until it is stopped.
 
-    A worker takes chunks of jobs whose model it serves, those of higher priority first. It loads a model when
-    its first chunk comes and keeps it. It wakes when a bell rings through the broker (--broker), and looks
-    into the database every --poll seconds besides.
+    A worker claims chunks of jobs whose model it serves, higher priorities first. It loads a model for its
+    first chunk and keeps it. Wake-ups through the broker (--broker) start it at once; without one it polls
+    the database every --poll seconds.
 
-    SIGTERM, Ctrl-C and SIGUSR1 (Slurm's warning) let it finish its chunk within --grace seconds, or hand it
-    back; a second signal hands it back after the running batch. Exit code 0 if it was stopped, drained, or
-    ended by --max-chunks or --idle-exit. Nothing is lost if it is killed: its lease runs out.
+    After SIGTERM, Ctrl-C or SIGUSR1 (Slurm's warning) it finishes its chunk within --grace seconds, or hands
+    it back; after a second signal it hands it back after the current batch. Exit code 0 if it was stopped,
+    drained, or ended by --max-chunks or --idle-exit. If it is killed nothing is lost: its lease expires.
 
     \b
     patchgrid worker start --model openai-community/gpt2 --gpus all

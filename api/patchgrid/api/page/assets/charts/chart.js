@@ -7,7 +7,7 @@ import { config, palette } from "./palette.js";
 /**
  * A Vega-Lite chart as wide as there is room; one that must be wider scrolls in its own box, which has the attributes `box`.
  *
- * `spec(width, colours)` is drawn anew when `keys`, the room or the colours change; `onView(view)` may listen to it,
+ * `spec(width, colours)` is redrawn when `keys`, the width or the colours change; `onView(view)` may listen to it,
  * and hears null when it is gone; `atEnd` scrolls to its right end.
  */
 export function Chart({ spec, keys, atEnd = false, description, onView, box = {} }) {

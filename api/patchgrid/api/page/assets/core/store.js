@@ -25,7 +25,7 @@ export class Store {
   }
 }
 
-/** The store's value; draws anew when it changes. */
+/** The store's value; re-renders when it changes. */
 export function useStore(store) {
   const [value, setValue] = useState(store.get());
   useEffect(() => {

@@ -11,7 +11,7 @@ export function Copy({ text, what, words = "" }) {
     const button = event.currentTarget;
     const done = await copied(text);
     button.focus({ preventScroll: true });
-    setSaid(done ? "Copied" : "Not copied: the browser does not allow it");
+    setSaid(done ? "Copied" : "Not copied: the browser did not allow it");
     clearTimeout(timer.current);
     timer.current = setTimeout(() => setSaid(""), SHOWN);
   }

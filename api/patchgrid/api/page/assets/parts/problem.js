@@ -11,7 +11,7 @@ export function ProblemBox({ problem, retry }) {
       >${summary(problem)}
     </p>
     ${problem.errors?.length > 0 && !isSaid(problem) && html`<${Faults} errors=${problem.errors} />`}
-    ${retry && html`<button type="button" onClick=${retry}>Try again</button>`}
+    ${retry && html`<button type="button" onClick=${retry}>Retry</button>`}
   </div>`;
 }
 
@@ -21,7 +21,7 @@ function summary(problem) {
   if (isSaid(problem)) return message;
   const others = message.split("\n").filter((line) => !errors.some((error) => line.includes(error.detail)));
   if (others.length > 0) return others.join("\n");
-  return errors.length === 1 ? "one thing is wrong" : `${errors.length} things are wrong`;
+  return errors.length === 1 ? "1 error" : `${errors.length} errors`;
 }
 
 /** Whether the message is about one field, and all that there is to say of it. */
@@ -30,10 +30,10 @@ function isSaid({ message, errors = [] }) {
 }
 
 function Faults({ errors }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="What is wrong">
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Errors">
     <table>
       <thead>
-        <tr><th scope="col" class="number">line</th><th scope="col">field</th><th scope="col">what is wrong</th></tr>
+        <tr><th scope="col" class="number">line</th><th scope="col">field</th><th scope="col">error</th></tr>
       </thead>
       <tbody>
         ${errors.slice(0, SHOWN).map(
@@ -49,7 +49,7 @@ function Faults({ errors }) {
   </div>`;
 }
 
-/** A question's answer drawn, or what is known instead: that it is on its way, or why there is none. */
+/** Renders a loaded answer, a loading message, or its problem. */
 export function Answer({ of, children, waiting = "Loading…" }) {
   if (of.data) return children(of.data);
   if (of.problem && !of.problem.passing) return html`<${ProblemBox} problem=${of.problem} retry=${of.reload} />`;

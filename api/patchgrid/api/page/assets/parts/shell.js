@@ -46,8 +46,8 @@ function skip(event) {
 function Banner() {
   const reason = useStore(trouble);
   return html`<div role="status" class=${reason ? "banner" : "hidden"}>
-    ${reason && html`<span>Not connected: ${reason} What you see may be old; the page goes on by itself.</span>
-        <button type="button" onClick=${lookNow}>Try now</button>`}
+    ${reason && html`<span>Not connected: ${reason} The data shown may be out of date; reconnecting…</span>
+        <button type="button" onClick=${lookNow}>Retry now</button>`}
   </div>`;
 }
 

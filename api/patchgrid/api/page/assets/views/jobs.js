@@ -64,7 +64,7 @@ const COLUMNS = [
 
 function Empty({ narrowed }) {
   const { may } = useAccess();
-  if (narrowed) return html`No job is like that. <a href=${href(["jobs"])}>All jobs</a>`;
+  if (narrowed) return html`No job matches. <a href=${href(["jobs"])}>All jobs</a>`;
   return html`<strong>No jobs yet.</strong> ${may("submit") && html`<a href=${href(["submit"])}>Submit a pair file</a> here, or`}
     ${may("submit") ? " use" : "Use"} the command line: <${Command} text="patchgrid submit PAIRS -m MODEL" />`;
 }

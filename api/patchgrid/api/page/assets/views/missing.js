@@ -3,7 +3,7 @@ import { useTitle } from "../core/nav/title.js";
 import { html } from "../core/ui.js";
 
 export function Missing() {
-  useTitle("No such view");
-  return html`<h1>No such view</h1>
-    <p>The address names nothing that this page has. <a href=${href(["jobs"])}>All jobs</a></p>`;
+  useTitle("Page not found");
+  return html`<h1>Page not found</h1>
+    <p>There is nothing at this address. <a href=${href(["jobs"])}>All jobs</a></p>`;
 }

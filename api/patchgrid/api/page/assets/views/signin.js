@@ -25,7 +25,7 @@ export function SignIn({ reload }) {
   }
 
   return html`<h1>Sign in</h1>
-    <p>This server asks for a token. Whoever runs it makes one for you.</p>
+    <p>This server requires a token. Ask its operator for one.</p>
     <form class="narrow" onSubmit=${enter}>
       <label class="field">
         <span>Token</span>
@@ -34,5 +34,5 @@ export function SignIn({ reload }) {
       <p><button type="submit" class="main" disabled=${busy || !token.trim()}>Sign in</button></p>
       <${ProblemBox} problem=${problem} />
     </form>
-    <p class="muted">It is kept in a cookie that scripts cannot read, on this browser, until you sign out.</p>`;
+    <p class="muted">The token is stored in a cookie in this browser, not readable by scripts, until you sign out.</p>`;
 }

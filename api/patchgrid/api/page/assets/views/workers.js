@@ -27,7 +27,7 @@ export function Workers({ params }) {
     <section aria-labelledby="workers-heading">
       <div class="head">
         <h2 id="workers-heading">Workers</h2>
-        <${Check} label="Stopped ones, too" checked=${all} onChange=${(on) => choose({ all: on ? "yes" : null })} />
+        <${Check} label="Include stopped workers" checked=${all} onChange=${(on) => choose({ all: on ? "yes" : null })} />
         <${DataLinks} path="v1/workers" what="Workers" />
       </div>
       <${Answer} of=${workers}>
@@ -52,7 +52,7 @@ const QUEUE = [
 ];
 
 function state(worker) {
-  if (worker.lost) return html`<span class="state state-failed" title="Not heard of for too long">lost</span>`;
+  if (worker.lost) return html`<span class="state state-failed" title="No heartbeat">lost</span>`;
   const kind = { stopped: "cancelled", idle: "pending" }[worker.state] ?? "running";
   return html`<span class=${`state state-${kind}`} title=${worker.message ?? ""}>${worker.state}${worker.drain ? ", draining" : ""}</span>`;
 }

@@ -112,7 +112,7 @@ export function restore(main) {
   main.focus({ preventScroll: true });
   observer.observe(main, { childList: true, subtree: true });
   sizes.observe(main);
-  // Whoever acts meanwhile has a place of their own.
+  // A user action ends the restoring of the position.
   for (const act of ACTS) addEventListener(act, end, true);
   attempt();
   return end;

@@ -5,7 +5,7 @@ const system = matchMedia("(prefers-color-scheme: dark)");
 
 /** `auto`, `light` or `dark`. */
 export const theme = new Store(document.documentElement.dataset.theme ?? "auto");
-/** Raised by one when colours change: charts are drawn anew. */
+/** Raised by one when colours change: charts are redrawn. */
 export const repaint = new Store(0);
 
 export function setTheme(name) {

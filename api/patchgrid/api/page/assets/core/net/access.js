@@ -11,7 +11,7 @@ export function useAccess() {
   return { ...access, may: (scope) => access.scopes.includes(scope) };
 }
 
-/** Ask who we are; anew whenever an answer was that we are not known. */
+/** Fetch our access; again after each response that says we are not signed in. */
 export function useAskedAccess() {
   return useAnswer((signal) => ask("v1/access", { signal }), ["access", useStore(strangers)], {});
 }

@@ -14,7 +14,7 @@ export class Problem extends Error {
     this.errors = Array.isArray(body.errors) ? body.errors : [];
   }
 
-  /** Whether it passes by itself: the server, its database or the network is away. */
+  /** Whether it is temporary: the server, its database or the network is unavailable. */
   get passing() {
     return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
   }
@@ -24,7 +24,7 @@ function words(detail) {
   return typeof detail === "string" ? detail : detail ? JSON.stringify(detail) : "";
 }
 
-/** The address of an API path; parameters that are null, undefined or "" are left out. */
+/** The address of an API path; parameters that are null, undefined or "" are omitted. */
 export function address(path, params = {}) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(params)) {
@@ -77,13 +77,13 @@ async function send(path, { params, method = "GET", json, signal }) {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    const problem = new Problem(0, { detail: "The server cannot be reached." });
+    const problem = new Problem(0, { detail: "The server is unavailable." });
     away(problem.message);
     throw problem;
   }
 }
 
-/** All rows of a list, page by page, up to `most`; `more` tells whether some were left out. */
+/** All rows of a list, page by page, up to `most`; `more` tells whether there are more. */
 export async function askAll(path, { params, most = 5000, size = 5000, signal } = {}) {
   const items = [];
   let cursor = null;

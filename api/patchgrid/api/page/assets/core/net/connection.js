@@ -1,11 +1,11 @@
-// Whether the server and its database can be reached. Whatever was asked meanwhile is asked again after.
+// Whether the server and its database are available. Requests that failed during an outage are repeated after it.
 import { Store } from "../store.js";
 
 const LOOK_AGAIN = 3000;
 
 /** null, or why nothing can be had at present. */
 export const trouble = new Store(null);
-/** Raised by one each time the server is back: what is on the screen is then asked for anew. */
+/** Incremented each time the server is back: the shown data is then fetched again. */
 export const returns = new Store(0);
 
 let timer = null;

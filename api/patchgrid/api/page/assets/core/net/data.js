@@ -31,7 +31,7 @@ export function useAnswer(question, keys, { every = 0, when = true, fresh = null
         if (!control.signal.aborted) setState({ data, problem: null, loading: false });
       } catch (problem) {
         if (control.signal.aborted) return;
-        // What is there already is worth more than an empty page; the banner says that the server is away.
+        // Keep the old data rather than show an empty page; the banner says that the server is unavailable.
         setState((last) => ({ data: problem.passing ? last.data : null, problem, loading: false }));
       }
       if (every && !control.signal.aborted) timer = setTimeout(again, every);

@@ -45,7 +45,7 @@ export function useFollowed(id, when, onEnd) {
         end.current?.();
       });
       stream.addEventListener("error", () => {
-        // Closed for good (an error answer): the page asks for the job again, and follows it if it still runs.
+        // Closed permanently (an error response): fetch the job again, and follow it if it still runs.
         if (stream.readyState === EventSource.CLOSED) retry ??= setTimeout(() => end.current?.(), 3000);
       });
       return stream;

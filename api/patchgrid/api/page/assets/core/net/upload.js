@@ -24,8 +24,8 @@ export function submitJob({ spec, file, key, onSent, signal }) {
       if (request.status >= 200 && request.status < 300) done(JSON.parse(request.responseText));
       else failed(problemOf(request.status, request.responseText));
     });
-    request.addEventListener("error", () => failed(new Problem(0, { detail: "The connection broke while the file was sent. Sending it again is safe." })));
-    request.addEventListener("abort", () => failed(new Problem(0, { detail: "Stopped; nothing was stored." })));
+    request.addEventListener("error", () => failed(new Problem(0, { detail: "The connection was lost during the upload. Retrying is safe." })));
+    request.addEventListener("abort", () => failed(new Problem(0, { detail: "Stopped. Nothing was stored." })));
     signal.addEventListener("abort", () => request.abort());
     request.send(form);
   });

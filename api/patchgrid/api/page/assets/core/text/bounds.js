@@ -25,7 +25,7 @@ export function isUnbounded(row) {
   return hasInterval(row) && !isBounded(row);
 }
 
-/** Whether it leaves out 0. */
+/** Whether it excludes 0. */
 export function isClear(row) {
   return hasInterval(row) && row.ci_low * row.ci_high > 0;
 }
@@ -41,7 +41,7 @@ export function plusMinus(row) {
   return withInterval(row.estimate, row.ci_low, row.ci_high)[1];
 }
 
-/** The interval in words: what it is, or why there is none worth reading. */
+/** The interval in words: its text, or why there is no useful one. */
 export function intervalWords(row) {
   if (hasInterval(row) && row.ci_low === row.ci_high && row.exact_n === row.n) return "± 0: all pairs patched exactly";
   if (isBounded(row)) return plusMinus(row);

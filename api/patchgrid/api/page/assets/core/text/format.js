@@ -8,12 +8,12 @@ export function count(value) {
   return value === null || value === undefined ? NONE : WHOLE.format(value);
 }
 
-/** The power of ten of a number's first digit, once it is rounded to so many digits. */
+/** The power of ten of a number's first digit, after rounding to `digits` digits. */
 function power(value, digits) {
   return Number(value.toExponential(digits - 1).split("e")[1]);
 }
 
-/** A number with so many decimals, or with an exponent where its `size` is very small or large. */
+/** A number with `places` decimals, or with an exponent if its `size` is very small or large. */
 function fixed(value, places, size = Math.abs(value)) {
   if (value !== 0 && (size < 1e-4 || size >= 1e6)) return value.toExponential(Math.max(0, places + power(value, 1))).replace(/-/g, MINUS);
   const decimals = Math.max(0, places);

@@ -15,6 +15,6 @@ export function methodOf(job, params) {
 /** What to say of a site of which nothing can be drawn. */
 export function Unmeasured({ job }) {
   return html`<p class="empty">
-    ${job.state === "pending" ? "Nothing was measured yet: the job is pending." : "Nothing to draw yet: no chunk of it is done."}
+    ${job.state === "pending" ? "No results yet: the job is pending." : "No results yet: no chunk is done."}
   </p>`;
 }

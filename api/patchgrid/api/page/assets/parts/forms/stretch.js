@@ -9,8 +9,8 @@ export function isStretched(params) {
 
 export function Stretch({ params }) {
   return html`<${Check}
-    label="Bring out small values"
-    hint="Colours by a logarithm to both sides of 0, as the legend shows"
+    label="Log colour scale"
+    hint="Logarithmic on both sides of 0, to bring out small values"
     checked=${isStretched(params)}
     onChange=${(on) => choose({ colours: on ? "log" : null })}
   />`;

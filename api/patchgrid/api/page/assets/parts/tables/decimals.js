@@ -2,7 +2,7 @@ import { html } from "../../core/ui.js";
 
 const NUMBER = /^(?:± )?[+−]?[\d,]+(\.\d+)?(e[+−]?\d+)?$/;
 
-/** What stands behind the whole part of a number as text, `[point and digits, exponent]`; null: it is no number. */
+/** The part of a number after its integer digits, `[point and digits, exponent]`; null: not a number. */
 function fraction(text) {
   const found = typeof text === "string" && NUMBER.exec(text);
   return found ? [found[1] ?? "", found[2] ?? ""] : null;

@@ -6,7 +6,7 @@ const HEIGHT = 14;
 const RIM = 6;
 const MIDDLE = HEIGHT / 2;
 
-/** An estimate with its interval, drawn on the scale that all rows share; an arrow where it goes on beyond it. */
+/** An estimate with its interval, on the scale shared by all rows; an arrow where it extends beyond the scale. */
 export function Interval({ row, domain }) {
   const [low, high] = domain;
   const middle = row.estimate ?? row.mean;

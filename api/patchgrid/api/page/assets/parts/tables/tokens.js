@@ -17,7 +17,7 @@ function shade(value, limit) {
 /**
  * A prompt, token by token, coloured by score; tokens that differ from the other prompt's are marked.
  *
- * The first `folded` are left out until `onUnfold`. A long prompt scrolls in its own box, which opens at its end.
+ * The first `folded` are hidden until `onUnfold`. A long prompt scrolls in its own box, initially at its end.
  */
 export function Tokens({ label, tokens, others, scores, limit, spans = {}, folded = 0, onUnfold }) {
   const list = useRef(null);

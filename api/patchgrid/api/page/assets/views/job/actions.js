@@ -19,8 +19,8 @@ const POSSIBLE = {
 const ENDINGS = ["cancel", "delete"];
 const WORDS = { pause: "Pause", resume: "Resume", cancel: "Cancel…", retry: "Retry failed", delete: "Delete…" };
 const SURE = {
-  cancel: { yes: "Cancel the job", words: "Chunks that are measured now are given up. What was measured stays." },
-  delete: { yes: "Delete the job", words: "Its pairs and all its results are gone for good." },
+  cancel: { yes: "Cancel the job", words: "Chunks being measured are dropped. Stored results stay." },
+  delete: { yes: "Delete the job", words: "This deletes its pairs and results permanently." },
 };
 
 /** The buttons that steer a job, as far as the token and the job's state allow. */
@@ -42,10 +42,10 @@ export function Actions({ job, reload }) {
   const possible = [...(may("submit") && own ? steps : []), ...(may("submit") && own && ENDED.includes(job.state) ? ["delete"] : [])];
   if (possible.length === 0) return null;
   // Who is no owner is an admin, and does it to the owners.
-  const theirs = own && !open && !job.owners.includes(token) && job.owners.length > 0 ? ` Its owners: ${job.owners.join(", ")}.` : "";
+  const theirs = own && !open && !job.owners.includes(token) && job.owners.length > 0 ? ` Owners: ${job.owners.join(", ")}.` : "";
   const asked =
     others.length > 0
-      ? { yes: "Withdraw from the job", words: `The job goes on for its other owners: ${others.join(", ")}.` }
+      ? { yes: "Withdraw from the job", words: `The job continues for its other owners: ${others.join(", ")}.` }
       : sure && { ...SURE[sure], words: SURE[sure].words + theirs };
 
   async function act(what) {
@@ -60,8 +60,8 @@ export function Actions({ job, reload }) {
       }
       const answer = await ask(jobPath(job.job, what), { method: "POST" });
       const left = answer.goes_on_for ?? [];
-      const again = what === "retry" ? `Chunks to be measured again: ${count(answer.chunks_again)}` : "";
-      setSaid(left.length > 0 ? `You withdrew; the job goes on for ${left.join(", ")}` : again);
+      const again = what === "retry" ? `Chunks to retry: ${count(answer.chunks_again)}` : "";
+      setSaid(left.length > 0 ? `You withdrew; the job continues for ${left.join(", ")}` : again);
     } catch (error) {
       setProblem(error);
     }

@@ -37,7 +37,7 @@ const KEPT = ["method", "site"];
 /** A job: its heading, its views. */
 export function Job({ id, parts, params }) {
   const job = useData(jobPath(id));
-  // Raised when the stream of events broke or ended: it is opened anew if there is more to come.
+  // Incremented when the event stream broke or ended: it is reopened if the job still runs.
   const [turn, setTurn] = useState(0);
   const running = Boolean(job.data) && !ENDED.includes(job.data.state);
   const number = job.data?.job ?? id;
@@ -55,14 +55,14 @@ export function Job({ id, parts, params }) {
   useTitle(rest[0], known?.[1], job.data?.name ?? `Job ${id}`);
 
   if (!job.data) {
-    return html`<nav class="crumbs" aria-label="Where you are"><a href=${href(["jobs"])}>Jobs</a></nav>
+    return html`<nav class="crumbs" aria-label="Breadcrumb"><a href=${href(["jobs"])}>Jobs</a></nav>
       <h1>Job ${id}</h1>
       ${job.problem && !job.problem.passing ? html`<${ProblemBox} problem=${job.problem} retry=${job.reload} />` : html`<p class="muted" aria-busy="true">Loading…</p>`}`;
   }
   const live = running && snapshot ? { ...job.data, state: snapshot.state, pairs: snapshot.pairs, chunks: { ...job.data.chunks, ...snapshot.chunks } } : job.data;
   const told = said?.job === live.job ? said.words : [];
   const kept = Object.fromEntries(KEPT.map((name) => [name, params[name]]));
-  return html`<nav class="crumbs" aria-label="Where you are">
+  return html`<nav class="crumbs" aria-label="Breadcrumb">
       <a href=${href(["jobs"])}>Jobs</a> <span aria-hidden="true">/</span> <a href=${href(["jobs", id])}>${number}</a>
     </nav>
     <div class="head">

@@ -6,8 +6,8 @@ import { Facts } from "../../parts/tables/table.js";
 export function Provenance({ made }) {
   return html`<section aria-labelledby="provenance">
     <div class="head"><h2 id="provenance">Provenance</h2></div>
-    ${made.length === 0 && html`<p class="empty">Nothing was measured yet.</p>`}
-    ${made.length > 1 && html`<p class="note">Parts of this job were made by different versions or devices.</p>`}
+    ${made.length === 0 && html`<p class="empty">No results yet.</p>`}
+    ${made.length > 1 && html`<p class="note">Parts of this job were measured by different versions or on different devices.</p>`}
     ${made.map((each) => {
       const { versions = {}, ...rest } = each;
       const rows = Object.entries(rest)

@@ -50,13 +50,13 @@ function Status({ job, snapshot, rate, running }) {
       <${Tile} name="pairs/s" value=${speed ? number(speed) : "–"} />
       <${Tile} name=${running ? "time left" : "took"} value=${running ? (rate > 0 ? seconds(left / rate) : "–") : seconds(took)} />
       <${Tile} name="chunks done" value=${count(job.chunks.done)} of=${count(Object.values(job.chunks).reduce((sum, each) => sum + each, 0))} />
-      ${running && html`<${Tile} name="workers at it" value=${count(names.length)} of=${`${count(serving)} serving`} title=${names.join(", ")} />`}
+      ${running && html`<${Tile} name="workers" value=${count(names.length)} of=${`${count(serving)} serving`} title=${names.join(", ")} />`}
     </div>
-    ${running && names.length > 0 && html`<p class="muted">At it: ${names.join(", ")}</p>`}
+    ${running && names.length > 0 && html`<p class="muted">Working on it: ${names.join(", ")}</p>`}
     ${["pending", "running"].includes(job.state) && names.length === 0 && html`<${Unserved} job=${job} serving=${serving} />`}
     ${
       (job.troubles?.tried_again || job.troubles?.split_off) > 0 &&
-      html`<p class="note">Chunks tried again: ${job.troubles.tried_again}; split off to find a pair that kills: ${job.troubles.split_off}</p>`
+      html`<p class="note">Chunks retried: ${job.troubles.tried_again}; split to find a pair that kills its worker: ${job.troubles.split_off}</p>`
     }
     <p class="muted">
       Submitted <${Time} at=${job.created_at} />${job.owners.length > 0 ? ` by ${job.owners.join(", ")}` : ""}${job.started_at && html`, started <${Time} at=${job.started_at} />`}${
@@ -69,7 +69,7 @@ function Status({ job, snapshot, rate, running }) {
 /** Why nothing of a job happens now, and what to do. */
 function Unserved({ job, serving }) {
   if (job.chunks.leased > 0) {
-    return html`<p class="note">No worker is at it: its chunks are held by a process that is no worker (patchgrid run), or by one that was lost.</p>`;
+    return html`<p class="note">No worker is working on it: its chunks are leased to a process that is not a worker (patchgrid run), or to a lost one.</p>`;
   }
   if (serving > 0) return null;
   return html`<p class="note">No worker serves this model, so the job makes no progress. Start one on the same database: <${Command} text=${`patchgrid worker start --model ${quoted(job.spec.model)}`} /></p>`;
@@ -107,7 +107,7 @@ function LoadFailures({ failures }) {
   if (failures.length === 0) return null;
   const columns = [
     { key: "worker", title: "worker", header: true, cell: (row) => row.worker },
-    { key: "error", title: "why it cannot load the model", wrap: true, cell: (row) => row.error },
+    { key: "error", title: "error", wrap: true, cell: (row) => row.error },
     { key: "attempts", title: "attempts", number: true, cell: (row) => row.attempts },
     { key: "at", title: "last", cell: (row) => html`<${Time} at=${row.failed_at} />` },
   ];

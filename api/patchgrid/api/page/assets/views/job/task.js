@@ -3,7 +3,7 @@ import { useData } from "../../core/net/data.js";
 import { freshness } from "../../core/net/follow.js";
 import { html } from "../../core/ui.js";
 
-/** Of so many of the strongest components the effects are held against the rounding floor. */
+/** Number of strongest components whose effects are compared with the rounding floor. */
 const STRONGEST = 10;
 
 /** Whether the model does the task, and how much of the largest effects is rounding: the first thing to know of results. */
@@ -16,7 +16,7 @@ export function Task({ job }) {
   const told = task?.answers.some((answer) => task.warnings.some((words) => words.includes(answer)));
   return html`<section class=${warnings.length > 0 ? "task note" : "task"} aria-label="Task">
     ${task?.line && html`<p>${task.line}</p>`}
-    ${task?.answers.length > 0 && !told && html`<p>First answers, as the model's tokens: ${task.answers.join("; ")}</p>`}
+    ${task?.answers.length > 0 && !told && html`<p>First answers as tokens: ${task.answers.join("; ")}</p>`}
     ${floor && html`<p>${floor}</p>`}
     ${warnings.length > 0 && warnings.map((warning) => html`<p>Warning: ${warning}</p>`)}
   </section>`;

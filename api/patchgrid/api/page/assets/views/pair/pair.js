@@ -73,7 +73,7 @@ function Shown({ job, data, params }) {
         foldableTokens > 0 &&
         html`<${Check}
           label=${`Show the shared prefix (${count(foldableTokens)} tokens)`}
-          hint="What both prompts begin with: nothing differs there, so nothing has an effect"
+          hint="The tokens that both prompts begin with; they have no effect"
           checked=${folded === 0}
           onChange=${(on) => choose({ prefix: on ? "shown" : null })}
         />`
@@ -87,7 +87,7 @@ function Shown({ job, data, params }) {
       data.state === "done" &&
       html`<p class="muted">
         ${grid && "Coloured by score: blue lowers, red raises the metric."} Underlined tokens differ.
-        ${!keptPositions && " Scores by position were not kept: run the job with --detail positions to colour tokens."}
+        ${!keptPositions && " No scores by position were stored: run the job with --detail positions to colour tokens."}
       </p>`
     }
     <${Facts} label="Answers and metrics" rows=${[
@@ -98,8 +98,8 @@ function Shown({ job, data, params }) {
     ]} />
     ${site && html`<${PairGrid} job=${job} data=${data} site=${site} grid=${grid} folded=${folded} heads=${heads > 0 ? byHead(data.scores[site], shape) : null} exact=${data.state === "done" ? exactGrid(data, site) : null} head=${head} stretched=${isStretched(params)} />`}
     ${data.state === "done" && html`<${Strongest} job=${job} data=${data} params=${params} />`}
-    ${data.state === "skipped" && html`<p class="empty">This pair was skipped: the model does not get it right.</p>`}
-    ${data.state === "pending" && html`<p class="empty">This pair is not measured yet.</p>`}`;
+    ${data.state === "skipped" && html`<p class="empty">This pair was skipped: the model gets it wrong.</p>`}
+    ${data.state === "pending" && html`<p class="empty">This pair has not been measured yet.</p>`}`;
 }
 
 function Copies({ text, tokens, what }) {
@@ -114,7 +114,7 @@ function Prompt({ text, tokens, ...rest }) {
 
 /** Answers as they were given; a token id has its text beside it. */
 function answers(list, tokens) {
-  const text = (index) => (tokens?.[index] === undefined ? "text unknown until it is measured" : JSON.stringify(tokens[index]));
+  const text = (index) => (tokens?.[index] === undefined ? "text unknown until measured" : JSON.stringify(tokens[index]));
   return (list ?? []).map((answer, index) => (typeof answer === "number" ? `${answer} (${text(index)})` : JSON.stringify(answer))).join(", ");
 }
 
@@ -133,7 +133,7 @@ function Strongest({ job, data, params }) {
           { key: "score", title: "score", number: true, cell: (row) => number(row.score) },
         ]}
         rows=${data.top ?? []}
-        empty=${data.method === job.methods[0] ? "None kept: the job keeps nothing of single pairs." : `Kept by ${job.methods[0]} alone.`}
+        empty=${data.method === job.methods[0] ? "None stored: the job stores no scores per pair." : `Stored for ${job.methods[0]} only.`}
       />
     </section>
     <section aria-labelledby="exact">
@@ -148,7 +148,7 @@ function Strongest({ job, data, params }) {
           { key: "inclusion", title: "inclusion", number: true, cell: (cell) => number(cell.inclusion) },
         ]}
         rows=${exact}
-        empty="No component of this pair was drawn."
+        empty="No component of this pair was sampled."
       />
     </section>
   </div>`;

@@ -9,7 +9,7 @@ import { visible } from "../../parts/tables/tokens.js";
 /**
  * One pair: layer by token where positions were kept, scores and exact effects; layer by head where there are heads.
  *
- * The first `folded` tokens are left out.
+ * The first `folded` tokens are hidden.
  */
 export function PairGrid({ job, data, site, grid, folded, heads, exact, head, stretched }) {
   return html`<div class="panels">

@@ -35,16 +35,16 @@ export function Pairs({ job, params }) {
         data.items.length === 0 && data.next
           ? html`<p class="empty">
               Nothing found so far.
-              <button type="button" onClick=${() => choose({ cursor: data.next })}>Search on</button>
+              <button type="button" onClick=${() => choose({ cursor: data.next })}>Continue search</button>
             </p>`
           : html`<${Table}
                 caption="Pairs"
                 columns=${columns(job, params)}
                 rows=${data.items}
                 rowKey=${(pair) => pair.row}
-                empty=${state === "failed" && !search && !name ? "No pair failed." : "No pair is like that."}
+                empty=${state === "failed" && !search && !name ? "No pair failed." : "No pair matches."}
               />
-              <${Pager} next=${data.next} cursor=${cursor} words=${search ? "Search on" : "Next page"} onCursor=${(next) => choose({ cursor: next }, { step: true })} />`}
+              <${Pager} next=${data.next} cursor=${cursor} words=${search ? "Continue search" : "Next page"} onCursor=${(next) => choose({ cursor: next }, { step: true })} />`}
     <//>`;
 }
 
@@ -55,7 +55,7 @@ function columns(job, params) {
     { key: "row", title: "row", number: true, cell: (pair) => html`<a href=${open(pair)}>${pair.row}</a>` },
     { key: "pair", title: "id", header: true, cell: (pair) => html`<a href=${open(pair)}>${pair.pair}</a>` },
     !failed && { key: "state", title: "state", cell: (pair) => html`<${State} state=${pair.state} />` },
-    (failed || !params.state) && job.pairs.failed > 0 && { key: "error", title: "why it failed", wrap: true, cell: (pair) => pair.error ?? "" },
+    (failed || !params.state) && job.pairs.failed > 0 && { key: "error", title: "error", wrap: true, cell: (pair) => pair.error ?? "" },
     { key: "clean", title: "clean", wrap: true, cell: (pair) => html`<span class="prompt">${pair.clean}</span>` },
     { key: "corrupted", title: "corrupted", wrap: true, cell: (pair) => html`<span class="prompt">${pair.corrupted}</span>` },
     !failed && { key: "clean_metric", title: `${job.spec.metric}, clean`, number: true, cell: (pair) => number(pair.clean_metric) },

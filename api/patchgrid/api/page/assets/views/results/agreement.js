@@ -17,7 +17,7 @@ export function Agreement({ job, params }) {
   const site = job.spec.sites.includes(params.site) ? params.site : job.spec.sites[0];
   const found = useData(jobPath(job.job, "verification"), { top_k: 10 }, { fresh: freshness(job) });
   if (job.spec.exact === 0) {
-    return html`<p class="empty">This job patched nothing exactly, so there is nothing to hold its scores to. Run it with <code>--exact</code> above 0.</p>`;
+    return html`<p class="empty">This job has no exact effects to compare scores with. Run it with <code>--exact</code> above 0.</p>`;
   }
   return html`<form class="filters" aria-label="What is drawn" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${site} options=${job.spec.sites} onChange=${(next) => choose({ site: next })} />
@@ -35,7 +35,7 @@ export function Agreement({ job, params }) {
             </div>
             <${Table} caption="Agreement of scores with exact effects" columns=${columns(data.cost)} rows=${data.items} empty="Nothing was patched exactly yet." />
             <p class="muted">
-              Weighted by 1 / inclusion, so the figures speak of all cells. Bias is the mean of effect − score. Cost is what a job of that method alone takes for 1,000 pairs${
+              Weighted by 1 / inclusion, to represent all cells. Bias is the mean of effect − score. Cost is the time of that method alone for 1,000 pairs${
                 data.cost?.exact ? `; patching ${count(data.cost.effects)} cells took ${seconds(data.cost.exact)} for 1,000 pairs` : ""
               }.
             </p>

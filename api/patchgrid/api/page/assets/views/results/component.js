@@ -16,7 +16,7 @@ import { Answer } from "../../parts/problem.js";
 import { ShortTable } from "../../parts/tables/shorttable.js";
 import { Table } from "../../parts/tables/table.js";
 
-/** As many cells as can be told apart and drawn at once. */
+/** Most cells drawn at once. */
 const MOST = 20_000;
 
 /** One component: its figures by each method, and the cells of it that were patched exactly. */
@@ -34,7 +34,7 @@ export function Component({ job, params, name }) {
     </div>
     <${Answer} of=${found}>
       ${(rows) => {
-        if (rows.length === 0) return html`<p class="empty">This job has no results for a component of that name${params.site ? ` at ${params.site}` : ""}.</p>`;
+        if (rows.length === 0) return html`<p class="empty">This job has no results for this component${params.site ? ` at ${params.site}` : ""}.</p>`;
         const [row] = rows;
         return html`<p class="muted">${SITE_WORDS[row.site] ?? row.site}, ${row.site}, layer ${row.layer}</p>
           <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ component: name, method }} what=${name} /></div>
@@ -112,7 +112,7 @@ function Cells({ job, row, method }) {
 
 /** How many of the component's cells there are here. */
 function CellCount({ shown, total, row, more }) {
-  if (shown === 0) return html`<p class="empty">No cell of it was patched exactly.</p>`;
+  if (shown === 0) return html`<p class="empty">None of its cells was patched exactly.</p>`;
   const where = total === null ? "; at all positions" : "";
   const part = shown < total || (total === null && more);
   const of = part ? `The first ${count(shown)} of ${total === null ? "more" : count(total)} cells by pair` : `${count(shown)} cells`;
@@ -124,7 +124,7 @@ function CellsDrawn({ job, row, method, items }) {
   const words = (cell) => `pair ${cell.pair}, ${cell.component}: score ${number(cell.score)}, exact effect ${number(cell.effect)}`;
   return html`<div class="beside">
     <${Scatter}
-      label=${`Exact effect against score of ${count(items.length)} cells of ${row.component}; the table beside it has them`}
+      label=${`Exact effect against score of ${count(items.length)} cells of ${row.component}; listed in the table beside it`}
       points=${items}
       unit=${metricWords(job.spec.metric)}
       tell=${(cell) => html`<strong>pair ${cell.pair}</strong> <span>score ${number(cell.score)}, effect ${number(cell.effect)}</span>`}

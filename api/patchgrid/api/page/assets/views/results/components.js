@@ -37,8 +37,8 @@ export function Components({ job, params }) {
       <${Search} label="Name" value=${search} placeholder="a9.h6" onChange=${(value) => filter({ search: value })} />
       <${Check} label="Draw intervals" checked=${params.drawn !== "no"} onChange=${(on) => choose({ drawn: on ? null : "no" })} />
       <${Check}
-        label="Intervals beyond these pairs"
-        hint="Wider: for where the pairs come from, and not for this job's pairs alone"
+        label="Population intervals"
+        hint="For the population that the pairs come from, not only for this job's pairs; wider"
         checked=${Boolean(population)}
         onChange=${(on) => filter({ population: on ? "yes" : null })}
       />
@@ -71,9 +71,9 @@ function Found({ job, data, params, filter }) {
       rowKey=${(row) => `${row.site}/${row.component}`}
       sort=${{ by: sort, down: order !== "up" }}
       onSort=${(by, down) => filter({ sort: by === "estimate" ? null : by, order: down ? null : "up" })}
-      empty="No component is named so."
+      empty="No component matches."
     />
-    ${data.items.some(isUnbounded) && html`<p class="muted"><em>no bound</em>: so few cells, of such uneven weight, that the interval says nothing. JSON, CSV and exports have its numbers.</p>`}
+    ${data.items.some(isUnbounded) && html`<p class="muted"><em>no bound</em>: too few cells, too unevenly weighted, for a useful interval. JSON, CSV and exports have the numbers.</p>`}
     <${Pager} next=${data.next} cursor=${cursor} onCursor=${page} />`;
 }
 
@@ -84,7 +84,7 @@ function Reach({ job, data, start, method, population }) {
   const found = items.length < total ? `${count(start + 1)} to ${count(end)} of ${count(total)}` : count(total);
   const among = searched ? `${items.length < total ? " found," : ""} of ${count(all)}` : "";
   return html`<p class="muted" role="status">
-    ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; intervals for the mean over ${population ? "the population that the pairs come from" : "this job's pairs"}`}${
+    ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; intervals for the mean over ${population ? "the population of pairs" : "this job's pairs"}`}${
       total > MOST &&
       html`; JSON and CSV have the first ${count(MOST)}, the export has
         ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>`

@@ -10,7 +10,7 @@ import { DataLinks } from "../../parts/links.js";
 import { Answer } from "../../parts/problem.js";
 import { Facts, Table } from "../../parts/tables/table.js";
 
-/** As many points as can be told apart and drawn at once. */
+/** Most points drawn at once. */
 const MOST = 20_000;
 const FURTHEST = 12;
 
@@ -22,13 +22,13 @@ export function ExactCells({ job, site, method, fit, byLayer }) {
   });
   return html`<section class="panel wide" aria-label="Score against exact effect">
     <div class="head">
-      <h2>${site} by ${method} <span class="muted">score against exact effect, one point a cell</span></h2>
+      <h2>${site} by ${method} <span class="muted">score against exact effect, one point per cell</span></h2>
       <${DataLinks} path=${path} params=${{ site, method, limit: MOST }} what="These cells" />
     </div>
     <${Answer} of=${cells}>
       ${({ items, more }) =>
         items.length === 0
-          ? html`<p class="empty">No cell of ${site} was patched exactly yet.</p>`
+          ? html`<p class="empty">No cell of ${site} has been patched exactly yet.</p>`
           : html`<${Drawn} job=${job} site=${site} method=${method} fit=${fit} byLayer=${byLayer} items=${items} more=${more} />`}
     <//>
   </section>`;
@@ -37,10 +37,10 @@ export function ExactCells({ job, site, method, fit, byLayer }) {
 function Drawn({ job, site, method, fit, byLayer, items, more }) {
   const unit = metricWords(job.spec.metric);
   const part = more ? `${count(items.length)} of ${fit ? count(fit.n) : "more"} cells, the first by pair` : "";
-  return html`${part && html`<p class="note">Drawn and listed are ${part}; the figures are of all. The export has every cell.</p>`}
+  return html`${part && html`<p class="note">Showing ${part}; the figures are for all cells. The export has every cell.</p>`}
     <div class="beside">
       <${Scatter}
-        label=${`Exact effect against score of ${count(items.length)} cells of ${site} by ${method}, ${unit}; the furthest off stand in the table beside it`}
+        label=${`Exact effect against score of ${count(items.length)} cells of ${site} by ${method}, ${unit}; the furthest off are in the table beside it`}
         points=${items}
         fit=${fit}
         unit=${unit}
@@ -64,7 +64,7 @@ function FurthestOff({ job, site, method }) {
   const found = useData(path, params, { fresh: freshness(job) });
   return html`<div class="head"><h3>Furthest off</h3><${DataLinks} path=${path} params=${params} what="Furthest off" /></div>
     <${Answer} of=${found}>
-      ${({ items }) => html`<${Table} caption="Cells whose score is furthest from the effect, one a component" columns=${columns(job, site, method)} rows=${items} />`}
+      ${({ items }) => html`<${Table} caption="Cells whose score is furthest from the effect, one per component" columns=${columns(job, site, method)} rows=${items} />`}
     <//>`;
 }
 

@@ -47,8 +47,8 @@ function Drawn({ job, method, panel, heads, all, asked, stretched }) {
   const open = (cell) => go(["jobs", job.job, "components", cell.of.component], { site: cell.of.site, method: job.methods.length > 1 ? method : null });
   const label = `${WORDS[measure]} of ${panel.sites.join(", ")} by layer and ${heads ? "head" : "site"}, ${metricWords(job.spec.metric)}`;
   const why = mixed
-    ? `A stroke: the mean score, as none of its cells was patched exactly (${count(all.length - known)} of ${count(all.length)}).`
-    : measure === "mean" && !asked && job.spec.exact > 0 && "Mean scores: nothing was patched exactly yet.";
+    ? `A stroke marks mean scores of components without exact cells (${count(all.length - known)} of ${count(all.length)}).`
+    : measure === "mean" && !asked && job.spec.exact > 0 && "Mean scores: nothing has been patched exactly yet.";
   return html`${why && html`<p class="muted">${why}</p>`}
     <${Grid}
       label=${label}
@@ -58,7 +58,7 @@ function Drawn({ job, method, panel, heads, all, asked, stretched }) {
       stretched=${stretched}
       columnTitle=${heads ? "head" : null}
       legend=${[WORDS[measure], `(${metricWords(job.spec.metric)})`]}
-      none="no cell patched exactly, so no estimate"
+      none="no estimate, because no cell was patched exactly"
       tell=${(cell) => html`<${ComponentTip} row=${cell.of} />`}
       words=${(cell) => componentWords(cell.of)}
       onOpen=${open}

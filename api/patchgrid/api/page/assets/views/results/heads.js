@@ -15,7 +15,7 @@ import { WidePanel } from "./widepanel.js";
 const MOST = 200_000;
 const SIZE = 10_000;
 const MEASURES = [
-  ["", "estimate, else mean score"],
+  ["", "estimate or mean score"],
   ["estimate", "estimate"],
   ["mean", "mean score"],
   ["mean_abs", "mean |score|"],
@@ -61,10 +61,10 @@ function HeadSites({ job, method, panel, measure, stretched }) {
 function aboutOf({ spec }, cells) {
   return [
     `In units of ${metricWords(spec.metric)}.`,
-    spec.exact === 0 && "Nothing was patched exactly: these are scores of attribution alone.",
+    spec.exact === 0 && "Nothing was patched exactly: these are attribution scores.",
     spec.exact > 0 && "An estimate is the mean effect: attribution corrected by sampled exact patching.",
-    spec.exact > 0 && cells && "A dot marks a component whose 95 % interval leaves out 0.",
-    `A ${cells ? "cell or bar" : "bar"} opens its component.`,
+    spec.exact > 0 && cells && "A dot marks a component whose 95 % interval excludes 0.",
+    `Click a ${cells ? "cell or bar" : "bar"} to open its component.`,
   ]
     .filter(Boolean)
     .join(" ");

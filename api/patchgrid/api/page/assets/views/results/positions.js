@@ -22,7 +22,7 @@ export function Positions({ job, params }) {
   const asked = { site, kind: "aligned", method };
   const map = useData(jobPath(job.job, "heatmap"), asked, { when: Boolean(site), fresh: freshness(job) });
   if (!site) {
-    return html`<p class="empty">Of ${job.spec.sites.join(", ")} no positions were kept. Run the job with <code>--positions keep</code>.</p>`;
+    return html`<p class="empty">No positions were stored for ${job.spec.sites.join(", ")}. Run the job with <code>--positions keep</code>.</p>`;
   }
   const missing = map.problem && [404, 409].includes(map.problem.status);
   return html`<form class="filters" aria-label="What is drawn" onSubmit=${(event) => event.preventDefault()}>
@@ -38,7 +38,7 @@ export function Positions({ job, params }) {
       ${missing ? html`<${Unmeasured} job=${job} /><${ProblemBox} problem=${map.problem} />` : html`<${Answer} of=${map}>${(data) => html`<${Drawn} job=${job} data=${data} stretched=${isStretched(params)} />`}<//>`}
     </section>
     <p class="muted">
-      Averages align positions ${job.spans.length > 0 ? "by the spans given with the pairs" : "from the end (−1 is the last)"}, never by raw index. For tokens as they are, open${" "}
+      Averages align positions ${job.spans.length > 0 ? "by the pairs' spans" : "from the end (−1 is the last)"}. To see single tokens, open${" "}
       <a href=${href(["jobs", job.job, "pairs"])}>a pair</a>.
     </p>`;
 }
@@ -50,7 +50,7 @@ function Drawn({ job, data, stretched }) {
   const name = job.spans.length > 0 ? "span" : "position";
   const label = `${measure} of ${data.site} by layer and ${name}, ${metricWords(data.unit)}`;
   const words = (cell) => `layer ${cell.row}, ${name} ${labelled(data.columns[cell.column])}: ${cell.value === null ? "no pair has it" : `${cell.guess ? "mean score" : measure} ${number(cell.value)}`}`;
-  return html`${data.measure === "mean" && html`<p class="muted">Mean scores by ${data.method}: exact patching sampled no single positions.</p>`}${data.measure === "mixed" && html`<p class="muted">A stroke: the mean score by ${data.method}, as not all of the cell was patched exactly.</p>`}
+  return html`${data.measure === "mean" && html`<p class="muted">Mean scores by ${data.method}: no positions were patched exactly.</p>`}${data.measure === "mixed" && html`<p class="muted">A stroke marks mean scores by ${data.method} where the cell was not fully patched.</p>`}
     <${Grid}
       label=${label}
       rows=${rows}
@@ -59,7 +59,7 @@ function Drawn({ job, data, stretched }) {
       stretched=${stretched}
       columnTitle=${name}
       legend=${[measure, `(${metricWords(data.unit)})`]}
-      none=${`no pair has such a ${name}`}
+      none=${`no pair has this ${name}`}
       atEnd=${job.spans.length === 0}
       tell=${words}
       words=${words}

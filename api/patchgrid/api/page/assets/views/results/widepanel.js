@@ -46,9 +46,9 @@ export function WidePanel({ job, method, site }) {
 /** What the marks of this chart mean, of those that it has. */
 function legend(rows) {
   return [
-    "Lines are 95 % intervals; an arrow: it goes on.",
-    rows.some(isUnbounded) && "Dashed: too few cells, of too uneven weight, for a useful bound.",
-    rows.some((row) => row.estimate === null) && "Pale: the mean score, as none was patched exactly.",
+    "Lines are 95 % intervals; an arrow means the interval extends further.",
+    rows.some(isUnbounded) && "Dashed: too few cells, too unevenly weighted, for a useful bound.",
+    rows.some((row) => row.estimate === null) && "Pale: the mean score, because no cell was patched exactly.",
   ]
     .filter(Boolean)
     .join(" ");

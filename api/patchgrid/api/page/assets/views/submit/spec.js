@@ -39,7 +39,7 @@ export const RANGES = {
   priority: [-1000, 1000],
 };
 
-/** Numbers that may be left out. */
+/** Optional numbers. */
 const OPTIONAL = new Set(["limit", "chunk_size"]);
 
 /** Which of the methods' options those chosen have. */
@@ -81,15 +81,15 @@ export function faultOf(values, file, limits) {
   if (!file) return "no file";
   if (file.size === 0) return "The file is empty.";
   if (limits?.upload_bytes && file.size > limits.upload_bytes) {
-    return `The file has ${bytes(file.size)}; this server takes up to ${bytes(limits.upload_bytes)}. The command line submits larger ones.`;
+    return `The file has ${bytes(file.size)}; the limit is ${bytes(limits.upload_bytes)}. Submit larger files on the command line.`;
   }
-  if (!values.model) return "This server has no model to submit to.";
+  if (!values.model) return "This server has no models.";
   if (values.sites.length === 0) return "Choose at least one site.";
   if (values.method.length === 0) return "Choose at least one method.";
-  if (values.sites.includes("edge") && values.sites.length > 1) return "Edges are scored by methods of their own: a job has edges or other sites.";
+  if (values.sites.includes("edge") && values.sites.length > 1) return "Edges cannot be combined with other sites in one job.";
   const right = values.sites.includes("edge") ? EDGE_METHODS : NODE_METHODS;
   const wrong = values.method.filter((method) => !right.includes(method));
-  if (wrong.length > 0) return `${wrong.join(", ")} does not score these sites: choose among ${right.join(", ")}.`;
+  if (wrong.length > 0) return `${wrong.join(", ")} does not score these sites; available: ${right.join(", ")}.`;
   return null;
 }
 
@@ -105,6 +105,6 @@ export function faultsOf(values) {
       faults[name] = `must be a ${name === "exact" ? "" : "whole "}number from ${count(least)} to ${count(most)}`;
     }
   }
-  if (values.metric === OTHER && !values.other_metric.trim()) faults.other_metric = "write the metric's name";
+  if (values.metric === OTHER && !values.other_metric.trim()) faults.other_metric = "enter the metric's name";
   return faults;
 }

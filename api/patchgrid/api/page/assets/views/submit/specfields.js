@@ -9,7 +9,7 @@ const METRICS = [
   ["logprob", "log probability"],
   ["prob_diff", "probability difference"],
   ["kl", "KL divergence to the clean run"],
-  [OTHER, "another, by its name…"],
+  [OTHER, "another, by name…"],
 ];
 const DIRECTIONS = [
   ["denoise", "denoise: clean into corrupted"],
@@ -18,7 +18,7 @@ const DIRECTIONS = [
 
 export function ModelField({ form, models }) {
   const options = (models.data?.items ?? []).map((each) => [modelKey(each), modelWords(each)]);
-  if (models.data && options.length === 0) return html`<p class="note">This server allows no model yet: whoever runs it names them.</p>`;
+  if (models.data && options.length === 0) return html`<p class="note">This server allows no models yet. Ask its operator.</p>`;
   return html`<${ChoiceField} form=${form} name="model" label="Model" options=${options} />`;
 }
 
@@ -49,10 +49,10 @@ export function Sites({ form }) {
 
 export function Measure({ form }) {
   return html`<div class="fields">
-    <${ChoiceField} form=${form} name="metric" label="Metric" options=${METRICS} hint="A number of the last position's logits" />
-    ${form.values.metric === OTHER && html`<${TextField} form=${form} name="other_metric" label="Metric's name" spellcheck=${false} hint="Of a package installed with the server and its workers" />`}
-    <${ChoiceField} form=${form} name="direction" label="Direction" options=${DIRECTIONS} hint="Whose activations go into whose run" />
+    <${ChoiceField} form=${form} name="metric" label="Metric" options=${METRICS} hint="Computed from the last position's logits" />
+    ${form.values.metric === OTHER && html`<${TextField} form=${form} name="other_metric" label="Metric's name" spellcheck=${false} hint="From a package installed with the server and its workers" />`}
+    <${ChoiceField} form=${form} name="direction" label="Direction" options=${DIRECTIONS} hint="Which activations are patched into which run" />
     <${TextField} form=${form} name="exact" label="Patched exactly, % of cells" kind="number" min="0" max="100" step="any" hint="A cell is a component of a pair. 0: no estimates, no intervals" />
-    <${TextField} form=${form} name="name" label="Name (optional)" maxlength="200" hint="To find the job by; no number" />
+    <${TextField} form=${form} name="name" label="Name (optional)" maxlength="200" hint="Not a number" />
   </div>`;
 }

@@ -32,7 +32,7 @@ export function Submit() {
     if (refused > 0) box.current?.querySelector("[aria-invalid]")?.focus();
   }, [refused]);
 
-  if (!may("submit")) return html`<h1>Submit</h1><p class="empty">Your token may read, not submit.</p>`;
+  if (!may("submit")) return html`<h1>Submit</h1><p class="empty">Your token lacks the scope submit.</p>`;
 
   const found = models.data?.items ?? [];
   const filled = { ...values, model: values.model || (found[0] ? modelKey(found[0]) : "") };
@@ -72,7 +72,7 @@ export function Submit() {
       const answer = await submitJob({ spec: specOf(filled), file, key: key.current, onSent: setSent, signal: control.current.signal });
       const there = answer.created
         ? []
-        : [`This job was there already${answer.reopened ? ", cancelled, and goes on now" : ""}: the same pairs under the same settings.`];
+        : [`This job already exists (same pairs and settings)${answer.reopened ? "; it was cancelled and is now reopened" : ""}.`];
       notice.set({ job: answer.job, words: [...there, ...(answer.notes ?? [])] });
       go(["jobs", answer.job]);
     } catch (error) {
@@ -102,7 +102,7 @@ export function Submit() {
       ${
         sent !== null &&
         html`<p role="status">
-          <progress max="1" value=${sent} aria-label="Sent" /> ${sent < 1 ? `${percent(sent)} sent` : "All sent; the server reads it…"}
+          <progress max="1" value=${sent} aria-label="Sent" /> ${sent < 1 ? `${percent(sent)} sent` : "Sent; the server is reading the file…"}
         </p>`
       }
       ${Object.keys(errors).length > 0 && html`<p class="problem" role="alert">Not submitted: ${wrongWords(errors)}</p>`}

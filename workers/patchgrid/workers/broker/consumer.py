@@ -1,4 +1,4 @@
-"""What of Celery is used to hear bells: its consumer, told to speak plainly and to end when asked."""
+"""Celery's consumer, receiving wake-ups: it logs plain lines and stops on request."""
 
 import logging
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from kombu.transport.redis import Channel, Transport
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between looks at whether to end.
+#: Seconds between checks whether to stop.
 _LOOK = 0.25
-#: What a garbage message is cut to in a log line.
+#: Characters of a bad message in a log line.
 _SHOWN = 200
 _LIBRARIES = ("celery", "kombu")
 
 
-#: Remote control commands that only tell something; Celery's others stop a worker, or change it.
+#: Remote control commands that only inspect; Celery's others stop or change a worker.
 INSPECTING = ("ping", "active", "reserved", "scheduled", "registered", "active_queues")
 
 
 class Inbox(Channel):  # type: ignore[misc]
-    """kombu's channel, which a deeply nested message ends; here it is dropped."""
+    """kombu's channel, which a deeply nested message would stop; here it is dropped."""
 
     def _receive_one(self, connection: Any) -> Any:
         try:
@@ -34,7 +34,7 @@ class Inbox(Channel):  # type: ignore[misc]
 
 
 class Receiver(Transport):  # type: ignore[misc]
-    """kombu's transport, which ends Celery's worker at JSON that is no message; here it is dropped."""
+    """kombu's transport, which JSON that is not a message would stop; here it is dropped."""
 
     Channel = Inbox
 
@@ -46,7 +46,7 @@ class Receiver(Transport):  # type: ignore[misc]
 
 
 class Listener(Consumer):  # type: ignore[misc]
-    """Celery's consumer, which says in plain sentences what it drops, and whether the broker is there."""
+    """Celery's consumer; logs what it drops, and reports whether the broker is available."""
 
     def __init__(
         self,
@@ -63,43 +63,43 @@ class Listener(Consumer):  # type: ignore[misc]
             self._only_inspect()
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, however long it takes."""
+        """Connect, retrying until it succeeds."""
 
-        def away(error: Exception, _interval: float) -> None:
+        def unavailable(error: Exception, _interval: float) -> None:
             self._on_broker(error)
             self._look()
 
         conn = conn.ensure_connection(
-            away, None, interval_start=0.5, interval_step=0.5, interval_max=2, callback=self._look
+            unavailable, None, interval_start=0.5, interval_step=0.5, interval_max=2, callback=self._look
         )
         self.first_connection_attempt = False
         return conn
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """Look regularly at whether to end."""
+        """Check regularly whether to stop."""
         super().register_with_event_loop(hub)
         hub.call_repeatedly(_LOOK, self._look)
 
     def on_ready(self) -> None:
-        """Say that the bells are heard from now on."""
+        """Report that the broker is available."""
         super().on_ready()
         self._on_broker(None)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Say that the broker is away."""
+        """Report that the broker is unavailable."""
         self._on_broker(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Say that the broker is away."""
+        """Report that the broker is unavailable."""
         self._on_broker(exc)
         super().on_connection_error_after_connected(exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Drop a message that is no JSON."""
+        """Drop a message that is not JSON."""
         self._drop(message, str(exc))
 
     def on_unknown_message(self, _body: Any, message: Any) -> None:
-        """Drop a message that is no task."""
+        """Drop a message that is not a task."""
         self._drop(message, "not a Celery task")
 
     def on_unknown_task(self, _body: Any, message: Any, exc: Exception) -> None:
@@ -111,7 +111,7 @@ class Listener(Consumer):  # type: ignore[misc]
         self._drop(message, str(exc))
 
     def _only_inspect(self) -> None:
-        """Leave of Celery's remote control what changes nothing: whoever reaches Redis could end workers."""
+        """Keep only the inspect commands: anyone with access to Redis could stop workers."""
         for step in self.steps:
             box = getattr(step, "box", None)
             if box is not None:
@@ -135,9 +135,9 @@ def listen(
     *,
     remote_control: bool = False,
 ) -> None:
-    """Hear bells in this thread until `ended`, or until Celery gives up; signals are left alone.
+    """Receive wake-ups in this thread until `ended`, or until Celery fails; signal handlers are untouched.
 
-    Of Celery's remote control only `INSPECTING` is answered, unless all of it is asked for.
+    Only the remote control commands in `INSPECTING` are answered, unless `remote_control` is set.
     """
 
     def consumer(*args: Any, **options: Any) -> Listener:
@@ -145,7 +145,7 @@ def listen(
 
     app.reader = Receiver
     app.set_current()
-    # Each listener has an event loop of its own: Celery would take one that an earlier one left behind.
+    # Each listener needs its own event loop: Celery would reuse one left behind by an earlier listener.
     set_event_loop(None)
     controller = app.WorkController(
         hostname=name,
@@ -161,18 +161,18 @@ def listen(
 
 
 class _Plain(logging.Handler):
-    """Passes the libraries' warnings on as one line each, without their tracebacks."""
+    """Logs the libraries' warnings as one line each, without tracebacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         said = record.name == "celery.worker.consumer.consumer" and record.levelno < logging.CRITICAL
         if record.levelno < logging.WARNING or said or str(record.msg).startswith("Couldn't ack"):
             return
         first = record.getMessage().strip().splitlines()[:1]
-        _log.warning("the bell: %.*s", _SHOWN, "".join(first))
+        _log.warning("wake-up listener: %.*s", _SHOWN, "".join(first))
 
 
-def speak_plainly() -> None:
-    """Take the loggers of Celery and kombu over (never the root logger), once."""
+def log_plainly() -> None:
+    """Replace the handlers of Celery's and kombu's loggers (never the root logger), once."""
     for name in _LIBRARIES:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, _Plain) for handler in logger.handlers):

@@ -1,4 +1,4 @@
-"""A streamed answer that holds something, and lets go of it however it ends."""
+"""A streamed response that holds a resource and releases it however it ends."""
 
 import asyncio
 import logging
@@ -15,21 +15,21 @@ from patchgrid.core.errors import PatchgridError
 
 _log = logging.getLogger(__name__)
 
-#: Seconds in which a client takes a piece of what is sent, and the bytes of a piece: a slow link is no stall.
+#: Seconds in which a client must read one piece, and the bytes of a piece: a slow link is not a stall.
 _PATIENCE, _PIECE = 60.0, 1 << 16
-#: Seconds that a client may be waited for before its rate counts.
+#: Seconds before a client's rate counts.
 _WAITED = 30.0
 
 
 class _StalledError(Exception):
-    """The client reads no more, or too slowly; with the reason."""
+    """The client stopped reading, or reads too slowly; with the reason."""
 
 
-class HeldStream(StreamingResponse):
-    """A stream; `release` is called at its end, when the client is gone, and if it never begins.
+class ReleasingStream(StreamingResponse):
+    """A stream; `release` is called at its end, on disconnect, and if it never starts.
 
-    A client is cut off that takes fewer than `least` bytes a second of the time it is waited for, or nothing
-    for `patience` seconds.
+    A client is disconnected if it reads fewer than `least` bytes per second of the time spent waiting for it,
+    or nothing for `patience` seconds.
     """
 
     def __init__(
@@ -55,20 +55,20 @@ class HeldStream(StreamingResponse):
                         with self._pace.taking(len(piece.get("body", b""))):
                             await send(piece)
                 except TimeoutError:
-                    reason = f"the client took nothing for {self._patience:g} seconds"
+                    reason = f"the client read nothing for {self._patience:g} s"
                     raise _StalledError(reason) from None
 
         try:
             await super().__call__(scope, receive, send_soon)
         except (_StalledError, PatchgridError) as error:
-            # Without its end, the answer is no whole one for the client either.
-            _log.warning("%r: cut off: %s", scope["path"], error)
+            # Without its end, the client knows that the response is incomplete.
+            _log.warning("%r: disconnected: %s", scope["path"], error)
         finally:
             await run_in_threadpool(self._release)
 
 
 class _Pace:
-    """How fast a client takes what it is sent; the time in which nothing is sent does not count."""
+    """A client's read rate; time in which nothing is sent does not count."""
 
     def __init__(self, least: float, waited: float) -> None:
         self._least, self._most_waited = least, waited
@@ -76,14 +76,14 @@ class _Pace:
 
     @contextmanager
     def taking(self, size: int) -> Iterator[None]:
-        """Count bytes that are sent in the body, and the seconds that it takes."""
+        """Count the bytes sent in the `with` body, and its seconds."""
         began = time.monotonic()
         yield
         self._bytes += size
         self._seconds += time.monotonic() - began
         if self._seconds > self._most_waited and self._bytes < self._least * self._seconds:
             rate = self._bytes / self._seconds
-            reason = f"the client read {rate:,.0f} bytes a second, less than the {self._least:,.0f} it has to"
+            reason = f"the client read {rate:,.0f} bytes per second, below the minimum {self._least:,.0f}"
             raise _StalledError(f"{reason} (--min-export-rate)")
 
 

@@ -1,7 +1,7 @@
-"""Bells: messages that say "there is work", and nothing else.
+"""Wake-ups: messages that say "there is work", and nothing else.
 
-A worker that hears one asks the database. So a bell that is lost, repeated, late or forged changes nothing
-but how soon an idle worker looks.
+A worker that receives one polls the database. A wake-up that is lost, repeated, late or forged only changes
+how soon an idle worker polls.
 """
 
 import logging
@@ -16,14 +16,14 @@ from patchgrid.workers.errors import BrokerUnavailable
 
 _log = logging.getLogger(__name__)
 
-#: Seconds before Celery is started again when it gave up, at first and at most.
+#: Seconds before Celery is restarted after a failure, at first and at most.
 _AGAIN, _LATEST = 2.0, 60.0
 
 
-def ring(broker: str, job_id: int) -> None:
-    """Tell all listening workers that a job has work.
+def notify(broker: str, job_id: int) -> None:
+    """Wake all listening workers for a job.
 
-    `BrokerUnavailable` if the broker does not answer within about two seconds.
+    Raises `BrokerUnavailable` if the broker does not answer within about two seconds.
     """
     from kombu.exceptions import KombuError
 
@@ -44,52 +44,52 @@ def ring(broker: str, job_id: int) -> None:
                 ignore_result=True,
             )
         except errors as error:
-            raise BrokerUnavailable(f"{brokers.label(broker)} cannot be reached: {_reason(error)}") from None
+            raise BrokerUnavailable(f"{brokers.label(broker)} is unavailable: {_reason(error)}") from None
 
 
-class Bell:
-    """Waits for bells: those of a broker, where there is one, and those rung in this process.
+class WakeUps:
+    """Waits for wake-ups from a broker, if there is one, and from this process.
 
-    Celery hears them in a thread of its own, which ends with the process and neither handles signals nor
+    Celery receives them in its own thread, which ends with the process and neither handles signals nor
     touches the root logger.
     """
 
     def __init__(self, broker: str | None, *, remote_control: bool = False) -> None:
         self._broker, self._remote_control = broker, remote_control
-        # Unlike an event, this may be rung by a signal handler in the middle of a wait.
-        self._rung: SimpleQueue[None] = SimpleQueue()
+        # Unlike an event, a signal handler may put into this in the middle of a wait.
+        self._pending: SimpleQueue[None] = SimpleQueue()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        #: Whether the broker is there; None: there is none, or it is not yet known.
+        #: Whether the broker is available; None: no broker, or not known yet.
         self.connected: bool | None = None
 
     def start(self) -> None:
-        """Begin to listen; `BrokerURLError` for a URL that cannot be used."""
+        """Start listening; raises `BrokerURLError` for a URL that is not supported."""
         if self._broker is None:
             return
         from patchgrid.workers.broker import broker as brokers
-        from patchgrid.workers.broker import listening
+        from patchgrid.workers.broker import consumer
 
-        app = brokers.make_app(self._broker, self._hear)
-        listening.speak_plainly()
+        app = brokers.make_app(self._broker, self._receive)
+        consumer.log_plainly()
         self._thread = threading.Thread(
-            target=self._listen, args=(app, listening.listen), name="patchgrid-bell", daemon=True
+            target=self._listen, args=(app, consumer.listen), name="patchgrid-notify", daemon=True
         )
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a bell; True: one rang, perhaps before this call."""
+        """Wait for a wake-up; True if there was one, perhaps before this call."""
         try:
-            self._rung.get(timeout=max(0.0, seconds))
+            self._pending.get(timeout=max(0.0, seconds))
         except Empty:
             return False
-        while not self._rung.empty():
-            self._rung.get()
+        while not self._pending.empty():
+            self._pending.get()
         return True
 
-    def ring_locally(self) -> None:
-        """Ring for this process alone; a signal handler may."""
-        self._rung.put(None)
+    def wake(self) -> None:
+        """Wake this process only; safe in a signal handler."""
+        self._pending.put(None)
 
     def stop(self, seconds: float = 3.0) -> None:
         """Stop listening."""
@@ -104,7 +104,7 @@ class Bell:
             began = time.monotonic()
             try:
                 listen(app, name, self._on_broker, self._ended.is_set, remote_control=self._remote_control)
-            except Exception as error:  # noqa: BLE001 (whatever Celery stumbles over, the worker goes on)
+            except Exception as error:  # noqa: BLE001 (whatever Celery raises, the worker continues)
                 _log.warning("listening to Redis failed: %r", error)
             if time.monotonic() - began > _LATEST:
                 pause = _AGAIN
@@ -113,33 +113,33 @@ class Bell:
             pause = min(2 * pause, _LATEST)
             _log.warning("reconnecting to Redis")
 
-    def _hear(self, *args: object, **kwargs: object) -> None:
+    def _receive(self, *args: object, **kwargs: object) -> None:
         if args or set(kwargs) != {"job"} or not isinstance(kwargs["job"], int):
             _log.warning("dropped a message: no job id: %.200r", args or kwargs)
             return
-        _log.debug("the bell rang for job %d", kwargs["job"])
-        self._rung.put(None)
+        _log.debug("wake-up for job %d", kwargs["job"])
+        self._pending.put(None)
 
     def _on_broker(self, error: Exception | None) -> None:
-        """Take note that the broker is there, or why not; say so once."""
+        """Record whether the broker is available; log each change once."""
         from patchgrid.workers.broker.broker import label
 
         assert self._broker is not None
         connected = error is None
         if connected:
-            self._rung.put(None)  # bells may have been missed
+            self._pending.put(None)  # wake-ups may have been missed
         if connected == self.connected:
             return
         if error is not None:
             _log.warning(
-                "%s is away (%s): the database is asked for work meanwhile",
+                "%s is unavailable (%s): polling the database",
                 label(self._broker),
                 _reason(error),
             )
         elif self.connected is None:
-            _log.info("bells of %s are heard", label(self._broker))
+            _log.info("listening for wake-ups on %s", label(self._broker))
         else:
-            _log.info("%s is back: its bells are heard again", label(self._broker))
+            _log.info("%s is available again: listening for wake-ups", label(self._broker))
         self.connected = connected
 
 

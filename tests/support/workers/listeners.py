@@ -1,4 +1,4 @@
-"""A Redis of a module's own, and a bell that listens to it."""
+"""A Redis of a module's own, and a listener for its wake-ups."""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from patchgrid.workers.broker.bell import Bell
+from patchgrid.workers.broker.notify import WakeUps
 from support.machines.servers import Redis, redis_server, wait_for
 
 PASSWORD = "swordfish"
@@ -20,28 +20,28 @@ def server() -> Iterator[Redis]:
 
 
 @contextmanager
-def hung_up(url: str, *, remote_control: bool = False) -> Iterator[Bell]:
-    """Give a bell that listens."""
-    bell = Bell(url, remote_control=remote_control)
-    bell.start()
+def connected_wake_ups(url: str, *, remote_control: bool = False) -> Iterator[WakeUps]:
+    """Yield a connected listener."""
+    wake_ups = WakeUps(url, remote_control=remote_control)
+    wake_ups.start()
     try:
-        wait_for(lambda: bell.connected, 10)
-        bell.wait(0)
-        yield bell
+        wait_for(lambda: wake_ups.connected, 10)
+        wake_ups.wait(0)
+        yield wake_ups
     finally:
-        bell.stop()
+        wake_ups.stop()
 
 
 @pytest.fixture(scope="module")
-def listening(server: Redis) -> Iterator[Bell]:
-    """Give a bell that listens to the server."""
-    with hung_up(server.url) as bell:
-        yield bell
+def listening(server: Redis) -> Iterator[WakeUps]:
+    """Yield a listener of the server."""
+    with connected_wake_ups(server.url) as wake_ups:
+        yield wake_ups
 
 
 @pytest.fixture
-def bell(listening: Bell) -> Bell:
-    """Give the bell, which has not rung."""
+def wake_ups(listening: WakeUps) -> WakeUps:
+    """Return the listener, without pending wake-ups."""
     wait_for(lambda: listening.connected, 10)
     listening.wait(0)
     return listening

@@ -1,4 +1,4 @@
-"""Bells while Redis is away, stopped, elsewhere, or behind TLS; addresses that cannot be used."""
+"""Wake-ups while Redis is down, stopped, elsewhere, or behind TLS; addresses that cannot be used."""
 
 import logging
 import signal
@@ -11,32 +11,32 @@ from typing import Any
 import pytest
 
 from patchgrid.workers.broker import broker
-from patchgrid.workers.broker.bell import Bell, ring
+from patchgrid.workers.broker.notify import WakeUps, notify
 from patchgrid.workers.errors import BrokerUnavailable, BrokerURLError
 from support.api.tls import make_certificate, tls_proxy
 from support.machines.servers import Redis, free_port, redis_server, wait_for
-from support.workers.bells import PASSWORD, bell, hung_up, listening, ours, server
+from support.workers.listeners import PASSWORD, connected_wake_ups, listening, ours, server, wake_ups
 
-__all__ = ["bell", "listening", "server"]
+__all__ = ["listening", "server", "wake_ups"]
 
 
 def test_a_redis_that_is_killed_and_comes_back_empty_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
-    """Noticed within seconds, said once, and said once when it is back; then bells are heard."""
+    """Noticed within seconds, logged once, and logged once when it is back; then wake-ups arrive."""
     caplog.set_level(logging.INFO)
-    with redis_server(password=PASSWORD) as server, hung_up(server.url) as bell:
+    with redis_server(password=PASSWORD) as server, connected_wake_ups(server.url) as wake_ups:
         for count in (1, 2):
             server.kill()
-            wait_for(lambda: bell.connected is False, 5)
+            wait_for(lambda: wake_ups.connected is False, 5)
             with pytest.raises(BrokerUnavailable):
-                ring(server.url, 1)
+                notify(server.url, 1)
             time.sleep(0.6)
-            assert ours(caplog).count("is away") == count
+            assert ours(caplog).count("is unavailable") == count
             server.start()
-            wait_for(lambda: bell.connected, 10)
-            assert bell.wait(1), "bells may have been missed: it must ring by itself"
-            assert ours(caplog).count("is back") == count
-            ring(server.url, 1)
-            assert bell.wait(5)
+            wait_for(lambda: wake_ups.connected, 10)
+            assert wake_ups.wait(1), "wake-ups may have been missed: it must wake by itself"
+            assert ours(caplog).count("is available again") == count
+            notify(server.url, 1)
+            assert wake_ups.wait(5)
     assert PASSWORD not in ours(caplog)
     assert "Traceback" not in ours(caplog)
 
@@ -47,35 +47,35 @@ def test_a_redis_that_does_not_answer_is_noticed(monkeypatch: pytest.MonkeyPatch
     for name in ("socket_timeout", "health_check_interval"):
         assert options[name] == broker.PATIENCE
         monkeypatch.setitem(options, name, 0.5)
-    with redis_server() as server, hung_up(server.url) as bell:
+    with redis_server() as server, connected_wake_ups(server.url) as wake_ups:
         assert server._process is not None
         server._process.send_signal(signal.SIGSTOP)
         try:
             began = time.monotonic()
             with pytest.raises(BrokerUnavailable):
-                ring(server.url, 1)
+                notify(server.url, 1)
             assert time.monotonic() - began < 20
-            wait_for(lambda: bell.connected is False, 20)
+            wait_for(lambda: wake_ups.connected is False, 20)
         finally:
             server._process.send_signal(signal.SIGCONT)
-        wait_for(lambda: bell.connected, 10)
-        bell.wait(0)
-        ring(server.url, 1)
-        assert bell.wait(5)
+        wait_for(lambda: wake_ups.connected, 10)
+        wake_ups.wait(0)
+        notify(server.url, 1)
+        assert wake_ups.wait(5)
 
 
 def test_a_redis_that_is_away_from_the_start_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
-    """The bell rings as soon as the server is there."""
+    """A wake-up arrives as soon as the server is up."""
     with redis_server() as server:
         server.kill()
-        bell = Bell(server.url)
-        bell.start()
-        wait_for(lambda: bell.connected is False, 5)
-        assert not bell.wait(0.1)
+        wake_ups = WakeUps(server.url)
+        wake_ups.start()
+        wait_for(lambda: wake_ups.connected is False, 5)
+        assert not wake_ups.wait(0.1)
         server.start()
-        assert bell.wait(10)
-        assert bell.connected
-        bell.stop()
+        assert wake_ups.wait(10)
+        assert wake_ups.connected
+        wake_ups.stop()
 
 
 @pytest.mark.parametrize("kind", ["nobody listens", "nobody answers", "no such host", "wrong password"])
@@ -89,8 +89,8 @@ def test_ringing_fails_fast_when_redis_is_away(server: Redis, kind: str) -> None
             "wrong password": server.url.replace(PASSWORD, "sesame"),
         }.get(kind, f"redis://user:{PASSWORD}@127.0.0.1:{port}/0")
         began = time.monotonic()
-        with pytest.raises(BrokerUnavailable, match="cannot be reached") as caught:
-            ring(url, 1)
+        with pytest.raises(BrokerUnavailable, match="is unavailable") as caught:
+            notify(url, 1)
     assert time.monotonic() - began < 20
     assert PASSWORD not in str(caught.value)
     assert "sesame" not in str(caught.value)
@@ -115,7 +115,7 @@ def test_ringing_fails_fast_when_redis_is_away(server: Redis, kind: str) -> None
 )
 def test_a_url_that_cannot_be_used_is_refused_without_showing_its_password(url: str) -> None:
     """Before anything is connected to."""
-    for use in (lambda: ring(url, 1), Bell(url).start):
+    for use in (lambda: notify(url, 1), WakeUps(url).start):
         with pytest.raises(BrokerURLError) as caught:
             use()
         assert PASSWORD not in str(caught.value)
@@ -124,8 +124,8 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_its_password(url: 
 @pytest.mark.parametrize("url", ["localhost:6379", "nope", ""])
 def test_what_is_no_url_is_told_how_to_write_one(url: str) -> None:
     """Without what a parser makes of it."""
-    with pytest.raises(BrokerURLError, match=r"^a broker is named by its URL: write redis://"):
-        ring(url, 1)
+    with pytest.raises(BrokerURLError, match=r"^a broker must be a URL: write redis://"):
+        notify(url, 1)
 
 
 def test_tls_is_used_as_the_url_says(server: Redis, tmp_path: Path) -> None:
@@ -134,15 +134,15 @@ def test_tls_is_used_as_the_url_says(server: Redis, tmp_path: Path) -> None:
     with tls_proxy(certificate, key, server.port) as port:
         url = f"rediss://:{PASSWORD}@localhost:{port}/0"
         trusting = f"{url}?ssl_ca_certs={certificate}"
-        with hung_up(trusting) as bell:
-            ring(trusting, 1)
-            assert bell.wait(5)
-            ring(f"{url}?ssl_cert_reqs=none", 1)
-            assert bell.wait(5)
+        with connected_wake_ups(trusting) as wake_ups:
+            notify(trusting, 1)
+            assert wake_ups.wait(5)
+            notify(f"{url}?ssl_cert_reqs=none", 1)
+            assert wake_ups.wait(5)
         with pytest.raises(BrokerUnavailable, match="certificate"):
-            ring(url, 1)
+            notify(url, 1)
         with pytest.raises(BrokerUnavailable):
-            ring(url.replace("rediss", "redis"), 1)
+            notify(url.replace("rediss", "redis"), 1)
 
 
 def test_another_broker_in_celery_s_own_variables_is_not_used(
@@ -151,6 +151,6 @@ def test_another_broker_in_celery_s_own_variables_is_not_used(
     """A cluster may have other users of Celery."""
     for name in ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
         monkeypatch.setenv(name, f"redis://127.0.0.1:{free_port()}/0")
-    with hung_up(server.url) as bell:
-        ring(server.url, 1)
-        assert bell.wait(5)
+    with connected_wake_ups(server.url) as wake_ups:
+        notify(server.url, 1)
+        assert wake_ups.wait(5)

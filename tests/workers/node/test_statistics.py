@@ -6,7 +6,7 @@ import pytest
 
 from patchgrid.storage.queue.leases import Lease
 from patchgrid.workers.node import statistics
-from patchgrid.workers.node.statistics import Pace, Tally
+from patchgrid.workers.node.statistics import Pace, WorkerStatistics
 
 LEASE = Lease(chunk_id=7, job_id=3, epoch=1, attempts=1, first=10, last=20, worker="w", takeover=True)
 
@@ -52,7 +52,7 @@ def test_the_pace_is_an_average_over_the_last_two_minutes(clock: Clock) -> None:
 
 def test_the_pace_counts_what_is_done_of_a_long_chunk(clock: Clock) -> None:
     """A chunk may take longer than the average looks back."""
-    own = Tally()
+    own = WorkerStatistics()
     own.begin(LEASE)
     for share in (0.1, 0.1, 0.3, 0.2, 0.5):
         clock.now += 1
@@ -62,7 +62,7 @@ def test_the_pace_counts_what_is_done_of_a_long_chunk(clock: Clock) -> None:
 
 def test_the_state_says_what_matters_most(clock: Clock) -> None:
     """That it waits, then that it ends, then what it does."""
-    own = Tally()
+    own = WorkerStatistics()
 
     def state() -> str:
         return own.status((), None, None).state
