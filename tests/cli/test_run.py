@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from patchgrid.cli.terminal import progress
+from patchgrid.core import packages
 from patchgrid.storage.output.export import FIELDS
 from support.cli.commands import FinishedJob, patchgrid, refused, write_pairs
 from support.engine.models import save_model
@@ -62,7 +63,7 @@ def test_a_finished_job_shows_its_results_without_measuring_again(
     finished: FinishedJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command is safe to repeat, from any folder, and loads no model."""
-    monkeypatch.setattr("patchgrid.cli.execution.engines._PACKAGES", ("a_package_that_nobody_has",))
+    monkeypatch.setitem(packages.EXTRAS, "model", ("a_package_that_nobody_has",))
     monkeypatch.chdir(finished.model.parent)
     again = [finished.model.name if part == finished.model else part for part in finished.command]
     result = patchgrid(*again)

@@ -57,7 +57,7 @@ def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str,
         patched = f"{each.exact:,} of {each.cells:,} cells ({100 * each.share:.3g} %)"
         say(f"{each.site}: {counted(each.components, 'component')}, about {patched} patched exactly")
     share = max(exact_share(spec, site, pairs=pairs) for site in spec.sites)
-    more = " (raise --exact for a job as short as this one)" if share > spec.exact else ""
+    more = " (short jobs patch more than --exact)" if share > spec.exact else ""
     if more or not counts:
         say(f"{100 * share:.3g} % of all cells would be patched exactly{more}")
     words = ", ".join(f"{number:,} by {method}" for method, number in passes.items())
