@@ -168,7 +168,7 @@ def test_the_readme_and_the_architecture_keep_within_their_limits() -> None:
     for name, lines, width in (("README.md", 150, 120), ("ARCHITECTURE.md", 199, 139)):
         assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= lines
         for line in text_of(ROOT / name).splitlines():
-            assert len(line) <= (width if not line.startswith("|") else 180), line
+            assert len(line) <= (180 if name == "README.md" and line.startswith("|") else width), line
 
 
 def test_the_page_of_commands_is_current() -> None:
