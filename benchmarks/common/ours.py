@@ -18,5 +18,5 @@ def embedding_scores(engine: Engine, pairs: Sequence[Pair], batch_tokens: int | 
     failed = next((result.error for result in results if result.error), None)
     if failed:
         raise SystemExit(f"a pair could not be measured: {failed}")
-    rows = [(r.scores["resid_pre"][0].sum(), r.clean_metric, r.corrupted_metric) for r in results]
+    rows = [(r.scores["atp"]["resid_pre"][0].sum(), r.clean_metric, r.corrupted_metric) for r in results]
     return np.array(rows)

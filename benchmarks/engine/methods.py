@@ -32,10 +32,7 @@ def agreements(
     for site in sites:
         effects = engine.patch(pairs, components(engine, site), **shared).ravel()  # type: ignore[arg-type]
         for method in methods:
-            by_pair = [
-                result.scores[site] if method == methods[0] else result.others[method][site]
-                for result in results
-            ]
+            by_pair = [result.scores[method][site] for result in results]
             scores = np.concatenate([_whole(values).ravel() for values in by_pair])
             seconds = float(np.mean([result.seconds[method] for result in results]))
             found[site, method] = agreement(scores, effects, np.ones(len(effects))), seconds

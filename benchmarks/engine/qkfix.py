@@ -58,18 +58,18 @@ def worth(pairs: Sequence[Pair], found: figures.Figures) -> None:
 def _cells(index: int, site: str, result: PairResult) -> list[tuple[int, Component]]:
     """List a pair's components of which anything can come."""
     assert result.error is None, result.error
-    places = np.argwhere(result.scores["k"][0].any(-1))[:, 0]
-    layers, _, heads = result.scores[site].shape
+    places = np.argwhere(result.scores["atp"]["k"][0].any(-1))[:, 0]
+    layers, _, heads = result.scores["atp"][site].shape
     return [
         (index, Component(site, layer, head, position=position))
         for layer in range(layers)
         for head in range(heads)
-        for position in range(int(places.min()), result.scores[site].shape[1])
+        for position in range(int(places.min()), result.scores["atp"][site].shape[1])
     ]
 
 
 def _score(result: PairResult, method: str, component: Component) -> float:
-    scores = result.scores if method == "atp" else result.others[method]
+    scores = result.scores[method]
     return float(scores[component.site][component.layer, component.position, component.index])
 
 

@@ -30,7 +30,7 @@ def works(setting: Setting, patch_count: int) -> dict[str, Work]:
 
     def attribute(engine: Engine) -> np.ndarray:
         results = engine.attribute(pairs, sites=SITES)
-        return np.concatenate([result.scores[site].ravel() for result in results for site in SITES])
+        return np.concatenate([result.scores["atp"][site].ravel() for result in results for site in SITES])
 
     def patch(engine: Engine) -> np.ndarray:
         layout: Any = engine.layout

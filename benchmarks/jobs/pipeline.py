@@ -75,8 +75,11 @@ def check(database: Database, job: JobRecord, case: Case) -> None:
         stored = [row.mean for row in components.components(session, job)]
     if (job.state, progress.done) != ("done", len(case.pairs)):
         raise SystemExit(f"the job is {job.state}, {progress.done} of {len(case.pairs)} pairs done")
-    results = case.engine.attribute(case.pairs, sites=case.spec.sites)
-    means = [np.mean([each.scores[site].sum(axis=1) for each in results], axis=0) for site in case.spec.sites]
+    results = case.engine.attribute(case.pairs, sites=case.spec.query.sites)
+    means = [
+        np.mean([each.scores["atp"][site].sum(axis=1) for each in results], axis=0)
+        for site in case.spec.query.sites
+    ]
     alone = np.concatenate([mean.ravel() for mean in means])
     timing.check(np.array(stored, dtype=float), alone, f"{case.name}: stored means")
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks.common.replay import Recorder
 from examples.pairs.make_pairs import ioi_pairs
+from patchgrid.core.query import Query
 from patchgrid.core.sites import HEAD_SITES
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.engine.results import Measured, PairResult
@@ -60,21 +61,25 @@ class Instant:
         self,
         pairs: Sequence[Pair],
         _choose: object,
+        query: Query,
         *,
-        sites: Sequence[str],
         on_batch: Callable[[float], None],
         **_: object,
     ) -> list[Measured]:
         scores = {
             site: np.ones((LAYERS, 8, HEADS) if site in HEAD_SITES else (LAYERS, 8), np.float32)
-            for site in sites
+            for site in query.sites
         }
         time.sleep(self.seconds)
         on_batch(len(pairs))
         return [
             Measured(
                 PairResult(
-                    scores, clean_metric=1.0, corrupted_metric=-1.0, tokens=TOKENS, corrupted_tokens=TOKENS
+                    {"atp": scores},
+                    clean_metric=1.0,
+                    corrupted_metric=-1.0,
+                    tokens=TOKENS,
+                    corrupted_tokens=TOKENS,
                 )
             )
             for _ in pairs

@@ -100,7 +100,7 @@ def measure_full(new_url: NewUrl, kind: str, pairs: int, exact: float) -> dict[s
     found: dict[str, float] = {}
     with Database.open(new_url()) as database:
         for detail in ("pairs", "positions"):
-            job = submit(database, JobSpec("gpt2", sites=("z",), detail=detail, exact=exact), pairs)
+            job = submit(database, JobSpec.of("gpt2", sites=("z",), detail=detail, exact=exact), pairs)
             found[f"stored, detail {detail} (pairs/s)"], result = store(database, job)
             check(database, job, pairs // 2, result)
         found["stored as a row a score (pairs/s)"] = rows = store_rows(new_url())
@@ -150,7 +150,7 @@ def measure_completion(new_url: NewUrl, kind: str, sizes: Sequence[int]) -> dict
         for size in sizes:
             # So many are neurons, of which the strongest have rows.
             site = "z" if size <= 100_000 else "mlp_post"
-            job = submit(database, JobSpec("gpt2", sites=(site,), seed=size), COMPLETED_CHUNKS * CHUNK)
+            job = submit(database, JobSpec.of("gpt2", sites=(site,), seed=size), COMPLETED_CHUNKS * CHUNK)
             store_done(database, job, (10, size // 10))
             rounds = [complete(database, job) for _ in range(3)]
             found[f"completing a job of {size:,} components (s)"] = min(whole for whole, _, _ in rounds)

@@ -105,7 +105,7 @@ def store_sums(database: Database, job: JobRecord) -> None:
 def store_totals(database: Database, job: JobRecord) -> None:
     """Do what finishing the last chunk does."""
     with database.write() as session:
-        for site in job.spec.sites:
+        for site in job.spec.query.sites:
             added = add_up(session, job.id, site, "whole", "atp")
             assert added is not None
             row = {"job_id": job.id, "site": site, "kind": "whole", "method": "atp", "data": pack_sums(added)}
@@ -118,7 +118,7 @@ def store_done(database: Database, job: JobRecord, axes: tuple[int, ...]) -> Non
     scores = rng.normal(size=(CHUNK, *axes)).astype(np.float32)
     cells = np.argwhere(rng.random(scores.shape) < min(0.05, 20_000 / scores.size))
     blob = pack_sums(sampled_sums(scores, cells, len(cells) / scores.size))
-    [site] = job.spec.sites
+    [site] = job.spec.query.sites
     with database.write() as session:
         chunk = tables.chunk
         ids = session.scalars(select(chunk.c.id).where(chunk.c.job_id == job.id)).all()

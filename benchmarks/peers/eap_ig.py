@@ -81,7 +81,8 @@ def ours(engine: Engine, pairs: Sequence[Pair]) -> np.ndarray:
         pairs, sites=("resid_pre", "mlp_out", "z"), direction="noise", prepend_bos=True
     )
     rows = [
-        np.append(each.scores["resid_pre"][0].sum(), each.scores["z"].sum(axis=1).ravel()) for each in results
+        np.append(each.scores["atp"]["resid_pre"][0].sum(), each.scores["atp"]["z"].sum(axis=1).ravel())
+        for each in results
     ]
     return np.mean(rows, axis=0)
 

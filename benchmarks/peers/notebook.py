@@ -73,4 +73,4 @@ class Notebook:
 def ours(engine: Engine, pairs: Sequence[Pair]) -> np.ndarray:
     """Give the same from patchgrid."""
     results = engine.attribute(pairs, sites=SITES)
-    return np.concatenate([each.scores[site].ravel() for each in results for site in SITES])
+    return np.concatenate([each.scores["atp"][site].ravel() for each in results for site in SITES])

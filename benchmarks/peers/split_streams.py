@@ -128,4 +128,4 @@ def ours(engine: Engine, pairs: Sequence[Pair], *, prepend_bos: bool | None = No
         keep_positions=False,
         prepend_bos=prepend_bos,
     )
-    return np.mean([each.scores["edge"] for each in results], axis=0)
+    return np.mean([each.scores["eap"]["edge"] for each in results], axis=0)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from browser.conftest import EXAMPLES, Visit
-from patchgrid.api.schemas.request_models import Asked
+from patchgrid.api.schemas.request_models import JobRequest
 from patchgrid.api.web.problems import of_error
 from patchgrid.core import names
 from patchgrid.core.errors import SpecError
@@ -120,7 +120,7 @@ def test_the_form_has_every_field_of_a_job(visit: Visit) -> None:
     _field(visitor.page, "metric").select_option("other")
     script = "each => [...new Set([...each.elements].map((field) => field.name).filter(Boolean))]"
     offered = set(visitor.page.locator("form.submit").evaluate(script))
-    assert offered - OWN | ELSEWHERE.keys() == Asked.model_fields.keys()
+    assert offered - OWN | ELSEWHERE.keys() == JobRequest.model_fields.keys()
     assert not offered & ELSEWHERE.keys()
 
 
@@ -131,8 +131,7 @@ def test_every_field_is_explained(visit: Visit) -> None:
         about = visitor.page.locator(f"#{field.get_attribute('aria-describedby')}")
         assert len(about.inner_text()) > 10, field.get_attribute("name")
     rare = visitor.page.locator("details.more .about").all_inner_texts()
-    unsaid = [text for text in rare if "efault" not in text]
-    assert unsaid == ["A beginning-of-sequence token before each prompt"]
+    assert [text for text in rare if "Default: " not in text] == []
 
 
 def test_every_field_reaches_the_server(visit: Visit) -> None:
@@ -148,11 +147,11 @@ def test_every_field_reaches_the_server(visit: Visit) -> None:
     visitor.page.get_by_role("button", name="Submit").click()
     visitor.see("away")
     assert specs == [CHANGED]
-    assert CHANGED.keys() == Asked.model_fields.keys()
-    defaults = Asked(model="m").model_dump()
+    assert CHANGED.keys() == JobRequest.model_fields.keys()
+    defaults = JobRequest(model="m").model_dump()
     assert [name for name, value in CHANGED.items() if value == defaults[name]] == []
     taken = CHANGED | {"columns": {"clean": "prompt"}}
-    assert Asked.model_validate(specs[0]).model_dump(mode="json") == taken
+    assert JobRequest.model_validate(specs[0]).model_dump(mode="json") == taken
 
 
 def test_an_untouched_form_asks_for_the_defaults(visit: Visit) -> None:
@@ -161,9 +160,9 @@ def test_an_untouched_form_asks_for_the_defaults(visit: Visit) -> None:
     specs = _sent(visitor.page, 503, {"detail": "away"})
     visitor.page.get_by_role("button", name="Submit").click()
     visitor.see("away")
-    asked = Asked.model_validate(specs[0])
-    assert asked.spec() == Asked(model=asked.model).spec()
-    assert asked.model_dump(exclude={"model", "sites"}) == Asked(model="m").model_dump(
+    asked = JobRequest.model_validate(specs[0])
+    assert asked.spec() == JobRequest(model=asked.model).spec()
+    assert asked.model_dump(exclude={"model", "sites"}) == JobRequest(model="m").model_dump(
         exclude={"model", "sites"}
     )
 
@@ -176,7 +175,7 @@ def test_choices_are_those_that_the_engine_knows(visit: Visit) -> None:
         "direction": names.DIRECTIONS,
         "positions": names.POSITIONS,
         "source": names.SOURCES,
-        "path": names.PATHS,
+        "path": ["embedding", "site"],
         "detail": names.DETAILS,
         "dtype": names.DTYPES,
     }
@@ -231,12 +230,14 @@ def test_what_the_engine_refuses_stands_by_its_field(
 ) -> None:
     """Each refusal is about a field of the form, and nothing of it is left over."""
     with pytest.raises(SpecError) as refused:
-        JobSpec("m", **asked)
+        JobSpec.of("m", **asked)
     script = """async (body) => {
       const { Problem } = await import("/assets/core/net/api.js");
       const { takenApart } = await import("/assets/views/submit/refusals.js");
-      const { DEFAULTS } = await import("/assets/views/submit/spec.js");
-      const { fields, rest } = takenApart(new Problem(422, body), DEFAULTS);
+      const { initialValues } = await import("/assets/views/submit/spec.js");
+      const { settingsOf } = await import("/assets/views/submit/settings.js");
+      const values = initialValues(settingsOf(await (await fetch("/openapi.json")).json()));
+      const { fields, rest } = takenApart(new Problem(422, body), values);
       return [fields, rest === null];
     }"""
     document = of_error(refused.value).document("/v1/jobs")

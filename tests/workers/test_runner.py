@@ -33,7 +33,7 @@ PAIRS = [*make_pairs(5), MISMATCHED, *make_pairs(24)[5:]]
 @pytest.fixture(scope="module")
 def spec(tiny: TestModel) -> JobSpec:
     """Give a spec under which most of the small job's cells are patched."""
-    return JobSpec(str(tiny.folder), sites=("z", "mlp_out"), seed=5)
+    return JobSpec.of(str(tiny.folder), sites=("z", "mlp_out"), seed=5)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import click
 
 from patchgrid.cli.context import Decorator
 from patchgrid.cli.errors import UsageError
-from patchgrid.core import names
 from patchgrid.core.query import as_names
+from patchgrid.core.settings import Setting
+from patchgrid.core.spec import job_settings
 from patchgrid.pairs import parse_columns
 
 #: Highest and lowest priority: the columns' type holds more, nobody needs more.
@@ -104,12 +105,44 @@ def one_of(known: Sequence[str]) -> str:
 
 
 def site_list(text: str | None) -> tuple[str, ...]:
-    """Read `z,mlp_out`; not given: what the method scores."""
+    """Read `z,mlp_out`; None: the methods' own default."""
     if text is None:
         return ()
     if not as_names(text):
         raise UsageError("no site given: name at least one, such as --sites z,mlp_out")
     return as_names(text)
+
+
+def setting_option(each: Setting) -> Decorator:
+    """Make the option of a setting."""
+    flag = f"--{each.name.replace('_', '-')}"
+    if each.kind is bool and each.optional:
+        default = f"[default: {each.default_words}]"
+        return click.option(f"{flag}/--no-{flag[2:]}", default=None, help=f"{each.words}. {default}")
+    if each.kind is bool:
+        return click.option(flag, is_flag=True, help=f"{each.words}.")
+    return click.option(
+        flag,
+        type=each.kind if each.kind in (int, float) else str,
+        default=each.default or None if each.kind is tuple else each.default,
+        show_default=each.default_words is None,
+        metavar=_metavar(each),
+        help=f"{each.words}." + (f" [default: {each.default_words}]" if each.default_words else ""),
+    )
+
+
+def _metavar(each: Setting) -> str:
+    if each.kind is tuple:
+        return f"{each.name.removesuffix('s').upper()},…"
+    if each.choices:
+        return one_of(tuple(each.choices))
+    return (
+        "N"
+        if each.kind is int
+        else ("SHARE" if each.most == 1 else "X")
+        if each.kind is float
+        else each.name.upper()
+    )
 
 
 def job_name(_ctx: click.Context, _option: click.Parameter, name: str | None) -> str | None:
@@ -131,14 +164,6 @@ device_option = click.option(
     show_default=True,
     help="auto (a GPU if available), cpu, cuda, cuda:1, sharded (a large model over all GPUs).",
 )
-revision_option = click.option("--revision", help="Branch, tag or commit on the hub.")
-dtype_option = click.option(
-    "--dtype",
-    default="auto",
-    show_default=True,
-    metavar=one_of(names.DTYPES),
-    help="Number type of the model; auto: the checkpoint's.",
-)
 batch_tokens_option = click.option(
     "--batch-tokens",
     type=click.IntRange(min=1),
@@ -152,110 +177,15 @@ chunk_size_option = click.option(
     metavar="N",
     help="Pairs per chunk: a chunk is measured and stored as one. Does not change results.",
 )
-metric_option = click.option(
-    "--metric",
-    default="logit_diff",
-    show_default=True,
-    metavar=one_of(names.METRICS),
-    help="Scalar computed from the last position's logits.",
-)
-prepend_bos_option = click.option(
-    "--prepend-bos/--no-prepend-bos",
-    default=None,
-    help="Put a BOS token before each prompt, or do not.  [default: the tokenizer's own behaviour]",
-)
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Read only the first N pairs."
 )
 _MACHINE: tuple[Decorator, ...] = (device_option, batch_tokens_option)
-_SPEC: tuple[Decorator, ...] = (
-    revision_option,
-    click.option(
-        "--sites",
-        default=None,
-        show_default="z,mlp_out; edge",
-        metavar="SITE,…",
-        help="Sites to score: resid_pre, resid_mid, resid_post; q, k, v, z (per head); attn_out, mlp_out; "
-        "mlp_post (neurons); edge (from the input, a head or an MLP to a later part).",
-    ),
-    click.option(
-        "--positions",
-        default="sum",
-        show_default=True,
-        metavar=one_of(names.POSITIONS),
-        help="sum: one component for all positions; keep: one per position (counted from the end, or by "
-        "the pairs' spans).",
-    ),
-    click.option(
-        "--method",
-        default="atp",
-        show_default=True,
-        metavar="METHOD,…",
-        help="Scoring method. Nodes: atp (attribution patching: one gradient), atp* (with the attention "
-        "pattern recomputed), ig (integrated gradients), relp (relevance propagation). Edges: eap, eap-ig. "
-        "Several (atp,relp,ig) share one exact sample, drawn by the first.",
-    ),
-    click.option(
-        "--source",
-        default="pair",
-        show_default=True,
-        metavar=one_of(names.SOURCES),
-        help="Activations to patch in: from the pair's other prompt, the mean, or zero.",
-    ),
-    click.option(
-        "--steps",
-        type=int,
-        default=5,
-        show_default=True,
-        metavar="N",
-        help="Points on the path over which ig and eap-ig average gradients.",
-    ),
-    click.option(
-        "--path",
-        default="embedding",
-        show_default=True,
-        metavar=one_of(names.PATHS),
-        help="Path of ig: interpolate the model's input, or each site's activation.",
-    ),
-    click.option(
-        "--grad-drop",
-        is_flag=True,
-        help="For atp*: also average over gradients that skip one layer each (GradDrop).",
-    ),
-    metric_option,
-    click.option(
-        "--direction",
-        default="denoise",
-        show_default=True,
-        metavar=one_of(names.DIRECTIONS),
-        help="denoise: patch clean activations into the corrupted run; noise: corrupted into the clean run.",
-    ),
-    click.option(
-        "--exact",
-        type=float,
-        default=0.05,
-        show_default=True,
-        metavar="SHARE",
-        help="Share of all (pair, component) cells to patch exactly, 0 to 1; estimates and verification use "
-        "these cells.",
-    ),
-    click.option(
-        "--only-correct",
-        is_flag=True,
-        help="Skip pairs whose clean run does not prefer the correct answer.",
-    ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sample."),
-    dtype_option,
-    click.option(
-        "--detail",
-        default="pairs",
-        show_default=True,
-        metavar=one_of(names.DETAILS),
-        help="Scores stored per pair. summary: none; pairs: summed over positions (the largest 20 of neurons "
-        "and edges); positions: all.",
-    ),
-    prepend_bos_option,
-)
+_BY_SETTING = {each.name: setting_option(each) for each in job_settings()}
+revision_option, dtype_option = _BY_SETTING["revision"], _BY_SETTING["dtype"]
+metric_option, prepend_bos_option = _BY_SETTING["metric"], _BY_SETTING["prepend_bos"]
+#: What is measured: an option a setting.
+_SPEC: tuple[Decorator, ...] = tuple(_BY_SETTING.values())
 
 
 def _read_columns(_ctx: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:

@@ -71,7 +71,6 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(("igsteps", "nsteps", "numsteps"), ("steps",)),
         **dict.fromkeys(("sample", "share", "exactshare", "fraction"), ("exact",)),
         **dict.fromkeys(("bos", "addbos"), ("prepend_bos",)),
-        **dict.fromkeys(("graddrop", "gdrop"), ("grad_drop",)),
         **dict.fromkeys(("ablation", "intervention"), ("source",)),
         **dict.fromkeys(("precision", "torchdtype"), ("dtype",)),
         **dict.fromkeys(("batchsize", "chunk", "chunks"), ("chunk_size",)),

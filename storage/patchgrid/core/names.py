@@ -9,42 +9,52 @@ from patchgrid.core.aliases import ALIASES
 from patchgrid.core.errors import SpecError
 from patchgrid.core.sites import SITES
 
-#: Ways to make a score of a node, then of an edge.
-NODE_METHODS = ("atp", "atp*", "ig", "relp")
-EDGE_METHODS = ("eap", "eap-ig")
-METHODS = (*NODE_METHODS, *EDGE_METHODS)
-#: Methods that average gradients over a path from the base run to the source.
-PATH_METHODS = ("ig", "eap-ig")
-#: Paths of integrated gradients: all of the model's input, or each site's own activation.
-PATHS = ("embedding", "site")
-#: Where the activations come from that are put into the base run: the pair's other prompt, the mean over the
-#: job's pairs, or nowhere.
-SOURCES = ("pair", "mean", "zero")
-#: Scalars of the last position's logits.
-METRICS = ("logit_diff", "logprob", "prob_diff", "kl")
+#: What replaces the base run's activations, each with its meaning.
+SOURCES = {
+    "pair": "the activation of the pair's other prompt",
+    "mean": "the mean over the job's pairs",
+    "zero": "",
+}
+#: Scalars of the last position's logits, each with its meaning.
+METRICS = {
+    "logit_diff": "mean logit of the correct answers minus that of the incorrect ones",
+    "logprob": "log probability of the correct answers",
+    "prob_diff": "probability of the correct answers minus that of the incorrect ones",
+    "kl": "KL divergence from the clean run",
+}
 #: Entry points of this group are metrics of other packages: see `metrics.py`.
 METRIC_GROUP = "patchgrid.metrics"
 #: Which prompt's activations go into which run.
-DIRECTIONS = ("denoise", "noise")
-#: What is kept of each pair: nothing, scores summed over positions, everything.
-DETAILS = ("summary", "pairs", "positions")
-#: Whether a component is one position or all positions at once.
-POSITIONS = ("sum", "keep")
+DIRECTIONS = {
+    "denoise": "clean activations into the corrupted run",
+    "noise": "corrupted activations into the clean run",
+}
+#: What is kept of each pair.
+DETAILS = {
+    "summary": "no scores",
+    "pairs": "scores summed over positions; of neurons and edges the 20 largest",
+    "positions": "scores of every position",
+}
+#: What a component is.
+POSITIONS = {
+    "sum": "all positions at once",
+    "keep": "each position by itself, aligned from the end or by the pairs' spans",
+}
 #: Name of the positions that lie in none of a job's spans.
 REST = "(rest)"
-#: Number types a model can be loaded in; `auto` is the checkpoint's own.
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+#: Number types a model can be loaded in.
+DTYPES = {"auto": "the checkpoint's own", "float32": "", "bfloat16": "", "float16": ""}
 
 
 @cache
 def metrics() -> tuple[str, ...]:
     """Give the names of all metrics: our own, then those of installed packages."""
-    others = sorted({point.name for point in entry_points(group=METRIC_GROUP)} - set(METRICS))
+    others = sorted({point.name for point in entry_points(group=METRIC_GROUP)} - METRICS.keys())
     return (*METRICS, *others)
 
 
-#: The names of each kind, to tell one that is given for another kind.
-_KINDS = {"site": tuple(SITES), "method": METHODS, "metric": METRICS, "direction": DIRECTIONS}
+#: The names of each kind, to recognize one that is given for another kind; `methods` adds its own.
+KINDS = {"site": tuple(SITES), "metric": tuple(METRICS), "direction": tuple(DIRECTIONS)}
 
 
 def suggestion(kind: str, name: str, known: Collection[str]) -> str:
@@ -56,10 +66,10 @@ def suggestion(kind: str, name: str, known: Collection[str]) -> str:
     plain = _plain(name)
     meant = [each for each in aliases.get(plain, ()) if each in known]
     meant = meant or [each for each in known if _plain(each) == plain]
-    other = next((of for of, names in _KINDS.items() if name in names and of != kind), None)
+    other = next((of for of, names in KINDS.items() if name in names and of != kind), None)
     if other and not meant:
         return f"{name!r} is a {other}; "
-    meant = meant or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    meant = meant or difflib.get_close_matches(name, tuple(known), n=1, cutoff=0.4)
     return f"did you mean {' or '.join(map(repr, meant))}? " if meant else ""
 
 

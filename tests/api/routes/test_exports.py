@@ -26,7 +26,7 @@ def test_an_export_is_what_the_command_writes(
     filled: Filled, reading: TestClient, tmp_path: Path, what: str, form: str
 ) -> None:
     """Of every kind of job that has it, by each method."""
-    asked = [(job, method) for job in filled.ended for method in job.spec.methods]
+    asked = [(job, method) for job in filled.ended for method in job.spec.query.method_names]
     for job, method in asked:
         answer = reading.get(
             f"/v1/jobs/{job.id}/export", params={"what": what, "format": form, "method": method}

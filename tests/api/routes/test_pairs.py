@@ -51,7 +51,7 @@ def test_one_pair_is_shown_as_the_command_shows_it(filled: Filled, reading: Test
     """Of each kind of job, measured, failed or waiting, by each method."""
     for job in (*filled.ended, filled.running, filled.pending):
         for row in (0, 3, job.pairs - 1):
-            for method in job.spec.methods:
+            for method in job.spec.query.method_names:
                 document = reading.get(f"/v1/jobs/{job.id}/pairs/{row}", params={"method": method}).json()
                 assert (document["row"], document["method"]) == (row, method)
         printed = patchgrid("results", "pair", job.id, "0", "--json", "--db", filled.database.url)

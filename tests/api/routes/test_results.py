@@ -29,8 +29,8 @@ def at(job: JobRecord, what: str) -> str:
 def test_components_are_those_of_storage(filled: Filled, reading: TestClient) -> None:
     """Of every ended job, by every method, of both kinds."""
     for job in filled.ended:
-        for method in job.spec.methods:
-            for kind in {kind for site in job.spec.sites for kind in job.kinds(site)}:
+        for method in job.spec.query.method_names:
+            for kind in {kind for site in job.spec.query.sites for kind in job.kinds(site)}:
                 with filled.database.read() as session:
                     rows = components.components(session, job, kind=kind, method=method)
                 found = every_item(reading, at(job, "components"), method=method, kind=kind, limit=10_000)
@@ -54,7 +54,7 @@ def test_components_come_page_by_page_each_once(filled: Filled, reading: TestCli
 def test_one_component_is_found_by_its_name(filled: Filled, reading: TestClient) -> None:
     """That its row gives it; of the kind that the name is of."""
     for job in (filled.finished, filled.spanned, filled.edges):
-        for kind in {kind for site in job.spec.sites for kind in job.kinds(site)}:
+        for kind in {kind for site in job.spec.query.sites for kind in job.kinds(site)}:
             rows = every_item(reading, at(job, "components"), kind=kind, limit=10_000)
             for row in rows[::5]:
                 document = reading.get(at(job, "components"), params={"component": row["component"]}).json()
@@ -129,8 +129,8 @@ def test_intervals_for_the_population_are_wider(filled: Filled, reading: TestCli
 def test_heatmaps_are_those_of_storage(filled: Filled, reading: TestClient, kind: str) -> None:
     """Of every site and method of jobs with heads and layers."""
     for job in (filled.finished, filled.spanned, filled.summary):
-        for site in job.spec.sites:
-            for method in job.spec.methods:
+        for site in job.spec.query.sites:
+            for method in job.spec.query.method_names:
                 asked = {"site": site, "kind": kind, "method": method}
                 document = reading.get(at(job, "heatmap"), params=asked).json()
                 with filled.database.read() as session:
@@ -147,7 +147,7 @@ def test_exact_cells_come_page_by_page_each_once(filled: Filled, reading: TestCl
         path = at(job, "exact")
         found = every_item(reading, path, limit=7)
         assert [{name: row[name] for name in rows[0]} for row in found] == rows
-        for site in job.spec.sites:
+        for site in job.spec.query.sites:
             assert every_item(reading, path, site=site, limit=5) == [
                 row for row in found if row["site"] == site
             ]

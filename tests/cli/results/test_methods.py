@@ -20,9 +20,9 @@ from support.workers.working import submit
 SITES = ("q", "k", "v", "z")
 #: Jobs by name.
 SPECS = {
-    "nodes": JobSpec("a", sites=SITES, method="atp,relp,ig", exact=0.2),
-    "neurons": JobSpec("a", sites=("mlp_post",), exact=0.2),
-    "edges": JobSpec("a", method="eap,eap-ig", exact=0.2),
+    "nodes": JobSpec.of("a", sites=SITES, method="atp,relp,ig", exact=0.2),
+    "neurons": JobSpec.of("a", sites=("mlp_post",), exact=0.2),
+    "edges": JobSpec.of("a", method="eap,eap-ig", exact=0.2),
 }
 
 

@@ -114,7 +114,7 @@ def test_a_pair_that_makes_no_sense_is_refused(fields: dict[str, Any], reason: s
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"sites": ()}, "no site given"),
+        ({"stepps": 3}, "did you mean 'steps'"),
         ({"sites": ("mlp",)}, "did you mean 'mlp_out'"),
         ({"method": "attp"}, "did you mean 'atp'"),
         ({"metric": "logit_dif"}, "did you mean 'logit_diff'"),
@@ -166,7 +166,7 @@ def test_nothing_asked_is_nothing_answered(case_of: CaseOf) -> None:
 def test_one_site_may_be_given_as_text(case_of: CaseOf) -> None:
     """It is not read letter by letter."""
     case = case_of("gpt2")
-    assert set(case.engine.attribute(case.pairs[:1], sites="mlp_out")[0].scores) == {"mlp_out"}
+    assert set(case.engine.attribute(case.pairs[:1], sites="mlp_out")[0].scores["atp"]) == {"mlp_out"}
 
 
 def test_calls_from_several_threads_and_under_inference_mode_give_the_same(case_of: CaseOf) -> None:
@@ -174,7 +174,7 @@ def test_calls_from_several_threads_and_under_inference_mode_give_the_same(case_
     case = case_of("gpt2")
 
     def scores() -> np.ndarray:
-        return case.engine.attribute(case.pairs[:1], sites=["z"])[0].scores["z"]
+        return case.engine.attribute(case.pairs[:1], sites=["z"])[0].scores["atp"]["z"]
 
     expected, found = scores(), []
     threads = [threading.Thread(target=lambda: found.append(scores())) for _ in range(4)]

@@ -65,8 +65,10 @@ def test_several_answers_are_averaged_not_summed(case_of: CaseOf) -> None:
     both = Pair(*prompts, (" and", " then"), (" in",))
     single = [Pair(*prompts, answer, " in") for answer in (" and", " then")]
     results = case.engine.attribute([both, *single])
-    for site, scores in results[0].scores.items():
-        assert_close(scores, (results[1].scores[site] + results[2].scores[site]) / 2, 1e-5, site)
+    for site, scores in results[0].scores["atp"].items():
+        assert_close(
+            scores, (results[1].scores["atp"][site] + results[2].scores["atp"][site]) / 2, 1e-5, site
+        )
 
 
 #: What is wrong, and what a good pair is changed to.
@@ -105,7 +107,7 @@ def test_a_pair_that_cannot_be_measured_fails_alone(case_of: CaseOf, reason: str
     for result, index in ((before, 1), (after, 0)):
         assert result.error is None
         expected = case.references("denoise")[index].scores("logit_diff")
-        for site, scores in result.scores.items():
+        for site, scores in result.scores["atp"].items():
             assert_close(scores, expected[site], 1e-4, site)
     with pytest.raises(PairError):
         case.engine.patch([case.pairs[1], bad], [Component("z", 0)])
@@ -131,7 +133,7 @@ def test_logits_that_are_not_numbers_fail_their_pair_only(tmp_path: Path) -> Non
     results = case.engine.attribute(case.pairs, batch_tokens=100_000)
     assert [result.error is None for result in results] == [" red" not in pair.clean for pair in case.pairs]
     for index, result in enumerate(results):
-        for site, scores in result.scores.items():
+        for site, scores in result.scores.get("atp", {}).items():
             assert_close(scores, case.references("denoise")[index].scores("logit_diff")[site], 1e-4, site)
     broken = next(result for result in results if result.error)
     assert "NaN" in str(broken.error)

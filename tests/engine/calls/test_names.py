@@ -5,9 +5,10 @@ import pytest
 from patchgrid.core import names
 from patchgrid.core.aliases import ALIASES
 from patchgrid.core.errors import SpecError
+from patchgrid.core.methods import METHODS
 from patchgrid.core.names import check_name
 from patchgrid.core.sites import SITES
-from patchgrid.core.types import JobSpec
+from patchgrid.core.spec import JobSpec, job_settings
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_a_wrong_name_is_refused_with_what_is_meant(kind: str, wrong: str, words
     """Whatever letters it has; one of another kind is told so."""
     known = {
         "site": SITES,
-        "method": names.METHODS,
+        "method": METHODS,
         "metric": names.METRICS,
         "direction": names.DIRECTIONS,
         "dtype": names.DTYPES,
@@ -56,8 +57,8 @@ def test_only_what_a_job_has_is_meant() -> None:
 
 def test_every_alias_means_a_name_that_there_is() -> None:
     """And is none itself."""
-    every = {*SITES, *names.METHODS, *names.METRICS, *names.DIRECTIONS, *names.SOURCES, *names.DTYPES}
-    every |= {*names.POSITIONS, *JobSpec.__dataclass_fields__, "jsonl", "csv", "parquet"}
+    every = {*SITES, *METHODS, *names.METRICS, *names.DIRECTIONS, *names.SOURCES, *names.DTYPES}
+    every |= {*names.POSITIONS, "model", *(each.name for each in job_settings()), "jsonl", "csv", "parquet"}
     every |= {"scores", "exact", "components", "chunk_size", "limit"}
     for kind, aliases in ALIASES.items():
         for alias, meant in aliases.items():
@@ -71,5 +72,5 @@ def test_every_alias_means_a_name_that_there_is() -> None:
 def test_a_spec_refuses_with_the_setting_and_what_is_meant(setting: str, wrong: str) -> None:
     """So do the command line, the service and the client, which all make one."""
     with pytest.raises(SpecError, match="did you mean") as refused:
-        JobSpec(**{"model": "gpt2", setting: (wrong,) if setting == "sites" else wrong})
+        JobSpec.of(**{"model": "gpt2", setting: (wrong,) if setting == "sites" else wrong})
     assert refused.value.field == setting

@@ -75,7 +75,9 @@ def said(case_of: CaseOf, installed: Path) -> dict[str, object]:
     case = case_of("gpt2")
     script = """
     import json, sys
-    from patchgrid.engine import Engine, Pair, Component, names
+    import numpy as np
+    from patchgrid.core import names
+    from patchgrid.engine import Engine, Pair, Component
     from patchgrid.core.errors import SpecError
 
     folder, pairs = sys.argv[1], [Pair(*pair) for pair in json.loads(sys.argv[2])]
@@ -86,8 +88,8 @@ def said(case_of: CaseOf, installed: Path) -> dict[str, object]:
             results = engine.attribute(pairs, metric=name, sites=("z",))
             effects = engine.patch(pairs, [Component("z", 1)], metric=name)
             said[name] = [
-                [each.clean_metric, each.corrupted_metric, float(each.scores["z"].sum()), float(effect[0])]
-                for each, effect in zip(results, effects)
+                [each.clean_metric, each.corrupted_metric, float(np.nansum(scores)), float(effect[0])]
+                for each, scores, effect in zip(results, results.scores["atp"]["z"], effects)
             ]
         except SpecError as error:
             said[name] = str(error)

@@ -107,7 +107,7 @@ def test_only_correct_skips_the_others_and_changes_no_number(
             continue
         assert_close(one.effects, whole.effects, 1e-4, "effect")
         for site in SITES:
-            assert_close(one.result.scores[site], whole.result.scores[site], 1e-4, site)
+            assert_close(one.result.scores["atp"][site], whole.result.scores["atp"][site], 1e-4, site)
 
 
 def test_a_batch_that_is_mostly_wrong_is_scored_without_the_wrong_pairs(
@@ -117,13 +117,13 @@ def test_a_batch_that_is_mostly_wrong_is_scored_without_the_wrong_pairs(
     case = case_of("gpt2")
     pairs = with_both_kinds(case)
     scored: list[int] = []
-    atp = calls.METHODS["atp"]
+    score = calls.score
 
-    def counting(passes: Any) -> Any:
+    def counting(passes: Any, method: Any) -> Any:
         scored.append(len(passes.batch.pairs))
-        return atp(passes)
+        return score(passes, method)
 
-    monkeypatch.setattr(calls, "METHODS", {**calls.METHODS, "atp": counting})
+    monkeypatch.setattr(calls, "score", counting)
     reported: list[float] = []
     found = measure(case, pairs, only_correct=True, on_batch=reported.append)
     assert sum(scored) == sum(not each.result.skipped for each in found) == len(pairs) / 2

@@ -1,7 +1,7 @@
 """AtP* against brute force: one query or key at a time through the model's own softmax; layers cut off."""
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +10,10 @@ from torch import Tensor
 from transformers.models.gemma2 import modeling_gemma2
 
 from patchgrid.core.errors import SpecError
+from patchgrid.core.query import Query
 from patchgrid.engine import Pair
-from patchgrid.engine.checks.softmax_check import refuse, what_is_missing
-from patchgrid.engine.methods import qkfix
+from patchgrid.engine.checks.softmax_check import what_is_missing
+from patchgrid.engine.methods import check_methods, qkfix
 from patchgrid.engine.methods.qkfix import Attended
 from patchgrid.engine.model.shortcuts import Shortcuts
 from patchgrid.engine.sites.attention import Pattern
@@ -68,8 +69,8 @@ def test_queries_and_keys_equal_brute_force(
         assert result.error is None
         expected = qk_scores(model, pair, direction, metric)
         for site in FIXED:
-            assert_close(result.scores[site], expected[site], 1e-5, f"pair {index}, {site}", 1e-5)
-        gaps.append(largest_gap(result.others["atp"], expected, FIXED))
+            assert_close(result.scores["atp*"][site], expected[site], 1e-5, f"pair {index}, {site}", 1e-5)
+        gaps.append(largest_gap(result.scores["atp"], expected, FIXED))
     # The slope alone is far off, so nothing is equal by chance.
     assert max(gaps) > (1 if metric == "logit_diff" else 0.1)
 
@@ -81,7 +82,7 @@ def test_pairs_that_share_a_run_have_scores_of_their_own(sharp_case_of: SharpCas
     for result, pair in zip(results, SHARED, strict=True):
         expected = qk_scores(model, tokenize(case.model, pair), "noise", "logit_diff")
         for site in FIXED:
-            assert_close(result.scores[site], expected[site], 1e-5, site, 1e-5)
+            assert_close(result.scores["atp*"][site], expected[site], 1e-5, site, 1e-5)
 
 
 @pytest.mark.parametrize("grad_drop", [False, True])
@@ -96,7 +97,9 @@ def test_computing_less_and_batching_change_nothing(case_of: CaseOf, family: str
         for engine in (plain, case.engine):
             [alone] = engine.attribute([pair], **options)
             for site in case.sites:
-                assert_close(results[index].scores[site], alone.scores[site], 1e-5, f"{index}, {site}")
+                assert_close(
+                    results[index].scores["atp*"][site], alone.scores["atp*"][site], 1e-5, f"{index}, {site}"
+                )
 
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen2"])
@@ -105,7 +108,7 @@ def test_other_sites_have_the_scores_of_atp(case_of: CaseOf, family: str) -> Non
     case = case_of(family)
     for result in case.engine.attribute(case.pairs, sites=case.sites, method=("atp", "atp*")):
         for site in set(case.sites) - {*FIXED}:
-            assert_close(result.others["atp*"][site], result.scores[site], 1e-6, site)
+            assert_close(result.scores["atp*"][site], result.scores["atp"][site], 1e-6, site)
 
 
 @pytest.mark.parametrize(("direction", "metric"), [("denoise", "logit_diff"), ("noise", "prob_diff")])
@@ -121,7 +124,7 @@ def test_dropped_gradients_equal_their_definition(
     for index, (result, reference) in enumerate(zip(results, case.references(direction), strict=True)):
         for site, expected in dropped_scores(reference, metric).items():
             if site not in FIXED:
-                assert_close(result.scores[site], expected, 1e-5, f"pair {index}, {site}")
+                assert_close(result.scores["atp*"][site], expected, 1e-5, f"pair {index}, {site}")
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "gpt_neox", "opt"])
@@ -134,7 +137,7 @@ def test_dropped_gradients_of_queries_and_keys_equal_their_definition(
     for index, (result, pair) in enumerate(zip(results, case.token_pairs, strict=True)):
         expected = dropped_qk_scores(model, pair, "denoise", "logit_diff")
         for site in FIXED:
-            assert_close(result.scores[site], expected[site], 1e-5, f"pair {index}, {site}", 1e-5)
+            assert_close(result.scores["atp*"][site], expected[site], 1e-5, f"pair {index}, {site}", 1e-5)
 
 
 def test_neurons_summed_over_positions_lose_their_signs_first(case_of: CaseOf) -> None:
@@ -143,15 +146,20 @@ def test_neurons_summed_over_positions_lose_their_signs_first(case_of: CaseOf) -
     options: dict[str, Any] = {"sites": ("mlp_post",), "method": "atp*", "grad_drop": True}
     summed = case.engine.attribute(case.pairs, **options, keep_positions=False)
     for result, kept in zip(summed, case.engine.attribute(case.pairs, **options), strict=True):
-        assert_close(result.scores["mlp_post"], kept.scores["mlp_post"].sum(1), 1e-5, "mlp_post")
+        assert_close(
+            result.scores["atp*"]["mlp_post"], kept.scores["atp*"]["mlp_post"].sum(1), 1e-5, "mlp_post"
+        )
 
 
 def test_one_layer_leaves_nothing_to_average_over(case_of: CaseOf) -> None:
     """GradDrop divides by the number of layers less one: refused where that is nothing."""
-    layout = case_of("gpt2").engine.layout
-    refuse(layout, FIXED, grad_drop=True)
+    model, query = case_of("gpt2").engine._model, Query.of(method="atp*", grad_drop=True)
+    check_methods(model, query)
+    shallow = dataclasses.replace(
+        model, layout=dataclasses.replace(model.layout, blocks=model.layout.blocks[:1])
+    )
     with pytest.raises(SpecError, match="at least two layers") as refused:
-        refuse(replace(layout, blocks=layout.blocks[:1]), FIXED, grad_drop=True)
+        check_methods(shallow, query)
     assert refused.value.field == "grad_drop"
 
 

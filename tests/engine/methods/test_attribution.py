@@ -46,12 +46,12 @@ def test_scores_equal_the_reference(case_of: CaseOf, family: str, direction: str
     assert len(results) == len(case.pairs)
     for index, (result, reference) in enumerate(zip(results, case.references(direction), strict=True)):
         assert result.error is None
-        assert set(result.scores) == set(case.sites)
+        assert set(result.scores["atp"]) == set(case.sites)
         for site, expected in reference.scores(metric).items():
-            assert result.scores[site].dtype == np.float32
+            assert result.scores["atp"][site].dtype == np.float32
             # With one key there is nothing to attend to but it: the score of its query and key is 0.
             floor = ROUNDING if site in ("q", "k") else 0.0
-            assert_close(result.scores[site], expected, 1e-4, f"pair {index}, {site}", floor)
+            assert_close(result.scores["atp"][site], expected, 1e-4, f"pair {index}, {site}", floor)
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "demo_model"])
@@ -73,15 +73,16 @@ def test_metrics_and_tokens_are_those_of_the_prompts(case_of: CaseOf, family: st
 
 
 def test_only_the_named_sites_are_scored(case_of: CaseOf) -> None:
-    """The default is the four node sites, and one site alone has the same scores as among others."""
+    """The default is a job's sites, and one site alone has the same scores as among others."""
     case = case_of("llama")
     default = case.engine.attribute(case.pairs[:2])
-    assert set(default[0].scores) == {"resid_post", "attn_out", "mlp_out", "z"}
+    assert set(default[0].scores["atp"]) == {"z", "mlp_out"}
+    assert set(case.engine.attribute(case.pairs[:1], method="eap")[0].scores["eap"]) == {"edge"}
     for site in case.sites:
         alone = case.engine.attribute(case.pairs[:2], sites=(site,))
-        assert set(alone[1].scores) == {site}
+        assert set(alone[1].scores["atp"]) == {site}
         assert_close(
-            alone[1].scores[site], case.references("denoise")[1].scores("logit_diff")[site], 1e-4, site
+            alone[1].scores["atp"][site], case.references("denoise")[1].scores("logit_diff")[site], 1e-4, site
         )
 
 
@@ -90,7 +91,9 @@ def test_heads_add_up_to_attention(case_of: CaseOf, family: str) -> None:
     """The output projection is linear, so a layer's head scores sum to its attention score."""
     case = case_of(family)
     for result in case.engine.attribute(case.pairs, sites=("z", "attn_out")):
-        assert_close(result.scores["z"].sum(axis=-1), result.scores["attn_out"], 1e-4, "sum over heads")
+        assert_close(
+            result.scores["atp"]["z"].sum(axis=-1), result.scores["atp"]["attn_out"], 1e-4, "sum over heads"
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -99,7 +102,10 @@ def test_a_block_starts_where_the_last_one_ended(case_of: CaseOf, family: str) -
     case = case_of(family)
     for result in case.engine.attribute(case.pairs, sites=("resid_pre", "resid_post"), direction="noise"):
         assert_close(
-            result.scores["resid_pre"][1:], result.scores["resid_post"][:-1], 1e-6, "residual stream"
+            result.scores["atp"]["resid_pre"][1:],
+            result.scores["atp"]["resid_post"][:-1],
+            1e-6,
+            "residual stream",
         )
 
 
@@ -107,7 +113,7 @@ def test_positions_before_the_first_difference_score_nothing(case_of: CaseOf) ->
     """Where both prompts are the same so far, both runs are, and patching can do nothing."""
     result = case_of("gpt2").engine.attribute(case_of("gpt2").pairs[:1])[0]
     first = 9
-    for site, scores in result.scores.items():
+    for site, scores in result.scores["atp"].items():
         assert not scores[:, :first].any(), site
         assert scores[0, first:].any(), site
 
@@ -133,8 +139,8 @@ def test_answers_may_be_ids_texts_or_vocabulary_entries(case_of: CaseOf, family:
     expected, *others = case.engine.attribute(ways)
     assert expected.error is None
     for other in others:
-        for site, scores in expected.scores.items():
-            assert_close(other.scores[site], scores, 1e-6, site)
+        for site, scores in expected.scores["atp"].items():
+            assert_close(other.scores["atp"][site], scores, 1e-6, site)
 
 
 def test_prepended_bos_counts_as_a_position(case_of: CaseOf) -> None:
@@ -149,7 +155,7 @@ def test_prepended_bos_counts_as_a_position(case_of: CaseOf) -> None:
     [result] = case.engine.attribute([case.pairs[1]], sites=case.sites, prepend_bos=True)
     assert result.tokens[0] == case.model.tokenizer.bos_token
     for site, scores in expected.items():
-        assert_close(result.scores[site], scores, 1e-4, site)
+        assert_close(result.scores["atp"][site], scores, 1e-4, site)
     with_bos = case_of("llama")
     [asked] = with_bos.engine.attribute([with_bos.pairs[1]], prepend_bos=True)
     assert asked.tokens == with_bos.engine.attribute([with_bos.pairs[1]])[0].tokens
@@ -165,7 +171,7 @@ def test_a_bos_can_be_left_out(case_of: CaseOf) -> None:
     expected = case.reference_of(shorter, "denoise").scores("logit_diff")
     [result] = case.engine.attribute([case.pairs[1]], sites=case.sites, prepend_bos=False)
     for site, scores in expected.items():
-        assert_close(result.scores[site], scores, 1e-4, site)
+        assert_close(result.scores["atp"][site], scores, 1e-4, site)
 
 
 def test_no_pairs_give_no_results(case_of: CaseOf) -> None:
@@ -188,5 +194,5 @@ def test_scores_have_one_row_a_layer_and_one_column_a_position(case_of: CaseOf) 
     """Shapes are those of the pair itself, whatever it was batched with."""
     case = case_of("mistral")
     for result, pair in zip(case.engine.attribute(case.pairs), case.token_pairs, strict=True):
-        assert result.scores["resid_post"].shape == (LAYERS, len(pair.clean))
-        assert result.scores["z"].shape == (LAYERS, len(pair.clean), 4)
+        assert result.scores["atp"]["resid_post"].shape == (LAYERS, len(pair.clean))
+        assert result.scores["atp"]["z"].shape == (LAYERS, len(pair.clean), 4)

@@ -35,7 +35,7 @@ def test_scores_equal_the_reference(case_of: CaseOf, family: str, direction: str
         case.pairs, sites=("edge",), method="eap", direction=direction, metric=metric
     )
     for index, reference in zip(CHOSEN, references(case, direction), strict=True):
-        found = results[index].scores["edge"]
+        found = results[index].scores["eap"]["edge"]
         assert found.dtype == np.float32
         assert_close(found, reference.scores(metric), 1e-4, f"pair {index}")
 
@@ -51,7 +51,10 @@ def test_edges_of_a_sender_add_up_to_its_node_score(case_of: CaseOf, family: str
     edges = case.engine.attribute(case.pairs, sites=("edge",), method="eap", **options)
     for node, edge in zip(nodes, edges, strict=True):
         assert_close(
-            by_sender(case.engine.layout.graph, edge.scores["edge"]), by_node(node.scores), 1e-5, "sum"
+            by_sender(case.engine.layout.graph, edge.scores["eap"]["edge"]),
+            by_node(node.scores["atp"]),
+            1e-5,
+            "sum",
         )
 
 
@@ -79,8 +82,8 @@ def test_positions_can_be_summed(case_of: CaseOf, family: str) -> None:
     kept = case.engine.attribute(case.pairs, **options)
     summed = case.engine.attribute(case.pairs, keep_positions=False, **options)
     for one, other in zip(summed, kept, strict=True):
-        assert one.scores["edge"].shape == (case.engine.layout.graph.count,)
-        assert_close(one.scores["edge"], other.scores["edge"].sum(axis=1), 1e-5, "sum")
+        assert one.scores["eap"]["edge"].shape == (case.engine.layout.graph.count,)
+        assert_close(one.scores["eap"]["edge"], other.scores["eap"]["edge"].sum(axis=1), 1e-5, "sum")
 
 
 @pytest.mark.parametrize("method", ["eap", "eap-ig"])
@@ -102,7 +105,7 @@ def test_shortcuts_and_batches_change_no_score(
     plain = case.engine.with_shortcuts(Shortcuts.none()).attribute(pairs, **options, batch_tokens=1)
     for one, other in zip(found, plain, strict=True):
         assert one.error is None
-        assert_close(one.scores["edge"], other.scores["edge"], 1e-5, family, floor=ROUNDING)
+        assert_close(one.scores["eap"]["edge"], other.scores["eap"]["edge"], 1e-5, family, floor=ROUNDING)
 
 
 @pytest.mark.parametrize(("direction", "metric"), [("denoise", "logprob"), ("noise", "kl")])
@@ -117,7 +120,7 @@ def test_integrated_scores_equal_the_reference(
     )
     [reference] = references(case, direction, (4,))
     expected = reference.scores(metric, [1 / 6, 3 / 6, 5 / 6])
-    assert_close(results[4].scores["edge"], expected, 1e-4, family)
+    assert_close(results[4].scores["eap-ig"]["edge"], expected, 1e-4, family)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2", "phi"])
@@ -128,7 +131,7 @@ def test_integrated_scores_of_the_input_add_up_to_the_metric_s_change(case_of: C
     errors = []
     for steps in (2, 16):
         results = case.engine.attribute(case.pairs[4:], sites=("edge",), method="eap-ig", steps=steps)
-        sums = [each.scores["edge"][senders == 0].sum() for each in results]
+        sums = [each.scores["eap"]["edge"][senders == 0].sum() for each in results]
         gaps = [each.clean_metric - each.corrupted_metric for each in results]
         errors.append(np.abs(np.array(sums) - gaps).max() / np.abs(gaps).max())
     assert errors[1] < 0.02
@@ -148,7 +151,7 @@ def test_scores_are_the_same_without_the_projections_of_queries_keys_and_values(
     options: dict[str, Any] = {"sites": ("edge",), "method": "eap"}
     found = Engine(hidden, case.engine.provenance, case.engine.shortcuts).attribute(case.pairs, **options)
     for one, other in zip(found, case.engine.attribute(case.pairs, **options), strict=True):
-        assert_close(one.scores["edge"], other.scores["edge"], 1e-5, family)
+        assert_close(one.scores["eap"]["edge"], other.scores["eap"]["edge"], 1e-5, family)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -165,7 +168,10 @@ def test_edges_add_up_where_means_or_zero_are_put_in(
     edges = engine.attribute(pairs, sites=("edge",), method="eap", **given | {"means": None})
     for node, edge in zip(nodes, edges, strict=True):
         assert_close(
-            by_sender(engine.graph, edge.scores["edge"]), by_node(node.scores), 1e-5, "sum over readers"
+            by_sender(engine.graph, edge.scores["eap"]["edge"]),
+            by_node(node.scores["atp"]),
+            1e-5,
+            "sum over readers",
         )
 
 

@@ -31,9 +31,9 @@ def test_attention_is_one_reader(case: Case) -> None:
     assert graph.readers[:2] == ("a0", "m0")
     reference = EdgeReference(case.references("denoise")[PAIR], graph)
     found = case.engine.attribute(case.pairs, sites=("edge",), method=("eap", "eap-ig"), steps=2)[PAIR]
-    assert_close(found.scores["edge"], reference.scores("logit_diff"), 1e-4, "eap")
+    assert_close(found.scores["eap"]["edge"], reference.scores("logit_diff"), 1e-4, "eap")
     along = reference.scores("logit_diff", [1 / 4, 3 / 4])
-    assert_close(found.others["eap-ig"]["edge"], along, 1e-4, "eap-ig")
+    assert_close(found.scores["eap-ig"]["edge"], along, 1e-4, "eap-ig")
     components = [graph.component(number) for number in range(graph.count)]
     effects = case.engine.patch(case.pairs[PAIR:], components)[0]
     everywhere = range(len(case.token_pairs[PAIR].clean))

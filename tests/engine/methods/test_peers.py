@@ -31,7 +31,7 @@ def test_heads_mlps_and_embeddings_agree_with_transformerlens(
     )
     for result, pair in zip(results, case.token_pairs, strict=True):
         expected = peer.scores(pair, direction)
-        for scores in (result.scores, result.others["atp*"]):
+        for scores in (result.scores["atp"], result.scores["atp*"]):
             assert_close(scores["resid_pre"][0], expected["embed"], 1e-4, "embed")
             assert_close(scores["z"], expected["attn_head_out"], 1e-4, "attn_head_out")
             assert_close(scores["mlp_out"], expected["mlp_out"], 1e-4, "mlp_out")

@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_rules_written_out(
             reference = Reference(case.model.model, pair, direction)
             expected = reference.scores(metric)
         for site, scores in expected.items():
-            assert_close(result.scores[site], scores, 1e-4, f"pair {index}, {site}", 1e-6)
+            assert_close(result.scores["relp"][site], scores, 1e-4, f"pair {index}, {site}", 1e-6)
 
 
 @pytest.mark.parametrize("family", FOUND)
@@ -98,9 +98,9 @@ def test_every_family_s_scores_are_other_than_plain_gradients(case_of: CaseOf, f
     alone = case.engine.attribute(case.pairs, sites=case.sites, method="relp", batch_tokens=1)
     for result, expected in zip(both, alone, strict=True):
         assert result.clean_metric == pytest.approx(expected.clean_metric, rel=1e-5, abs=5e-6)
-        for site, scores in expected.scores.items():
-            assert_close(result.others["relp"][site], scores, 1e-5, site, 1e-6)
-        assert not np.allclose(result.scores["mlp_out"], expected.scores["mlp_out"], rtol=1e-2)
+        for site, scores in expected.scores["relp"].items():
+            assert_close(result.scores["relp"][site], scores, 1e-5, site, 1e-6)
+        assert not np.allclose(result.scores["atp"]["mlp_out"], expected.scores["relp"]["mlp_out"], rtol=1e-2)
 
 
 def test_an_activation_that_is_0_somewhere_has_a_finite_score(case_of: CaseOf) -> None:

@@ -55,7 +55,7 @@ def test_scores_equal_plain_hooks(case_of: CaseOf, family: str, source: str, dir
     for index, reference in zip(CHOSEN, references(case, source, direction), strict=True):
         assert results[index].clean_metric == pytest.approx(plain[index].clean_metric, rel=1e-5, abs=5e-6)
         for site, scores in reference.scores("logit_diff").items():
-            assert_close(results[index].scores[site], scores, 1e-4, f"pair {index}, {site}", 1e-6)
+            assert_close(results[index].scores["atp"][site], scores, 1e-4, f"pair {index}, {site}", 1e-6)
 
 
 @pytest.mark.parametrize(("source", "direction"), SETTINGS)
@@ -85,7 +85,7 @@ def test_integrated_gradients_go_to_the_mean(case_of: CaseOf, path: str) -> None
     )
     for index, reference in zip(CHOSEN, references(case, "mean", "denoise"), strict=True):
         for site, scores in integrated(reference, "logit_diff", 2, path).items():
-            assert_close(results[index].scores[site], scores, 1e-4, f"pair {index}, {site}", 1e-6)
+            assert_close(results[index].scores["atp"][site], scores, 1e-4, f"pair {index}, {site}", 1e-6)
 
 
 @pytest.mark.parametrize("source", ["mean", "zero"])
@@ -100,8 +100,8 @@ def test_a_batch_changes_nothing(case_of: CaseOf, family: str, source: str) -> N
     effects = case.engine.patch(case.pairs, components, batch_tokens=100_000, **settings)
     for index, pair in enumerate(case.pairs):
         [alone] = case.engine.attribute([pair], sites=case.sites, **settings)
-        for site, expected in alone.scores.items():
-            assert_close(scores[index].scores[site], expected, 1e-5, f"pair {index}, {site}", 1e-6)
+        for site, expected in alone.scores["atp"].items():
+            assert_close(scores[index].scores["atp"][site], expected, 1e-5, f"pair {index}, {site}", 1e-6)
         assert_close(effects[index], case.engine.patch([pair], components, **settings)[0], 1e-5, "", 1e-6)
 
 

@@ -68,7 +68,7 @@ def test_an_adapter_s_scores_are_those_of_base_and_adapter(
         engine.attribute(PAIRS, sites=case.sites), case.references("denoise"), strict=True
     ):
         for site, expected in reference.scores("logit_diff").items():
-            assert_close(result.scores[site], expected, tolerance, site)
+            assert_close(result.scores["atp"][site], expected, tolerance, site)
 
 
 def test_an_adapter_is_told_from_its_base_by_hashes(base: TestModel, adapter: Path) -> None:
@@ -180,5 +180,5 @@ def test_eight_bit_weights_are_measured_as_they_are(base: TestModel, tmp_path: P
     for pair, reference in zip(PAIRS, case.references("denoise"), strict=True):
         [result] = engine.attribute([pair])
         expected = reference.scores("logit_diff")
-        for site, scores in result.scores.items():
+        for site, scores in result.scores["atp"].items():
             assert_close(scores, expected[site], 1e-3, site)

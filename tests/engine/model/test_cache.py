@@ -59,8 +59,8 @@ def test_a_second_load_runs_nothing_and_gives_the_same_numbers(
     assert len(said) == 1
     assert second.findings == first.findings
     for mine, other in zip(second.attribute(PAIRS), first.attribute(PAIRS), strict=True):
-        for site, scores in mine.scores.items():
-            assert (scores == other.scores[site]).all(), site
+        for site, scores in mine.scores["atp"].items():
+            assert (scores == other.scores["atp"][site]).all(), site
 
 
 def test_asked_to_a_load_checks_again(folder: Path, said: list[str], cache: Path) -> None:

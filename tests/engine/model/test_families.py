@@ -64,8 +64,8 @@ def test_dropout_is_off(case_of: CaseOf, family: str) -> None:
     config = case.model.model.config.to_dict()
     assert any("drop" in name and value for name, value in config.items())
     first, second = (case.engine.attribute(case.pairs[:1])[0] for _ in range(2))
-    for site, scores in first.scores.items():
-        assert (second.scores[site] == scores).all(), site
+    for site, scores in first.scores["atp"].items():
+        assert (second.scores["atp"][site] == scores).all(), site
 
 
 def test_training_flags_set_after_loading_change_nothing(case_of: CaseOf) -> None:
@@ -75,8 +75,8 @@ def test_training_flags_set_after_loading_change_nothing(case_of: CaseOf) -> Non
     effects = case.engine.patch(case.pairs, [Component("z", 0)])
     case.engine._model.envoy._module.train()
     for result, plain in zip(case.engine.attribute(case.pairs), expected, strict=True):
-        for site, scores in plain.scores.items():
-            assert (result.scores[site] == scores).all(), site
+        for site, scores in plain.scores["atp"].items():
+            assert (result.scores["atp"][site] == scores).all(), site
     case.engine._model.envoy._module.model.layers[1].train()
     assert (case.engine.patch(case.pairs, [Component("z", 0)]) == effects).all()
 
@@ -101,7 +101,7 @@ def test_positions_that_are_the_same_in_both_prompts_have_no_effect(case_of: Cas
     first = next(
         at for at, (a, b) in enumerate(zip(result.tokens, result.corrupted_tokens, strict=True)) if a != b
     )
-    for site, scores in result.scores.items():
+    for site, scores in result.scores["atp"].items():
         assert not scores[:, :first].any(), site
 
 
@@ -128,9 +128,9 @@ def test_low_precision_models_give_roughly_the_same_scores(case_of: CaseOf) -> N
     case = case_of("llama")
     engine = Engine.load(str(case.model.folder), device="cpu", dtype="bfloat16")
     for result, expected in zip(engine.attribute(case.pairs), case.engine.attribute(case.pairs), strict=True):
-        for site, scores in expected.scores.items():
-            assert result.scores[site].dtype == scores.dtype
-            assert_close(result.scores[site], scores, 0.25, site)
+        for site, scores in expected.scores["atp"].items():
+            assert result.scores["atp"][site].dtype == scores.dtype
+            assert_close(result.scores["atp"][site], scores, 0.25, site)
 
 
 def test_gradient_state_of_the_process_is_left_alone(case_of: CaseOf) -> None:
@@ -140,8 +140,8 @@ def test_gradient_state_of_the_process_is_left_alone(case_of: CaseOf) -> None:
     with torch.no_grad():
         result = case.engine.attribute(case.pairs[:1])[0]
     assert torch.is_grad_enabled()
-    for site, scores in expected.scores.items():
-        assert_close(result.scores[site], scores, 1e-6, site)
+    for site, scores in expected.scores["atp"].items():
+        assert_close(result.scores["atp"][site], scores, 1e-6, site)
     assert all(parameter.grad is None for parameter in case.model.model.parameters())
 
 
@@ -151,7 +151,7 @@ def test_a_second_set_of_weights_is_not_confused_with_the_first(tmp_path: Path) 
         case = tiny_case("qwen3", tmp_path / str(seed), seed=seed)
         [result] = case.engine.attribute(case.pairs[:1])
         expected = case.references("denoise")[0].scores("logit_diff")
-        for site, scores in result.scores.items():
+        for site, scores in result.scores["atp"].items():
             assert_close(scores, expected[site], 1e-4, site)
 
 

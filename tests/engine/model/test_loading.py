@@ -165,7 +165,7 @@ def test_half_precision_gives_scores_like_the_full_ones(whole: Path) -> None:
 
     def scores(dtype: str) -> np.ndarray:
         results = Engine.load(str(whole), dtype=dtype).attribute(PAIRS, sites=["z", "resid_post"])
-        return np.concatenate([array.ravel() for r in results for array in r.scores.values()])
+        return np.concatenate([array.ravel() for r in results for array in r.scores["atp"].values()])
 
     full, half = scores("float32"), scores("bfloat16")
     assert np.corrcoef(full, half)[0, 1] > 0.98
@@ -180,8 +180,8 @@ def test_a_model_spread_over_devices_gives_the_same_numbers(case_of: CaseOf) -> 
         spread.patch(case.pairs, components), case.engine.patch(case.pairs, components), 1e-5, "effects"
     )
     for found, expected in zip(spread.attribute(case.pairs), case.engine.attribute(case.pairs), strict=True):
-        for site, scores in expected.scores.items():
-            assert_close(found.scores[site], scores, 1e-5, site)
+        for site, scores in expected.scores["atp"].items():
+            assert_close(found.scores["atp"][site], scores, 1e-5, site)
 
 
 def test_spreading_a_model_needs_accelerate(case_of: CaseOf, monkeypatch: pytest.MonkeyPatch) -> None:

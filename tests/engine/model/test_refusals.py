@@ -13,7 +13,7 @@ from support.engine.refused import REFUSED
 def test_a_refusal_says_which_setting_it_is_about(field: str, asked: dict[str, Any]) -> None:
     """By the setting's own name."""
     with pytest.raises(SpecError) as refused:
-        JobSpec("m", **asked)
+        JobSpec.of("m", **asked)
     assert refused.value.field == field
 
 

@@ -58,8 +58,8 @@ def test_a_model_found_by_structure_has_the_record_s_numbers(
     engine = Engine.load(str(case.model.folder), device="cpu", dtype="float32")
     assert engine.check().found_by == "structure"
     for found, expected in zip(engine.attribute(case.pairs), case.engine.attribute(case.pairs), strict=True):
-        for site, scores in expected.scores.items():
-            assert_close(found.scores[site], scores, 1e-5, site)
+        for site, scores in expected.scores["atp"].items():
+            assert_close(found.scores["atp"][site], scores, 1e-5, site)
 
 
 def test_a_model_without_attention_is_refused_with_what_is_missing(tmp_path: Path) -> None:

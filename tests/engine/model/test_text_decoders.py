@@ -52,7 +52,7 @@ def test_scores_and_effects_equal_hooks_on_the_whole_model(
     for result, reference in zip(results, case.references("denoise"), strict=True):
         for site, expected in reference.scores("logprob").items():
             floor = ROUNDING if site in ("q", "k") else 0.0
-            assert_close(result.scores[site], expected, 1e-4, site, floor)
+            assert_close(result.scores["atp"][site], expected, 1e-4, site, floor)
     components = [Component(site, 1) for site in case.sites]
     [effects] = case.engine.patch(case.pairs[3:4], components)
     expected = case.references("denoise")[3].effects(components, ["logit_diff"])["logit_diff"]

@@ -64,7 +64,7 @@ def test_scores_and_effects_equal_the_reference(
     for pair, row in zip(some, effects, strict=True):
         reference = PatternReference(model, case.token_pairs[pair], direction)
         expected = reference.scores(metric)
-        assert_close(results[pair].scores[SITE], expected, 1e-4, f"scores of pair {pair}")
+        assert_close(results[pair].scores["atp"][SITE], expected, 1e-4, f"scores of pair {pair}")
         wanted = reference.effects(components, metric)
         assert_close(row, wanted, 1e-4, f"effects in pair {pair}", 2 * ROUNDING)
         largest = max(largest, float(np.abs(wanted).max()))
@@ -90,7 +90,7 @@ def test_scores_are_the_slope_of_the_effect(
         [(4 * central(layer, head, STEP / 2) - central(layer, head, STEP)) / 3 for head in range(case.heads)]
         for layer in range(case.layers)
     ]
-    assert_close(result.scores[SITE].sum(1), slopes, 1e-3, family)
+    assert_close(result.scores["atp"][SITE].sum(1), slopes, 1e-3, family)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "mistral"])
@@ -103,7 +103,7 @@ def test_a_pattern_of_zero_is_no_attention(
     effects = case.engine.patch(case.pairs[:2], components, source="zero")
     for pair, row, result in zip(case.token_pairs, effects, results, strict=False):
         reference = PatternReference(eager_of(family), pair, "denoise")
-        assert_close(result.scores[SITE], reference.scores("logit_diff", "zero"), 1e-4, "scores")
+        assert_close(result.scores["atp"][SITE], reference.scores("logit_diff", "zero"), 1e-4, "scores")
         wanted = reference.effects(components, "logit_diff", "zero")
         assert_close(row, wanted, 1e-4, "effects", 2 * ROUNDING)
 
@@ -120,7 +120,9 @@ def test_computing_less_and_batching_change_nothing(case_of: CaseOf, family: str
     for index, pair in enumerate(pairs[: len(case.pairs)]):
         [alone] = plain.attribute([pair], sites=sites)
         for site in sites:
-            assert_close(results[index].scores[site], alone.scores[site], 1e-5, f"{index}, {site}")
+            assert_close(
+                results[index].scores["atp"][site], alone.scores["atp"][site], 1e-5, f"{index}, {site}"
+            )
         [row] = plain.patch([pair], [one for one in components if one.position is None])
         assert_close(effects[index], row, 1e-4, f"effects of {index}", 2 * ROUNDING)
 
@@ -134,7 +136,7 @@ def test_pairs_that_share_a_run_have_scores_of_their_own(
     effects = case.engine.patch(SHARED, chosen(case), direction="noise")
     for pair, result, row in zip(SHARED, results, effects, strict=True):
         reference = PatternReference(eager_of("llama"), tokenize(case.model, pair), "noise")
-        assert_close(result.scores[SITE], reference.scores("logit_diff"), 1e-4, "scores")
+        assert_close(result.scores["atp"][SITE], reference.scores("logit_diff"), 1e-4, "scores")
         assert_close(row, reference.effects(chosen(case), "logit_diff"), 1e-4, "effects", 2 * ROUNDING)
 
 
@@ -146,7 +148,7 @@ def test_the_path_of_a_site_sums_to_the_effect_of_its_layer(case_of: CaseOf, fam
     results = case.engine.attribute(pairs, sites=(SITE,), method="ig", path="site", steps=24)
     effects = case.engine.patch(pairs, [Component(SITE, layer) for layer in range(case.layers)])
     for result, row in zip(results, effects, strict=True):
-        assert_close(result.scores[SITE].sum((1, 2)), row, 2e-2, family)
+        assert_close(result.scores["ig"][SITE].sum((1, 2)), row, 2e-2, family)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
@@ -155,12 +157,12 @@ def test_every_method_of_nodes_scores_patterns(case_of: CaseOf, family: str) -> 
     case = case_of(family)
     methods = ("atp", "atp*", "ig", "relp")
     [result] = case.engine.attribute(case.pairs[:1], sites=(SITE, "z"), method=methods)
-    assert_close(result.others["atp*"][SITE], result.scores[SITE], 1e-5, "atp*")
+    assert_close(result.scores["atp*"][SITE], result.scores["atp"][SITE], 1e-5, "atp*")
     for method in methods[1:]:
-        assert result.others[method][SITE].shape == result.scores[SITE].shape
-        assert np.abs(result.others[method][SITE]).max() > 0
+        assert result.scores[method][SITE].shape == result.scores["atp"][SITE].shape
+        assert np.abs(result.scores[method][SITE]).max() > 0
     [dropped] = case.engine.attribute(case.pairs[:1], sites=(SITE,), method="atp*", grad_drop=True)
-    assert (dropped.scores[SITE] >= 0).all()
+    assert (dropped.scores["atp*"][SITE] >= 0).all()
 
 
 def test_models_whose_attention_is_not_understood_are_refused(

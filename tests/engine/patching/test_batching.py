@@ -29,9 +29,9 @@ def assert_same_scores(found: PairResult, expected: PairResult, what: str) -> No
     assert found.tokens == expected.tokens
     assert found.clean_metric == pytest.approx(expected.clean_metric, rel=1e-5, abs=5e-6)
     assert found.corrupted_metric == pytest.approx(expected.corrupted_metric, rel=1e-5, abs=5e-6)
-    largest = max(float(np.abs(scores).max()) for scores in expected.scores.values())
-    for site, scores in expected.scores.items():
-        assert_close(found.scores[site], scores, 1e-5, f"{what}, {site}", floor=_ROUNDING * largest)
+    largest = max(float(np.abs(scores).max()) for scores in expected.scores["atp"].values())
+    for site, scores in expected.scores["atp"].items():
+        assert_close(found.scores["atp"][site], scores, 1e-5, f"{what}, {site}", floor=_ROUNDING * largest)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -101,7 +101,7 @@ def test_a_prompt_as_long_as_the_context_is_measured(case_of: CaseOf) -> None:
     assert_same_scores(found[0], case.engine.attribute(pairs[:1], sites=case.sites)[0], "shortest")
     reference = case.reference_of(tokenize(case.model, full), "denoise").scores("logit_diff")
     for site, scores in reference.items():
-        assert_close(found[1].scores[site], scores, 1e-4, site)
+        assert_close(found[1].scores["atp"][site], scores, 1e-4, site)
     assert found[2].error is not None
 
 
@@ -112,7 +112,7 @@ def test_a_prompt_may_contain_the_padding_token(case_of: CaseOf) -> None:
     result, *_ = case.engine.attribute([pair, *case.pairs], sites=case.sites, batch_tokens=100_000)
     reference = case.reference_of(tokenize(case.model, pair), "denoise").scores("logit_diff")
     for site, scores in reference.items():
-        assert_close(result.scores[site], scores, 1e-4, site)
+        assert_close(result.scores["atp"][site], scores, 1e-4, site)
 
 
 def test_rotary_scaling_by_length_is_each_pair_s_own(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_rotary_scaling_by_length_is_each_pair_s_own(tmp_path: Path) -> None:
     results = case.engine.attribute(case.pairs, sites=case.sites, batch_tokens=100_000)
     for index, (result, reference) in enumerate(zip(results, case.references("denoise"), strict=True)):
         for site, scores in reference.scores("logit_diff").items():
-            assert_close(result.scores[site], scores, 1e-4, f"pair {index}, {site}")
+            assert_close(result.scores["atp"][site], scores, 1e-4, f"pair {index}, {site}")
     components = [Component("z", 0, 1), Component("mlp_out", 1), Component("resid_mid", 2, position=-1)]
     effects = case.engine.patch(case.pairs, components, batch_tokens=100_000)
     for row, reference in zip(effects, case.references("denoise"), strict=True):

@@ -102,7 +102,7 @@ def test_scores_are_what_effects_become_as_the_source_comes_near(case_of: CaseOf
         / (2 * share)
         for name in names
     ]
-    scores = [result.scores["edge"][graph.number_of(name)] for name in names]
+    scores = [result.scores["eap"]["edge"][graph.number_of(name)] for name in names]
     assert_close(scores, slopes, 2e-3, family)
 
 

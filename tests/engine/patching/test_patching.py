@@ -48,7 +48,7 @@ def everything(case: Case) -> list[Component]:
 def test_effects_equal_the_reference(case_of: CaseOf, family: str, direction: str) -> None:
     """Every head and layer, all positions at once and chosen ones, every metric, mixed in one call."""
     case = case_of(family)
-    chosen, metrics = (FEWER, METRICS[:2]) if family in FURTHER else (CHOSEN, METRICS)
+    chosen, metrics = (FEWER, tuple(METRICS)[:2]) if family in FURTHER else (CHOSEN, METRICS)
     pairs, components = [case.pairs[index] for index in chosen], everything(case)
     expected = [case.references(direction)[index].effects(components, metrics) for index in chosen]
     for metric in metrics:
@@ -65,7 +65,7 @@ def test_replacing_the_whole_stream_gives_the_source_run(case_of: CaseOf, family
     """Patching all of the last `resid_post`, or of the first `resid_pre`, gives source minus base metric."""
     case = case_of(family)
     ends = [Component("resid_post", case.layers - 1), Component("resid_pre", 0)]
-    for metric in METRICS[:1] if family in FURTHER else METRICS:
+    for metric in tuple(METRICS)[:1] if family in FURTHER else METRICS:
         results = case.engine.attribute(case.pairs, metric=metric)
         gaps = np.array([result.clean_metric - result.corrupted_metric for result in results])
         for direction, sign in (("denoise", 1), ("noise", -1)):

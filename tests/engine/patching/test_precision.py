@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from patchgrid.core.names import METRICS
+from patchgrid.core.query import Query
 from patchgrid.engine import Component, Engine, Pair
 from patchgrid.engine.model import head
 from patchgrid.engine.model.head import Head, LogitTransform
@@ -66,7 +67,9 @@ def test_a_16_bit_model_gives_the_numbers_of_its_own_stream_read_out_in_float32(
             for site, scores in Reference(plain, ids, "denoise").scores(metric).items():
                 if site in SITES:
                     # The hooks' own products are rounded to 16 bits.
-                    assert_close(result.scores[site], scores, 2e-2, f"{name}, {metric}, scores of {site}")
+                    assert_close(
+                        result.scores["atp"][site], scores, 2e-2, f"{name}, {metric}, scores of {site}"
+                    )
 
 
 @pytest.mark.parametrize("family", ["gemma2", "granite"])
@@ -113,5 +116,5 @@ def test_the_preference_compares_the_answers_summed_probabilities(tmp_path: Path
         model = (engine if shortcuts is None else engine.with_shortcuts(shortcuts))._model
         batch = make_batch([pair], 0, model.device)
         for metric in ("logit_diff", "kl"):
-            passes = Passes(model, batch, Question(("z",), metric, "noise"))
+            passes = Passes(model, batch, Question(Query(("z",), (), metric, "noise")))
             assert float(passes.base_preference()) == pytest.approx(expected, rel=1e-4)

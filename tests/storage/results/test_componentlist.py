@@ -71,8 +71,8 @@ def test_pages_of_any_size_are_together_all(database: Database, job: JobRecord) 
 
 def test_every_component_is_found_by_its_name(database: Database, job: JobRecord) -> None:
     """Of both kinds, and alone; by each method."""
-    for kind in job.kinds(job.spec.sites[-1]):
-        for method in job.spec.methods:
+    for kind in job.kinds(job.spec.query.sites[-1]):
+        for method in job.spec.query.method_names:
             for row in every(database, job, kind=kind, method=method)[::7]:
                 found = page(database, job, component=row.name, method=method)
                 assert (found.items, found.total, found.next) == ([row], 1, None)

@@ -63,10 +63,10 @@ def test_pages_of_any_size_are_together_the_export(
     job = submit_job(database, spec=make_spec(**spec), pairs=pairs, **options)
     run_job(database, job, failed=(2,))
     run_job(database, submit_job(database, 4, key="behind"))
-    for method in (None, *job.spec.methods):
+    for method in (None, *job.spec.query.method_names):
         cells = exported(database, job, method)
         assert len(cells) > 20
-        for site in (None, *job.spec.sites):
+        for site in (None, *job.spec.query.sites):
             wanted = [cell for cell in cells if site in (None, cell["site"])]
             monkeypatch.setattr(exact_list, "LOOKED_AT", 10_000)
             assert page(database, job, site=site, method=method) == exact_list.ExactPage(wanted, None)
@@ -114,7 +114,7 @@ def test_a_components_cells_are_found_by_its_name(
     pairs = make_pairs(9, named=True, spans="spans" in options)
     job = run_job(database, submit_job(database, spec=make_spec(**spec), pairs=pairs, **options), failed=(2,))
     run_job(database, submit_job(database, 4, key="behind"))
-    for method in job.spec.methods:
+    for method in job.spec.query.method_names:
         names: dict[str, list[dict[str, Any]]] = {}
         for cell in exported(database, job, method):
             place = {name: cell[name] for name in ("site", "layer", "edge")}

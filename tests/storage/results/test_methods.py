@@ -82,7 +82,7 @@ def test_verification_has_a_row_a_site_and_method(database: Database) -> None:
         only = verification.verification(session, job, method="relp")
         cells = {(row.site, row.method): plots.cells(session, job, row.site, row.method) for row in rows}
     assert [(row.site, row.method) for row in rows] == [
-        (site, method) for site in job.spec.sites for method in METHODS
+        (site, method) for site in job.spec.query.sites for method in METHODS
     ]
     assert only == [row for row in rows if row.method == "relp"]
     for row in rows:
@@ -102,7 +102,7 @@ def test_costs_are_those_of_all_chunks_by_method(database: Database) -> None:
     done = run_job(database, job)
     with database.read() as session:
         cost = verification.cost(session, done)
-        effects = sum(len(plots.cells(session, done, site).effect) for site in job.spec.sites)
+        effects = sum(len(plots.cells(session, done, site).effect) for site in job.spec.query.sites)
     assert cost.scores == dict.fromkeys(METHODS, pytest.approx(2 * 0.75 / 8 * 1000))
     assert (cost.exact, cost.effects) == (pytest.approx(2 * 2.0 / 8 * 1000), effects)
 

@@ -35,7 +35,7 @@ def test_means_are_those_of_the_pairs(database: Database) -> None:
     job = run_job(database, submit_job(database, 11), failed={3})
     rows = rows_of(database, job)
     indices = [index for index in range(11) if index != 3]
-    for site in job.spec.sites:
+    for site in job.spec.query.sites:
         scores = np.stack([pair_scores(index, site).sum(axis=1) for index in indices]).astype(np.float64)
         for place in np.ndindex(scores.shape[1:]):
             row = rows[site, place[0], place[1] if len(place) > 1 else None, None]
@@ -52,7 +52,7 @@ def test_estimates_are_those_of_one_chunk_with_all_pairs(database: Database) -> 
     job = run_job(database, submit_job(database, 30))
     whole = chunk_result(job, Lease(1, job.id, 1, 1, 0, job.pairs, "worker"))
     rows = rows_of(database, job)
-    for site in job.spec.sites:
+    for site in job.spec.query.sites:
         wanted = estimate(whole.sums[site, "whole"])
         for place in np.ndindex(wanted.n.shape):
             row = rows[site, place[0], place[1] if len(place) > 1 else None, None]
@@ -112,7 +112,7 @@ def test_a_finished_jobs_totals_are_its_chunks_sums(database: Database) -> None:
     """To the last bit: an answer does not change when the job ends."""
     job = run_job(database, submit_job(database, 30))
     with database.read() as session:
-        for site in job.spec.sites:
+        for site in job.spec.query.sites:
             for kind in sums.KINDS:
                 total = components.job_sums(session, job, site, kind)
                 added = sums.add_up(session, job.id, site, kind, "atp")
@@ -176,7 +176,7 @@ def test_verification_agrees_with_the_cells(database: Database) -> None:
     job = run_job(database, submit_job(database, 40))
     with database.read() as session:
         found = verification.verification(session, job, top_k=3)
-        for site, row in zip(job.spec.sites, found, strict=True):
+        for site, row in zip(job.spec.query.sites, found, strict=True):
             cells = plots.cells(session, job, site)
             wanted = agreement(cells.score, cells.effect, cells.inclusion)
             assert (row.site, row.n, row.spearman_n) == (site, wanted.n, wanted.n)
@@ -244,7 +244,7 @@ def test_coverage_counts_the_cells_that_were_patched_and_all_that_there_are(data
     """Over all sites or one; failed pairs have no cells."""
     job = run_job(database, submit_job(database, 40))
     with database.read() as session:
-        by_site = {site: coverage(session, job, site) for site in job.spec.sites}
+        by_site = {site: coverage(session, job, site) for site in job.spec.query.sites}
         for site, found in by_site.items():
             assert found.patched == len(plots.cells(session, job, site).effect) > 0
             assert found.cells == sum(row.n for row in components.components(session, job, sites=(site,)))

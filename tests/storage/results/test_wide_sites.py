@@ -42,7 +42,7 @@ def test_edges_are_components_with_names(database: Database) -> None:
 def test_the_top_is_the_largest_of_all_components(database: Database) -> None:
     """As sorting all of them gives it, ties and all."""
     for spec in (EDGES, NODES):
-        job = run_job(database, submit_job(database, 7, spec=spec, key=spec.method))
+        job = run_job(database, submit_job(database, 7, spec=spec, key=",".join(spec.query.method_names)))
         with database.read() as session:
             everything = components.components(session, job)
             for by in components.ORDERS:
@@ -53,8 +53,8 @@ def test_the_top_is_the_largest_of_all_components(database: Database) -> None:
                     return abs(row.mean if value is None else value)  # type: ignore[arg-type]
 
                 assert top == sorted(everything, key=size, reverse=True)[:9]
-            only = components.top(session, job, 3, sites=job.spec.sites[-1:])
-            assert {row.site for row in only} == {job.spec.sites[-1]}
+            only = components.top(session, job, 3, sites=job.spec.query.sites[-1:])
+            assert {row.site for row in only} == {job.spec.query.sites[-1]}
 
 
 def test_a_pair_keeps_its_largest_edges_as_rows(database: Database) -> None:
@@ -90,7 +90,7 @@ def test_scores_of_a_very_large_site_export_the_largest(database: Database) -> N
     assert strongest_only(job) == ("mlp_post",)
     by_site = {
         site: [row for row in exported(database, job, "scores") if row["site"] == site]
-        for site in NODES.sites
+        for site in NODES.query.sites
     }
     assert {site: len(rows) for site, rows in by_site.items()} == {"z": 5 * 6, "mlp_post": 5 * 20}
     for row in by_site["mlp_post"]:
@@ -121,10 +121,14 @@ def test_every_position_of_a_very_large_site_can_be_kept(database: Database) -> 
     """As a blob; and aligned sums, where positions are components."""
     for spec in (EDGES, NODES):
         kept = make_spec(
-            sites=spec.sites, method=spec.method, exact=0.1, detail="positions", positions="keep"
+            sites=spec.query.sites,
+            method=spec.query.method_names,
+            exact=0.1,
+            detail="positions",
+            positions="keep",
         )
-        job = run_job(database, submit_job(database, 5, spec=kept, key=spec.method))
-        site = job.spec.sites[-1]
+        job = run_job(database, submit_job(database, 5, spec=kept, key=",".join(spec.query.method_names)))
+        site = job.spec.query.sites[-1]
         with database.read() as session:
             view = pair_view.pair(session, job, 4)
             rows = components.components(session, job, sites=(site,))

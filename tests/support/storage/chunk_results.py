@@ -40,7 +40,7 @@ PROVENANCE = Provenance(
 
 def make_spec(**values: object) -> JobSpec:
     """Give a spec with two sites and half of all cells patched exactly."""
-    return JobSpec(**({"model": "a/model", "sites": SITES, "exact": 0.5} | values))  # type: ignore[arg-type]
+    return JobSpec.of(**({"model": "a/model", "sites": SITES, "exact": 0.5} | values))  # type: ignore[arg-type]
 
 
 def make_pairs(count: int, *, named: bool = False, spans: bool = False) -> list[Pair]:
@@ -90,10 +90,10 @@ def chunk_result(
     """Give what a worker would hand in for a lease; pairs in `failed` fail, in `skipped` are skipped."""
     indices = range(lease.first, lease.last)
     done = [index for index in indices if index not in {*failed, *skipped}]
-    exact = [cell for site in job.spec.sites for index in done for cell in pair_cells(job, index, site)]
-    by_method = {method: _scored(job, done, method) for method in job.spec.methods}
+    exact = [cell for site in job.spec.query.sites for index in done for cell in pair_cells(job, index, site)]
+    by_method = {method: _scored(job, done, method) for method in job.spec.query.method_names}
     first = by_method.pop(job.method())
-    if EDGE in job.spec.sites:
+    if EDGE in job.spec.query.sites:
         provenance = dataclasses.replace(provenance, graph=GRAPH.as_dict())
     return ChunkResult(
         provenance=provenance,
@@ -104,15 +104,15 @@ def chunk_result(
         scores=first.scores,
         exact=exact,
         seconds=0.5,
-        methods=job.spec.methods,
+        methods=job.spec.query.method_names,
         others=by_method,
         rounding=rounding,
-        cost={"exact": 2.0, "shared": 0.5, **dict.fromkeys(job.spec.methods, 0.25)},
+        cost={"exact": 2.0, "shared": 0.5, **dict.fromkeys(job.spec.query.method_names, 0.25)},
     )
 
 
 def _scored(job: JobRecord, done: list[int], method: str) -> Scored:
-    sites, detail = job.spec.sites, job.spec.detail
+    sites, detail = job.spec.query.sites, job.spec.detail
     places = [(site, kind) for site in sites for kind in job.kinds(site) if done]
     sums = {(site, kind): _sums(job, done, site, kind, method) for site, kind in places}
     if detail == "summary":
@@ -131,7 +131,10 @@ def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
     for place in zip(*np.nonzero(chosen), strict=True):
         position, span = _position(job, index, int(place[1])) if job.kind == "aligned" else (None, None)
         at = indexed(site, [int(place[0]), *([int(place[-1])] if has_inner(site) else [])], GRAPH)
-        others = (_components(job, index, site, job.kind, method)[place] for method in job.spec.methods[1:])
+        others = (
+            _components(job, index, site, job.kind, method)[place]
+            for method in job.spec.query.method_names[1:]
+        )
         cells.append(
             ExactCell(
                 row=index,

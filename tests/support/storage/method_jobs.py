@@ -8,10 +8,10 @@ from patchgrid.workers.testing import load, make_pairs
 from support.workers.working import submit
 
 SPECS = {
-    "nodes": JobSpec("a", sites=("q", "k", "v", "z"), method="atp,relp,ig", exact=0.2),
-    "neurons": JobSpec("a", sites=("z", "mlp_post"), exact=0.2),
-    "edges": JobSpec("a", method="eap,eap-ig", exact=0.2),
-    "every edge": JobSpec("a", method="eap", exact=0.2, detail="positions", positions="keep"),
+    "nodes": JobSpec.of("a", sites=("q", "k", "v", "z"), method="atp,relp,ig", exact=0.2),
+    "neurons": JobSpec.of("a", sites=("z", "mlp_post"), exact=0.2),
+    "edges": JobSpec.of("a", method="eap,eap-ig", exact=0.2),
+    "every edge": JobSpec.of("a", method="eap", exact=0.2, detail="positions", positions="keep"),
     "summary": JobSpec("a", exact=0, detail="summary"),
 }
 

@@ -42,7 +42,7 @@ def work(folder: Path, engine: Engine, model: str, on_point: OnPoint) -> None:
     event.listen(SQLEngine, "commit", lambda _connection: on_point("commit"))
     event.listen(Session, "after_commit", lambda _session: on_point("committed"))
     with Database.open(f"sqlite:///{folder / 'jobs.db'}") as database:
-        job = submit(database, JobSpec(model, sites=("z", "mlp_out")), PAIRS, chunk_size=3)
+        job = submit(database, JobSpec.of(model, sites=("z", "mlp_out")), PAIRS, chunk_size=3)
         run_job(database, engine, job, on_progress=lambda progress: on_point(f"progress {progress}"))
         event.remove(SQLEngine, "before_cursor_execute", statement)
         rows = exported(database, job)

@@ -108,7 +108,7 @@ def submit_pairs(
     database: Database, count: int, words: dict[int, str] | None = None, *, model: str = MODEL, **options: Any
 ) -> JobRecord:
     """Submit a job of so many pairs in chunks of 4."""
-    spec = JobSpec(model, exact=options.pop("exact", 0.0), source=options.pop("source", "pair"))
+    spec = JobSpec.of(model, exact=options.pop("exact", 0.0), source=options.pop("source", "pair"))
     key = options.pop("key", f"{model} {time.monotonic_ns()}")
     return submit(database, spec, make_pairs(count, words), **{"chunk_size": 4, **options}, key=key)
 

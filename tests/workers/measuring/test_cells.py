@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patchgrid.core.query import Query
 from patchgrid.core.sites import HEAD_SITES
 from patchgrid.engine import Component, Engine, JobSpec, Pair, PairResult, TextSpan
 from patchgrid.engine.calls import Choose
@@ -29,7 +30,7 @@ JOB_PAIRS = 1000
 
 def spec_of(**values: object) -> JobSpec:
     """Give a spec that patches a fifth of the cells."""
-    return JobSpec(**({"model": "tiny", "sites": SITES, "exact": 0.2, "seed": 11} | values))  # type: ignore[arg-type]
+    return JobSpec.of(**({"model": "tiny", "sites": SITES, "exact": 0.2, "seed": 11} | values))  # type: ignore[arg-type]
 
 
 def spanned(count: int) -> list[Pair]:
@@ -73,7 +74,7 @@ def test_a_cell_s_effect_is_exact_patching_of_its_component(
     results = engine.attribute(pairs, sites=SITES, direction=direction)
     assert {cell.site for cell in chunk.exact} >= {"z", "mlp_out"}
     for cell in chunk.exact[:: 1 + len(chunk.exact) // 40]:
-        pair, scores = pairs[cell.row], results[cell.row].scores[cell.site]
+        pair, scores = pairs[cell.row], results[cell.row].scores["atp"][cell.site]
         component = component_of(cell, pair, scores.shape[1])
         [[effect]] = engine.patch([pair], [component], direction=direction)
         assert cell.effect == pytest.approx(effect, rel=1e-4, abs=2e-6)
@@ -95,7 +96,7 @@ def test_cells_are_those_that_sampling_gives(engine: Engine, positions: str, spa
     for index, result in enumerate(engine.attribute(pairs, sites=SITES)):
         alignment = Alignment(spans)
         columns = alignment.columns(pairs[index], len(result.tokens), result.prefix)
-        for site, scores in result.scores.items():
+        for site, scores in result.scores["atp"].items():
             values, present = scores.sum(axis=1), None
             if positions == "keep":
                 values = np.stack([scores[:, list(column)].sum(axis=1) for column in columns], axis=1)
@@ -234,7 +235,7 @@ class AskedAgain:
     def __init__(self, engine: Engine) -> None:
         self._engine, self.provenance = engine, engine.provenance
 
-    def measure(self, pairs: list[Pair], choose: Choose, **options: Any) -> list[Measured]:
+    def measure(self, pairs: list[Pair], choose: Choose, query: Query, **options: Any) -> list[Measured]:
         """Measure pairs, their components chosen twice."""
 
         def halves(places: Sequence[int], results: Sequence[PairResult]) -> list[Sequence[Component]]:
@@ -243,7 +244,7 @@ class AskedAgain:
             first = choose(places[:middle], results[:middle])
             return [*first, *choose(places[middle:], results[middle:])]
 
-        return self._engine.measure(pairs, halves, **options)
+        return self._engine.measure(pairs, halves, query, **options)
 
 
 @pytest.mark.parametrize("positions", ["sum", "keep"])

@@ -40,11 +40,11 @@ class Recording:
     effects: dict[str, NDArray[np.float32]]
     provenance: ModelProvenance
 
-    def attribute(self, pairs: Sequence[Pair], **_: object) -> Sequence[PairResult]:
+    def attribute(self, pairs: Sequence[Pair], _query: object = None, **_: object) -> Sequence[PairResult]:
         """Look up the results of pairs."""
         return [self.results[self.pairs.index(pair)] for pair in pairs]
 
-    def measure(self, pairs: Sequence[Pair], choose: Choose, **_: object) -> list[Measured]:
+    def measure(self, pairs: Sequence[Pair], choose: Choose, _query: object, **_: object) -> list[Measured]:
         """Look up the results of pairs, and the effects of what is chosen."""
         results = self.attribute(pairs)
         chosen = choose(range(len(pairs)), results)
@@ -100,7 +100,7 @@ def study(recording: Recording, seeds: int) -> Study:
 
 
 def _one_seed(recording: Recording, seed: int) -> tuple[Floats, Floats, Floats, Floats, Floats, int]:
-    job = job_of(JobSpec("demo", sites=SITES, exact=0.05, seed=seed), len(recording.pairs))
+    job = job_of(JobSpec.of("demo", sites=SITES, exact=0.05, seed=seed), len(recording.pairs))
     pilot_pairs = [recording.pairs[row] for row in pilot_rows(len(recording.pairs))]
     pilot = score_pilot(recording, job, pilot_pairs)  # type: ignore[arg-type]
     chunk = measure_chunk(recording, job, 0, recording.pairs, pilot=pilot)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from patchgrid.core.methods import Method, RelP
 from patchgrid.core.types import Component, JobSpec, Pair
 from patchgrid.estimates import agreement, estimate
 from patchgrid.storage import Database
@@ -38,7 +39,7 @@ SITES = ("k", "z", "mlp_post")
 def spec_of(**values: object) -> JobSpec:
     """Give a spec of heads, key-value heads and neurons under three methods."""
     given = {"model": "a", "sites": SITES, "method": ",".join(METHODS), "exact": 0.2} | values
-    return JobSpec(**given)  # type: ignore[arg-type]
+    return JobSpec.of(**given)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_costs_are_of_each_method_of_what_is_shared_and_of_patching(engine: Stan
 def test_edges_are_drawn_patched_and_summed_by_number(engine: StandIn) -> None:
     """Over all of the model's edges, each with its name for the engine."""
     pairs = make_pairs(10)
-    chunk = measured(engine, JobSpec("a", method="eap,eap-ig", exact=0.2), pairs)
+    chunk = measured(engine, JobSpec.of("a", method="eap,eap-ig", exact=0.2), pairs)
     assert chunk.provenance.graph == GRAPH.as_dict()
     sums = chunk.sums["edge", "whole"]
     assert sums.axes == (GRAPH.count,)
@@ -154,34 +155,34 @@ def test_scores_come_by_position_only_where_something_is_made_of_it(engine: Stan
     asked: list[object] = []
 
     class Asked(StandIn):
-        def measure(self, pairs, choose, **options):  # type: ignore[no-untyped-def]
-            asked.append((options["keep_positions"], options["method"], options["source"], options["steps"]))
-            return super().measure(pairs, choose, **options)
+        def measure(self, pairs, choose, query, **options):  # type: ignore[no-untyped-def]
+            asked.append((options["keep_positions"], query))
+            return super().measure(pairs, choose, query, **options)
 
     listening = Asked(engine.provenance)
     for values in ({}, {"positions": "keep"}, {"detail": "positions"}):
         job = job_of(spec_of(source="zero", steps=7, **values), 300)
         measure_chunk(listening, job, 0, make_pairs(3))
-    assert asked == [(kept, METHODS, "zero", 7) for kept in (False, True, True)]
+    assert asked == [(kept, job.spec.query) for kept in (False, True, True)]
 
 
 def test_the_pilot_asks_for_nothing_that_only_further_methods_take(engine: StandIn) -> None:
-    """GradDrop and a path of ig's are refused beside another method."""
-    asked: list[tuple[object, ...]] = []
+    """The others would take their time, and give scores that nobody reads."""
+    asked: list[tuple[Method, ...]] = []
 
     class Asked(StandIn):
-        def attribute(self, pairs, **options):  # type: ignore[no-untyped-def]
-            asked.append((options["method"], options["path"], options["grad_drop"]))
-            return super().attribute(pairs, **options)
+        def attribute(self, pairs, query, **options):  # type: ignore[no-untyped-def]
+            asked.append(query.methods)
+            return super().attribute(pairs, query, **options)
 
     job = job_of(spec_of(method="relp,atp*,ig", path="site", grad_drop=True), 300)
     score_pilot(Asked(engine.provenance), job, make_pairs(3))
-    assert asked == [(("relp",), "embedding", False)]
+    assert asked == [(RelP(),)]
 
 
 @pytest.mark.parametrize(
     "spec",
-    [spec_of(), spec_of(positions="keep"), JobSpec("a", method="eap-ig,eap", exact=0.2)],
+    [spec_of(), spec_of(positions="keep"), JobSpec.of("a", method="eap-ig,eap", exact=0.2)],
     ids=["nodes", "positions", "edges"],
 )
 def test_answers_do_not_depend_on_the_chunks(engine: StandIn, tmp_path: Path, spec: JobSpec) -> None:
@@ -192,18 +193,24 @@ def test_answers_do_not_depend_on_the_chunks(engine: StandIn, tmp_path: Path, sp
         for job in jobs:
             run_job(database, engine, job)
         with database.read() as session:
-            for method in spec.methods:
+            for method in spec.query.method_names:
                 small, large = (components.components(session, job, method=method) for job in jobs)
                 for one, other in zip(small, large, strict=True):
                     assert (one.name, one.n, one.exact_n) == (other.name, other.n, other.exact_n)
                     assert (one.estimate or 0.0) == pytest.approx(other.estimate or 0.0, rel=1e-6, abs=1e-6)
                 for what in ("exact", "scores"):
-                    if what == "exact" or spec.sites != ("edge",) or method == spec.methods[0]:
+                    if (
+                        what == "exact"
+                        or spec.query.sites != ("edge",)
+                        or method == spec.query.method_names[0]
+                    ):
                         rows = [list(export_rows(database, job, what, method)) for job in jobs]
                         assert rows[0] == rows[1]
             view = pair_view.pair(session, jobs[0], 7)
             assert view.top == pair_view.pair(session, jobs[1], 7).top
-            assert {row.method for row in verification.verification(session, jobs[0])} == set(spec.methods)
+            assert {row.method for row in verification.verification(session, jobs[0])} == set(
+                spec.query.method_names
+            )
 
 
 def test_each_methods_estimates_come_near_the_same_truth(engine: StandIn) -> None:

@@ -20,7 +20,7 @@ SITES = ("z", "mlp_out")
 
 def spec_of(**values: object) -> JobSpec:
     """Give a spec that patches a twentieth of the cells."""
-    return JobSpec(**({"model": "tiny", "sites": SITES, "exact": 0.05} | values))  # type: ignore[arg-type]
+    return JobSpec.of(**({"model": "tiny", "sites": SITES, "exact": 0.05} | values))  # type: ignore[arg-type]
 
 
 def test_a_pilot_sums_its_pairs_scores(engine: Engine) -> None:
@@ -29,11 +29,11 @@ def test_a_pilot_sums_its_pairs_scores(engine: Engine) -> None:
     results = engine.attribute(pairs, sites=SITES)
     mixed = [MISMATCHED, *pairs, LONG_ANSWER]
     whole = score_pilot(engine, job_of(spec_of(), 200), mixed)
-    sizes = np.stack([np.abs(result.scores["z"].sum(axis=1)) for result in results])
+    sizes = np.stack([np.abs(result.scores["atp"]["z"].sum(axis=1)) for result in results])
     assert (whole["z"]["n"] == 9).all()
     np.testing.assert_allclose(whole["z"]["abs_a"], sizes.sum(axis=0), rtol=1e-5, atol=1e-6)
     aligned = score_pilot(engine, job_of(spec_of(positions="keep"), 200), mixed)
-    last = np.stack([np.abs(result.scores["mlp_out"][:, -1]) for result in results])
+    last = np.stack([np.abs(result.scores["atp"]["mlp_out"][:, -1]) for result in results])
     np.testing.assert_allclose(aligned["mlp_out"]["abs_a"][:, 0], last.sum(axis=0), rtol=1e-5, atol=1e-6)
     assert aligned["mlp_out"]["n"][0, 17] < 9
 

@@ -22,12 +22,12 @@ ByComponent = dict[tuple[int, int | None, int | None], list[float]]
 
 def spec_of(**values: object) -> JobSpec:
     """Give a spec over three sites; nothing is patched exactly."""
-    return JobSpec(**({"model": "tiny", "sites": SITES, "exact": 0.0} | values))  # type: ignore[arg-type]
+    return JobSpec.of(**({"model": "tiny", "sites": SITES, "exact": 0.0} | values))  # type: ignore[arg-type]
 
 
 def single_scores(result: PairResult, site: str) -> dict[tuple[int, int, int | None], float]:
     """Give a pair's scores one by one: (layer, position, head) to score."""
-    scores = result.scores[site]
+    scores = result.scores["atp"][site]
     return {
         (place[0], place[1], place[2] if site in HEAD_SITES else None): float(scores[place])
         for place in np.ndindex(scores.shape)
@@ -145,8 +145,10 @@ def random_results(*lengths: int) -> list[PairResult]:
     return [
         PairResult(
             {
-                "z": rng.normal(size=(3, length, 4)).astype(np.float32),
-                "mlp_out": rng.normal(size=(3, length)).astype(np.float32),
+                "atp": {
+                    "z": rng.normal(size=(3, length, 4)).astype(np.float32),
+                    "mlp_out": rng.normal(size=(3, length)).astype(np.float32),
+                }
             },
             tokens=("a",) * length,
         )
@@ -159,25 +161,25 @@ def test_a_pair_s_scores_are_arranged_alike_whatever_pairs_are_beside_it(spans: 
     """To the last bit: what is drawn must not hang on how pairs fall into batches."""
     results = random_results(9, 20, 9, 1, 140, 20)
     pairs = [Pair("a", "b", " c", " d", spans={"names": (0, 1)}) for _ in results]
-    together = Scores(pairs, spans)
+    together = Scores(pairs, spans, ("atp",))
     together.add(range(len(pairs)), results)
     for place, (pair, result) in enumerate(zip(pairs, results, strict=True)):
-        alone = Scores([pair], spans)
+        alone = Scores([pair], spans, ("atp",))
         alone.add([0], [result])
         for site, kind in itertools.product(("z", "mlp_out"), ("whole", "aligned")):
             [(_, own)] = alone.stacks(kind, site, [0])
             stacked = [(places, stack) for places, stack in together.stacks(kind, site, range(6))]
             [found] = [stack.values[places.index(place)] for places, stack in stacked if place in places]
             assert found.tobytes() == own.values[0].tobytes()
-        np.testing.assert_allclose(alone.whole(0, "z"), result.scores["z"].sum(axis=1), rtol=1e-4)
+        np.testing.assert_allclose(alone.whole(0, "z"), result.scores["atp"]["z"].sum(axis=1), rtol=1e-4)
 
 
 def test_scores_that_are_not_finite_fail_their_own_pair_alone() -> None:
     """NaN, and infinities that cancel out, at any site."""
     results = random_results(4, 6, 4, 6)
-    results[0].scores["mlp_out"][1, 2] = np.nan
-    results[3].scores["z"][0, :2, 1] = np.inf, -np.inf
-    scores = Scores([Pair("a", "b", " c", " d")] * 4, ())
+    results[0].scores["atp"]["mlp_out"][1, 2] = np.nan
+    results[3].scores["atp"]["z"][0, :2, 1] = np.inf, -np.inf
+    scores = Scores([Pair("a", "b", " c", " d")] * 4, (), ("atp",))
     scores.add(range(4), results)
     assert scores.good(range(4)) == [1, 2]
     assert str(scores.errors[0]).startswith("the scores of mlp_out are not finite")
@@ -204,7 +206,7 @@ def test_detail_says_what_is_kept_of_a_pair(engine: Engine, detail: str) -> None
     assert set(chunk.scores) == (set() if detail == "summary" else set(SITES))
     for site, kept in chunk.scores.items():
         for found, result in zip(kept, results, strict=True):
-            expected = result.scores[site]
+            expected = result.scores["atp"][site]
             expected = expected if detail == "positions" else expected.sum(axis=1)
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -19,7 +19,7 @@ from support.engine.vocabulary import build_tokenizer, token_id
 from support.workers.working import exported, job_of, make_pairs, submit
 
 ENOUGH = 10_000
-SPEC = JobSpec("tiny", sites=("z", "resid_mid", "mlp_out"), exact=0.2)
+SPEC = JobSpec.of("tiny", sites=("z", "resid_mid", "mlp_out"), exact=0.2)
 
 
 def load(folder: Path, change: Callable[[Any], None], dtype: str = "float32") -> Engine:
@@ -107,7 +107,7 @@ def test_an_effect_that_is_nan_fails_its_pair(engine: Engine) -> None:
     assert "is not finite" in str(chunk.outcomes[bad].error)
     good = [pair for index, pair in enumerate(pairs) if index != bad]
     alone = measure_chunk(engine, job, 0, good, batch_tokens=ENOUGH)
-    for site in SPEC.sites:
+    for site in SPEC.query.sites:
         np.testing.assert_allclose(
             chunk.sums[site, "whole"].to_array()[:4], alone.sums[site, "whole"].to_array()[:4], rtol=1e-4
         )
@@ -181,7 +181,7 @@ def test_batches_are_halved_when_memory_runs_out(engine: Engine) -> None:
     for key, sums in roomy.sums.items():
         # Weights hang on scores near zero, which rounding moves by up to 5e-4 of themselves.
         np.testing.assert_allclose(tight.sums[key].to_array(), sums.to_array(), rtol=1e-3, atol=1e-4)
-    for site in SPEC.sites:
+    for site in SPEC.query.sites:
         for found, expected in zip(tight.scores[site], roomy.scores[site], strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 

@@ -69,7 +69,7 @@ class Loader:
 
 def spec(model: str, **values: str) -> JobSpec:
     """Give the spec of a job of a model."""
-    return JobSpec(model, **values)  # type: ignore[arg-type]
+    return JobSpec.of(model, **values)  # type: ignore[arg-type]
 
 
 def test_a_model_is_loaded_once_for_all_jobs_that_ask_for_the_same() -> None:

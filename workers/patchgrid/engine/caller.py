@@ -5,9 +5,9 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 
 from patchgrid.core.means import Means
-from patchgrid.core.query import Asked
+from patchgrid.core.query import Query
 from patchgrid.core.types import Pair
-from patchgrid.engine.allowed import check_allowed
+from patchgrid.engine.allowed import check_supported
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.calls import Call, OnBatch, ignore
 from patchgrid.engine.model.loading import LoadedModel
@@ -26,17 +26,17 @@ class Caller:
         self._model = model
         self._own_budget = Budget.of(model)
 
-    def check(self, asked: Asked) -> None:
+    def check(self, query: Query) -> None:
         """Raise `SpecError`, which says what would work, for what the model cannot give."""
         with self.alone():
-            check_allowed(self._model, asked)
+            check_supported(self._model, query)
 
-    def question(self, asked: Asked, means: Means | None = None, *, keep_positions: bool = True) -> Question:
-        """Make a question of what is asked, once it is checked."""
-        self.check(asked)
+    def question(self, query: Query, means: Means | None = None, *, keep_positions: bool = True) -> Question:
+        """Make a question of a query, once it is checked."""
+        self.check(query)
         if means is not None:
-            means.check(asked.source, sites_of_means(asked.sites), self._model.layout.n_layers)
-        return Question.of(asked, means, keep_positions=keep_positions)
+            means.check(query.source, sites_of_means(query.sites), self._model.layout.n_layers)
+        return Question(query, keep_positions, means)
 
     def budget(self, batch_tokens: int | None) -> Budget:
         """Return a budget of fixed padded tokens per batch; None: the auto-tuned one."""

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchgrid.core.methods import Method
+from patchgrid.core.query import Query
 from patchgrid.core.sites import EDGE, WIDE_SITES
 from patchgrid.core.types import Component
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.host_copy import HostCopy
-from patchgrid.engine.methods import METHODS
+from patchgrid.engine.methods import score
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.patching.copies import Copy
 from patchgrid.engine.patching.edges import edge_effects
@@ -52,42 +54,40 @@ class Call:
 
     model: LoadedModel
     question: Question
-    #: How scores are made, the first way first; none: none are.
-    methods: tuple[str, ...]
     #: Which components are patched, or None: none are.
     choose: Choose | None
     #: Padded tokens of a batch, and of a forward pass of patched copies.
     budget: Budget
     on_batch: OnBatch
-    #: Whether pairs are skipped, neither scored nor patched, whose clean run does not prefer the correct
-    #: answers.
-    only_correct: bool = False
     #: Whether pairs are only run, clean and corrupted.
     only_run: bool = False
     #: One in this many patches is repeated with only rounding, to measure the floor; None: none is.
     rounding: int | None = None
 
+    @property
+    def query(self) -> Query:
+        """What is asked of the model."""
+        return self.question.query
+
     def begin(self, group: Sequence[TokenPair]) -> "Begun":
         """Score a batch of pairs; the rest of its work may wait until the next batch has started."""
         passes, watch = self._passes(group), Stopwatch(self.model.device)
-        skipped = self._skipped(passes, watch) if self.only_correct and self.methods else {}
+        methods = self.query.methods
+        skipped = self._skipped(passes, watch) if self.query.only_correct and methods else {}
         kept = [pair for pair in group if pair.index not in skipped]
         if kept and len(kept) < _WHOLE_FROM * len(group):
             passes = self._passes(kept)
-        scored = (
-            self._score(passes, self.methods, watch) if (self.methods or self.only_run) and kept else None
-        )
-        # A batch that only has to be copied to the host releases its activations.
+        scored = self._score(passes, methods, watch) if (methods or self.only_run) and kept else None
+        # A batch that only has to land lets go of its activations.
         return Begun(
             self, tuple(group), passes.batch.pairs, passes if self.choose and kept else None, scored, skipped
         )
 
     def _passes(self, group: Sequence[TokenPair]) -> Passes:
         batch = make_batch(group, self.model.pad, self.model.device)
-        if self.question.source != "pair":
+        if self.query.source != "pair":
             batch = batch.differing_everywhere()
-        # Along the path of a site, copies of the base run are patched, too.
-        patching = self.choose is not None or self.question.path == "site"
+        patching = self.choose is not None or any(method.patches for method in self.query.methods)
         return Passes(self.model, batch, self.question, patching=patching, tokens=self.budget.tokens)
 
     def _skipped(self, passes: Passes, watch: Stopwatch) -> dict[int, PairResult]:
@@ -100,7 +100,7 @@ class Call:
             if result.error is None and not result.clean_preference > 0
         }
 
-    def _score(self, passes: Passes, methods: Sequence[str], watch: Stopwatch) -> "_Scored":
+    def _score(self, passes: Passes, methods: Sequence[Method], watch: Stopwatch) -> "_Scored":
         """Score a batch by some methods; without any, make its unpatched runs alone."""
         with watch.timing(SHARED):
             passes.source  # noqa: B018 (made on first use)
@@ -108,12 +108,12 @@ class Call:
                 passes.base  # noqa: B018
         found: dict[_Key, Tensor] = {}
         for method in methods:
-            with watch.timing(method):
-                found |= {(method, site): scores for site, scores in METHODS[method](passes).items()}
+            with watch.timing(method.name):
+                found |= {(method.name, site): scores for site, scores in score(passes, method).items()}
         metrics = passes.base_rows.of_pairs(passes.base_metric.detach()), passes.source_metric()
         preferences = passes.base_preference(), passes.source_preference()
         both = list(zip(metrics, preferences, strict=True))
-        if self.question.direction == "denoise":
+        if self.question.denoises:
             both.reverse()
         return _Scored(HostCopy({**found, **dict(zip(_UNPATCHED, (*both[0], *both[1]), strict=True))}), watch)
 
@@ -139,14 +139,13 @@ class Call:
             side = "corrupted" if np.isfinite(clean) else "clean"
             reason = f"the metric of the {side} run is not finite: the model's logits are NaN or infinite"
             return PairResult(error=reason)
-        own: dict[str, dict[str, NDArray[np.float32]]] = {method: {} for method in self.methods}
+        own: dict[str, dict[str, NDArray[np.float32]]] = {}
         for (method, site), array in scores.items():
-            own[method][site] = self._own_positions(site, array, pair.length)
+            own.setdefault(method, {})[site] = self._own_positions(site, array, pair.length)
         tokens, corrupted_tokens = self.model.texts(pair.clean), self.model.texts(pair.corrupted)
         correct, incorrect = (self.model.texts(ids) for ids in pair.answers)
-        first = own.pop(self.methods[0]) if self.methods else {}
         return PairResult(
-            first,
+            own,
             clean,
             corrupted,
             clean_preference,
@@ -157,7 +156,6 @@ class Call:
             incorrect,
             warning=pair.warning,
             prefix=pair.prefix,
-            others=own,
             seconds=seconds,
         )
 

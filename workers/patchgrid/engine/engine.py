@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from patchgrid.core.errors import PairError
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
-from patchgrid.core.query import Asked, as_names
+from patchgrid.core.query import Query, as_names
 from patchgrid.core.types import Component, Pair
+from patchgrid.engine.call_signature import takes_settings
 from patchgrid.engine.caller import Caller
 from patchgrid.engine.calls import Call, OnBatch, ignore
 from patchgrid.engine.checkpoint.provenance import ModelProvenance
@@ -22,15 +24,13 @@ from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
 from patchgrid.engine.modelcheck import ModelReport, check_model
-from patchgrid.engine.results import Measured, PairResult
+from patchgrid.engine.results import Measured, Results
 from patchgrid.engine.running import tokenized
 from patchgrid.engine.runs.averaging import average
 from patchgrid.engine.selected_cells import Cell, ChooseByName, ChosenCells, checked
 
 _log = logging.getLogger(__name__)
-_DEFAULT_SITES = ("resid_post", "attn_out", "mlp_out", "z")
-
-#: One in this many of a batch's patches is repeated to measure rounding.
+#: One in so many of a batch's patches is made again to measure rounding.
 _ROUNDING_EVERY = 100
 
 
@@ -126,108 +126,75 @@ class Engine:
         """How the model's edges are named and numbered."""
         return self.layout.graph
 
-    def check_asked(self, asked: Asked) -> None:
-        """Raise `SpecError`, which says what would work, for what this model cannot give."""
-        self._caller.check(asked)
+    def check_query(self, query: Query) -> None:
+        """Raise `SpecError`, which says what would work, for what this model does not support."""
+        self._caller.check(query)
 
+    @takes_settings
     def attribute(
         self,
         pairs: Sequence[Pair],
+        query: Query | None = None,
         *,
-        sites: Sequence[str] = _DEFAULT_SITES,
-        method: str | Sequence[str] = "atp",
-        direction: str = "denoise",
-        metric: str = "logit_diff",
-        source: str = "pair",
         means: Means | None = None,
-        steps: int = 5,
-        path: str = "embedding",
-        grad_drop: bool = False,
-        only_correct: bool = False,
         keep_positions: bool = True,
-        prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
         on_batch: OnBatch = ignore,
-    ) -> list[PairResult]:
+        **settings: Any,
+    ) -> Results:
         """Score every component of the sites for every pair.
 
         Parameters
         ----------
-        method
-            One of `names.METHODS`, or several: the further ones' scores are in `PairResult.others`.
-        direction
-            `denoise` patches clean into the corrupted run, `noise` corrupted into the clean run.
-        source
-            Where the activations come from that are put into the base run: `pair`, `mean` or `zero`.
+        query
+            What is asked; None: the defaults, which are a job's.
+        settings
+            Settings of the query by name, the methods' options among them:
+            `sites="z", method="ig,relp", steps=10, metric="logprob"`. See `Query` and
+            `patchgrid.core.methods`.
         means
             For the source `mean`, what `means` gave; None: those of this call's pairs.
-        steps
-            Points of the path that `ig` and `eap-ig` average gradients over: the middles of equal parts.
-        path
-            Of `ig`: `embedding` (all of the model's input moves) or `site` (each site's own activation does).
-        grad_drop
-            Of `atp*`: drop gradients, too.
-        only_correct
-            Skip pairs whose clean run does not prefer the correct answers (`PairResult.skipped`).
         keep_positions
             False: scores of sites with very many components (`mlp_post`, `edge`) are summed over positions.
-        prepend_bos
-            Put a BOS before each prompt; None: whatever the tokenizer puts before a text by itself. A prompt
-            that begins with it gets no second one.
         batch_tokens
-            Padded tokens of one batch; None finds out how many fit.
+            Padded tokens per batch; None: auto-tuned.
         on_batch
             Called after each batch with the number of pairs it finished, and with 0 after each pass through
             the model on the way there; what it raises ends the call.
 
         Returns
         -------
-        One result a pair, in order. A pair that cannot be measured has its reason in `error` and no scores.
+        One result a pair, in order. A pair that cannot be measured has its reason in `error` and no scores;
+        one that `only_correct` leaves out is `skipped`.
 
         Raises
         ------
         SpecError
-            An unknown site, method, direction or metric, or one that the model does not have.
+            An unknown setting, site, method, direction or metric, or one that the model does not support.
         """
         measured = self.measure(
             pairs,
             None,
-            sites=sites,
-            method=method,
-            direction=direction,
-            metric=metric,
-            source=source,
+            Query.of(query, **settings),
             means=means,
-            steps=steps,
-            path=path,
-            grad_drop=grad_drop,
-            only_correct=only_correct,
             keep_positions=keep_positions,
-            prepend_bos=prepend_bos,
             batch_tokens=batch_tokens,
             on_batch=on_batch,
         )
-        return [each.result for each in measured]
+        return Results(each.result for each in measured)
 
+    @takes_settings
     def measure(
         self,
         pairs: Sequence[Pair],
         choose: ChooseByName | None,
+        query: Query | None = None,
         *,
-        sites: Sequence[str] = _DEFAULT_SITES,
-        method: str | Sequence[str] = "atp",
-        direction: str = "denoise",
-        metric: str = "logit_diff",
-        source: str = "pair",
         means: Means | None = None,
-        steps: int = 5,
-        path: str = "embedding",
-        grad_drop: bool = False,
-        only_correct: bool = False,
         keep_positions: bool = True,
-        prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
         on_batch: OnBatch = ignore,
+        **settings: Any,
     ) -> list[Measured]:
         """Score every component of the sites for every pair, and patch some of them exactly.
 
@@ -237,8 +204,8 @@ class Engine:
         ----------
         choose
             Takes the places in `pairs` of a batch's pairs, and their scores; gives the components to patch in
-            each, or their names, all at the sites asked for. Not asked for pairs that cannot be measured, and
-            asked again when out of memory. None: patch nothing.
+            each, or their names, all at the query's sites. Not called for pairs that cannot be measured, and
+            called again where memory runs out. None: patch nothing.
         on_batch
             Called after each forward pass with the number of pairs it finished, a fraction of its batch's;
             what it raises ends the call.
@@ -254,21 +221,18 @@ class Engine:
         SpecError
             As `attribute`.
         ComponentError
-            A component that the model, the pair or `sites` does not have.
+            A component that the model, the pair or the query's sites do not have.
         """
-        asked = Asked(as_names(sites), as_names(method), metric, direction, source, steps, path, grad_drop)
-        question = self._caller.question(asked, means, keep_positions=keep_positions)
+        asked = Query.of(query, **settings)
         call = Call(
             self._model,
-            question,
-            asked.methods,
-            None if choose is None else checked(choose, self.layout, question.sites),
+            self._caller.question(asked, means, keep_positions=keep_positions),
+            None if choose is None else checked(choose, self.layout, asked.sites),
             self._caller.budget(batch_tokens),
             on_batch,
-            only_correct,
             rounding=_ROUNDING_EVERY,
         )
-        return self._caller.run(call, pairs, prepend_bos, range(len(pairs)))
+        return self._caller.run(call, pairs, asked.prepend_bos, range(len(pairs)))
 
     def run(
         self,
@@ -278,7 +242,7 @@ class Engine:
         prepend_bos: bool | None = None,
         batch_tokens: int | None = None,
         on_batch: OnBatch = ignore,
-    ) -> list[PairResult]:
+    ) -> Results:
         """Run every pair's two prompts, unpatched, and score nothing: metrics and preferences alone.
 
         Returns
@@ -286,10 +250,9 @@ class Engine:
         One result a pair, in order; one that cannot be measured has `error` set and no numbers. `SpecError`
         for a metric that does not exist.
         """
-        question = self._caller.question(Asked(("resid_post",), (), metric))
-        budget = self._caller.budget(batch_tokens)
-        call = Call(self._model, question, (), None, budget, on_batch, only_run=True)
-        return [each.result for each in self._caller.run(call, pairs, prepend_bos, range(len(pairs)))]
+        question = self._caller.question(Query(("resid_post",), (), metric))
+        call = Call(self._model, question, None, self._caller.budget(batch_tokens), on_batch, only_run=True)
+        return Results(each.result for each in self._caller.run(call, pairs, prepend_bos, range(len(pairs))))
 
     def means(
         self,
@@ -306,7 +269,7 @@ class Engine:
         `resid_pre` is always among them: paths of integrated gradients lead to its mean. Pairs that cannot
         be measured are skipped; raises `SpecError` if none can.
         """
-        question = self._caller.question(Asked(as_names(sites), (), direction=direction, source="mean"))
+        question = self._caller.question(Query(as_names(sites), (), direction=direction, source="mean"))
         able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
         budget = self._caller.budget(batch_tokens)
         with self._caller.alone(on_batch):
@@ -377,6 +340,6 @@ class Engine:
         chosen = ChosenCells.of(cells, len(pairs), self.layout)
         if not cells:
             return np.empty(0, dtype=np.float32), {}
-        question = self._caller.question(Asked(chosen.sites, (), metric, direction, source), means)
-        call = Call(self._model, question, (), chosen.choose, self._caller.budget(batch_tokens), on_batch)
+        question = self._caller.question(Query(chosen.sites, (), metric, direction, source), means)
+        call = Call(self._model, question, chosen.choose, self._caller.budget(batch_tokens), on_batch)
         return chosen.effects(self._caller.run(call, pairs, prepend_bos, chosen.places))

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from patchgrid.core.errors import SpecError
+from patchgrid.core.methods import AtP
+from patchgrid.core.query import Query
 from patchgrid.core.sites import SITES
 from patchgrid.core.types import Component
 from patchgrid.engine.checks.self_check import SelfCheck, some_tokens
-from patchgrid.engine.methods import METHODS
+from patchgrid.engine.methods import score
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.model.loading import LoadedModel
@@ -167,11 +169,11 @@ def _slopes(model: LoadedModel) -> Iterator[Check]:
             why = f"{model.dtype} is too coarse for finite differences: use --dtype float32"
             yield Check(name, None, None, why.removeprefix("torch."))
             continue
-        passes = Passes(model, trial.batch, Question((site,), "logit_diff", "denoise"))
-        score = float(METHODS["atp"](passes)[site][0, layer].sum())
+        passes = Passes(model, trial.batch, Question(Query((site,))))
+        mine = float(score(passes, AtP())[site][0, layer].sum())
         slope = _slope(trial, site, layer)
-        error = abs(score - slope) / max(abs(slope), _FLOOR * size, 1e-9)
-        yield Check(name, error, allowed, f"score {score:.6g}, central differences {slope:.6g}")
+        error = abs(mine - slope) / max(abs(slope), _FLOOR * size, 1e-9)
+        yield Check(name, error, allowed, f"score {mine:.6g}, central differences {slope:.6g}")
 
 
 def _slope(trial: _Trial, site: str, layer: int) -> float:
@@ -210,7 +212,7 @@ def _moved(trial: _Trial, site: str, layer: int, change: Tensor) -> Tensor:
 def _patch_of_everything(model: LoadedModel) -> Check:
     """Patch all that enters the first block: the base run must become the source run."""
     trial = _Trial(model)
-    passes = Passes(model, trial.batch, Question(("resid_pre",), "logit_diff", "denoise"), patching=True)
+    passes = Passes(model, trial.batch, Question(Query(("resid_pre",))), patching=True)
     [effect] = effects(passes, [Copy(0, Component("resid_pre", 0))], 1024, lambda _count: None).tolist()
     base, source = (
         trial.metric(_logits(trial, tokens)) for tokens in (trial.batch.corrupted, trial.batch.clean)

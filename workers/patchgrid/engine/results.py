@@ -1,20 +1,25 @@
-"""What the engine returns for a pair."""
+"""What the engine returns."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.core.types import Component
+from patchgrid.core.wording import counted
+
+#: Site to scores.
+SiteScores = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
 class PairResult:
     """One pair's scores and metrics, or the reason why it has none."""
 
-    #: By the first method, in metric units: site to float32 array `[layer, position]`, of a site with an
-    #: index `[layer, position, index]`, for `edge` `[edge, position]`.
-    scores: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    #: In metric units: method, then site, to a float32 array `[layer, position]`, of a site with an index
+    #: `[layer, position, index]`, for `edge` `[edge, position]`.
+    scores: Mapping[str, SiteScores] = field(default_factory=dict)
     #: Metric of the unpatched clean run; NaN where the pair failed.
     clean_metric: float = float("nan")
     #: Metric of the unpatched corrupted run; NaN where the pair failed.
@@ -40,10 +45,76 @@ class PairResult:
     warning: str | None = None
     #: Tokens at the start of both prompts that stand before their texts.
     prefix: int = 0
-    #: Scores by each further method that was asked for: method to what `scores` is.
-    others: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
     #: Method to the seconds its scores took, a share of the batch's.
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            return f"PairResult(error={self.error!r})"
+        metrics = f"clean_metric={self.clean_metric:.4g}, corrupted_metric={self.corrupted_metric:.4g}"
+        if self.skipped:
+            return f"PairResult(skipped, {metrics})"
+        shapes = [
+            f"{method}: " + ", ".join(f"{site} {list(array.shape)}" for site, array in sites.items())
+            for method, sites in self.scores.items()
+        ]
+        return f"PairResult({'; '.join([*shapes, metrics])})"
+
+
+class Results(list[PairResult]):
+    """The results of a call, one a pair, in order."""
+
+    @property
+    def scores(self) -> Mapping[str, SiteScores]:
+        """All pairs' scores together: method, then site, to float32 `[pair, layer, position(, index)]`.
+
+        As `PairResult.scores` with a pair axis in front. Positions are aligned at the last token, -1; where a
+        pair has no such position, or no scores, there is NaN.
+        """
+        return {method: _Stacked(self, method) for method in self._methods}
+
+    @property
+    def _methods(self) -> tuple[str, ...]:
+        return next((tuple(each.scores) for each in self if each.scores), ())
+
+    def __repr__(self) -> str:
+        failed = sum(each.error is not None for each in self)
+        skipped = sum(each.skipped for each in self)
+        what = [
+            f"{', '.join(self._methods)} at {', '.join(self.scores[self._methods[0]])}"
+            if self._methods
+            else "",
+            f"{failed:,} failed" if failed else "",
+            f"{skipped:,} skipped" if skipped else "",
+        ]
+        return f"<Results of {'; '.join([counted(len(self), 'pair'), *filter(None, what)])}>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stacked(Mapping[str, NDArray[np.float32]]):
+    """One method's scores of all pairs, put together when a site is asked for."""
+
+    results: Results
+    method: str
+
+    def __getitem__(self, site: str) -> NDArray[np.float32]:
+        parts = [each.scores[self.method][site] if each.scores else None for each in self.results]
+        shapes = [part.shape for part in parts if part is not None]
+        largest = tuple(map(max, zip(*shapes, strict=True)))
+        together = np.full((len(parts), *largest), np.nan, np.float32)
+        for row, part in zip(together, parts, strict=True):
+            if part is not None:
+                # Only the number of positions, the second axis, differs between pairs.
+                row[
+                    tuple(slice(most - size, None) for most, size in zip(largest, part.shape, strict=True))
+                ] = part
+        return together
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(next((each.scores[self.method] for each in self.results if each.scores), ()))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -42,7 +42,7 @@ def tokenized(
 def with_means(call: Call, pairs: Sequence[TokenPair]) -> Call:
     """Give a call the means over pairs, where it puts in means and was given none."""
     question = call.question
-    if question.source != "mean" or question.means is not None or not pairs:
+    if question.query.source != "mean" or question.means is not None or not pairs:
         return call
     means = average(call.model, question, pairs, lambda: call.budget.tokens, lambda _count: None)
     return replace(call, question=replace(question, means=means))

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from patchgrid.core.errors import ModelError, SpecError
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
-from patchgrid.core.query import Asked, as_names
+from patchgrid.core.query import Query
 from patchgrid.core.sites import EDGE, SITES, WIDE_SITES
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import Measured, PairResult
@@ -72,27 +72,27 @@ class StandIn:
     closed: bool = False
     graph: Graph = GRAPH
 
-    def check_asked(self, asked: Asked) -> None:
-        """Refuse what no model gives."""
-        asked.check()
+    def check_query(self, query: Query) -> None:
+        """Refuse nothing: a query has what any model supports."""
 
     def attribute(
         self,
         pairs: Sequence[Pair],
+        query: Query | None = None,
         *,
-        sites: Sequence[str] = ("z", "mlp_out"),
-        method: str | Sequence[str] = "atp",
+        means: Means | None = None,  # noqa: ARG002
         keep_positions: bool = True,
-        only_correct: bool = False,
+        batch_tokens: int | None = None,  # noqa: ARG002
         on_batch: Callable[[float], None] = lambda _finished: None,
-        **_options: object,
+        **settings: Any,
     ) -> list[PairResult]:
         """Score every pair at the sites."""
-        results = []
+        query, results = Query.of(query, **settings), []
         for group in self._batches(pairs):
-            scored = (_score(pair, sites, as_names(method), keep_positions) for pair in group)
+            scored = [_score(pair, query.sites, query.method_names, keep_positions) for pair in group]
             results += [
-                _skipped(each) if only_correct and each.clean_preference < 0 else each for each in scored
+                _skipped(each) if query.only_correct and each.clean_preference < 0 else each
+                for each in scored
             ]
             on_batch(len(group))
         return results
@@ -116,14 +116,15 @@ class StandIn:
         self,
         pairs: Sequence[Pair],
         choose: Choose | None,
+        query: Query | None = None,
         *,
         on_batch: Callable[[float], None] = lambda _finished: None,
         **options: Any,
     ) -> list[Measured]:
         """Score every pair, then patch what is chosen; either takes its time."""
         if choose is None:
-            return [Measured(result) for result in self.attribute(pairs, on_batch=on_batch, **options)]
-        results = self.attribute(pairs, on_batch=lambda count: on_batch(count / 2), **options)
+            return [Measured(result) for result in self.attribute(pairs, query, on_batch=on_batch, **options)]
+        results = self.attribute(pairs, query, on_batch=lambda count: on_batch(count / 2), **options)
         for group in self._batches(pairs):
             on_batch(len(group) / 2)
         kept = [place for place, result in enumerate(results) if not result.skipped]
@@ -214,13 +215,13 @@ def _score(pair: Pair, sites: Sequence[str], methods: Sequence[str], keep_positi
             error="the metric of the clean run is not finite: the model's logits are NaN or infinite"
         )
     clean, corrupted = _rng(pair, "metrics").normal(size=2).tolist()
-    first, *further = (
-        {site: _given(pair, site, method, keep_positions) for site in sites} for method in methods
-    )
+    scores = {
+        method: {site: _given(pair, site, method, keep_positions) for site in sites} for method in methods
+    }
     preference = abs(float(_rng(pair, "preference").normal())) + 0.1
     wrong, swapped = "WRONG" in words, "SWAPPED" in words
     return PairResult(
-        first,
+        scores,
         clean,
         corrupted,
         -preference if wrong or swapped else preference,
@@ -229,14 +230,13 @@ def _score(pair: Pair, sites: Sequence[str], methods: Sequence[str], keep_positi
         tuple(others),
         tuple(map(str, pair.correct)),
         tuple(map(str, pair.incorrect)),
-        others=dict(zip(methods[1:], further, strict=True)),
         seconds=dict.fromkeys((SHARED, *methods), SCORING),
     )
 
 
 def _skipped(result: PairResult) -> PairResult:
     """Give a pair's result without its scores."""
-    return replace(result, scores={}, others={}, skipped=True)
+    return replace(result, scores={}, skipped=True)
 
 
 def _given(pair: Pair, site: str, method: str, keep_positions: bool) -> Floats:

@@ -30,7 +30,7 @@ def compared(
     if same and one[1].method(one[2]) == other[1].method(other[2]):
         raise SpecError(
             f"job {one[1].id} would be compared with itself: give another job, or method and other_method, "
-            f"two of {', '.join(one[1].spec.methods)}",
+            f"two of {', '.join(one[1].spec.query.method_names)}",
             "other",
         )
     kind = one[1].kind if one[1].kind == other[1].kind else "whole"

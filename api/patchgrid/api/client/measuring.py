@@ -65,7 +65,7 @@ def run_order(
     if known is not None and known.state == JobState.PAUSED:
         raise JobPaused(known.id)
     engine = load()
-    engine.check_asked(order.spec.asked)
+    engine.check_query(order.spec.query)
     stored = store(database, order, by=by)
     if stored.reopened:
         say(f"Job {stored.job.id} already measures these pairs; it was cancelled and is now reopened")

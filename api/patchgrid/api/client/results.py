@@ -175,7 +175,7 @@ class Results:
 
         `look` is as for `plot`: `title`, `vmax`, `dpi`, `ax`. Needs matplotlib.
         """
-        chosen = site or next(iter(self._record.spec.sites))
+        chosen = site or next(iter(self._record.spec.query.sites))
         what = "heads" if chosen in HEAD_SITES else "positions"
         return self.plot(what, chosen, pair=pair, method=method, normalise=normalise, **look)
 
@@ -220,4 +220,4 @@ class Results:
         return frames.exported(self._backend, self._record, what, method, kind, normalise=normalise)
 
     def _fields(self, fields: tuple[str, ...]) -> tuple[str, ...]:
-        return (*fields, "edge") if "edge" in self._record.spec.sites else fields
+        return (*fields, "edge") if "edge" in self._record.spec.query.sites else fields

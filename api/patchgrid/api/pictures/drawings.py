@@ -87,7 +87,7 @@ class Drawing:
         job, site = self.job, self._site()
         if site not in HEAD_SITES:
             what = "top" if site in WIDE_SITES else "positions"
-            having = next((each for each in ("z", *HEAD_SITES) if each in job.spec.sites), None)
+            having = next((each for each in ("z", *HEAD_SITES) if each in job.spec.query.sites), None)
             other = "" if having is None else f", or take --site {having}"
             raise PictureError(f"site {site!r} has no heads: draw it with --what {what}{other}")
         unit = self._unit
@@ -195,8 +195,8 @@ class Drawing:
         )
 
     def _site(self) -> str:
-        assert self.site is not None, "one site is needed to draw"
-        check_name("site of this job", self.site, self.job.spec.sites)
+        assert self.site is not None, "all sites at once are ranked, not drawn"
+        check_name("site of this job", self.site, self.job.spec.query.sites)
         return self.site
 
     def _of_job(self) -> str:
@@ -214,7 +214,7 @@ class Drawing:
     def _title(self, method: str, pairs: str, quantity: str = "") -> str:
         job, spec = self.job, self.job.spec
         site = f"{quantity}{self.site or 'all sites'}"
-        what = ", ".join(part for part in (site, method, spec.metric, spec.direction) if part)
+        what = ", ".join(part for part in (site, method, spec.metric, spec.query.direction) if part)
         return f"{job.name or f'job {job.id}'}\n{short_model(spec.model)}: {what}; {pairs}"
 
     def _method(self) -> str:
@@ -233,10 +233,10 @@ def default_site(job: JobRecord, what: str) -> str | None:
     """
     if what == "top":
         return None
-    heads = [site for site in ("z", *HEAD_SITES) if site in job.spec.sites]
+    heads = [site for site in ("z", *HEAD_SITES) if site in job.spec.query.sites]
     if what == "exact" and job.kind == "aligned":
-        heads = [site for site in job.spec.sites if site not in (*HEAD_SITES, *WIDE_SITES)] or heads
-    return heads[0] if heads else job.spec.sites[0]
+        heads = [site for site in job.spec.query.sites if site not in (*HEAD_SITES, *WIDE_SITES)] or heads
+    return heads[0] if heads else job.spec.query.sites[0]
 
 
 def default_picture(job: JobRecord, site: str | None) -> str:

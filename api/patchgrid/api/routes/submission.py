@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from patchgrid.api.routes.jobs import job_document
 from patchgrid.api.schemas.jobs import Submitted
-from patchgrid.api.schemas.request_models import Asked, Word
+from patchgrid.api.schemas.request_models import JobRequest, Submission, Word
 from patchgrid.api.service.access import Caller, Shared
 from patchgrid.api.service.access import Submitter as MaySubmit
 from patchgrid.api.service.asking import as_json, refusals
@@ -28,7 +28,7 @@ _FORM = {
     "type": "object",
     "required": ["spec", "pairs"],
     "properties": {
-        "spec": {"$ref": "#/components/schemas/Asked"},
+        "spec": {"$ref": "#/components/schemas/JobRequest"},
         "pairs": {"type": "string", "format": "binary", "description": "The pair file"},
     },
 }
@@ -72,28 +72,28 @@ async def submit(
     The caller becomes an owner of that job; if it was cancelled, it is reopened.
     """
     async with service.uploads.awaited(caller.key, service.settings.upload_waits):
-        # The query's settings can be refused before the file is received.
-        asked = _from_query(request) if not is_form(request) or request.query_params else None
-        if asked is not None:
-            await run_in_threadpool(_check_model, service, asked)
-            _check_priority(caller, asked.priority)
+        # What the query asks for can be refused before the file comes.
+        submission = _from_query(request) if not is_form(request) or request.query_params else None
+        if submission is not None:
+            await run_in_threadpool(_check_model, service, submission)
+            _check_priority(caller, submission.priority)
         async with received(request, service.settings.upload_bytes) as upload:
-            if upload.fields or asked is None:
-                asked = _from_form(upload)
-                await run_in_threadpool(_check_model, service, asked)
-                _check_priority(caller, asked.priority)
+            if upload.fields or submission is None:
+                submission = _from_form(upload)
+                await run_in_threadpool(_check_model, service, submission)
+                _check_priority(caller, submission.priority)
             if not upload.came:
                 detail = "the pair file is missing: send it as the part 'pairs', or as the body"
                 raise Problem(422, "no-pairs", detail)
-            document = await run_in_threadpool(_store, service, caller, asked, upload, idempotency_key)
+            document = await run_in_threadpool(_store, service, caller, submission, upload, idempotency_key)
     answer = as_json(document)
     status = 201 if document["created"] else 200
     headers = {"Location": f"/v1/jobs/{document['job']}"}
     return Response(answer.body, status, headers, media_type=answer.media_type)
 
 
-def _from_form(upload: Upload) -> Asked:
-    """Read the settings from the form's `spec`."""
+def _from_form(upload: Upload) -> Submission:
+    """Read the request in the form's `spec`."""
     others = upload.fields.keys() - {"spec"}
     if others:
         raise Problem(422, "bad-form", f"unknown part {min(others)!r}; available: 'spec', 'pairs'")
@@ -103,20 +103,20 @@ def _from_form(upload: Upload) -> Asked:
         raise _bad_value("spec", f"is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise _bad_value("spec", "must be a JSON object")
-    return _asked(values)
+    return _request(values)
 
 
-def _from_query(request: Request) -> Asked:
-    """Read the settings from the query."""
-    return _asked(dict(request.query_params))
+def _from_query(request: Request) -> Submission:
+    """Read the request in the query."""
+    return _request(dict(request.query_params))
 
 
-def _asked(values: dict[str, Any]) -> Asked:
+def _request(values: dict[str, Any]) -> Submission:
     sites = values.get("sites")
     if isinstance(sites, str):
         values["sites"] = [site.strip() for site in sites.split(",") if site.strip()]
     try:
-        return Asked.model_validate(values)
+        return JobRequest.model_validate(values)
     except ValidationError as error:
         raise validation(error.errors(include_url=False, include_context=False)) from None
 
@@ -125,14 +125,14 @@ def _bad_value(field: str, detail: str) -> Problem:
     return Problem(422, "bad-value", f"{field}: {detail}", errors=[{"field": field, "detail": detail}])
 
 
-def _check_model(service: Service, asked: Asked) -> None:
-    """Refuse a model that is not allowed: its name would reach workers' disks and the hub."""
+def _check_model(service: Service, submission: Submission) -> None:
+    """Refuse a model that is not on the list: its name would reach workers' disks and the hub."""
     allowed = service.models()
-    if AllowedModel(asked.model, asked.revision) in allowed:
+    if AllowedModel(submission.model, submission.revision) in allowed:
         return
-    named = asked.model if asked.revision is None else f"{asked.model}@{asked.revision}"
-    known = ", ".join(str(each) for each in allowed) or "none (no worker within the last day)"
-    detail = f"model {named!r} is not allowed on this server; allowed: {known}"
+    named = submission.model if submission.revision is None else f"{submission.model}@{submission.revision}"
+    known = ", ".join(str(each) for each in allowed) or "none: no worker was here within the last day"
+    detail = f"the model {named!r} is not allowed here; allowed: {known}"
     raise Problem(403, "model-not-allowed", detail, errors=[{"field": "model", "detail": "is not allowed"}])
 
 
@@ -147,16 +147,18 @@ def _check_priority(caller: Caller, priority: int) -> None:
 
 
 def _store(
-    service: Service, caller: Caller, asked: Asked, upload: Upload, idempotency_key: str | None
+    service: Service, caller: Caller, submission: Submission, upload: Upload, idempotency_key: str | None
 ) -> dict[str, Any]:
     most = service.settings.pairs
-    limit = min(asked.limit or most + 1, most + 1)
-    spec = asked.spec()
-    with PairFile(Source(upload.path, upload.name), limit, asked.columns_by_field) as file:
+    limit = min(submission.limit or most + 1, most + 1)
+    spec = submission.spec()
+    with PairFile(Source(upload.path, upload.name), limit, submission.columns_by_field) as file:
         summary = file.check()
         if summary.count > most:
-            raise Problem(413, "too-many-pairs", f"more than {most:,} pairs, this server's limit")
-        order = Order(spec, file, summary, asked.name, asked.key, asked.priority, asked.chunk_size)
+            raise Problem(413, "too-many-pairs", f"more than {most:,} pairs, the most that this server takes")
+        order = Order(
+            spec, file, summary, submission.name, submission.key, submission.priority, submission.chunk_size
+        )
         by = Submitter(
             caller.token_id, idempotency_key, service.settings.open_jobs, most_bytes=caller.max_bytes
         )

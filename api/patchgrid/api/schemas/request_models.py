@@ -1,12 +1,13 @@
 """What clients send: names and numbers within bounds, and what a job is asked for."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
 
-from patchgrid.core import names
-from patchgrid.core.sites import SITES
-from patchgrid.core.types import JobSpec
+from patchgrid.core.methods import METHODS
+from patchgrid.core.query import query_settings
+from patchgrid.core.settings import Setting
+from patchgrid.core.spec import JobSpec, job_settings
 from patchgrid.pairs import ColumnsError, parse_columns
 from patchgrid.pairs.records.columns import check_columns
 
@@ -53,45 +54,41 @@ def _columns(columns: str | dict[str, str]) -> dict[str, str]:
 Columns = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=_PLAIN)]
 
 
-class Asked(BaseModel):
-    """What a job measures, and how it is queued: the form's field `spec`, or query parameters."""
+class Submission(BaseModel):
+    """A job's model, and how the job is queued."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: Word = Field(description="Hub id or folder, one of GET /v1/models.")
     revision: Word | None = None
-    sites: tuple[Word, ...] = Field((), description=f"Of {', '.join(SITES)}; none: z, mlp_out; edge.")
-    positions: Word = Field("sum", description="sum or keep")
-    method: Word = Field(
-        "atp", description=f"One or several, separated by commas: {', '.join(names.METHODS)}"
-    )
-    metric: Word = Field("logit_diff", description=f"{', '.join(names.METRICS)}, or one from a package")
-    direction: Word = Field("denoise", description="denoise or noise")
-    exact: float = Field(0.05, ge=0, le=1, description="Share of all cells to patch exactly")
-    seed: int = Field(0, ge=0, lt=2**63)
-    dtype: Word = Field("auto", description=", ".join(names.DTYPES))
-    prepend_bos: bool | None = None
-    detail: Word = Field("pairs", description="Scores stored per pair: summary (none), pairs or positions")
-    source: Word = Field("pair", description=", ".join(names.SOURCES))
-    steps: int = Field(5, ge=1, le=10_000)
-    path: Word = "embedding"
-    grad_drop: bool = False
-    only_correct: bool = Field(False, description="Skip pairs whose clean run does not prefer `correct`")
     name: Annotated[str, StringConstraints(max_length=200), AfterValidator(_job_name)] | None = Field(
-        None, description="Job name, accepted wherever a job id is"
+        None, title="Name", description="A name to find the job by"
     )
-    key: Annotated[Word, StringConstraints(max_length=64), AfterValidator(_own_key)] | None = Field(
-        None, description="Idempotency key. Default: the hash of pairs and settings"
+    limit: int | None = Field(
+        None, ge=1, le=LARGEST, title="First pairs only", description="Use only the first N pairs of the file"
     )
-    priority: int = Field(0, ge=-1000, le=1000)
-    chunk_size: int | None = Field(
-        None, ge=1, le=4096, description="Pairs per chunk. Default: an eighth of the pairs, from 16 to 64"
-    )
-    limit: int | None = Field(None, ge=1, le=LARGEST, description="Number of pairs to read")
     columns: Annotated[Columns | dict[Word, Word], AfterValidator(_columns)] | None = Field(
         None,
-        description="Columns of the pair file by field, if its layout is not recognized: "
-        "`correct=country_idx,incorrect=corrupted_country_idx`, or an object",
+        title="Columns",
+        description="Columns of the pair file by field, where its layout is not recognized: "
+        "correct=country_idx,incorrect=corrupted_country_idx (or a JSON object)",
+    )
+    chunk_size: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        title="Pairs per chunk",
+        description="Pairs that a worker takes at a time",
+        json_schema_extra={"x-default": "an eighth of the pairs, from 16 to 64"},
+    )
+    priority: int = Field(
+        0, ge=-1000, le=1000, title="Priority", description="Jobs of higher priority run first"
+    )
+    key: Annotated[Word, StringConstraints(max_length=64), AfterValidator(_own_key)] | None = Field(
+        None,
+        title="Key",
+        description="The job's identity",
+        json_schema_extra={"x-default": "a hash of its pairs and settings"},
     )
 
     @property
@@ -100,6 +97,49 @@ class Asked(BaseModel):
         return self.columns if isinstance(self.columns, dict) else {}
 
     def spec(self) -> JobSpec:
-        """Give the job's spec; `SpecError` for values that do not exist or do not fit."""
-        values = self.model_dump(exclude={"name", "key", "priority", "chunk_size", "limit", "columns"})
-        return JobSpec(**values)
+        """Give the job's spec; `SpecError` for values that do not exist or do not go together."""
+        queued = Submission.model_fields.keys() - {"model"}
+        return JobSpec.from_dict(self.model_dump(exclude=queued, exclude_unset=True))
+
+
+#: Which part of the page's form a setting belongs to; all others are how a job is run and kept.
+_PARTS = {each.name: "query" for each in query_settings()}
+
+
+def _field(each: Setting) -> tuple[Any, Any]:
+    """Make a setting a field of a request: its type, and what OpenAPI says of it."""
+    kind: Any = each.kind
+    if kind is tuple:
+        kind = tuple[Word, ...] if isinstance(each.default, tuple) else Word
+    elif kind is str:
+        kind = Word
+    extra: dict[str, Any] = {"x-help": each.help, "x-part": _PARTS.get(each.name, "job")}
+    if each.methods:
+        extra |= {"x-part": "method", "x-methods": list(each.methods)}
+    if each.choices:
+        # Pairs, in order: the keys of a schema's objects are sorted.
+        extra |= {"x-choices": [list(pair) for pair in each.choices.items()], "x-open": each.open}
+    if each.default_words is not None:
+        extra |= {"x-default": each.default_words}
+    if each.name == "method":
+        extra |= {"x-edge-methods": [name for name, method in METHODS.items() if method.of_edges]}
+    field = Field(
+        each.default,
+        ge=each.least,
+        le=each.most,
+        title=each.label,
+        description=each.words,
+        json_schema_extra=extra,
+    )
+    return (kind | None if each.optional else kind), field
+
+
+_FIELDS: dict[str, Any] = {each.name: _field(each) for each in job_settings()}
+
+#: What a job measures, and how it is queued: the form's field `spec`, or query parameters.
+JobRequest: type[Submission] = create_model(
+    "JobRequest",
+    __base__=Submission,
+    __doc__="What a job measures, and how it is queued: the form's field `spec`, or query parameters.",
+    **_FIELDS,
+)

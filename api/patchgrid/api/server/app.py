@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from patchgrid.api.routes import cluster, events, exports, jobs, page, pairs, results, session, submission
-from patchgrid.api.schemas.request_models import Asked
+from patchgrid.api.schemas.request_models import JobRequest
 from patchgrid.api.service.service import Service
 from patchgrid.api.service.settings import ServerSettings
 from patchgrid.api.web import problems
@@ -68,8 +68,8 @@ def _describe(app: FastAPI) -> None:
     def described() -> dict[str, object]:
         if app.openapi_schema is None:
             document = plain()
-            schema = Asked.model_json_schema(ref_template="#/components/schemas/{model}")
-            document["components"]["schemas"]["Asked"] = schema
+            schema = JobRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+            document["components"]["schemas"]["JobRequest"] = schema
             operation = document["paths"]["/v1/jobs"]["post"]
             required = schema.get("required", ())
             operation["parameters"] += [

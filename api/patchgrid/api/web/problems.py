@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from patchgrid.api.schemas.request_models import Asked
+from patchgrid.api.schemas.request_models import JobRequest
 from patchgrid.core.errors import PatchgridError, SpecError
 from patchgrid.core.names import suggestion
 from patchgrid.core.packages import MissingExtraError
@@ -167,8 +167,8 @@ def validation(found: Sequence[Any]) -> Problem:
 def _words(found: Any) -> str:
     """Return pydantic's message, or ours if that is clearer."""
     if found["type"] == "extra_forbidden":
-        meant = suggestion("setting", str(found["loc"][-1]), tuple(Asked.model_fields)).rstrip()
-        return f"is not a field of a job{meant and f': {meant}'}"
+        meant = suggestion("setting", str(found["loc"][-1]), tuple(JobRequest.model_fields)).rstrip()
+        return f"is no field of a job{meant and f': {meant}'}"
     said = {"missing": "is missing"}
     return str(said.get(found["type"], found["msg"].removeprefix("Value error, ")))
 

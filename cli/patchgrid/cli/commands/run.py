@@ -80,8 +80,8 @@ def run(
 
 def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
     """Put the options of a command together as a job's spec."""
-    spec = JobSpec(model=model_name(model), sites=site_list(sites), **values)
-    wide = [site for site in spec.sites if site in WIDE_SITES]
+    spec = JobSpec.of(model=model_name(model), sites=site_list(sites), **values)
+    wide = [site for site in spec.query.sites if site in WIDE_SITES]
     if wide and spec.exact > MUCH:
         say(
             f"Note: {wide[0]} has very many components, and {100 * spec.exact:g} % of all cells would be "

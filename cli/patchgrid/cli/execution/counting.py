@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import PATH_METHODS
 from patchgrid.core.sites import EDGE, SITES
 from patchgrid.core.types import JobSpec
 from patchgrid.engine.model.families import FAMILIES
@@ -63,7 +62,7 @@ class SiteCount:
 def count_sites(spec: JobSpec, shape: Shape, pairs: int, positions: int) -> list[SiteCount]:
     """Count what a job of `pairs` pairs would measure; `positions` is their total over all pairs."""
     found = []
-    for site in spec.sites:
+    for site in spec.query.sites:
         components = shape.components(site)
         if components is not None:
             cells = components * (positions if spec.positions == "keep" else pairs)
@@ -74,15 +73,7 @@ def count_sites(spec: JobSpec, shape: Shape, pairs: int, positions: int) -> list
 
 def count_passes(spec: JobSpec, layers: int | None) -> Mapping[str, int]:
     """Give about how many passes a pair's scores by each method take, the two unpatched runs among them."""
-    return {method: 2 + _passes(spec, method, layers or 0) for method in spec.methods}
-
-
-def _passes(spec: JobSpec, method: str, layers: int) -> int:
-    if method in PATH_METHODS:
-        return 2 * spec.steps
-    if method == "atp*" and spec.grad_drop:
-        return 1 + layers
-    return 2 if method == "relp" else 1
+    return {method.name: 2 + method.passes(layers or 0) for method in spec.query.methods}
 
 
 def _d_mlp(config: Any) -> int | None:

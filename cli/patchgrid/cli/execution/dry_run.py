@@ -43,7 +43,7 @@ def show_dry_run(
     passes = count_passes(spec, None if shape is None else shape.layers)
     _say_counts(spec, counts, passes, summary.count)
     if settings.json:
-        share = exact_share(spec, spec.sites[0], pairs=summary.count)
+        share = exact_share(spec, spec.query.sites[0], pairs=summary.count)
         document = _document(found, summary.count, chunks, share)
         show_json(document | {"sites": plain(counts), "passes": passes})
     if found is None or not found.failing:
@@ -56,8 +56,8 @@ def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str,
     for each in counts:
         patched = f"{each.exact:,} of {each.cells:,} cells ({100 * each.share:.3g} %)"
         say(f"{each.site}: {counted(each.components, 'component')}, about {patched} patched exactly")
-    share = max(exact_share(spec, site, pairs=pairs) for site in spec.sites)
-    more = " (short jobs patch more than --exact)" if share > spec.exact else ""
+    share = max(exact_share(spec, site, pairs=pairs) for site in spec.query.sites)
+    more = " (--exact gives more to jobs as short as this one)" if share > spec.exact else ""
     if more or not counts:
         say(f"{100 * share:.3g} % of all cells would be patched exactly{more}")
     words = ", ".join(f"{number:,} by {method}" for method, number in passes.items())

@@ -158,7 +158,9 @@ def _loaded(
 ) -> Loaded:
     from patchgrid.engine.tokenization.tokens import PairTokenizer, TokenTexts
 
-    made = PairTokenizer(tokenizer, vocabulary=vocabulary, context=context, prepend_bos=spec.prepend_bos)
+    made = PairTokenizer(
+        tokenizer, vocabulary=vocabulary, context=context, prepend_bos=spec.query.prepend_bos
+    )
     return Loaded(made, shape, TokenTexts(tokenizer))
 
 

@@ -107,7 +107,7 @@ def _queue_facts(settings: Settings, now: Snapshot, bad: Troubles) -> Iterator[t
 
 
 def _spec_facts(record: JobRecord) -> list[tuple[str, object]]:
-    values = record.spec.as_dict() | {"sites": ", ".join(record.spec.sites)}
+    values = record.spec.as_dict() | {"sites": ", ".join(record.spec.query.sites)}
     facts = list(values.items())
     return [*facts, ("spans", ", ".join(record.spans))] if record.spans else facts
 

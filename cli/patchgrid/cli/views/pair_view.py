@@ -46,7 +46,7 @@ def show_pair(
 
 
 def _strongest_title(job: JobRecord, view: PairView) -> str:
-    by = f" by {view.method}" if len(job.spec.methods) > 1 else ""
+    by = f" by {view.method}" if len(job.spec.query.method_names) > 1 else ""
     return f"Strongest components{by}"
 
 

@@ -47,7 +47,7 @@ def not_measured(progress: Progress) -> str:
 
 def _title(job: JobRecord) -> str:
     spec = job.spec
-    return f"Top components: {spec.methods[0]}, {spec.metric}, {spec.direction}"
+    return f"Top components: {spec.query.method_names[0]}, {spec.metric}, {spec.query.direction}"
 
 
 def _headline(job: JobRecord, progress: Progress, elapsed: float | None) -> str:

@@ -69,8 +69,8 @@ class Numbers:
         yield from self._damaged
         wanted = {
             (method, site, kind)
-            for method in self._job.spec.methods
-            for site in self._job.spec.sites
+            for method in self._job.spec.query.method_names
+            for site in self._job.spec.query.sites
             for kind in self._job.kinds(site)
             if self._pairs
         }
@@ -82,7 +82,7 @@ class Numbers:
         for (method, site, kind), sums in self._sums.items():
             if (method, site, kind) in wanted:
                 yield from self._sums_problems(method, site, kind, sums, cells)
-        for site in self._job.spec.sites:
+        for site in self._job.spec.query.sites:
             yield from self._cell_problems(site, cells)
         yield from self._top_problems()
 
@@ -251,13 +251,13 @@ class Numbers:
         query = select(top).where(top.c.job_id == self._job.id, inside).order_by(top.c.pair_index, top.c.rank)
         rows = self._session.execute(query).all()
         method, stored = self._job.method(), {}
-        for site in self._job.spec.sites:
+        for site in self._job.spec.query.sites:
             if self._has_stacks(method, site, "whole"):
                 _, values, _ = next(iter(self._stacks(method, site, "whole")))
                 stored[site] = values
         kept = self._pairs if self._job.spec.detail != "summary" else []
-        wide = [site for site in self._job.spec.sites if site in WIDE_SITES]
-        narrow = [site for site in self._job.spec.sites if site not in WIDE_SITES]
+        wide = [site for site in self._job.spec.query.sites if site in WIDE_SITES]
+        narrow = [site for site in self._job.spec.query.sites if site not in WIDE_SITES]
         yield from top_problems(rows, kept, stored, narrow, wide, lambda place: index_of(place, self._graph))
 
 

@@ -85,7 +85,7 @@ class JobRecord:
 
     def method(self, asked: str | None = None) -> str:
         """Give the method asked for, None being the first; `SpecError` for one that the job does not have."""
-        methods = self.spec.methods
+        methods = self.spec.query.method_names
         return methods[0] if asked is None else check_name("method of this job", asked, methods, "method")
 
     def kinds(self, site: str) -> tuple[str, ...]:

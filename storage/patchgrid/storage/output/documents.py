@@ -32,7 +32,7 @@ def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
         "state": record.state,
         "key": record.key,
         "spec": record.spec.as_dict(),
-        "methods": list(record.spec.methods),
+        "methods": list(record.spec.query.method_names),
         "spans": list(record.spans),
         "pairs": pair_counts(progress),
         "chunks": chunk_counts(progress),

@@ -52,7 +52,7 @@ def fields_of(job: JobRecord, what: str, *, normalise: bool = False) -> tuple[st
 
     Edges have one more, their name; so have shares, what they were divided by.
     """
-    more = (EDGE,) if EDGE in job.spec.sites and what != "pairs" else ()
+    more = (EDGE,) if EDGE in job.spec.query.sites and what != "pairs" else ()
     return (*FIELDS[what], *more, *((DIVISOR,) if normalise else ()))
 
 
@@ -99,14 +99,14 @@ def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:
 
 def strongest_only(job: JobRecord) -> tuple[str, ...]:
     """Give the job's sites of which each pair's scores are not kept, but for the largest."""
-    return tuple(site for site in job.spec.sites if site in WIDE_SITES and job.spec.detail == "pairs")
+    return tuple(site for site in job.spec.query.sites if site in WIDE_SITES and job.spec.detail == "pairs")
 
 
 def _check_scores(job: JobRecord, method: str) -> None:
     if job.spec.detail == "summary":
         raise NothingKept(f"job {job.id} stored no scores per pair: run it with --detail pairs or positions")
     first, sites = job.method(), strongest_only(job)
-    if method != first and sites == job.spec.sites:
+    if method != first and sites == job.spec.query.sites:
         raise NothingKept(
             f"job {job.id} stored only each pair's largest scores by {first}: run it with --detail positions"
         )

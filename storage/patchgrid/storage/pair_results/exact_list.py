@@ -65,10 +65,10 @@ def page(
     """
     chosen, limit = job.method(method), max(1, min(limit, MOST))
     if site is not None:
-        check_name("site of this job", site, job.spec.sites, "site")
+        check_name("site of this job", site, job.spec.query.sites, "site")
     if job.spec.exact == 0:
-        raise NothingKept(f"job {job.id} has no exact effects: run it with --exact above 0")
-    wanted = [] if site is None or not job.spec.sites[1:] else [exact.c.site == site]
+        raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
+    wanted = [] if site is None or not job.spec.query.sites[1:] else [exact.c.site == site]
     if component is not None:
         of_it = _of_component(job, site, component)
         if of_it is None:
@@ -97,7 +97,7 @@ def page(
 def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnElement[bool]] | None:
     """Give the conditions for the cells of a named component, or None: the job has no such cells."""
     named = read_name(name)
-    if named is None or named.site not in job.spec.sites or site not in (None, named.site):
+    if named is None or named.site not in job.spec.query.sites or site not in (None, named.site):
         return None
     place = named.place
     columns: dict[str, Any] = {

@@ -81,7 +81,7 @@ def _exact_axis(job: JobRecord, site: str) -> str:
         raise ComponentError(f"{site} has too many components for a heatmap: see `patchgrid results pair`")
     kept, heads = job.kind == "aligned", site in HEAD_SITES
     if kept and heads:
-        others = [each for each in job.spec.sites if each not in (*HEAD_SITES, *WIDE_SITES)]
+        others = [each for each in job.spec.query.sites if each not in (*HEAD_SITES, *WIDE_SITES)]
         instead = f"one of {', '.join(others)}" if others else "attn_out"
         raise ComponentError(f"{site} has heads at each position, too many for one heatmap: use {instead}")
     if not kept and not heads:

@@ -57,7 +57,7 @@ def _largest(
     session: Session, job: JobRecord, method: str, indices: range, *, kept: Any
 ) -> dict[tuple[int, str], list[tuple[Place, float]]]:
     """Give each pair's largest scores at the very large sites that were not kept whole."""
-    sites = [site for site in job.spec.sites if site in WIDE_SITES and site not in kept]
+    sites = [site for site in job.spec.query.sites if site in WIDE_SITES and site not in kept]
     found: dict[tuple[int, str], list[tuple[Place, float]]] = {}
     if not sites or method != job.method():
         return found

@@ -76,7 +76,10 @@ def page(
 
 
 def _sites(job: JobRecord, sites: Sequence[str] | None) -> list[str]:
-    return [check_name("site of this job", site, job.spec.sites, "site") for site in sites or job.spec.sites]
+    return [
+        check_name("site of this job", site, job.spec.query.sites, "site")
+        for site in sites or job.spec.query.sites
+    ]
 
 
 def _order(

@@ -31,7 +31,7 @@ def estimate_rows(session: Session, job: JobRecord) -> list[tuple[Any, ...]]:
     """
     return [
         (job.id, method, rank, *_values(row))
-        for method in job.spec.methods
+        for method in job.spec.query.method_names
         for rank, row in enumerate(ranked(session, job, partial(most_of, job), method=method), 1)
     ]
 
@@ -42,7 +42,7 @@ def most_of(job: JobRecord, site: str) -> int | None:
         return STRONGEST
     if job.kind == "whole":
         return None
-    return max(STRONGEST, BY_POSITION // (len(job.spec.sites) * len(job.spec.methods)))
+    return max(STRONGEST, BY_POSITION // (len(job.spec.query.sites) * len(job.spec.query.method_names)))
 
 
 def _values(row: ComponentRow) -> tuple[Any, ...]:

@@ -270,8 +270,8 @@ def by_site(
     """Give the components of each site, all of the job's if none are named; of those that have any."""
     graph = job_graph(session, job.id)
     parts = []
-    for site in job.spec.sites if sites is None else sites:
-        check_name("site of this job", site, job.spec.sites, "site")
+    for site in job.spec.query.sites if sites is None else sites:
+        check_name("site of this job", site, job.spec.query.sites, "site")
         sums = job_sums(session, job, site, kind or job.kind, method)
         if sums is not None:
             labels = aligned_labels(job.spans, sums.axes[1]) if sums.aligned else []

@@ -27,9 +27,9 @@ class Coverage:
 def coverage(session: Session, job: JobRecord, site: str | None = None) -> Coverage:
     """Count a job's cells, or those of one of its sites; the methods share them."""
     if site is not None:
-        check_name("site of this job", site, job.spec.sites, "site")
+        check_name("site of this job", site, job.spec.query.sites, "site")
     patched = cells = 0
-    for each in job.spec.sites if site is None else (site,):
+    for each in job.spec.query.sites if site is None else (site,):
         sums = job_sums(session, job, each, job.kind)
         if sums is not None:
             cells += int(sums["n"].sum())

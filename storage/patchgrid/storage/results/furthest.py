@@ -31,7 +31,7 @@ def furthest(
     Of all cells of the site. Fields are those of an exact cell, with `off`, |effect - score| in metric units,
     and `cells`, how many of the component were patched. Positions of a component are not distinguished here.
     """
-    check_name("site of this job", site, job.spec.sites, "site")
+    check_name("site of this job", site, job.spec.query.sites, "site")
     if job.spec.exact == 0:
         raise NothingKept(f"job {job.id} has no exact effects: run it with --exact above 0")
     chosen = job.method(method)

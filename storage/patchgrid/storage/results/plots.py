@@ -65,7 +65,7 @@ def heatmap(session: Session, job: JobRecord, site: str, kind: str, method: str 
     The latter is summed over heads or neurons, its columns in the order of the prompt. `NothingKept` while no
     chunk is done, and where positions were not kept.
     """
-    check_name("site of this job", site, job.spec.sites, "site")
+    check_name("site of this job", site, job.spec.query.sites, "site")
     check_name("kind", kind, KINDS, "kind")
     if kind not in job.kinds(site):
         raise NothingKept(f"job {job.id} did not store {site} by position: run it with --positions keep")
@@ -103,7 +103,7 @@ def cells(
     session: Session, job: JobRecord, site: str, method: str | None = None, *, limit: int | None = None
 ) -> Cells:
     """Give a site's exactly patched cells, in order of pair; the first `limit` of them, if given."""
-    check_name("site of this job", site, job.spec.sites, "site")
+    check_name("site of this job", site, job.spec.query.sites, "site")
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)
     by_method = scored.selected_columns["by_method"]

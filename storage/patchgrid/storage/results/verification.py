@@ -78,9 +78,9 @@ def verification(
 
     Empty if nothing was patched exactly.
     """
-    methods = job.spec.methods if method is None else (job.method(method),)
+    methods = job.spec.query.method_names if method is None else (job.method(method),)
     rows = []
-    for site in job.spec.sites:
+    for site in job.spec.query.sites:
         for each in methods:
             sums = job_sums(session, job, site, job.kind, each)
             if sums is not None and sums.sampled and sums["m"].any():
@@ -104,7 +104,7 @@ def cost(session: Session, job: JobRecord) -> Cost:
             return None
         return float(1000 * sum(seconds.get(name, 0.0) for name in names) / pairs)
 
-    scores = {method: per_1000(SHARED, method) for method in job.spec.methods}
+    scores = {method: per_1000(SHARED, method) for method in job.spec.query.method_names}
     return Cost(scores, per_1000(EXACT), effects or 0)
 
 

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import nnsight
 import torch
 
+from patchgrid.core.query import Query
 from patchgrid.core.types import Component
 from patchgrid.engine.checks.self_check import some_tokens
 from patchgrid.engine.model.head import LogitTransform
@@ -72,7 +73,7 @@ def _numbers(model: LoadedModel) -> torch.Tensor:
     passes = Passes(
         model,
         make_batch(pairs, ids[0], model.device),
-        Question(("z",), "logprob", "denoise"),
+        Question(Query(("z",), metric="logprob")),
         patching=True,
     )
     component = Component("z", model.layout.n_layers // 2)

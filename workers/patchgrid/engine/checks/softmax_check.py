@@ -6,9 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from patchgrid.core.errors import SpecError
 from patchgrid.engine.checks.self_check import some_tokens
-from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
 from patchgrid.engine.model.taps import AttentionCall, recorded_calls
@@ -55,15 +53,6 @@ def _differing(model: LoadedModel, pairs: Sequence[TokenPair]) -> str | None:
             unknown = _unknown_options(call)
             return f"layer {layer} does not compute attention as the softmax of scaled logits{unknown}"
     return None
-
-
-def refuse(layout: Layout, sites: tuple[str, ...], *, grad_drop: bool) -> None:
-    """Raise `SpecError` where `atp*` is not supported: for queries and keys, or for GradDrop's average."""
-    fixed, missing = [site for site in sites if site in ("q", "k")], layout.lacks.get("softmax")
-    if missing is not None and fixed:
-        raise SpecError(f"atp* cannot score {fixed[0]} of this model: {missing}. Use atp", "method")
-    if grad_drop and layout.n_layers < 2:
-        raise SpecError("GradDrop needs a model with at least two layers", "grad_drop")
 
 
 def _close(recomputed: Tensor, z: Tensor, real: Tensor, allowed: float) -> bool:

@@ -13,6 +13,7 @@ import torch
 from einops import reduce
 from torch import Tensor
 
+from patchgrid.core.methods import AtP
 from patchgrid.engine.runs.activations import Activations
 from patchgrid.engine.runs.passes import Passes
 from patchgrid.engine.runs.rows import Rows
@@ -20,7 +21,7 @@ from patchgrid.engine.runs.stacking import of_components, stacked
 from patchgrid.engine.sites import access
 
 
-def score(passes: Passes) -> Mapping[str, Tensor]:
+def score(passes: Passes, _method: AtP) -> Mapping[str, Tensor]:
     """Score every component of the asked sites from the source run, the base run and one backward.
 
     The metric is summed, never averaged, over the batch: each pair's gradient is its own. Each score is made

@@ -10,9 +10,13 @@ import torch
 from einops import reduce
 from torch import Tensor
 
+from patchgrid.core.errors import SpecError
+from patchgrid.core.methods import AtPStar
+from patchgrid.core.query import Query
 from patchgrid.engine.methods import atp
 from patchgrid.engine.methods.graddrop import dropping
 from patchgrid.engine.methods.qkfix import Attended
+from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.taps import AttentionCall, recorded_calls
 from patchgrid.engine.runs.activations import Activations
 from patchgrid.engine.runs.passes import Passes
@@ -26,7 +30,7 @@ FIXED = ("q", "k")
 _NEEDED = ("q", "k", "v", "z")
 
 
-def score(passes: Passes) -> Mapping[str, Tensor]:
+def score(passes: Passes, method: AtPStar) -> Mapping[str, Tensor]:
     """Score every component of the asked sites; with `grad_drop`, unsigned.
 
     One backward pass; with `grad_drop` another one below each layer.
@@ -34,29 +38,39 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     fixes = any(site in FIXED for site in passes.question.sites)
     with recorded_calls(modules(passes.model.layout) if fixes else ()) as calls:
         base = passes.base_with_graph(also=_NEEDED if fixes else ())
-    scores = Scores(passes, calls)
+    scores = Scores(passes, calls, unsigned=method.grad_drop)
     with torch.enable_grad():  # whatever the caller's own mode is
         metric = passes.base_metric.sum()
-        if passes.question.grad_drop:
+        if method.grad_drop:
             return dropping(passes, base, scores, metric)
         with scores.watching(base):
             torch.autograd.grad(metric, [base.stream[0]])
     return scores.by_site()
 
 
+def check(model: LoadedModel, query: Query, method: AtPStar) -> None:
+    """Raise `SpecError` for queries and keys of unknown attention, and for GradDrop of one layer."""
+    fixed = [site for site in query.sites if site in FIXED]
+    missing = model.layout.lacks.get("softmax")
+    if missing is not None and fixed:
+        raise SpecError(f"atp* cannot score {fixed[0]} of this model: {missing}. Use atp", "method")
+    if method.grad_drop and model.layout.n_layers < 2:
+        raise SpecError("GradDrop needs a model with at least two layers", "grad_drop")
+
+
 class Scores(atp.Scores):
     """The scores of a batch as backward passes come by them."""
 
-    def __init__(self, passes: Passes, calls: Mapping[int, AttentionCall]) -> None:
+    def __init__(self, passes: Passes, calls: Mapping[int, AttentionCall], *, unsigned: bool) -> None:
         super().__init__(passes, passes.base_rows)
-        self._calls = calls
+        self._calls, self._unsigned = calls, unsigned
 
     def _watched(self, run: Activations, site: str, layer: int) -> Tensor:
         return super()._watched(run, "z" if site in FIXED else site, layer)
 
     def _scored(self, site: str, layer: int, gradient: Tensor) -> Tensor:
         fixed = self._fixed(site, layer, gradient) if site in FIXED else None
-        if not self._passes.question.grad_drop:
+        if not self._unsigned:
             return super()._scored(site, layer, gradient) if fixed is None else fixed
         if fixed is not None:
             return fixed.abs()

@@ -16,6 +16,7 @@ import torch
 from einops import einsum
 from torch import Tensor
 
+from patchgrid.core.methods import EAP
 from patchgrid.core.sites import EDGE
 from patchgrid.engine.patching.readers import Readers, gradients
 from patchgrid.engine.patching.senders import of_each_head
@@ -24,7 +25,7 @@ from patchgrid.engine.runs.passes import Passes
 from patchgrid.engine.sites.base import head_view
 
 
-def score(passes: Passes) -> Mapping[str, Tensor]:
+def score(passes: Passes, _method: EAP) -> Mapping[str, Tensor]:
     """Score every edge from the source run, the base run and one backward.
 
     Gradients are contracted layer by layer as the backward pass comes by them, with what each layer's

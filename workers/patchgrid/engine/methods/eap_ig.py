@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from patchgrid.core.methods import EAPIG
 from patchgrid.core.sites import EDGE
 from patchgrid.engine.methods.eap import EdgeScores
 from patchgrid.engine.methods.ig import fractions, moved
@@ -21,22 +22,22 @@ from patchgrid.engine.runs.passes import Passes
 from patchgrid.engine.runs.rows import Rows
 
 
-def score(passes: Passes) -> Mapping[str, Tensor]:
-    """Score every edge at `Question.steps` points of the path, a forward and a backward each.
+def score(passes: Passes, method: EAPIG) -> Mapping[str, Tensor]:
+    """Score every edge at the points of the path, a forward and a backward each.
 
     Returns
     -------
     As `eap.score`.
     """
-    steps, pairs = passes.question.steps, range(len(passes.batch.pairs))
+    pairs = range(len(passes.batch.pairs))
     edges = EdgeScores(passes)
     index = torch.tensor(pairs, device=passes.model.device)
     tokens, _ = passes.question.sides(passes.batch)
     # A row a pair: on the way, pairs share nothing.
     rows = Rows.of_side(passes.batch, tokens, pairs)
-    for point in fractions(steps):
+    for point in fractions(method.steps):
         with torch.enable_grad():  # whatever the caller's own mode is
             there = moved(passes, rows, [point])
             metric = passes.measure(there.last, index).sum()
         edges.add(there, metric, None)
-    return {EDGE: edges.found / steps}
+    return {EDGE: edges.found / method.steps}

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from patchgrid.core.methods import IG
 from patchgrid.core.types import Component
 from patchgrid.engine.methods.atp import Scores
 from patchgrid.engine.patching.copies import Copy, Group, groups, patched_positions
@@ -29,9 +30,10 @@ from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.runs.stacking import of_components, stacked
 
 
-def score(passes: Passes) -> Mapping[str, Tensor]:
-    """Score every component of the asked sites along `Question.path`, at `Question.steps` points of it."""
-    return _along_embedding(passes) if passes.question.path == "embedding" else _along_sites(passes)
+def score(passes: Passes, method: IG) -> Mapping[str, Tensor]:
+    """Score every component of the query's sites along the method's path."""
+    along = _along_embedding if method.path == "embedding" else _along_sites
+    return along(passes, method.steps)
 
 
 def fractions(steps: int) -> list[float]:
@@ -39,8 +41,8 @@ def fractions(steps: int) -> list[float]:
     return [(step + 0.5) / steps for step in range(steps)]
 
 
-def _along_embedding(passes: Passes) -> Mapping[str, Tensor]:
-    batch, steps = passes.batch, passes.question.steps
+def _along_embedding(passes: Passes, steps: int) -> Mapping[str, Tensor]:
+    batch = passes.batch
     pairs = range(len(batch.pairs))
     tokens, _ = passes.question.sides(batch)
     # A row a pair: what pairs share at the base run they do not share on the way.
@@ -105,16 +107,16 @@ class _Between:
         return leaf
 
 
-def _along_sites(passes: Passes) -> Mapping[str, Tensor]:
+def _along_sites(passes: Passes, steps: int) -> Mapping[str, Tensor]:
     question, layout = passes.question, passes.model.layout
-    points, pairs = fractions(question.steps), range(len(passes.batch.pairs))
+    points, pairs = fractions(steps), range(len(passes.batch.pairs))
     wholes = [Component(site, layer) for site in question.sites for layer in range(layout.n_layers)]
     moved = [(Copy(pair, whole), point) for whole in wholes for pair in pairs for point in points]
     copies = [copy for copy, _ in moved]
     # All positions of a pair are moved, whatever the site.
     anywhere = patched_positions(passes.batch, [Copy(pair, wholes[0]) for pair in pairs])
     where = anywhere[[copy.pair for copy in copies]]
-    scores = _SiteScores(passes)
+    scores = _SiteScores(passes, steps)
     short = passes.model.shortcuts.prefix
     for group in groups(passes.batch, copies, where, layout.n_layers, passes.tokens, cut_short=short):
         places = list(group.places)
@@ -127,8 +129,8 @@ def _along_sites(passes: Passes) -> Mapping[str, Tensor]:
 class _SiteScores:
     """The scores of a batch as its copies are run."""
 
-    def __init__(self, passes: Passes) -> None:
-        self._passes = passes
+    def __init__(self, passes: Passes, steps: int) -> None:
+        self._passes, self._steps = passes, steps
         self._found: dict[tuple[str, int], Tensor] = {}
 
     def add(self, group: Group, copies: Sequence[Copy], where: Tensor, along: Tensor) -> None:
@@ -171,7 +173,7 @@ class _SiteScores:
         if found is None:
             there = passes.base.at(site, layer)
             found = there.new_zeros(len(passes.batch.pairs), 1, there.shape[2], dtype=torch.float32)
-        return of_components(passes, site, found / passes.question.steps)
+        return of_components(passes, site, found / self._steps)
 
 
 def _key(copy: Copy) -> tuple[str, int]:

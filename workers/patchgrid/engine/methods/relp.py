@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from patchgrid.core.errors import SpecError
+from patchgrid.core.methods import RelP
+from patchgrid.core.query import Query
 from patchgrid.engine.methods.atp import Scores
 from patchgrid.engine.methods.backward_rules import Rules
 from patchgrid.engine.methods.conservation import check_rules
@@ -28,7 +30,7 @@ from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.runs.passes import Passes
 
 
-def score(passes: Passes) -> Mapping[str, Tensor]:
+def score(passes: Passes, _method: RelP) -> Mapping[str, Tensor]:
     """Score every component of the asked sites from the source run, a base run and one backward."""
     scores = Scores(passes, passes.base_rows)
     base = passes.base_with_graph(_rules(passes.model).apply)
@@ -39,7 +41,7 @@ def score(passes: Passes) -> Mapping[str, Tensor]:
     return scores.by_site()
 
 
-def check(model: LoadedModel) -> None:
+def check(model: LoadedModel, _query: Query, _method: RelP) -> None:
     """Raise `SpecError` where a block has something that no rule was found for."""
     _rules(model)
 

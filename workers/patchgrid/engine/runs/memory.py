@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Tell an exhausted GPU or CPU allocator from other runtime errors."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 

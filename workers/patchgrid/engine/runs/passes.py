@@ -45,7 +45,7 @@ class Passes:
     @cached_property
     def readout(self) -> Readout:
         """How the metric is read; its rows are the batch's pairs."""
-        return Readout.of(self.model, self.question.metric, self.batch.pairs)
+        return Readout.of(self.model, self.question.query.metric, self.batch.pairs)
 
     @cached_property
     def source_rows(self) -> Rows:
@@ -59,6 +59,9 @@ class Passes:
         """The base run's rows: pairs share one if the metric is the same for them, too."""
         tokens, _ = self.question.sides(self.batch)
         prompts = self.question.base_prompts(self.batch)
+        if self.readout.own is not None:
+            # A function may read anything of its pair: no two pairs share a row.
+            return Rows.of(self.batch, tokens, range(len(prompts)))
         answers = [(pair.correct, pair.incorrect) for pair in self.batch.pairs]
         compared = (
             self.question.source_prompts(self.batch) if self.readout.needs_clean else [None] * len(prompts)
@@ -85,14 +88,14 @@ class Passes:
             kv_cache = prefix_kv_cache(self.model, prompts[longest][:shared], lengths)
             cache = kv_cache.cache(shared, keep=True)
         # The other prompt's own activations are of no use where they are not what is put in.
-        parts = self._parts if self.question.source == "pair" else frozenset[str]()
+        parts = self._parts if self.question.query.source == "pair" else frozenset[str]()
         with torch.no_grad():
             return run(self.model, rows, Asked(parts, start=shared, cache=cache, keep_from=self.cut))
 
     @cached_property
     def replacement(self) -> Replacement:
         """What is put into the base run."""
-        if self.question.source == "pair":
+        if self.question.query.source == "pair":
             return OtherPrompt(self.source, self.source_rows)
         return Constant(self._vector, len(self.batch.pairs), self.batch.width - self.cut)
 
@@ -177,8 +180,9 @@ class Passes:
         """The clean run's log-probabilities, `[pair, vocabulary]`; None where the metric reads none."""
         if not self.readout.needs_clean:
             return None
-        denoise = self.question.direction == "denoise"
-        clean, rows = (self.source, self.source_rows) if denoise else (self.base, self.base_rows)
+        clean, rows = (
+            (self.source, self.source_rows) if self.question.denoises else (self.base, self.base_rows)
+        )
         return rows.of_pairs(self.readout.log_probabilities(clean.last))
 
     def source_metric(self) -> Tensor:

@@ -4,11 +4,13 @@ Whatever the model's own number type, logits are float32, and float64 where only
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from patchgrid.core.query import MetricFunction
 from patchgrid.engine.model.loading import LoadedModel
+from patchgrid.engine.runs.metric_functions import OwnMetric
 from patchgrid.engine.runs.metric_plugins import find_metric
 from patchgrid.engine.runs.metrics import Answers, Metric
 from patchgrid.engine.tokenization.tokens import TokenPair
@@ -43,10 +45,19 @@ class Readout:
     #: The answers' logits, with no others where the model allows that.
     answers: Logits
 
+    #: The metric given as a function; None: `metric` is one with a name.
+    own: OwnMetric | None = None
+
     @classmethod
-    def of(cls, model: LoadedModel, name: str, pairs: Sequence[TokenPair]) -> "Readout":
+    def of(cls, model: LoadedModel, metric: str | MetricFunction, pairs: Sequence[TokenPair]) -> "Readout":
         """Choose the shortest way to a metric of these pairs that the model allows."""
-        metric = find_metric(name)
+        if callable(metric):
+            # Of the metrics with a name, one that reads all logits and compares with no run.
+            return replace(cls.of(model, "logprob", pairs), own=OwnMetric(metric, pairs))
+        return cls._of_name(model, find_metric(metric), pairs)
+
+    @classmethod
+    def _of_name(cls, model: LoadedModel, metric: Metric, pairs: Sequence[TokenPair]) -> "Readout":
         sides = [pair.correct for pair in pairs], [pair.incorrect for pair in pairs]
         if not model.shortcuts.head:
             given = Logits(Answers.of(*sides, model.device), lambda logits: logits)
@@ -94,6 +105,8 @@ class Readout:
         -------
         `[row]`, float32, or float64 where the logits are.
         """
+        if self.own is not None:
+            return self.own.measure(self.logits.read(last, pairs)[0], pairs)
         if pairs is not None and clean is not None:
             clean = clean[pairs]
         return self.metric.function(*self.logits.read(last, pairs), clean)

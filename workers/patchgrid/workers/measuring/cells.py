@@ -43,7 +43,7 @@ class Sampler:
 
     def draw(self, places: Sequence[int], scores: Scores) -> Cells:
         """Draw the cells of the pairs at these places; give them by pair, site and component."""
-        sites = enumerate(self._job.spec.sites)
+        sites = enumerate(self._job.spec.query.sites)
         stacks = (
             (number, *each) for number, site in sites for each in scores.stacks(self._job.kind, site, places)
         )
@@ -51,7 +51,7 @@ class Sampler:
 
     def _draw(self, number: int, places: Sequence[int], scores: Stack) -> Cells:
         """Draw the cells at one site of pairs whose scores have one shape."""
-        spec, site = self._job.spec, self._job.spec.sites[number]
+        spec, site = self._job.spec, self._job.spec.query.sites[number]
         drawn, inclusion = sample_many(
             scores.values,
             rate=spec.exact,
@@ -90,7 +90,7 @@ def components(
     job: JobRecord, cells: Cells, columns: Mapping[int, Columns], graph: Graph | None
 ) -> list[Component]:
     """Name cells for the engine; `columns` are those of the pair at each place."""
-    sites = job.spec.sites
+    sites = job.spec.query.sites
     return [
         _component(
             sites[site],
@@ -108,12 +108,12 @@ def exact_cells(
 ) -> list[ExactCell]:
     """Write cells down; `first` is the row number in the job of the chunk's first pair."""
     alignment, written = Alignment(job.spans), []
-    further = [scores_by(job, cells, scores, method).tolist() for method in job.spec.methods[1:]]
+    further = [scores_by(job, cells, scores, method).tolist() for method in job.spec.query.method_names[1:]]
     others = list(zip(*further, strict=True)) if further else [()] * len(cells)
     for (place, site, layer, column, inner, score, effect, inclusion), more in zip(
         cells.tolist(), others, strict=True
     ):
-        name = job.spec.sites[site]
+        name = job.spec.query.sites[site]
         at = place_of(name, layer, inner, graph)
         span = alignment.label(column) if job.kind == "aligned" else None
         counted = job.kind == "aligned" and span is None
@@ -138,7 +138,7 @@ def exact_cells(
 def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDArray[np.float64]:
     """Give the cells' scores by one of the job's further methods."""
     found = np.zeros(len(cells))
-    for number, site in enumerate(job.spec.sites):
+    for number, site in enumerate(job.spec.query.sites):
         own = np.flatnonzero(cells["site"] == number)
         pairs = np.unique(cells["pair"][own]).tolist()
         for places, stack in scores.stacks(job.kind, site, pairs, method):
@@ -152,7 +152,7 @@ def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDAr
 def add_cells(sums: Sums, job: JobRecord, number: int, cells: Cells, total_effects: NDArray[Any]) -> None:
     """Add the cells of the site of this number to its sums; `total_effects` go by place in the chunk."""
     own = cells[cells["site"] == number]
-    index = tuple(own[axis] for axis in _axes(job.kind, job.spec.sites[number]))
+    index = tuple(own[axis] for axis in _axes(job.kind, job.spec.query.sites[number]))
     sums.add_cells(index, own["score"], own["effect"], own["inclusion"], total_effects[own["pair"]])
 
 

@@ -29,7 +29,7 @@ from patchgrid.workers.measuring.cells import (
     scores_by,
 )
 from patchgrid.workers.measuring.components import Floats, Scores
-from patchgrid.workers.measuring.models import Engine, call_options
+from patchgrid.workers.measuring.models import Engine, keeps_positions
 
 #: Takes the share of the chunk's work that is done, 0 to 1; what it raises ends the measuring.
 OnShare = Callable[[float], None]
@@ -49,7 +49,7 @@ class _Chunk:
         self._job, self.graph = job, graph
         self._sampler = Sampler(job, first, pilot)
         self._drawn: list[Cells] = []
-        self.scores = Scores(pairs, job.spans, job.spec.methods[1:])
+        self.scores = Scores(pairs, job.spans, job.spec.query.method_names)
 
     def choose(self, places: Sequence[int], results: Sequence[PairResult]) -> list[list[Component]]:
         """Draw the cells of a batch of pairs; give the components to patch in each."""
@@ -121,9 +121,11 @@ def measure_chunk(
     found = engine.measure(
         pairs,
         chunk.choose if spec.exact > 0 else None,
+        spec.query,
+        means=means,
+        keep_positions=keeps_positions(spec),
         batch_tokens=batch_tokens,
         on_batch=on_batch,
-        **call_options(spec, spec.methods, means),
     )
     result = _result(engine, job, first, chunk, found)
     return dataclasses.replace(result, seconds=time.perf_counter() - began)
@@ -144,7 +146,7 @@ def _result(
             _sums(job, chunk.scores, done, cells, total_effects, method),
             _kept_scores(job, chunk.scores, done, method),
         )
-        for method in (None, *spec.methods[1:])
+        for method in (None, *spec.query.method_names[1:])
     ]
     return ChunkResult(
         provenance=provenance_of(engine, job),
@@ -152,8 +154,8 @@ def _result(
         sums=by_method[0].sums,
         scores=by_method[0].scores,
         exact=exact_cells(job, first, cells, chunk.scores, chunk.graph),
-        methods=spec.methods,
-        others=dict(zip(spec.methods[1:], by_method[1:], strict=True)),
+        methods=spec.query.method_names,
+        others=dict(zip(spec.query.method_names[1:], by_method[1:], strict=True)),
         cost=_cost(found, patched=spec.exact > 0),
         rounding=sum((Rounding.of(found[place].rounding) for place in done), Rounding()),
     )
@@ -191,7 +193,7 @@ def _sums(
         cells = cells.copy()
         cells["score"] = scores_by(job, cells, scores, method)
     sums: dict[tuple[str, str], Sums] = {}
-    for number, site in enumerate(job.spec.sites if done else ()):
+    for number, site in enumerate(job.spec.query.sites if done else ()):
         for kind in job.kinds(site):
             sampled = job.spec.exact > 0 and job.kind == kind
             for places, stack in scores.stacks(kind, site, done, method):
@@ -212,8 +214,10 @@ def _kept_scores(
     if detail == "summary":
         return {}
     if detail == "positions":
-        return {site: [scores.of_pair(place, site, method) for place in done] for site in job.spec.sites}
-    sites = [site for site in job.spec.sites if method is None or site not in WIDE_SITES]
+        return {
+            site: [scores.of_pair(place, site, method) for place in done] for site in job.spec.query.sites
+        }
+    sites = [site for site in job.spec.query.sites if method is None or site not in WIDE_SITES]
     return {site: [scores.whole(place, site, method) for place in done] for site in sites}
 
 
@@ -254,4 +258,4 @@ def provenance_of(engine: Engine, job: JobRecord) -> Provenance:
 
 def graph_of(engine: Engine, job: JobRecord) -> Graph | None:
     """Give the numbering of the edges that a job measures, if it does."""
-    return engine.graph if EDGE in job.spec.sites else None
+    return engine.graph if EDGE in job.spec.query.sites else None

@@ -30,19 +30,19 @@ class Stack:
 class Scores:
     """The scores of a chunk's pairs by component; a pair is known by its place in the chunk.
 
-    Where a method is asked for, None is the first; the further ones have names.
+    Where no method is named, the first is meant.
     """
 
-    def __init__(self, pairs: Sequence[Pair], spans: tuple[str, ...], further: Sequence[str] = ()) -> None:
+    def __init__(self, pairs: Sequence[Pair], spans: tuple[str, ...], methods: Sequence[str]) -> None:
         self._pairs, self._alignment = pairs, Alignment(spans)
-        self._methods: tuple[str | None, ...] = (None, *further)
+        self._methods = tuple(methods)
         self._results: dict[int, PairResult] = {}
         #: Of each pair: why it has no scores to sum, though its metrics may be numbers; else None.
         self.errors: dict[int, str | None] = {}
         #: Of each pair that has scores: its own positions in each aligned column.
         self.columns: dict[int, Columns] = {}
         #: Method and site to float32 `[pair, layer(, inner)]`, the pairs by place.
-        self._whole: dict[tuple[str | None, str], Floats] = {}
+        self._whole: dict[tuple[str, str], Floats] = {}
 
     def add(self, places: Sequence[int], results: Sequence[PairResult]) -> None:
         """Take in the scores of some of the pairs; each counts as it would alone."""
@@ -54,8 +54,8 @@ class Scores:
             self.columns[place] = self._alignment.columns(
                 self._pairs[place], len(result.tokens), result.prefix
             )
-        for site in self._results[good[0]].scores if good else ():
-            for method in self._methods:
+        for method in self._methods if good else ():
+            for site in self._results[good[0]].scores[method]:
                 self._add_whole(method, site, good)
 
     def good(self, places: Iterable[int]) -> list[int]:
@@ -64,12 +64,11 @@ class Scores:
 
     def of_pair(self, place: int, site: str, method: str | None = None) -> Floats:
         """Give a pair's scores at a site as the engine gave them."""
-        result = self._results[place]
-        return (result.scores if method is None else result.others[method])[site]
+        return self._results[place].scores[method or self._methods[0]][site]
 
     def whole(self, place: int, site: str, method: str | None = None) -> Floats:
         """Give a pair's scores at a site over all positions, `[layer(, inner)]`."""
-        row: Floats = self._whole[method, site][place]
+        row: Floats = self._whole[method or self._methods[0], site][place]
         return row
 
     def stacks(
@@ -86,21 +85,21 @@ class Scores:
             groups, make = [list(places)], self._stack_spans
         else:
             groups, make = self._by_length(places), self._stack_positions
-        yield from ((group, make(method, site, group)) for group in groups if group)
+        yield from ((group, make(method or self._methods[0], site, group)) for group in groups if group)
 
-    def _add_whole(self, method: str | None, site: str, places: Sequence[int]) -> None:
+    def _add_whole(self, method: str, site: str, places: Sequence[int]) -> None:
         """Sum scores over positions, unless they came so."""
         totals = self._totals(method, site, places)
         finite = np.isfinite(totals).all(axis=tuple(range(1, totals.ndim)))
         for row in np.flatnonzero(~finite).tolist():
-            by = "" if method is None else f" by {method}"
+            by = "" if method == self._methods[0] else f" by {method}"
             reason = f"the scores of {site}{by} are not finite: the metric's gradient is NaN or infinite"
             self.errors[places[row]] = self.errors[places[row]] or reason
         if (method, site) not in self._whole:
             self._whole[method, site] = np.zeros((len(self._pairs), *totals.shape[1:]), np.float32)
         self._whole[method, site][places] = totals
 
-    def _totals(self, method: str | None, site: str, places: Sequence[int]) -> NDArray[Any]:
+    def _totals(self, method: str, site: str, places: Sequence[int]) -> NDArray[Any]:
         """From `[layer, position(, inner)]` to `[pair, layer(, inner)]`, all pairs in one call."""
         scores = [self.of_pair(place, site, method) for place in places]
         if not has_positions(scores[0], site):
@@ -113,13 +112,13 @@ class Scores:
             )
         return totals.swapaxes(0, 1)
 
-    def _stack_whole(self, method: str | None, site: str, places: Sequence[int]) -> Stack:
+    def _stack_whole(self, method: str, site: str, places: Sequence[int]) -> Stack:
         return Stack(self._whole[method, site][places])
 
-    def _stack_positions(self, method: str | None, site: str, places: Sequence[int]) -> Stack:
+    def _stack_positions(self, method: str, site: str, places: Sequence[int]) -> Stack:
         return Stack(np.array([self.of_pair(place, site, method) for place in places])[:, :, ::-1])
 
-    def _stack_spans(self, method: str | None, site: str, places: Sequence[int]) -> Stack:
+    def _stack_spans(self, method: str, site: str, places: Sequence[int]) -> Stack:
         """Sum each pair's scores over the positions of each column."""
         values = np.stack(
             [in_columns(self.of_pair(place, site, method), self.columns[place]) for place in places]

@@ -60,7 +60,7 @@ def measure_carefully(
                 raise
             _log.warning("pair %s of job %d: %s", first + place, job.id, reason_of(error), exc_info=True)
             outcome = PairOutcome(first + place, "failed", error=reason_of(error))
-            part = ChunkResult(provenance_of(engine, job), [outcome], {}, methods=job.spec.methods)
+            part = ChunkResult(provenance_of(engine, job), [outcome], {}, methods=job.spec.query.method_names)
             on_part(1.0)
         parts.append(part)
     return join_results(parts)

@@ -41,7 +41,7 @@ class JobMeans:
         Where an attempt of the chunk ended badly before there were any, one of these pairs may be what it
         was: then over up to 64 and half the job, fewer and others at each further attempt.
         """
-        if job.spec.source != "mean":
+        if job.spec.query.source != "mean":
             return None
         if job.id not in self._known:
             self._known[job.id] = _make(waiting, engine, job, lease, batch_tokens, on_batch)
@@ -70,9 +70,9 @@ def _make(
     pairs = waiting.read(lambda session: pilot_pairs(session, job.id, rows))
     means = engine.means(
         pairs,
-        job.spec.sites,
-        direction=job.spec.direction,
-        prepend_bos=job.spec.prepend_bos,
+        job.spec.query.sites,
+        direction=job.spec.query.direction,
+        prepend_bos=job.spec.query.prepend_bos,
         batch_tokens=batch_tokens,
         on_batch=on_batch,
     )

@@ -5,11 +5,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
-from patchgrid.core.names import PATHS
+from patchgrid.core.query import Query
 from patchgrid.core.types import Component, JobSpec, Pair
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.workers.measuring.causes import reason_of
@@ -68,22 +68,13 @@ class Engine(Protocol):
     def attribute(
         self,
         pairs: Sequence[Pair],
+        query: Query,
         *,
-        sites: Sequence[str],
-        method: str | Sequence[str],
-        direction: str,
-        metric: str,
-        source: str,
         means: Means | None,
-        steps: int,
-        path: str,
-        grad_drop: bool,
-        only_correct: bool,
         keep_positions: bool,
-        prepend_bos: bool | None,
         batch_tokens: int | None,
         on_batch: OnBatch,
-    ) -> list[PairResult]:
+    ) -> Sequence[PairResult]:
         """Score every component of the sites for every pair."""
 
     def means(
@@ -102,19 +93,10 @@ class Engine(Protocol):
         self,
         pairs: Sequence[Pair],
         choose: Choose | None,
+        query: Query,
         *,
-        sites: Sequence[str],
-        method: str | Sequence[str],
-        direction: str,
-        metric: str,
-        source: str,
         means: Means | None,
-        steps: int,
-        path: str,
-        grad_drop: bool,
-        only_correct: bool,
         keep_positions: bool,
-        prepend_bos: bool | None,
         batch_tokens: int | None,
         on_batch: OnBatch,
     ) -> list[Measured]:
@@ -138,43 +120,9 @@ class ModelKey:
         return cls(spec.model, spec.revision, spec.dtype)
 
 
-class Options(TypedDict):
-    """What a job asks of a call of its engine."""
-
-    sites: Sequence[str]
-    method: Sequence[str]
-    direction: str
-    metric: str
-    source: str
-    means: Means | None
-    steps: int
-    path: str
-    grad_drop: bool
-    only_correct: bool
-    keep_positions: bool
-    prepend_bos: bool | None
-
-
-def call_options(spec: JobSpec, methods: Sequence[str], means: Means | None) -> Options:
-    """Give what a job asks of a call of its engine, for some of its methods, with its means if it has any.
-
-    Scores of very large sites come by position only if something is made of their positions.
-    """
-    return Options(
-        sites=spec.sites,
-        method=methods,
-        direction=spec.direction,
-        metric=spec.metric,
-        source=spec.source,
-        means=means,
-        steps=spec.steps,
-        # These are refused where the method that they are for is not asked for.
-        path=spec.path if "ig" in methods else PATHS[0],
-        grad_drop=spec.grad_drop and "atp*" in methods,
-        only_correct=spec.only_correct,
-        keep_positions=spec.positions == "keep" or spec.detail == "positions",
-        prepend_bos=spec.prepend_bos,
-    )
+def keeps_positions(spec: JobSpec) -> bool:
+    """Tell whether scores of very large sites are needed by position."""
+    return spec.positions == "keep" or spec.detail == "positions"
 
 
 class Memory(Protocol):

@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from patchgrid.core.means import Means
 from patchgrid.core.types import Pair
@@ -16,7 +17,7 @@ from patchgrid.workers.errors import LeaseLostError, StopRequestedError
 from patchgrid.workers.measuring.causes import is_device_broken, reason_of
 from patchgrid.workers.measuring.components import Scores
 from patchgrid.workers.measuring.db_retry import Waiting
-from patchgrid.workers.measuring.models import Engine, OnBatch, call_options
+from patchgrid.workers.measuring.models import Engine, OnBatch, keeps_positions
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def make_pilot(
     may be what took them down. At the last attempt the job permanently gets an empty pilot: every component
     then counts as equally large, which costs precision and nothing else.
     """
-    if not any(0 < exact_share(job.spec, site, pairs=job.pairs) < 1 for site in job.spec.sites):
+    if not any(0 < exact_share(job.spec, site, pairs=job.pairs) < 1 for site in job.spec.query.sites):
         return {}
     known = waiting.read(lambda session: read_pilot(session, job.id))
     if known:
@@ -102,9 +103,9 @@ def score_pilot(
     Pairs that cannot be scored are skipped.
     """
     results = _score(engine, job, pairs, means, batch_tokens, on_batch) if pairs else []
-    scores = Scores(pairs, job.spans)
+    scores = Scores(pairs, job.spans, job.spec.query.method_names[:1])
     scores.add(range(len(pairs)), results)
-    return {site: _add_up(job.kind, site, scores) for site in job.spec.sites}
+    return {site: _add_up(job.kind, site, scores) for site in job.spec.query.sites}
 
 
 def _add_up(kind: str, site: str, scores: Scores) -> Sums:
@@ -124,14 +125,17 @@ def _score(
     means: Means | None,
     batch_tokens: int | None,
     on_batch: OnBatch,
-) -> list[PairResult]:
+) -> Sequence[PairResult]:
     """Score pairs; where that raises, each alone, so that only those that raise have no scores."""
+    query = job.spec.query
     try:
         return engine.attribute(
             pairs,
+            replace(query, methods=query.methods[:1]),
+            means=means,
+            keep_positions=keeps_positions(job.spec),
             batch_tokens=batch_tokens,
             on_batch=on_batch,
-            **call_options(job.spec, job.spec.methods[:1], means),
         )
     except (LeaseLostError, StopRequestedError):
         raise
@@ -139,8 +143,8 @@ def _score(
         # One error at all pairs (a site that the model does not have) must not be taken for theirs.
         if is_device_broken(error) or len(pairs) == 1:
             raise
-        _log.warning("scoring the pilot of job %d pair by pair: %s", job.id, reason_of(error))
-    results = []
+        _log.warning("the pilot of job %d is scored pair by pair: %s", job.id, reason_of(error))
+    results: list[PairResult] = []
     for pair in pairs:
         try:
             results += _score(engine, job, [pair], means, batch_tokens, on_batch)

@@ -187,7 +187,7 @@ class ServerBackend:
                 f"job {job.id} has no pair {str(name)!r}: give an id from its file, or a row from 0 to "
                 f"{job.pairs - 1}"
             )
-        numbering = documents.graph(self.standing(job).made_by) if "edge" in job.spec.sites else None
+        numbering = documents.graph(self.standing(job).made_by) if "edge" in job.spec.query.sites else None
         return documents.pair_view(self.service.pair(job.id, row, method), job, numbering)
 
     def export(
@@ -285,5 +285,5 @@ def _component(cell: Document) -> str:
 def _check(job: JobRecord, site: str | None, method: str | None) -> None:
     """Refuse what the job does not have in storage's own words, without asking."""
     if site is not None:
-        check_name("site of this job", site, job.spec.sites, "site")
+        check_name("site of this job", site, job.spec.query.sites, "site")
     job.method(method)

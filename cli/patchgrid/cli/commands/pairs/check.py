@@ -88,8 +88,8 @@ def check(
     patchgrid pairs check pairs.csv --columns correct=country_idx,incorrect=corrupted_country_idx
     """
     if forward and model is None:
-        raise click.UsageError("--forward needs a model: give -m MODEL")
-    spec = JobSpec(model=model_name(model or "none"), metric=metric, dtype=dtype, **asked)
+        raise click.UsageError("--forward needs a model: -m MODEL")
+    spec = JobSpec.of(model=model_name(model or "none"), metric=metric, dtype=dtype, **asked)
     with PairFile.open(file, limit=limit, columns=columns) as pairs:
         summary = pairs.check()
         loaded, found = None, None
@@ -113,7 +113,7 @@ def _run(file: PairFile, spec: JobSpec, device: str) -> TaskSummary:
     engine = load_engine(spec.model, revision=spec.revision, device=device, dtype=spec.dtype, say=say)
     task, first, rest = TaskSummary(), 0, iter(aloud(file, file.check().count, "run"))
     while batch := list(islice(rest, _RUN)):
-        results = engine.run(batch, metric=spec.metric, prepend_bos=spec.prepend_bos)
+        results = engine.run(batch, metric=spec.metric, prepend_bos=spec.query.prepend_bos)
         task += summarize_task(
             [pair.id or first + row for row, pair in enumerate(batch)],
             [result.clean_metric for result in results],

@@ -6,16 +6,6 @@ const named = (field) => Object.fromEntries(RECORDS.map((site) => [site.name, si
 
 export const SITES = RECORDS.map((site) => site.name);
 export const SITE_WORDS = named("words");
-export const NODE_METHODS = ["atp", "atp*", "ig", "relp"];
-export const EDGE_METHODS = ["eap", "eap-ig"];
-export const METHOD_WORDS = {
-  atp: "attribution patching",
-  "atp*": "AtP*: queries and keys through the softmax",
-  ig: "integrated gradients",
-  relp: "relevance patching",
-  eap: "edge attribution patching",
-  "eap-ig": "edges, integrated gradients",
-};
 
 const HEADS = named("heads");
 const WIDE = named("wide");

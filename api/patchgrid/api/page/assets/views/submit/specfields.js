@@ -1,20 +1,10 @@
 import { shortModel } from "../../core/text/format.js";
-import { EDGE_METHODS, METHOD_WORDS, NODE_METHODS, SITE_WORDS, SITES } from "../../core/text/sites.js";
+import { SITE_WORDS, SITES } from "../../core/text/sites.js";
 import { html } from "../../core/ui.js";
 import { BoxesField, ChoiceField, TextField } from "../../parts/forms/fields.js";
-import { modelKey, OTHER } from "./spec.js";
-
-const METRICS = [
-  ["logit_diff", "logit difference"],
-  ["logprob", "log probability"],
-  ["prob_diff", "probability difference"],
-  ["kl", "KL divergence to the clean run"],
-  [OTHER, "another, by name…"],
-];
-const DIRECTIONS = [
-  ["denoise", "denoise: clean into corrupted"],
-  ["noise", "noise: corrupted into clean"],
-];
+import { optionsOf } from "./moresettings.js";
+import { named } from "./settings.js";
+import { methodsFor, modelKey, OTHER } from "./spec.js";
 
 export function ModelField({ form, models }) {
   const options = (models.data?.items ?? []).map((each) => [modelKey(each), modelWords(each)]);
@@ -41,17 +31,19 @@ export function Sites({ form }) {
       form=${form}
       name="method"
       legend=${values.method.length > 1 ? `Methods; the sample is drawn by the first chosen, ${values.method[0]}` : "Methods"}
-      names=${edges ? EDGE_METHODS : NODE_METHODS}
-      words=${METHOD_WORDS}
+      names=${methodsFor(values, form.settings)}
+      words=${Object.fromEntries(named(form.settings, "method").choices)}
       onChange=${(method) => change({ method })}
     />`;
 }
 
 export function Measure({ form }) {
+  const [metric, direction] = ["metric", "direction"].map((name) => named(form.settings, name));
+  const metrics = [...optionsOf(metric), [OTHER, "another, by its name…"]];
   return html`<div class="fields">
-    <${ChoiceField} form=${form} name="metric" label="Metric" options=${METRICS} hint="Computed from the last position's logits" />
-    ${form.values.metric === OTHER && html`<${TextField} form=${form} name="other_metric" label="Metric's name" spellcheck=${false} hint="From a package installed with the server and its workers" />`}
-    <${ChoiceField} form=${form} name="direction" label="Direction" options=${DIRECTIONS} hint="Which activations are patched into which run" />
+    <${ChoiceField} form=${form} name="metric" label=${metric.label} options=${metrics} hint=${metric.help} />
+    ${form.values.metric === OTHER && html`<${TextField} form=${form} name="other_metric" label="Metric's name" spellcheck=${false} hint="Of a package installed with the server and its workers" />`}
+    <${ChoiceField} form=${form} name="direction" label=${direction.label} options=${optionsOf(direction)} hint=${direction.help} />
     <${TextField} form=${form} name="exact" label="Patched exactly, % of cells" kind="number" min="0" max="100" step="any" hint="A cell is a component of a pair. 0: no estimates, no intervals" />
     <${TextField} form=${form} name="name" label="Name (optional)" maxlength="200" hint="Not a number" />
   </div>`;

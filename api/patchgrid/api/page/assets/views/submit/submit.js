@@ -8,17 +8,26 @@ import { html, useEffect, useRef, useState } from "../../core/ui.js";
 import { freshKey, submitJob } from "../../core/net/upload.js";
 import { FileField } from "../../parts/forms/filefield.js";
 import { ProblemBox } from "../../parts/problem.js";
-import { MoreSettings, RARE } from "./moresettings.js";
+import { MoreSettings } from "./moresettings.js";
 import { takenApart } from "./refusals.js";
-import { DEFAULTS, faultOf, faultsOf, modelKey, specOf } from "./spec.js";
+import { rareOf, settingsOf } from "./settings.js";
+import { faultOf, faultsOf, initialValues, modelKey, specOf } from "./spec.js";
 import { Measure, ModelField, Sites } from "./specfields.js";
 
 /** Send a pair file to be measured. */
 export function Submit() {
   useTitle("Submit");
-  const { may, limits } = useAccess();
+  const { may } = useAccess();
+  const api = useData("openapi.json");
+  if (!may("submit")) return html`<h1>Submit</h1><p class="empty">Your token may read, not submit.</p>`;
+  if (!api.data) return html`<h1>Submit a job</h1><${ProblemBox} problem=${api.problem} />`;
+  return html`<${Form} settings=${settingsOf(api.data)} />`;
+}
+
+function Form({ settings }) {
+  const { limits } = useAccess();
   const models = useData("v1/models");
-  const [values, setValues] = useState(DEFAULTS);
+  const [values, setValues] = useState(() => initialValues(settings));
   const [file, setFile] = useState(null);
   const [sent, setSent] = useState(null);
   const [problem, setProblem] = useState(null);
@@ -32,12 +41,10 @@ export function Submit() {
     if (refused > 0) box.current?.querySelector("[aria-invalid]")?.focus();
   }, [refused]);
 
-  if (!may("submit")) return html`<h1>Submit</h1><p class="empty">Your token lacks the scope submit.</p>`;
-
   const found = models.data?.items ?? [];
   const filled = { ...values, model: values.model || (found[0] ? modelKey(found[0]) : "") };
-  const fault = faultOf(filled, file, limits);
-  const form = { values: filled, errors, change };
+  const fault = faultOf(filled, settings, file, limits);
+  const form = { settings, values: filled, errors, change };
 
   function change(changes) {
     // Other choices are another job: they must not be answered with the last one.
@@ -56,20 +63,20 @@ export function Submit() {
   /** Show what is wrong by the fields, and go to the first of them. */
   function refuse(fields) {
     setErrors(fields);
-    if (RARE.some((name) => name in fields)) setMore(true);
+    if (rareOf(settings).some(({ name }) => name in fields)) setMore(true);
     setRefused((last) => last + 1);
   }
 
   async function send(event) {
     event.preventDefault();
-    const faults = faultsOf(filled);
+    const faults = faultsOf(filled, settings);
     if (Object.keys(faults).length > 0) return refuse(faults);
     control.current = new AbortController();
     setProblem(null);
     setErrors({});
     setSent(0);
     try {
-      const answer = await submitJob({ spec: specOf(filled), file, key: key.current, onSent: setSent, signal: control.current.signal });
+      const answer = await submitJob({ spec: specOf(filled, settings), file, key: key.current, onSent: setSent, signal: control.current.signal });
       const there = answer.created
         ? []
         : [`This job already exists (same pairs and settings)${answer.reopened ? "; it was cancelled and is now reopened" : ""}.`];
