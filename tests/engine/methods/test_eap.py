@@ -133,7 +133,7 @@ def test_integrated_scores_of_the_input_add_up_to_the_metric_s_change(case_of: C
     errors = []
     for steps in (2, 16):
         results = case.engine.attribute(case.pairs[4:], sites=("edge",), method="eap-ig", steps=steps)
-        sums = [each.scores["eap"]["edge"][senders == 0].sum() for each in results]
+        sums = [each.scores["eap-ig"]["edge"][senders == 0].sum() for each in results]
         gaps = [each.clean_metric - each.corrupted_metric for each in results]
         errors.append(np.abs(np.array(sums) - gaps).max() / np.abs(gaps).max())
     assert errors[1] < 0.02
