@@ -85,7 +85,7 @@ def test_integrated_gradients_go_to_the_mean(case_of: CaseOf, path: str) -> None
     )
     for index, reference in zip(CHOSEN, references(case, "mean", "denoise"), strict=True):
         for site, scores in integrated(reference, "logit_diff", 2, path).items():
-            assert_close(results[index].scores["atp"][site], scores, 1e-4, f"pair {index}, {site}", 1e-6)
+            assert_close(results[index].scores["ig"][site], scores, 1e-4, f"pair {index}, {site}", 1e-6)
 
 
 @pytest.mark.parametrize("source", ["mean", "zero"])

@@ -184,8 +184,8 @@ class ServerBackend:
         row = self.service.row_of(job.id, name)
         if row is None:
             raise NotThere(
-                f"job {job.id} has no pair {str(name)!r}: give an id from its file, or a row from 0 to "
-                f"{job.pairs - 1}"
+                f"job {job.id} has no pair {str(name)!r}: give an id from its file, "
+                f"or a row (0 to {job.pairs - 1})"
             )
         numbering = documents.graph(self.standing(job).made_by) if "edge" in job.spec.query.sites else None
         return documents.pair_view(self.service.pair(job.id, row, method), job, numbering)
