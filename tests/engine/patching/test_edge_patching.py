@@ -116,5 +116,5 @@ def test_an_edge_the_model_lacks_is_refused(case_of: CaseOf) -> None:
     ):
         with pytest.raises(ComponentError, match=reason):
             case.engine.patch(case.pairs, [Component.parse(name)])
-    with pytest.raises(SpecError, match="edge cannot be combined with other sites"):
+    with pytest.raises(SpecError, match="edge cannot be combined with z"):
         case.engine.patch(case.pairs, [Component.parse("input->m0"), Component("z", 0)])

@@ -78,7 +78,7 @@ class Call:
         if kept and len(kept) < _WHOLE_FROM * len(group):
             passes = self._passes(kept)
         scored = self._score(passes, methods, watch) if (methods or self.only_run) and kept else None
-        # A batch that only has to land lets go of its activations.
+        # A batch that only has to be copied to the host releases its activations.
         return Begun(
             self, tuple(group), passes.batch.pairs, passes if self.choose and kept else None, scored, skipped
         )

@@ -30,7 +30,7 @@ from patchgrid.engine.runs.averaging import average
 from patchgrid.engine.selected_cells import Cell, ChooseByName, ChosenCells, checked
 
 _log = logging.getLogger(__name__)
-#: One in so many of a batch's patches is made again to measure rounding.
+#: One in this many of a batch's patches is repeated to measure rounding.
 _ROUNDING_EVERY = 100
 
 
