@@ -121,7 +121,7 @@ def test_a_token_has_a_highest_priority_and_a_quota(make_api: Callable[..., Api]
     made = make_api(max_priority=2)
     plain, high = made.token("submit", "plain"), made.token("submit", "high", max_priority=7)
     refused = problem(made.submit(lines(2), plain, priority=3), 403, "priority-too-high")
-    assert "priority 3 is above 2" in refused["detail"]
+    assert "priority 3 is above this token's limit of 2" in refused["detail"]
     problem(made.submit(lines(2), high, priority=8), 403, "priority-too-high")
     assert made.submit(lines(2), plain, priority=2).status_code == 201
     assert made.submit(lines(3), high, priority=7).status_code == 201
