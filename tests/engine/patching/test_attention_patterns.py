@@ -172,7 +172,7 @@ def test_models_whose_attention_is_not_understood_are_refused(
     with pytest.raises(SpecError, match="no site 'attn_pattern': its attention does not go through"):
         case_of("bloom").engine.attribute(case_of("bloom").pairs, sites=(SITE,))
     gated = case_of("afmoe")
-    with pytest.raises(SpecError, match="no site 'attn_pattern': layer 0 attends otherwise"):
+    with pytest.raises(SpecError, match="no site 'attn_pattern': layer 0 does not compute attention"):
         gated.engine.patch(gated.pairs, [Component(SITE, 0)])
     case, function = case_of("gemma2"), modeling_gemma2.eager_attention_forward
 
