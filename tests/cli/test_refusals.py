@@ -23,7 +23,7 @@ SPECS = {
     "detail": (("--detail", "pair"), "did you mean 'pairs'?"),
     "number type": (("--dtype", "float23"), "did you mean 'float32'?"),
     "share": (("--exact", "5"), "from 0 to 1, not 5.0"),
-    "seed": (("--seed", "-1"), "seed must be a whole number from 0"),
+    "seed": (("--seed", "-1"), "seed must be from 0"),
     "device": (("--device", "gpu"), "device 'gpu' is not available"),
     "limit": (("--limit", "0"), "--limit"),
     "name": (("--name", "last"), "a job cannot be named 'last'"),
@@ -283,7 +283,7 @@ def test_a_defect_is_one_line_unless_asked_for_more(
     def broken(*_: object) -> None:
         raise KeyError("never")
 
-    monkeypatch.setattr("patchgrid.storage.jobs.job_list.every", broken)
+    monkeypatch.setattr("patchgrid.storage.jobs.job_list.page", broken)
     result = finished.ask("job", "list")
     assert result.exit_code == 1
     assert result.stderr.startswith(

@@ -229,7 +229,7 @@ def test_a_file_that_is_there_is_replaced_when_asked_to_and_never_half(tmp_path:
     long = write(tmp_path, jsonl(RECORD | {"clean": "a" * 200_000}), "long.jsonl")
     assert "write .jsonl or .parquet" in refused(patchgrid("pairs", "convert", long, target, "--force"))
     assert target.read_text() == "mine"
-    assert "ends in .csv, .jsonl, .parquet" in refused(
+    assert "the name must end in .csv, .jsonl, .parquet" in refused(
         patchgrid("pairs", "convert", source, tmp_path / "out.txt")
     )
     assert patchgrid("pairs", "convert", source, target, "--force").exit_code == 0

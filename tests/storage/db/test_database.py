@@ -126,8 +126,8 @@ def test_a_damaged_file_is_reported(sqlite: Path) -> None:
     ("url", "said"),
     [
         ("patchgrid.db", "cannot read the database URL"),
-        ("mysql://host/name", "'mysql' are not supported"),
-        ("postgresql+asyncpg://host/name", "'postgresql+asyncpg' are not supported"),
+        ("mysql://host/name", "'mysql' is not supported"),
+        ("postgresql+asyncpg://host/name", "'postgresql+asyncpg' is not supported"),
         ("sqlite://patchgrid.db", "has a host"),
         ("sqlite://", "has no file"),
         ("sqlite:///:memory:", "has no file"),

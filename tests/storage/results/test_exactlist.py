@@ -207,7 +207,7 @@ def test_what_the_job_does_not_have_is_refused(database: Database) -> None:
         with pytest.raises(SpecError, match="of this job"):
             page(database, job, **options)
     unpatched = submit_job(database, spec=make_spec(exact=0.0))
-    with pytest.raises(errors.NothingKept, match="has no exact effects"):
+    with pytest.raises(errors.NothingKept, match="patched nothing exactly"):
         page(database, unpatched)
 
 

@@ -142,8 +142,7 @@ class Layout:
         index, kind, count = component.index, SITES[component.site].index, self.count(component.site)
         if index is not None and kind is not None and count is not None and not 0 <= index < count:
             raise ComponentError(
-                f"{component.name}: {kind.name} {index} is not there, "
-                f"the model has {kind.name}s 0 to {count - 1} at {component.site}"
+                f"{component.name}: {kind.name} {index} is out of range (0 to {count - 1} at {component.site})"
             )
 
 

@@ -29,8 +29,8 @@ def understood(what: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise NotPatchgrid(
-            f"cannot read the server's answer about a {what} ({type(error).__name__}: {error}): is it of "
-            "another version?"
+            f"cannot read the server's answer about a {what} ({type(error).__name__}: {error}): check that "
+            "patchgrid and the server have the same version"
         ) from error
 
 
