@@ -280,7 +280,7 @@ def test_a_defect_is_one_line_unless_asked_for_more(
 ) -> None:
     """What nobody foresaw still shows no traceback."""
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **_options: object) -> None:
         raise KeyError("never")
 
     monkeypatch.setattr("patchgrid.storage.jobs.job_list.page", broken)

@@ -142,7 +142,8 @@ class Layout:
         index, kind, count = component.index, SITES[component.site].index, self.count(component.site)
         if index is not None and kind is not None and count is not None and not 0 <= index < count:
             raise ComponentError(
-                f"{component.name}: {kind.name} {index} is out of range (0 to {count - 1} at {component.site})"
+                f"{component.name}: {kind.name} {index} is out of range "
+                f"(0 to {count - 1} at {component.site})"
             )
 
 
