@@ -119,7 +119,7 @@ def test_a_database_from_before_the_first_release_is_refused(url: str, old: str)
             attempt(url)
         message = str(caught.value)
         assert f"before the first release (schema {old}, not {schema.REVISIONS[-1]})" in message
-        assert "export its results with that version, and name a new database with --db" in message
+        assert "export its results with that version, and give a new database with --db" in message
         assert "\n" not in message
 
 
