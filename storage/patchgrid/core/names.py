@@ -62,11 +62,12 @@ def suggestion(kind: str, name: str, known: Collection[str]) -> str:
 
     An alias of the field comes before a name with nearly the same letters.
     """
-    aliases = ALIASES.get(kind.partition(" of ")[0], {})
+    what = kind.partition(" of ")[0]
+    aliases = ALIASES.get(what, {})
     plain = _plain(name)
     meant = [each for each in aliases.get(plain, ()) if each in known]
     meant = meant or [each for each in known if _plain(each) == plain]
-    other = next((of for of, names in KINDS.items() if name in names and of != kind), None)
+    other = next((of for of, names in KINDS.items() if name in names and of != what), None)
     if other and not meant:
         return f"{name!r} is a {other}; "
     meant = meant or difflib.get_close_matches(name, tuple(known), n=1, cutoff=0.4)

@@ -71,7 +71,7 @@ def test_bad_pairs_and_settings_are_refused_before_anything_is_sent(workspace: W
         workspace.submit([], model="org/model", layers=3)
     with pytest.raises(SpecError, match=r"unknown setting 'methods': did you mean 'method'\?"):
         workspace.submit([], model="org/model", methods="atp")
-    with pytest.raises(SpecError, match="invalid setting"):
+    with pytest.raises(SpecError, match="exact must be a number"):
         workspace.submit([], model="org/model", exact="0.5")
     with pytest.raises(ModelError, match="no model folder at"):
         workspace.submit([Pair("a", "b", "c", "d")], model="./nowhere")

@@ -36,6 +36,7 @@ _ALL = (
     ("DELETE", "/session"),
     ("GET", "/healthz"),
     ("GET", "/openapi.json"),
+    ("GET", "/sites.js"),
     ("GET", "/"),
 )
 #: What each operation needs: a scope, or None. One that is not here fails the first test below.

@@ -352,11 +352,11 @@ def test_sending_keeps_little_in_memory(finished: FinishedJob, tmp_path: Path) -
     assert pairs.stat().st_size > 80_000_000
     code = (
         "import resource, sys\n"
-        "from patchgrid.api import Client\n"
-        "client = Client(sys.argv[1])\n"
-        "client.submit(sys.argv[2], model=sys.argv[3], limit=1)\n"
+        "from patchgrid.api import Workspace\n"
+        "workspace = Workspace(sys.argv[1])\n"
+        "workspace.submit(sys.argv[2], model=sys.argv[3], limit=1)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "job = client.submit(sys.argv[2], model=sys.argv[3])\n"
+        "job = workspace.submit(sys.argv[2], model=sys.argv[3])\n"
         "assert job.progress['total'] == 4000\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )

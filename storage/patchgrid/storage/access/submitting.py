@@ -168,8 +168,9 @@ def _check_same(session: Session, order: Order, existing: JobRecord) -> None:
     if order.own_key is None:
         return
     what = f"the key {order.own_key!r} belongs to job {existing.id}"
-    theirs, ours = (dataclasses.asdict(spec) for spec in (existing.spec, order.spec))
-    other = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
+    theirs, ours = (spec.as_dict() for spec in (existing.spec, order.spec))
+    shared = [name for name in ours if name in theirs]  # options of one's methods alone follow from these
+    other = [f"{name} {theirs[name]}, not {ours[name]}" for name in shared if theirs[name] != ours[name]]
     if other:
         raise KeyTaken(f"{what}, which has different settings ({'; '.join(other)}): choose another key")
     if existing.pairs != order.summary.count or _digest(session, existing.id) != order.summary.digest:
