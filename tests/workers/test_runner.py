@@ -293,7 +293,7 @@ def test_a_cancelled_job_is_not_run(database: Database, engine: Engine, job: Job
     before = chunks(database, job)
     with pytest.raises(JobCancelledError) as caught:
         run_job(database, engine, job)
-    assert str(caught.value) == (f"job {job.id} is cancelled: reopen it with `patchgrid job retry {job.id}")
+    assert str(caught.value) == (f"job {job.id} is cancelled: reopen it with `patchgrid job retry {job.id}`")
     assert chunks(database, job) == before
     with database.write() as session:
         jobs.reopen(session, job.id)
