@@ -108,7 +108,7 @@ def test_bad_pairs_and_settings_are_refused_here(queue: Queue, tmp_path: Path) -
 def test_a_model_that_is_not_allowed_is_refused(queue: Queue, pairs: Path) -> None:
     """With those that are."""
     said = refused(queue.ask("submit", pairs, "-m", "other/model"))
-    assert "'other/model' is not allowed on this server" in said
+    assert "'other/model' is not allowed here" in said
     assert HUB in said
 
 
