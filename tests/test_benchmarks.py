@@ -135,13 +135,13 @@ wrong(storage.pair_view, "pair", lambda view: dataclasses.replace(
 numbers = iter([1.0, 1.01])
 memory.measure_there = lambda *_: (1.0, numpy.full((4, 3), next(numbers)))
 for script, words in {{
-    "engine": "{TINY}",
-    "patching": "{TINY}",
-    "peers": "{TINY} --only nnsight",
-    "pipeline": "{TINY} --demo-count 0",
-    "memory": "{TINY}",
-    "gpu": "--device cpu --shape tiny --count 4 --batches 2 --rounds 1",
-    "storage": "--pairs 128 --large 0 --components 330 --databases SQLite",
+    "engine.attribution": "{TINY}",
+    "engine.patching": "{TINY}",
+    "peers.compare": "{TINY} --only nnsight",
+    "jobs.pipeline": "{TINY} --demo-count 0",
+    "engine.memory": "{TINY}",
+    "engine.gpu": "--device cpu --shape tiny --count 4 --batches 2 --rounds 1",
+    "jobs.storage": "--pairs 128 --large 0 --components 330 --databases SQLite",
 }}.items():
     assert "did not compute the same" in str(end(script, words)), script
 """)

@@ -52,7 +52,7 @@ def test_a_search_is_the_servers(visit: Visit) -> None:
     """However far down a component ranks; how many it was found among is said."""
     visitor = visit()
     pages = Pages(visitor.page, COMPONENTS, _asked_for)
-    visitor.open(f"#/jobs/1/components?site=mlp_post&search=M0.N{MANY - 1}")
+    visitor.open(f"#/jobs/1/components?site=mlp_post&search=N0.{MANY - 1}")
     expect(visitor.page.locator("tbody tr")).to_have_count(1)
     expect(visitor.page.locator("tbody th")).to_have_text(f"n0.{MANY - 1}")
     visitor.see("1 of 36,864 components")
@@ -107,7 +107,7 @@ def test_components_of_a_real_job_are_sorted_by_their_place(visit: Visit) -> Non
     assert names == [f"n0.{index}" for index in range(100)]
     visitor.page.get_by_role("columnheader").get_by_role("button", name="component").click()
     visitor.settle()
-    assert visitor.page.locator("tbody th").first.inner_text().startswith("m3.n")
+    assert visitor.page.locator("tbody th").first.inner_text().startswith("n3.")
 
 
 def test_every_head_of_a_large_model_is_drawn(visit: Visit) -> None:

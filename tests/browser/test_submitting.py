@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_said_before_it_is_sent(visit: Visit) -> None:
     edges = page.get_by_role("checkbox", name="edge edges between components")
     edges.check()
     assert not page.get_by_label("mlp_out").is_checked()
-    assert page.get_by_role("checkbox", name="eap edge attribution patching").is_checked()
+    assert page.get_by_role("checkbox", name="eap edges by attribution patching").is_checked()
     edges.uncheck()
     visitor.see("Choose at least one site.")
     assert page.get_by_role("button", name="Submit").is_disabled()

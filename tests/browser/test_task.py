@@ -112,7 +112,7 @@ def test_only_correct_is_asked_for_in_the_form(visit: Visit, tmp_path: Path) -> 
         visitor.page.get_by_text("More settings").click()
         visitor.page.get_by_label("Only correct").check()
         columns = ",".join(f"{field}={column}" for field, column in names.items())
-        visitor.page.get_by_label("Columns (optional)").fill(columns)
+        visitor.page.get_by_label("Columns").fill(columns)
         visitor.page.get_by_role("button", name="Submit").click()
         facts = visitor.page.locator(".facts").first
         expect(facts).to_contain_text("only correct")

@@ -27,7 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("mixtral", ("--method", "relp"), "relp is not supported for this model.*Use ig"),
         ("mixtral", ("--sites", "mlp_post"), "no site 'mlp_post': its MLP has experts"),
-        ("bloom", ("--sites", "q", "--method", "atp*"), "no site 'q'.*It has: resid_pre, z"),
+        ("bloom", ("--sites", "q", "--method", "atp*"), "no site 'q'.*available: resid_pre, z"),
     ],
 )
 def test_what_a_model_cannot_give_is_refused_before_anything_is_stored(
