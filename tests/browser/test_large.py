@@ -57,7 +57,7 @@ def test_a_search_is_the_servers(visit: Visit) -> None:
     expect(visitor.page.locator("tbody th")).to_have_text(f"n0.{MANY - 1}")
     visitor.see("1 of 36,864 components")
     assert {each["limit"] for each in pages.asked} == {"1", "100"}
-    visitor.page.get_by_label("Name").fill("n1")
+    visitor.page.get_by_label("Name").fill("n0.1")
     visitor.see("1 to 100 of 11,111 found, of 36,864 components")
     visitor.page.get_by_label("Name").fill("nothing")
     visitor.see("0 of 36,864 components")
