@@ -93,7 +93,7 @@ def test_a_graph_goes_through_json_unchanged(graph: Graph) -> None:
         ("a0.h0->a0.h1<q>", "a0.h0 does not come before a0.h1<q>"),
         ("a0.h4->m0", "a0.h4 is not a sender"),
         ("m0->a1.h2<k>", r"a1.h2<k> is not a reader.*2 key-value heads"),
-        ("m0->a1", "named as a3.h2<q>"),
+        ("m0->a1", "readers are a3.h2<q>"),
         ("m0-m1", "cannot read edge"),
     ],
 )

@@ -119,7 +119,7 @@ def test_missing_weights_are_refused_and_never_made_up(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     del weights["transformer.h.1.mlp.c_fc.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"lacks 1 of the model's weights, transformer\.h\.1\.mlp\.c_fc"):
+    with pytest.raises(ModelError, match=r"1 of the model's weights, such as transformer\.h\.1\.mlp\.c_fc"):
         Engine.load(str(folder))
 
 
