@@ -12,14 +12,11 @@ from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.output.standing import Standing
 from patchgrid.storage.output.summary import Summary
-from patchgrid.storage.pair_results.pair_view import PairView
 from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
-from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage
-from patchgrid.storage.results.plots import Cells, Heatmap
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage.results.normalised import Numbers
 
 #: Takes how much is done of how much.
 Counter = Callable[[int, int], None]
@@ -57,7 +54,7 @@ class Submission:
     reopened: bool
 
 
-class Backend(Protocol):
+class Backend(Numbers, Protocol):
     """A database, or a server in front of one.
 
     `name` is a job's id, its name where one job alone has it, or `last`.
@@ -83,15 +80,6 @@ class Backend(Protocol):
     def job(self, name: int | str) -> JobRecord:
         """Find a job; a `LookupError` if there is none."""
 
-    def progress(self, job: JobRecord) -> Progress:
-        """Count a job's pairs and chunks by state."""
-
-    def task(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Tell whether the model does the task, as `storage.results.task.task_json` does."""
-
-    def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Give the rounding floor, as `storage.results.rounding.rounding_json` does."""
-
     def standing(self, job: JobRecord) -> Standing:
         """Give all that is known of a job but its results."""
 
@@ -103,32 +91,6 @@ class Backend(Protocol):
 
     def follow(self, job: JobRecord, *, every: float = 1.0) -> Iterator[Snapshot]:
         """Yield the job now, at regular intervals, and a last time when it has ended."""
-
-    def components(
-        self,
-        job: JobRecord,
-        *,
-        site: str | None = None,
-        method: str | None = None,
-        kind: str | None = None,
-        population: bool = False,
-        search: str | None = None,
-        by: str | None = None,
-        limit: int | None = None,
-    ) -> Sequence[ComponentRow]:
-        """List components by site, layer, head and position, or with `by` the largest first."""
-
-    def top(
-        self,
-        job: JobRecord,
-        k: int = 20,
-        by: str = "estimate",
-        *,
-        site: str | None = None,
-        population: bool = False,
-        method: str | None = None,
-    ) -> Sequence[ComponentRow]:
-        """Give the k strongest components, the strongest first."""
 
     def furthest(
         self, job: JobRecord, site: str, method: str | None = None, *, limit: int
@@ -142,20 +104,6 @@ class Backend(Protocol):
 
     def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
         """Count the exactly patched cells, and all cells."""
-
-    def verification(
-        self, job: JobRecord, top_k: int = 10, method: str | None = None
-    ) -> tuple[Sequence[SiteAgreement], Cost]:
-        """Compare scores with exact patching, and give what both cost."""
-
-    def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
-        """Give one pair by its id, else by its row number."""
-
-    def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
-        """Give a site's heatmap: kind `whole` or `aligned`."""
-
-    def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
-        """Give the first exactly patched cells of a site, in order of pair."""
 
     def export(
         self,
