@@ -80,8 +80,10 @@ def test_a_job_that_is_there_becomes_the_second_submitters_too(make_api: Callabl
     assert (found["submitted_by"], found["owners"]) == ("ann", ["ann", "bob"])
     path = f"/v1/jobs/{found['job']}"
     problem(made.client.post(f"{path}/pause", headers=ann), 409, "job-shared")
+    assert made.client.get(path, headers=bob).json()["owners"] == ["ann", "bob"]
     left = made.client.post(f"{path}/cancel", headers=ann).json()
     assert (left["state"], left["goes_on_for"], left["owners"]) == ("pending", ["bob"], ["bob"])
+    assert made.client.get(path, headers=bob).json()["owners"] == ["bob"]
     problem(made.client.post(f"{path}/pause", headers=ann), 403, "not-yours")
     ended = made.client.post(f"{path}/cancel", headers=bob).json()
     assert (ended["state"], ended["goes_on_for"]) == ("cancelled", [])

@@ -17,6 +17,7 @@ from patchgrid.api.service.service import Service
 from patchgrid.api.web.answers import Answer
 from patchgrid.api.web.problems import MEDIA_TYPE
 from patchgrid.core.states import ENDED_JOBS
+from patchgrid.storage.access import ownership
 from patchgrid.storage.jobs import job_list
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.row_files import csv_writer
@@ -50,8 +51,9 @@ def listings(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def ask(
     service: Service, request: Request, caller: Caller, name: str, make: Make, *, lasting: bool = True
 ) -> Response:
-    """Answer a question about a job: made once for an ended job, once a second for another.
+    """Answer a question about a job: computed once for an ended job, at most once a second for another.
 
+    A change that a user makes (state, priority, owners) shows at once, whichever server process made it.
     Not `lasting`: what is asked changes for ended jobs, too.
     """
     with service.database.read() as session:
@@ -59,7 +61,8 @@ def ask(
         ended = lasting and job.state in ENDED_JOBS
         asked = tuple(sorted(request.query_params.items()))
         question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]
-        key = (job.id, job.key, job.state, job.finished_at, question, asked)
+        owners = ownership.owner_names(session, [job.id]).get(job.id, ())
+        key = (job.id, job.key, job.state, job.priority, job.finished_at, owners, question, asked)
         answer = service.answers.get(
             key, lambda: make(session, job), seconds=float("inf") if ended else FRESH
         )
