@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import Visit
-from patchgrid.core.number_format import with_interval
+from patchgrid.core.text.number_format import with_interval
 from support.browser.answers import Pages, component
 from support.browser.visitor import NONE, Visitor
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from patchgrid.cli.terminal.screen import plain, visible
 from patchgrid.cli.terminal.tables import Column, show_table
-from patchgrid.core.wording import seconds, size
+from patchgrid.core.text.wording import seconds, size
 from support.cli.commands import FinishedJob, patchgrid
 
 COLUMNS = (Column("name"), Column("value", number=True), Column("words"))

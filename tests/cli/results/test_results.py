@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from patchgrid.core.number_format import percent
+from patchgrid.core.text.number_format import percent
 from patchgrid.storage.output.export import FIELDS
 from support.cli.commands import FinishedJob, patchgrid
 

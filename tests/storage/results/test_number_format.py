@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from patchgrid.core.number_format import number, percent, with_interval
+from patchgrid.core.text.number_format import number, percent, with_interval
 
 
 def test_a_number_has_three_digits_of_its_own() -> None:

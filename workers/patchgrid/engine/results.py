@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.core.text.wording import counted
 from patchgrid.core.types import Component
-from patchgrid.core.wording import counted
 
 #: Site to scores.
 SiteScores = Mapping[str, NDArray[np.float32]]

@@ -10,7 +10,7 @@ from patchgrid.api.client.pace import Speed
 from patchgrid.api.client.progress_bar import progress_bar
 from patchgrid.api.client.results import Results
 from patchgrid.core.states import ENDED_JOBS, JobState
-from patchgrid.core.wording import counted
+from patchgrid.core.text.wording import counted
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.output.documents import pair_counts

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from patchgrid.core.wording import counted, seconds
+from patchgrid.core.text.wording import counted, seconds
 from patchgrid.storage.queue.job_status import Snapshot
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from patchgrid.api.pictures.look import Look
 from patchgrid.api.pictures.scatter import score_effect_scatter
 from patchgrid.core.names import check_name
 from patchgrid.core.sites import EDGE, HEAD_SITES, WIDE_SITES
-from patchgrid.core.wording import counted, short_model
+from patchgrid.core.text.wording import counted, short_model
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.pair_results.pair_scores import (

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from patchgrid.api.web.problems import Problem
-from patchgrid.core.messages import unknown
+from patchgrid.core.text.messages import unknown
 
 
 class Queries:

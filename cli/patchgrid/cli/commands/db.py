@@ -8,8 +8,8 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import DONE, FAILED
 from patchgrid.cli.terminal.progress import shown_count
 from patchgrid.cli.terminal.screen import counted, say, show_json, visible
-from patchgrid.core.number_format import percent
-from patchgrid.core.wording import seconds, size
+from patchgrid.core.text.number_format import percent
+from patchgrid.core.text.wording import seconds, size
 from patchgrid.storage import checking
 from patchgrid.storage.db import schema
 from patchgrid.storage.jobs.vacuum import vacuum as give_space_back

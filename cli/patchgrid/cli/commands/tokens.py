@@ -8,7 +8,7 @@ from patchgrid.cli.terminal.screen import say, show_json, visible
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.cli.views.job_view import moment
 from patchgrid.core.plain import plain
-from patchgrid.core.wording import size
+from patchgrid.core.text.wording import size
 from patchgrid.storage.access import tokens
 from patchgrid.storage.access.ownership import token_owner
 from patchgrid.storage.access.quotas import stored_bytes

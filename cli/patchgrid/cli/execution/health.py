@@ -12,7 +12,7 @@ import psutil
 
 from patchgrid.core.errors import PatchgridError
 from patchgrid.core.packages import MissingExtraError, is_installed, require
-from patchgrid.core.wording import size
+from patchgrid.core.text.wording import size
 from patchgrid.storage import Database
 from patchgrid.storage.errors import DatabaseMissing, StorageError
 

@@ -12,8 +12,8 @@ from patchgrid.cli.execution.counting import Shape
 from patchgrid.cli.terminal.screen import say, visible
 from patchgrid.core.errors import ModelError, PairError
 from patchgrid.core.packages import is_installed
+from patchgrid.core.text.wording import counted
 from patchgrid.core.types import Answer, JobSpec, Pair
-from patchgrid.core.wording import counted
 from patchgrid.engine.checkpoint.quiet import quietly
 from patchgrid.storage.jobs.pair_notes import kind_of
 

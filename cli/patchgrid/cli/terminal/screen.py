@@ -5,7 +5,7 @@ import json
 import click
 
 from patchgrid.core.plain import plain
-from patchgrid.core.wording import counted as counted
+from patchgrid.core.text.wording import counted as counted
 
 
 def say(text: str = "") -> None:

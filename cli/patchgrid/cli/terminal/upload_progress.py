@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from patchgrid.cli.terminal.progress import LINE_EVERY
 from patchgrid.cli.terminal.screen import say
-from patchgrid.core.wording import size
+from patchgrid.core.text.wording import size
 
 #: Least bytes for which progress is shown.
 _MUCH = 1_000_000

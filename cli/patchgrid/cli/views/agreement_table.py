@@ -5,7 +5,7 @@ from typing import Any
 
 from patchgrid.cli.terminal.screen import counted, say
 from patchgrid.cli.terminal.tables import Column, show_table
-from patchgrid.core.number_format import NONE, number, percent, ratio
+from patchgrid.core.text.number_format import NONE, number, percent, ratio
 from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 

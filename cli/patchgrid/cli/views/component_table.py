@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from patchgrid.cli.terminal.screen import counted, say
 from patchgrid.cli.terminal.tables import Column, show_table
-from patchgrid.core.number_format import NONE, number, percent, with_interval
+from patchgrid.core.text.number_format import NONE, number, percent, with_interval
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage

@@ -11,7 +11,7 @@ from patchgrid.cli.views.chunk_notes import chunk_words, trouble_words
 from patchgrid.cli.views.summary import not_measured
 from patchgrid.cli.views.task_notes import show_task
 from patchgrid.cli.views.watching import start_command
-from patchgrid.core.wording import seconds, short_model, size
+from patchgrid.core.text.wording import seconds, short_model, size
 from patchgrid.storage.chunks.provenance import Provenance
 from patchgrid.storage.jobs.chunk_notes import Troubles
 from patchgrid.storage.jobs.jobs import JobRecord

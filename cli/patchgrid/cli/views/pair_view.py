@@ -6,8 +6,8 @@ from itertools import zip_longest
 from patchgrid.cli.context import Settings
 from patchgrid.cli.terminal.screen import say
 from patchgrid.cli.terminal.tables import Column, show_table
-from patchgrid.core.number_format import number
 from patchgrid.core.states import PairState
+from patchgrid.core.text.number_format import number
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.pair_results.exact_scores import cell_name
 from patchgrid.storage.pair_results.pair_view import PairView

@@ -8,7 +8,7 @@ from patchgrid.cli.views.component_table import say_intervals, show_components
 from patchgrid.cli.views.rounding_notes import show_rounding
 from patchgrid.cli.views.task_notes import show_task
 from patchgrid.core.states import FINISHED_JOBS, JobState
-from patchgrid.core.wording import seconds
+from patchgrid.core.text.wording import seconds
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.output.summary import Summary

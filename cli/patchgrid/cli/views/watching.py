@@ -22,7 +22,7 @@ from patchgrid.cli.views.chunk_notes import chunk_words
 from patchgrid.cli.views.worker_table import short_name, speed
 from patchgrid.core.plain import plain
 from patchgrid.core.states import JobState
-from patchgrid.core.wording import short_model, size
+from patchgrid.core.text.wording import short_model, size
 from patchgrid.storage.output.documents import snapshot_json
 from patchgrid.storage.queue.job_status import Snapshot
 

@@ -9,7 +9,7 @@ from patchgrid.cli.terminal.screen import visible
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.core.plain import plain
 from patchgrid.core.states import WorkerState
-from patchgrid.core.wording import ago, seconds, short_model, size
+from patchgrid.core.text.wording import ago, seconds, short_model, size
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from patchgrid.core.messages import kind, misspelt, shown
+from patchgrid.core.text.messages import kind, misspelt, shown
 from patchgrid.pairs.errors import Problem, field_of
 from patchgrid.pairs.formats.json_text import NotUtf8Error, Text
 from patchgrid.pairs.records.layouts import AUTO_CIRCUIT

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from patchgrid.core.messages import kind
+from patchgrid.core.text.messages import kind
 from patchgrid.pairs.formats.lines import LongLine, lines, undecodable
 from patchgrid.pairs.records import jsonio
 from patchgrid.pairs.records.reading import Findings, Records, Row

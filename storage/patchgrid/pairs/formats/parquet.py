@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from patchgrid.core.messages import damaged
 from patchgrid.core.packages import require
+from patchgrid.core.text.messages import damaged
 from patchgrid.core.types import Pair
 from patchgrid.pairs.errors import Problem
 from patchgrid.pairs.records.plain_json import read_answers, read_spans

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from patchgrid.core.messages import damaged, shown
+from patchgrid.core.text.messages import damaged, shown
 from patchgrid.core.types import Pair
 from patchgrid.pairs.errors import field_of
 from patchgrid.pairs.formats.lines import LIMIT

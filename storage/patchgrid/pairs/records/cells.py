@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from patchgrid.core.messages import kind, shown
+from patchgrid.core.text.messages import kind, shown
 from patchgrid.core.types import Answer, TokenText
 from patchgrid.pairs.records import jsonio
 

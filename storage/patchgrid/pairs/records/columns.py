@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from patchgrid.core.errors import PatchgridError
-from patchgrid.core.messages import shown, unknown
+from patchgrid.core.text.messages import shown, unknown
 from patchgrid.pairs.records.layouts import OPTIONAL, REQUIRED
 
 #: The fields; `correct_idx`: the column holds token ids, whatever its name.

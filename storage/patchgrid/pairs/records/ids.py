@@ -2,7 +2,7 @@
 
 import re
 
-from patchgrid.core.messages import shown
+from patchgrid.core.text.messages import shown
 
 _ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
 

@@ -2,7 +2,7 @@
 
 import json
 
-from patchgrid.core.messages import shown
+from patchgrid.core.text.messages import shown
 
 
 class _RefusedError(ValueError):

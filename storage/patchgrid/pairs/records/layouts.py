@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from patchgrid.core.messages import misspelt
+from patchgrid.core.text.messages import misspelt
 from patchgrid.pairs.records import cells
 from patchgrid.pairs.records.cells import Kind
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from patchgrid.core.messages import listed, misspelt, nearest, shown, unknown
+from patchgrid.core.text.messages import listed, misspelt, nearest, shown, unknown
 from patchgrid.core.types import Pair
 from patchgrid.pairs.errors import Problem
 from patchgrid.pairs.records.cells import SkippedRowError

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Mapping
 
-from patchgrid.core.messages import kind, shown
 from patchgrid.core.names import REST
+from patchgrid.core.text.messages import kind, shown
 from patchgrid.core.types import Answer, Pair, Span, TextSpan, TokenPiece, TokenText
 from patchgrid.pairs.errors import Problem
 

@@ -6,7 +6,7 @@ from sqlalchemy import case, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from patchgrid.core.states import ENDED_JOBS, JobState
-from patchgrid.core.wording import size
+from patchgrid.core.text.wording import size
 from patchgrid.storage.access import ownership
 from patchgrid.storage.access.ownership import Submitter, count_open
 from patchgrid.storage.db.locks import lock_unfinished

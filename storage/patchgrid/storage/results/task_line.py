@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from patchgrid.core.number_format import percent
+from patchgrid.core.text.number_format import percent
+from patchgrid.core.text.wording import counted
 from patchgrid.core.types import TokenPiece, TokenText
-from patchgrid.core.wording import counted
 from patchgrid.estimates.task import WEAK, Name, TaskSummary
 from patchgrid.pairs.records.plain_json import read_answer
 

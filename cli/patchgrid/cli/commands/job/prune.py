@@ -11,7 +11,7 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.terminal.screen import counted, say, show_json
 from patchgrid.cli.views.job_view import show_jobs
 from patchgrid.core.states import ENDED_JOBS
-from patchgrid.core.wording import size
+from patchgrid.core.text.wording import size
 from patchgrid.storage.jobs import deletion
 from patchgrid.storage.jobs.jobs import JobRecord
 

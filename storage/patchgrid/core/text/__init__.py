@@ -1,0 +1,1 @@
+"""Text for people: safe messages, number formatting, shared words."""
