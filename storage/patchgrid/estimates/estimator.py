@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from patchgrid.estimates.sums import Sums
 
@@ -175,7 +175,7 @@ def _half_width(sums: Sums, fit: _Fit, *, population: bool, level: float) -> _Ar
         spread = np.maximum(_ratio(sums["waa"] + 2 * sums["war"] + sums["wrr"], total) - e_mean**2, 0)
         variance = variance + _ratio(spread * _ratio(size, size - 1), sums["n"])
         freedom = np.where(census, size - 1, freedom)
-    half: _Array = special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
+    half: _Array = scipy.special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
     if not population:
         half[census] = 0
     return half
