@@ -21,8 +21,8 @@ from patchgrid.storage.pair_results.exact_scores import with_scores
 from patchgrid.storage.results.components import aligned_labels, job_sums
 from patchgrid.storage.tables import exact
 
-#: Rows read at a time.
-_BATCH = 20_000
+#: Rows read at a time: few enough that the garbage collector never meets many at once.
+_BATCH = 1000
 #: Components of which `Cells` has the names, and cells looked at for them: the strongest are often of few.
 NAMED = 6
 LOOKED_AT = 200
