@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from patchgrid.estimates import TaskSummary, summarize_task
-from patchgrid.storage.results.task_line import task_line, task_warnings
+from patchgrid.storage.results.task_line import answer_words, task_line, task_warnings
 
 NAMES = ["a", "b", "c", "d", 4]
 CLEAN, CORRUPTED = [2.0, 1.0, -1.0, 0.0, math.nan], [-2.0, 0.5, 1.0, -0.5, -1.0]
@@ -86,3 +86,11 @@ def test_warnings_name_what_is_wrong() -> None:
     (outside,) = task_warnings(replace(good, outside_vocabulary=3, outside_pairs=(0, 1, 2)))
     assert "vocabulary" in outside
     assert "0, 1, 2" in outside
+
+
+def test_of_many_answers_the_first_are_written_out() -> None:
+    """The years after another are a hundred."""
+    years = [f"{year:02}" for year in range(100)]
+    assert answer_words(years, None) == "'00', '01', '02', '03', '04' and 95 more"
+    assert answer_words(years[:5], years[:5]) == "'00', '01', '02', '03', '04'"
+    assert answer_words([7] * 6, ["'"] * 6) == ", ".join(['7 ("\'")'] * 5) + " and 1 more"

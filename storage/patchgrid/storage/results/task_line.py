@@ -9,6 +9,9 @@ from patchgrid.core.types import TokenPiece, TokenText
 from patchgrid.estimates.task import WEAK, Name, TaskSummary
 from patchgrid.pairs.records.plain_json import read_answer
 
+#: Answers of a side that are written out.
+_SHOWN = 5
+
 
 def task_line(task: TaskSummary, metric: str) -> str | None:
     """Summarize the unpatched runs in one line; None if unknown.
@@ -63,13 +66,14 @@ def _consequence(task: TaskSummary) -> str:
 
 
 def answer_words(answers: Sequence[Any], tokens: Sequence[str] | None) -> str:
-    """Write a side's answers: texts quoted, a token id never without its text.
+    """Write a side's first answers: texts quoted, a token id never without its text.
 
     `answers` are `engine.types.Answer` or what the database has for them; `tokens` are their tokens as text,
     None: not known (the pair is not measured).
     """
     texts: Sequence[str | None] = tokens or [None] * len(answers)
-    return ", ".join(_answer(answer, text) for answer, text in zip(answers, texts, strict=False))
+    first = ", ".join(_answer(answer, text) for answer, text in zip(answers[:_SHOWN], texts, strict=False))
+    return f"{first} and {len(answers) - _SHOWN:,} more" if len(answers) > _SHOWN else first
 
 
 def _answer(answer: Any, token: str | None) -> str:

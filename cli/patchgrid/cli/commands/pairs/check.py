@@ -40,7 +40,7 @@ from patchgrid.storage.results.task_line import answer_words, task_line, task_wa
 
 #: Pairs that are run at a time.
 _RUN = 256
-#: Spans and answers of a pair that are shown.
+#: Spans that are shown.
 _SHOWN = 8
 
 
@@ -171,8 +171,7 @@ def _tokens(tokens: Sequence[str], prefix: int) -> str:
 
 
 def _answers(side: SampleAnswers) -> str:
-    more = f" and {len(side.given) - _SHOWN} more" if len(side.given) > _SHOWN else ""
-    return answer_words(side.given[:_SHOWN], side.texts[:_SHOWN]) + more
+    return answer_words(side.given, side.texts)
 
 
 def _say(summary: PairSummary, found: Tokenized | None, task: TaskSummary | None, spec: JobSpec) -> None:
