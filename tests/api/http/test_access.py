@@ -36,7 +36,7 @@ _ALL = (
     ("DELETE", "/session"),
     ("GET", "/healthz"),
     ("GET", "/openapi.json"),
-    ("GET", "/sites.js"),
+    ("GET", "/records.js"),
     ("GET", "/"),
 )
 #: What each operation needs: a scope, or None. One that is not here fails the first test below.

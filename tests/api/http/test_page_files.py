@@ -17,8 +17,9 @@ VENDOR = ASSETS / "vendor"
 OWN = sorted(path for path in ASSETS.rglob("*") if path.is_file() and VENDOR not in path.parents)
 SCRIPTS = [path for path in OWN if path.suffix == ".js"]
 NOTED = json.loads((PAGE / "vendored.json").read_text(encoding="utf-8"))["packages"]
-#: Not a file: the server makes it of the sites' records.
-SITES_MODULE = PAGE / "sites.js"
+#: Not a file: the server makes it of the sites' records and the states.
+RECORDS_MODULE = PAGE / "records.js"
+RECORDS = {"SITE_RECORDS", "JOB_STATES", "ENDED_JOBS", "PAIR_STATES"}
 
 
 def _name(path: Path) -> str:
@@ -67,7 +68,7 @@ def test_the_document_holds_no_script_and_no_style() -> None:
         for name in ("src", "href"):
             if name in attributes:
                 there = PAGE / str(attributes[name])
-                assert there == SITES_MODULE or there.is_file(), attributes[name]
+                assert there == RECORDS_MODULE or there.is_file(), attributes[name]
 
 
 def test_the_document_names_every_module_that_it_will_need() -> None:
@@ -79,7 +80,7 @@ def test_the_document_names_every_module_that_it_will_need() -> None:
     others = {"assets/app.js", "assets/early.js", "assets/charts/vega-util.js"}
     assert preloaded == {f"assets/{path.relative_to(ASSETS)}" for path in SCRIPTS} - others | {
         "assets/vendor/htm-preact.js",
-        "sites.js",
+        "records.js",
     }
 
 
@@ -106,8 +107,8 @@ def test_every_module_that_is_imported_is_there_and_has_the_name(path: Path) -> 
     text = path.read_text(encoding="utf-8")
     for names, source in re.findall(r"(?:import|export) \{([^}]*)\} from \"([^\"]+)\"", text):
         target = (path.parent / source).resolve()
-        if target == SITES_MODULE.resolve():
-            assert names.strip() == "RECORDS"
+        if target == RECORDS_MODULE.resolve():
+            assert names.strip() in RECORDS
             continue
         assert target.is_file(), source
         if VENDOR in target.parents:

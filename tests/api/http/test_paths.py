@@ -1,6 +1,7 @@
 """What every answer carries, and paths and values that lead nowhere."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,13 +123,16 @@ def test_the_pages_files_are_given_with_their_types(reading: TestClient) -> None
     assert "html" in reading.get("/").headers["content-type"]
 
 
-def test_the_page_is_given_the_sites_as_their_records_have_them(reading: TestClient) -> None:
+def test_the_page_is_given_sites_and_states_as_their_records_have_them(reading: TestClient) -> None:
     """As a module that exports them, in order."""
-    answer = reading.get("/sites.js")
+    answer = reading.get("/records.js")
     assert answer.headers["content-type"].startswith("text/javascript")
-    begin, _, rest = answer.text.partition(" = ")
-    assert (begin, rest[-2:]) == ("export const RECORDS", ";\n")
-    records = json.loads(rest[:-2])
+    given = dict(re.findall(r"^export const (\w+) = (.*);$", answer.text, re.MULTILINE))
+    schemas = reading.get("/openapi.json").json()["components"]["schemas"]
+    assert json.loads(given["JOB_STATES"]) == schemas["JobState"]["enum"]
+    assert json.loads(given["PAIR_STATES"]) == schemas["PairState"]["enum"]
+    assert set(json.loads(given["ENDED_JOBS"])) == {"done", "failed", "cancelled"}
+    records = json.loads(given["SITE_RECORDS"])
     assert [record["name"] for record in records] == list(SITES)
     heads = [record["name"] for record in records if record["heads"]]
     assert set(heads) == {name for name, site in SITES.items() if site.index == HEAD and site.count}

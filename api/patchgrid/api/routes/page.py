@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from patchgrid.core.sites import HEAD_SITES, SITES
+from patchgrid.core.states import ENDED_JOBS, JobState, PairState
 
 #: Where the page's files are.
 FOLDER = Path(__file__).parent.parent / "page"
@@ -25,14 +26,16 @@ def index() -> FileResponse:
     return FileResponse(FOLDER / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/sites.js")
-def sites() -> Response:
-    """Give the records of the sites as a module, which `core/text/sites.js` imports."""
-    records = [
+@router.get("/records.js")
+def records() -> Response:
+    """Give the sites' records and the states of jobs and pairs as a module for the page's scripts."""
+    sites = [
         {"name": site.name, "words": site.words, "heads": site.name in HEAD_SITES, "wide": site.wide}
         for site in SITES.values()
     ]
-    text = f"export const RECORDS = {json.dumps(records)};\n"
+    names = {"SITE_RECORDS": sites, "JOB_STATES": [*JobState], "ENDED_JOBS": ENDED_JOBS}
+    names |= {"PAIR_STATES": [*PairState]}
+    text = "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in names.items())
     return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 

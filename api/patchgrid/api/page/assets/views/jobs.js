@@ -1,3 +1,4 @@
+import { JOB_STATES } from "../../records.js";
 import { useAccess } from "../core/net/access.js";
 import { useData } from "../core/net/data.js";
 import { shortModel } from "../core/text/format.js";
@@ -12,7 +13,6 @@ import { Progress, State } from "../parts/progress.js";
 import { Table } from "../parts/tables/table.js";
 import { Time } from "../parts/time.js";
 
-const STATES = ["pending", "running", "paused", "done", "failed", "cancelled"];
 const EVERY = 2000;
 
 export function Jobs({ params }) {
@@ -27,7 +27,7 @@ export function Jobs({ params }) {
       <${DataLinks} path="v1/jobs" params=${asked} what="These jobs" />
     </div>
     <form class="filters" role="search" aria-label="Jobs" onSubmit=${(event) => event.preventDefault()}>
-      <${Choice} label="State" value=${state ?? ""} options=${[["", "any"], ...STATES]} onChange=${(value) => filter({ state: value })} />
+      <${Choice} label="State" value=${state ?? ""} options=${[["", "any"], ...JOB_STATES]} onChange=${(value) => filter({ state: value })} />
       <${Search} label="Name" value=${search} onChange=${(value) => filter({ search: value })} />
       <${Search} label="Model" value=${model} onChange=${(value) => filter({ model: value })} />
     </form>

@@ -2,7 +2,6 @@ import { useEffect, useRef, useState } from "../ui.js";
 import { jobPath } from "./api.js";
 
 const WINDOW = 30_000;
-export const ENDED = ["done", "failed", "cancelled"];
 
 /** Changes each time a twentieth of the job's chunks is done: when its results are worth asking for again. */
 export function freshness({ chunks }) {

@@ -1,10 +1,10 @@
 // What kinds of activation there are, in the order a forward pass reaches them: the server gives their records.
 
-import { RECORDS } from "../../../sites.js";
+import { SITE_RECORDS } from "../../../records.js";
 
-const named = (field) => Object.fromEntries(RECORDS.map((site) => [site.name, site[field]]));
+const named = (field) => Object.fromEntries(SITE_RECORDS.map((site) => [site.name, site[field]]));
 
-export const SITES = RECORDS.map((site) => site.name);
+export const SITES = SITE_RECORDS.map((site) => site.name);
 export const SITE_WORDS = named("words");
 
 const HEADS = named("heads");

@@ -1,6 +1,6 @@
 import { useAccess } from "../../core/net/access.js";
 import { ask, jobPath } from "../../core/net/api.js";
-import { ENDED } from "../../core/net/follow.js";
+import { ENDED_JOBS } from "../../../records.js";
 import { count } from "../../core/text/format.js";
 import { go } from "../../core/nav/route.js";
 import { html, useState } from "../../core/ui.js";
@@ -39,7 +39,7 @@ export function Actions({ job, reload }) {
     pause: others.length === 0,
   };
   const steps = (POSSIBLE[job.state] ?? []).filter((what) => makesSense[what] ?? true);
-  const possible = [...(may("submit") && own ? steps : []), ...(may("submit") && own && ENDED.includes(job.state) ? ["delete"] : [])];
+  const possible = [...(may("submit") && own ? steps : []), ...(may("submit") && own && ENDED_JOBS.includes(job.state) ? ["delete"] : [])];
   if (possible.length === 0) return null;
   // Who is no owner is an admin, and does it to the owners.
   const theirs = own && !open && !job.owners.includes(token) && job.owners.length > 0 ? ` Owners: ${job.owners.join(", ")}.` : "";

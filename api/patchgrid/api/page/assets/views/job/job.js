@@ -1,6 +1,7 @@
 import { jobPath } from "../../core/net/api.js";
 import { useData } from "../../core/net/data.js";
-import { ENDED, useFollowed } from "../../core/net/follow.js";
+import { ENDED_JOBS } from "../../../records.js";
+import { useFollowed } from "../../core/net/follow.js";
 import { shortModel } from "../../core/text/format.js";
 import { notice } from "../../core/nav/notice.js";
 import { href } from "../../core/nav/route.js";
@@ -39,7 +40,7 @@ export function Job({ id, parts, params }) {
   const job = useData(jobPath(id));
   // Incremented when the event stream broke or ended: it is reopened if the job still runs.
   const [turn, setTurn] = useState(0);
-  const running = Boolean(job.data) && !ENDED.includes(job.data.state);
+  const running = Boolean(job.data) && !ENDED_JOBS.includes(job.data.state);
   const number = job.data?.job ?? id;
   const { snapshot, rate } = useFollowed(number, running && `${job.data.state}${turn}`, () => {
     setTurn((last) => last + 1);

@@ -1,5 +1,5 @@
 import { address, jobPath } from "../../core/net/api.js";
-import { ENDED } from "../../core/net/follow.js";
+import { ENDED_JOBS } from "../../../records.js";
 import { count, number, seconds } from "../../core/text/format.js";
 import { href } from "../../core/nav/route.js";
 import { html } from "../../core/ui.js";
@@ -14,7 +14,7 @@ import { Provenance } from "./provenance.js";
 const EXPORTS = ["components", "pairs", "scores", "exact"];
 
 export function Summary({ job, snapshot, rate, reload }) {
-  const running = !ENDED.includes(job.state);
+  const running = !ENDED_JOBS.includes(job.state);
   return html`<${Status} job=${job} snapshot=${snapshot} rate=${rate} running=${running} />
     <${Actions} job=${job} reload=${reload} />
     ${job.error && html`<p class="problem" role="alert">${job.error}</p>`}

@@ -1,3 +1,4 @@
+import { PAIR_STATES } from "../../../records.js";
 import { jobPath } from "../../core/net/api.js";
 import { useData } from "../../core/net/data.js";
 import { number } from "../../core/text/format.js";
@@ -9,14 +10,6 @@ import { Answer } from "../../parts/problem.js";
 import { State } from "../../parts/progress.js";
 import { Table } from "../../parts/tables/table.js";
 
-const STATES = [
-  ["", "any"],
-  ["done", "done"],
-  ["failed", "failed"],
-  ["skipped", "skipped"],
-  ["pending", "pending"],
-];
-
 /** The job's pairs: searched, or the failed ones with their reasons. */
 export function Pairs({ job, params }) {
   const { state, search, name, cursor } = params;
@@ -25,7 +18,7 @@ export function Pairs({ job, params }) {
   const pairs = useData(path, asked);
   const filter = (changes) => choose({ ...changes, cursor: null });
   return html`<form class="filters" role="search" aria-label="Pairs" onSubmit=${(event) => event.preventDefault()}>
-      <${Choice} label="State" value=${state ?? ""} options=${STATES} onChange=${(value) => filter({ state: value })} />
+      <${Choice} label="State" value=${state ?? ""} options=${[["", "any"], ...PAIR_STATES]} onChange=${(value) => filter({ state: value })} />
       <${Search} label="Text or id" value=${search} onChange=${(value) => filter({ search: value })} />
       <${Search} label="Exact id" value=${name} onChange=${(value) => filter({ name: value })} />
       <${DataLinks} path=${path} params=${asked} what="These pairs" />
