@@ -104,6 +104,29 @@ def test_another_spec_is_another_job(finished: FinishedJob, tmp_path: Path) -> N
     assert (first["job"], same["job"], other["job"]) == (1, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("-m", "./nowhere"), "no model folder at"),
+        (("-m", "{model}"), "needs torch"),
+    ],
+)
+def test_a_run_that_cannot_begin_creates_no_database(
+    tiny_model: Path,
+    pairs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    reason: str,
+) -> None:
+    """Without the model's folder, or the packages that run it."""
+    if reason == "needs torch":
+        monkeypatch.setattr(packages, "is_installed", lambda name: name != "torch")
+    words = [word.format(model=tiny_model) for word in options]
+    assert reason in refused(patchgrid("run", pairs, *words, "--db", tmp_path / "a.db"))
+    assert not (tmp_path / "a.db").exists()
+
+
 def test_without_exact_patching_the_means_are_shown_alone(
     tiny_model: Path, pairs: Path, tmp_path: Path
 ) -> None:

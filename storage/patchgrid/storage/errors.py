@@ -15,7 +15,11 @@ class DatabaseURLError(StorageError):
 
 
 class DatabaseMissing(StorageError, LookupError):
-    """The database, or the folder to create it in, does not exist."""
+    """The database does not exist."""
+
+
+class FolderMissing(DatabaseMissing):
+    """Neither the database nor the folder to create it in exists."""
 
 
 class DatabaseUnavailable(StorageError):

@@ -109,6 +109,9 @@ def test_a_database_that_is_not_there_is_made_by_what_writes_alone(tmp_path: Pat
     with pytest.raises(LookupError):
         workspace.job()
     assert not (tmp_path / "jobs.db").exists()
+    with pytest.raises(ModelError):
+        workspace.run(make_pairs(2), model=str(tmp_path))
+    assert not (tmp_path / "jobs.db").exists()
     workspace.run(make_pairs(2), engine=engine, sites="z", progress=False)
     assert workspace.job().state == "done"
 

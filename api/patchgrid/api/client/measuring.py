@@ -5,16 +5,19 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from patchgrid.api.client.errors import JobPaused
+from patchgrid.core.query import Query
 from patchgrid.core.states import FINISHED_JOBS, JobState
 from patchgrid.engine.checkpoint.quiet import quietly
 from patchgrid.engine.checkpoint.weights import folder_hash
 from patchgrid.storage import Database
 from patchgrid.storage.access.submitting import Order, Submitter, store
 from patchgrid.storage.chunks import provenance
+from patchgrid.storage.errors import DatabaseMissing, FolderMissing
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress, job_progress
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 Shown = Callable[[Progress, threading.Event], AbstractContextManager[Callable[[RunProgress], None]]]
 
 
+Opened = TypeVar("Opened")
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What a run did."""
@@ -35,6 +41,32 @@ class Run:
     job: JobRecord
     #: Seconds that it took; None: the job was finished before.
     seconds: float | None
+
+
+def load_once(load: Callable[[], "Engine"], query: Query) -> Callable[[], "Engine"]:
+    """Give what loads a model when it is first called, and checks that it supports a query."""
+
+    @cache
+    def loaded() -> "Engine":
+        engine = load()
+        engine.check_query(query)
+        return engine
+
+    return loaded
+
+
+def open_for(load: Callable[[], "Engine"], opened: Callable[[bool], Opened]) -> Opened:
+    """Open a database for a run; one that does not exist is created only once the model is loaded.
+
+    `opened` takes whether to create it.
+    """
+    try:
+        return opened(False)
+    except FolderMissing:
+        raise
+    except DatabaseMissing:
+        load()
+        return opened(True)
 
 
 def run_order(
@@ -50,9 +82,9 @@ def run_order(
 ) -> Run:
     """Submit pairs, or find their job, and measure what it still lacks.
 
-    `load` is called only where something is left to measure. Raises `JobPaused`, `ModelChangedError` where
-    the weights are not those the job's numbers came from, and `SpecError` for what the model does not
-    support: then nothing is stored.
+    `load` (as `load_once` gives it) is called only where something is left to measure. Raises `JobPaused`,
+    `ModelChangedError` where the weights are not those the job's numbers came from, and `SpecError` for what
+    the model does not support: then nothing is stored.
     """
     with database.read() as session:
         known = jobs.find_by_key(session, order.key)
@@ -65,7 +97,6 @@ def run_order(
     if known is not None and known.state == JobState.PAUSED:
         raise JobPaused(known.id)
     engine = load()
-    engine.check_query(order.spec.query)
     stored = store(database, order, by=by)
     if stored.reopened:
         say(f"Job {stored.job.id} already measures these pairs; it was cancelled and is now reopened")

@@ -217,7 +217,7 @@ class Workspace:
     def _run(
         self, order: "Order", load: "Callable[[], Engine]", batch_tokens: int | None, *, shown: bool
     ) -> int:
-        from patchgrid.api.client.measuring import run_order
+        from patchgrid.api.client.measuring import load_once, open_for, run_order
         from patchgrid.api.client.pace import Clock
 
         @contextmanager
@@ -231,7 +231,8 @@ class Workspace:
 
                 yield report
 
-        backend, stop = self._opened(create=True), threading.Event()
+        load, stop = load_once(load, order.spec.query), threading.Event()
+        backend = open_for(load, lambda create: self._opened(create=create))
         return run_order(
             backend.database,
             order,

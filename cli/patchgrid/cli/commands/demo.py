@@ -18,6 +18,7 @@ from patchgrid.core.packages import require
 from patchgrid.engine import JobSpec
 from patchgrid.pairs import PairFile
 from patchgrid.storage import Database
+from patchgrid.storage.access.submitting import Order
 from patchgrid.storage.jobs import jobs
 
 #: Where the demo's files are: beside this module in a wheel, under examples/ in a checkout.
@@ -58,11 +59,12 @@ def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None
     file_name = str(out / "demo.db")
     chosen = settings if settings.given else Settings(database_url(file_name), settings.json, file_name)
     spec = JobSpec(model=str(place / MODEL), exact=0.2)
-    with PairFile.open(place / PAIRS) as file, chosen.open(create=True) as database:
-        summary = file.check()
-        code = run_pairs(chosen, database, spec, file, summary, Machine(device, batch_tokens), "demo")
-        if code != FAILED:
-            draw(database, settings.user, jobs.job_key(spec, summary.digest), out)
+    with PairFile.open(place / PAIRS) as file:
+        order = Order(spec, file, file.check(), "demo")
+        code = run_pairs(chosen, order, Machine(device, batch_tokens))
+    if code != FAILED:
+        with chosen.open() as database:
+            draw(database, settings.user, order.key, out)
     return code
 
 

@@ -1,13 +1,14 @@
 """`patchgrid run`: from a pair file to stored, verified results in one command."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from patchgrid.api.client.backends.database import DatabaseBackend
 from patchgrid.api.client.engines import model_name
 from patchgrid.api.client.errors import JobPaused
-from patchgrid.api.client.measuring import run_order
+from patchgrid.api.client.measuring import Run, load_once, open_for, run_order
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
 from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, stop_and_bar
@@ -22,10 +23,13 @@ from patchgrid.cli.options import (
 from patchgrid.cli.terminal.screen import say, visible
 from patchgrid.core.sites import WIDE_SITES
 from patchgrid.engine import JobSpec
-from patchgrid.pairs import PairFile, PairSummary
+from patchgrid.pairs import PairFile
 from patchgrid.storage import Database
 from patchgrid.storage.access.submitting import Order, Submitter
 from patchgrid.storage.jobs.jobs import JobRecord
+
+if TYPE_CHECKING:
+    from patchgrid.engine import Engine
 
 #: Share of the cells of a very large site from which on patching takes far longer than scoring.
 MUCH = 0.01
@@ -72,10 +76,8 @@ def run(
         summary = file.check()
         for note in summary.notes:
             say(f"Note: {note}")
-        with settings.open(create=True) as database:
-            return run_pairs(
-                settings, database, measured, file, summary, Machine(device, batch_tokens), name, chunk_size
-            )
+        order = Order(measured, file, summary, name, chunk_size=chunk_size)
+        return run_pairs(settings, order, Machine(device, batch_tokens))
 
 
 def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
@@ -90,37 +92,29 @@ def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
     return spec
 
 
-def run_pairs(
-    settings: Settings,
-    database: Database,
-    spec: JobSpec,
-    file: PairFile,
-    summary: PairSummary,
-    machine: Machine,
-    name: str | None = None,
-    chunk_size: int | None = None,
-) -> int:
-    """Submit the pairs, or find their job, work it off and show its results."""
-    order, by = Order(spec, file, summary, name, chunk_size=chunk_size), Submitter(user=settings.user)
+def run_pairs(settings: Settings, order: Order, machine: Machine) -> int:
+    """Submit pairs, or find their job, work it off and show its results."""
+    load = load_once(lambda: engine_for(order.spec, machine), order.spec.query)
+    with open_for(load, lambda create: settings.open(create=create)) as database:
+        done = _run(settings, database, order, load, machine)
+        if done.seconds is None:
+            note_name(done.job, order.name)
+        source = DatabaseBackend(database, user=settings.user)
+        return show_outcome(settings, source, done.job.id, done.seconds)
+
+
+def _run(
+    settings: Settings, database: Database, order: Order, load: Callable[[], "Engine"], machine: Machine
+) -> Run:
+    by = Submitter(user=settings.user)
     try:
-        done = run_order(
-            database,
-            order,
-            by,
-            lambda: engine_for(spec, machine),
-            batch_tokens=machine.batch_tokens,
-            **stop_and_bar(),
-        )
+        return run_order(database, order, by, load, batch_tokens=machine.batch_tokens, **stop_and_bar())
     except JobPaused as error:
         command = settings.command(f"job resume {error.job_id} --here")
         raise UsageError(
             f"job {error.job_id} already measures these pairs with these settings and is paused; "
             f"to resume: {command}"
         ) from None
-    if done.seconds is None:
-        note_name(done.job, name)
-    source = DatabaseBackend(database, user=settings.user)
-    return show_outcome(settings, source, done.job.id, done.seconds)
 
 
 def note_name(job: JobRecord, name: str | None) -> None:

@@ -13,7 +13,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from patchgrid.storage.errors import DatabaseMissing, DatabaseUnavailable, DatabaseURLError, NotADatabase
+from patchgrid.storage.errors import (
+    DatabaseMissing,
+    DatabaseUnavailable,
+    DatabaseURLError,
+    FolderMissing,
+    NotADatabase,
+)
 
 #: Page size of a new SQLite file: blobs are written and read twice as fast as with the default of 4096.
 PAGE_SIZE = 16384
@@ -106,7 +112,7 @@ def check_file(url: URL, *, create: bool) -> bool:
     if path.exists():
         return False
     if not path.parent.is_dir():
-        raise DatabaseMissing(
+        raise FolderMissing(
             f"database {path}: folder {path.parent} does not exist: create it, or give another path with --db"
         )
     if not create:
