@@ -9,7 +9,9 @@ from rich.cells import cell_len
 
 from patchgrid.cli.terminal.screen import plain, visible
 from patchgrid.cli.terminal.tables import Column, show_table
+from patchgrid.cli.views.agreement_table import show_agreement
 from patchgrid.core.text.wording import seconds, size
+from patchgrid.storage.results.verification import Cost, SiteAgreement
 from support.cli.commands import FinishedJob, patchgrid
 
 COLUMNS = (Column("name"), Column("value", number=True), Column("words"))
@@ -24,6 +26,24 @@ def test_a_piped_table_is_as_wide_as_it_needs(capsys: pytest.CaptureFixture[str]
     assert second == "x     20000  -"
     assert header.startswith("name  value  words")
     assert set(rule) == {"─"}
+
+
+def test_the_agreement_of_several_methods_fits_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Titles of more than one word are folded, and columns stand closer."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **_options: os.terminal_size((80, 20)))
+    row = SiteAgreement(
+        "attn_pattern", "relp", 123_456, 1_234_567, 0.5, 0.5, 9, 1.0, 0.0, -0.00123, 0.5, 10, 1.0, 99
+    )
+    show_agreement([row], Cost({"relp": 1.5, "atp": 2.5}, 3.5, 4))
+    text = capsys.readouterr()
+    lines = click.unstyle(text.out).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [word for line in lines[:2] for word in line.split()].count("sign") == 1
+    assert "-0.00123" in lines[-1]
+    assert "Per 1,000 pairs: relp 1.50 s, atp 2.50 s, exact patching 3.50 s (4 effects in all)" in text.err
 
 
 def test_a_table_on_a_narrow_terminal_wraps_words_and_keeps_numbers_whole(

@@ -33,15 +33,15 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[object]], titl
     """Write a table to stdout, with a title above it if there is one."""
     terminal = sys.stdout.isatty()
     table = _pointed(columns, [[visible(cell) for cell in row] for row in rows])
-    widths = _widths(columns, table)
+    widths, gap = _widths(columns, table), _GAP
     if terminal:
-        widths = _narrowed(columns, widths, shutil.get_terminal_size().columns)
+        widths, gap = _narrowed(columns, table, widths, shutil.get_terminal_size().columns)
     if title is not None:
         click.echo(f"\n{click.style(title, bold=True)}\n")
-    for line in _lines(columns, [column.title for column in columns], widths):
+    for line in _lines(columns, [column.title for column in columns], widths, gap):
         click.echo(click.style(line, bold=True))
-    click.echo(_rule() * (sum(widths) + len(_GAP) * (len(widths) - 1)))
-    text = "".join(f"{line}\n" for row in table for line in _lines(columns, row, widths))
+    click.echo(_rule() * _total(widths, gap))
+    text = "".join(f"{line}\n" for row in table for line in _lines(columns, row, widths, gap))
     click.echo(text, nl=False)
 
 
@@ -69,11 +69,32 @@ def _widths(columns: Sequence[Column], table: Sequence[Sequence[str]]) -> list[i
     return widths
 
 
-def _narrowed(columns: Sequence[Column], widths: Sequence[int], limit: int) -> list[int]:
-    """Shrink the widest text column until the table fits or nothing can shrink further."""
+def _total(widths: Sequence[int], gap: str) -> int:
+    return sum(widths) + len(gap) * (len(widths) - 1)
+
+
+def _narrowed(
+    columns: Sequence[Column], table: Sequence[Sequence[str]], widths: Sequence[int], limit: int
+) -> tuple[list[int], str]:
+    """Make a table fit: fold the titles of numbers, then wrap text, then bring columns closer."""
+    if _total(widths, _GAP) <= limit:
+        return list(widths), _GAP
+    folded = [
+        Column(max(column.title.split(), key=cell_len, default="") if column.number else column.title)
+        for column in columns
+    ]
+    widths = _widths(folded, table)
+    for gap in (_GAP, " "):
+        narrow = _shrunk(columns, widths, _total(widths, gap) - limit)
+        if _total(narrow, gap) <= limit:
+            break
+    return narrow, gap
+
+
+def _shrunk(columns: Sequence[Column], widths: Sequence[int], excess: int) -> list[int]:
+    """Shrink the widest text column by one, again and again, as far as any can shrink."""
     narrow = list(widths)
     texts = [place for place, column in enumerate(columns) if not column.number]
-    excess = sum(narrow) + len(_GAP) * (len(narrow) - 1) - limit
     while excess > 0 and texts:
         widest = max(texts, key=lambda place: narrow[place])
         if narrow[widest] <= _NARROWEST:
@@ -83,7 +104,7 @@ def _narrowed(columns: Sequence[Column], widths: Sequence[int], limit: int) -> l
     return narrow
 
 
-def _lines(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+def _lines(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int], gap: str) -> Iterator[str]:
     """Format one row, on several lines if a cell is wider than its column."""
     wrapped = [_wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
     for parts in zip_longest(*wrapped, fillvalue=""):
@@ -91,7 +112,7 @@ def _lines(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int
             _padded(part, width, column.number)
             for part, width, column in zip(parts, widths, columns, strict=True)
         ]
-        yield _GAP.join(padded).rstrip()
+        yield gap.join(padded).rstrip()
 
 
 def _wrapped(cell: str, width: int) -> list[str]:

@@ -14,11 +14,8 @@ def show_agreement(rows: Sequence[SiteAgreement], cost: Cost, title: str | None 
     several = len(cost.scores) > 1
     columns = [Column("site"), *[Column("method")] * several] + [
         Column(name, number=True)
-        for name in ("cells", "patched", "Pearson", "Spearman", "slope", "bias", "same sign")
+        for name in ("cells", "patched", "Pearson", "Spearman", "slope", "bias", "same sign", "top k")
     ]
-    columns.append(Column("top k" if several else "top-k overlap", number=True))
-    if several:
-        columns.append(Column("s/1,000", number=True))
     cells = []
     for row in rows:
         numbers = [ratio(row.pearson), ratio(row.spearman), ratio(row.slope), number(row.bias, sign=True)]
@@ -30,30 +27,24 @@ def show_agreement(rows: Sequence[SiteAgreement], cost: Cost, title: str | None 
             *numbers,
             ratio(row.sign_agreement),
         ]
-        cells.append([*cell, _overlap(row, short=several), *[number(cost.scores[row.method])] * several])
+        cells.append([*cell, _overlap(row)])
     show_table(columns, cells, title)
-    _say_cost(cost, several=several)
+    _say_cost(cost)
 
 
 def _share(row: SiteAgreement) -> str:
     return percent(row.n / row.cells if row.cells else None)
 
 
-def _overlap(row: SiteAgreement, *, short: bool) -> str:
-    if row.top_overlap is None:
-        return NONE
-    shared = round(row.top_overlap * row.top_k)
-    return f"{shared}/{row.top_k}" if short else f"{shared} of {row.top_k} (of {row.components:,})"
+def _overlap(row: SiteAgreement) -> str:
+    return NONE if row.top_overlap is None else f"{round(row.top_overlap * row.top_k)}/{row.top_k}"
 
 
-def _say_cost(cost: Cost, *, several: bool) -> None:
-    """Print the time of scoring and of exact patching."""
+def _say_cost(cost: Cost) -> None:
+    """Print the time of scoring, by method, and of exact patching."""
     if cost.exact is None:
         return
-    scores = ""
-    if not several:
-        ((method, seconds),) = cost.scores.items()
-        scores = f"{method} {number(seconds)} s, "
+    scores = "".join(f"{method} {number(seconds)} s, " for method, seconds in cost.scores.items())
     effects = counted(cost.effects, "effect")
     say(f"Per 1,000 pairs: {scores}exact patching {number(cost.exact)} s ({effects} in all)")
 
