@@ -50,7 +50,7 @@ def test_components_are_dataframes_of_whole_numbers_where_these_are(lab: Lab, jo
     """The strongest first, or all in order."""
     top = job.top(5, by="mean", frame=frame)
     assert as_rows(top) == [
-        _without_edge(row) for row in lab.local("results", "top", 1, "-k", 5, "--by", "mean")
+        _without_edge(row) for row in lab.local("results", "top", 1, "-k", 5, "--by", "mean")["items"]
     ]
     every = as_rows(job.components(frame=frame))
     assert [{name: row[name] for name in FIELDS["components"]} for row in every] == lab.rows("components")
@@ -87,7 +87,9 @@ def _without_edge(row: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("frame", ["pandas", "polars"])
 def test_verification_is_a_dataframe(lab: Lab, job: Job, frame: str) -> None:
     """A row a site."""
-    assert as_rows(job.verification(top_k=3, frame=frame)) == lab.local("results", "verify", 1, "-k", 3)
+    assert (
+        as_rows(job.verification(top_k=3, frame=frame)) == lab.local("results", "verify", 1, "-k", 3)["items"]
+    )
 
 
 def test_pandas_comes_first_and_a_missing_library_is_named(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,14 +102,26 @@ def test_a_components_exact_cells_are_asked_for_alone(filled: Filled, reading: T
 
 
 def test_the_largest_components_are_those_of_the_command(filled: Filled, reading: TestClient) -> None:
-    """`results top --json` prints the same numbers."""
+    """`results top --json` prints the same document, but for what pages need."""
     name = filled.finished.id
     printed = patchgrid("results", "top", name, "-k", "5", "--json", "--db", filled.database.url)
     assert printed.exit_code == 0, printed.stderr
-    items = reading.get(at(filled.finished, "components"), params={"by": "estimate", "limit": 5}).json()[
-        "items"
-    ]
-    assert json.loads(printed.stdout) == items
+    answer = reading.get(at(filled.finished, "components"), params={"by": "estimate", "limit": 5}).json()
+    assert {"total", "next"} < answer.keys()
+    assert json.loads(printed.stdout) == {
+        field: value for field, value in answer.items() if field not in ("total", "next")
+    }
+
+
+def test_verification_is_that_of_the_command(filled: Filled, reading: TestClient) -> None:
+    """`results verify --json` prints the same document; with `--furthest`, that of the cells."""
+    verify = ("results", "verify", filled.finished.id, "--json", "--db", filled.database.url)
+    printed = json.loads(patchgrid(*verify).stdout)
+    assert printed == reading.get(at(filled.finished, "verification")).json()
+    assert printed["task"]["line"].startswith("Task: ")
+    params = {"site": "z", "limit": 3}
+    answer = reading.get(at(filled.finished, "furthest"), params=params).json()
+    assert json.loads(patchgrid(*verify, "--furthest", "z", "-k", 3).stdout) == answer
 
 
 def test_intervals_for_the_population_are_wider(filled: Filled, reading: TestClient) -> None:

@@ -23,21 +23,21 @@ def rows_of(text: str) -> list[dict[str, Any]]:
 
 def test_top_orders_by_size_and_keeps_to_a_site(finished: FinishedJob) -> None:
     """By the estimate's size unless told otherwise."""
-    rows = finished.ask_json("results", "top", "shared", "-k", 5)
+    rows = finished.ask_items("results", "top", "shared", "-k", 5)
     sizes = [abs(row["estimate"]) for row in rows]
     assert len(rows) == 5
     assert sizes == sorted(sizes, reverse=True)
-    means = [row["mean_abs"] for row in finished.ask_json("results", "top", 1, "--by", "mean_abs")]
+    means = [row["mean_abs"] for row in finished.ask_items("results", "top", 1, "--by", "mean_abs")]
     assert means == sorted(means, reverse=True)
-    only = finished.ask_json("results", "top", "last", "--site", "mlp_out")
+    only = finished.ask_items("results", "top", "last", "--site", "mlp_out")
     assert [row["component"] for row in only] != []
     assert {row["site"] for row in only} == {"mlp_out"}
 
 
 def test_population_intervals_are_wider_around_the_same_estimates(finished: FinishedJob) -> None:
     """They speak of where the pairs came from."""
-    job = finished.ask_json("results", "top", 1)
-    population = finished.ask_json("results", "top", 1, "--population")
+    job = finished.ask_items("results", "top", 1)
+    population = finished.ask_items("results", "top", 1, "--population")
     for narrow, wide in zip(job, population, strict=True):
         assert narrow["component"] == wide["component"]
         assert narrow["estimate"] == pytest.approx(wide["estimate"])
@@ -46,7 +46,7 @@ def test_population_intervals_are_wider_around_the_same_estimates(finished: Fini
 
 def test_verify_gives_a_line_a_site_with_its_sample_size(finished: FinishedJob) -> None:
     """As many cells as were exported."""
-    sites = {row["site"]: row for row in finished.ask_json("results", "verify", 1, "-k", 3)}
+    sites = {row["site"]: row for row in finished.ask_items("results", "verify", 1, "-k", 3)}
     exact = rows_of(finished.ask("results", "export", 1, "--what", "exact").stdout)
     assert list(sites) == ["z", "mlp_out", "resid_post"]
     for name, site in sites.items():
@@ -199,7 +199,7 @@ def test_a_pairs_picture_is_labelled_with_its_tokens(finished: FinishedJob, tmp_
 def test_top_says_which_mean_its_interval_is_for_and_how_much_was_patched(finished: FinishedJob) -> None:
     """This job's pairs, or where they were drawn from; the share as the rows of JSON give it."""
     words = finished.ask("results", "top", 1).stderr
-    rows = finished.ask_json("results", "top", 1, "-k", 1000)
+    rows = finished.ask_items("results", "top", 1, "-k", 1000)
     patched, cells = (sum(row[field] for row in rows) for field in ("exact_n", "n"))
     assert f"{patched:,} of {cells:,} cells ({percent(patched / cells)}) were patched exactly" in words
     assert "for the mean over this job's 10 pairs" in words
@@ -209,7 +209,7 @@ def test_top_says_which_mean_its_interval_is_for_and_how_much_was_patched(finish
 
 def test_run_and_verify_tell_how_much_was_patched(finished: FinishedJob) -> None:
     """Of the job, and site by site."""
-    sites = finished.ask_json("results", "verify", 1)
+    sites = finished.ask_items("results", "verify", 1)
     patched, cells = (sum(row[field] for row in sites) for field in ("n", "cells"))
     assert f"{patched:,} of {cells:,} cells" in finished.result.stderr
     again = json.loads(patchgrid(*finished.command, "--json").stdout)
@@ -222,7 +222,7 @@ def test_run_and_verify_tell_how_much_was_patched(finished: FinishedJob) -> None
 
 def test_an_overlap_of_all_components_is_not_shown(finished: FinishedJob) -> None:
     """3 of 3 is no figure: nothing else can be."""
-    rows = {row["site"]: row for row in finished.ask_json("results", "verify", 1, "-k", 3)}
+    rows = {row["site"]: row for row in finished.ask_items("results", "verify", 1, "-k", 3)}
     assert rows["mlp_out"]["components"] == 3
     assert rows["mlp_out"]["top_overlap"] is None
     assert rows["z"]["top_overlap"] is not None
@@ -241,7 +241,7 @@ def test_verify_shows_the_components_whose_scores_are_furthest_off(finished: Fin
     for cell in cells:
         if cell["site"] == "z":
             off[cell["component"]] = max(off[cell["component"]], abs(cell["effect"] - cell["score"]))
-    found = finished.ask_json("results", "verify", 1, "--furthest", "z", "-k", 3)
+    found = finished.ask_items("results", "verify", 1, "--furthest", "z", "-k", 3)
     assert [cell["off"] for cell in found] == sorted(off.values(), reverse=True)[:3]
     table = finished.ask("results", "verify", 1, "--furthest", "z", "-k", 3).stdout
     assert [line.split()[0] for line in table.splitlines()[2:]] == [cell["component"] for cell in found]

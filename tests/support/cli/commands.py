@@ -43,6 +43,10 @@ class FinishedJob:
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
 
+    def ask_items(self, *arguments: object) -> Any:
+        """Run a command that prints a document with a list, and give the list."""
+        return self.ask_json(*arguments)["items"]
+
 
 def patchgrid(*arguments: object, text: str | None = None, charset: str = "utf-8") -> Result:
     """Run the command in this process."""

@@ -29,7 +29,7 @@ def list_workers(request: Request, service: Shared, _: Reader, form: Form = "jso
     """List the workers of the last day."""
     with service.database.read() as session:
         found = workers.list_workers(session)
-    return respond(request, listed(form, plain(found), {}, "workers", WorkerRecord))
+    return respond(request, listed(form, {"items": plain(found)}, "workers", WorkerRecord))
 
 
 @router.get("/v1/queue", response_model=Queue, responses=listings())
@@ -37,7 +37,7 @@ def list_queue(request: Request, service: Shared, _: Reader, form: Form = "json"
     """List the queue of each model."""
     with service.database.read() as session:
         found = metrics.queues(session)
-    return respond(request, listed(form, plain(found), {}, "queue", ModelQueue))
+    return respond(request, listed(form, {"items": plain(found)}, "queue", ModelQueue))
 
 
 @router.get("/v1/models", response_model=Models, responses=refusals())

@@ -58,11 +58,10 @@ def list_jobs(
         )
         shown = found[:limit]
         owners = ownership.owner_names(session, [record.id for record, _ in shown])
-    items = [
-        job_json(record, progress) | owners_json(owners.get(record.id, ())) for record, progress in shown
-    ]
+    rows = [job_json(record, progress) | owners_json(owners.get(record.id, ())) for record, progress in shown]
     more = (shown[-1][0].id,) if len(found) > limit else None
-    return respond(request, listed(form, items, {"next": cursors.write(more)}, "jobs", Job))
+    document = {"next": cursors.write(more), "items": rows}
+    return respond(request, listed(form, document, "jobs", Job))
 
 
 @router.get("/v1/jobs/{job}", response_model=JobInFull, responses=refusals(404))

@@ -52,8 +52,9 @@ def list_pairs(
         page = pair_list.page(
             session, record, after=after, limit=limit, state=state, search=search, name=name
         )
-        more = {"job": record.id, "next": cursors.write(None if page.next is None else (page.next,))}
-        return listed(form, [plain(line) for line in page.items], more, f"job-{record.id}-pairs", PairLine)
+        after_it = None if page.next is None else (page.next,)
+        document = {"job": record.id, "next": cursors.write(after_it), "items": plain(page.items)}
+        return listed(form, document, f"job-{record.id}-pairs", PairLine)
 
     return ask(service, request, caller, job, make)
 

@@ -33,9 +33,9 @@ from patchgrid.api.web.answers import Answer
 from patchgrid.core.plain import plain
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.documents import (
-    agreement_json,
-    component_json,
-    coverage_json,
+    components_json,
+    furthest_json,
+    verification_json,
 )
 from patchgrid.storage.pair_results import exact_list
 from patchgrid.storage.results import component_list, verification
@@ -114,16 +114,14 @@ def list_components(
         )
         rows = [row if share is None else share.row(row) for row in page.items]
         unit = record.spec.metric if share is None else FLOOR_UNIT
-        about = {
-            "job": record.id,
-            "method": record.method(method),
+        floor = shown_rounding(_rounding(session, record, share), rows, unit)
+        patched = coverage(session, record, site)
+        document = {
+            **components_json(record, method, rows, patched, task=task, rounding=floor),
             "total": page.total,
             "next": cursors.write(None if page.next is None else (page.next,)),
-            "task": task,
-            "coverage": coverage_json(coverage(session, record, site)),
-            "rounding": shown_rounding(_rounding(session, record, share), rows, unit),
         }
-        return listed(form, list(map(component_json, rows)), about, f"job-{record.id}-components", Component)
+        return listed(form, document, f"job-{record.id}-components", Component)
 
     return ask(service, request, caller, job, make)
 
@@ -211,10 +209,10 @@ def verify(
         agreement = verification.verification(session, record, top_k=top_k, method=method)
         task = task_json(job_task(session, record))
         share = job_share(record, task) if normalise else None
-        items = [agreement_json(row if share is None else share.row(row), cost) for row in agreement]
-        more = {"job": record.id, "task": task, "cost": plain(cost)}
-        more["rounding"] = _rounding(session, record, share)
-        return listed(form, items, more, f"job-{record.id}-verification", Agreement)
+        rows = agreement if share is None else map(share.row, agreement)
+        rounding = _rounding(session, record, share)
+        document = verification_json(record, rows, cost, task=task, rounding=rounding)
+        return listed(form, document, f"job-{record.id}-verification", Agreement)
 
     return ask(service, request, caller, job, make)
 
@@ -249,7 +247,7 @@ def list_exact(
         if normalise:
             items = list(map(job_share(record, task_json(job_task(session, record))).fields, items))
         more = {"job": record.id, "method": record.method(method), "next": cursors.write(page.next)}
-        return listed(form, items, more, f"job-{record.id}-exact", ExactCell)
+        return listed(form, {**more, "items": items}, f"job-{record.id}-exact", ExactCell)
 
     return ask(service, request, caller, job, make)
 
@@ -271,8 +269,7 @@ def list_furthest(
     """
 
     def make(session: Session, record: JobRecord) -> Answer:
-        items = furthest(session, record, site, method, limit)
-        more = {"job": record.id, "site": site, "method": record.method(method)}
-        return listed(form, items, more, f"job-{record.id}-furthest", FurthestCell)
+        document = furthest_json(record, site, method, furthest(session, record, site, method, limit))
+        return listed(form, document, f"job-{record.id}-furthest", FurthestCell)
 
     return ask(service, request, caller, job, make)

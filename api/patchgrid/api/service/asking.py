@@ -84,14 +84,15 @@ def as_json(document: Any) -> Answer:
     return Answer(text.encode())
 
 
-def listed(
-    form: str, items: Sequence[Mapping[str, Any]], more: Mapping[str, Any], name: str, item: type[Any]
-) -> Answer:
-    """Write a list of such items as JSON, with `more` beside it, or its rows as CSV, to be kept as `name`."""
+def listed(form: str, document: Mapping[str, Any], name: str, item: type[Any]) -> Answer:
+    """Write a document as JSON, or its `items`, of this type, as rows of CSV to be kept as `name`."""
     if form == "json":
-        return as_json({**more, "items": items})
+        return as_json(document)
+    items: Sequence[Mapping[str, Any]] = document["items"]
     answer = as_csv(items, tuple(items[0] if items else _field_names(item)), name)
-    beside = [(header, str(more[each])) for header, each in _BESIDE.items() if more.get(each) is not None]
+    beside = [
+        (header, str(document[each])) for header, each in _BESIDE.items() if document.get(each) is not None
+    ]
     return dataclasses.replace(answer, headers=(*answer.headers, *beside))
 
 

@@ -1,5 +1,6 @@
 """JSON documents: what the command line prints with `--json`, and the HTTP service answers."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from patchgrid.core.plain import plain
@@ -72,11 +73,59 @@ def coverage_json(found: Coverage) -> dict[str, Any]:
     return {"patched": found.patched, "cells": found.cells, "share": found.share}
 
 
+def components_json(
+    job: JobRecord,
+    method: str | None,
+    rows: Iterable[ComponentRow],
+    found: Coverage,
+    *,
+    task: Mapping[str, Any] | None,
+    rounding: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Give a list of a job's components with what is to be known of its numbers.
+
+    `rounding` is the floor in words too (`results.rounding.shown_rounding`).
+    """
+    return {
+        "job": job.id,
+        "method": job.method(method),
+        "task": task,
+        "coverage": coverage_json(found),
+        "rounding": rounding,
+        "items": list(map(component_json, rows)),
+    }
+
+
 def agreement_json(row: SiteAgreement, cost: Cost) -> dict[str, Any]:
     """Give a row with what its method and exact patching took, in seconds per 1,000 pairs."""
     values: dict[str, Any] = plain(row)
     share = row.n / row.cells if row.cells else None
     return values | {"exact_share": share, "seconds": cost.scores[row.method], "exact_seconds": cost.exact}
+
+
+def verification_json(
+    job: JobRecord,
+    rows: Iterable[SiteAgreement],
+    cost: Cost,
+    *,
+    task: Mapping[str, Any] | None,
+    rounding: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Give how scores and exact effects agree, by site and method, and what both cost."""
+    return {
+        "job": job.id,
+        "task": task,
+        "rounding": rounding,
+        "items": [agreement_json(row, cost) for row in rows],
+        "cost": plain(cost),
+    }
+
+
+def furthest_json(
+    job: JobRecord, site: str, method: str | None, cells: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Give the cells of a site whose scores are furthest from their effects."""
+    return {"job": job.id, "site": site, "method": job.method(method), "items": list(cells)}
 
 
 def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from patchgrid.cli.views.component_table import say_intervals, show_components
 from patchgrid.cli.views.rounding_notes import show_rounding
 from patchgrid.cli.views.summary import say_unfinished
 from patchgrid.cli.views.task_notes import say_shares, show_task
-from patchgrid.storage.output.documents import component_json
+from patchgrid.storage.output.documents import components_json
 from patchgrid.storage.results.components import ORDERS
 from patchgrid.storage.results.normalised import FLOOR_UNIT, Normalised
+from patchgrid.storage.results.rounding import shown_rounding
 
 
 @click.command()
@@ -63,13 +64,15 @@ def top(
         show_task(task)
         if normalise:
             say_shares(task, job)
+    unit = FLOOR_UNIT if normalise else job.spec.metric
     if settings.json:
-        show_json([component_json(row) for row in rows])
+        floor = shown_rounding(rounding, rows, unit)
+        show_json(components_json(job, method, rows, patched, task=task, rounding=floor))
         return
     if rows:
         show_components(rows, absolute=by == "mean_abs")
         say_intervals(rows, patched, progress, population=population)
-        show_rounding(rounding, rows, FLOOR_UNIT if normalise else job.spec.metric)
+        show_rounding(rounding, rows, unit)
     if rows and not patched.patched:
         say("Nothing was patched exactly (--exact 0): these are mean scores, not verified")
     say_unfinished(settings, job, progress)

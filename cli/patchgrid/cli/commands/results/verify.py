@@ -9,7 +9,7 @@ from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.views.agreement_table import show_agreement, show_furthest
 from patchgrid.cli.views.summary import say_unfinished
 from patchgrid.cli.views.task_notes import say_shares, show_task
-from patchgrid.storage.output.documents import agreement_json
+from patchgrid.storage.output.documents import furthest_json, verification_json
 from patchgrid.storage.results.normalised import FLOOR_UNIT, Normalised
 from patchgrid.storage.results.rounding import floor_words
 
@@ -32,8 +32,8 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
     top-k column counts how many of the k components with the largest estimate are also among the k with the
     largest mean score.
 
-    s/1,000 is the time to score 1,000 pairs by that method alone, in seconds on the machines that ran it; the
-    line below gives the time of exact patching.
+    The line below gives the time to score 1,000 pairs by each method alone, and to patch them exactly, in
+    seconds on the machines that ran it.
     """
     with settings.asking() as source:
         job = source.job(name)
@@ -41,7 +41,10 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
             if normalise:
                 raise UsageError("--furthest is in units of the metric: omit --normalise")
             cells = source.furthest(job, furthest, limit=count)
-            (show_json if settings.json else show_furthest)(cells)
+            if settings.json:
+                show_json(furthest_json(job, furthest, None, cells))
+            else:
+                show_furthest(cells)
             return
         numbers = Normalised(source) if normalise else source
         found, cost = numbers.verification(job, count)
@@ -52,7 +55,7 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
         if normalise:
             say_shares(task, job)
     if settings.json:
-        show_json([agreement_json(row, cost) for row in found])
+        show_json(verification_json(job, found, cost, task=task, rounding=rounding))
         return
     if found:
         show_agreement(found, cost)
