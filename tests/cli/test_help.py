@@ -10,6 +10,8 @@ import click
 import pytest
 
 from patchgrid.cli import main
+from patchgrid.core.methods import METHODS
+from patchgrid.core.sites import SITES
 from support.cli.commands import FinishedJob, patchgrid
 
 HEAVY = (
@@ -54,6 +56,12 @@ def test_the_commands_are_those_of_the_design() -> None:
         *(f"worker {name}" for name in ("start", "list", "drain")),
         *(f"results {name}" for name in ("top", "pair", "verify", "plot", "export", "sql")),
     }
+
+
+def test_the_help_of_run_names_every_site_and_method() -> None:
+    """Whatever is registered."""
+    text = " ".join(option.help or "" for option in ALL["run",].params if isinstance(option, click.Option))
+    assert [name for name in (*SITES, *METHODS) if f"{name} (" not in text] == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -118,6 +126,8 @@ RUN = """
 import json, shlex, sys
 from click.testing import CliRunner
 from patchgrid.cli import main
+from patchgrid.core.methods import METHODS
+from patchgrid.core.sites import SITES
 for line in sys.argv[1:]:
     result = CliRunner().invoke(main, shlex.split(line))
     print(json.dumps([result.exit_code, result.stderr]))

@@ -103,7 +103,7 @@ class RelP(Method):
     """Relevance patching; Jafari et al. 2025, arXiv 2508.21258."""
 
     name = "relp"
-    summary = "relevance propagation"
+    summary = "relevance patching"
 
     def passes(self, layers: int) -> int:  # noqa: ARG002
         """See `Method`."""

@@ -31,8 +31,7 @@ class Query:
     #: methods that score edges.
     sites: tuple[str, ...] = setting(
         (),
-        "Sites to score: resid_pre, resid_mid, resid_post; q, k, v, z (by head); attn_out, mlp_out; mlp_post "
-        "(neurons); edge (what the input, a head or an MLP adds to what a later part reads)",
+        f"Sites to score: {', '.join(f'{site.name} ({site.words})' for site in SITES.values())}",
         label="Sites",
         default_words="z,mlp_out; edge for eap and eap-ig",
     )
