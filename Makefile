@@ -19,7 +19,7 @@ help: ## List the targets
 demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into demo-out
 	$(THREADS) $(BIN)/patchgrid demo --out demo-out
 
-test: lint ## Lint, then run every test but those in a browser
+test: lint ## Lint, then run all tests but the slow ones and those in a browser
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser"
 
 test-latest: ## Run the tests at the newest versions of all packages (torch: TORCH=torch==X, else as in .venv)

@@ -208,7 +208,7 @@ def hooks_error(case: Case) -> float:
         results = case.engine.attribute(case.pairs, sites=case.sites, direction=direction, metric=metric)
         for result, reference in zip(results, case.references(direction), strict=True):
             for site, expected in reference.scores(metric).items():
-                worst = max(worst, _apart(result.scores[site], expected))
+                worst = max(worst, _apart(result.scores["atp"][site], expected))
         layers = range(case.engine.layout.n_layers)
         components = [Component(site, layer) for site in case.sites for layer in layers]
         effects = case.engine.patch(case.pairs[3:5], components, direction=direction, metric=metric)
@@ -256,7 +256,7 @@ def page(rows: list[tuple[str, ...]], composites: list[tuple[str, ...]]) -> str:
         f"| {', '.join(f'`{each}`' for each in name.split(', '))} | {why} |" for name, why in REFUSED.items()
     ]
     refused += [f"| {name} | {why} |" for name, why in TURNED_AWAY.items()]
-    return _TEXT.format(
+    return TEXT.format(
         count=len(FAMILIES),
         table=_table(titles, rows),
         composites=_table(others, composites),
@@ -268,7 +268,8 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (titles, ("---",) * len(titles), *rows))
 
 
-_TEXT = """# Models
+#: The page, but for its tables.
+TEXT = """# Models
 
 For people who want to know whether a model is supported, with which sites and methods. This page is made by
 `python docs/models.py` from tiny random models of transformers' own code, in float32 on a CPU. For one model, with its
@@ -319,11 +320,11 @@ not supported:
 
 ## Adapters and quantised weights
 
-- **peft** (`pip install 'patchgrid[peft]'`): a folder or repository with an `adapter_config.json` is loaded with its base
+- **peft** (`pip install '.[peft]'`): a folder or repository with an `adapter_config.json` is loaded with its base
   model. In float32 a LoRA is merged into the weights, which is exact to rounding; in other dtypes, and with quantised
   weights, it runs unmerged, as it was trained. Adapters that add virtual tokens are refused, because their positions are
   not the prompt's.
-- **quantised** (`pip install 'patchgrid[quantised]'` for bitsandbytes): measured as they are. 8-bit bitsandbytes weights
+- **quantised** (`pip install '.[quantised]'` for bitsandbytes): measured as they are. 8-bit bitsandbytes weights
   round the activations too: a pair's scores differ by up to a tenth from one batch to another. If a package is missing,
   the error names it. 4-bit and GPTQ weights (`gptqmodel`) take the same path and were not tested here.
 """
