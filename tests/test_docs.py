@@ -5,15 +5,17 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from docs import transcripts
+from docs import models, transcripts
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.engine.model.structure import REFUSED
 from support.api.serving import serving
 from support.cli.commands import start
+from support.engine.cases import tiny_case
 from support.machines.deployment import check_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +32,18 @@ def shell_commands() -> list[str]:
     """The README's patchgrid commands, in order."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     return [line for line in lines if line.startswith("patchgrid ")]
+
+
+def demo_commands(text: str) -> list[str]:
+    """The patchgrid commands of a page's shell blocks that measure the demo model."""
+    found = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [
+        line
+        for block in found
+        if "examples/demo_model" in block
+        for line in block.splitlines()
+        if line.startswith("patchgrid ")
+    ]
 
 
 def text_of(page: Path) -> str:
@@ -79,6 +93,51 @@ def test_transcripts_run(page: Path, tmp_path: Path) -> None:
     for code in re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         if page.name == "tutorial.md":
             subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name)
+        for page in PAGES
+        if page.name != "README.md" and demo_commands(page.read_text(encoding="utf-8"))
+    ],
+)
+def test_commands_on_the_demo_model_run(page: Path, workplace: Path) -> None:
+    """Those of a page's shell blocks, in order; shorter by measuring fewer pairs."""
+    for command in demo_commands(page.read_text(encoding="utf-8")):
+        transcripts.run(re.sub(r"--limit \d+", "--limit 8", command), workplace)
+
+
+def test_the_metrics_of_the_page_on_metrics_are_metrics(tmp_path: Path) -> None:
+    """Installed as the page says, they are found by name; the function is accepted by the engine."""
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    module, calls = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    [points] = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    group = tomllib.loads(points)["project"]["entry-points"]["patchgrid.metrics"]
+    info = tmp_path / "my_metrics-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-metrics\nVersion: 1.0\n")
+    lines = [f"{name} = {value}" for name, value in group.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[patchgrid.metrics]", *lines]))
+    (tmp_path / "my_metrics.py").write_text(module)
+    code = f"""
+from patchgrid.engine import Engine, Pair
+engine = Engine.load({str(ROOT / "examples" / "demo_model")!r}, device="cpu")
+text = "When Mary and John went to the store, {{}} gave a drink to"
+pairs = [Pair(text.format("John"), text.format("Mary"), " Mary", " John")]
+for name in {sorted(group)}:
+    print(engine.patch(pairs, ["a0.h3"], metric=name)[0, 0] != 0)
+{calls}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )
+    assert (done.stdout, done.returncode) == ("True\n" * len(group), 0), done.stderr
 
 
 def test_the_readme_s_python_runs(workplace: Path) -> None:
@@ -202,8 +261,32 @@ def test_the_page_of_models_names_the_families_of_the_records() -> None:
     decoders = re.findall(r"^\| `[^|]*`[^|]*\|[^|]*\| `([a-z0-9_-]+)`", composites, re.MULTILINE)
     assert set(re.findall(r"^\| `([a-z0-9_-]+)`", table, re.MULTILINE)) | set(decoders) == set(FAMILIES)
     assert f"{len(FAMILIES)} families" in text
+    prose = [part.strip() for part in re.split(r"\{\w+\}", models.TEXT)]
+    assert [part for part in prose if part not in text] == []
     for model_type in REFUSED:
         assert f"| `{model_type}` |" in text
+
+
+def test_a_row_of_the_page_of_models_is_what_its_script_measures(tmp_path: Path) -> None:
+    """For one family; all but the sizes of rounding, which differ from machine to machine."""
+    row = models.row("gpt_neo", tiny_case("gpt_neo", tmp_path))
+    [line] = re.findall(r"^\| (`gpt_neo` .*) \|$", (ROOT / "docs/models.md").read_text("utf-8"), re.MULTILINE)
+    listed = [cell.strip() for cell in line.split(" | ")]
+    assert [*row[:6], row[9]] == [*listed[:6], listed[9]]
+
+
+def test_files_that_the_pages_name_exist() -> None:
+    """In the text of every page, by path or by the end of one."""
+    names = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("*") if path.is_file()}
+    names |= {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("storage", "workers", "api", "cli", "tests", "benchmarks", "docs", "examples")
+        for path in (ROOT / folder).rglob("*.*")
+    }
+    ends = {name.split("/", cut)[-1] for name in names for cut in range(name.count("/") + 1)}
+    for page in PAGES:
+        named = re.findall(r"`([\w/.-]+\.(?:py|js|yaml|sh|sbatch))`", text_of(page))
+        assert [name for name in named if name not in ends | {"patchgrid/__init__.py"}] == [], page
 
 
 def test_the_architecture_names_rooms_that_are_there() -> None:
