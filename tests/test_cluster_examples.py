@@ -1,7 +1,9 @@
 """The examples for clusters are sound: Slurm scripts, Kubernetes objects, and what their pages say."""
 
+import configparser
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -46,6 +48,23 @@ def kubernetes_object(file: str, kind: str) -> Any:
     """The one object of a kind in a manifest."""
     [found] = [each for each in objects(KUBERNETES / file) if each["kind"] == kind]
     return found
+
+
+# systemd
+
+
+def test_the_unit_of_the_page_on_workers_starts_one_and_lets_it_stop() -> None:
+    """Its command exists; a worker has its grace, a batch and ten seconds before it is killed."""
+    page = (ROOT / "docs" / "workers.md").read_text(encoding="utf-8")
+    [unit] = re.findall(r"^```ini\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(unit)
+    service = parser["Service"]
+    _, *words = shlex.split(service["ExecStart"])
+    check_command(words)
+    assert service["KillMode"] == "mixed"
+    assert float(service["TimeoutStopSec"]) >= 25 + 30 + 10
 
 
 # Slurm
