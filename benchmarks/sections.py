@@ -193,7 +193,7 @@ four more.""",
 
 
 def lens(python: str) -> Section:
-    """Give the run with TransformerLens, in the Python that has it."""
+    """Return the run with TransformerLens, in the Python that has it."""
     return Section(
         name="transformer-lens",
         title="TransformerLens",
@@ -207,7 +207,7 @@ pair at a time; patchgrid scores its four sites.""",
 
 
 def eap_ig(python: str, checkout: str | None) -> Section:
-    """Give the run with EAP-IG, in the Python that has what it needs."""
+    """Return the run with EAP-IG, in the Python with its requirements."""
     given = ("--only", "eap-ig", *(("--eap-ig", checkout) if checkout else ()))
     return Section(
         name="eap-ig",
@@ -223,7 +223,7 @@ TransformerLens 2 or 3, and names `cuda` in its code: the benchmark substitutes 
 
 
 def edges(python: str, checkout: str | None) -> Section:
-    """Give the run of edges, in the Python that has what EAP-IG needs, where there is one."""
+    """Return the run of edges, in the Python with EAP-IG's requirements, if any."""
     given = ("--eap-ig", checkout) if checkout else ()
     return Section(
         name="edges",
@@ -240,7 +240,7 @@ sender, d_model]` holds what all senders add. Measured are an optimized version 
 
 
 def sections() -> list[Section]:
-    """Give all runs; the peers in the Pythons that the environment names for them."""
+    """Return all runs; peers run in the Pythons that the environment names."""
     named = os.environ.get
     eap_python = named("PATCHGRID_BENCH_EAP_IG_PYTHON", sys.executable)
     checkout = named("PATCHGRID_BENCH_EAP_IG")

@@ -24,7 +24,7 @@ _TRAILING = re.compile(r" +$", re.MULTILINE)
 
 
 def commands(text: str) -> Iterator[str]:
-    """Give a page's commands, in order."""
+    """Yield a page's commands, in order."""
     for block in _BLOCK.findall(text):
         yield from (line[2:] for line in block.splitlines() if line.startswith("$ "))
 
@@ -38,7 +38,7 @@ def workplace(folder: Path, models: dict[str, Path]) -> None:
 
 
 def run(command: str, folder: Path) -> str:
-    """Give what a command prints, stdout and stderr together."""
+    """Return a command's output, stdout and stderr together."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "120",
@@ -58,7 +58,7 @@ def run(command: str, folder: Path) -> str:
 
 
 def renew(text: str, folder: Path) -> str:
-    """Give a page with the output of its commands as it is now."""
+    """Return a page with the current output of its commands."""
 
     def block(match: re.Match[str]) -> str:
         parts = []

@@ -62,7 +62,7 @@ def read_csv(name: str) -> list[dict[str, str]]:
 
 
 def as_list(answers: str | list[str]) -> list[str]:
-    """Give one answer or several as a list."""
+    """Return one answer or several as a list."""
     return [answers] if isinstance(answers, str) else answers
 
 

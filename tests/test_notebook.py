@@ -12,13 +12,13 @@ NOTEBOOK = EXAMPLES / "gifts.ipynb"
 
 
 def outputs(notebook: Any, begin: str) -> list[Any]:
-    """Give the outputs of the cell that has a line which begins so."""
+    """Return the outputs of the cell that has a line with this beginning."""
     [cell] = [cell for cell in notebook.cells if f"\n{begin}" in f"\n{cell.source}"]
     return list(cell.outputs)
 
 
 def columns(output: Any) -> list[list[str]]:
-    """Give the head of a dataframe and the first words of its first row."""
+    """Return the head of a dataframe and the first words of its first row."""
     return [line.split()[:2] for line in output.data["text/plain"].split("\n")[:2]]
 
 

@@ -63,7 +63,7 @@ class Floor:
         return [make_batch(group, self.model.device) for group in fill(tokens, self.batch_tokens)]
 
     def logits(self, batch: Batch, embeddings: Tensor) -> Tensor:
-        """Give float32 logits of the last position, `[pair, vocabulary]`."""
+        """Return float32 logits of the last position, `[pair, vocabulary]`."""
         found = self.model(
             inputs_embeds=embeddings,
             attention_mask=batch.attention_mask,
@@ -77,7 +77,7 @@ class Floor:
         return (self.logits(batch, embeddings).gather(1, batch.answers) * batch.weights).sum(1)
 
     def attribute(self, batches: Sequence[Batch]) -> np.ndarray:
-        """Give `[pair, 3]` in the pairs' order: the score of the embeddings, both metrics."""
+        """Return `[pair, 3]` in the pairs' order: the score of the embeddings, both metrics."""
         found = [(batch.places, self._scores(batch).tolist()) for batch in batches]
         rows = {place: row for places, table in found for place, row in zip(places, table, strict=True)}
         return np.array([rows[place] for place in range(len(rows))])

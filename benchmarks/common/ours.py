@@ -10,7 +10,7 @@ SITES = ("resid_post", "attn_out", "mlp_out", "z")
 
 
 def embedding_scores(engine: Engine, pairs: Sequence[Pair], batch_tokens: int | None = None) -> np.ndarray:
-    """Give what the floor gives, `[pair, 3]`: the embeddings' score and both metrics.
+    """Return the same numbers as the floor, `[pair, 3]`: the embeddings' score and both metrics.
 
     A GPT-2's `resid_pre` 0 is the embedding plus what both prompts share.
     """

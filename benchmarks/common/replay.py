@@ -50,7 +50,7 @@ def _ask(found: Callable[..., Any], args: Any, options: Mapping[str, Any], answe
 
 
 def _kept(value: Any, answers: dict[int | str, list[Any]], key: int | str) -> Any:
-    """Give a function that notes what it returns; other values as they are."""
+    """Return a function that records its results; other values as they are."""
     if not callable(value):
         return value
     answers[key] = []
@@ -64,7 +64,7 @@ def _kept(value: Any, answers: dict[int | str, list[Any]], key: int | str) -> An
 
 
 def _again(answers: list[Any]) -> Callable[..., Any]:
-    """Give a function that returns the noted answers in order."""
+    """Return a function that returns the recorded results in order."""
     left = iter(answers)
     return lambda *_args, **_options: next(left)
 

@@ -35,7 +35,7 @@ class Way:
 
 
 def ways(folder: str, checkout: Path | None, found: figures.Figures) -> Iterator[Way]:
-    """Give those that can be had here."""
+    """Yield the ways that are supported here."""
     yield Way(split_streams.NAME, split_streams.SplitStreams(folder).scores)
     if checkout is not None and () < lens_version() < (4,):
         yield Way(eap_ig.NAME, eap_ig.EapIg(folder, checkout).edges, figures.Target(15), bos=True)
@@ -44,7 +44,7 @@ def ways(folder: str, checkout: Path | None, found: figures.Figures) -> Iterator
 
 
 def peak_of(engine: Engine, pairs: Sequence[Pair]) -> float:
-    """Give the most memory, in MB, that edges take above the loaded model."""
+    """Return the peak memory of edges above the loaded model, in MB."""
     options = {"sites": ("edge",), "method": "eap", "keep_positions": False}
     engine.attribute(pairs[:1], **options)
     before = memory.start_peak("cpu")

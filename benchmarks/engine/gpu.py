@@ -83,7 +83,7 @@ class Bench:
 
 
 def target_of(name: str, batch: int) -> figures.Target | None:
-    """Give the target where one is set."""
+    """Return the target, if set."""
     aimed = name.startswith("llama-8b") or (name.startswith("gpt2-small") and batch == 512)
     return figures.Target(0.9) if aimed else None
 

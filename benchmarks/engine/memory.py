@@ -65,7 +65,7 @@ def start_peak(device: str) -> float:
 
 
 def read_peak(device: str) -> float:
-    """Give the most bytes held since."""
+    """Return the peak bytes since."""
     if device != "cpu":
         return torch.cuda.max_memory_allocated(device)
     if platform.system() != "Linux":

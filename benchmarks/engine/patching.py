@@ -19,7 +19,7 @@ _PROJECTIONS = ("attn.c_proj", "self_attn.o_proj", "attention.dense", "self_attn
 
 
 def projections(model: Any) -> list[torch.nn.Module]:
-    """Give each layer's module that projects the heads' outputs."""
+    """Return each layer's module that projects the heads' outputs."""
     found = [module for name, module in model.named_modules() if name.endswith(_PROJECTIONS)]
     if len(found) != model.config.num_hidden_layers:
         raise SystemExit(f"{type(model).__name__}: no output projection found in its attention layers")
@@ -56,7 +56,7 @@ def patching(module: torch.nn.Module, part: slice, source: Tensor) -> Iterator[N
 
 @torch.no_grad()
 def patch_heads(floor: Floor, batches: Sequence[Batch]) -> np.ndarray:
-    """Give the effects `[pair, layer * head]` in the pairs' order."""
+    """Return the effects `[pair, layer * head]` in the pairs' order."""
     rows = {}
     for batch in batches:
         effects = torch.stack(list(head_effects(floor, batch)), 1).numpy()
@@ -65,7 +65,7 @@ def patch_heads(floor: Floor, batches: Sequence[Batch]) -> np.ndarray:
 
 
 def head_effects(floor: Floor, batch: Batch) -> Iterator[Tensor]:
-    """Give each head's effects `[pair]`, a forward each."""
+    """Yield each head's effects `[pair]`, a forward each."""
     modules, heads = projections(floor.model), floor.model.config.num_attention_heads
     embed = floor.model.get_input_embeddings()
     corrupted, clean_z = embed(batch.corrupted), dict[int, Tensor]()

@@ -35,7 +35,7 @@ WIDE_EXPERTS = {"moe_intermediate_size": 16}
 
 
 def token_pairs(made: TestModel, model: Any) -> list[TokenPair]:
-    """Give prompts as ids; the answers are the tokens that the model is surest of after each."""
+    """Return prompts as ids; the answers are the most likely next tokens."""
     found = []
     for pair in CHOSEN:
         sides = [made.tokenizer(text).input_ids for text in (pair.clean, pair.corrupted)]
@@ -61,7 +61,7 @@ def components(engine: Engine) -> list[Component]:
 
 
 def errors(made: TestModel, dtype: str) -> Iterator[tuple[str, float, float, float]]:
-    """Give each metric's median relative errors: of hooks, of hooks with a float32 head, and patchgrid's."""
+    """Yield each metric's median relative errors: of hooks, of hooks with a float32 head, and patchgrid's."""
     model, exact = rounded(made.folder, getattr(torch, dtype))
     ids = token_pairs(made, exact)
     engine = Engine.load(str(made.folder), device="cpu", dtype=dtype)

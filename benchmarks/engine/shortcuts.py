@@ -25,7 +25,7 @@ def others(taken: Shortcuts) -> dict[str, Shortcuts]:
 
 
 def works(setting: Setting, patch_count: int) -> dict[str, Work]:
-    """Give what is timed: scores of many pairs, and every head's effect in a few."""
+    """Return the timed functions: scores of many pairs, and every head's effect in a few."""
     pairs = setting.pairs()
 
     def attribute(engine: Engine) -> np.ndarray:

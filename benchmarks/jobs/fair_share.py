@@ -44,14 +44,14 @@ def submit(
 
 
 def make_pairs(count: int) -> Iterator[Pair]:
-    """Give pairs for an engine that does not read them."""
+    """Yield pairs for an engine that does not read them."""
     return (Pair(f"clean {index}", f"corrupted {index}", " a", " b") for index in range(count))
 
 
 def waits(
     there: Servers, kind: str, large: int, small: int, seconds: float, *, fair: bool
 ) -> dict[str, list[float]]:
-    """Give the seconds from submit to done of each small job, by whose it is."""
+    """Return the seconds from submit to done of each small job, by owner."""
     model = f"after {seconds}"
     with (
         Database.open(url := there.new_url(kind)) as database,

@@ -105,7 +105,7 @@ class Load:
 
 
 def pair_file(count: int) -> bytes:
-    """Give a file of pairs that nobody sent before."""
+    """Return a file of new pairs."""
     rows = ["clean,corrupted,correct,incorrect"]
     for _ in range(count):
         a, b = random.sample(_NAMES, 2)

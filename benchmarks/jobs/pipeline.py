@@ -100,7 +100,7 @@ def measure(case: Case, rounds: int) -> figures.Row:
 
 
 def demo_case(count: int) -> Case:
-    """Give the demo model's job, as `patchgrid demo` has it."""
+    """Return the demo model's job, as in `patchgrid demo`."""
     pairs = shapes.read_pairs(shapes.PAIRS, count, AutoTokenizer.from_pretrained(shapes.DEMO))
     spec = JobSpec(str(shapes.DEMO), dtype="float32")
     engine = Engine.load(spec.model, device="cpu", dtype=spec.dtype)
@@ -108,7 +108,7 @@ def demo_case(count: int) -> Case:
 
 
 def given_case(setting: Setting, exact: float) -> Case:
-    """Give a job for the given model."""
+    """Return a job for the given model."""
     pairs, spec = setting.pairs(), JobSpec(setting.folder, dtype="float32", exact=exact)
     share = f"{exact:.0%} exact" if exact else "scores only"
     return Case(f"run of {len(pairs)} pairs, {setting.model}, {share}", setting.engine(), spec, pairs)

@@ -150,7 +150,7 @@ def finished(database: Database, job: JobRecord) -> JobRecord:
 
 
 def make_pairs(number: int) -> list[Pair]:
-    """Give indirect-object pairs of the demo model."""
+    """Return indirect-object pairs of the demo model."""
     rows = ioi_pairs(number)
     return [Pair(row["clean"], row["corrupted"], row["correct"], row["incorrect"]) for row in rows]
 
@@ -225,7 +225,7 @@ def load_engine(folder: str) -> Any:
 
 
 def record(folder: str, spec: JobSpec, pairs: Sequence[Pair], chunk_size: int) -> Callable[[], None]:
-    """Give what a job asks of the engine, its pilot left out, as one function that asks it all again."""
+    """Record a job's engine calls, without its pilot; return a function that repeats them."""
     from patchgrid.workers.runner import run_job
 
     recorder = Recorder(load_engine(spec.model))

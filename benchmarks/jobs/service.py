@@ -52,12 +52,12 @@ def worker(url: str) -> Iterator[None]:
 
 
 def options() -> tuple[object, ...]:
-    """Give the server's options: no bound that a benchmark would meet."""
+    """Return the server's options, without limits that a benchmark would reach."""
     return ("-m", shapes.DEMO, "--rate", 1_000_000, "--max-open-jobs", 1_000_000)
 
 
 def cpu(process_id: int) -> float:
-    """Give the seconds of the processor that a process has used."""
+    """Return the CPU seconds that a process has used."""
     fields = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

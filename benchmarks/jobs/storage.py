@@ -90,7 +90,7 @@ def store(database: Database, job: JobRecord) -> tuple[float, ChunkResult]:
 
 
 def seconds(question: Callable[[], object], times: int = 5) -> float:
-    """Give the median time of some tries, after one that is not counted."""
+    """Return the median time of some runs, after a warm-up."""
     question()
     return median(timing.seconds_of(question) for _ in range(times))
 

@@ -65,7 +65,7 @@ def outcomes(lease: Lease) -> list[PairOutcome]:
 
 
 def moved(result: ChunkResult, lease: Lease) -> ChunkResult:
-    """Give the same numbers for another chunk."""
+    """Return the same numbers for another chunk."""
     size = lease.last - lease.first
     cells = [
         dataclasses.replace(cell, row=lease.first + cell.row) for cell in result.exact if cell.row < size
@@ -75,7 +75,7 @@ def moved(result: ChunkResult, lease: Lease) -> ChunkResult:
 
 
 def store_sums(database: Database, job: JobRecord) -> None:
-    """Give every chunk of a job its sums, of 144 heads and of 12 MLPs, and nothing else."""
+    """Store sums for every chunk of a job, of 144 heads and of 12 MLPs, and nothing else."""
     rng = np.random.default_rng(0)
     heads = rng.normal(size=(CHUNK, LAYERS, HEADS)).astype(np.float32)
     mlps = heads.sum(axis=2)
@@ -113,7 +113,7 @@ def store_totals(database: Database, job: JobRecord) -> None:
 
 
 def store_done(database: Database, job: JobRecord, axes: tuple[int, ...]) -> None:
-    """Give every chunk of a job the sums of this many components, and the state that a finished chunk has."""
+    """Store sums of this many components for every chunk of a job, and mark it done."""
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(CHUNK, *axes)).astype(np.float32)
     cells = np.argwhere(rng.random(scores.shape) < min(0.05, 20_000 / scores.size))

@@ -40,7 +40,7 @@ class Peer:
 
 
 def lens_version() -> tuple[int, ...]:
-    """Give TransformerLens's version; empty if it is not installed."""
+    """Return TransformerLens's version; empty if it is not installed."""
     try:
         return tuple(int(part) for part in version("transformer-lens").split(".")[:2])
     except PackageNotFoundError:
@@ -48,7 +48,7 @@ def lens_version() -> tuple[int, ...]:
 
 
 def peers(folder: str, names: Sequence[str], checkout: Path | None, found: figures.Figures) -> Iterator[Peer]:
-    """Give those that can be had here; note what the others need."""
+    """Yield the installed peers; note what the others need."""
     eight = figures.Target(8)
     if "nnsight" in names:
         for name, careful, target in ((notebook.NAME, False, eight), (notebook.CAREFUL, True, None)):

@@ -45,7 +45,7 @@ class EapIg:
             module.torch = _AnyDevice()
 
     def scores(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Give the means over pairs: the embeddings' score, then each head's."""
+        """Return the means over pairs: the embeddings' score, then each head's."""
         self._attribute(self._model, self._graph, self._loader(pairs), _metric, "EAP", quiet=True)
         self._model.zero_grad()
         cfg = self._graph.cfg
@@ -56,7 +56,7 @@ class EapIg:
         return np.array([float(self._graph.nodes[name].score) for name in names])
 
     def edges(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Give every edge's mean over pairs, in the order of patchgrid's graph."""
+        """Return every edge's mean over pairs, in the order of patchgrid's graph."""
         self._attribute_edges(self._model, self._graph, self._loader(pairs), _metric, "EAP", quiet=True)
         self._model.zero_grad()
         cfg = self._graph.cfg
@@ -76,7 +76,7 @@ class EapIg:
 
 
 def ours(engine: Engine, pairs: Sequence[Pair]) -> np.ndarray:
-    """Give the same from patchgrid; EAP-IG puts a BOS before each prompt."""
+    """Return the same, from patchgrid; EAP-IG puts a BOS before each prompt."""
     results = engine.attribute(
         pairs, sites=("resid_pre", "mlp_out", "z"), direction="noise", prepend_bos=True
     )

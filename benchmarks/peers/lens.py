@@ -35,7 +35,7 @@ class Lens:
         self._layers, self._heads = floor.model.config.n_layer, floor.model.config.n_head
 
     def scores(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Give all scores of all pairs, one after another: heads, then MLPs."""
+        """Return all scores of all pairs, one after another: heads, then MLPs."""
         return np.concatenate([self._pair(tokenize(self._tokenizer, pair, 0)) for pair in pairs])
 
     def _pair(self, tokens: Tokens) -> np.ndarray:
@@ -58,6 +58,6 @@ class Lens:
 
 
 def ours(engine: Engine, pairs: Sequence[Pair]) -> np.ndarray:
-    """Give the same from patchgrid."""
+    """Return the same, from patchgrid."""
     results = engine.attribute(pairs, sites=SITES)
     return np.concatenate([each.scores["atp"][site].ravel() for each in results for site in ("z", "mlp_out")])

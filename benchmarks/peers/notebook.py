@@ -32,7 +32,7 @@ class Notebook:
         self._model = TransformersModel(floor.model, tokenizer=floor.tokenizer, task="text-generation")
 
     def scores(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Give all scores of all pairs, one after another."""
+        """Return all scores of all pairs, one after another."""
         return np.concatenate([self._pair(tokenize(self._tokenizer, pair, 0)) for pair in pairs])
 
     def _pair(self, tokens: Tokens) -> np.ndarray:
@@ -71,6 +71,6 @@ class Notebook:
 
 
 def ours(engine: Engine, pairs: Sequence[Pair]) -> np.ndarray:
-    """Give the same from patchgrid."""
+    """Return the same, from patchgrid."""
     results = engine.attribute(pairs, sites=SITES)
     return np.concatenate([each.scores["atp"][site].ravel() for each in results for site in SITES])

@@ -34,7 +34,7 @@ class SplitStreams:
         self.graph = Graph(config.n_layer, config.n_head, config.n_head)
 
     def scores(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Give the mean over pairs of every edge's score, in the order of `Graph`."""
+        """Return the mean over pairs of every edge's score, in the order of `Graph`."""
         total = torch.zeros(self.graph.count)
         tokens = [tokenize(self._floor.tokenizer, pair, place) for place, pair in enumerate(pairs)]
         for at in range(0, len(tokens), _BATCH):
@@ -101,7 +101,7 @@ class SplitStreams:
         scores: Tensor | None,
         layer: int,
     ) -> Tensor:
-        """Give what each head adds, `[pair, position, head, d_model]`."""
+        """Return each head's output, `[pair, position, head, d_model]`."""
         heads = self._heads
         copies = stream[:, :, None].expand(-1, -1, heads, -1)
         weights = block.attn.c_attn.weight.unflatten(1, (3, heads, -1))
@@ -119,7 +119,7 @@ class SplitStreams:
 
 
 def ours(engine: Engine, pairs: Sequence[Pair], *, prepend_bos: bool | None = None) -> np.ndarray:
-    """Give the same from patchgrid."""
+    """Return the same, from patchgrid."""
     results = engine.attribute(
         pairs,
         sites=("edge",),

@@ -47,7 +47,7 @@ def reading(filled: Filled) -> Iterator[TestClient]:
 
 @pytest.fixture
 def make_api(database: Database) -> Iterator[Callable[..., Api]]:
-    """Give a function that makes an application on an empty database, with the settings that it is given."""
+    """Return a function that makes an application on an empty database, with the given settings."""
     with api(database) as make:
         yield make
 

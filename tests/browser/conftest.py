@@ -23,7 +23,7 @@ Visit = Callable[..., Visitor]
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Give the browser."""
+    """Return the browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         yield browser
@@ -32,7 +32,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a database with three finished jobs: `many` sites and methods, `edges`, a hostile name."""
+    """Return a database with three finished jobs: `many` sites and methods, `edges`, a hostile name."""
     folder = tmp_path_factory.mktemp("page")
     path = folder / "jobs.db"
     _run(
@@ -79,14 +79,14 @@ def _run(path: Path, pairs: Path, name: str, sites: str, method: str, limit: int
 
 @pytest.fixture(scope="session")
 def address(database: Path) -> Iterator[str]:
-    """Give the address of a server with those jobs."""
+    """Return the address of a server with those jobs."""
     with page_at(database) as found:
         yield found
 
 
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Visit]:
-    """Give a function that makes a visitor, of this server or another one."""
+    """Return a function that makes a visitor, of this server or another one."""
     visitors: list[Visitor] = []
 
     def make(other: str | None = None, **options: object) -> Visitor:
@@ -100,7 +100,7 @@ def visit(chromium: Browser, address: str) -> Iterator[Visit]:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder that pictures of the views go into: `PATCHGRID_PICTURES`, or one of our own."""
+    """Return the folder for pictures of the views: `PATCHGRID_PICTURES`, or a temporary one."""
     named = os.environ.get("PATCHGRID_PICTURES")
     folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
     folder.mkdir(parents=True, exist_ok=True)

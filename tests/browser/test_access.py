@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Give a server that asks for tokens, and a token of each scope."""
+    """Return a server that requires tokens, and a token of each scope."""
     database = tmp_path / "jobs.db"
     made = {
         scope: patchgrid("token", "create", scope, "--scope", scope, "--db", database).stdout.strip()

@@ -54,7 +54,7 @@ CHANGED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def reader(chromium: Browser, address: str) -> Iterator[Visitor]:
-    """Give a visitor whose page has the form's modules, for tests that leave it as it is."""
+    """Return a visitor whose page has the form's modules, for tests that leave it as it is."""
     visitor = Visitor(chromium, address)
     visitor.open("#/submit")
     yield visitor

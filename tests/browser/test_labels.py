@@ -59,7 +59,7 @@ def _draw(visit: Visit, grids: list[dict[str, Any]]) -> list[list[list[dict[str,
 
 
 def _collide(labels: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Give neighbours along the upper axis whose texts touch."""
+    """Return neighbouring labels on the upper axis that overlap."""
     pairs = pairwise(labels)
     if labels[0]["angle"]:
         # Slanted ones lie side by side: 50 degrees, letters 11 pixels high.

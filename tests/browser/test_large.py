@@ -25,7 +25,7 @@ def _ordered(by: str) -> list[Row]:
 
 
 def _asked_for(asked: dict[str, str]) -> Sequence[Row]:
-    """Give what the server would."""
+    """Return the server's response."""
     rows = _ordered(asked.get("by", "estimate"))
     if "component" in asked:
         return [row for row in rows if row["component"] == asked["component"]]

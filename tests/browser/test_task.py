@@ -21,7 +21,7 @@ SUMMARIES = ("", "/heads", "/positions", "/agreement", "/components")
 
 @pytest.fixture(scope="module")
 def swapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give a server with jobs of eight pairs, every second of them with its answers swapped, in bfloat16.
+    """Return a server with bfloat16 jobs of eight pairs, every second pair with its answers swapped.
 
     `all` measures them all, `right` those that the model gets right.
     """
@@ -40,7 +40,7 @@ def swapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _first(visitor: Visitor) -> str:
-    """Give the text of what stands first below the tabs."""
+    """Return the first text below the tabs."""
     return visitor.page.locator("nav.tabs + *").inner_text()
 
 

@@ -12,13 +12,13 @@ from support.machines.servers import Postgres, Redis, postgres_server, redis_ser
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a tiny random GPT-2."""
+    """Return the folder of a tiny random GPT-2."""
     return save_model("gpt2", tmp_path_factory.mktemp("models")).folder
 
 
 @pytest.fixture(scope="session")
 def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedJob:
-    """Give a database with a finished job of 12 pairs, of which two failed."""
+    """Return a database with a finished job of 12 pairs, of which two failed."""
     folder = tmp_path_factory.mktemp("finished")
     pairs = write_pairs(folder / "pairs.jsonl", 10, failing=2)
     command = ("run", pairs, "-m", tiny_model, "--db", folder / "jobs.db", *DETAILED)
@@ -27,19 +27,19 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Fini
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """Give a file of four good pairs."""
+    """Return a file of four good pairs."""
     return write_pairs(tmp_path / "pairs.jsonl", 4)
 
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
-    """Give a Redis server that wants a password."""
+    """Return a Redis server that requires a password."""
     with redis_server(password="open-sesame") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """Give a PostgreSQL server."""
+    """Return a PostgreSQL server."""
     with postgres_server() as server:
         yield server

@@ -31,7 +31,7 @@ HEAVY = (
 def commands(
     group: click.Group, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Give every command with its words."""
+    """Yield every command with its words."""
     with click.Context(group) as context:
         for name in group.list_commands(context):
             command = group.get_command(context, name)

@@ -32,7 +32,7 @@ SPECS = {
 
 
 def jobs_in(database: Path) -> list[Any]:
-    """Give the jobs of a database, none if it is not there."""
+    """Return the jobs of a database, none if it does not exist."""
     result = patchgrid("job", "list", "--db", database, "--json")
     return list(json.loads(result.stdout)) if result.exit_code == 0 else []
 

@@ -19,7 +19,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def case_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
-    """Give the case of a family, or of `demo_model`."""
+    """Return the case of a family, or of `demo_model`."""
     root = tmp_path_factory.mktemp("models")
     made: dict[str, Case] = {}
 

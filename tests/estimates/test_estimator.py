@@ -44,7 +44,7 @@ def heavy_tailed(pairs: int, components: int = 45, seed: int = 0) -> Population:
 
 
 def probabilities(population: Population, *, rate: float, floor: float = 30) -> NDArray[np.float64]:
-    """Give every cell's inclusion probability."""
+    """Return every cell's inclusion probability."""
     pairs = len(population.scores)
     scales = np.abs(population.scores[pilot_rows(pairs)]).mean(axis=0)
     return np.stack(

@@ -49,7 +49,7 @@ def test_no_probability_is_above_one_or_below_the_floor(
 def one_by_one(
     scores: NDArray[np.float32], *, rate: float, pairs: int, scales: NDArray[np.float64] | None
 ) -> list[float]:
-    """Give the probabilities of one pair's cells `[cell]` by the definition, over plain loops."""
+    """Return the probabilities of one pair's cells `[cell]` by definition, with plain loops."""
     own = max(rate / 2, 30 / pairs)
     even, share = 0.3 * own, min(1.0, own + rate / 2)
     sizes = [abs(float(score)) for score in scores]

@@ -27,7 +27,7 @@ def chunk(pairs: int, axes: tuple[int, ...], seed: int = 0) -> Chunk:
 
 
 def totals(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Give every pair a total effect of its own, `[pair]`, whatever the group it is summed in."""
+    """Return a total effect per pair, `[pair]`, the same in whichever group it is summed."""
     return 3 + scores[(slice(None), *(0,) * (scores.ndim - 1))].astype(np.float64)
 
 

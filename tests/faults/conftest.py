@@ -13,40 +13,40 @@ from support.machines.servers import Postgres, Redis, postgres_server, redis_ser
 
 @pytest.fixture(scope="session")
 def workers() -> Iterator[Nursery]:
-    """Give the program that workers are forked from."""
+    """Return the program that workers are forked from."""
     with nursery() as program:
         yield program
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """Give a server of our own: tests crash it."""
+    """Return a separate server: tests crash it."""
     with postgres_server() as server:
         yield server
 
 
 @pytest.fixture
 def redis() -> Iterator[Redis]:
-    """Give an empty server of our own: tests flush and kill it."""
+    """Return a separate, empty server: tests flush and kill it."""
     with redis_server() as server:
         yield server
 
 
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> str:
-    """Give the URL of an empty PostgreSQL database."""
+    """Return the URL of an empty PostgreSQL database."""
     return postgres.url(postgres.new_database())
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """Give the URL of an SQLite file that is not there yet."""
+    """Return the URL of an SQLite file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'jobs.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    """Give the URL of an empty database of either kind."""
+    """Return the URL of an empty database of either kind."""
     name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     found: str = request.getfixturevalue(name)
     return found
@@ -54,7 +54,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_fleet(workers: Nursery, tmp_path: Path) -> MakeFleet:
-    """Give a function that makes a fleet on a database."""
+    """Return a function that makes a fleet on a database."""
 
     def make(url: str, size: int, **options: Any) -> Fleet:
         return Fleet(workers, WorkerOptions(url, str(tmp_path / "workers.log"), **options), size)

@@ -17,7 +17,7 @@ SEED, FLIPS = 13, 25
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the file of a job of the demo model, as the command line leaves it."""
+    """Return the database file of a job of the demo model, written by the command line."""
     path = tmp_path_factory.mktemp("measured") / "jobs.db"
     options = ("--limit", 30, "--detail", "positions", "--method", "atp,relp", "--exact", "0.1")
     made = patchgrid("run", DEMO_PAIRS, "-m", DEMO_MODEL, "--db", path, *options)

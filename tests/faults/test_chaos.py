@@ -32,14 +32,14 @@ LEASE = 6.0
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the demo model's folder, a copy."""
+    """Return a copy of the demo model's folder."""
     folder = tmp_path_factory.mktemp("demo") / "model"
     shutil.copytree(EXAMPLES / "demo_model", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     return folder
 
 
 def read_pairs(count: int) -> list[Pair]:
-    """Give the first pairs of the example."""
+    """Return the first pairs of the example."""
     with PairFile.open(str(EXAMPLES / "pairs" / "ioi.jsonl"), limit=count) as file:
         file.check()
         return list(file)
@@ -68,7 +68,7 @@ class Chaos:
     stopped: tuple[float, int] | None = None
 
     def troubles(self) -> Iterator[Callable[[], None]]:
-        """Give one trouble of each kind after the other, for ever."""
+        """Yield faults of each kind in turn, without end."""
         while True:
             yield self.kill
             yield self.stop

@@ -42,7 +42,7 @@ def assert_each_on_its_own(
 
 
 def states(database: Database) -> list[str]:
-    """Give the state of each job."""
+    """Return the state of each job."""
     with database.read() as session:
         return [record.state for record in all_jobs(session)]
 

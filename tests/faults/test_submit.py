@@ -24,7 +24,7 @@ NewURL = Callable[[], str]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewURL:
-    """Give a function that gives the URL of an empty database, another each time."""
+    """Return a function that returns the URL of a new empty database each time."""
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
         return lambda: str(server.url(server.new_database()))
@@ -34,7 +34,7 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewURL:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Give a file of pairs that takes several batches to store."""
+    """Return a file of pairs that takes several batches to store."""
     path = tmp_path / "pairs.jsonl"
     with path.open("w", encoding="utf-8") as lines:
         for pair in make_pairs(COUNT):

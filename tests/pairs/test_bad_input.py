@@ -35,7 +35,7 @@ def test_a_file_without_read_permission_is_named(tmp_path: Path) -> None:
 
 @contextmanager
 def _not_root() -> Iterator[None]:
-    """Give up root's rights for a while: root may read everything."""
+    """Drop root's rights for the block: root may read everything."""
     if os.geteuid() != 0:
         yield
         return

@@ -17,7 +17,7 @@ HEADER = "id,clean,corrupted,correct,incorrect,spans\n"
 
 
 def refused(path: Path | str, *, limit: int | None = None) -> PairFileError:
-    """Give the error that a file is refused with, checked for agreeing with its own message."""
+    """Return the error of a refused file, after checking it against its own message."""
     with pytest.raises(PairFileError) as caught, PairFile.open(path, limit=limit) as file:
         file.check()
     error = caught.value
@@ -33,7 +33,7 @@ def refused(path: Path | str, *, limit: int | None = None) -> PairFileError:
 
 
 def fields(error: PairFileError) -> list[tuple[int | None, str | None]]:
-    """Give the number and field of each thing that is wrong."""
+    """Return the row number and field of each problem."""
     return [(line.number, line.field) for line in error.lines]
 
 
@@ -97,17 +97,17 @@ def test_what_lines_have_between_them_is_about_a_field(tmp_path: Path) -> None:
 
 
 def csv(content: str) -> Callable[[Path], Path]:
-    """Give what writes a CSV file."""
+    """Return a function that writes a CSV file."""
     return lambda folder: write(folder, content, "pairs.csv")
 
 
 def autocircuit(*prompts: object, **keys: object) -> Callable[[Path], Path]:
-    """Give what writes a file in auto-circuit's format."""
+    """Return a function that writes a file in auto-circuit's format."""
     return lambda folder: write(folder, json.dumps({"prompts": prompts} | keys), "pairs.json")
 
 
 def parquet(**columns: object) -> Callable[[Path], Path]:
-    """Give what writes a Parquet file; a column that is `...` is left out."""
+    """Return a function that writes a Parquet file; a column that is `...` is omitted."""
     good = {"clean": ["a", "b"], "corrupted": ["c", "d"], "correct": [" x", " y"], "incorrect": [5, 6]}
     kept = {name: value for name, value in (good | columns).items() if value is not ...}
 

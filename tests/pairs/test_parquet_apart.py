@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def children() -> list[psutil.Process]:
-    """Give the processes that this one has started and that are still there."""
+    """Return the running child processes of this one."""
     return psutil.Process().children()
 
 

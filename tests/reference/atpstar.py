@@ -200,5 +200,5 @@ def sharpen(model: Any, factor: float) -> None:
 
 
 def largest_gap(found: dict[str, Array], other: dict[str, Array], sites: Sequence[str]) -> float:
-    """Give the largest difference of two sets of scores."""
+    """Return the largest difference between two sets of scores."""
     return max(float(np.abs(found[site] - other[site]).max()) for site in sites)

@@ -60,7 +60,7 @@ class Reference:
         self.base_ids = pair.corrupted if denoise else pair.clean
 
     def metric(self, name: str) -> Metric:
-        """Give the named metric of this pair."""
+        """Return the named metric of this pair."""
         return make_metric(name, self.pair.correct, self.pair.incorrect, self.clean.logits)
 
     def scores(self, metric_name: str) -> dict[str, Array]:

@@ -97,7 +97,7 @@ class PatternReference:
         return torch.stack(found).double().numpy()
 
     def moved(self, component: Component, metric: str, share: float = 1.0, *, source: str = "pair") -> Tensor:
-        """Give the metric with a component's rows of the pattern moved a share of the way to the source's."""
+        """Return the metric with a component's pattern rows moved a share of the way to the source's."""
 
         def write(layer: int, weights: Tensor) -> Tensor:
             if layer != component.layer:

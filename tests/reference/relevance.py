@@ -54,7 +54,7 @@ def _gated(mlp: Any) -> Forward:
 
 
 def _forwards(model: Any) -> Iterator[tuple[Any, Forward]]:
-    """Give the modules that are changed, and how, read off transformers' modelling files."""
+    """Yield the modules that are changed, and how, taken from transformers' modelling files."""
     match model.config.model_type:
         case "gpt2":
             yield model.transformer.ln_f, _layer_norm(model.transformer.ln_f)

@@ -25,7 +25,7 @@ class Float32Head:
         self.config = model.config
 
     def get_submodule(self, path: str) -> Any:
-        """Give a module of the 16-bit model: hooks are put there."""
+        """Return a module of the 16-bit model, for hooks."""
         return self.model.get_submodule(path)
 
     def __call__(self, **inputs: Any) -> Any:

@@ -25,7 +25,7 @@ def means(model: Any, pairs: Sequence[TokenPair], direction: str) -> Vectors:
 
 
 def zeros(model: Any, pairs: Sequence[TokenPair], direction: str) -> Vectors:
-    """Give a vector of zeros for every site."""
+    """Return a vector of zeros for every site."""
     return {key: torch.zeros_like(vector) for key, vector in means(model, pairs[:1], direction).items()}
 
 

@@ -34,7 +34,7 @@ from support.storage.storage_backends import run_chunk, run_job, submit_job
 
 
 def problems(url: str) -> str:
-    """Give what the check finds, a line each."""
+    """Return the check's findings, a line each."""
     return "\n".join(checking.check(url).problems)
 
 

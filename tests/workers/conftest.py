@@ -12,18 +12,18 @@ from support.engine.models import TestModel, save_model
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TestModel:
-    """Give a small random GPT-2 in a folder."""
+    """Return a small random GPT-2 in a folder."""
     return save_model("gpt2", tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")
 def engine(tiny: TestModel) -> Engine:
-    """Give the engine of the small model."""
+    """Return the engine of the small model."""
     return Engine.load(str(tiny.folder), device="cpu", dtype="float32")
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """Give an empty database."""
+    """Return an empty database."""
     with Database.open(f"sqlite:///{tmp_path / 'jobs.db'}") as opened:
         yield opened

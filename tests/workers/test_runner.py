@@ -32,19 +32,19 @@ PAIRS = [*make_pairs(5), MISMATCHED, *make_pairs(24)[5:]]
 
 @pytest.fixture(scope="module")
 def spec(tiny: TestModel) -> JobSpec:
-    """Give a spec under which most of the small job's cells are patched."""
+    """Return a spec under which most of the small job's cells are patched."""
     return JobSpec.of(str(tiny.folder), sites=("z", "mlp_out"), seed=5)
 
 
 @pytest.fixture
 def job(database: Database, spec: JobSpec) -> JobRecord:
-    """Give a job of 25 pairs in chunks of 9, 9 and 7, one of which will fail."""
+    """Return a job of 25 pairs in chunks of 9, 9 and 7, one of which will fail."""
     return submit(database, spec, PAIRS, chunk_size=9)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, engine: Engine, spec: JobSpec) -> Exported:
-    """Give every row of the same job, worked off in one go."""
+    """Return every row of the same job, run without interruption."""
     with Database.open(f"sqlite:///{tmp_path_factory.mktemp('undisturbed') / 'jobs.db'}") as database:
         job = submit(database, spec, PAIRS, chunk_size=9)
         run_job(database, engine, job, batch_tokens=BATCH_TOKENS)
@@ -52,7 +52,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, engine: Engine, spec: 
 
 
 def chunks(database: Database, job: JobRecord) -> list[tuple[str, int, int]]:
-    """Give each chunk's state, attempts and epoch."""
+    """Return each chunk's state, attempts and epoch."""
     with database.read() as session:
         rows = session.execute(select(chunk).where(chunk.c.job_id == job.id).order_by(chunk.c.id))
         return [(row.state, row.attempts, row.epoch) for row in rows]
@@ -66,7 +66,7 @@ def stored(database: Database, job: JobRecord) -> int:
 
 
 def state(database: Database, job: JobRecord) -> str:
-    """Give the job's state as it is now."""
+    """Return the job's state as it is now."""
     with database.read() as session:
         return jobs.get(session, job.id).state
 

@@ -70,7 +70,7 @@ class Settings:
 
     @contextmanager
     def asking(self, *, create: bool = False) -> Iterator["Backend"]:
-        """Give what answers: the database, made ready if `create`, or the server."""
+        """Yield the database, created or upgraded if `create`, or the server."""
         from patchgrid.cli.terminal.reports import REPORTS
 
         if self.server is not None:
@@ -107,7 +107,7 @@ class Settings:
 
 @contextmanager
 def _server(url: str, token: str | None, reports: "Reports") -> Iterator["Backend"]:
-    """Give a server's answers; nothing is sent before something is asked."""
+    """Yield a server; no request is sent before the first query."""
     from patchgrid.api.client.backends.server import ServerBackend
     from patchgrid.api.client.http.address import Address
     from patchgrid.api.client.http.http import Connection
@@ -124,7 +124,7 @@ def _server(url: str, token: str | None, reports: "Reports") -> Iterator["Backen
 def with_settings(
     function: Callable[Concatenate[Settings, Arguments], Result],
 ) -> Callable[Arguments, Result]:
-    """Give a command `--db`, `--server` and `--json`, and hand them to it as `Settings`.
+    """Add `--db`, `--server` and `--json` to a command, which receives them as `Settings`.
 
     It takes `--broker` and `--user` too, so that one set of options does for all commands, but shows neither.
     """
@@ -134,7 +134,7 @@ def with_settings(
 def with_broker(
     function: Callable[Concatenate[Settings, Arguments], Result],
 ) -> Callable[Arguments, Result]:
-    """Give a command that talks to the broker `--db`, `--server`, `--broker` and `--json`."""
+    """Add `--db`, `--server`, `--broker` and `--json` to a command that uses the broker."""
     return _with_options(function, broker_option())
 
 
@@ -179,7 +179,7 @@ def _with_options(
 
 
 def _words(ctx: click.Context) -> str:
-    """Give a command's words behind the program's own, however that was called: `results sql`."""
+    """Return a command's words after the program's name: `results sql`."""
     words = [] if ctx.parent is None else [_words(ctx.parent), ctx.info_name or ""]
     return " ".join(word for word in words if word)
 
@@ -211,7 +211,7 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def broker_option(*, hidden: bool = False) -> Decorator:
-    """Give the decorator that adds `--broker`."""
+    """Return the decorator that adds `--broker`."""
     return click.option(
         "--broker",
         metavar="URL",
@@ -222,7 +222,7 @@ def broker_option(*, hidden: bool = False) -> Decorator:
 
 
 def user_option(*, hidden: bool = False) -> Decorator:
-    """Give the decorator that adds `--user`."""
+    """Return the decorator that adds `--user`."""
     return click.option(
         "--user",
         metavar="NAME",

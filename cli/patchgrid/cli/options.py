@@ -45,7 +45,7 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def count_option(default: int, what: str) -> Decorator:
-    """Give the decorator that adds `-k`."""
+    """Return the decorator that adds `-k`."""
     return click.option(
         "-k",
         "count",

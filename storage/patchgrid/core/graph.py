@@ -33,7 +33,7 @@ class Graph:
     split: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the graph as JSON-ready values."""
+        """Return the graph as JSON-ready values."""
         return asdict(self)
 
     @classmethod
@@ -78,19 +78,19 @@ class Graph:
         return tuple(f"{sender}->{reader}" for reader, reads in both for sender in self.senders[:reads])
 
     def ends(self, number: int) -> tuple[int, int]:
-        """Give the numbers of an edge's sender and of its reader."""
+        """Return the numbers of an edge's sender and of its reader."""
         if not 0 <= number < self.count:
             raise ComponentError(f"edge {number} is out of range (0 to {self.count - 1:,})")
         reader = bisect.bisect_right(self.offsets, number) - 1
         return number - self.offsets[reader], reader
 
     def name(self, number: int) -> str:
-        """Give an edge's name."""
+        """Return an edge's name."""
         sender, reader = self.ends(number)
         return f"{self.senders[sender]}->{self.readers[reader]}"
 
     def number_of(self, name: str) -> int:
-        """Give the number of an edge; `ComponentError` for one that the model does not have."""
+        """Return the number of an edge; `ComponentError` for one that the model does not have."""
         sender_name, _, reader_name = name.partition("->")
         sender, reader = self._sender_numbers.get(sender_name), self._reader_numbers.get(reader_name)
         if sender is None or reader is None:

@@ -48,7 +48,7 @@ DTYPES = {"auto": "the checkpoint's own", "float32": "", "bfloat16": "", "float1
 
 @cache
 def metrics() -> tuple[str, ...]:
-    """Give the names of all metrics: our own, then those of installed packages."""
+    """Return the names of all metrics: the built-in ones, then those of installed packages."""
     others = sorted({point.name for point in entry_points(group=METRIC_GROUP)} - METRICS.keys())
     return (*METRICS, *others)
 

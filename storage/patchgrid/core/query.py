@@ -120,7 +120,7 @@ class Query:
         return tuple(method.name for method in self.methods)
 
     def values(self) -> dict[str, Any]:
-        """Give the settings by name, the methods' options among them: what `of` reads."""
+        """Return the settings by name, including the methods' options; the inverse of `of`."""
         mine = {
             each.name: getattr(self, each.name) for each in settings_of(type(self)) if each.name != "method"
         }
@@ -231,7 +231,7 @@ def query_settings() -> tuple[Setting, ...]:
 
 
 def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
-    """Give one name, several, or several in one text with commas between them, as a tuple."""
+    """Return one name, several names, or comma-separated names as a tuple."""
     if isinstance(value, str):
         return tuple(name.strip() for name in value.split(",") if name.strip())
     return tuple(value)

@@ -156,7 +156,7 @@ WIDE_SITES = tuple(site.name for site in SITES.values() if site.wide)
 
 
 def index_fields(site: str, index: int | None) -> dict[str, int | None]:
-    """Give a component's index as tables, exports and JSON have it: one field a kind, None in the others."""
+    """Return a component's index as in tables, exports and JSON: one field a kind, None in the others."""
     kind = SITES[site].index
     return {name: index if kind is not None and name == kind.field else None for name in INDEX_FIELDS}
 

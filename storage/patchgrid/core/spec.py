@@ -92,7 +92,7 @@ class JobSpec:
         return cls(query=Query.of(**asked), **{name: values[name] for name in values if name in mine})
 
     def changed(self, **values: Any) -> "JobSpec":
-        """Give this spec with some settings changed; options that other methods do not have are dropped."""
+        """Return a copy with some settings changed; options that the new methods lack are dropped."""
         mine = {"model", *(each.name for each in settings_of(type(self)))}
         before = {name: getattr(self, name) for name in mine}
         asked = {name: value for name, value in values.items() if name not in mine}
@@ -100,9 +100,9 @@ class JobSpec:
         return JobSpec(query=Query.of(self.query, **asked), **after)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the spec as JSON-ready values: all settings, and the options of its methods.
+        """Return the spec as JSON-ready values: all settings, and the options of its methods.
 
-        A job's key is made of these: equal questions give equal values.
+        A job's key is computed from these: equal questions have equal values.
         """
         mine = {each.name: getattr(self, each.name) for each in settings_of(type(self))}
         asked = self.query.values()

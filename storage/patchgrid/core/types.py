@@ -48,7 +48,7 @@ Span = tuple[int, int] | TextSpan
 
 
 def place_spans(spans: Mapping[str, Span] | None, prefix: int) -> dict[str, tuple[int, int]]:
-    """Give spans as token ranges of a prompt that has `prefix` tokens before its text."""
+    """Return spans as token ranges of a prompt that has `prefix` tokens before its text."""
     return {
         name: (span.start + prefix, span.stop + prefix) if isinstance(span, TextSpan) else span
         for name, span in (spans or {}).items()
@@ -175,7 +175,7 @@ class Component:
 
     @classmethod
     def of(cls, component: "Component | str") -> "Component":
-        """Give a component that is given as such or by its name."""
+        """Return a component, given as such or by name."""
         return cls.parse(component) if isinstance(component, str) else component
 
     @property

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
+from scipy import special
 
 from patchgrid.estimates.sums import Sums
 
@@ -139,7 +139,7 @@ def _spread(squares: _Array, mean: _Array, total: _Array) -> _Array:
 
 
 def _residual_squares(sums: Sums, means: tuple[_Array, _Array, _Array], by_a: _Array, by_d: _Array) -> _Array:
-    """Give Σv times the squared residuals (r - r̄) - by_a (a - ā) - by_d (d - d̄)."""
+    """Return Σv times the squared residuals (r - r̄) - by_a (a - ā) - by_d (d - d̄)."""
     centre = dict(zip("adr", means, strict=True))
 
     def about(x: str, y: str) -> _Array:
@@ -175,7 +175,7 @@ def _half_width(sums: Sums, fit: _Fit, *, population: bool, level: float) -> _Ar
         spread = np.maximum(_ratio(sums["waa"] + 2 * sums["war"] + sums["wrr"], total) - e_mean**2, 0)
         variance = variance + _ratio(spread * _ratio(size, size - 1), sums["n"])
         freedom = np.where(census, size - 1, freedom)
-    half: _Array = scipy.special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
+    half: _Array = special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
     if not population:
         half[census] = 0
     return half

@@ -198,7 +198,7 @@ def _inclusion(
 
 
 def _draws(seed: int, site: str, rows: Sequence[int], count: int) -> NDArray[np.float64]:
-    """Return what `draw` gives for each of these pairs, `[pair, count]`."""
+    """Return the result of `draw` for each of these pairs, `[pair, count]`."""
     philox = np.random.Philox(key=np.array([seed, _name_hash(site)], np.uint64))
     # Making a generator takes ten times as long as setting one back.
     start = philox.state

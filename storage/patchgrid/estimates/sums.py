@@ -141,7 +141,7 @@ class Sums:
         numbers = (scores, effects, inclusion, total_effects)
         rows = np.stack(_cell_rows(*(np.asarray(x, np.float64) for x in numbers)))
         size = int(np.prod(self.axes))
-        # Each sum has bins of its own, one a component.
+        # Each sum has bins of its own, one per component.
         bins = np.ravel_multi_index(index, self.axes) + size * np.arange(len(rows))[:, None]
         totals = np.bincount(bins.ravel(), rows.ravel(), minlength=size * len(rows))
         self.values[len(SCORE_SUMS) + 1 :] += totals.reshape(-1, *self.axes)

@@ -26,20 +26,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def workspace(lab: Lab) -> Iterator[Workspace]:
-    """Give the workspace."""
+    """Return the workspace."""
     with Workspace(lab.place) as opened:
         yield opened
 
 
 @pytest.fixture
 def job(workspace: Workspace) -> Job:
-    """Give the finished job."""
+    """Return the finished job."""
     return workspace.job("shared")
 
 
 @pytest.fixture
 def waiting(workspace: Workspace) -> Iterator[Job]:
-    """Give a job that nobody runs."""
+    """Return a job that no worker runs."""
     job = workspace.submit([Pair("a", "b", "c", "d")], model="org/model", name="<b>waiting<br>")
     yield job
     job.delete()

@@ -15,7 +15,7 @@ from support.storage.storage_backends import sqlite_url
 
 
 def by_name(job: Job, **options: Any) -> dict[str, dict[str, Any]]:
-    """Give a job's components by their names."""
+    """Return a job's components by their names."""
     return {row["component"]: row for row in job.components(frame="polars", **options).to_dicts()}
 
 

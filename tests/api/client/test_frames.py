@@ -18,7 +18,7 @@ from support.storage.storage_backends import sqlite_url
 
 
 def as_rows(frame: Any) -> list[dict[str, Any]]:
-    """Give a dataframe of either library as rows, with None for what is missing."""
+    """Return a dataframe of either library as rows, with None for what is missing."""
     if isinstance(frame, pl.DataFrame):
         return frame.to_dicts()
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")

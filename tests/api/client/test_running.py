@@ -19,7 +19,7 @@ from support.storage.storage_backends import BACKENDS, sqlite_url
 
 @pytest.fixture(params=BACKENDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give a database that is not there yet, or is empty."""
+    """Return the URL of a database that does not exist yet, or is empty."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path)
     url: str = request.getfixturevalue("postgres").new_url()
@@ -28,14 +28,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def workspace(place: str) -> Iterator[Workspace]:
-    """Give a new workspace."""
+    """Return a new workspace."""
     with Workspace(place) as opened:
         yield opened
 
 
 @pytest.fixture
 def engine() -> StandIn:
-    """Give an engine that needs no model."""
+    """Return an engine that needs no model."""
     return load(ModelKey("a"))
 
 

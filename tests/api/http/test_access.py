@@ -75,7 +75,7 @@ def guarded(make_api: Callable[..., Api]) -> Api:
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Give each method and path that the application answers."""
+    """Yield each method and path of the application."""
     for route in app.routes:
         included = getattr(route, "original_router", None)
         for one in [route] if included is None else included.routes:

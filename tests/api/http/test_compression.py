@@ -10,7 +10,7 @@ from support.api.api_jobs import Filled
 
 
 def raw(client: TestClient, path: str, encoding: str, **headers: str) -> tuple[httpx.Response, bytes]:
-    """Give an answer, and its body as it was sent."""
+    """Return an answer, and its body as it was sent."""
     with client.stream("GET", path, headers={"Accept-Encoding": encoding, **headers}) as answer:
         return answer, b"".join(answer.iter_raw())
 

@@ -51,7 +51,7 @@ def get(server: Server, target: bytes, *, more: bytes = b"") -> bytes:
 
 
 def status(answer: bytes) -> int:
-    """Give an answer's status."""
+    """Return an answer's status."""
     return int(answer.split(b" ", 2)[1])
 
 

@@ -83,7 +83,7 @@ def insert(data: bytes, rng: random.Random) -> bytes:
 
 
 def double(data: bytes, rng: random.Random) -> bytes:
-    """Give a part of it twice."""
+    """Duplicate a part of the body."""
     start, stop = sorted((rng.randrange(len(data)), rng.randrange(len(data) + 1)))
     return data[:stop] + data[start:stop] + data[stop:]
 
@@ -247,7 +247,7 @@ def test_a_file_that_is_refused_here_is_refused_by_the_command_line(target: Targ
 
 
 def _bombs() -> dict[str, bytes]:
-    """Give small Parquet files that unpack to far more."""
+    """Return small Parquet files that unpack to far more."""
     one, rows_ = pa.array(["b"]), 200_000
     page = pa.table(
         {"clean": pa.array(["a" * (100 << 20)]), "corrupted": one, "correct": one, "incorrect": one}

@@ -209,7 +209,7 @@ _VALUES = (
 
 
 def _parameters(app: FastAPI) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Give each parameter of what only reads: the path, where it is, its name, and what else is needed."""
+    """Yield each parameter of the read endpoints: path, location, name, and other required parameters."""
     for path, operations in app.openapi()["paths"].items():
         for each in operations.get("get", {}).get("parameters", ()):
             if each["in"] in ("query", "path"):

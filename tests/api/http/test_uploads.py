@@ -49,7 +49,7 @@ def send(api: Api, body: Any, kind: str = BOUNDARY, **query: str) -> httpx.Respo
 
 
 def in_blocks(body: bytes, size: int) -> Iterator[bytes]:
-    """Give a body bit by bit: no length is told before."""
+    """Yield a body in blocks: its length is not declared."""
     for start in range(0, len(body), size):
         yield body[start : start + size]
 

@@ -22,7 +22,7 @@ from support.cli.commands import patchgrid
 
 
 def at(job: JobRecord, what: str) -> str:
-    """Give the path of what is asked about a job."""
+    """Return the path of a job's resource."""
     return f"/v1/jobs/{job.id}/{what}"
 
 

@@ -42,7 +42,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 def _serving_on(app: Any) -> Any:
-    """Give an application that does not end with each question."""
+    """Yield an application that stays open between requests."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":

@@ -26,14 +26,14 @@ FORMATS: dict[str, bytes] = {
 
 
 def stored(database: Database, job_id: int) -> list[Pair]:
-    """Give a job's pairs as they are in the database."""
+    """Return a job's pairs as they are in the database."""
     query = select(tables.pair).where(tables.pair.c.job_id == job_id).order_by(tables.pair.c.pair_index)
     with database.read() as session:
         return [read_pair(row) for row in session.execute(query)]
 
 
 def counts(database: Database) -> tuple[int, ...]:
-    """Give how many jobs, pairs, chunks, owners and keys there are."""
+    """Return the numbers of jobs, pairs, chunks, owners and keys."""
     held = (tables.job, tables.pair, tables.chunk, tables.submission, tables.idempotency)
     with database.read() as session:
         return tuple(session.scalar(select(func.count()).select_from(table)) or 0 for table in held)

@@ -33,7 +33,7 @@ class Queue:
         return patchgrid("job", command, 1, *options, "--db", self.path)
 
     def shown(self) -> Any:
-        """Give what `job show --json` gives."""
+        """Return the document of `job show --json`."""
         return json.loads(self.job("show", "--json").stdout)
 
     def cancel(self) -> None:
@@ -56,7 +56,7 @@ class Queue:
 
 @pytest.fixture
 def queue(tiny_model: Path, tmp_path: Path) -> Queue:
-    """Give a database with a job that nobody works on."""
+    """Return a database with a job that no worker runs."""
     return Queue(tmp_path / "a.db", write_pairs(tmp_path / "pairs.jsonl", 12), tiny_model)
 
 
@@ -83,7 +83,7 @@ def test_a_paused_job_is_held_until_it_is_resumed(queue: Queue) -> None:
 
 
 def chunks(**counts: int) -> dict[str, int]:
-    """Give the counts of chunks by state, those not named zero."""
+    """Return the counts of chunks by state, those not named zero."""
     return dict.fromkeys(("done", "leased", "pending", "held", "failed", "cancelled"), 0) | counts
 
 

@@ -44,7 +44,7 @@ RECORD = {
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a tiny model that puts a BOS before each text, and knows years."""
+    """Return the folder of a tiny model with a BOS before each text and tokens for years."""
     folder = tmp_path_factory.mktemp("model")
     tokenizer = build_tokenizer(bos=True)
     tokenizer.add_tokens(_MORE)

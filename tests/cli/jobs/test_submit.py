@@ -37,7 +37,7 @@ class Queue:
 
 @pytest.fixture
 def queue(tiny_model: Path, tmp_path: Path) -> Queue:
-    """Give an empty database."""
+    """Return an empty database."""
     return Queue(tmp_path / "queue.db", tiny_model)
 
 

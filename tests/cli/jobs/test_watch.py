@@ -39,7 +39,7 @@ SETTINGS = Settings("sqlite:///patchgrid.db", json=False)
 
 
 def worker(number: int) -> WorkerRecord:
-    """Give a worker that is at work."""
+    """Return a worker that is measuring."""
     status: dict[str, Any] = {"state": "working", "message": None, "loaded": ("m",), "job_id": 3}
     status |= {"chunk_id": number, "memory_used": 2 * 10**10, "memory_total": 8 * 10**10, "chunks": 4}
     status |= {"pairs": 256, "pairs_per_second": 12.5, "lease_losses": 0, "takeovers": 0, "failures": {}}
@@ -65,7 +65,7 @@ def snapshot(
     failures: Sequence[LoadFailure] = (),
     leased: int | None = None,
 ) -> Snapshot:
-    """Give a job of 100 chunks of 64 pairs, `done` of them done."""
+    """Return a job of 100 chunks of 64 pairs, `done` of them done."""
     leased = len(at_work) if leased is None else leased
     job = JobRecord(
         *(3, "key", "night", JobSpec(model="/models/llama"), state, (), 6400, 64, 0, 0.0, 0.0, None, None)
@@ -77,7 +77,7 @@ def snapshot(
 
 
 def screen(found: Snapshot, *, width: int = 80) -> str:
-    """Give what the live screen shows."""
+    """Return the text of the live screen."""
     stream = io.StringIO()
     console = Console(file=stream, width=width, markup=False, highlight=False)
     console.print(Group(*watching.screen_parts(SETTINGS, found, Speed().pace(found))))
@@ -177,7 +177,7 @@ class Worked:
 
 @pytest.fixture
 def worked(tiny_model: Path, tmp_path: Path) -> Worked:
-    """Give a job of twelve pairs in three chunks."""
+    """Return a job of twelve pairs in three chunks."""
     return Worked(tmp_path / "a.db", write_pairs(tmp_path / "pairs.jsonl", 12), tiny_model)
 
 

@@ -56,7 +56,7 @@ LASTING = ("demo", "doctor", "serve", "worker start")
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Give each command that does something, with its words."""
+    """Yield each command that does something, with its words."""
     if not isinstance(command, click.Group):
         yield " ".join(path), command
         return
@@ -73,7 +73,7 @@ TRIED = tuple(words for words in COMMANDS if words != "demo")
 
 
 def arguments_of(command: click.Command, job: FinishedJob) -> list[str]:
-    """Give what a command cannot do without."""
+    """Return a command's required arguments."""
     values = {
         "pairs": str(job.pairs),
         "name": "1",

@@ -42,13 +42,13 @@ def working(*options: object) -> Iterator["subprocess.Popen[str]"]:
 
 
 def listed(database: object) -> list[Any]:
-    """Give the workers that the registry has."""
+    """Return the registered workers."""
     result = patchgrid("worker", "list", "--db", database, "--json")
     return list(json.loads(result.stdout)["workers"]) if result.exit_code == 0 else []
 
 
 def in_state(database: object, state: str) -> Callable[[], bool]:
-    """Give a check that some worker is in a state."""
+    """Return a check that some worker is in a state."""
     return lambda: any(worker["state"] == state for worker in listed(database))
 
 

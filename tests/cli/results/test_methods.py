@@ -28,7 +28,7 @@ SPECS = {
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a database that holds the jobs, done."""
+    """Return a database that holds the jobs, done."""
     path = tmp_path_factory.mktemp("methods") / "jobs.db"
     with Database.open(f"sqlite:///{path}") as opened:
         for name, spec in SPECS.items():

@@ -301,7 +301,7 @@ def _row(neuron: int, estimate: float, low: float | None, high: float | None) ->
 
 
 def _arrows(axes: Axes) -> dict[str, list[int]]:
-    """Give the bars at whose ends an interval goes on, by the arrow that says so."""
+    """Return the bars whose intervals extend beyond the axis, by their arrows."""
     found = {line.get_marker(): list(line.get_ydata()) for line in axes.lines}  # type: ignore[arg-type]
     return {str(marker): found[marker] for marker in ("<", ">")}  # type: ignore[misc]
 

@@ -15,7 +15,7 @@ IOI = DEMO_MODEL.parent / "pairs" / "ioi.jsonl"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder of tiny models: one with experts, one whose attention shows no queries."""
+    """Return a folder of tiny models: one with experts, one whose attention exposes no queries."""
     root = tmp_path_factory.mktemp("models")
     for name in ("mixtral", "bloom"):
         save_model(name, root)

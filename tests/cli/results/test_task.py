@@ -31,7 +31,7 @@ def written(path: Path, pairs: list[dict[str, Any]]) -> Path:
 
 
 def swapped(pair: dict[str, Any]) -> dict[str, Any]:
-    """Give a pair whose sides stand the wrong way round."""
+    """Return a pair with its sides swapped."""
     return pair | {"clean": pair["corrupted"], "corrupted": pair["clean"]}
 
 
@@ -58,7 +58,7 @@ class Ran:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """Give a job of ten pairs, of which two have their sides swapped."""
+    """Return a job of ten pairs, of which two have their sides swapped."""
     pairs = [swapped(pair) if row in (2, 5) else pair for row, pair in enumerate(records())]
     return Ran(tmp_path_factory.mktemp("task"), pairs)
 

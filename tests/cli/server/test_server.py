@@ -84,7 +84,7 @@ def server(finished: FinishedJob) -> Iterator[Server]:
 def methods(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Server]]:
-    """Give a database of jobs of several methods, and its server."""
+    """Return a database of jobs of several methods, and its server."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('served')}/jobs.db"
     else:

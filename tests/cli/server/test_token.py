@@ -15,7 +15,7 @@ from support.cli.commands import patchgrid, refused
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Any:
-    """Give what runs `patchgrid token` on a database that is not there yet."""
+    """Return a function that runs `patchgrid token` on a database that does not exist yet."""
 
     def run(*arguments: object) -> Result:
         return patchgrid("token", *arguments, "--db", tmp_path / "tokens.db")

@@ -23,11 +23,11 @@ class Pretended:
         self.begun.append(self.tokens)
 
     def taken(self) -> int:
-        """Give what the last batch took."""
+        """Return the memory that the last batch took."""
         return self.tokens * self.token_bytes
 
     def free(self) -> int:
-        """Give what there is between batches."""
+        """Return the free memory between batches."""
         return self.free_bytes
 
 

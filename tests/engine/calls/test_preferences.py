@@ -30,7 +30,7 @@ def preference(case: Case, prompt: str, correct: Sequence[int], incorrect: Seque
 
 
 def with_both_kinds(case: Case) -> list[Pair]:
-    """Give pairs of which the model gets some right, and not the others: each answer on either side."""
+    """Return pairs of which the model gets some right and some wrong: each answer on either side."""
     swapped = [Pair(pair.clean, pair.corrupted, pair.incorrect, pair.correct) for pair in case.pairs]
     return [pair for both in zip(case.pairs, swapped, strict=True) for pair in both]
 

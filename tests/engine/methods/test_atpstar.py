@@ -32,7 +32,7 @@ SHARPER = {"opt_projected": 2.75}
 
 @pytest.fixture(scope="session")
 def sharp_case_of(tmp_path_factory: pytest.TempPathFactory) -> SharpCaseOf:
-    """Give the case of a family whose attention is saturated, and its model with eager attention."""
+    """Return the case of a family whose attention is saturated, and its model with eager attention."""
     root = tmp_path_factory.mktemp("sharp")
     made: dict[str, tuple[Case, Any]] = {}
 

@@ -21,7 +21,7 @@ CHOSEN = (0, 4)
 
 
 def references(case: Case, direction: str, chosen: tuple[int, ...] = CHOSEN) -> list[EdgeReference]:
-    """Give the reference's view of some pairs' edges."""
+    """Return the reference's view of some pairs' edges."""
     made = case.references(direction)
     return [EdgeReference(made[index], case.engine.layout.graph) for index in chosen]
 

@@ -17,7 +17,7 @@ GRAPHS = [
 
 
 def layer_of(name: str) -> int:
-    """Give the layer that an end of an edge belongs to."""
+    """Return the layer of an edge's end."""
     return int("".join(character for character in name.split(".")[0] if character.isdigit()))
 
 

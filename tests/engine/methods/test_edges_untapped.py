@@ -16,7 +16,7 @@ PAIR = 4
 
 @pytest.fixture(params=["gpt2", "gpt_neox", "gemma2"])
 def case(request: pytest.FixtureRequest, case_of: CaseOf, monkeypatch: pytest.MonkeyPatch) -> Case:
-    """Give a family's case, its engine loaded as if nothing passed the taps."""
+    """Return a family's case, its engine loaded as if no value passed the taps."""
     monkeypatch.setenv("PATCHGRID_CACHE", "none")  # what earlier loads found has the taps in it
     monkeypatch.setattr(loading, "install", lambda *_: None)
     tapped = case_of(request.param)

@@ -37,7 +37,7 @@ FEWER = [("denoise", "logit_diff"), ("noise", "logprob")]
 
 @pytest.fixture(scope="module")
 def slopes_of(case_of: CaseOf) -> Callable[[str, str, str], dict[str, list[Array]]]:
-    """Give the float64 slopes over both steps of each site's components at the last two positions."""
+    """Return the float64 slopes over both steps of each site's components at the last two positions."""
     logits: dict[tuple[str, str], tuple[Reference, dict[str, list[list[Tensor]]]]] = {}
 
     def get(family: str, direction: str, metric_name: str) -> dict[str, list[Array]]:
@@ -98,7 +98,7 @@ def _limit(site: str, far: Array, near: Array) -> Array:
 
 
 def _chosen(site: str, scores: Array) -> Array:
-    """Give the scores of the components that `_steps` moves."""
+    """Return the scores of the components that `_steps` moves."""
     last = scores[:, -2:]
     return (last[..., :: EACH[site]] if site in EACH else last).reshape(-1)
 

@@ -54,7 +54,7 @@ class _Lens:
         self._shape = case.layers, case.heads
 
     def scores(self, pair: TokenPair, direction: str) -> dict[str, Any]:
-        """Give scores by kind: `[position]`, `[layer, position, head]`, `[layer, position]`."""
+        """Return scores by kind: `[position]`, `[layer, position, head]`, `[layer, position]`."""
 
         def metric(logits: Tensor) -> Tensor:
             return logits[0, -1, pair.correct].mean() - logits[0, -1, pair.incorrect].mean()

@@ -35,7 +35,7 @@ def change(folder: Path, file: str, **values: Any) -> None:
 
 
 def index(folder: Path, text: str) -> None:
-    """Give the folder an index of weights in several files."""
+    """Write an index of weights in several files into the folder."""
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
 

@@ -17,7 +17,7 @@ CompositeOf = Callable[[str], Case]
 
 @pytest.fixture(scope="module")
 def composite_of(tmp_path_factory: pytest.TempPathFactory) -> CompositeOf:
-    """Give a type's case, made once."""
+    """Return a type's case, made once."""
     made: dict[str, Case] = {}
 
     def get(name: str) -> Case:

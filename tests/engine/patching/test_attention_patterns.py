@@ -28,7 +28,7 @@ SHARED = [Pair(_CLEAN, _CLEAN.replace(", John", f", {name}"), " to", " the") for
 
 @pytest.fixture(scope="session")
 def eager_of(case_of: CaseOf) -> Callable[[str], Any]:
-    """Give a family's model with eager attention."""
+    """Return a family's model with eager attention."""
     made: dict[str, Any] = {}
 
     def get(family: str) -> Any:

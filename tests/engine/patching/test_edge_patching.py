@@ -33,7 +33,7 @@ def some_edges(case: Case, count: int) -> list[str]:
 def expected(
     case: Case, names: Sequence[str], direction: str, metric: str, positions: Sequence[int] | None
 ) -> np.ndarray:
-    """Give the reference's effects of one pair."""
+    """Return the reference's effects of one pair."""
     reference = EdgeReference(case.references(direction)[PAIR], case.engine.layout.graph)
     at = range(len(case.token_pairs[PAIR].clean)) if positions is None else positions
     return np.array([reference.effect(name, metric, at) for name in names])

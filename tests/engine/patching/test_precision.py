@@ -31,7 +31,7 @@ PROMPTS = PAIRS[0]
 
 
 def answered(tokenizer: Any, model: Any) -> Ids:
-    """Give the prompts as ids; the answers are the tokens that the model is surest of after each."""
+    """Return the prompts as ids; the answers are the most likely next tokens."""
     sides = [tokenizer(text).input_ids for text in (PROMPTS.clean, PROMPTS.corrupted)]
     with torch.no_grad():
         best = [model(input_ids=torch.tensor([ids])).logits[0, -1].topk(2).indices.tolist() for ids in sides]

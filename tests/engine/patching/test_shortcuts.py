@@ -43,7 +43,7 @@ def test_every_family_takes_all_shortcuts_that_its_code_allows(case_of: CaseOf, 
 
 
 def components_of(case: Case) -> list[Component]:
-    """Give components of every site in the first and the last block, whole and at some positions."""
+    """Return components of every site in the first and the last block, whole and at some positions."""
     layers = (0, case.layers - 1)
     whole = [Component(site, layer) for site in case.sites for layer in layers]
     last = [Component(site, layer, position=-1) for site in case.sites for layer in layers]
@@ -171,7 +171,7 @@ def test_a_prompt_of_many_pairs_is_computed_once(case_of: CaseOf, direction: str
 
 
 def denoising(direction: str) -> int:
-    """Give the place of the clean prompts' run among a batch's two."""
+    """Return the index of the clean run in a batch's two."""
     return 0 if direction == "denoise" else 1
 
 

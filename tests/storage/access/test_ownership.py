@@ -23,7 +23,7 @@ Submit = Callable[..., Stored]
 
 @pytest.fixture
 def submit(database: Database, tmp_path: Path) -> Iterator[Submit]:
-    """Give a function that submits so many pairs for somebody."""
+    """Return a function that submits a number of pairs for a user."""
     opened = []
 
     def call(by: Submitter, count: int = 8, name: str | None = None) -> Stored:
@@ -47,7 +47,7 @@ def cancel(database: Database, by: Submitter, job_id: int, *, everyone: bool = F
 
 
 def state(database: Database, job_id: int) -> str:
-    """Give a job's state."""
+    """Return a job's state."""
     with database.read() as session:
         return jobs.get(session, job_id).state
 

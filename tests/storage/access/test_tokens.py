@@ -37,7 +37,7 @@ def change(database: Database, token: Token, **values: object) -> None:
 
 
 def used_at(database: Database, token: Token) -> float | None:
-    """Give when a token was used last."""
+    """Return the time of a token's last use."""
     with database.read() as session:
         return session.scalar(select(table.c.used_at).where(table.c.id == token.id))
 

@@ -27,7 +27,7 @@ from support.storage.storage_backends import all_jobs, run_job, submit_job
 
 
 def open_error(url: str, *, create: bool = True, timeout: float = 0.1) -> StorageError:
-    """Give the error that opening ends with; it must be one line."""
+    """Return the error of opening, which must be one line."""
     with pytest.raises(StorageError) as caught:
         Database.open(url, create=create, timeout=timeout)
     assert "\n" not in str(caught.value)
@@ -278,7 +278,7 @@ def test_a_file_that_the_disk_is_too_full_to_make_is_removed(tmp_path: Path) -> 
 
 
 def sqlite_error(code: int) -> sqlite3.OperationalError:
-    """Give an error of the driver."""
+    """Return an error of the driver."""
     error = sqlite3.OperationalError("as SQLite says it")
     error.sqlite_errorcode = code
     return error

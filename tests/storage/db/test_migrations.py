@@ -75,7 +75,7 @@ def test_sqlite_statements_are_those_of_the_code(tmp_path: Path) -> None:
 
 
 def _words(rows: Iterable[Any]) -> dict[str, list[str]]:
-    """Give each statement's words."""
+    """Return each statement's words."""
     return {name: (sql or "").split() for name, sql in rows}
 
 

@@ -36,7 +36,7 @@ def cut(postgres: PostgresDatabases, session: Session) -> None:
 
 
 def error_of(work: Callable[[], object]) -> StorageError:
-    """Give the error that this ends with; it must be one line."""
+    """Return the error of this call, which must be one line."""
     with pytest.raises(StorageError) as caught:
         work()
     assert "\n" not in str(caught.value)

@@ -18,7 +18,7 @@ from support.storage.storage_processes import hear, process
 
 
 def everything(database: Database, job: JobRecord) -> dict[str, list[dict[str, object]]]:
-    """Give all that can be exported of a job."""
+    """Return every export of a job."""
     return {what: list(export_rows(database, job, what)) for what in FIELDS}
 
 
@@ -158,6 +158,6 @@ def test_a_job_that_is_steered_while_many_work_on_it_ends_whole(database: Databa
 
 
 def state_of(database: Database, job: JobRecord) -> str:
-    """Give the job's state."""
+    """Return the job's state."""
     with database.read() as session:
         return jobs.get(session, job.id).state

@@ -17,7 +17,7 @@ from support.storage.watching import statements
 
 
 def page(database: Database, **options: object) -> list[int]:
-    """Give a page's job ids."""
+    """Return a page's job ids."""
     with database.read() as session:
         return [job.id for job, _ in job_list.page(session, **options)]  # type: ignore[arg-type]
 

@@ -24,7 +24,7 @@ from support.storage.storage_backends import run_job, submit_job
 
 @pytest.fixture
 def make_order(tmp_path: Path) -> Iterator[Callable[..., Order]]:
-    """Give orders for so many pairs: those of one number are the same job."""
+    """Return orders for a number of pairs: equal numbers are the same job."""
     opened = []
 
     def make(count: int = 5, own_key: str | None = None, **spec: object) -> Order:
@@ -48,7 +48,7 @@ def token(database: Database, name: str = "ci") -> int:
 
 
 def owners(database: Database, job: JobRecord) -> list[str]:
-    """Give whose a job is."""
+    """Return a job's owners."""
     with database.read() as session:
         return ownership.owners_of(session, job.id)
 

@@ -13,13 +13,13 @@ from support.storage.storage_backends import run_chunk, run_job, submit_job
 
 
 def state(database: Database, job: JobRecord) -> str:
-    """Give the job's state."""
+    """Return the job's state."""
     with database.read() as session:
         return jobs.get(session, job.id).state
 
 
 def states(database: Database, job: JobRecord) -> list[str]:
-    """Give the states of the job's chunks, by their pairs."""
+    """Return the states of the job's chunks, by their pairs."""
     return [part[2] for part in chunks(database, job)]
 
 

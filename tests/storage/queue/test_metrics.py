@@ -11,7 +11,7 @@ from support.storage.storage_backends import run_job, submit_job
 
 
 def samples(database: Database) -> dict[tuple[str, ...], float]:
-    """Give what Prometheus reads: name and label values to value."""
+    """Return the samples that Prometheus reads: name and label values to value."""
     with database.read() as session:
         families = text_string_to_metric_families(metrics.prometheus_text(session))
         return {

@@ -13,7 +13,7 @@ from support.storage.storage_backends import submit_job
 
 
 def info(name: str, host: str = "node1") -> WorkerInfo:
-    """Give what a worker says of itself."""
+    """Return a worker's description of itself."""
     return WorkerInfo(name, host, 42, "cuda:0", ("model/a", "model/b"))
 
 
@@ -24,7 +24,7 @@ def register(database: Database, name: str, host: str = "node1") -> int:
 
 
 def listed(database: Database, *, lost_after: float = 60) -> list[WorkerRecord]:
-    """Give all workers."""
+    """Return all workers."""
     with database.read() as session:
         return workers.list_workers(session, lost_after=lost_after)
 

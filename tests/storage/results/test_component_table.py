@@ -27,7 +27,7 @@ _NUMBERS = ("n", "mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "ex
 
 
 def table_rows(database: Database, job: JobRecord) -> list[dict[str, Any]]:
-    """Give the job's rows, by method and rank."""
+    """Return the job's rows, by method and rank."""
     with database.read() as session:
         found = session.execute(
             select(component_estimate)

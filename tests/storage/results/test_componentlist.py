@@ -30,20 +30,20 @@ JOBS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def page(database: Database, job: JobRecord, **options: Any) -> component_list.ComponentPage:
-    """Give a page."""
+    """Return a page."""
     with database.read() as session:
         return component_list.page(session, job, **options)
 
 
 def every(database: Database, job: JobRecord, **options: Any) -> list[ComponentRow]:
-    """Give all components, as they always were to be had."""
+    """Return all components, unpaged."""
     with database.read() as session:
         return components.components(session, job, **options)
 
 
 @pytest.fixture(params=JOBS)
 def job(request: pytest.FixtureRequest, database: Database) -> JobRecord:
-    """Give a finished job of each kind, between two others."""
+    """Return a finished job of each kind, between two others."""
     spec, options = JOBS[request.param]
     submit_job(database, 4, key="before")
     pairs = make_pairs(9, spans="spans" in options)
@@ -100,7 +100,7 @@ def test_a_search_finds_part_of_a_name(database: Database, job: JobRecord) -> No
 
 
 def _figure(row: ComponentRow, by: str) -> float | None:
-    """Give what a component is sorted by, None for what comes last."""
+    """Return a component's sort key, None for those that come last."""
     if by in components.ORDERS:
         value = getattr(row, by)
         return abs(row.mean if value is None else value)  # type: ignore[arg-type]

@@ -19,19 +19,19 @@ from support.storage.storage_backends import run_chunk, run_job, submit_job
 
 
 def page(database: Database, job: JobRecord, **options: object) -> exact_list.ExactPage:
-    """Give a page."""
+    """Return a page."""
     with database.read() as session:
         return exact_list.page(session, job, **options)  # type: ignore[arg-type]
 
 
 def exported(database: Database, job: JobRecord, method: str | None = None) -> list[dict[str, Any]]:
-    """Give all cells, as an export has them."""
+    """Return all cells, as exported."""
     rows = list(export_rows(database, job, "exact", method))
     return [{EDGE: None} | row for row in rows]
 
 
 def paged(database: Database, job: JobRecord, **options: object) -> list[dict[str, Any]]:
-    """Give the cells of all pages together."""
+    """Return the cells of all pages together."""
     found: list[dict[str, Any]] = []
     after: tuple[int, int] | None = None
     while True:

@@ -15,7 +15,7 @@ from support.storage.storage_backends import run_chunk, run_job, submit_job
 
 
 def export(database: Database, job: JobRecord, what: str) -> list[dict[str, object]]:
-    """Give an export's rows, their fields checked."""
+    """Return an export's rows, their fields checked."""
     rows = list(export_rows(database, job, what))
     assert all(tuple(row) == FIELDS[what] for row in rows)
     return rows

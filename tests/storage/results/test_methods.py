@@ -17,7 +17,7 @@ SPEC = make_spec(method=",".join(METHODS), detail="positions")
 
 
 def whole(index: int, site: str, method: str) -> np.ndarray:
-    """Give a pair's scores over all positions, straight from their source."""
+    """Return a pair's scores over all positions, straight from their source."""
     return pair_scores(index, site, method).sum(axis=1)
 
 

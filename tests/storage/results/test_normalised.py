@@ -30,14 +30,14 @@ DIFFERENCE = 9.0
 
 
 def a_task(clean: float, corrupted: float, error: float | None) -> dict[str, Any]:
-    """Give what is read of a task's document."""
+    """Return the used part of a task's document."""
     sides = {"clean_metric": clean, "corrupted_metric": corrupted}
     return sides | {"difference": clean - corrupted, "difference_error": error}
 
 
 @pytest.fixture
 def job(database: Database) -> JobRecord:
-    """Give a finished job."""
+    """Return a finished job."""
     return run_job(database, submit_job(database, 10))
 
 

@@ -18,13 +18,13 @@ from support.storage.watching import plan, statements
 
 
 def page(database: Database, job: JobRecord, **options: object) -> pair_list.PairPage:
-    """Give a page."""
+    """Return a page."""
     with database.read() as session:
         return pair_list.page(session, job, **options)  # type: ignore[arg-type]
 
 
 def rows(database: Database, job: JobRecord, **options: object) -> list[int]:
-    """Give the rows of all pages together."""
+    """Return the rows of all pages together."""
     return [line.row for lines in pages(database, job, **options) for line in lines]
 
 
@@ -39,7 +39,7 @@ def pages(database: Database, job: JobRecord, **options: object) -> Iterator[tup
 
 
 def whole(database: Database, job: JobRecord) -> list[PairLine]:
-    """Give all pairs, each as it is shown when it is asked for alone."""
+    """Return all pairs, each as shown by itself."""
     with database.read() as session:
         views = [pair_view.pair(session, job, index) for index in range(job.pairs)]
     return [
@@ -61,7 +61,7 @@ def whole(database: Database, job: JobRecord) -> list[PairLine]:
 
 
 def half_done(database: Database, count: int = 30, *, chunks: int = 4, named: bool = True) -> JobRecord:
-    """Give a job of which some pairs are done, some failed, one was warned of; and others beside it."""
+    """Return a job with done and failed pairs and one with a warning; there are other jobs beside it."""
     submit_job(database, 50, key="before")
     job = submit_job(database, pairs=make_pairs(count, named=named))
     for _ in range(chunks):

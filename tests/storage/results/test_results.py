@@ -26,7 +26,7 @@ from support.storage.storage_backends import rows_of, run_chunk, run_job, submit
 
 
 def whole_scores(indices: range, site: str) -> np.ndarray:
-    """Give the scores `[pair, layer(, head)]`, straight from their source."""
+    """Return the scores `[pair, layer(, head)]`, straight from their source."""
     return np.stack([pair_scores(index, site).sum(axis=1) for index in indices]).astype(np.float64)
 
 

@@ -36,7 +36,7 @@ def measured(database: Database) -> Database:
 
 
 def answer(database: Database, sql: str) -> tuple[Sequence[str], list[dict[str, Any]]]:
-    """Give a query's columns and rows."""
+    """Return a query's columns and rows."""
     columns, rows = query_readonly(database, sql)
     return columns, [dict(zip(columns, row, strict=True)) for row in rows]
 

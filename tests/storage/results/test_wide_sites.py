@@ -21,7 +21,7 @@ NODES = make_spec(sites=("z", "mlp_post"), method="atp,relp", exact=0.2)
 
 
 def exported(database: Database, job: JobRecord, what: str, method: str | None = None) -> list[dict]:
-    """Give the rows of an export."""
+    """Return the rows of an export."""
     return list(export_rows(database, job, what, method))
 
 
@@ -151,7 +151,7 @@ def test_positions_that_were_not_kept_are_not_drawn(database: Database) -> None:
 
 
 def drawn_sums(components_: int, cells: int, *, aligned: bool = False) -> Sums:
-    """Give sums of 64 pairs at a site of very many components, of which so many cells were sampled."""
+    """Return sums of 64 pairs at a site of very many components, with a number of sampled cells."""
     rng = np.random.default_rng(0)
     axes = (2, 3, components_ // 2) if aligned else (components_,)
     sums = Sums.zeros(axes, sampled=True, aligned=aligned)

@@ -44,7 +44,7 @@ class Api:
 
 @contextmanager
 def api(database: Database) -> Iterator[Callable[..., Api]]:
-    """Give a function that makes applications on a database, with settings beside those of `SETTINGS`."""
+    """Yield a function that makes applications on a database, with settings besides `SETTINGS`."""
     with ExitStack() as stack:
 
         def make(**settings: Any) -> Api:
@@ -56,7 +56,7 @@ def api(database: Database) -> Iterator[Callable[..., Api]]:
 
 
 def lines(count: int, *, start: int = 0) -> bytes:
-    """Give a JSON Lines file of so many pairs."""
+    """Return a JSON Lines file of a number of pairs."""
     rows = (
         {"clean": f"clean {row}", "corrupted": f"corrupted {row}", "correct": " a", "incorrect": " b"}
         for row in range(start, start + count)
@@ -78,7 +78,7 @@ def every_page(client: httpx.Client, path: str, **query: object) -> Iterator[dic
 
 
 def every_item(client: httpx.Client, path: str, **query: object) -> list[dict[str, Any]]:
-    """Give all items of a list, page by page."""
+    """Return all items of a list, page by page."""
     return [item for page in every_page(client, path, **query) for item in page["items"]]
 
 

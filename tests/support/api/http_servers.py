@@ -76,7 +76,7 @@ class Wire:
 
 @contextmanager
 def wire(port: int, *, up: int | None = None, down: int | None = None, cuts: int = 1) -> Iterator[Wire]:
-    """Give a wire to a server's port for the time of a `with` block."""
+    """Yield a wire to a server's port for the `with` block."""
     between = Wire(port, up=up, down=down, cuts=cuts)
     try:
         yield between
@@ -95,7 +95,7 @@ class Reply:
 
 @contextmanager
 def strange_server(*replies: Reply) -> Iterator[str]:
-    """Give the URL of a server that gives these answers one after the other, the last for ever."""
+    """Yield the URL of a server that sends these responses in turn, and then repeats the last."""
     waiting = list(replies)
 
     class Handler(BaseHTTPRequestHandler):
@@ -126,6 +126,6 @@ def strange_server(*replies: Reply) -> Iterator[str]:
 
 
 def problem(status: int, detail: str, *headers: tuple[str, str]) -> Reply:
-    """Give an answer as a patchgrid server tells of a problem."""
+    """Return a patchgrid server's problem response."""
     body = json.dumps({"type": "urn:x", "title": "x", "status": status, "detail": detail}).encode()
     return Reply(status, body, (("Content-Type", "application/problem+json"), *headers))

@@ -36,12 +36,12 @@ class Server:
         return int(self.url.rpartition(":")[2])
 
     def client(self, token: str | None = None, **options: object) -> httpx.Client:
-        """Give a client of this server, signed in with a token if there is one."""
+        """Return a client of this server, signed in with a token if there is one."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, **options)  # type: ignore[arg-type]
 
     def log(self) -> str:
-        """Give what it wrote to stderr so far."""
+        """Return what it wrote to stderr so far."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def kill(self) -> None:
@@ -117,7 +117,7 @@ def _line_before_end(stream: "IO[str] | None") -> str:
 
 
 def uploads_left(folder: Path, since: float = 0.0) -> list[Path]:
-    """Give the temporary files of uploads that lie in a folder."""
+    """Return the temporary files of uploads that lie in a folder."""
     return [path for path in folder.glob("patchgrid-*") if path.stat().st_mtime >= since]
 
 
@@ -139,5 +139,5 @@ def wait_for_answer(
 
 
 def now() -> float:
-    """Give the time by which files are marked."""
+    """Return the time by which files are marked."""
     return time.time()

@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 def component(name: str, site: str, estimate: float | None, **others: Any) -> Row:
-    """Give a component as the API does; its interval is a tenth of its size where none is given."""
+    """Return a component as the API does; its interval is a tenth of its size where none is given."""
     size = abs(estimate or 0.0)
     row = {"component": name, "site": site, "layer": 0, "head": None, "unit": None, "position": None}
     figures = {"n": 24, "mean": estimate or 0.001, "mean_abs": size or 0.001, "std": 0.1, "exact_n": 5}
@@ -20,7 +20,7 @@ def component(name: str, site: str, estimate: float | None, **others: Any) -> Ro
 
 
 def neurons(count: int) -> list[Row]:
-    """Give so many neurons, the first of the largest estimate; their mean scores run the other way."""
+    """Return a number of neurons, the largest estimate first; their mean scores are in reverse order."""
     return [
         component(
             f"n0.{index}", "mlp_post", 1 - index / count, unit=index, mean=index / count, std=index / count
@@ -30,7 +30,7 @@ def neurons(count: int) -> list[Row]:
 
 
 def cell(pair: int, neuron: int, score: float) -> Row:
-    """Give an exactly patched cell of a neuron of layer 0."""
+    """Return an exactly patched cell of a neuron of layer 0."""
     place = {"layer": 0, "head": None, "unit": neuron, "position": None, "edge": None}
     return {
         "pair": pair,

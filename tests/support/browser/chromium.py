@@ -8,7 +8,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def find_chromium() -> str:
-    """Give Chromium's path: `PATCHGRID_CHROMIUM`, or the one that is installed."""
+    """Return Chromium's path: `PATCHGRID_CHROMIUM`, or the one that is installed."""
     named = os.environ.get("PATCHGRID_CHROMIUM")
     found = named or next((path for path in map(shutil.which, _NAMES) if path), None)
     if found is None or not Path(found).is_file():

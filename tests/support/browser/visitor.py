@@ -64,11 +64,11 @@ class Visitor:
         self.page.get_by_text(text).first.wait_for()
 
     def heading(self) -> Locator:
-        """Give the view's heading."""
+        """Return the view's heading."""
         return self.page.get_by_role("heading", level=1)
 
     def inaccessible(self) -> list[str]:
-        """Give what axe finds that is serious or critical."""
+        """Return axe's serious and critical findings."""
         self.page.evaluate(_axe())
         found: dict[str, Any] = self.page.evaluate("axe.run({resultTypes: ['violations']})")
         return [
@@ -84,7 +84,7 @@ class Visitor:
         return int(self.page.evaluate(script))
 
     def data_links(self) -> list[str]:
-        """Give the addresses of the links to data in this view."""
+        """Return the addresses of the links to data in this view."""
         links = self.page.locator("main .links a:not([rel])").all()
         return [str(link.get_attribute("href")) for link in links]
 

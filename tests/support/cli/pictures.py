@@ -9,5 +9,5 @@ PNG = b"\x89PNG"
 
 
 def random_values(layers: int, columns: int) -> NDArray[np.float64]:
-    """Give the same normally distributed numbers each time."""
+    """Return the same normally distributed numbers each time."""
     return np.random.default_rng(0).normal(size=(layers, columns))

@@ -61,7 +61,7 @@ class Case:
         return Reference(self.model.model, pair, direction)
 
     def references(self, direction: str) -> list[Reference]:
-        """Give each pair's reference runs."""
+        """Return each pair's reference runs."""
         if direction not in self._references:
             made = [Reference(self.model.model, pair, direction) for pair in self.token_pairs]
             self._references[direction] = made

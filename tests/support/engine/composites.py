@@ -92,13 +92,13 @@ def save_composite(model_type: str, folder: Path) -> Any:
 
 
 def composite_case(model_type: str, folder: Path) -> Case:
-    """Give a saved model with its engine and the reference's view of its text decoder."""
+    """Return a saved model with its engine and the reference's view of its text decoder."""
     made = TestModel(model_type, folder, _text_of(save_composite(model_type, folder)), build_tokenizer())
     return Case(made, PAIRS, [tokenize(made, pair) for pair in PAIRS])
 
 
 def _text_of(model: Any) -> Any:
-    """Give what runs a text: BLIP-2's own code wants a picture; PaliGemma's attends both ways in prompts."""
+    """Return the module that runs text: BLIP-2's needs a picture; PaliGemma attends both ways in prompts."""
     if model.config.model_type == "blip-2":
         return model.language_model
     text = model.config.get_text_config()

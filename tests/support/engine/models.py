@@ -54,7 +54,7 @@ class TestModel:
     tokenizer: Any
 
     def double(self) -> "TestModel":
-        """Give the same model in float64."""
+        """Return the same model in float64."""
         # Grouped matrix products of experts know no float64.
         model = AutoModelForCausalLM.from_pretrained(
             self.folder, dtype=torch.float64, experts_implementation="eager"

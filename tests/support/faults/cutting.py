@@ -98,7 +98,7 @@ class Wire:
 
 @contextmanager
 def wire(port: int, cuts: Cuts) -> Iterator[Wire]:
-    """Give a wire to a server's port for the time of a `with` block."""
+    """Yield a wire to a server's port for the `with` block."""
     between = Wire(port, cuts)
     try:
         yield between

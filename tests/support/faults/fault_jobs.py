@@ -41,23 +41,23 @@ class Trial:
     chunks: int
 
     def progress(self) -> Progress:
-        """Give how far the job is."""
+        """Return the job's progress."""
         with self.database.read() as session:
             return job_progress(session, self.job.id)
 
     def state(self) -> str:
-        """Give the job's state."""
+        """Return the job's state."""
         with self.database.read() as session:
             return jobs.get(session, self.job.id).state
 
     def held_by(self, pid: int) -> Sequence[Row[Any]]:
-        """Give the chunks that a worker process holds: one that is stored, and one that is measured."""
+        """Return the chunks leased by a worker process: one being stored, one being measured."""
         mine = (chunk.c.state == "leased") & chunk.c.worker.like(f"%/{pid}/%")
         with self.database.read() as session:
             return session.execute(select(chunk).where(mine)).all()
 
     def rows(self) -> Sequence[Row[Any]]:
-        """Give the job's chunks in order."""
+        """Return the job's chunks in order."""
         of_job = chunk.c.job_id == self.job.id
         with self.database.read() as session:
             return session.execute(select(chunk).where(of_job).order_by(chunk.c.first)).all()

@@ -111,7 +111,7 @@ def kill_at(pairs: str, url: str, place: int) -> int:
 
 
 def void(_value: object) -> None:
-    """Give nothing."""
+    """Do nothing."""
 
 
 def main(what: str, pairs: str, *rest: str) -> None:

@@ -101,7 +101,7 @@ class GuardedDatabase(Database):
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session for one transaction at a time."""
+        """Yield a session for one transaction at a time."""
         with self.writing, super().write() as session:
             yield session
 

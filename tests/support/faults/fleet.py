@@ -86,7 +86,7 @@ class Nursery:
 
 @contextmanager
 def nursery() -> Iterator[Nursery]:
-    """Give a nursery for the time of a `with` block."""
+    """Yield a nursery for the `with` block."""
     program = Nursery()
     try:
         yield program
@@ -186,7 +186,7 @@ class Fleet:
         return [self.nursery.ended[pid] for pid in last]
 
     def log(self) -> str:
-        """Give what all workers logged."""
+        """Return the logs of all workers."""
         path = Path(self.options.log)
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 

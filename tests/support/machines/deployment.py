@@ -20,7 +20,7 @@ _WRAPPERS = ("exec", "nice", "time", "srun", "--", "!", "if", "then", "do", "{")
 
 
 def command_lines(shell: str) -> Iterator[list[str]]:
-    """Give the simple commands of shell text: words without redirections, comments and assignments."""
+    """Yield the simple commands of shell text: words without redirections, comments and assignments."""
     lines = iter(shell.replace("\\\n", " ").splitlines())
     for line in lines:
         while (tokens := _tokens(line)) is None:
@@ -42,7 +42,7 @@ def command_lines(shell: str) -> Iterator[list[str]]:
 
 
 def patchgrid_commands(shell: str) -> Iterator[list[str]]:
-    """Give the words after `patchgrid` of each of its commands in shell text."""
+    """Yield the words after `patchgrid` of each of its commands in shell text."""
     for words in command_lines(shell):
         if words[0] == "docker" and "run" in words and "migrate" in words:
             yield words[words.index("migrate") + 1 :]
@@ -104,7 +104,7 @@ def check_page(page: Path) -> int:
 
 
 def option_value(words: list[str], name: str) -> str:
-    """Give the word behind an option."""
+    """Return the word after an option."""
     return words[words.index(name) + 1]
 
 
@@ -135,7 +135,7 @@ class Instruction(NamedTuple):
 
 
 def read_dockerfile(text: str) -> list[Instruction]:
-    """Give the instructions, lines joined, without comments."""
+    """Return the instructions, lines joined, without comments."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     parts = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
@@ -182,7 +182,7 @@ def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 def sbatch_options(script: str) -> dict[str, str | None]:
-    """Give the `#SBATCH` options of a script, as Slurm reads them: only those before its first command."""
+    """Return the `#SBATCH` options of a script, as Slurm reads them: only those before its first command."""
     options: dict[str, str | None] = {}
     for line in script.splitlines():
         if line.startswith("#SBATCH"):

@@ -33,7 +33,7 @@ class ServerMissingError(Exception):
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -64,7 +64,7 @@ class Postgres:
         self.start()
 
     def url(self, database: str) -> str:
-        """Give a database's URL."""
+        """Return a database's URL."""
         return f"postgresql+psycopg://patchgrid@127.0.0.1:{self.port}/{database}"
 
     def new_database(self, template: str = "template1") -> str:
@@ -120,7 +120,7 @@ class Redis:
         return f"redis://{secret}127.0.0.1:{self.port}/0"
 
     def client(self) -> "redis.Redis":
-        """Give a connection."""
+        """Return a connection."""
         return redis.Redis(port=self.port, password=self._password, socket_timeout=5)
 
     def start(self) -> None:
@@ -154,7 +154,7 @@ class Redis:
 
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
-    """Give a server for the time of a `with` block."""
+    """Yield a server for the `with` block."""
     folder = Path(tempfile.mkdtemp(prefix="patchgrid-postgres-"))
     server: Postgres | None = None
     try:
@@ -168,7 +168,7 @@ def postgres_server() -> Iterator[Postgres]:
 
 @contextmanager
 def redis_server(*, password: str | None = None) -> Iterator[Redis]:
-    """Give a server for the time of a `with` block."""
+    """Yield a server for the `with` block."""
     server = Redis(password=password)
     try:
         yield server
@@ -213,7 +213,7 @@ def _postgres_programs() -> Path:
 
 
 def _package(name: str) -> Path:
-    """Give a package's folder without importing it; a path that is not there if it is not installed."""
+    """Return a package's folder without importing it; a path that does not exist if it is not installed."""
     spec = find_spec(name)
     return Path(spec.origin).parent if spec is not None and spec.origin else Path("/nowhere") / name
 

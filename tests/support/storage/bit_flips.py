@@ -14,7 +14,7 @@ def flipped(source: Path, target: Path, bit: int) -> Path:
 
 
 def dump(path: Path) -> dict[str, list[Any]]:
-    """Give all content of a database, each value with its type, and the definitions of its tables.
+    """Return all content of a database, each value with its type, and the definitions of its tables.
 
     Where ids go on is no content: a smaller one the check finds, a larger one does no harm.
     """

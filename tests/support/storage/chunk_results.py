@@ -39,12 +39,12 @@ PROVENANCE = Provenance(
 
 
 def make_spec(**values: object) -> JobSpec:
-    """Give a spec with two sites and half of all cells patched exactly."""
+    """Return a spec with two sites and half of all cells patched exactly."""
     return JobSpec.of(**({"model": "a/model", "sites": SITES, "exact": 0.5} | values))  # type: ignore[arg-type]
 
 
 def make_pairs(count: int, *, named: bool = False, spans: bool = False) -> list[Pair]:
-    """Give pairs that differ from each other; `spans` names their first token."""
+    """Return pairs that differ from each other; `spans` names their first token."""
     return [
         Pair(
             clean=f"clean {index}",
@@ -59,7 +59,7 @@ def make_pairs(count: int, *, named: bool = False, spans: bool = False) -> list[
 
 
 def pair_scores(index: int, site: str, method: str = "atp") -> NDArray[np.float32]:
-    """Give a pair's scores at a site, `[layer, position(, inner)]`; it has 3 to 5 positions.
+    """Return a pair's scores at a site, `[layer, position(, inner)]`; it has 3 to 5 positions.
 
     Those by another method than the first are other numbers, near the first's.
     """
@@ -73,7 +73,7 @@ def pair_scores(index: int, site: str, method: str = "atp") -> NDArray[np.float3
 
 
 def effect_of(score: float) -> float:
-    """Give the exact effect that goes with a score."""
+    """Return the exact effect that belongs to a score."""
     return 1.25 * score + 0.1
 
 
@@ -87,7 +87,7 @@ def chunk_result(
     provenance: Provenance = PROVENANCE,
     rounding: Rounding = Rounding(),  # noqa: B008
 ) -> ChunkResult:
-    """Give what a worker would hand in for a lease; pairs in `failed` fail, in `skipped` are skipped."""
+    """Return a worker's result for a lease; pairs in `failed` fail, those in `skipped` are skipped."""
     indices = range(lease.first, lease.last)
     done = [index for index in indices if index not in {*failed, *skipped}]
     exact = [cell for site in job.spec.query.sites for index in done for cell in pair_cells(job, index, site)]
@@ -125,7 +125,7 @@ def _scored(job: JobRecord, done: list[int], method: str) -> Scored:
 
 
 def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
-    """Give the cells of a pair that are patched exactly."""
+    """Return the cells of a pair that are patched exactly."""
     scores, chosen, inclusion = _sample(job, index, site)
     cells = []
     for place in zip(*np.nonzero(chosen), strict=True):
@@ -154,7 +154,7 @@ def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
 
 
 def _sample(job: JobRecord, index: int, site: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Give a pair's scores, which of them are patched exactly, and the probabilities of that."""
+    """Return a pair's scores, which of them are patched exactly, and the probabilities of that."""
     scores = _components(job, index, site, job.kind, job.method())
     # A floor of 1 leaves cells out even in the short jobs of tests.
     chosen, inclusion = sample(
@@ -170,7 +170,7 @@ def _position(job: JobRecord, index: int, place: int) -> tuple[int | None, str |
 
 
 def _components(job: JobRecord, index: int, site: str, kind: str, method: str = "atp") -> NDArray[np.float32]:
-    """Give a pair's scores with the axes of the job's sums of this kind."""
+    """Return a pair's scores with the axes of the job's sums of this kind."""
     scores = pair_scores(index, site, method)
     if kind == "whole":
         return scores.sum(axis=1)

@@ -61,7 +61,7 @@ def fail(database: Database, lease: Lease, *, retry_in: float = 0) -> bool:
 
 
 def chunks(database: Database, job: JobRecord) -> list[tuple[int, int, str, int]]:
-    """Give the first pair, the last, the state and the attempts of the job's chunks, by their pairs."""
+    """Return the first pair, the last, the state and the attempts of the job's chunks, by their pairs."""
     columns = (chunk.c.first, chunk.c.last, chunk.c.state, chunk.c.attempts)
     with database.read() as session:
         rows = session.execute(select(*columns).where(chunk.c.job_id == job.id).order_by(chunk.c.first))
@@ -69,5 +69,5 @@ def chunks(database: Database, job: JobRecord) -> list[tuple[int, int, str, int]
 
 
 def everything(database: Database, job: JobRecord) -> dict[str, list[dict[str, object]]]:
-    """Give all that can be exported of a job."""
+    """Return every export of a job."""
     return {what: list(export_rows(database, job, what)) for what in FIELDS}

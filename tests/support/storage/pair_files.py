@@ -17,7 +17,7 @@ GOOD: tuple[dict[str, object], ...] = (
 
 
 def record(index: int = 0, more: Mapping[str, object] | None = None, **changes: object) -> dict[str, object]:
-    """Give a good record with some fields changed; a field changed to `...` is left out."""
+    """Return a good record with some fields changed; a field changed to `...` is omitted."""
     fields = {**GOOD[index % 3], "correct": " Mary", "incorrect": " John", **(more or {}), **changes}
     return {name: value for name, value in fields.items() if value is not ...}
 
@@ -36,7 +36,7 @@ def write(folder: Path, content: bytes | str, name: str = "pairs.jsonl") -> Path
 
 
 def refusal(path: Path | str, *, limit: int | None = None) -> list[str]:
-    """Give the lines of the message with which a file is refused, without the folder's name."""
+    """Return the lines of a refused file's message, without the folder's name."""
     with pytest.raises(PairFileError) as caught, PairFile.open(path, limit=limit) as file:
         file.check()
     assert caught.value.exit_code == 2

@@ -29,7 +29,7 @@ POSTGRES_VARIABLE = "PATCHGRID_TEST_POSTGRES"
 
 
 def all_jobs(session: Session) -> list[JobRecord]:
-    """Give all jobs, the oldest first."""
+    """Return all jobs, the oldest first."""
     return [job for job, _ in job_list.every(session)][::-1]
 
 
@@ -42,11 +42,11 @@ class PostgresDatabases:
         self._template: str | None = None
 
     def new_url(self) -> str:
-        """Give the URL of an empty database."""
+        """Return the URL of an empty database."""
         return self._url(self._create("template1"))
 
     def new_migrated_url(self) -> str:
-        """Give the URL of a database that is ready: a copy, for migrating takes longer than most tests."""
+        """Return the URL of a migrated database: a copy, for migrating takes longer than most tests."""
         if self._template is None:
             name = self._create("template1")
             Database.open(self._url(name)).close()
@@ -81,7 +81,7 @@ class PostgresDatabases:
 
 @contextmanager
 def postgres_databases() -> Iterator[PostgresDatabases]:
-    """Give databases on the server that the environment names, else on one of our own."""
+    """Yield databases on the server that the environment names, else on a temporary one."""
     given = os.environ.get(POSTGRES_VARIABLE)
     if given:
         databases = PostgresDatabases(make_url(given).set(drivername="postgresql+psycopg"))
@@ -95,7 +95,7 @@ def postgres_databases() -> Iterator[PostgresDatabases]:
 
 
 def sqlite_url(folder: Path) -> str:
-    """Give the URL of a file in a folder."""
+    """Return the URL of a file in a folder."""
     return f"sqlite:///{folder}/test.db"
 
 
@@ -143,7 +143,7 @@ def run_job(database: Database, job: JobRecord, **options: Any) -> JobRecord:
 
 
 def rows_of(database: Database, job: JobRecord, **options: object) -> dict[tuple[object, ...], ComponentRow]:
-    """Give a job's components by site, layer, head and position."""
+    """Return a job's components by site, layer, head and position."""
     with database.read() as session:
         rows = components.components(session, job, **options)  # type: ignore[arg-type]
     return {(row.site, row.layer, row.index, row.position): row for row in rows}

@@ -11,7 +11,7 @@ from patchgrid.storage import Database
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
-    """Give the statements that are run meanwhile, with their parameters."""
+    """Yield the statements that the block runs, with their parameters."""
     seen: list[tuple[str, Any]] = []
 
     def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
@@ -25,7 +25,7 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
 
 
 def plan(database: Database, statement: str, parameters: Any) -> str:
-    """Give how the database would answer a statement, in its own words."""
+    """Return the database's query plan for a statement."""
     sqlite = database.engine.dialect.name == "sqlite"
     explain = "EXPLAIN QUERY PLAN" if sqlite else "EXPLAIN"
     with database.read() as session:

@@ -14,7 +14,7 @@ PASSWORD = "swordfish"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Redis]:
-    """Give a Redis with a password."""
+    """Return a Redis with a password."""
     with redis_server(password=PASSWORD) as running:
         yield running
 
@@ -48,7 +48,7 @@ def wake_ups(listening: WakeUps) -> WakeUps:
 
 
 def ours(caplog: pytest.LogCaptureFixture) -> str:
-    """Give what patchgrid logged: what an operator sees, as the libraries' own records go no further."""
+    """Return patchgrid's log records: those that an operator sees."""
     for name in ("celery", "kombu"):
         assert not logging.getLogger(name).propagate
     written = logging.Formatter("%(levelname)s %(message)s")

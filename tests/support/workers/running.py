@@ -114,26 +114,26 @@ def submit_pairs(
 
 
 def chunks(database: Database, job: JobRecord) -> list[tuple[str, int, int]]:
-    """Give each chunk's state, attempts and epoch, in the order of their pairs."""
+    """Return each chunk's state, attempts and epoch, in the order of their pairs."""
     with database.read() as session:
         rows = session.execute(select(chunk).where(chunk.c.job_id == job.id).order_by(chunk.c.first))
         return [(row.state, row.attempts, row.epoch) for row in rows]
 
 
 def state(database: Database, job: JobRecord) -> str:
-    """Give a job's state as it is now."""
+    """Return a job's state as it is now."""
     with database.read() as session:
         return jobs.get(session, job.id).state
 
 
 def errors(database: Database, job: JobRecord) -> dict[int | str, str]:
-    """Give the reasons of a job's failed pairs."""
+    """Return the reasons of a job's failed pairs."""
     with database.read() as session:
         return dict(jobs.errors(session, job.id))
 
 
 def registered(database: Database) -> list[WorkerRecord]:
-    """Give the registry's rows."""
+    """Return the registry's rows."""
     with database.read() as session:
         return workers.list_workers(session)
 

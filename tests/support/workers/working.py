@@ -29,7 +29,7 @@ LONG_ANSWER = Pair("Mary took the book", "John took the book", " and then", " to
 
 
 def make_pairs(count: int) -> list[Pair]:
-    """Give pairs of the tiny vocabulary, 8 to 18 tokens long, in mixed order; up to 1,120 are distinct."""
+    """Return pairs of the tiny vocabulary, 8 to 18 tokens long, in mixed order; up to 1,120 are distinct."""
     return [_pair(*_PLACES[index * 691 % len(_PLACES)]) for index in range(count)]
 
 
@@ -56,14 +56,14 @@ def submit(
 
 
 def exported(database: Database, job: JobRecord) -> Exported:
-    """Give every row that the job exports."""
+    """Return every row that the job exports."""
     kept = [what for what in FIELDS if not (what == "scores" and job.spec.detail == "summary")]
     kept = [what for what in kept if not (what == "exact" and job.spec.exact == 0)]
     return {what: list(export_rows(database, job, what)) for what in kept}
 
 
 def job_of(spec: JobSpec, count: int, *, spans: tuple[str, ...] = ()) -> JobRecord:
-    """Give a job of this many pairs as it stands when work begins, without a database."""
+    """Return a job of this many pairs before any work, without a database."""
     return JobRecord(
         id=1,
         key="key",

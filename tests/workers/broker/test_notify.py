@@ -31,7 +31,7 @@ def publish(server: Redis, payload: bytes) -> None:
 
 
 def message(**changed: Any) -> bytes:
-    """Give a message as Celery sends one, with some of its parts changed."""
+    """Return a message as Celery sends one, with some parts changed."""
     return json.dumps(
         {
             "body": json.dumps([[], {"job": 1}, {}]),

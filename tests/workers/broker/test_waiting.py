@@ -40,7 +40,7 @@ class Troubled(Database):
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session, if there is no trouble."""
+        """Yield a session, or raise while the fault lasts."""
         if self.trouble is not None:
             self.refused += 1
             raise self.trouble
@@ -53,7 +53,7 @@ class Troubled(Database):
 
 @pytest.fixture
 def troubled(tmp_path: Path) -> Iterator[Troubled]:
-    """Give a database without trouble so far."""
+    """Return a database without faults so far."""
     with Troubled.open(f"sqlite:///{tmp_path / 'troubled.db'}") as opened:
         yield opened
 

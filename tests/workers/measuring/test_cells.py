@@ -29,12 +29,12 @@ JOB_PAIRS = 1000
 
 
 def spec_of(**values: object) -> JobSpec:
-    """Give a spec that patches a fifth of the cells."""
+    """Return a spec that patches a fifth of the cells."""
     return JobSpec.of(**({"model": "tiny", "sites": SITES, "exact": 0.2, "seed": 11} | values))  # type: ignore[arg-type]
 
 
 def spanned(count: int) -> list[Pair]:
-    """Give pairs with two spans, one, the other one, or none."""
+    """Return pairs with two spans, one, the other one, or none."""
     spans: list[dict[str, tuple[int, int]] | None] = [
         {"names": (1, 5), "end": (7, 9)},
         {"end": (6, 9)},

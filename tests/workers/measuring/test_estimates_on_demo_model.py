@@ -114,7 +114,7 @@ def _one_seed(recording: Recording, seed: int) -> tuple[Floats, Floats, Floats, 
 
 
 def _exact_alone(cells: Sequence[Any], site: str, axes: tuple[int, ...]) -> Floats:
-    """Give each component's mean effect over its sampled cells, weighted by 1 / inclusion."""
+    """Return each component's mean effect over its sampled cells, weighted by 1 / inclusion."""
     total, weight = np.zeros(axes), np.zeros(axes)
     for cell in cells:
         if cell.site == site:
@@ -125,13 +125,13 @@ def _exact_alone(cells: Sequence[Any], site: str, axes: tuple[int, ...]) -> Floa
 
 
 def rmse(errors: Floats) -> float:
-    """Give the root mean square."""
+    """Return the root mean square."""
     return float(np.sqrt(np.square(errors).mean()))
 
 
 @pytest.fixture(scope="module")
 def found() -> Study:
-    """Give the study of the demo model's indirect-object pairs."""
+    """Return the study of the demo model's indirect-object pairs."""
     with PairFile.open(DEMO_PAIRS, limit=PAIRS) as file:
         pairs = list(file)
     engine = Engine.load(str(DEMO_MODEL), device="cpu", dtype="float32")

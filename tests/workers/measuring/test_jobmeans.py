@@ -17,7 +17,7 @@ KEY = ModelKey("stand-in")
 
 
 def lease(first: int = 0, attempts: int = 1) -> Lease:
-    """Give a lease of ten pairs."""
+    """Return a lease of ten pairs."""
     return Lease(1, 1, 1, attempts, first, first + 10, "someone")
 
 

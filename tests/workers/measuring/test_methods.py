@@ -37,14 +37,14 @@ SITES = ("k", "z", "mlp_post")
 
 
 def spec_of(**values: object) -> JobSpec:
-    """Give a spec of heads, key-value heads and neurons under three methods."""
+    """Return a spec of heads, key-value heads and neurons under three methods."""
     given = {"model": "a", "sites": SITES, "method": ",".join(METHODS), "exact": 0.2} | values
     return JobSpec.of(**given)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def engine() -> StandIn:
-    """Give a stand-in engine."""
+    """Return a stand-in engine."""
     return load(ModelKey("a"))
 
 

@@ -19,7 +19,7 @@ SITES = ("z", "mlp_out")
 
 
 def spec_of(**values: object) -> JobSpec:
-    """Give a spec that patches a twentieth of the cells."""
+    """Return a spec that patches a twentieth of the cells."""
     return JobSpec.of(**({"model": "tiny", "sites": SITES, "exact": 0.05} | values))  # type: ignore[arg-type]
 
 

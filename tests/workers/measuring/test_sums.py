@@ -21,12 +21,12 @@ ByComponent = dict[tuple[int, int | None, int | None], list[float]]
 
 
 def spec_of(**values: object) -> JobSpec:
-    """Give a spec over three sites; nothing is patched exactly."""
+    """Return a spec over three sites; nothing is patched exactly."""
     return JobSpec.of(**({"model": "tiny", "sites": SITES, "exact": 0.0} | values))  # type: ignore[arg-type]
 
 
 def single_scores(result: PairResult, site: str) -> dict[tuple[int, int, int | None], float]:
-    """Give a pair's scores one by one: (layer, position, head) to score."""
+    """Return a pair's scores one by one: (layer, position, head) to score."""
     scores = result.scores["atp"][site]
     return {
         (place[0], place[1], place[2] if site in HEAD_SITES else None): float(scores[place])

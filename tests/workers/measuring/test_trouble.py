@@ -33,7 +33,7 @@ def load(folder: Path, change: Callable[[Any], None], dtype: str = "float32") ->
 
 
 def untie(model: Any) -> torch.Tensor:
-    """Give the model an output matrix of its own, and return it."""
+    """Untie the model's output matrix, and return it."""
     model.config.tie_word_embeddings = False
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
     weight: torch.Tensor = model.lm_head.weight

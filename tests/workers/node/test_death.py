@@ -91,13 +91,13 @@ class Command:
         )
 
     def invoke(self, *arguments: str) -> bytes:
-        """Give what another command prints."""
+        """Return the output of another command."""
         result = CliRunner().invoke(main, ["--db", f"sqlite:///{self.database}", *arguments])
         assert result.exit_code == 0, result.output
         return result.stdout_bytes
 
     def chunks(self) -> list[tuple[str, str | None]]:
-        """Give each chunk's state and worker; only ever asked while a run has the database open."""
+        """Return each chunk's state and worker; called only while a run has the database open."""
         if not self.database.exists():
             return []
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
@@ -120,7 +120,7 @@ class Command:
         return self.chunks()
 
     def write_ahead_log(self) -> int:
-        """Give when the file that a transaction is committed to was last changed, in nanoseconds."""
+        """Return when the write-ahead log was last changed, in nanoseconds."""
         return Path(f"{self.database}-wal").stat().st_mtime_ns
 
 
@@ -222,7 +222,7 @@ def assert_kills_leave_no_trace(
 
 
 def counts(document: dict[str, object]) -> dict[str, int]:
-    """Give the whole numbers of a document."""
+    """Return the whole numbers of a document."""
     return {name: value for name, value in document.items() if isinstance(value, int)}
 
 

@@ -68,7 +68,7 @@ class Loader:
 
 
 def spec(model: str, **values: str) -> JobSpec:
-    """Give the spec of a job of a model."""
+    """Return the spec of a job of a model."""
     return JobSpec.of(model, **values)  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ class Clock:
         self.now = 1000.0
 
     def monotonic(self) -> float:
-        """Give the time."""
+        """Return the time."""
         return self.now
 
 

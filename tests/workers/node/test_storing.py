@@ -30,7 +30,7 @@ from support.workers.running import (
 
 
 def computed(number: int, let_go: Callable[[], None] = lambda: None) -> Computed:
-    """Give a chunk that is measured; nobody looks at its numbers."""
+    """Return a measured chunk; its numbers do not matter."""
     lease = Lease(number, job_id=1, epoch=1, attempts=1, first=0, last=1, worker="w")
     return Computed(lease, None, 0.0, let_go)  # type: ignore[arg-type]
 

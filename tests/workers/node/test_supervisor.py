@@ -52,18 +52,18 @@ sys.exit(supervise(command, devices, backoff=Backoff(first=first)))
 
 
 def command(folder: Path) -> list[str]:
-    """Give the command of a child."""
+    """Return the command of a child."""
     return [sys.executable, "-c", CHILD, str(folder)]
 
 
 def told(folder: Path) -> list[str]:
-    """Give what the children noted."""
+    """Return the children's notes."""
     log = folder / "log"
     return log.read_text().splitlines() if log.exists() else []
 
 
 def began(folder: Path, gpu: str) -> list[int]:
-    """Give the processes that a GPU has had."""
+    """Return the processes that a GPU has had."""
     return [int(line.split()[2]) for line in told(folder) if line.startswith(f"{gpu} began")]
 
 

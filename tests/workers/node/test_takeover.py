@@ -46,7 +46,7 @@ def name_of(process: subprocess.Popen[bytes]) -> str:
 
 @pytest.fixture
 def job(database: Database, tiny: TestModel) -> JobRecord:
-    """Give a job of two chunks."""
+    """Return a job of two chunks."""
     return submit(database, JobSpec(str(tiny.folder), exact=0.0), make_pairs(8), chunk_size=4)
 
 

@@ -42,7 +42,7 @@ class Ends:
 
 @pytest.fixture
 def ends() -> Ends:
-    """Give what the watchdog did."""
+    """Return the watchdog's actions."""
     return Ends()
 
 

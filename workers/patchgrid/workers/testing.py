@@ -105,7 +105,7 @@ class StandIn:
         on_batch: Callable[[float], None] = lambda _finished: None,
         **_options: object,
     ) -> Means:
-        """Give vectors made of the pairs' texts, their number first."""
+        """Return vectors made of the pairs' texts, their number first."""
         numbers = np.zeros(4)
         for group in self._batches(pairs):
             numbers += sum((np.r_[1, _rng(pair, "means").normal(size=3)] for pair in group), np.zeros(4))
@@ -136,12 +136,12 @@ class StandIn:
         ]
 
     def _patched(self, pair: Pair, result: PairResult, components: Sequence[Component]) -> Measured:
-        """Give the effects of components: a fixed function of their scores."""
+        """Return the effects of components: a fixed function of their scores."""
         effects = [effect_of(pair, component) for component in components]
         return Measured(result, tuple(components), np.array(effects, dtype=np.float32), seconds=PATCHING)
 
     def close(self) -> None:
-        """Give up the model."""
+        """Release the model."""
         self.closed = True
 
     def _batches(self, pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
@@ -163,7 +163,7 @@ def load(
     pair_seconds: float = 0.0,
     on_begin: Callable[[Sequence[Pair]], None] | None = None,
 ) -> StandIn:
-    """Give the engine of a model; `ModelError` for one whose name begins with `UNLOADABLE`."""
+    """Return the engine of a model; `ModelError` for one whose name begins with `UNLOADABLE`."""
     if key.model.startswith(UNLOADABLE):
         raise ModelError(f"no model folder at {key.model}")
     weights = hashlib.sha256(key.model.encode()).hexdigest()
@@ -173,7 +173,7 @@ def load(
 
 
 def make_pairs(count: int, words: dict[int, str] | None = None) -> list[Pair]:
-    """Give pairs of 3 to 5 tokens that differ from each other; `words` are put into the pairs they name."""
+    """Return distinct pairs of 3 to 5 tokens; `words` are put into the pairs they name."""
     return [_pair(index, (words or {}).get(index)) for index in range(count)]
 
 
@@ -235,7 +235,7 @@ def _score(pair: Pair, sites: Sequence[str], methods: Sequence[str], keep_positi
 
 
 def _skipped(result: PairResult) -> PairResult:
-    """Give a pair's result without its scores."""
+    """Return a pair's result without its scores."""
     return replace(result, scores={}, skipped=True)
 
 
@@ -245,7 +245,7 @@ def _given(pair: Pair, site: str, method: str, keep_positions: bool) -> Floats:
 
 
 def site_scores(pair: Pair, site: str, method: str = "atp") -> Floats:
-    """Give a pair's scores at a site; those of two methods are near each other, and not the same."""
+    """Return a pair's scores at a site; those of two methods are close, but not equal."""
     positions = len(pair.clean.split())
     shape: tuple[int, ...] = (LAYERS, positions)
     if site == EDGE:
@@ -267,7 +267,7 @@ def _rng(pair: Pair, what: str) -> np.random.Generator:
 
 
 def effect_of(pair: Pair, component: Component) -> float:
-    """Give the effect of a component in a pair: a fixed function of its score by the first method."""
+    """Return the effect of a component in a pair: a fixed function of its score by the first method."""
     scores = site_scores(pair, component.site)
     first = component.layer if component.edge is None else GRAPH.number_of(component.edge)
     cell = scores[first] if scores.ndim == 2 else scores[first, :, component.index]

@@ -25,7 +25,7 @@ FIELDS = (
 def compared(
     one: Side, other: Side, *, site: str | None = None, population: bool = False
 ) -> list[dict[str, Any]]:
-    """Give a row a component that either side has, the largest |difference| first; missing ones last."""
+    """Return a row per component of either side, the largest |difference| first; missing ones last."""
     same = one[0] is other[0] and one[1].id == other[1].id
     if same and one[1].method(one[2]) == other[1].method(other[2]):
         raise SpecError(
@@ -42,7 +42,7 @@ def compared(
 def difference_interval(
     estimate: float, ends: tuple[float, float], other: float, other_ends: tuple[float, float]
 ) -> tuple[float, float]:
-    """Give the interval of a difference of two independent estimates from their own intervals.
+    """Return the interval of a difference of two independent estimates from their own intervals.
 
     MOVER (Zou and Donner, Statistics in Medicine 27, 2008): each end is as far from the difference as the
     two ends that lead there are from their estimates, added in squares.
@@ -71,7 +71,7 @@ def _row(one: ComponentRow | None, other: ComponentRow | None, *, same: bool) ->
 
 
 def _differences(row: dict[str, Any], *, same: bool) -> Iterator[float | None]:
-    """Give the difference, and the ends of its interval where both sides have one."""
+    """Yield the difference, and the ends of its interval where both sides have one."""
     what = "mean" if same else "estimate"
     ours, theirs = row[what], row[f"other_{what}"]
     yield None if ours is None or theirs is None else ours - theirs

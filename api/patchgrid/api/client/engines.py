@@ -60,7 +60,7 @@ def load_engine(
 
 
 def nearest_model(name: str) -> str | None:
-    """Give the model folder beside it, or the hub model in the cache, whose name is most like this one."""
+    """Return the neighbouring model folder, or the cached hub model, with the most similar name."""
     beside = Path(name).expanduser().parent
     folders = [str(path.parent) for path in beside.glob("*/config.json")]
     from huggingface_hub.constants import HF_HUB_CACHE

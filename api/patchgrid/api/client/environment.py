@@ -18,7 +18,7 @@ DEFAULT_DATABASE = "sqlite:///patchgrid.db"
 
 
 def system_user() -> str:
-    """Give the name of the user that this process runs as."""
+    """Return the name of the user that this process runs as."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user that has no name

@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 
 def library(named: str | None) -> str:
-    """Give the library to make dataframes with; `FramesMissing` if it is not installed."""
+    """Return the dataframe library; `FramesMissing` if it is not installed."""
     if named is not None and named not in LIBRARIES:
         raise FramesMissing(f"frame is {' or '.join(LIBRARIES)}, not {named!r}")
     chosen = next((each for each in ((named,) if named else LIBRARIES) if is_installed(each)), None)

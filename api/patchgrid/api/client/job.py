@@ -80,7 +80,7 @@ class Job(Results):
         return None if known is None else dict(known)
 
     def rounding(self) -> dict[str, Any] | None:
-        """Give the rounding floor of its effects: `floor`, in units of the metric, over `cells` cells.
+        """Return the rounding floor of its effects: `floor`, in units of the metric, over `cells` cells.
 
         None as long as nothing was patched. `refresh` looks again.
         """
@@ -94,13 +94,13 @@ class Job(Results):
         return self._standing
 
     def refresh(self) -> Self:
-        """Look how it stands; give the job."""
+        """Fetch its current state; return the job."""
         standing = self._backend.standing(self._record)
         self._record, self._progress, self._standing = standing.now.job, standing.now.progress, standing
         return self
 
     def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
-        """Wait until it ends, with a bar unless `progress` is False; give the job.
+        """Wait until it ends, with a bar unless `progress` is False; return the job.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Job(Results):
         return self.refresh()
 
     def resume(self) -> Self:
-        """Give it back to its workers after a pause."""
+        """Resume the job after a pause."""
         self._backend.resume(self.id)
         self._backend.wake(self.id)
         return self.refresh()
@@ -204,5 +204,5 @@ class Job(Results):
 
 
 def _interval(timeout: float | None) -> float:
-    """Give the seconds between two looks: often enough to notice that a short time is up."""
+    """Return the seconds between two polls: short enough to notice a short timeout."""
     return 1.0 if timeout is None else max(0.05, min(1.0, timeout / 4))

@@ -27,7 +27,7 @@ from patchgrid.workers.progress import RunProgress
 if TYPE_CHECKING:
     from patchgrid.engine import Engine
 
-#: Gives what takes a run's progress; takes how far the job was before it.
+#: Returns a callback for a run's progress; called with the job's progress before it.
 Shown = Callable[[Progress, threading.Event], AbstractContextManager[Callable[[RunProgress], None]]]
 
 
@@ -44,7 +44,7 @@ class Run:
 
 
 def load_once(load: Callable[[], "Engine"], query: Query) -> Callable[[], "Engine"]:
-    """Give what loads a model when it is first called, and checks that it supports a query."""
+    """Return a function that loads a model on its first call, and checks that it supports a query."""
 
     @cache
     def loaded() -> "Engine":
@@ -114,7 +114,7 @@ def run_here(
     batch_tokens: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> float:
-    """Measure what a job still lacks, until it is done or `stop` is set; give the seconds it took."""
+    """Measure what a job still lacks, until it is done or `stop` is set; return the seconds it took."""
     from patchgrid.workers.runner import run_job
 
     with database.read() as session:

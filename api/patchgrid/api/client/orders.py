@@ -17,7 +17,7 @@ _QUEUE = ("name", "key", "priority", "chunk_size")
 
 @contextmanager
 def order_of(pairs: Any, settings: Mapping[str, Any]) -> Iterator[Order]:
-    """Give the order of pairs (a path, a list, a dataframe) under settings, checked.
+    """Yield a checked order of pairs (a path, a list, a dataframe) under settings.
 
     `settings` are those of a job (`job_settings`), its `model`, and the fields of `Order` beside it, `limit`
     and `columns`. Raises `SpecError`, `PairFileError` or `ColumnsError`.

@@ -56,7 +56,7 @@ class Clock:
         self._start = now()
 
     def pace(self, progress: "RunProgress") -> Pace:
-        """Give the pace at this moment."""
+        """Return the pace at this moment."""
         reached = progress.done + progress.failed + progress.skipped + progress.in_flight
         gone = self._now() - self._start
         rate = (reached - self._begun_at) / gone if gone > 0 and reached > self._begun_at else None
@@ -71,7 +71,7 @@ class Speed:
         self._seen: deque[tuple[float, int]] = deque()
 
     def pace(self, found: Snapshot) -> Pace:
-        """Give the pace at this moment; before anything was seen to finish, by what its workers say."""
+        """Return the pace at this moment; before anything was seen to finish, by what its workers say."""
         progress = found.progress
         reached = progress.reached
         now = self._now()

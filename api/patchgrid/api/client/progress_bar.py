@@ -18,7 +18,7 @@ _EVERY = 0.1
 
 @contextmanager
 def progress_bar(*, shown: bool = True) -> Iterator[Show]:
-    """Give what moves a bar; its last state stays."""
+    """Yield a function that updates a bar; its last state stays on screen."""
     if not shown:
         yield lambda _done, _total, _words: None
     elif _in_notebook():

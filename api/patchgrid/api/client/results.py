@@ -53,7 +53,7 @@ class Results:
         normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
-        """Give its k strongest components with their intervals, the strongest first.
+        """Return its k strongest components with their intervals, the strongest first.
 
         `by`: `estimate`, `mean` or `mean_abs`. `population`: intervals for where the pairs came from.
         `search`: of those with this text in their names, as `a9.` for a layer's heads.
@@ -75,7 +75,7 @@ class Results:
         normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
-        """Give every component with its mean, estimate and interval, by site, layer and head.
+        """Return every component with its mean, estimate and interval, by site, layer and head.
 
         `kind` is `whole` (all positions at once) or `aligned` (by position); by default the job's own.
         """
@@ -86,7 +86,7 @@ class Results:
         return frames.frame_of(map(component_json, rows), self._fields(_COMPONENT), library)
 
     def scores(self, method: str | None = None, *, normalise: bool = False, frame: str | None = None) -> Any:
-        """Give the scores that were kept of each pair, a row a pair and component."""
+        """Return the stored scores of each pair, one row per pair and component."""
         return self._exported("scores", method, frame, normalise=normalise)
 
     def exact(
@@ -97,7 +97,7 @@ class Results:
         normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
-        """Give the cells that were patched exactly: score, effect, and the probability of being drawn.
+        """Return the exactly patched cells: score, effect, and the probability of being drawn.
 
         `component`: those of one component alone, or of its name, as `a9.h6`.
         """
@@ -111,7 +111,7 @@ class Results:
         return frames.frame_of(rows, self._fields(FIELDS["exact"]), kind)
 
     def pairs(self, *, frame: str | None = None) -> Any:
-        """Give a row a pair: its state, tokens and metrics, or why it failed."""
+        """Return one row per pair: its state, tokens and metrics, or why it failed."""
         return self._exported("pairs", None, frame)
 
     def verification(
@@ -152,11 +152,11 @@ class Results:
         return frames.frame_of(rows, self._fields(COMPARED), kind)
 
     def side(self, method: str | None = None) -> Side:
-        """Give what `compare` compares: where the job is, the job, one of its methods."""
+        """Return a side of `compare`: where the job is, the job, one of its methods."""
         return self._backend, self._record, method
 
     def pair(self, name: int | str, *, method: str | None = None, normalise: bool = False) -> "PairView":
-        """Give all that is kept of one pair, by its id or row: tokens, metrics, scores, exact effects.
+        """Return everything stored about one pair, by id or row: tokens, metrics, scores, exact effects.
 
         `normalise`: scores and effects are shares of the pair's own clean - corrupted metric.
         """

@@ -99,7 +99,7 @@ class Workspace:
         progress: bool = True,
         **query: Any,
     ) -> Job:
-        """Measure pairs in this process, with a bar unless `progress` is False; give the finished job.
+        """Measure pairs in this process, with a bar unless `progress` is False; return the finished job.
 
         Pairs that were measured this way already are not measured again, and a run that was interrupted
         resumes. `engine` is a loaded one, in place of `model`; `device` and `batch_tokens` change how fast it
@@ -132,7 +132,7 @@ class Workspace:
         return self.job(job_id).wait(progress=False)
 
     def submit(self, pairs: Any, *, model: str, **query: Any) -> Job:
-        """Queue pairs for workers; pairs that are there already with the same settings give their job.
+        """Queue pairs for workers; pairs already submitted with the same settings return their job.
 
         `pairs` is the path of a pair file, a list of `Pair` or of dicts, or a dataframe with columns `clean`,
         `corrupted`, `correct`, `incorrect` (and `id`, `spans`), or with those of a published layout
@@ -158,7 +158,7 @@ class Workspace:
         return self.job(found.job.id)
 
     def job(self, name: int | str = "last") -> Job:
-        """Give a job by its id or name, or the newest one; a `LookupError` if there is none."""
+        """Return a job by its id or name, or the newest one; a `LookupError` if there is none."""
         return Job.find(self._asked(), name)
 
     def jobs(
@@ -179,7 +179,7 @@ class Workspace:
         return [plain(each) for each in self._asked().workers()]
 
     def models(self) -> dict[str, int]:
-        """Give the models that can be submitted for, each with the number of workers that serve it."""
+        """Return the models that jobs can be submitted for, with the number of workers serving each."""
         return dict(self._asked().models())
 
     def close(self) -> None:
@@ -200,11 +200,11 @@ class Workspace:
         return f"<Workspace {self.place if self._server is not None else _without_password(self.place)}>"
 
     def _asked(self, *, create: bool = False) -> Backend:
-        """Give what answers."""
+        """Return the open database or server."""
         return self._opened(create=create) if self._server is None else self._server
 
     def _opened(self, *, create: bool = False) -> "DatabaseBackend":
-        """Give the open database, made ready if `create`."""
+        """Return the open database, created or upgraded if `create`."""
         from patchgrid.api.client.backends.database import DatabaseBackend
         from patchgrid.storage import Database
 
@@ -245,7 +245,7 @@ class Workspace:
 
 
 def place_of(place: "str | os.PathLike[str] | None") -> str:
-    """Give the URL of a database or a server, that of the environment where none is named."""
+    """Return the URL of a database or a server; defaults to the environment's."""
     if place is None:
         named = os.environ.get(environment.SERVER_VARIABLE) or os.environ.get(environment.DATABASE_VARIABLE)
         place = named or environment.DEFAULT_DATABASE
@@ -279,7 +279,7 @@ def _without_password(url: str) -> str:
 
 
 def _dtype(engine: "Engine", named: str | None) -> str:
-    """Give the number type that a loaded engine runs in; `SpecError` where another is named."""
+    """Return the dtype of a loaded engine; `SpecError` if another one is requested."""
     own = engine.provenance.dtype
     if named not in (None, "auto", own):
         raise SpecError(f"the engine runs in {own}, not in {named}: leave dtype out", "dtype")

@@ -222,12 +222,12 @@ class Drawing:
 
 
 def _stroked(found: Heatmap) -> NDArray[np.bool_] | None:
-    """Give the cells that show a mean score among estimates."""
+    """Return the cells that show a mean score among estimates."""
     return ~found.estimated if found.measure == "mixed" else None
 
 
 def default_site(job: JobRecord, what: str) -> str | None:
-    """Give the site that is drawn where none is named: the top of all, else heads, above all z.
+    """Return the default site to draw: the strongest components of all sites, else heads, preferably z.
 
     Exact effects of a job that kept positions: the first that has no heads.
     """
@@ -240,7 +240,7 @@ def default_site(job: JobRecord, what: str) -> str | None:
 
 
 def default_picture(job: JobRecord, site: str | None) -> str:
-    """Give the picture that is drawn where none is named: heads, or the top of what has none."""
+    """Return the default picture: heads, or the strongest components of a job without heads."""
     return "heads" if (site or default_site(job, "heads")) in HEAD_SITES else "top"
 
 

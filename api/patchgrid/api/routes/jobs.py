@@ -153,7 +153,7 @@ def retry_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any
 def _change(
     service: Service, caller: Caller, name: str, change: Callable[[Session, int], None]
 ) -> dict[str, Any]:
-    """Change a job that is the caller's; give it as it is then."""
+    """Change one of the caller's jobs and return it."""
     with service.database.write() as session:
         record = _steered(session, caller, name)
         change(session, record.id)
@@ -170,6 +170,6 @@ def _steered(session: Session, caller: Caller, name: str, *, everyone: bool = Fa
 
 
 def job_document(session: Session, record: JobRecord) -> dict[str, Any]:
-    """Give a job as it is listed."""
+    """Return a job as in the list of jobs."""
     owners = ownership.owner_names(session, [record.id]).get(record.id, ())
     return job_json(record, job_progress(session, record.id)) | owners_json(owners)

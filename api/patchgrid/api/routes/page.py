@@ -22,13 +22,13 @@ router = APIRouter(include_in_schema=False)
 @router.head("/")
 @router.get("/")
 def index() -> FileResponse:
-    """Give the page."""
+    """Return the page."""
     return FileResponse(FOLDER / "index.html", headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/records.js")
 def records() -> Response:
-    """Give the sites' records and the states of jobs and pairs as a module for the page's scripts."""
+    """Return the sites' records and the states of jobs and pairs as a module for the page's scripts."""
     sites = [
         {"name": site.name, "words": site.words, "heads": site.name in HEAD_SITES, "wide": site.wide}
         for site in SITES.values()
@@ -40,7 +40,7 @@ def records() -> Response:
 
 
 def assets() -> ASGIApp:
-    """Give the page's scripts, styles and pictures, smaller where a browser takes them so.
+    """Return the page's scripts, styles and pictures, compressed if the browser accepts it.
 
     A browser keeps them, and asks each time whether they are still the same.
     """

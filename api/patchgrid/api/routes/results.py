@@ -263,7 +263,7 @@ def list_furthest(
     limit: Annotated[int, Query(ge=1, le=MOST_FURTHEST)] = 12,
     form: Form = "json",
 ) -> Response:
-    """List the exactly patched cells whose scores are furthest from their effects, one a component.
+    """List the exactly patched cells whose scores are furthest from their effects, one per component.
 
     Of all of the site's cells, the largest |effect - score| first.
     """

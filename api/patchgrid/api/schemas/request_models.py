@@ -97,7 +97,7 @@ class Submission(BaseModel):
         return self.columns if isinstance(self.columns, dict) else {}
 
     def spec(self) -> JobSpec:
-        """Give the job's spec; `SpecError` for values that do not exist or do not go together."""
+        """Return the job's spec; `SpecError` for unknown or incompatible values."""
         queued = Submission.model_fields.keys() - {"model"}
         return JobSpec.from_dict(self.model_dump(exclude=queued, exclude_unset=True))
 

@@ -44,7 +44,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def listings(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe for OpenAPI an operation that gives a list as JSON or as CSV, and its problems."""
+    """Describe for OpenAPI an operation that returns a list as JSON or CSV, and its problems."""
     return {200: {"description": "The rows", "content": {"text/csv": {}}}, **refusals(*statuses)}
 
 
@@ -97,7 +97,7 @@ def listed(form: str, document: Mapping[str, Any], name: str, item: type[Any]) -
 
 
 def _field_names(item: type[Any]) -> tuple[str, ...]:
-    """Give the fields of a model or a dataclass in order."""
+    """Return the fields of a model or a dataclass in order."""
     if issubclass(item, BaseModel):
         return tuple(item.model_fields)
     return tuple(field.name for field in dataclasses.fields(item))

@@ -83,7 +83,7 @@ class Slots:
         """Free a slot; raises `ValueError` for one that the caller does not hold."""
         with self._lock:
             if not self._held[caller]:
-                raise ValueError(f"{caller} gives back a place that it has not")
+                raise ValueError(f"{caller} releases a slot that it does not hold")
             self._held[caller] -= 1
             if not self._held[caller]:
                 del self._held[caller]

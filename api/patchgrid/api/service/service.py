@@ -49,7 +49,7 @@ class Service:
         self._lock = threading.Lock()
 
     def models(self) -> dict[AllowedModel, int]:
-        """Give the models that may be asked for, each with the number of workers that serve it now."""
+        """Return the models that may be requested, with the number of workers serving each."""
         with self.database.read() as session:
             serving = workers.serving(session)
         allowed = self.settings.models or tuple(AllowedModel(model) for model in serving)

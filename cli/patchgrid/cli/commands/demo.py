@@ -69,7 +69,7 @@ def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None
 
 
 def find_demo() -> Path:
-    """Give the folder that holds the demo's model and pairs."""
+    """Return the folder of the demo's model and pairs."""
     for place in PLACES:
         if (place / MODEL / "config.json").is_file() and (place / PAIRS).is_file():
             return place.resolve()

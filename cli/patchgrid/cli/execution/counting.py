@@ -72,7 +72,7 @@ def count_sites(spec: JobSpec, shape: Shape, pairs: int, positions: int) -> list
 
 
 def count_passes(spec: JobSpec, layers: int | None) -> Mapping[str, int]:
-    """Give about how many passes a pair's scores by each method take, the two unpatched runs among them."""
+    """Estimate the passes that a pair's scores take by each method, including the two unpatched runs."""
     return {method.name: 2 + method.passes(layers or 0) for method in spec.query.methods}
 
 

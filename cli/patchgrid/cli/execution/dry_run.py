@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def show_dry_run(
     settings: "Settings", spec: JobSpec, file: PairFile, summary: PairSummary, chunk_size: int | None
 ) -> int:
-    """Say what a job of these pairs would be; give the exit code that it would have."""
+    """Say what a job of these pairs would be; return the exit code that it would have."""
     chunks = -(-summary.count // (chunk_size or default_chunk_size(summary.count)))
     say(f"{counted(summary.count, 'pair')} in {counted(chunks, 'chunk')}; nothing is stored")
     loaded, why_not = load_tokenizer(spec, shape=True)

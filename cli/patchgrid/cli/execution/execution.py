@@ -34,12 +34,12 @@ def engine_for(spec: JobSpec, machine: Machine) -> "Engine":
 
 
 def stop_and_bar() -> dict[str, Any]:
-    """Give what a run is stopped by and shown on."""
+    """Yield what stops a run and what shows it."""
     return {"stop": stop_on_signals, "shown": shown_progress, "say": say}
 
 
 def show_outcome(settings: Settings, source: "Backend", job_id: int, elapsed: float | None) -> int:
-    """Print a job's results, finished or not; give the exit code."""
+    """Print a job's results, finished or not; return the exit code."""
     summary = source.summary(job_id)
     if settings.json:
         show_json(summary_json(summary, elapsed or 0.0))

@@ -87,7 +87,7 @@ class Tokenized:
         return sum(length * count for length, count in self.lengths.items())
 
     def length_range(self) -> tuple[int, int, int] | None:
-        """Give the least, the median and the largest number of tokens."""
+        """Return the least, the median and the largest number of tokens."""
         if not self.lengths:
             return None
         lengths, half = sorted(self.lengths), (self.lengths.total() + 1) // 2
@@ -113,8 +113,8 @@ class Loaded:
 def load_tokenizer(spec: JobSpec, *, shape: bool = False) -> tuple[Loaded | None, str]:
     """Load a model's tokenizer from a folder or the hub's cache, never from the network.
 
-    Gives None, and why, where that cannot be. Without `shape` a folder whose `tokenizer.json` is all of it
-    needs neither transformers nor torch.
+    Returns None, and the reason, where that is impossible. Without `shape` a folder whose `tokenizer.json` is
+    all of it needs neither transformers nor torch.
     """
     found = None if shape else _from_file(spec)
     if found is not None:
@@ -221,12 +221,12 @@ def say_tokenized(found: Tokenized, total: int) -> None:
 
 
 def grouped_json(kinds: dict[str, Grouped], name: str) -> list[dict[str, Any]]:
-    """Give reasons or warnings as JSON."""
+    """Return reasons or warnings as JSON."""
     return [{name: group.example, "pairs": group.count, "first": group.places} for group in kinds.values()]
 
 
 def sample_json(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Give the samples as JSON."""
+    """Return the samples as JSON."""
     return [
         {
             "pair": sample.place,

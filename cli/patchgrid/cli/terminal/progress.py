@@ -58,7 +58,7 @@ def shown_progress(begun: "Progress", stop: threading.Event) -> Iterator[Callabl
 
 @contextmanager
 def shown_count(noun: str, done: str) -> Iterator[Callable[[int, int], None]]:
-    """Give what takes how many of how many things are done: a bar on a terminal, a line now and then."""
+    """Yield a function that shows progress (done, total): a bar on a terminal, else a line at intervals."""
     if not sys.stderr.isatty():
         last = time.monotonic()
 
@@ -96,7 +96,7 @@ class _Bar(RichProgress):
         super().__init__(*columns, console=console, refresh_per_second=refresh_per_second)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Give the bar, and below it the word that it is about to stop."""
+        """Yield the bar, and below it a notice once it is stopping."""
         yield from super().get_renderables()
         if self._stop.is_set():
             yield Text(ASKED)

@@ -89,7 +89,7 @@ def _facts(record: JobRecord, progress: Progress) -> list[tuple[str, object]]:
 
 
 def _queue_facts(settings: Settings, now: Snapshot, bad: Troubles) -> Iterator[tuple[str, object]]:
-    """Give how its chunks fare, who works on it, and who cannot."""
+    """Yield the state of its chunks, its workers, and the workers that cannot load its model."""
     yield ("chunks", chunk_words(now.progress))
     if words := trouble_words(bad):
         yield ("trouble", words)

@@ -15,7 +15,7 @@ from patchgrid.storage.output.summary import Summary
 
 
 def exit_code(job: JobRecord, progress: Progress) -> int:
-    """Give a job's exit code: 0 done, 1 failed, cancelled or not ended, 3 done with some pairs failed."""
+    """Return a job's exit code: 0 done, 1 failed, cancelled or not ended, 3 done with some pairs failed."""
     if job.state != "done":
         return FAILED
     return SOME_FAILED if progress.failed else DONE

@@ -42,7 +42,7 @@ class Show(ABC):
 
 @contextmanager
 def shown(settings: Settings, stream: IO[str], *, as_json: bool = False) -> Iterator[Show]:
-    """Give what shows a job on `stream`: live on a terminal, a line now and then elsewhere."""
+    """Yield a display of a job on `stream`: live on a terminal, else a line at intervals."""
     if as_json:
         yield _JsonLines(stream)
     elif stream.isatty():
@@ -111,7 +111,7 @@ def _hands(settings: Settings, found: Snapshot) -> str:
 
 
 def screen_parts(settings: Settings, found: Snapshot, pace: Pace) -> Iterator[RenderableType]:
-    """Give the live screen from top to bottom."""
+    """Yield the parts of the live screen from top to bottom."""
     job = found.job
     name = f" ({visible(job.name)})" if job.name else ""
     yield Text(f"Job {job.id}{name} {job.state}, {visible(short_model(job.spec.model))}", style="bold")
@@ -171,7 +171,7 @@ def _workers(found: Snapshot) -> Table:
 
 
 def feed(show: Show, snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Show each snapshot; give the last."""
+    """Show each snapshot; return the last."""
     last = None
     for last in snapshots:
         show.update(last)

@@ -39,19 +39,19 @@ def show_workers(found: Sequence[WorkerRecord]) -> None:
 
 
 def short_name(worker: WorkerRecord) -> str:
-    """Give host and process of a worker that was not named; no two that live share them."""
+    """Return the host and process of an unnamed worker, unique among live workers."""
     made = f"{worker.host}/{worker.pid}"
     return made if worker.name.startswith(f"{made}/") else worker.name
 
 
 def worker_json(worker: WorkerRecord) -> dict[str, Any]:
-    """Give a worker as JSON; its state is `lost` when it has not been seen for long."""
+    """Return a worker as JSON; its state is `lost` if its heartbeat is overdue."""
     document: dict[str, Any] = plain(worker)
     return document | {"state": state(worker)}
 
 
 def state(worker: WorkerRecord) -> str:
-    """Give what a worker is at, `lost` when it has not been seen for long."""
+    """Return a worker's state, `lost` if its heartbeat is overdue."""
     return "lost" if worker.lost else worker.state
 
 

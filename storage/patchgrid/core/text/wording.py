@@ -9,7 +9,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def short_model(name: str) -> str:
-    """Give a folder's last part, a hub id as it is."""
+    """Return the last part of a folder's path, a hub id unchanged."""
     return PurePath(name).name if PurePath(name).is_absolute() else name
 
 

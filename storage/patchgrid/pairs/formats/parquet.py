@@ -30,7 +30,7 @@ def read(path: Path, columns: Mapping[str, str], findings: Findings) -> Iterator
 
 
 def most_text(path: Path) -> int:
-    """Give the bytes of text that a file may come to: pages can share a text among rows without end."""
+    """Return the most bytes of text that a file may unpack to: its pages can share a text among many rows."""
     return max(_TEXT, _SHARED * path.stat().st_size)
 
 

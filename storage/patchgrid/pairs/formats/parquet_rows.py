@@ -83,7 +83,7 @@ def read(
     findings: Findings,
     tell: Callable[[object], None] = lambda _: None,
 ) -> Iterator[Row]:
-    """Give each row as a pair or its problems, numbered from 0; all prompts may come to `text` bytes.
+    """Yield each row as a pair or its problems, numbered from 0; all prompts may take up to `text` bytes.
 
     `tell` is told the file's columns.
     """
@@ -120,7 +120,7 @@ def read(
 
 
 def _batch_size(file: parquet.ParquetFile) -> int:
-    """Give the number of rows to read at a time, by what the file says of its rows' sizes."""
+    """Return the number of rows to read at a time, by the row sizes that the file records."""
     groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     longest = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=1)
     return max(1, min(_ROWS, _AT_ONCE // max(1, longest)))

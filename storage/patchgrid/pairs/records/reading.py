@@ -57,7 +57,7 @@ class Findings:
         return tuple(notes)
 
 
-#: Opens a file and gives its rows in order, bad ones included; columns are given by field.
+#: Opens a file and yields its rows in order, bad ones included; columns are named by field.
 Reader = Callable[[Path, Mapping[str, str], Findings], Iterator[Row]]
 
 

@@ -20,7 +20,7 @@ _KEY = ("method", "site", "component", "position", "span")
 
 
 def estimate_problems(session: Session, job: JobRecord) -> Iterator[str]:
-    """Name the first row of each method that is not what the job's sums give, or is missing."""
+    """Name the first row of each method that differs from the job's sums, or is missing."""
     stored = session.execute(select(table).where(table.c.job_id == job.id).order_by(*table.primary_key)).all()
     finished = job.state in FINISHED_JOBS
     if stored and not finished:

@@ -133,7 +133,7 @@ class Numbers:
         return list(self._session.execute(query.order_by(exact.c.pair_index, exact.c.cell)))
 
     def _stacks(self, method: str, site: str, kind: str) -> Iterator[tuple[list[int], Floats, Floats | None]]:
-        """Give stored scores by component: places of pairs, their scores `[pair, *axes]`, which they have."""
+        """Yield stored scores by component: places of pairs, their scores `[pair, *axes]`, a mask of them."""
         arrays = self._scores[method, site]
         places = list(range(len(arrays)))
         if kind == "whole":
@@ -212,7 +212,7 @@ class Numbers:
         )
 
     def _index(self, row: Row[Any], aligned: bool) -> list[int]:
-        """Give where a cell's component is among the sums."""
+        """Return the index of a cell's component in the sums."""
         first, *inner = index_of(place_of_row(row), self._graph)
         if not aligned:
             return [first, *inner]

@@ -16,7 +16,7 @@ _READ = ("state", "error", "clean_metric", "corrupted_metric", "clean_preference
 
 
 def task_problems(session: Session, chunk: Row[Any]) -> Iterator[str]:
-    """Say in what the row differs from what the outcomes give."""
+    """Describe how the row differs from the outcomes."""
     stored = session.execute(select(task).where(task.c.chunk_id == chunk.id)).mappings().first()
     inside = outcome.c.pair_index.between(chunk.first, chunk.last - 1)
     query = select(outcome).where(outcome.c.job_id == chunk.job_id, inside).order_by(outcome.c.pair_index)

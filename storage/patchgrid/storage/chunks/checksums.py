@@ -89,7 +89,7 @@ def _packed(code: str, numbers: Iterable[Any]) -> bytes:
 
 
 def stored_rows(session: Session, table: Table, *where: Any) -> list[Row]:
-    """Give rows of a table as they are stored, JSON as its text."""
+    """Return rows of a table as they are stored, JSON as its text."""
     on_sqlite = session.get_bind().dialect.name == "sqlite"
 
     def raw(column: Column[Any]) -> Any:
@@ -132,13 +132,13 @@ def break_end(session: Session, job_id: int, chunks: Collection[int]) -> None:
 
 
 def job_digest(session: Session, job_id: int) -> str:
-    """Give the checksum of a job as it was submitted."""
+    """Return the checksum of a job as submitted."""
     rows = stored_rows(session, tables.job, tables.job.c.id == job_id)
     return digest_of([(tables.job, rows)], JOB_FREE | JOB_SETTLED)
 
 
 def end_digest(session: Session, job_id: int) -> str:
-    """Give the checksum of how a job ended: its settled columns, totals, estimates, pilot and means."""
+    """Return the checksum of a job's end: its settled columns, totals, estimates, pilot and means."""
     rows = stored_rows(session, tables.job, tables.job.c.id == job_id)
     fixed = {column.name for column in tables.job.columns} - JOB_SETTLED
     blobs = [
@@ -149,13 +149,13 @@ def end_digest(session: Session, job_id: int) -> str:
 
 
 def chunk_digest(session: Session, row: Any) -> str:
-    """Give the checksum of a finished chunk, a row of the table `chunk`, as it is stored now."""
+    """Return the checksum of a finished chunk, a row of the table `chunk`, as it is stored now."""
     parts: list[Rows] = [(tables.chunk, stored_rows(session, tables.chunk, tables.chunk.c.id == row.id))]
     return digest_of([*parts, *chunk_rows(session, row)], CHUNK_FREE)
 
 
 def chunk_rows(session: Session, row: Any) -> list[Rows]:
-    """Give the rows of a chunk's results, in the order in which checksums take them."""
+    """Return the rows of a chunk's results, in the order of its checksum."""
     found: list[Rows] = []
     for table in (*BY_PAIR, *BY_CHUNK):
         if table in BY_PAIR:

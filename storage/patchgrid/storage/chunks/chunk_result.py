@@ -119,7 +119,7 @@ class ChunkResult:
 
 
 def join_results(results: Sequence[ChunkResult]) -> ChunkResult:
-    """Give the result of a chunk from those of its parts, which lie in order and are of one provenance."""
+    """Merge the results of a chunk's parts, which are in order and have one provenance."""
     if len({result.provenance.hash for result in results}) != 1:
         raise ValueError("cannot merge results with different provenance, or none at all")
     methods = results[0].methods

@@ -74,7 +74,7 @@ def indexed(site: str, place: Sequence[int], graph: Graph | None = None) -> Plac
 
 
 def index_of(place: Place, graph: Graph | None = None) -> list[int]:
-    """Give the index `[layer(, inner)]` or `[edge]` of a place; `ComponentError` for an edge not there."""
+    """Return the index `[layer(, inner)]` or `[edge]` of a place; `ComponentError` for an unknown edge."""
     if place.edge is not None:
         assert graph is not None, "edges are numbered by their model's graph"
         return [graph.number_of(place.edge)]
@@ -118,7 +118,7 @@ def component_values(site: str, layer: int, index: int | None, edge: str | None)
 
 
 def with_index_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a component's fields as exports and JSON have them: `head` and `unit` in place of `index`."""
+    """Return a component's fields as in exports and JSON: `head` and `unit` instead of `index`."""
     fields: dict[str, Any] = {}
     for name, value in values.items():
         fields |= index_fields(values["site"], value) if name == "index" else {name: value}
@@ -128,7 +128,7 @@ def with_index_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 def site_names(
     site: str, axes: Sequence[int], labels: Sequence[int | str], graph: Graph | None = None
 ) -> list[str]:
-    """Give the short names of all of a site's components, in the order of their sums.
+    """Return the short names of all of a site's components, in the order of their sums.
 
     `axes` are those of the sums, `labels` name the aligned positions, if there are any.
     """

@@ -30,7 +30,7 @@ _Top = tuple[float, str, Place]
 
 
 def outcome_row(job_id: int, outcome: PairOutcome) -> _Row:
-    """Give a pair's row."""
+    """Return a pair's row."""
     return (
         job_id,
         outcome.index,
@@ -50,7 +50,7 @@ def outcome_row(job_id: int, outcome: PairOutcome) -> _Row:
 
 
 def task_rows(job_id: int, chunk_id: int, summary: TaskSummary) -> list[_Row]:
-    """Give a chunk's row of the table `task`; none where nothing is known."""
+    """Return a chunk's row of the table `task`; none if nothing was measured."""
     if not summary.pairs and not summary.outside_vocabulary:
         return []
     values = (getattr(summary, column.name) for column in tables.task.columns[2:])
@@ -58,7 +58,7 @@ def task_rows(job_id: int, chunk_id: int, summary: TaskSummary) -> list[_Row]:
 
 
 def _float(value: float | None) -> float | None:
-    """Give a plain float, None for NaN: SQLite has no NaN."""
+    """Return a plain float, None for NaN: SQLite has no NaN."""
     return None if value is None or math.isnan(value) else float(value)
 
 
@@ -69,7 +69,7 @@ def exact_rows(
     graph: Graph | None,
     further: Sequence[str],
 ) -> tuple[list[_Row], list[_Row]]:
-    """Give the cells' rows, each pair's numbered in an export's order, and those of `further` methods."""
+    """Return the cells' rows, each pair's numbered in export order, and those of `further` methods."""
     rank: dict[str | None, int] = {name: number for number, name in enumerate(spans)}
 
     def order(cell: ExactCell) -> tuple[int, ...]:
@@ -117,7 +117,7 @@ def top_rows(
     scores: Mapping[str, Sequence[NDArray[np.float32]]],
     graph: Graph | None,
 ) -> list[_Row]:
-    """Give each pair's components of largest |score|, ties to the first in order.
+    """Return each pair's components of largest |score|, ties to the first in order.
 
     `TOP` over all sites but the very large ones, and `TOP_WIDE` of each of these; the largest first.
     """
@@ -147,7 +147,7 @@ def _largest(
     count: int,
     graph: Graph | None,
 ) -> list[list[_Top]]:
-    """Give each pair's `count` largest components over some sites."""
+    """Return each pair's `count` largest components over some sites."""
     whole = {site: np.array([sum_positions(array, site) for array in scores[site]]) for site in sites}
     flat = np.concatenate([whole[site].reshape(len(whole[site]), -1) for site in sites], axis=1)
     size = np.abs(flat)
@@ -166,7 +166,7 @@ def _largest(
 def _names(
     axes: tuple[tuple[str, tuple[int, ...]], ...], graph: Graph | None
 ) -> Callable[[int], tuple[str, Place]]:
-    """Give the function from a number among all components of some sites to its site and place."""
+    """Return a function from a component's number, counted over some sites, to its site and place."""
     first = {}
     start = 0
     for site, shape in axes:

@@ -7,7 +7,7 @@ from patchgrid.estimates.sampling import FLOOR
 
 
 def floor_of(site: str) -> float:
-    """Give the draws that each of a site's components has of its own, where its job has that many pairs.
+    """Return the number of a component's own draws at a site, where its job has that many pairs.
 
     Thirty for each of tens of thousands of components would be a million patched runs, whatever share was
     asked for: there each component has its share only, and the large ones get the rest.

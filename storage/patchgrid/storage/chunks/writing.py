@@ -32,7 +32,7 @@ _BYTES_OF_ROW, _BYTES_OF_TOKEN = 80, 4
 def write_result(
     session: Session, job_id: int, chunk_id: int, indices: range, result: ChunkResult
 ) -> list[Rows]:
-    """Write all of a chunk's results; `indices` are the chunk's pairs. Give the rows, for their checksum."""
+    """Write all of a chunk's results; `indices` are the chunk's pairs. Return the rows, to checksum."""
     if [outcome.index for outcome in result.outcomes] != list(indices):
         raise ValueError(f"a chunk of pairs {indices} must have their outcomes, in order")
     done = [outcome.index for outcome in result.outcomes if outcome.state == "done"]
@@ -66,7 +66,7 @@ def write_result(
 
 
 def size_of(result: ChunkResult) -> int:
-    """Give about how many bytes a chunk's results take, without what a database adds."""
+    """Estimate the size of a chunk's results in bytes, without the database's overhead."""
     numbers = 0
     for _, scored in _by_method(result):
         numbers += sum(sums.values.nbytes for sums in scored.sums.values())
@@ -80,7 +80,7 @@ def size_of(result: ChunkResult) -> int:
 
 
 def write_failed(session: Session, job_id: int, indices: range, error: str) -> list[Rows]:
-    """Write error rows for all these pairs; give the rows, for their checksum."""
+    """Write error rows for all these pairs; return the rows, for their checksum."""
     outcomes = [PairOutcome(index, "failed", error) for index in indices]
     rows = [outcome_row(job_id, outcome) for outcome in outcomes]
     insert_rows(session, tables.outcome, rows)

@@ -84,7 +84,7 @@ class JobRecord:
         return Queue(self.spec.model, self.priority)
 
     def method(self, asked: str | None = None) -> str:
-        """Give the method asked for, None being the first; `SpecError` for one that the job does not have."""
+        """Return the requested method, the first by default; `SpecError` for one that the job lacks."""
         methods = self.spec.query.method_names
         return methods[0] if asked is None else check_name("method of this job", asked, methods, "method")
 
@@ -101,7 +101,7 @@ def job_key(spec: JobSpec, pairs_digest: str) -> str:
 
 
 def default_chunk_size(count: int) -> int:
-    """Give the default number of pairs per chunk: an eighth of the job's pairs, from 16 to 64.
+    """Return the default number of pairs per chunk: an eighth of the job's pairs, from 16 to 64.
 
     A killed process loses one chunk, and a job of one chunk uses one worker; a model measures few pairs at a
     time slowly. Chunks of a short job are of equal size: fewer than 32 pairs are one chunk.
@@ -123,10 +123,10 @@ def submit(
     priority: int = 0,
     owners: Collection[str] = (),
 ) -> JobRecord:
-    """Write a job, its pairs and its chunks, or give the job that has this key already.
+    """Write a job, its pairs and its chunks, or return the job that already has this key.
 
     All of it belongs to the session's one transaction, so a killed submit leaves nothing. `pairs` is read
-    once, in batches; `PairsRefused` if it does not give `count` pairs. Its chunks take turns with those of
+    once, in batches; `PairsRefused` if it does not yield `count` pairs. Its chunks take turns with those of
     the `owners`' other jobs; `chunk_size` changes no result.
     """
     row = {
@@ -155,13 +155,13 @@ def submit(
 
 
 def find_by_key(session: Session, key: str) -> JobRecord | None:
-    """Give the job of this key, or None."""
+    """Return the job with this key, or None."""
     row = session.execute(select(table).where(table.c.key == key)).mappings().first()
     return None if row is None else record(row)
 
 
 def get(session: Session, job: int | str, owner: str | None = None) -> JobRecord:
-    """Give a job by its id (a number, or its digits) or its name, among those of an owner first.
+    """Return a job by its id (a number, or its digits) or its name; an owner's jobs come first.
 
     `JobNotFound` if none has it, or if several have the name.
     """
@@ -183,17 +183,17 @@ def get(session: Session, job: int | str, owner: str | None = None) -> JobRecord
 
 
 def is_of(owner: str) -> ColumnElement[bool]:
-    """Give the condition that a job is, or was, somebody's."""
+    """Return the condition that a job belongs, or belonged, to a user."""
     return table.c.id.in_(select(tables.submission.c.job_id).where(tables.submission.c.owner == owner))
 
 
 def pair_bytes(session: Session, job_id: int) -> int:
-    """Give the bytes that a job's pairs take."""
+    """Return the size of a job's pairs, in bytes."""
     return session.scalar(select(table.c.pair_bytes).where(table.c.id == job_id)) or 0
 
 
 def errors(session: Session, job_id: int) -> list[tuple[int | str, str]]:
-    """Give the failed pairs, by name (the given id, else the row number) in order, each with its reason."""
+    """Return the failed pairs, ordered by name (the pair's id, else its row number), with their reasons."""
     pair, outcome, key = tables.pair, tables.outcome, tables.failed_pair
     failed = (
         select(key.c.pair_index, pair.c.name, outcome.c.error)
@@ -206,7 +206,7 @@ def errors(session: Session, job_id: int) -> list[tuple[int | str, str]]:
 
 
 def warnings(session: Session, job_id: int) -> list[tuple[str, int]]:
-    """Give each distinct warning of the job's pairs with the number of pairs it was given for."""
+    """Return each distinct warning of the job's pairs with the number of pairs that have it."""
     outcome = tables.outcome
     given = (
         select(outcome.c.warning, func.count())
@@ -260,13 +260,13 @@ def reopen(session: Session, job_id: int) -> int:
 
 
 def set_priority(session: Session, job_id: int, priority: int) -> None:
-    """Give a job and its chunks another priority."""
+    """Set the priority of a job and its chunks."""
     for rows, of_job in ((table, table.c.id), (tables.chunk, tables.chunk.c.job_id)):
         session.execute(rows.update().where(of_job == job_id).values(priority=priority))
 
 
 def wait_again(session: Session, job_id: int, chunk_ids: Sequence[int]) -> None:
-    """Give chunks that are about to wait once more new turns: those they had are long past."""
+    """Assign new turns to chunks that are queued again: their old ones are long past."""
     owners = select(tables.submission.c.owner).where(
         tables.submission.c.job_id == job_id, tables.submission.c.withdrawn_at.is_(None)
     )
@@ -316,7 +316,7 @@ def delete_rows(session: Session, job_id: int, chunk_ids: Sequence[int] | None =
 
 
 def pair_name(index: int, given: str | None) -> int | str:
-    """Give the name a pair is shown by: its given id, else its row number."""
+    """Return the name that a pair is shown by: its id, else its row number."""
     return index if given is None else given
 
 
@@ -335,7 +335,7 @@ def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
 
 
 def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair], digest: Digest | None) -> int:
-    """Write a job's pairs; give their bytes."""
+    """Write a job's pairs; return their size in bytes."""
     taken = pairs if digest is None else _digested(pairs, digest)
     rows = (pair_row(job.id, index, pair) for index, pair in enumerate(taken))
     found = size = 0

@@ -21,12 +21,12 @@ TOP = 5
 
 
 def pair_counts(progress: Progress) -> dict[str, int]:
-    """Give a job's pairs by what became of them."""
+    """Return the numbers of a job's pairs by outcome."""
     return {name: getattr(progress, name) for name in ("total", "done", "failed", "skipped")}
 
 
 def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
-    """Give a job as JSON."""
+    """Return a job as JSON."""
     return {
         "job": record.id,
         "name": record.name,
@@ -48,7 +48,7 @@ def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
 
 
 def snapshot_json(found: Snapshot) -> dict[str, Any]:
-    """Give a job's state and counts."""
+    """Return a job's state and counts."""
     progress = found.progress
     return {
         "job": found.job.id,
@@ -60,7 +60,7 @@ def snapshot_json(found: Snapshot) -> dict[str, Any]:
 
 
 def component_json(row: ComponentRow) -> dict[str, object]:
-    """Give a component's fields, its short name first, the share of its cells that was patched last."""
+    """Return a component's fields: its short name first, the share of its cells that were patched last."""
     return {
         "component": row.name,
         **with_index_fields(plain(row)),
@@ -69,7 +69,7 @@ def component_json(row: ComponentRow) -> dict[str, object]:
 
 
 def coverage_json(found: Coverage) -> dict[str, Any]:
-    """Give how many cells were patched exactly, of how many."""
+    """Return how many cells were patched exactly, of how many."""
     return {"patched": found.patched, "cells": found.cells, "share": found.share}
 
 
@@ -82,7 +82,7 @@ def components_json(
     task: Mapping[str, Any] | None,
     rounding: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Give a list of a job's components with what is to be known of its numbers.
+    """Return a list of a job's components with notes on its numbers.
 
     `rounding` is the floor in words too (`results.rounding.shown_rounding`).
     """
@@ -97,7 +97,7 @@ def components_json(
 
 
 def agreement_json(row: SiteAgreement, cost: Cost) -> dict[str, Any]:
-    """Give a row with what its method and exact patching took, in seconds per 1,000 pairs."""
+    """Return a row with the times of its method and of exact patching, in seconds per 1,000 pairs."""
     values: dict[str, Any] = plain(row)
     share = row.n / row.cells if row.cells else None
     return values | {"exact_share": share, "seconds": cost.scores[row.method], "exact_seconds": cost.exact}
@@ -111,7 +111,7 @@ def verification_json(
     task: Mapping[str, Any] | None,
     rounding: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Give how scores and exact effects agree, by site and method, and what both cost."""
+    """Return how scores and exact effects agree, by site and method, and what both cost."""
     return {
         "job": job.id,
         "task": task,
@@ -124,12 +124,12 @@ def verification_json(
 def furthest_json(
     job: JobRecord, site: str, method: str | None, cells: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Give the cells of a site whose scores are furthest from their effects."""
+    """Return the cells of a site whose scores are furthest from their effects."""
     return {"job": job.id, "site": site, "method": job.method(method), "items": list(cells)}
 
 
 def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
-    """Give all that is kept of a pair as JSON."""
+    """Return everything stored about a pair as JSON."""
     strongest = whole_components(view, len(view.top) or TOP)
     # Of sites with very many components nothing else was kept.
     strongest += [each for each in kept_alone(view) if each not in strongest]

@@ -48,7 +48,7 @@ FIELDS = {
 
 
 def fields_of(job: JobRecord, what: str, *, normalise: bool = False) -> tuple[str, ...]:
-    """Give the fields of an export's rows.
+    """Return the fields of an export's rows.
 
     Edges have one more, their name; so have shares, what they were divided by.
     """
@@ -59,7 +59,7 @@ def fields_of(job: JobRecord, what: str, *, normalise: bool = False) -> tuple[st
 def export_rows(
     database: Database, job: JobRecord, what: str, method: str | None = None, *, normalise: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Give rows with the fields of `fields_of`, in an order that depends on nothing but the job.
+    """Yield rows with the fields of `fields_of`, in an order that depends only on the job.
 
     Rows come by pair, then site (as in `SITES`), layer, head and position; memory stays bounded. `pair`
     is the given id, else the row number. A missing value is None. With `normalise`, numbers in metric units
@@ -98,7 +98,7 @@ def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:
 
 
 def strongest_only(job: JobRecord) -> tuple[str, ...]:
-    """Give the job's sites of which each pair's scores are not kept, but for the largest."""
+    """Return the job's sites at which only the largest scores of each pair are stored."""
     return tuple(site for site in job.spec.query.sites if site in WIDE_SITES and job.spec.detail == "pairs")
 
 
@@ -117,7 +117,7 @@ _Read = Callable[[Session, JobRecord, str, range], Iterable[dict[str, Any]]]
 
 
 def _by_chunk(database: Database, job: JobRecord, method: str, read: _Read) -> Iterator[dict[str, Any]]:
-    """Give the rows of one chunk after the other, each found behind the pairs of the one before."""
+    """Yield the rows chunk by chunk, each found after the pairs of the one before."""
     done = 0
     while done < job.pairs:
         with database.read() as session:

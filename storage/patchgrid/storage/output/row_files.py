@@ -26,7 +26,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", "
 def in_parts(
     form: str, fields: Sequence[str], rows: Iterable[Row], *, text_positions: bool = False
 ) -> Iterator[bytes]:
-    """Give a file of the rows part by part; `text_positions`: positions are names of spans."""
+    """Yield a file of the rows part by part; `text_positions`: positions are names of spans."""
     if form == "parquet":
         return _parquet_parts(fields, rows, text_positions)
     lines = _json_lines if form == "jsonl" else _csv_lines
@@ -42,7 +42,7 @@ def check_format(form: str) -> None:
 def write_rows(
     file: BinaryIO, form: str, fields: Sequence[str], rows: Iterable[Row], *, text_positions: bool = False
 ) -> int:
-    """Write the rows and give their number; `text_positions`: positions are names of spans."""
+    """Write the rows and return their number; `text_positions`: positions are names of spans."""
     counter = _Counter(rows)
     check_format(form)
     file.writelines(in_parts(form, fields, counter, text_positions=text_positions))
@@ -95,7 +95,7 @@ def _csv_lines(fields: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
 
 
 def csv_writer(text: io.StringIO) -> Any:
-    """Give a writer of CSV rows, each on a line that a newline ends, whatever is in its cells.
+    """Return a writer of CSV rows, each on one line, whatever its cells contain.
 
     A lone carriage return ends a line for most readers: Python's writer quotes it only where it is a part of
     its own line ends.

@@ -28,9 +28,9 @@ class Standing:
     #: Each kind of warning with the number of pairs it was given for.
     warnings: Sequence[tuple[str, int]]
     troubles: Troubles
-    #: Whether the model does the task, as `results.task.task_json` gives it.
+    #: Whether the model does the task, as returned by `results.task.task_json`.
     task: Mapping[str, Any] | None
-    #: How much of an effect may be rounding, as `results.rounding.rounding_json` gives it.
+    #: How much of an effect may be rounding, as returned by `results.rounding.rounding_json`.
     rounding: Mapping[str, Any] | None
     #: The names of its owners, the first one first.
     owners: Sequence[str]
@@ -51,12 +51,12 @@ def standing(session: Session, job: JobRecord) -> Standing:
 
 
 def owners_json(owners: Sequence[str]) -> dict[str, Any]:
-    """Give a job's owners as they stand beside it."""
+    """Return a job's owners as a note beside it."""
     return {"submitted_by": owners[0] if owners else None, "owners": list(owners)}
 
 
 def standing_json(found: Standing) -> dict[str, Any]:
-    """Give it as JSON: what the service answers about a job, and `job show --json` prints."""
+    """Return it as JSON: the service's answer about a job, and the output of `job show --json`."""
     now = found.now
     return {
         **job_json(now.job, now.progress),

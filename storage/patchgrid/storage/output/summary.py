@@ -28,9 +28,9 @@ class Summary:
 
     job: JobRecord
     progress: Progress
-    #: Whether the model does the task, as `results.task.task_json` gives it.
+    #: Whether the model does the task, as returned by `results.task.task_json`.
     task: Mapping[str, Any] | None
-    #: How much of an effect may be rounding, as `results.rounding.rounding_json` gives it.
+    #: How much of an effect may be rounding, as returned by `results.rounding.rounding_json`.
     rounding: Mapping[str, Any] | None
     top: Sequence[ComponentRow]
     coverage: Coverage

@@ -55,7 +55,7 @@ def page(
     after: tuple[int, int] | None = None,
     limit: int = 1000,
 ) -> ExactPage:
-    """Give the job's cells behind `after` (a row and a cell), at most `limit` (and at most `MOST`).
+    """Return the job's cells after `after` (a row and a cell), at most `limit` (and at most `MOST`).
 
     `site`: this site's alone, of which `LOOKED_AT` cells of the job are looked at. `component`: those of the
     component of this short name, at all positions, or at the one behind `@`: a span, a position from the end
@@ -95,7 +95,7 @@ def page(
 
 
 def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnElement[bool]] | None:
-    """Give the conditions for the cells of a named component, or None: the job has no such cells."""
+    """Return the conditions for the cells of a named component, or None if the job has no such cells."""
     named = read_name(name)
     if named is None or named.site not in job.spec.query.sites or site not in (None, named.site):
         return None
@@ -124,7 +124,7 @@ def _of_component(job: JobRecord, site: str | None, name: str) -> list[ColumnEle
 def _last_looked_at(
     session: Session, conditions: list[ColumnElement[bool]], most: int
 ) -> tuple[int, int] | None:
-    """Give the row and cell to look at last, or None: all."""
+    """Return the row and cell to search up to, or None for all."""
     in_order = select(exact.c.pair_index, exact.c.cell).where(*conditions)
     found = in_order.order_by(exact.c.pair_index, exact.c.cell).offset(most - 1).limit(1)
     row = session.execute(found).one_or_none()

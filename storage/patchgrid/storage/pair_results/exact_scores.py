@@ -41,7 +41,7 @@ def _where(cell: Any, tokens: int | None) -> int | str | None:
 
 
 def token_counts(session: Session, job: JobRecord, indices: range) -> dict[int, int]:
-    """Give how many tokens pairs have, by row: what positions are counted from the end with."""
+    """Return the number of tokens of pairs, by row, used to count positions from the end."""
     if job.kind != "aligned" or not indices:
         return {}
     inside = outcome.c.pair_index.between(indices.start, indices.stop - 1)
@@ -51,13 +51,13 @@ def token_counts(session: Session, job: JobRecord, indices: range) -> dict[int, 
 
 
 def tokens_of_cell() -> ColumnElement[int]:
-    """Give how many tokens the pair of a cell in `exact` has, as a column."""
+    """Return the number of tokens of the pair of a cell in `exact`, as a column."""
     own = (outcome.c.job_id == exact.c.job_id) & (outcome.c.pair_index == exact.c.pair_index)
     return select(func.json_array_length(outcome.c.tokens)).where(own).correlate(exact).scalar_subquery()
 
 
 def cell_fields(row: Row[Any], name: int | str, tokens: int | None) -> dict[str, Any]:
-    """Give what is told of a cell: a row of `with_scores`, with its pair's name and number of tokens."""
+    """Return a cell: a row of `with_scores`, with its pair's name and number of tokens."""
     place = place_of_row(row)
     return {
         "pair": name,

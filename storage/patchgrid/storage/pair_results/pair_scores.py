@@ -29,7 +29,7 @@ class ExactGrid:
 
 
 def whole_scores(view: PairView, site: str) -> NDArray[np.float64]:
-    """Give a pair's scores over all positions, `[layer(, inner)]` or `[edge]`."""
+    """Return a pair's scores over all positions, `[layer(, inner)]` or `[edge]`."""
     if site not in view.scores:
         raise NothingKept(_nothing(view, "scores", "pairs or positions"))
     scores = view.scores[site].astype(np.float64)
@@ -42,7 +42,7 @@ def has_positions(view: PairView, site: str) -> bool:
 
 
 def position_scores(view: PairView, site: str) -> NDArray[np.float64]:
-    """Give a pair's scores `[layer, position]`, summed over what a layer has there."""
+    """Return a pair's scores `[layer, position]`, summed over a layer's components."""
     if site not in view.scores or not has_positions(view, site):
         raise NothingKept(_nothing(view, "positions", "positions"))
     scores = view.scores[site].astype(np.float64)

@@ -100,12 +100,12 @@ class PairView:
 
 
 def pair(session: Session, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
-    """Give one pair by its id, else by its row number; `PairNotFound` if the job has none such."""
+    """Return one pair by its id, else by its row number; `PairNotFound` if the job has no such pair."""
     return _view(session, job, find_row(session, job, name), method)
 
 
 def pair_at(session: Session, job: JobRecord, index: int, method: str | None = None) -> PairView:
-    """Give the pair of a row, whatever ids there are; `PairNotFound` if the job has fewer rows."""
+    """Return the pair of a row, ignoring ids; `PairNotFound` if the job has fewer rows."""
     row = session.execute(_of_pair(tables.pair, job, index)).first()
     if row is None:
         raise PairNotFound(f"job {job.id} has no row {index}: out of range (0 to {job.pairs - 1})")
@@ -175,7 +175,7 @@ def _scores(session: Session, job: JobRecord, index: int, method: str) -> dict[s
 def chunk_scores(
     session: Session, chunk_id: int | None, method: str
 ) -> dict[str, dict[int, NDArray[np.float32]]]:
-    """Give the scores by a method that were kept of a chunk: site to pair index to array."""
+    """Return the stored scores of a chunk by a method: site to pair index to array."""
     table = tables.scores
     rows = session.execute(
         select(table.c.site, table.c.data).where(table.c.chunk_id == chunk_id, table.c.method == method)
@@ -198,7 +198,7 @@ def _top_component(row: Row[Any]) -> TopComponent:
 
 
 def _exact(session: Session, job: JobRecord, index: int, further: str | None) -> tuple[ExactCell, ...]:
-    """Give a pair's cells, scored by the job's first method or by a `further` one."""
+    """Return a pair's cells, scored by the job's first method or by a `further` one."""
     table = tables.exact
     of_pair = with_scores(further).where(table.c.job_id == job.id, table.c.pair_index == index)
     return tuple(

@@ -22,7 +22,7 @@ _Row = dict[str, Any]
 
 
 def read_scores(session: Session, job: JobRecord, method: str, indices: range) -> Iterator[_Row]:
-    """Read the scores by a method that were kept of a chunk's pairs, and give them as rows.
+    """Return the stored scores of a chunk's pairs by a method as rows.
 
     By pair, site, layer, head and position; those of a very large site that was kept in part, largest first.
     """
@@ -56,7 +56,7 @@ def _rows_of(
 def _largest(
     session: Session, job: JobRecord, method: str, indices: range, *, kept: Any
 ) -> dict[tuple[int, str], list[tuple[Place, float]]]:
-    """Give each pair's largest scores at the very large sites that were not kept whole."""
+    """Return each pair's largest scores at the very large sites that are not stored whole."""
     sites = [site for site in job.spec.query.sites if site in WIDE_SITES and site not in kept]
     found: dict[tuple[int, str], list[tuple[Place, float]]] = {}
     if not sites or method != job.method():
@@ -104,7 +104,7 @@ def _row(
 
 
 def pair_names(session: Session, job: JobRecord, indices: range) -> dict[int, int | str]:
-    """Give the names of some pairs by row number."""
+    """Return the names of some pairs by row number."""
     pair = tables.pair
     query = (
         select(pair.c.pair_index, pair.c.name)
@@ -115,5 +115,5 @@ def pair_names(session: Session, job: JobRecord, indices: range) -> dict[int, in
 
 
 def inside_of(table: Table, job: JobRecord, indices: range) -> Any:
-    """Give the condition that a row belongs to one of these pairs."""
+    """Return the condition that a row belongs to one of these pairs."""
     return and_(table.c.job_id == job.id, table.c.pair_index.between(indices.start, indices.stop - 1))

@@ -34,7 +34,7 @@ class Scored:
 
 
 def whole_components(view: PairView, count: int) -> list[Scored]:
-    """Give the pair's strongest components over all positions, the strongest first, of all that was kept."""
+    """Return the pair's strongest stored components over all positions, the strongest first."""
     found = kept_alone(view)
     for site in view.scores:
         scores = whole_scores(view, site)
@@ -45,7 +45,7 @@ def whole_components(view: PairView, count: int) -> list[Scored]:
 
 
 def kept_alone(view: PairView) -> list[Scored]:
-    """Give the components that were kept, of very many, at sites whose scores were not; strongest first."""
+    """Return the stored components of sites too large to store whole, the strongest first."""
     found = [
         Scored(one.site, one.layer, one.index, None, one.score, one.edge)
         for one in view.top
@@ -55,7 +55,7 @@ def kept_alone(view: PairView) -> list[Scored]:
 
 
 def strongest_by_position(view: PairView) -> list[Scored]:
-    """Give each position's strongest component; nothing where positions were not kept."""
+    """Return each position's strongest component; nothing where positions are not stored."""
     best: dict[int, Scored] = {}
     for site, scores in view.scores.items():
         if not has_positions(view, site):

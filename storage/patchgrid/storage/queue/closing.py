@@ -59,7 +59,7 @@ def close_if_complete(session: Session, job_id: int) -> None:
 
 
 def bytes_so_far(job_id: int) -> Any:
-    """Give the sum of what a job's chunks take, as a subquery."""
+    """Return the total size of a job's chunks, as a subquery."""
     return select(func.coalesce(func.sum(chunk.c.bytes), 0)).where(chunk.c.job_id == job_id).scalar_subquery()
 
 

@@ -119,7 +119,7 @@ class LoadFailure:
 
 
 def serving(session: Session) -> dict[str, int]:
-    """Give the models of the last day's workers, in order, each with the number that serve it now."""
+    """Return the models of the last day's workers, ordered by name, with the number serving each."""
     counts: dict[str, int] = {}
     for each in list_workers(session):
         here = not each.lost and each.state not in (WorkerState.STOPPED, WorkerState.DRAINING)
@@ -129,7 +129,7 @@ def serving(session: Session) -> dict[str, int]:
 
 
 def register(session: Session, info: WorkerInfo) -> int:
-    """Enter a worker and give its id; one that had the same name is replaced."""
+    """Register a worker and return its id; one of the same name is replaced."""
     session.execute(table.delete().where(table.c.seen_at < now() - KEPT))
     session.execute(load_failure.delete().where(load_failure.c.failed_at < now() - KEPT))
     session.execute(load_failure.delete().where(load_failure.c.worker == _key(info.name)))
@@ -154,7 +154,7 @@ def stop(session: Session, worker_id: int, status: WorkerStatus) -> None:
 
 
 def list_workers(session: Session, *, lost_after: float = 60.0) -> list[WorkerRecord]:
-    """Give the workers, in the order of their names.
+    """Return the workers, ordered by name.
 
     One without a heartbeat for `lost_after` seconds is lost. Those gone for more than a day are omitted.
     """
@@ -164,7 +164,7 @@ def list_workers(session: Session, *, lost_after: float = 60.0) -> list[WorkerRe
 
 
 def drain(session: Session, names: Sequence[str] | None) -> list[str]:
-    """Tell workers to finish their chunk and end; give the names of those told.
+    """Tell workers to finish their chunk and exit; return the names of those told.
 
     A worker goes by its name, a beginning of the name that no other has, its id, or its host (which may be
     several); None: all of them. Raises `WorkerNotFound`, and tells none, if a name is nobody's or not clear.
@@ -193,7 +193,7 @@ def clear_load_failure(session: Session, worker: str, model: str) -> None:
 
 
 def load_failures(session: Session, model: str) -> list[LoadFailure]:
-    """Give the workers that could not load a model when they last tried, in the order of their names."""
+    """Return the workers that failed to load a model when they last tried, ordered by name."""
     failed = load_failure
     recent = (failed.c.model == _key(model)) & (failed.c.failed_at > now() - SHOWN)
     rows = session.execute(select(failed).where(recent).order_by(failed.c.worker)).mappings()

@@ -47,14 +47,14 @@ def page(
     start: int = 0,
     limit: int = 1000,
 ) -> ComponentPage:
-    """Give the job's components from the `start`th on, at most `limit` (and at most `MOST`).
+    """Return the job's components from number `start`, at most `limit` (and at most `MOST`).
 
-    They come by site, layer, head and position, or with `by` the largest first (one of `SORTS`; estimates and
-    means by their size); what is missing, and intervals that say nothing, come last. `down` turns the order
-    round. `component` gives the one of this name, of whichever kind the name is unless `kind` is given: with
-    the kind `aligned`, a name without a position gives all of its positions. `search` gives those with this
-    text in their names, whatever the case of its letters; a text with `@` is of the kind `aligned`. The rest
-    as for `components.components`; only the page's own rows are written down.
+    They are ordered by site, layer, head and position, or with `by` the largest first (one of `SORTS`;
+    estimates and means by their size); missing values, and intervals without a bound, come last. `down`
+    reverses the order. `component` selects the one of this name, of any kind unless `kind` is set: with the
+    kind `aligned`, a name without a position selects all of its positions. `search` selects those with this
+    text in their names, ignoring case; a text with `@` is of the kind `aligned`. The rest as for
+    `components.components`; only the page's own rows are written down.
     """
     if by is not None:
         check_name("order", by, SORTS, "by")
@@ -85,7 +85,7 @@ def _sites(job: JobRecord, sites: Sequence[str] | None) -> list[str]:
 def _order(
     parts: Sequence[Part], numbers: Sequence[NDArray[np.intp]], by: str | None, down: bool
 ) -> NDArray[np.intp]:
-    """Give the order of the parts' components, counted through."""
+    """Return the order of the components of all parts together, as their numbers."""
     if by is None:
         order = np.arange(sum(map(len, numbers)))
         return order[::-1] if down else order
@@ -95,7 +95,7 @@ def _order(
 
 
 def _keys(part: Part, by: str) -> NDArray[np.float64]:
-    """Give what a part's components are sorted by, NaN for what comes last."""
+    """Return the sort keys of a part's components, NaN for those that come last."""
     found = part.estimates
     if by in components.ORDERS:
         return part.size(by)

@@ -25,7 +25,7 @@ def write_estimates(session: Session, job: JobRecord) -> None:
 
 
 def estimate_rows(session: Session, job: JobRecord) -> list[tuple[Any, ...]]:
-    """Give the table's rows, by method and rank, from what the job's chunks have committed.
+    """Return the table's rows, by method and rank, from the results of the job's committed chunks.
 
     The numbers and their order are those of `results top`.
     """
@@ -46,7 +46,7 @@ def most_of(job: JobRecord, site: str) -> int | None:
 
 
 def _values(row: ComponentRow) -> tuple[Any, ...]:
-    """Give the columns after the key, in the table's order."""
+    """Return the columns after the key, in the table's order."""
     values = component_values(row.site, row.layer, row.index, row.edge)
     sender, _, receiver = (row.edge or "").partition("->")
     in_numbers = isinstance(row.position, int)

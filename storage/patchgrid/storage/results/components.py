@@ -108,7 +108,7 @@ def components(
     population: bool = False,
     method: str | None = None,
 ) -> list[ComponentRow]:
-    """Give every component that the job measures, by site, layer, head and position (the last one last).
+    """Return all components that the job measures, by site, layer, head and position (the last one last).
 
     `kind` None is the job's own: `whole`, or `aligned` when positions are kept. `population` widens the
     intervals to speak of the pairs' source and not of this job's pairs alone.
@@ -128,7 +128,7 @@ def top(
     population: bool = False,
     method: str | None = None,
 ) -> list[ComponentRow]:
-    """Give the k components of largest |estimate|, |mean score| or mean |score|, the largest first.
+    """Return the k components of largest |estimate|, |mean score| or mean |score|, the largest first.
 
     `by` is `estimate` (|mean| stands in where nothing was sampled), `mean` or `mean_abs`.
     """
@@ -186,7 +186,7 @@ class Part:
     graph: Graph | None
 
     def order(self) -> NDArray[np.intp]:
-        """Give the components that some pair has, by layer, head and position."""
+        """Return the components that some pair has, by layer, head and position."""
         n = self.estimates.n
         flat = np.arange(n.size).reshape(n.shape)
         if self.labels:
@@ -196,7 +196,7 @@ class Part:
         return order[n.ravel()[order] > 0]
 
     def numbers(self, component: Named | None, search: str | None) -> NDArray[np.intp]:
-        """Give the components that some pair has, in order: the named one, or those named so."""
+        """Return the components that some pair has, in order: the named one, or its positions."""
         order = self.order()
         if component is not None:
             order = order[np.isin(order, self._numbers_of(component))]
@@ -208,7 +208,7 @@ class Part:
         return order
 
     def _numbers_of(self, named: Named) -> list[int]:
-        """Give a component's number by its name, that of each position where it names none; else nothing."""
+        """Return a component's number by name, or the number of each position if the name has none."""
         labels = [str(label) for label in self.labels]
         if named.site != self.site or (named.position is not None and named.position not in labels):
             return []
@@ -222,7 +222,7 @@ class Part:
             return []
 
     def size(self, by: str) -> NDArray[np.float64]:
-        """Give what components are ordered by."""
+        """Return the sort key of components."""
         mean = np.nan_to_num(np.abs(self.estimates.mean)).ravel()
         size = np.abs(getattr(self.estimates, by)).ravel()
         return np.where(np.isfinite(size), size, mean)
@@ -267,7 +267,7 @@ def by_site(
     *,
     population: bool,
 ) -> list[Part]:
-    """Give the components of each site, all of the job's if none are named; of those that have any."""
+    """Return the components of each site that has any; by default, of all of the job's sites."""
     graph = job_graph(session, job.id)
     parts = []
     for site in job.spec.query.sites if sites is None else sites:

@@ -1,4 +1,4 @@
-"""The exactly patched cells whose scores are furthest from their effects, one a component."""
+"""The exactly patched cells whose scores are furthest from their effects, one per component."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ _PAIR = 2**32
 def furthest(
     session: Session, job: JobRecord, site: str, method: str | None = None, limit: int = 12
 ) -> list[dict[str, Any]]:
-    """Give the cell of largest |effect - score| of each of a site's components, the largest first.
+    """Return the cell of largest |effect - score| of each of a site's components, the largest first.
 
     Of all cells of the site. Fields are those of an exact cell, with `off`, |effect - score| in metric units,
     and `cells`, how many of the component were patched. Positions of a component are not distinguished here.
@@ -47,7 +47,7 @@ def furthest(
 
 
 def _largest(session: Session, cell: Subquery, most: int) -> list[tuple[float, int, Row[Any]]]:
-    """Give each component's largest |effect - score|, how many cells it has, and the first cell that has it.
+    """Return each component's largest |effect - score|, its number of cells, and the first cell that has it.
 
     In two passes that keep a row a component: ranking all cells would sort all of them with all they have.
     """

@@ -62,7 +62,7 @@ class Share:
 
 
 def job_share(job: JobRecord, task: Mapping[str, Any] | None) -> Share:
-    """Give the share of a job, of which `task` is what `task.task_json` gave; `NotNormalised`."""
+    """Return the share of a job whose `task` is the result of `task.task_json`; may raise `NotNormalised`."""
     if task is None or task["difference"] is None:
         raise NotNormalised(
             f"cannot normalise: job {job.id} has no mean clean - corrupted metric; nothing is measured yet"
@@ -85,7 +85,7 @@ def share_warning(task: Mapping[str, Any]) -> str | None:
 
 
 def pair_share(job: JobRecord, view: PairView) -> Share:
-    """Give the share of one pair; `NotNormalised`."""
+    """Return the share of one pair; may raise `NotNormalised`."""
     if view.clean_metric is None or view.corrupted_metric is None:
         raise NotNormalised(f"cannot normalise: pair {view.name} has no metrics, it is {view.state}")
     sides = {"clean": view.clean_metric, "corrupted": view.corrupted_metric}
@@ -94,7 +94,7 @@ def pair_share(job: JobRecord, view: PairView) -> Share:
 
 
 def normalised_pair(job: JobRecord, view: PairView) -> PairView:
-    """Give a pair with scores and effects as shares of its own difference."""
+    """Return a pair with scores and effects as shares of its own difference."""
     share = pair_share(job, view)
     return dataclasses.replace(
         view,
@@ -105,7 +105,7 @@ def normalised_pair(job: JobRecord, view: PairView) -> PairView:
 
 
 def normalised_heatmap(found: Heatmap, share: Share) -> Heatmap:
-    """Give a heatmap as shares."""
+    """Return a heatmap as shares."""
     return dataclasses.replace(found, values=found.values / share.difference)
 
 
@@ -113,27 +113,27 @@ class Numbers(Protocol):
     """Where the numbers of jobs come from: a database or a server."""
 
     def progress(self, job: JobRecord) -> Progress:
-        """Give how far a job is."""
+        """Return a job's progress."""
 
     def task(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Give whether the model does the task."""
+        """Return whether the model does the task."""
 
     def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Give how much of an effect may be rounding."""
+        """Return the rounding floor of effects."""
 
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
-        """Give a site's heatmap."""
+        """Return a site's heatmap."""
 
     def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
-        """Give a site's exactly patched cells."""
+        """Return a site's exactly patched cells."""
 
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
-        """Give one pair."""
+        """Return one pair."""
 
     def verification(
         self, job: JobRecord, top_k: int = 10, method: str | None = None
     ) -> tuple[Sequence[SiteAgreement], Cost]:
-        """Give how scores agree with exact patching, and what both cost."""
+        """Return how scores agree with exact patching, and what both cost."""
 
     def components(
         self,
@@ -147,7 +147,7 @@ class Numbers(Protocol):
         by: str | None = None,
         limit: int | None = None,
     ) -> Sequence[ComponentRow]:
-        """Give components, in order or with `by` the largest first."""
+        """Return components, in order or with `by` the largest first."""
 
     def top(
         self,
@@ -159,7 +159,7 @@ class Numbers(Protocol):
         population: bool = False,
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
-        """Give the strongest components."""
+        """Return the strongest components."""
 
 
 class Normalised:
@@ -169,35 +169,35 @@ class Normalised:
         self._numbers = numbers
 
     def progress(self, job: JobRecord) -> Progress:
-        """Give how far a job is."""
+        """Return a job's progress."""
         return self._numbers.progress(job)
 
     def task(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Give whether the model does the task."""
+        """Return whether the model does the task."""
         return self._numbers.task(job)
 
     def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Give how much of an effect may be rounding."""
+        """Return the rounding floor of effects."""
         rounding = self._numbers.rounding(job)
         return None if rounding is None else self._share(job).rounding(rounding)
 
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
-        """Give a site's heatmap."""
+        """Return a site's heatmap."""
         return normalised_heatmap(self._numbers.heatmap(job, site, kind, method), self._share(job))
 
     def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
-        """Give a site's exactly patched cells."""
+        """Return a site's exactly patched cells."""
         found, by = self._numbers.cells(job, site, method, limit=limit), self._share(job).difference
         return dataclasses.replace(found, score=found.score / by, effect=found.effect / by)
 
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
-        """Give one pair, as shares of its own difference."""
+        """Return one pair, as shares of its own difference."""
         return normalised_pair(job, self._numbers.pair(job, name, method))
 
     def verification(
         self, job: JobRecord, top_k: int = 10, method: str | None = None
     ) -> tuple[Sequence[SiteAgreement], Cost]:
-        """Give how scores agree with exact patching, and what both cost."""
+        """Return how scores agree with exact patching, and what both cost."""
         rows, cost = self._numbers.verification(job, top_k, method)
         return list(map(self._share(job).row, rows)), cost
 
@@ -213,7 +213,7 @@ class Normalised:
         by: str | None = None,
         limit: int | None = None,
     ) -> Sequence[ComponentRow]:
-        """Give components, in order or with `by` the largest first."""
+        """Return components, in order or with `by` the largest first."""
         found = self._numbers.components(
             job,
             site=site,
@@ -236,7 +236,7 @@ class Normalised:
         population: bool = False,
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
-        """Give the strongest components."""
+        """Return the strongest components."""
         found = self._numbers.top(job, k, by, site=site, population=population, method=method)
         return list(map(self._share(job).row, found))
 

@@ -21,8 +21,8 @@ from patchgrid.storage.pair_results.exact_scores import with_scores
 from patchgrid.storage.results.components import aligned_labels, job_sums
 from patchgrid.storage.tables import exact
 
-#: Rows read at a time: few enough that the garbage collector never meets many at once.
-_BATCH = 1000
+#: Rows read at a time.
+_BATCH = 20_000
 #: Components of which `Cells` has the names, and cells looked at for them: the strongest are often of few.
 NAMED = 6
 LOOKED_AT = 200
@@ -60,7 +60,7 @@ class Cells:
 
 
 def heatmap(session: Session, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
-    """Give a site's heatmap: kind `whole` is layer by head, `aligned` layer by position.
+    """Return a site's heatmap: kind `whole` is layer by head, `aligned` layer by position.
 
     The latter is summed over heads or neurons, its columns in the order of the prompt. `NothingKept` while no
     chunk is done, and where positions were not kept.
@@ -102,7 +102,7 @@ def _measure(values: NDArray[np.float64], estimated: NDArray[np.bool_]) -> str:
 def cells(
     session: Session, job: JobRecord, site: str, method: str | None = None, *, limit: int | None = None
 ) -> Cells:
-    """Give a site's exactly patched cells, in order of pair; the first `limit` of them, if given."""
+    """Return a site's exactly patched cells, in order of pair; at most the first `limit`."""
     check_name("site of this job", site, job.spec.query.sites, "site")
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)
@@ -127,7 +127,7 @@ def cells(
 
 
 def strongest_cells(effect: NDArray[np.float64]) -> list[int]:
-    """Give the cells of the largest |effects|, the largest first: those looked at for names."""
+    """Return the cells of the largest |effects|, the largest first: the candidates for labels."""
     order = np.argsort(-np.abs(effect), kind="stable")
     return [int(index) for index in order[:LOOKED_AT]]
 

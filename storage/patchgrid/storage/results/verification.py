@@ -89,7 +89,7 @@ def verification(
 
 
 def cost(session: Session, job: JobRecord) -> Cost:
-    """Give what the job cost so far."""
+    """Return the job's cost so far."""
     of_job = select(tables.cost.c.method, func.sum(tables.cost.c.seconds)).where(
         tables.cost.c.job_id == job.id
     )

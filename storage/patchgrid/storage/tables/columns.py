@@ -32,7 +32,7 @@ Json = JSON(none_as_null=True)
 
 
 def pair_key_columns() -> tuple[Column[int], Column[int]]:
-    """Give the key of a table that holds rows for each pair."""
+    """Return the primary key of a table that holds rows for each pair."""
     return (
         Column("job_id", Integer, primary_key=True, autoincrement=False),
         Column("pair_index", Integer, primary_key=True, autoincrement=False),
@@ -40,12 +40,12 @@ def pair_key_columns() -> tuple[Column[int], Column[int]]:
 
 
 def job_id_column(*, primary_key: bool = False) -> Column[int]:
-    """Give the column that tells which job a row belongs to."""
+    """Return the foreign key column of a row's job."""
     return Column("job_id", ForeignKey("job.id"), primary_key=primary_key, nullable=False)
 
 
 def state_column(states: Iterable[str]) -> tuple[Column[str], CheckConstraint]:
-    """Give the column of a state, and the constraint that it is one of these."""
+    """Return a state column, and the constraint that it holds one of these states."""
     listed = ", ".join(f"'{state}'" for state in states)
     return (
         Column("state", String(16), nullable=False),
@@ -54,12 +54,12 @@ def state_column(states: Iterable[str]) -> tuple[Column[str], CheckConstraint]:
 
 
 def method_column() -> Column[str]:
-    """Give the scoring method's column, part of the key."""
+    """Return the scoring method's column, part of the key."""
     return Column("method", String(16), primary_key=True)
 
 
 def component_columns() -> tuple[Column[Any], ...]:
-    """Give a component's place but for its position."""
+    """Return the columns of a component's place, without its position."""
     return (
         Column("site", String(32), nullable=False),
         # Its short name without a position.

@@ -42,7 +42,7 @@ class Sampler:
         self._known: dict[tuple[str, tuple[int, ...]], NDArray[np.float64]] = {}
 
     def draw(self, places: Sequence[int], scores: Scores) -> Cells:
-        """Draw the cells of the pairs at these places; give them by pair, site and component."""
+        """Draw the cells of the pairs at these places; return them by pair, site and component."""
         sites = enumerate(self._job.spec.query.sites)
         stacks = (
             (number, *each) for number, site in sites for each in scores.stacks(self._job.kind, site, places)
@@ -136,7 +136,7 @@ def exact_cells(
 
 
 def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDArray[np.float64]:
-    """Give the cells' scores by one of the job's further methods."""
+    """Return the cells' scores by one of the job's further methods."""
     found = np.zeros(len(cells))
     for number, site in enumerate(job.spec.query.sites):
         own = np.flatnonzero(cells["site"] == number)

@@ -52,7 +52,7 @@ class _Chunk:
         self.scores = Scores(pairs, job.spans, job.spec.query.method_names)
 
     def choose(self, places: Sequence[int], results: Sequence[PairResult]) -> list[list[Component]]:
-        """Draw the cells of a batch of pairs; give the components to patch in each."""
+        """Draw the cells of a batch of pairs; return the components to patch in each."""
         if not self.scores.errors.keys().isdisjoint(places):
             # The batch did not fit into memory and is asked for again in parts.
             self._drawn = [cells[~np.isin(cells["pair"], places)] for cells in self._drawn]
@@ -72,7 +72,7 @@ class _Chunk:
         return {place: self.scores.errors[place] or each.error for place, each in enumerate(found)}
 
     def cells(self, found: Sequence[Measured]) -> Cells:
-        """Give all cells by pair, their effects among the rest; a pair failed or skipped since has none."""
+        """Return all cells by pair, with their effects; a pair that has failed or been skipped has none."""
         cells = by_pair(self._drawn)
         without = [
             place for place, each in enumerate(found) if each.result.error is not None or each.result.skipped
@@ -209,7 +209,7 @@ def _sums(
 def _kept_scores(
     job: JobRecord, scores: Scores, done: Sequence[int], method: str | None
 ) -> dict[str, list[Floats]]:
-    """Give what is kept of each pair's scores; of very large sites, by further methods, only all of it is."""
+    """Return the scores to store of each pair; for further methods, very large sites only if stored whole."""
     detail = job.spec.detail
     if detail == "summary":
         return {}
@@ -257,5 +257,5 @@ def provenance_of(engine: Engine, job: JobRecord) -> Provenance:
 
 
 def graph_of(engine: Engine, job: JobRecord) -> Graph | None:
-    """Give the numbering of the edges that a job measures, if it does."""
+    """Return the numbering of the edges that a job measures, if it does."""
     return engine.graph if EDGE in job.spec.query.sites else None

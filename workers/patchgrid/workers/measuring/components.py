@@ -59,15 +59,15 @@ class Scores:
                 self._add_whole(method, site, good)
 
     def good(self, places: Iterable[int]) -> list[int]:
-        """Give those of these places whose pairs have scores that can be summed."""
+        """Return those of these places whose pairs have scores that can be summed."""
         return [place for place in places if self.errors[place] is None and not self._results[place].skipped]
 
     def of_pair(self, place: int, site: str, method: str | None = None) -> Floats:
-        """Give a pair's scores at a site as the engine gave them."""
+        """Return a pair's scores at a site as returned by the engine."""
         return self._results[place].scores[method or self._methods[0]][site]
 
     def whole(self, place: int, site: str, method: str | None = None) -> Floats:
-        """Give a pair's scores at a site over all positions, `[layer(, inner)]`."""
+        """Return a pair's scores at a site over all positions, `[layer(, inner)]`."""
         row: Floats = self._whole[method or self._methods[0], site][place]
         return row
 
@@ -76,7 +76,7 @@ class Scores:
     ) -> Iterator[tuple[list[int], Stack]]:
         """Put the scores of the pairs at these places together, by components of this kind.
 
-        Gives each stack behind its places: all of them, but where positions are counted from the end those
+        Yields each stack after its places: all of them, but where positions are counted from the end those
         of pairs of one length.
         """
         if kind == "whole":

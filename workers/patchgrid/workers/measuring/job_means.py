@@ -35,7 +35,7 @@ class JobMeans:
         batch_tokens: int | None,
         on_batch: OnBatch,
     ) -> Means | None:
-        """Give a job's means, for a chunk that is leased; None where the job puts in something else.
+        """Return a job's means, for a leased chunk; None if the job's ablation is not the mean.
 
         They are taken over up to 4,096 of the job's pairs, evenly spaced, by the first chunk that needs them.
         Where an attempt of the chunk ended badly before there were any, one of these pairs may be what it

@@ -116,7 +116,7 @@ class ModelKey:
 
     @classmethod
     def of(cls, spec: JobSpec) -> "ModelKey":
-        """Give the key of the model that a job asks for."""
+        """Return the key of a job's model."""
         return cls(spec.model, spec.revision, spec.dtype)
 
 
@@ -129,7 +129,7 @@ class Memory(Protocol):
     """What holds the models; `patchgrid.workers.node.device.Device` is one."""
 
     def used(self) -> int:
-        """Give the bytes in use."""
+        """Return the bytes in use."""
 
     def free(self) -> None:
         """Free cached memory."""
@@ -154,7 +154,7 @@ class Models:
         return ModelKey.of(spec) in self._engines
 
     def get(self, spec: JobSpec) -> Engine:
-        """Give the engine of a job's model, loading it if it is not there; raises what loading it raises.
+        """Return the engine of a job's model, loading it if needed; raises what loading it raises.
 
         Least recently used models are evicted while all of them exceed the limit, and
         all of them if the new one does not fit otherwise.

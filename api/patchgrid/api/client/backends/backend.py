@@ -38,7 +38,7 @@ class Reports:
     say: Callable[[str], None] = _unheard
     #: Passes pairs on as they are stored, of so many.
     storing: Callable[[Iterable[Pair], int], Iterable[Pair]] = lambda pairs, _total: pairs
-    #: Gives what takes how many bytes are sent, of how many.
+    #: Returns a callback that takes the bytes sent, and their total.
     sending: Callable[[], AbstractContextManager[Counter]] = lambda: nullcontext(_uncounted)
 
 
@@ -81,10 +81,10 @@ class Backend(Numbers, Protocol):
         """Find a job; a `LookupError` if there is none."""
 
     def standing(self, job: JobRecord) -> Standing:
-        """Give all that is known of a job but its results."""
+        """Return a job with its progress, workers and warnings, without its results."""
 
     def summary(self, job_id: int) -> Summary:
-        """Give a job's state and its main results."""
+        """Return a job's state and its main results."""
 
     def errors(self, job: JobRecord, limit: int | None = None) -> Sequence[tuple[int | str, str]]:
         """List the pairs that failed, in order, each with its reason."""
@@ -95,12 +95,12 @@ class Backend(Numbers, Protocol):
     def furthest(
         self, job: JobRecord, site: str, method: str | None = None, *, limit: int
     ) -> Sequence[Mapping[str, Any]]:
-        """Give a site's cells whose scores are furthest from their effects, one a component."""
+        """Return a site's cells whose scores are furthest from their effects, one per component."""
 
     def exact(
         self, job: JobRecord, *, component: str, method: str | None = None
     ) -> Iterator[Mapping[str, Any]]:
-        """Give the exactly patched cells of one component, in order of pair."""
+        """Yield the exactly patched cells of one component, in order of pair."""
 
     def coverage(self, job: JobRecord, site: str | None = None) -> Coverage:
         """Count the exactly patched cells, and all cells."""
@@ -115,43 +115,43 @@ class Backend(Numbers, Protocol):
         *,
         normalise: bool = False,
     ) -> int | None:
-        """Write an export; give the number of its rows, None if it was not counted."""
+        """Write an export; return its number of rows, None if not counted."""
 
     def submit(self, order: Order) -> Submission:
         """Store a job, or find it; the submitter becomes an owner."""
 
     def weights(self, job: JobRecord) -> set[str]:
-        """Give the hashes of the weights that made the job's numbers so far."""
+        """Return the hashes of the weights that the job's numbers so far were measured with."""
 
     def wake(self, job_id: int) -> None:
         """Notify the workers that a job is stored."""
 
     def pause(self, name: int | str) -> tuple[JobRecord, Progress]:
-        """Pause a job; give it as it is then."""
+        """Pause a job and return it."""
 
     def cancel(self, name: int | str, *, everyone: bool) -> tuple[JobRecord, Progress, Sequence[str]]:
-        """Cancel a job, or withdraw from it; give it as it is then, and the owners for whom it continues."""
+        """Cancel a job, or withdraw from it; return it and the owners for whom it continues."""
 
     def resume(self, name: int | str) -> tuple[JobRecord, Progress]:
-        """Give a paused job back to its workers; give it as it is then."""
+        """Resume a paused job and return it."""
 
     def retry(self, name: int | str) -> tuple[JobRecord, Progress, int]:
-        """Retry failed or cancelled chunks; give the job then, and the number of such chunks."""
+        """Retry failed or cancelled chunks; return the job and the number of such chunks."""
 
     def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
-        """Delete a job with all its results, or withdraw from it; give the owners for whom it is kept."""
+        """Delete a job with all its results, or withdraw from it; return the owners for whom it is kept."""
 
     def workers(self) -> Sequence[WorkerRecord]:
         """List the workers, in the order of their names."""
 
     def models(self) -> Mapping[str, int]:
-        """Give the models that can be submitted for, each with the number of workers that serve it now."""
+        """Return the models that jobs can be submitted for, with the number of workers serving each."""
 
     def queues(self) -> Sequence[ModelQueue]:
         """List what waits for each model."""
 
     def metrics(self) -> str:
-        """Give metrics in Prometheus' text format."""
+        """Return metrics in Prometheus' text format."""
 
     def close(self) -> None:
         """Close all connections."""

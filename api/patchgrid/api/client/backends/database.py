@@ -103,17 +103,17 @@ class DatabaseBackend:
             return task_json(job_task(session, job))
 
     def rounding(self, job: JobRecord) -> Mapping[str, Any] | None:
-        """Give the rounding floor."""
+        """Return the rounding floor."""
         with self._reading() as session:
             return rounding_json(job_rounding(session, job))
 
     def standing(self, job: JobRecord) -> Standing:
-        """Give all that is known of a job but its results."""
+        """Return a job with its progress, workers and warnings, without its results."""
         with self._reading() as session:
             return standing(session, job)
 
     def summary(self, job_id: int) -> Summary:
-        """Give a job's state and its main results."""
+        """Return a job's state and its main results."""
         with self._reading() as session:
             return summarize(session, job_id)
 
@@ -171,7 +171,7 @@ class DatabaseBackend:
         population: bool = False,
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
-        """Give the k strongest components, the strongest first."""
+        """Return the k strongest components, the strongest first."""
         sites = None if site is None else (site,)
         with self._reading() as session:
             return components.top(session, job, k, by, sites=sites, population=population, method=method)
@@ -179,14 +179,14 @@ class DatabaseBackend:
     def furthest(
         self, job: JobRecord, site: str, method: str | None = None, *, limit: int
     ) -> Sequence[Mapping[str, Any]]:
-        """Give a site's cells whose scores are furthest from their effects, one a component."""
+        """Return a site's cells whose scores are furthest from their effects, one per component."""
         with self._reading() as session:
             return furthest(session, job, site, method, limit)
 
     def exact(
         self, job: JobRecord, *, component: str, method: str | None = None
     ) -> Iterator[Mapping[str, Any]]:
-        """Give the exactly patched cells of one component, in order of pair."""
+        """Yield the exactly patched cells of one component, in order of pair."""
         after = None
         while True:
             with self._reading() as session:
@@ -206,23 +206,23 @@ class DatabaseBackend:
     def verification(
         self, job: JobRecord, top_k: int = 10, method: str | None = None
     ) -> tuple[Sequence[SiteAgreement], Cost]:
-        """Compare scores with exact patching, and give what both cost."""
+        """Compare scores with exact patching; return the cost of both, too."""
         with self._reading() as session:
             rows = verification.verification(session, job, top_k=top_k, method=method)
             return rows, verification.cost(session, job)
 
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
-        """Give one pair by its id, else by its row number."""
+        """Return one pair by its id, else by its row number."""
         with self._reading() as session:
             return pair_view.pair(session, job, name, method)
 
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
-        """Give a site's heatmap: kind `whole` or `aligned`."""
+        """Return a site's heatmap: kind `whole` or `aligned`."""
         with self._reading() as session:
             return plots.heatmap(session, job, site, kind, method)
 
     def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
-        """Give the first exactly patched cells of a site, in order of pair."""
+        """Return the first exactly patched cells of a site, in order of pair."""
         with self._reading() as session:
             return plots.cells(session, job, site, method, limit=limit)
 
@@ -236,7 +236,7 @@ class DatabaseBackend:
         *,
         normalise: bool = False,
     ) -> int | None:
-        """Write an export; give the number of its rows."""
+        """Write an export; return its number of rows."""
         self._end_state()
         rows = export_rows(self.database, job, what, method, normalise=normalise)
         fields = fields_of(job, what, normalise=normalise)
@@ -252,7 +252,7 @@ class DatabaseBackend:
             return Submission(look(session, stored.job.id), stored.created, stored.reopened)
 
     def weights(self, job: JobRecord) -> set[str]:
-        """Give the hashes of the weights that made the job's numbers so far."""
+        """Return the hashes of the weights that the job's numbers so far were measured with."""
         with self._reading() as session:
             return provenance.weights_hashes(session, job.id)
 
@@ -261,27 +261,27 @@ class DatabaseBackend:
         notify_workers(self._broker, job_id, self._reports.say)
 
     def pause(self, name: int | str) -> tuple[JobRecord, Progress]:
-        """Pause a job; give it as it is then."""
+        """Pause a job and return it."""
         return self._change(name, control.pause)
 
     def cancel(self, name: int | str, *, everyone: bool) -> tuple[JobRecord, Progress, Sequence[str]]:
-        """Cancel a job, or withdraw from it; give it as it is then, and the owners for whom it continues."""
+        """Cancel a job, or withdraw from it; return it and the owners for whom it continues."""
         with self._changing(name) as (session, job_id):
             left = ownership.cancel(session, job_id, self.user.owner, everyone=everyone)
             return *_as_it_is(session, job_id), left
 
     def resume(self, name: int | str) -> tuple[JobRecord, Progress]:
-        """Give a paused job back to its workers; give it as it is then."""
+        """Resume a paused job and return it."""
         return self._change(name, control.unpause)
 
     def retry(self, name: int | str) -> tuple[JobRecord, Progress, int]:
-        """Retry failed or cancelled chunks; give the job then, and the number of such chunks."""
+        """Retry failed or cancelled chunks; return the job and the number of such chunks."""
         with self._changing(name) as (session, job_id):
             again = ownership.reopen(session, job_id, self.user)
             return *_as_it_is(session, job_id), again
 
     def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
-        """Delete a job with all its results, or withdraw from it; give the owners for whom it is kept."""
+        """Delete a job with all its results, or withdraw from it; return the owners for whom it is kept."""
         self._end_state()
         with self.database.write() as session:
             left = ownership.delete(session, job.id, self.user.owner, everyone=everyone)
@@ -294,7 +294,7 @@ class DatabaseBackend:
             return workers.list_workers(session)
 
     def models(self) -> Mapping[str, int]:
-        """Give the models of the last day's workers, each with the number that serve it now."""
+        """Return the models of the last day's workers, with the number of workers serving each."""
         with self._reading() as session:
             return workers.serving(session)
 
@@ -304,7 +304,7 @@ class DatabaseBackend:
             return metrics.queues(session)
 
     def metrics(self) -> str:
-        """Give metrics in Prometheus' text format."""
+        """Return metrics in Prometheus' text format."""
         with self._reading() as session:
             return metrics.prometheus_text(session)
 
@@ -314,7 +314,7 @@ class DatabaseBackend:
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
-        """Give a session for one question, or that of the block (`one_state`)."""
+        """Yield a session for one query, or that of the block (`one_state`)."""
         if self._shared is None:
             with self.database.read() as session:
                 yield session

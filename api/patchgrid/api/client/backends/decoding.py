@@ -35,7 +35,7 @@ def decode(kind: type[Kind], document: object) -> Kind:
 
 @cache
 def _fields(kind: type) -> tuple[tuple[str, Any, bool], ...]:
-    """Give a dataclass's fields, each with its type and whether it has no default."""
+    """Return a dataclass's fields, each with its type and whether it has no default."""
     hints = get_type_hints(kind)
     missing = dataclasses.MISSING
     return tuple(

@@ -105,7 +105,7 @@ def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> Pa
 
 
 def _kept(top: Sequence[Document]) -> list[Document]:
-    """Give those of a pair's strongest components that are kept as rows: of most sites together a few."""
+    """Return those of a pair's strongest components that are stored as rows: a few over most sites."""
     kept, few = [], 0
     for one in top:
         few += one["site"] not in WIDE_SITES

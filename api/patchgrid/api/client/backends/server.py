@@ -68,15 +68,15 @@ class ServerBackend:
         return self.standing(job).task
 
     def rounding(self, job: JobRecord) -> Document | None:
-        """Give the rounding floor."""
+        """Return the rounding floor."""
         return self.standing(job).rounding
 
     def standing(self, job: JobRecord) -> Standing:
-        """Give all that is known of a job but its results."""
+        """Return a job with its progress, workers and warnings, without its results."""
         return documents.standing(self.service.job(job.id))
 
     def summary(self, job_id: int) -> Summary:
-        """Give a job's state and its main results."""
+        """Return a job's state and its main results."""
         found = documents.standing(self.service.job(job_id))
         job = found.now.job
         agreement, cost = self.verification(job)
@@ -131,19 +131,19 @@ class ServerBackend:
         population: bool = False,
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
-        """Give the k strongest components, the strongest first."""
+        """Return the k strongest components, the strongest first."""
         check_name("order", by, ORDERS, "by")
         return self.components(job, site=site, method=method, population=population, by=by, limit=k)
 
     def furthest(
         self, job: JobRecord, site: str, method: str | None = None, *, limit: int
     ) -> Sequence[Mapping[str, object]]:
-        """Give a site's cells whose scores are furthest from their effects, one a component."""
+        """Return a site's cells whose scores are furthest from their effects, one per component."""
         _check(job, site, method)
         return self.service.furthest(job.id, site=site, method=method, limit=limit)
 
     def exact(self, job: JobRecord, *, component: str, method: str | None = None) -> Iterator[Document]:
-        """Give the exactly patched cells of one component, in order of pair."""
+        """Yield the exactly patched cells of one component, in order of pair."""
         _check(job, None, method)
         return self.service.exact(job.id, method=method, component=component)
 
@@ -155,19 +155,19 @@ class ServerBackend:
     def verification(
         self, job: JobRecord, top_k: int = 10, method: str | None = None
     ) -> tuple[Sequence[SiteAgreement], Cost]:
-        """Compare scores with exact patching, and give what both cost."""
+        """Compare scores with exact patching; return the cost of both, too."""
         _check(job, None, method)
         found = self.service.verification(job.id, top_k=top_k, method=method)
         with understood("verification"):
             return [read(SiteAgreement, each) for each in found["items"]], read(Cost, found["cost"])
 
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
-        """Give a site's heatmap: kind `whole` or `aligned`."""
+        """Return a site's heatmap: kind `whole` or `aligned`."""
         _check(job, site, method)
         return read(Heatmap, self.service.heatmap(job.id, site=site, kind=kind, method=method))
 
     def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
-        """Give the first exactly patched cells of a site, in order of pair."""
+        """Return the first exactly patched cells of a site, in order of pair."""
         _check(job, site, method)
         found = islice(self.service.exact(job.id, most=limit, site=site, method=method), limit)
         with understood("cell"):
@@ -179,7 +179,7 @@ class ServerBackend:
         return Cells(score, effect, inclusion, named_once(names))
 
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
-        """Give one pair by its id, else by its row number."""
+        """Return one pair by its id, else by its row number."""
         _check(job, None, method)
         row = self.service.row_of(job.id, name)
         if row is None:
@@ -200,7 +200,7 @@ class ServerBackend:
         *,
         normalise: bool = False,
     ) -> int | None:
-        """Write an export; give the number of its rows where they can be counted as they pass."""
+        """Write an export; return its number of rows if they can be counted."""
         count = RowCount(form)
         with self.service.export(job.id, what, form, method, normalise=normalise) as answer:
             for part in answer.iter_bytes():
@@ -219,34 +219,34 @@ class ServerBackend:
         return Submission(now, bool(found["created"]), bool(found.get("reopened")))
 
     def weights(self, job: JobRecord) -> set[str]:
-        """Give the hashes of the weights that made the job's numbers so far."""
+        """Return the hashes of the weights that the job's numbers so far were measured with."""
         return {made.weights_hash for made in self.standing(job).made_by}
 
     def wake(self, job_id: int) -> None:
         """The server does that by itself."""
 
     def pause(self, name: int | str) -> tuple[JobRecord, Progress]:
-        """Pause a job; give it as it is then."""
+        """Pause a job and return it."""
         return _job(self.service.change(name, "pause"))
 
     def cancel(self, name: int | str, *, everyone: bool) -> tuple[JobRecord, Progress, Sequence[str]]:
-        """Cancel a job, or withdraw from it; give it as it is then, and the owners for whom it continues."""
+        """Cancel a job, or withdraw from it; return it and the owners for whom it continues."""
         found = self.service.change(name, "cancel", everyone=everyone)
         with understood("job"):
             return *_job(found), tuple(found["goes_on_for"])
 
     def resume(self, name: int | str) -> tuple[JobRecord, Progress]:
-        """Give a paused job back to its workers; give it as it is then."""
+        """Resume a paused job and return it."""
         return _job(self.service.change(name, "resume"))
 
     def retry(self, name: int | str) -> tuple[JobRecord, Progress, int]:
-        """Retry failed or cancelled chunks; give the job then, and the number of such chunks."""
+        """Retry failed or cancelled chunks; return the job and the number of such chunks."""
         found = self.service.change(name, "retry")
         with understood("job"):
             return *_job(found), int(found["chunks_again"])
 
     def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
-        """Delete a job with all its results, or withdraw from it; give the owners for whom it is kept."""
+        """Delete a job with all its results, or withdraw from it; return the owners for whom it is kept."""
         return self.service.delete(job.id, everyone=everyone)
 
     def workers(self) -> Sequence[WorkerRecord]:
@@ -254,7 +254,7 @@ class ServerBackend:
         return [read(WorkerRecord, each) for each in self.service.workers()]
 
     def models(self) -> Mapping[str, int]:
-        """Give the models that can be submitted for, each with the number of workers that serve it now."""
+        """Return the models that jobs can be submitted for, with the number of workers serving each."""
         with understood("model"):
             return {each["model"]: each["serving"] for each in self.service.models()}
 
@@ -263,7 +263,7 @@ class ServerBackend:
         return [read(ModelQueue, each) for each in self.service.queue()]
 
     def metrics(self) -> str:
-        """Give metrics in Prometheus' text format."""
+        """Return metrics in Prometheus' text format."""
         return self.service.metrics()
 
     def close(self) -> None:

@@ -70,7 +70,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _hidden(url: str) -> str:
-    """Give what may be shown of a URL that may hold a password."""
+    """Return a URL with its password removed."""
     return f"…@{url.rpartition('@')[2]}" if "@" in url else url
 
 

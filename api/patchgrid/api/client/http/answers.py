@@ -42,7 +42,7 @@ _OF_PROXIES = {
 
 
 def document(answer: httpx.Response) -> Any:
-    """Give the JSON of a good answer."""
+    """Return the JSON of a successful response."""
     kind = media_type(answer)
     if kind != "application/json":
         raise not_patchgrid(answer, f"a response of type {kind or 'unknown'!r}")
@@ -53,7 +53,7 @@ def document(answer: httpx.Response) -> Any:
 
 
 def error_of(answer: httpx.Response) -> ServerError:
-    """Give the error that an answer tells of; its body has been read."""
+    """Return the error that a response describes; its body has been read."""
     status = answer.status_code
     if answer.has_redirect_location:
         to = answer.headers["location"]
@@ -73,7 +73,7 @@ def error_of(answer: httpx.Response) -> ServerError:
 
 
 def wait_of(answer: httpx.Response, most: float) -> float:
-    """Give the seconds to wait before asking again, up to `most`."""
+    """Return the seconds to wait before retrying, at most `most`."""
     try:
         seconds = float(answer.headers.get("retry-after", _WAIT))
     except ValueError:
@@ -90,13 +90,13 @@ def clean(text: str) -> str:
 
 
 def media_type(answer: httpx.Response) -> str:
-    """Give the kind of an answer's document."""
+    """Return the media type of a response."""
     kind: str = answer.headers.get("content-type", "")
     return kind.partition(";")[0].strip().lower()
 
 
 def not_patchgrid(answer: httpx.Response, what: str) -> NotPatchgrid:
-    """Give the error of a server that answers with what no patchgrid server would."""
+    """Return the error for a response that is not a patchgrid server's."""
     return NotPatchgrid(f"{_place(answer)} is not a patchgrid server: {what}")
 
 

@@ -37,7 +37,7 @@ class Service:
         self._ask = connection.ask
 
     def access(self) -> Document:
-        """Give what the token allows, and the server's limits; `NotPatchgrid` if it is no such server."""
+        """Return the token's scopes and the server's limits; `NotPatchgrid` for another kind of server."""
         try:
             found = self._ask("/v1/access")
         except NotThere:
@@ -64,25 +64,25 @@ class Service:
                 raise TooLarge(f"{given:,} {what} exceed the server's limit ({most:,})")
 
     def models(self) -> list[Document]:
-        """Give what may be submitted."""
+        """Return the models that jobs can be submitted for."""
         return list(self._items("/v1/models"))
 
     def jobs(
         self, *, state: str | None = None, model: str | None = None, search: str | None = None
     ) -> Iterator[Document]:
-        """Give the jobs, the newest first."""
+        """Return the jobs, the newest first."""
         filters = {"state": state, "model": model, "search": search, "limit": JOBS_PAGE}
         return self._items("/v1/jobs", filters)
 
     def job(self, name: Name) -> Document:
-        """Give a job with what made it, who works on it and what its pairs are warned of."""
+        """Return a job with its provenance, its workers and the warnings of its pairs."""
         found = self._ask(self.path(name))
         if not isinstance(found, dict) or "job" not in found:
             raise NotPatchgrid(f"{self.connection.address.url} did not return a job")
         return found
 
     def path(self, name: Name, behind: str = "") -> str:
-        """Give a job's path; a name that no path can hold is looked for first."""
+        """Return a job's path; a name that does not fit in a path is looked up first."""
         text = str(name)
         if "/" in text or text in ("", ".", ".."):
             found = self.jobs(search=text) if text else ()
@@ -113,7 +113,7 @@ class Service:
         return found
 
     def change(self, job: Name, what: str, *, everyone: bool = False) -> Document:
-        """Pause, resume, cancel or retry a job; give it as it is then. `everyone`: for all of its owners."""
+        """Pause, resume, cancel or retry a job; return it. `everyone`: for all of its owners."""
         asked = {"everyone": "true"} if everyone else None
         found = self._ask(self.path(job, f"/{what}"), asked, method="POST")
         if not isinstance(found, dict):
@@ -121,75 +121,75 @@ class Service:
         return found
 
     def delete(self, job: Name, *, everyone: bool = False) -> list[str]:
-        """Delete a job with all its results; give the names of other owners, for whom it is kept."""
+        """Delete a job with all its results; return the names of other owners, for whom it is kept."""
         asked = {"everyone": "true"} if everyone else None
         found = self._ask(self.path(job), asked, method="DELETE", again=False)
         return list(found["goes_on_for"]) if isinstance(found, dict) else []
 
     def components(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give a job's components: `site`, `method`, `kind`, `population`, `by`, `search`."""
+        """Yield a job's components: `site`, `method`, `kind`, `population`, `by`, `search`."""
         asked |= {"population": _flag(asked.get("population"))}
         return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
 
     def furthest(self, job: Name, **asked: Any) -> list[Document]:
-        """Give the cells whose scores are furthest from their effects: `site`, `method`, `limit`."""
+        """Return the cells whose scores are furthest from their effects: `site`, `method`, `limit`."""
         return list(self._mapping(self.path(job, "/furthest"), asked)["items"])
 
     def coverage(self, job: Name, site: str | None = None) -> Document:
-        """Give what stands beside the components: how many cells were patched exactly."""
+        """Return the facts beside the components: how many cells were patched exactly."""
         return self._mapping(self.path(job, "/components"), {"site": site, "limit": 1})
 
     def heatmap(self, job: Name, *, site: str, kind: str, method: str | None = None) -> Document:
-        """Give a site's heatmap."""
+        """Return a site's heatmap."""
         asked = {"site": site, "kind": kind, "method": method}
         return self._mapping(self.path(job, "/heatmap"), asked)
 
     def verification(self, job: Name, *, top_k: int = 10, method: str | None = None) -> Document:
-        """Give how scores agree with exact patching, and what both cost."""
+        """Return how scores agree with exact patching, and what both cost."""
         asked = {"top_k": top_k, "method": method}
         return self._mapping(self.path(job, "/verification"), asked)
 
     def pairs(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give a job's pairs, a line each: `state`, `search`, `name`."""
+        """Return a job's pairs as summaries: `state`, `search`, `name`."""
         return self._items(self.path(job, "/pairs"), {**asked, "limit": min(PAGE, most or PAGE)})
 
     def row_of(self, job: Name, pair: Name) -> int | None:
-        """Give the row of a pair by its id, else by the row's own number; None if there is no such pair."""
+        """Return the row of a pair by its id, else by its row number; None if there is no such pair."""
         found = next(iter(self._items(self.path(job, "/pairs"), {"name": str(pair)})), None)
         return None if found is None else int(found["row"])
 
     def pair(self, job: Name, row: int, method: str | None = None) -> Document:
-        """Give all that is kept of the pair in a row."""
+        """Return everything stored about the pair in a row."""
         return self._mapping(self.path(job, f"/pairs/{row}"), {"method": method})
 
     def exact(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
-        """Give the cells that were patched exactly: `site`, `method`, `component`."""
+        """Yield the cells that were patched exactly: `site`, `method`, `component`."""
         limit = min(CELLS_PAGE, most or CELLS_PAGE)
         return self._items(self.path(job, "/exact"), {**asked, "limit": limit})
 
     def export(
         self, job: Name, what: str, form: str, method: str | None = None, *, normalise: bool = False
     ) -> AbstractContextManager[httpx.Response]:
-        """Give an export, its bytes still to be read."""
+        """Return an export whose body is still to be read."""
         asked = {"what": what, "format": form, "method": method, "normalise": _flag(normalise)}
         return self.connection.stream(self.path(job, "/export"), asked)
 
     def follow(
         self, job: Name, *, every: float = 1.0, known: Document | None = None
     ) -> Generator[Document, None, None]:
-        """Give a job's state at each change and now and then, until it has ended; `known` before any."""
+        """Yield a job's state at each change and at intervals until it ends, starting from `known`."""
         return events.follow(self.connection, self.path(job, "/events"), every=every, known=known)
 
     def workers(self) -> list[Document]:
-        """Give the workers."""
+        """Return the workers."""
         return list(self._items("/v1/workers"))
 
     def queue(self) -> list[Document]:
-        """Give what waits for each model."""
+        """Return the queue of each model."""
         return list(self._items("/v1/queue"))
 
     def metrics(self) -> str:
-        """Give the metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         with self.connection.stream("/metrics") as answer:
             return answer.read().decode()
 

@@ -15,7 +15,7 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def supervise(settings: Settings, chosen: WorkerSettings, gpus: str, name: str | None) -> int:
-    """Run a worker process for each GPU until all have ended; give the exit code."""
+    """Run a worker process for each GPU until all have ended; return the exit code."""
     if chosen.device != "auto":
         raise UsageError("--device and --gpus exclude each other: --gpus gives each worker its device")
     if name is not None:
@@ -33,7 +33,7 @@ def supervise(settings: Settings, chosen: WorkerSettings, gpus: str, name: str |
 
 
 def find_gpus(wanted: str) -> list[str]:
-    """Give the GPUs meant by `all` or `0,1`, each as CUDA_VISIBLE_DEVICES names it."""
+    """Return the GPUs selected by `all` or `0,1`, each as named in CUDA_VISIBLE_DEVICES."""
     import torch
 
     count = torch.cuda.device_count()
@@ -57,7 +57,7 @@ def _indices(wanted: str, count: int) -> Sequence[int]:
 
 
 def child_command(chosen: WorkerSettings) -> list[str]:
-    """Give the command of one GPU's worker."""
+    """Return the command of one GPU's worker."""
     return [sys.executable, "-m", "patchgrid.cli", "worker", "start", *_options(chosen)]
 
 
