@@ -57,7 +57,7 @@ def metrics() -> tuple[str, ...]:
 KINDS = {"site": tuple(SITES), "metric": tuple(METRICS), "direction": tuple(DIRECTIONS)}
 
 
-def suggestion(kind: str, name: str, known: Collection[str]) -> str:
+def suggestion(kind: str, name: str, available: Collection[str]) -> str:
     """Return a suggestion for an unknown name, `did you mean 'z'? ` with a trailing space, or "".
 
     An alias of the field comes before a name with nearly the same letters.
@@ -65,23 +65,24 @@ def suggestion(kind: str, name: str, known: Collection[str]) -> str:
     what = kind.partition(" of ")[0]
     aliases = ALIASES.get(what, {})
     plain = _plain(name)
-    meant = [each for each in aliases.get(plain, ()) if each in known]
-    meant = meant or [each for each in known if _plain(each) == plain]
+    candidates = [each for each in aliases.get(plain, ()) if each in available]
+    candidates = candidates or [each for each in available if _plain(each) == plain]
     other = next((of for of, names in KINDS.items() if name in names and of != what), None)
-    if other and not meant:
+    if other and not candidates:
         return f"{name!r} is a {other}; "
-    meant = meant or difflib.get_close_matches(name, tuple(known), n=1, cutoff=0.4)
-    return f"did you mean {' or '.join(map(repr, meant))}? " if meant else ""
+    candidates = candidates or difflib.get_close_matches(name, tuple(available), n=1, cutoff=0.4)
+    return f"did you mean {' or '.join(map(repr, candidates))}? " if candidates else ""
 
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum() or letter == "*")
 
 
-def check_name(kind: str, name: str, known: Collection[str], field: str | None = None) -> str:
+def check_name(kind: str, name: str, available: Collection[str], field: str | None = None) -> str:
     """Return `name` if it is known, else raise `SpecError` about a field, with what may be meant."""
-    if name in known:
+    if name in available:
         return name
     raise SpecError(
-        f"unknown {kind} {name!r}: {suggestion(kind, name, known)}available: {', '.join(known)}", field
+        f"unknown {kind} {name!r}: {suggestion(kind, name, available)}available: {', '.join(available)}",
+        field,
     )

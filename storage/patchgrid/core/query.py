@@ -101,18 +101,18 @@ class Query:
         `Query.of(sites="z", method="ig,relp", steps=10)`; with a query, that one with these settings changed.
         `SpecError` for a name that is no setting.
         """
-        known = [each.name for each in query_settings()]
+        setting_names = [each.name for each in query_settings()]
         for name in values:
-            names.check_name("setting", name, known, name)
+            names.check_name("setting", name, setting_names, name)
         before = {} if query is None else query.values()
         fields = {each.name for each in settings_of(cls)}
         options = {name: value for name, value in values.items() if name not in fields}
         mine = {name: value for name, value in (before | values).items() if name in fields}
         method = mine.pop("method", AtP.name)
-        kept = {name: value for name, value in before.items() if name not in fields}
+        earlier = {name: value for name, value in before.items() if name not in fields}
         if query is not None and "method" in values and "sites" not in values:
             mine.pop("sites", None)
-        return cls(methods=_read_methods(method, options, kept), **mine)
+        return cls(methods=_read_methods(method, options, earlier), **mine)
 
     @property
     def method_names(self) -> tuple[str, ...]:
@@ -178,17 +178,17 @@ class Query:
 
 
 def _read_methods(
-    method: str | Method | Iterable[str | Method], options: Mapping[str, Any], kept: Mapping[str, Any]
+    method: str | Method | Iterable[str | Method], options: Mapping[str, Any], earlier: Mapping[str, Any]
 ) -> tuple[Method, ...]:
     """Make methods of names, with the options that each has.
 
-    An option that no method has may be given at its default; `kept` are options that need not fit.
+    An option that no method has may be given at its default; `earlier` are options that need not fit.
     """
-    given = (
+    requested = (
         as_names(method) if isinstance(method, str) else (method,) if isinstance(method, Method) else method
     )
     read = tuple(
-        each if isinstance(each, Method) else _read_method(each, {**kept, **options}) for each in given
+        each if isinstance(each, Method) else _read_method(each, {**earlier, **options}) for each in requested
     )
     if not read:
         raise SpecError(f"no method given; available: {', '.join(METHODS)}", "method")
@@ -213,12 +213,12 @@ def _read_method(name: str, options: Mapping[str, Any]) -> Method:
 @functools.cache
 def option_settings() -> tuple[Setting, ...]:
     """List the options of all methods, each once, with the methods that have it."""
-    found: dict[str, Setting] = {}
+    by_name: dict[str, Setting] = {}
     for name, method in METHODS.items():
         for each in settings_of(method):
-            having = found[each.name].methods if each.name in found else ()
-            found[each.name] = dataclasses.replace(each, methods=(*having, name))
-    return tuple(found.values())
+            having = by_name[each.name].methods if each.name in by_name else ()
+            by_name[each.name] = dataclasses.replace(each, methods=(*having, name))
+    return tuple(by_name.values())
 
 
 @functools.cache

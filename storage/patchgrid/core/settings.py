@@ -85,8 +85,8 @@ class Setting:
     @property
     def words(self) -> str:
         """What it sets, its choices with their meanings, and the methods that it is an option of."""
-        meant = [f"{name} ({words})" if words else name for name, words in self.choices.items()]
-        text = f"{self.help}: {', '.join(meant)}" if meant else self.help
+        choices = [f"{name} ({words})" if words else name for name, words in self.choices.items()]
+        text = f"{self.help}: {', '.join(choices)}" if choices else self.help
         return f"{text}. For {' and '.join(self.methods)}" if self.methods else text
 
     @property

@@ -95,9 +95,9 @@ class JobSpec:
         """Return a copy with some settings changed; options that the new methods lack are dropped."""
         mine = {"model", *(each.name for each in settings_of(type(self)))}
         before = {name: getattr(self, name) for name in mine}
-        asked = {name: value for name, value in values.items() if name not in mine}
+        query_values = {name: value for name, value in values.items() if name not in mine}
         after = before | {name: value for name, value in values.items() if name in mine}
-        return JobSpec(query=Query.of(self.query, **asked), **after)
+        return JobSpec(query=Query.of(self.query, **query_values), **after)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the spec as JSON-ready values: all settings, and the options of its methods.
@@ -105,8 +105,8 @@ class JobSpec:
         A job's key is computed from these: equal questions have equal values.
         """
         mine = {each.name: getattr(self, each.name) for each in settings_of(type(self))}
-        asked = self.query.values()
-        return {"model": self.model} | asked | {"sites": list(asked["sites"])} | mine
+        query_values = self.query.values()
+        return {"model": self.model} | query_values | {"sites": list(query_values["sites"])} | mine
 
 
 @functools.cache

@@ -90,10 +90,10 @@ def top_overlap(mean: ArrayLike, estimate: ArrayLike, k: int) -> float:
     all of them are always all of them. Ties go to the component that comes first.
     """
     by_score, by_estimate = np.abs(np.ravel(mean)), np.abs(np.ravel(estimate))
-    known = np.isfinite(by_score) & np.isfinite(by_estimate)
-    if not 0 < k < known.sum():
+    finite = np.isfinite(by_score) & np.isfinite(by_estimate)
+    if not 0 < k < finite.sum():
         return math.nan
-    tops = [np.argsort(-by[known], kind="stable")[:k] for by in (by_score, by_estimate)]
+    tops = [np.argsort(-by[finite], kind="stable")[:k] for by in (by_score, by_estimate)]
     return len(np.intersect1d(tops[0], tops[1])) / k
 
 

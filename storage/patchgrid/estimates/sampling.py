@@ -52,13 +52,13 @@ def pilot_scales(pilot: Sums, axes: Sequence[int]) -> NDArray[np.float64]:
     where there are none); none is below `SMALLEST` of that mean. `axes` may have
     another number of aligned positions than the pilot.
     """
-    known = _fitted(np.where(pilot["abs_a"] > 0, pilot["abs_a"], np.nan) / np.maximum(pilot["n"], 1), axes)
-    missing = np.isnan(known)
+    sizes = _fitted(np.where(pilot["abs_a"] > 0, pilot["abs_a"], np.nan) / np.maximum(pilot["n"], 1), axes)
+    missing = np.isnan(sizes)
     if missing.all():
-        return np.ones(known.shape)
-    mean = known[~missing].mean()
-    known[missing] = mean
-    return np.clip(known, SMALLEST * mean, None)
+        return np.ones(sizes.shape)
+    mean = sizes[~missing].mean()
+    sizes[missing] = mean
+    return np.clip(sizes, SMALLEST * mean, None)
 
 
 def inclusion(
@@ -224,12 +224,12 @@ def _own(rate: float, pairs: int, floor: float) -> float:
 
 def _fitted(values: NDArray[np.float64], axes: Sequence[int]) -> NDArray[np.float64]:
     """Return values another number of aligned positions, NaN where there are more of them."""
-    wanted = np.full(tuple(axes), np.nan)
+    expanded = np.full(tuple(axes), np.nan)
     if not values.ndim:
-        return wanted
+        return expanded
     same = tuple(slice(0, min(have, want)) for have, want in zip(values.shape, axes, strict=True))
-    wanted[same] = values[same]
-    return wanted
+    expanded[same] = values[same]
+    return expanded
 
 
 def _shares(

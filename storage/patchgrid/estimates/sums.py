@@ -49,8 +49,8 @@ class Sums:
     @classmethod
     def from_array(cls, array: ArrayLike, names: Sequence[str], *, aligned: bool = False) -> Self:
         """Read back what `to_array` and `names` gave, in whatever order the names are."""
-        wanted = SCORE_SUMS + CELL_SUMS * ("m" in names)
-        order = [list(names).index(name) for name in wanted]
+        expected = SCORE_SUMS + CELL_SUMS * ("m" in names)
+        order = [list(names).index(name) for name in expected]
         return cls(np.asarray(array, np.float64)[order], aligned)
 
     def to_array(self) -> NDArray[np.float64]:

@@ -121,18 +121,18 @@ def summarize_task(
         np.asarray(values, np.float64)
         for values in (clean_preference, corrupted_preference, clean_metric, corrupted_metric)
     )
-    known = ~(np.isnan(clean) | np.isnan(corrupted))
-    kept = known if measured is None else known & np.asarray(measured, bool)
-    swapped = known & (clean < 0) & (corrupted > 0)
-    difference = m_clean[kept] - m_corrupted[kept]
+    finite = ~(np.isnan(clean) | np.isnan(corrupted))
+    used = finite if measured is None else finite & np.asarray(measured, bool)
+    swapped = finite & (clean < 0) & (corrupted > 0)
+    difference = m_clean[used] - m_corrupted[used]
     return TaskSummary(
-        pairs=int(known.sum()),
-        measured=int(kept.sum()),
-        clean_sum=_sum(m_clean[kept]),
-        corrupted_sum=_sum(m_corrupted[kept]),
+        pairs=int(finite.sum()),
+        measured=int(used.sum()),
+        clean_sum=_sum(m_clean[used]),
+        corrupted_sum=_sum(m_corrupted[used]),
         difference_squares=_sum(difference**2),
-        clean_correct=int((known & (clean > 0)).sum()),
-        corrupted_incorrect=int((known & (corrupted < 0)).sum()),
+        clean_correct=int((finite & (clean > 0)).sum()),
+        corrupted_incorrect=int((finite & (corrupted < 0)).sum()),
         swapped=int(swapped.sum()),
         swapped_pairs=tuple(names[place] for place in np.flatnonzero(swapped)[:NAMED].tolist()),
     )

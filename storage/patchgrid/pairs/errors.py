@@ -45,9 +45,9 @@ class Problem(str):
 
     def __new__(cls, text: str, field: str | None = None) -> Self:
         """Attach the field to the text."""
-        made = super().__new__(cls, text)
-        made.field = field
-        return made
+        error = super().__new__(cls, text)
+        error.field = field
+        return error
 
 
 class BadLines:

@@ -28,14 +28,14 @@ class Source:
 
     def stamp(self) -> Stamp:
         """Return a stamp that changes when the file does."""
-        found = self.path.stat()
-        return (found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino)
+        status = self.path.stat()
+        return (status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
 
 
 def find_source(path: str | os.PathLike[str], name: str) -> Source:
     """Find the file; standard input (`-`) and pipes are copied to a temporary file."""
     if os.fspath(path) == "-":
-        return _kept(sys.stdin.buffer, name)
+        return _spooled(sys.stdin.buffer, name)
     place = Path(path)
     mode = place.stat().st_mode
     if stat.S_ISDIR(mode):
@@ -43,10 +43,10 @@ def find_source(path: str | os.PathLike[str], name: str) -> Source:
     if stat.S_ISREG(mode):
         return Source(place, name)
     with place.open("rb") as stream:
-        return _kept(stream, name)
+        return _spooled(stream, name)
 
 
-def _kept(stream: BinaryIO, name: str) -> Source:
+def _spooled(stream: BinaryIO, name: str) -> Source:
     descriptor, path = tempfile.mkstemp(prefix="patchgrid-pairs-")
     try:
         with os.fdopen(descriptor, "wb") as copy:

@@ -40,9 +40,11 @@ def kind(value: object) -> str:
     return "an object" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
-def unknown(names: Iterable[str], known: Collection[str], what: str = "field") -> list[str]:
-    """Describe each of `names` that is not in `known`, with the nearest known name."""
-    return [f"unknown {what} {shown(name)}{_hint(name, known)}" for name in names if name not in known]
+def unknown(names: Iterable[str], available: Collection[str], what: str = "field") -> list[str]:
+    """Describe each of `names` that is not in `available`, with the nearest known name."""
+    return [
+        f"unknown {what} {shown(name)}{_hint(name, available)}" for name in names if name not in available
+    ]
 
 
 def nearest(name: str, names: Collection[str]) -> str:
@@ -77,10 +79,10 @@ def _distance(one: str, other: str) -> int:
     row = list(range(len(other) + 1))
     for number, letter in enumerate(one, 1):
         before, row[0] = row[0], number
-        for place, wanted in enumerate(other, 1):
+        for place, other_letter in enumerate(other, 1):
             before, row[place] = (
                 row[place],
-                min(row[place] + 1, row[place - 1] + 1, before + (letter != wanted)),
+                min(row[place] + 1, row[place - 1] + 1, before + (letter != other_letter)),
             )
     return row[-1]
 
@@ -90,7 +92,7 @@ def damaged(row: int, reason: str) -> str:
     return f"damaged or truncated Parquet file, at row {row}: {reason}"
 
 
-def _hint(name: str, known: Collection[str]) -> str:
+def _hint(name: str, available: Collection[str]) -> str:
     synonym = _SYNONYMS.get(name.strip().lower())
-    nearest = [synonym] if synonym in known else difflib.get_close_matches(name[:60], known, n=1)
+    nearest = [synonym] if synonym in available else difflib.get_close_matches(name[:60], available, n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""

@@ -88,8 +88,8 @@ def _entries(text: Text, name: str, records: Records, more: Mapping[str, object]
             outcome = [f"must be a JSON object, not {kind(value)}"]
         if isinstance(outcome, list):
             first = type(outcome[0]) if isinstance(outcome[0], Problem) else Problem
-            told = first(f"{name}[{number}]: {outcome[0]}", field_of(outcome[0]))
-            outcome = [told, *outcome[1:]]
+            problem = first(f"{name}[{number}]: {outcome[0]}", field_of(outcome[0]))
+            outcome = [problem, *outcome[1:]]
         if outcome is not None:
             yield line, outcome
 
@@ -125,12 +125,12 @@ class _Places:
 
         A duplicate label gets its position appended.
         """
-        found = {name: place for name, place in self.words.items() if name}
+        spans = {name: place for name, place in self.words.items() if name}
         for place, label in enumerate(self.labels):
-            if place not in found.values():
-                taken = not label.strip() or label in found or self.labels.count(label) > 1
-                found[f"{label.strip()}@{place}" if taken else label] = place
-        return {name: {"text": [place, place + 1]} for name, place in found.items()}
+            if place not in spans.values():
+                taken = not label.strip() or label in spans or self.labels.count(label) > 1
+                spans[f"{label.strip()}@{place}" if taken else label] = place
+        return {name: {"text": [place, place + 1]} for name, place in spans.items()}
 
 
 def _is_place(value: object) -> bool:

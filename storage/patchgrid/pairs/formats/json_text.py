@@ -40,12 +40,14 @@ class Text:
 
     def expect(self, characters: str) -> str:
         """Consume one of `characters` and return it; an empty string stands for the end."""
-        found = self.peek()
-        if found not in characters or (characters and not found):
-            wanted = " or ".join(repr(character) for character in characters) or "the end"
-            raise ValueError(f"broken JSON: expected {wanted}, not {repr(found) if found else 'the end'}")
-        self._at += len(found)
-        return found
+        character = self.peek()
+        if character not in characters or (characters and not character):
+            expected = " or ".join(repr(character) for character in characters) or "the end"
+            raise ValueError(
+                f"broken JSON: expected {expected}, not {repr(character) if character else 'the end'}"
+            )
+        self._at += len(character)
+        return character
 
     def value(self) -> object:
         """Read one JSON value."""

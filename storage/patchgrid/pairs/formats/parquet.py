@@ -42,18 +42,18 @@ def read_apart(
     bounds = (str(most_text(path)), str(memory), json.dumps(dict(columns)))
     command = [sys.executable, "-P", "-m", "patchgrid.pairs.formats.parquet_rows", *bounds]
     seen = 0
-    with path.open("rb") as file, tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=said)  # noqa: S603 (our own)
+    with path.open("rb") as file, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603 (our own)
         try:
             assert process.stdout is not None
             for line in process.stdout:
                 if not line.endswith(b"\n"):
                     break
-                told = json.loads(line)
-                if isinstance(told, dict):
-                    _take_in(told, columns, findings)
+                message = json.loads(line)
+                if isinstance(message, dict):
+                    _take_in(message, columns, findings)
                     continue
-                for row in told:
+                for row in message:
                     yield _row(*row)
                     seen += 1
             ended = process.wait()
@@ -63,15 +63,15 @@ def read_apart(
         if ended < 0:
             yield None, [damaged(seen, f"its reader process was killed by {signal.Signals(-ended).name}")]
         elif ended:
-            raise RuntimeError(f"reading Parquet failed: {_last_line(said)}")
+            raise RuntimeError(f"reading Parquet failed: {_last_line(errors)}")
 
 
-def _take_in(told: dict[str, Any], columns: Mapping[str, str], findings: Findings) -> None:
+def _take_in(message: dict[str, Any], columns: Mapping[str, str], findings: Findings) -> None:
     """Copy the reader's findings."""
-    if "columns" in told:
+    if "columns" in message:
         # Their errors come as the file's problems.
-        Records(columns, findings, table=True).header(told["columns"])
-    findings.skipped.update(Counter(told.get("skipped", {})) - findings.skipped)
+        Records(columns, findings, table=True).header(message["columns"])
+    findings.skipped.update(Counter(message.get("skipped", {})) - findings.skipped)
 
 
 def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str, str | None]]) -> Row:
@@ -82,7 +82,7 @@ def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str,
     return number, Pair(clean, corrupted, *answers, name, read_spans(spans))
 
 
-def _last_line(said: IO[bytes]) -> str:
-    said.seek(0)
-    lines = said.read().decode(errors="replace").splitlines()
+def _last_line(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").splitlines()
     return lines[-1] if lines else "without a message"

@@ -81,18 +81,18 @@ def read(
     text: int,
     columns: dict[str, str],
     findings: Findings,
-    tell: Callable[[object], None] = lambda _: None,
+    report: Callable[[object], None] = lambda _: None,
 ) -> Iterator[Row]:
     """Yield each row as a pair or its problems, numbered from 0; all prompts may take up to `text` bytes.
 
-    `tell` is told the file's columns.
+    `report` is told the file's columns.
     """
     number = -1
     records = Records(columns, findings, table=True)
     try:
         with parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16) as file:
             names = file.schema_arrow.names
-            tell({"columns": names})
+            report({"columns": names})
             if problems := records.header(names):
                 yield None, problems
                 return

@@ -53,10 +53,10 @@ _SPREAD_OBJECT = re.compile(rb'\{\s*\n\s*"')
 _COLUMNS = frozenset().union(*(layout.known for layout in LAYOUTS)) - {"label", "id"}
 
 
-def find_format(path: Path, name: str, given: Collection[str] = ()) -> Format:
+def find_format(path: Path, name: str, chosen_columns: Collection[str] = ()) -> Format:
     """Return the format of the file at `path`; raises `PairFileError`, calling it `name`, if unknown.
 
-    `given` are columns that the file has.
+    `chosen_columns` are columns that the file has.
     """
     with path.open("rb") as stream:
         head = _head(stream)
@@ -72,10 +72,10 @@ def find_format(path: Path, name: str, given: Collection[str] = ()) -> Format:
         return PARQUET
     if by_ending is PARQUET:
         raise PairFileError(f"{name}: is not a Parquet file: it does not begin with PAR1")
-    found = _text_format(head, name, frozenset(given)) or by_ending
-    if found is None:
+    kind = _text_format(head, name, frozenset(chosen_columns)) or by_ending
+    if kind is None:
         raise PairFileError(f"{name}: unknown format: its first line is not JSON, JSON Lines, CSV or Parquet")
-    return found
+    return kind
 
 
 def _head(stream: BinaryIO) -> bytes:
@@ -89,14 +89,14 @@ def _head(stream: BinaryIO) -> bytes:
     return head
 
 
-def _text_format(head: bytes, name: str, given: frozenset[str]) -> Format | None:
+def _text_format(head: bytes, name: str, chosen_columns: frozenset[str]) -> Format | None:
     if head.startswith(b"["):
         return JSON
     first = head.split(b"\n", 1)[0].decode(errors="replace")
     if head.startswith(b"{"):
         return _json_format(head, first, name)
     columns = {column.strip().strip('"') for column in re.split("[,;\t]", first)}
-    return CSV if columns & (_COLUMNS | given) else None
+    return CSV if columns & (_COLUMNS | chosen_columns) else None
 
 
 def _json_format(head: bytes, first: str, name: str) -> Format:

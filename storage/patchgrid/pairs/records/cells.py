@@ -112,20 +112,20 @@ def token_texts_cell(cell: object) -> object:
 
 def token_ids(value: object) -> object:
     """Read a token id or a list of them, as they are or as text."""
-    given = value
+    original = value
     if isinstance(value, str):
         if not value.strip():
             raise ValueError("is empty")
         try:
             value = parse(value)
         except ValueError:
-            value = given
+            value = original
     if value is None:
         return None
     ids = value if isinstance(value, list) else [value]
     if not all(isinstance(item, int) and not isinstance(item, bool) for item in ids):
-        said = shown(given) if isinstance(given, str) else kind(given)
-        raise ValueError(f"must be a token id or a list of token ids, not {said}")
+        got = shown(original) if isinstance(original, str) else kind(original)
+        raise ValueError(f"must be a token id or a list of token ids, not {got}")
     return value
 
 
@@ -151,8 +151,8 @@ def _year(value: object) -> int:
         raise ValueError("is empty")
     if not re.fullmatch(r"\s*[0-9]{1,2}\s*", text, re.ASCII):
         rule = "must be the start year's two digits, 0 to 99"
-        said = shown(value) if isinstance(value, str) else kind(value)
-        raise ValueError(f"{rule}, not {said}; for token ids add a column incorrect_idx")
+        got = shown(value) if isinstance(value, str) else kind(value)
+        raise ValueError(f"{rule}, not {got}; for token ids add a column incorrect_idx")
     if int(text) == 99:
         raise ValueError("is 99, so no two-digit year is above it")
     return int(text)
@@ -171,8 +171,8 @@ def verbs_that_do_not(value: object) -> tuple[Answer, ...]:
 def _is_plural(value: object) -> bool:
     text = str(value).strip().lower()
     if text not in ("0", "1", "true", "false"):
-        said = shown(value) if isinstance(value, str) else kind(value)
-        raise ValueError(f"must be 1 for a plural subject or 0 for a singular one, not {said}")
+        got = shown(value) if isinstance(value, str) else kind(value)
+        raise ValueError(f"must be 1 for a plural subject or 0 for a singular one, not {got}")
     return text in ("1", "true")
 
 
@@ -239,10 +239,10 @@ def _entry(value: object, name: str) -> object:
 
 
 def _struct(value: object) -> dict[str, Any]:
-    found = parse(value) if isinstance(value, str) else value
-    if not isinstance(found, dict):
-        raise ValueError(f"must be an object, not {kind(found)}")  # noqa: TRY004 (bad input)
-    return found
+    parsed = parse(value) if isinstance(value, str) else value
+    if not isinstance(parsed, dict):
+        raise ValueError(f"must be an object, not {kind(parsed)}")  # noqa: TRY004 (bad input)
+    return parsed
 
 
 #: Plain text.

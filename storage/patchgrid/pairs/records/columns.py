@@ -38,7 +38,7 @@ def check_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
         if name.endswith("_idx") and name.removesuffix("_idx") in checked:
             raise ColumnsError(f"columns set both {name!r} and {name.removesuffix('_idx')!r}")
     answers = [[checked[key] for key in (name, f"{name}_idx") if key in checked] for name in REQUIRED]
-    named = [column for found in answers for column in found]
+    named = [column for answer_columns in answers for column in answer_columns]
     for column in named:
         if named.count(column) > 1:
             raise ColumnsError(f"column {column!r} cannot be two fields at once")

@@ -223,10 +223,10 @@ def find_layout(columns: Collection[str], chosen: Mapping[str, str]) -> Layout |
 
     One with a misspelt column is not taken for another that needs fewer.
     """
-    found, meant = _first_fit(columns, chosen), _first_fit(_corrected(columns), chosen)
-    if found is not None and meant is not None and len(meant.required) > len(found.required):
+    exact, corrected = _first_fit(columns, chosen), _first_fit(_corrected(columns), chosen)
+    if exact is not None and corrected is not None and len(corrected.required) > len(exact.required):
         return None
-    return found
+    return exact
 
 
 def nearest_layout(columns: Collection[str], chosen: Mapping[str, str]) -> Layout:

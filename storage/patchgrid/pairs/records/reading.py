@@ -65,23 +65,28 @@ class Records:
     """Turns records with named columns into pairs."""
 
     def __init__(
-        self, given: Mapping[str, str], findings: Findings, *, table: bool, layout: Layout | None = None
+        self,
+        columns_by_field: Mapping[str, str],
+        findings: Findings,
+        *,
+        table: bool,
+        layout: Layout | None = None,
     ) -> None:
-        self._given, self._findings, self._table = given, findings, table
+        self._columns_by_field, self._findings, self._table = columns_by_field, findings, table
         self._layout: Layout | None = None
-        self._start(OWN.renamed(given))
+        self._start(OWN.renamed(columns_by_field))
         if layout is not None:
-            self._settle(layout.renamed(given))
+            self._settle(layout.renamed(columns_by_field))
 
     def header(self, columns: Sequence[str]) -> list[str]:
         """Add a table's columns; say what is wrong with them."""
-        if not_there := [name for name in self._given.values() if name not in columns]:
+        if not_there := [name for name in self._columns_by_field.values() if name not in columns]:
             problem = "missing column {0!r}{1}"
             return [ColumnProblem(problem.format(name, nearest(name, columns)), name) for name in not_there]
-        layout = find_layout(columns, self._given)
+        layout = find_layout(columns, self._columns_by_field)
         problems = _twice(columns, layout or OWN)
         if layout is None:
-            layout = nearest_layout(columns, self._given)
+            layout = nearest_layout(columns, self._columns_by_field)
             problems = _missing(columns, layout) + problems
         self._settle(layout)
         strange = [name for name in columns if name not in layout.known and name not in INDEX_COLUMNS]
@@ -120,9 +125,9 @@ class Records:
         return problems or outcome
 
     def _look_for_layout(self, record: Mapping[str, object]) -> None:
-        layout = find_layout(record, self._given)
+        layout = find_layout(record, self._columns_by_field)
         if layout is None:
-            self._start(nearest_layout(record, self._given))
+            self._start(nearest_layout(record, self._columns_by_field))
         else:
             self._settle(layout)
 

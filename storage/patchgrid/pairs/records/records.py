@@ -133,10 +133,10 @@ def _answer(value: object) -> tuple[Answer, str | None]:
 def _entry(value: dict[str, object]) -> tuple[Answer, str | None]:
     """Read an object that names an entry of the vocabulary."""
     # A struct of a table has both keys, one of them null.
-    given = {key: text for key, text in value.items() if text is not None}
+    entries = {key: text for key, text in value.items() if text is not None}
     for key, kind_of in (("token", TokenText), ("piece", TokenPiece)):
-        text = given.get(key)
-        if len(given) == 1 and isinstance(text, str):
+        text = entries.get(key)
+        if len(entries) == 1 and isinstance(text, str):
             return kind_of(text), text_problem(text)
     return 0, 'has an object that is not {"token": "text"} or {"piece": "Ġtext"}'
 
@@ -174,9 +174,9 @@ def _spans(value: object, problems: list[str]) -> dict[str, Span] | None:
         problems.append(Problem(f"{rule}, not {kind(value)}", "spans"))
         return None
     spans: dict[str, Span] = {}
-    for name, given in value.items():
-        of_text = isinstance(given, dict) and given.keys() == {"text"}
-        bounds = given["text"] if of_text else given
+    for name, entry in value.items():
+        of_text = isinstance(entry, dict) and entry.keys() == {"text"}
+        bounds = entry["text"] if of_text else entry
         problem = _span_problem(name, bounds)
         if problem is None:
             spans[name] = TextSpan(*bounds) if of_text else (bounds[0], bounds[1])

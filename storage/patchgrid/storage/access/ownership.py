@@ -85,13 +85,13 @@ def owner_names(session: Session, job_ids: Collection[int]) -> dict[int, tuple[s
 
     For a job that all withdrew from, the names of the former owners. Jobs without known owners are omitted.
     """
-    found: dict[int, tuple[list[str], list[str]]] = {}
+    by_job: dict[int, tuple[list[str], list[str]]] = {}
     rows = session.execute(_OWNERS.where(submission.c.job_id.in_(job_ids), submission.c.owner != OPEN))
     for row in rows if job_ids else ():
-        active, withdrawn = found.setdefault(row.job_id, ([], []))
+        active, withdrawn = by_job.setdefault(row.job_id, ([], []))
         name = row.name or row.owner.removeprefix(_USER)
         (active if row.withdrawn_at is None else withdrawn).append(name)
-    return {job_id: tuple(active or withdrawn) for job_id, (active, withdrawn) in found.items()}
+    return {job_id: tuple(active or withdrawn) for job_id, (active, withdrawn) in by_job.items()}
 
 
 def cancel(session: Session, job_id: int, owner: str, *, everyone: bool = False) -> tuple[str, ...]:

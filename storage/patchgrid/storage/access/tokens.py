@@ -91,9 +91,9 @@ def create(
     row |= {"max_priority": max_priority, "max_bytes": max_bytes}
     if not insert_new(session, table, row):
         raise TokenNameTaken(f"token {name!r} already exists: revoke it, or choose another name")
-    made = _by_name(session, name)
-    assert made is not None, "a token that was just written cannot be read"
-    return made, f"pg_{made.id}_{secret}"
+    token = _by_name(session, name)
+    assert token is not None, "a token that was just written cannot be read"
+    return token, f"pg_{token.id}_{secret}"
 
 
 def find(session: Session, text: str) -> Token | None:

@@ -30,7 +30,7 @@ class Draws:
         rows: Sequence[int],
         scores: NDArray[Any],
         present: NDArray[Any] | None,
-        found: Sequence[Found],
+        sampled: Sequence[Found],
     ) -> Iterator[str]:
         """Compare the cells of pairs whose scores `[pair, *axes]` are known with those that are drawn."""
         spec = self._job.spec
@@ -49,7 +49,7 @@ class Draws:
         for place, row in enumerate(rows):
             mask = np.zeros(axes, np.bool_)
             name = f"pair {row}: an exact cell of {site}"
-            for index, cell in found[place].items():
+            for index, cell in sampled[place].items():
                 mask[index] = True
                 chance, score = inclusion[place][index], scores[place][index]
                 if abs(cell.inclusion - chance) > _CLOSE * chance:
@@ -60,10 +60,10 @@ class Draws:
             if len(other) and not self._on_the_edge(site, row, other, inclusion[place]):
                 yield f"pair {row}: the exact cells of {site} are not those drawn with the job's seed"
 
-    def compare_few(self, site: str, row: int, axes: Sequence[int], found: Found) -> Iterator[str]:
+    def compare_few(self, site: str, row: int, axes: Sequence[int], sampled: Found) -> Iterator[str]:
         """Compare cells of one pair with what is drawn where its scores are not known."""
         draws = draw(self._job.spec.seed, site, row, tuple(axes))
-        if any(draws[index] >= cell.inclusion * (1 + _CLOSE) for index, cell in found.items()):
+        if any(draws[index] >= cell.inclusion * (1 + _CLOSE) for index, cell in sampled.items()):
             yield f"pair {row}: an exact cell of {site} is not drawn with the job's seed"
 
     def _on_the_edge(

@@ -40,13 +40,13 @@ def _first_problem(stored: Sequence[Row[Any]], expected: Sequence[Mapping[str, A
         return f"{len(stored)} rows, expected {len(expected)}"
     by_key = {tuple(row[name] for name in _KEY): row for row in expected}
     for row, at_rank in zip(stored, expected, strict=True):
-        wanted = by_key.get(tuple(getattr(row, name) for name in _KEY))
+        expected_row = by_key.get(tuple(getattr(row, name) for name in _KEY))
         # Components of one size may change places where another machine rounds.
-        if wanted is None or not _close(_size(wanted), _size(at_rank)):
+        if expected_row is None or not _close(_size(expected_row), _size(at_rank)):
             return f"rank {row.rank} is {row.component}, expected {at_rank['component']}"
         for name in _COLUMNS:
-            if name != "rank" and not _close(getattr(row, name), wanted[name]):
-                return f"{name} of {row.component} is {getattr(row, name)!r}, expected {wanted[name]!r}"
+            if name != "rank" and not _close(getattr(row, name), expected_row[name]):
+                return f"{name} of {row.component} is {getattr(row, name)!r}, expected {expected_row[name]!r}"
         if row.rank != at_rank["rank"]:
             return f"the rank of {row.component} is {row.rank}, expected {at_rank['rank']}"
     return None
@@ -57,7 +57,7 @@ def _size(row: Mapping[str, Any]) -> float:
     return abs(float(value))
 
 
-def _close(found: Any, wanted: Any) -> bool:
-    if isinstance(wanted, float):
-        return isinstance(found, float) and math.isclose(found, wanted, rel_tol=_CLOSE, abs_tol=1e-300)
-    return bool(found == wanted)
+def _close(actual: Any, expected: Any) -> bool:
+    if isinstance(expected, float):
+        return isinstance(actual, float) and math.isclose(actual, expected, rel_tol=_CLOSE, abs_tol=1e-300)
+    return bool(actual == expected)

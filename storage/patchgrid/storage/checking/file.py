@@ -36,13 +36,13 @@ def _words(row: Row[Any]) -> tuple[str, ...]:
 
 def _schema_problems(connection: Connection) -> Iterator[str]:
     engine = create_engine("sqlite://")
-    with engine.connect() as made:
-        tables.metadata.create_all(made)
-        wanted = {_words(row) for row in made.execute(_SCHEMA)}
+    with engine.connect() as memory:
+        tables.metadata.create_all(memory)
+        expected = {_words(row) for row in memory.execute(_SCHEMA)}
     engine.dispose()
-    found = {_words(row) for row in connection.execute(_SCHEMA)}
+    actual = {_words(row) for row in connection.execute(_SCHEMA)}
     # Additions, such as a user's index, are fine.
-    for name in sorted({row[1] for row in wanted - found}):
+    for name in sorted({row[1] for row in expected - actual}):
         yield f"the definition of {name} was changed, or is missing"
     for name, last in connection.execute(text("SELECT name, seq FROM sqlite_sequence")):
         if name in tables.metadata.tables:

@@ -67,8 +67,8 @@ class Findings:
         try:
             yield
         except CorruptData as error:
-            told = reason(error)
-            self.add(kind, job, f"{what}: {told}" if told.startswith("database ") else told)
+            message = reason(error)
+            self.add(kind, job, f"{what}: {message}" if message.startswith("database ") else message)
         except StorageError:
             raise
         except DBAPIError as error:

@@ -67,20 +67,20 @@ class Numbers:
     def problems(self) -> Iterator[str]:
         """Say what is wrong, one line each."""
         yield from self._damaged
-        wanted = {
+        expected = {
             (method, site, kind)
             for method in self._job.spec.query.method_names
             for site in self._job.spec.query.sites
             for kind in self._job.kinds(site)
             if self._pairs
         }
-        for method, site, kind in sorted((wanted ^ self._sums.keys()) - self._unread):
-            lacks = (method, site, kind) in wanted
+        for method, site, kind in sorted((expected ^ self._sums.keys()) - self._unread):
+            lacks = (method, site, kind) in expected
             yield f"{'missing' if lacks else 'unexpected'} sums of {site} ({kind}, {method})"
         cells = self._read_cells()
         self.cells = len(cells)
         for (method, site, kind), sums in self._sums.items():
-            if (method, site, kind) in wanted:
+            if (method, site, kind) in expected:
                 yield from self._sums_problems(method, site, kind, sums, cells)
         for site in self._job.spec.query.sites:
             yield from self._cell_problems(site, cells)
@@ -98,7 +98,7 @@ class Numbers:
         ]
 
     def _read_scores(self) -> dict[tuple[str, str], Sequence[Floats]]:
-        table, found = tables.scores, dict[tuple[str, str], Sequence[Floats]]()
+        table, scores = tables.scores, dict[tuple[str, str], Sequence[Floats]]()
         query = select(table.c.method, table.c.site, table.c.data).where(table.c.chunk_id == self._row.id)
         for method, site, data in self._session.execute(query):
             self.blobs += 1
@@ -110,22 +110,22 @@ class Numbers:
             if list(blob.meta["pairs"]) != self._pairs or len(blob.arrays) != len(self._pairs):
                 raise ValueError(f"scores of {site} are for other pairs")
             check_name("site", site, SITES)
-            found[method, site] = blob.arrays
-        return found
+            scores[method, site] = blob.arrays
+        return scores
 
     def _read_sums(self) -> dict[tuple[str, str, str], Sums]:
-        table, found = tables.sums, {}
+        table, sums = tables.sums, {}
         query = select(table).where(table.c.chunk_id == self._row.id)
         for row in self._session.execute(query):
             key, self.blobs = (row.method, row.site, row.kind), self.blobs + 1
             try:
-                found[key] = read_sums(row.data, f"the sums of {self._name}, {row.site}, job {self._job.id}")
+                sums[key] = read_sums(row.data, f"the sums of {self._name}, {row.site}, job {self._job.id}")
             except CorruptData as error:
                 self._damaged.append(reason(error))
                 self._unread.add(key)
             if row.job_id != self._job.id:
                 raise ValueError(f"sums of {row.site} belong to job {row.job_id}")
-        return found
+        return sums
 
     def _read_cells(self) -> list[Row[Any]]:
         inside = exact.c.pair_index.between(self._row.first, self._row.last - 1)
@@ -236,8 +236,8 @@ class Numbers:
         if self._has_stacks(method, site, kind):
             for places, values, present in self._stacks(method, site, kind):
                 rows = [self._pairs[place] for place in places]
-                found = [by_place.get(place, {}) for place in places]
-                yield from self._draws.compare(site, rows, values, present, found)
+                sampled = [by_place.get(place, {}) for place in places]
+                yield from self._draws.compare(site, rows, values, present, sampled)
         elif own and (sums := self._sums.get((method, site, kind))) is not None:
             for place, found_here in by_place.items():
                 axes = list(sums.axes)
@@ -255,10 +255,12 @@ class Numbers:
             if self._has_stacks(method, site, "whole"):
                 _, values, _ = next(iter(self._stacks(method, site, "whole")))
                 stored[site] = values
-        kept = self._pairs if self._job.spec.detail != "summary" else []
+        of_pairs = self._pairs if self._job.spec.detail != "summary" else []
         wide = [site for site in self._job.spec.query.sites if site in WIDE_SITES]
         narrow = [site for site in self._job.spec.query.sites if site not in WIDE_SITES]
-        yield from top_problems(rows, kept, stored, narrow, wide, lambda place: index_of(place, self._graph))
+        yield from top_problems(
+            rows, of_pairs, stored, narrow, wide, lambda place: index_of(place, self._graph)
+        )
 
 
 _NO_PAIR: Any = None

@@ -31,12 +31,12 @@ def task_problems(session: Session, chunk: Row[Any]) -> Iterator[str]:
             yield "its row in table task is missing"
         return
     for field in dataclasses.fields(TaskSummary):
-        found, wanted = stored[field.name], getattr(expected, field.name)
-        if not _same(found, wanted):
-            yield f"{field.name} in table task is {found}, expected {wanted} from its outcomes"
+        actual, wanted = stored[field.name], getattr(expected, field.name)
+        if not _same(actual, wanted):
+            yield f"{field.name} in table task is {actual}, expected {wanted} from its outcomes"
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    if isinstance(wanted, float):
-        return isinstance(found, float) and math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(found == (list(wanted) if isinstance(wanted, tuple) else wanted))
+def _same(actual: Any, expected: Any) -> bool:
+    if isinstance(expected, float):
+        return isinstance(actual, float) and math.isclose(actual, expected, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(actual == (list(expected) if isinstance(expected, tuple) else expected))

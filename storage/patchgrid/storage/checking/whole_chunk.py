@@ -107,31 +107,31 @@ def _outcomes(session: Session, row: Row[Any]) -> Iterator[str]:
     rows = checksums.stored_rows(session, outcome, outcome.c.job_id == row.job_id, inside)
     columns = [column.name for column in outcome.columns]
     outcomes = [dict(zip(columns, each, strict=True)) for each in rows]
-    found = dict(Counter(each["state"] for each in outcomes))
+    states = dict(Counter(each["state"] for each in outcomes))
     counted = {"done": row.done, "failed": row.failed, "skipped": row.skipped}
-    if {state: found.get(state, 0) for state in counted} != counted:
-        said = f"{row.done} done, {row.failed} failed, {row.skipped} skipped"
-        yield f"its counts are {said}; its outcome rows give {found}"
+    if {state: states.get(state, 0) for state in counted} != counted:
+        counts = f"{row.done} done, {row.failed} failed, {row.skipped} skipped"
+        yield f"its counts are {counts}; its outcome rows give {states}"
     for each in outcomes:
         yield from (f"pair {each['pair_index']}: {text}" for text in _outcome(each))
 
 
-def _outcome(each: Mapping[str, Any]) -> Iterator[str]:
-    state, metrics = each["state"], (each["clean_metric"], each["corrupted_metric"])
+def _outcome(outcome: Mapping[str, Any]) -> Iterator[str]:
+    state, metrics = outcome["state"], (outcome["clean_metric"], outcome["corrupted_metric"])
     if state in (PairState.DONE, PairState.SKIPPED):
-        if each["error"] is not None:
-            yield f"state is {state}, but it has the error {each['error']!r}"
+        if outcome["error"] is not None:
+            yield f"state is {state}, but it has the error {outcome['error']!r}"
         if not all(isinstance(value, float) and math.isfinite(value) for value in metrics):
             yield f"state is {state}, but its metrics are {metrics}"
     elif state == PairState.FAILED:
-        if not each["error"]:
+        if not outcome["error"]:
             yield "state is failed, but it has no error"
         if metrics != (None, None):
             yield f"state is failed, but its metrics are {metrics}"
     else:
         yield f"unknown state {state!r}"
-    tokens = [_read_json(each[name]) for name in ("tokens", "corrupted_tokens")]
-    if not all(isinstance(each, list) for each in tokens):
+    tokens = [_read_json(outcome[name]) for name in ("tokens", "corrupted_tokens")]
+    if not all(isinstance(listed, list) for listed in tokens):
         yield "its tokens cannot be read"
     elif len(tokens[0]) != len(tokens[1]):
         yield f"its prompts have {len(tokens[0])} and {len(tokens[1])} tokens"

@@ -50,10 +50,10 @@ class WholeJob:
 
     def check(self, *, inputs: bool, totals: bool) -> JobRecord | None:
         """Check the job; pairs against the key if `inputs`, totals if asked. None: it cannot be read."""
-        found = self._session.execute(select(job).where(job.c.id == self._id)).mappings().first()
-        if found is None or found["state"] == DELETING:
+        row = self._session.execute(select(job).where(job.c.id == self._id)).mappings().first()
+        if row is None or row["state"] == DELETING:
             return None
-        record = jobs.record(found)
+        record = jobs.record(row)
         of_job = (checksum.c.job_id == self._id) & (checksum.c.what != checksums.CHUNK)
         seals = {row.what: row.digest for row in self._session.execute(select(checksum).where(of_job))}
         if inputs:
@@ -117,11 +117,11 @@ class WholeJob:
     def _times(self, record: JobRecord) -> Iterator[str]:
         clock = self._session.scalar(select(now())) or 0.0
         times = [record.created_at, record.started_at, record.finished_at]
-        known = [each for each in times if each is not None]
-        if not all(math.isfinite(each) and _EARLIEST < each < clock + _SLACK for each in known):
-            yield f"impossible times (created, started, finished): {known}"
-        elif any(later < earlier - _SLACK for earlier, later in itertools.pairwise(known)):
-            yield f"times out of order (created, started, finished): {known}"
+        set_times = [each for each in times if each is not None]
+        if not all(math.isfinite(each) and _EARLIEST < each < clock + _SLACK for each in set_times):
+            yield f"impossible times (created, started, finished): {set_times}"
+        elif any(later < earlier - _SLACK for earlier, later in itertools.pairwise(set_times)):
+            yield f"times out of order (created, started, finished): {set_times}"
 
     def _counts(self, record: JobRecord) -> Iterator[str]:
         rows, first, last = self._session.execute(
@@ -146,9 +146,9 @@ class WholeJob:
             yield f"chunk size is {record.chunk_size}"
 
     def _of_job(self, record: JobRecord, row: Row[Any]) -> Iterator[str]:
-        for name, wanted in (("priority", record.priority), ("model", record.spec.model)):
-            if getattr(row, name) != wanted:
-                yield f"{name} is {wanted!r}, but chunk {row.id} has {getattr(row, name)!r}"
+        for name, expected in (("priority", record.priority), ("model", record.spec.model)):
+            if getattr(row, name) != expected:
+                yield f"{name} is {expected!r}, but chunk {row.id} has {getattr(row, name)!r}"
 
     def _provenance(self, record: JobRecord) -> Iterator[str]:
         table = tables.provenance
@@ -156,8 +156,8 @@ class WholeJob:
         stored = self._session.scalars(
             select(table.c.hash).where(table.c.id.in_(used)).order_by(table.c.id)
         ).all()
-        for made_by, kept in zip(provenances(self._session, self._id), stored, strict=True):
-            if made_by.hash != kept:
+        for made_by, stored_hash in zip(provenances(self._session, self._id), stored, strict=True):
+            if made_by.hash != stored_hash:
                 yield "provenance hash mismatch (model, weights, versions, device or seed)"
             if made_by.seed != record.spec.seed:
                 yield f"seed is {record.spec.seed}, but its results were made with seed {made_by.seed}"

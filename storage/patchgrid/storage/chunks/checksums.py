@@ -42,14 +42,14 @@ Rows = tuple[Table, Sequence[Row]]
 
 def digest_of(parts: Iterable[Rows], free: Collection[str] = ()) -> str:
     """Return the checksum of rows in any order; columns in `free` are excluded."""
-    made = hashlib.sha256()
+    digest = hashlib.sha256()
     for table, rows in parts:
-        made.update(f"{table.name} {len(rows)}\n".encode())
+        digest.update(f"{table.name} {len(rows)}\n".encode())
         for column, values in zip(table.columns, zip(*_in_order(rows), strict=True), strict=bool(rows)):
             if column.name not in free and _has_values(values):
-                made.update(f"{column.name}\n".encode())
-                made.update(_encoded(column, values))
-    return made.hexdigest()
+                digest.update(f"{column.name}\n".encode())
+                digest.update(_encoded(column, values))
+    return digest.hexdigest()
 
 
 def _has_values(values: tuple[Any, ...]) -> bool:
@@ -156,7 +156,7 @@ def chunk_digest(session: Session, row: Any) -> str:
 
 def chunk_rows(session: Session, row: Any) -> list[Rows]:
     """Return the rows of a chunk's results, in the order of its checksum."""
-    found: list[Rows] = []
+    tables_and_rows: list[Rows] = []
     for table in (*BY_PAIR, *BY_CHUNK):
         if table in BY_PAIR:
             inside = table.c.pair_index.between(row.first, row.last - 1)
@@ -164,8 +164,8 @@ def chunk_rows(session: Session, row: Any) -> list[Rows]:
         else:
             rows = stored_rows(session, table, table.c.chunk_id == row.id)
         if rows:
-            found.append((table, rows))
-    return found
+            tables_and_rows.append((table, rows))
+    return tables_and_rows
 
 
 def in_order(parts: Iterable[Rows]) -> list[Rows]:

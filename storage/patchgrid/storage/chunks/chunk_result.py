@@ -160,14 +160,14 @@ def _join(parts: Sequence[tuple[SumsBySite, ScoresBySite]]) -> Scored:
 
 def summarize_outcomes(outcomes: Sequence[PairOutcome]) -> TaskSummary:
     """Summarize what the unpatched runs of a chunk's pairs prefer; pairs are named by their row numbers."""
-    known = [outcome for outcome in outcomes if outcome.state != "failed"]
+    measured = [outcome for outcome in outcomes if outcome.state != "failed"]
     outside = [outcome.index for outcome in outcomes if OUTSIDE_VOCABULARY in (outcome.error or "")]
     summary = summarize_task(
-        [outcome.index for outcome in known],
-        np.array([outcome.clean_metric for outcome in known], np.float64),
-        np.array([outcome.corrupted_metric for outcome in known], np.float64),
-        np.array([outcome.clean_preference for outcome in known], np.float64),
-        np.array([outcome.corrupted_preference for outcome in known], np.float64),
-        [outcome.state == "done" for outcome in known],
+        [outcome.index for outcome in measured],
+        np.array([outcome.clean_metric for outcome in measured], np.float64),
+        np.array([outcome.corrupted_metric for outcome in measured], np.float64),
+        np.array([outcome.clean_preference for outcome in measured], np.float64),
+        np.array([outcome.corrupted_preference for outcome in measured], np.float64),
+        [outcome.state == "done" for outcome in measured],
     )
     return summary + TaskSummary(outside_vocabulary=len(outside), outside_pairs=tuple(outside[:NAMED]))

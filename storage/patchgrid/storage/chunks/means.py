@@ -42,6 +42,6 @@ def keep_first_means(session: Session, job_id: int, means: Means) -> Means:
     for site in sorted(means.vectors):
         data = pack([means.vectors[site]], {})
         insert_new(session, tables.mean, {"job_id": job_id, "site": site, "data": data})
-    kept = read_means(session, job_id)
-    assert kept is not None, "what was just written is there"
-    return kept
+    stored = read_means(session, job_id)
+    assert stored is not None, "what was just written is there"
+    return stored

@@ -67,12 +67,12 @@ def canonical_json(value: object) -> str:
 def provenance_id(session: Session, used: Provenance) -> int:
     """Return the id of the row for this provenance, writing it if it is new."""
     key = {"made_by": used.hash}
-    found = session.scalar(FIND_PROVENANCE, key)
-    if found is None:
+    row_id = session.scalar(FIND_PROVENANCE, key)
+    if row_id is None:
         insert_new(session, tables.provenance, used.as_dict() | {"hash": used.hash})
-        found = session.scalar(FIND_PROVENANCE, key)
-    assert found is not None, "a provenance row was removed as it was written"
-    return int(found)
+        row_id = session.scalar(FIND_PROVENANCE, key)
+    assert row_id is not None, "a provenance row was removed as it was written"
+    return int(row_id)
 
 
 def provenances(session: Session, job_id: int) -> list[Provenance]:

@@ -128,9 +128,9 @@ def top_rows(
         groups.insert(0, (narrow, TOP))
     if not groups:
         return []
-    found = [_largest(scores, sites, count, graph) for sites, count in groups]
+    by_group = [_largest(scores, sites, count, graph) for sites, count in groups]
     rows: list[_Row] = []
-    for index, *parts in zip(indices, *found, strict=True):
+    for index, *parts in zip(indices, *by_group, strict=True):
         best = parts[0]
         if len(parts) > 1:
             best = sorted(itertools.chain(*parts), key=lambda one: -abs(one[0]))

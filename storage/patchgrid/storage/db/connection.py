@@ -60,11 +60,11 @@ def _check_options(url: URL) -> None:
     port = url.query.get("port", url.port)
     if port is not None and not (str(port).isdecimal() and 0 < int(str(port)) < 2**16):
         raise DatabaseURLError(f"port {port!r} in the database URL is out of range (1 to 65535)")
-    known = sorted(option.keyword.decode() for option in Conninfo.get_defaults())
+    available = sorted(option.keyword.decode() for option in Conninfo.get_defaults())
     for name, value in url.query.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f": did you mean {near[0]!r}?" if near else f"; available: {', '.join(known)}"
+        if name not in available:
+            near = difflib.get_close_matches(name, available, 1)
+            hint = f": did you mean {near[0]!r}?" if near else f"; available: {', '.join(available)}"
             raise DatabaseURLError(f"unknown connection option {name!r} in the database URL{hint}")
         if not isinstance(value, str):
             raise DatabaseURLError(f"the database URL gives the option {name!r} more than once")
@@ -206,8 +206,8 @@ def make_engine(url: URL, *, timeout: float, connections: int | None = None) -> 
         # Asked each time: whether a file may be written can change while it is open.
         name = str(file) if may_write(file) else read_only_uri(file)
         options: dict[str, Any] = {"timeout": timeout, "check_same_thread": False}
-        made: sqlite3.Connection = sqlite3.connect(name, uri=name.startswith("file:"), **options)
-        return made
+        connection: sqlite3.Connection = sqlite3.connect(name, uri=name.startswith("file:"), **options)
+        return connection
 
     engine = create_engine(url, creator=connect, **pool)
     event.listen(engine, "connect", _set_up_sqlite)

@@ -108,21 +108,21 @@ def translated(label: str) -> Iterator[None]:
 def translate(error: Exception, label: str) -> StorageError | None:
     """Return our error for a driver's error, or None."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    known: tuple[type[StorageError], str] | None = None
+    translation: tuple[type[StorageError], str] | None = None
     if isinstance(original, sqlite3.Error):
         code = getattr(original, "sqlite_errorcode", 0)
-        known = _FULL if code in _NO_ROOM else _SQLITE.get(code & 0xFF)
-        if known is None and str(original).startswith(_NOT_OURS):
-            known = _CORRUPT
+        translation = _FULL if code in _NO_ROOM else _SQLITE.get(code & 0xFF)
+        if translation is None and str(original).startswith(_NOT_OURS):
+            translation = _CORRUPT
     elif (state := getattr(original, "sqlstate", None)) is not None:
-        known = _POSTGRESQL.get(state)
-    if known is _FULL and isinstance(original, sqlite3.Error) and (folder := _full_temporary(label)):
+        translation = _POSTGRESQL.get(state)
+    if translation is _FULL and isinstance(original, sqlite3.Error) and (folder := _full_temporary(label)):
         return errors.DatabaseFull(
             f"the disk of temporary files ({folder}) is full: free some space, or name another folder by "
             f"SQLITE_TMPDIR, and run the command again; nothing stored in {label} is lost"
         )
-    if known is not None:
-        return known[0](f"database {label}: {known[1]}")
+    if translation is not None:
+        return translation[0](f"database {label}: {translation[1]}")
     if isinstance(error, OperationalError):
         return _kind_of(error)(f"database {label}: {_reason(error)}")
     if isinstance(error, DBAPIError) and error.connection_invalidated:

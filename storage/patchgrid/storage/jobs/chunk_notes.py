@@ -22,14 +22,14 @@ class Troubles:
 
 def chunk_counts(progress: Progress) -> dict[str, int]:
     """Count a job's chunks by state."""
-    known = {
+    counts = {
         "done": progress.chunks_done,
         "leased": progress.chunks_leased,
         "pending": progress.chunks_pending,
         "held": progress.chunks_held,
         "failed": progress.chunks_failed,
     }
-    return known | {"cancelled": progress.chunks_total - sum(known.values())}
+    return counts | {"cancelled": progress.chunks_total - sum(counts.values())}
 
 
 def troubles(session: Session, job: JobRecord, progress: Progress) -> Troubles:

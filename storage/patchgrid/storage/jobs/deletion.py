@@ -51,10 +51,10 @@ def _remove_some(database: Database, job_id: int) -> bool:
     with database.write() as session:
         rows = select(chunk.c.id, chunk.c.first, chunk.c.last).where(chunk.c.job_id == job_id)
         # Locked: another process may be at the same.
-        found = session.execute(rows.order_by(chunk.c.first).limit(_PAIRS + 1).with_for_update()).all()
-        some = [row.id for row in found if row.last - found[0].first <= _PAIRS]
-        some = some or [row.id for row in found[:1]]
-        if len(some) == len(found):
+        chunks = session.execute(rows.order_by(chunk.c.first).limit(_PAIRS + 1).with_for_update()).all()
+        some = [row.id for row in chunks if row.last - chunks[0].first <= _PAIRS]
+        some = some or [row.id for row in chunks[:1]]
+        if len(some) == len(chunks):
             jobs.delete(session, job_id)
             return False
         jobs.delete_rows(session, job_id, some)

@@ -83,8 +83,8 @@ def move(session: Session, turns: dict[int, int]) -> None:
 
 def _next_turn(session: Session, queue: Queue) -> int:
     """Return the turn that a queue is at; of an empty one, the furthest that workers are at anywhere."""
-    found = session.scalar(_NEXT, queue.values)
-    return (session.scalar(_LEASED) or 0) if found is None else found
+    turn = session.scalar(_NEXT, queue.values)
+    return (session.scalar(_LEASED) or 0) if turn is None else turn
 
 
 def _waiting_jobs(session: Session, queue: Queue, owners: Collection[str]) -> Sequence[Row[Any]]:

@@ -50,17 +50,17 @@ def page(
         query = query.where(_model == model)
     if search:
         query = query.where(_found_by(search))
-    found = [record(row) for row in session.execute(query).mappings()]
-    counted = progresses(session, [job.id for job in found])
-    return [(job, counted[job.id]) for job in found]
+    records = [record(row) for row in session.execute(query).mappings()]
+    counted = progresses(session, [job.id for job in records])
+    return [(job, counted[job.id]) for job in records]
 
 
 def every(session: Session) -> Iterator[tuple[JobRecord, Progress]]:
     """Yield all jobs, the newest first."""
     before = None
-    while found := page(session, before=before, limit=MOST):
-        yield from found
-        before = found[-1][0].id
+    while records := page(session, before=before, limit=MOST):
+        yield from records
+        before = records[-1][0].id
 
 
 def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress]:

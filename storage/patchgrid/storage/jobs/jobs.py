@@ -83,10 +83,10 @@ class JobRecord:
         """The queue that its chunks wait in."""
         return Queue(self.spec.model, self.priority)
 
-    def method(self, asked: str | None = None) -> str:
+    def method(self, name: str | None = None) -> str:
         """Return the requested method, the first by default; `SpecError` for one that the job lacks."""
         methods = self.spec.query.method_names
-        return methods[0] if asked is None else check_name("method of this job", asked, methods, "method")
+        return methods[0] if name is None else check_name("method of this job", name, methods, "method")
 
     def kinds(self, site: str) -> tuple[str, ...]:
         """Which of the sums there are at a site: both, but for sites whose positions nobody asked for."""
@@ -315,9 +315,9 @@ def delete_rows(session: Session, job_id: int, chunk_ids: Sequence[int] | None =
     delete_unused(session, used)
 
 
-def pair_name(index: int, given: str | None) -> int | str:
+def pair_name(index: int, own_id: str | None) -> int | str:
     """Return the name that a pair is shown by: its id, else its row number."""
-    return index if given is None else given
+    return index if own_id is None else own_id
 
 
 def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
@@ -338,18 +338,18 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair], diges
     """Write a job's pairs; return their size in bytes."""
     taken = pairs if digest is None else _digested(pairs, digest)
     rows = (pair_row(job.id, index, pair) for index, pair in enumerate(taken))
-    found = size = 0
+    count = size = 0
     for batch in _batches(rows):
         try:
             insert_rows(session, tables.pair, batch)
         except (UnicodeEncodeError, DataError) as error:
             reason = str(error).splitlines()[0]
             raise PairsRefused(f"a pair holds text that a database cannot store: {reason}") from error
-        found += len(batch)
+        count += len(batch)
         size += sum(_bytes_of(row) for row in batch)
     session.execute(table.update().where(table.c.id == job.id).values(pair_bytes=size))
-    if found != job.pairs or not found:
-        raise PairsRefused(f"{job.pairs} pairs were expected, {found} received: did the pair file change?")
+    if count != job.pairs or not count:
+        raise PairsRefused(f"{job.pairs} pairs were expected, {count} received: did the pair file change?")
     return size
 
 

@@ -47,15 +47,15 @@ def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
     }
 
 
-def snapshot_json(found: Snapshot) -> dict[str, Any]:
+def snapshot_json(now: Snapshot) -> dict[str, Any]:
     """Return a job's state and counts."""
-    progress = found.progress
+    progress = now.progress
     return {
-        "job": found.job.id,
-        "state": found.job.state,
+        "job": now.job.id,
+        "state": now.job.state,
         "pairs": pair_counts(progress),
         "chunks": chunk_counts(progress),
-        "workers": [each.name for each in found.at_work],
+        "workers": [each.name for each in now.at_work],
     }
 
 
@@ -68,9 +68,9 @@ def component_json(row: ComponentRow) -> dict[str, object]:
     }
 
 
-def coverage_json(found: Coverage) -> dict[str, Any]:
+def coverage_json(coverage: Coverage) -> dict[str, Any]:
     """Return how many cells were patched exactly, of how many."""
-    return {"patched": found.patched, "cells": found.cells, "share": found.share}
+    return {"patched": coverage.patched, "cells": coverage.cells, "share": coverage.share}
 
 
 def components_json(

@@ -74,10 +74,10 @@ def export_rows(
     chosen, fields = job.method(method), fields_of(job, what)
     read = {"scores": read_scores, "exact": _exact, "pairs": _pairs}.get(what)
     rows = _components(database, job, chosen) if read is None else _by_chunk(database, job, chosen, read)
-    found = ({field: row[field] for field in fields} for row in rows)
+    selected = ({field: row[field] for field in fields} for row in rows)
     if share is None:
-        return found
-    return (share.fields(row) | {DIVISOR: share.difference} for row in found)
+        return selected
+    return (share.fields(row) | {DIVISOR: share.difference} for row in selected)
 
 
 def _share(database: Database, job: JobRecord, what: str) -> Share:
@@ -139,12 +139,12 @@ def _components(database: Database, job: JobRecord, method: str) -> Iterator[dic
 def _check_unchanged(session: Session, job: JobRecord) -> None:
     """Raise `JobChanged` if a job was deleted or reopened."""
     table = tables.job
-    found = session.execute(select(table.c.state, table.c.finished_at).where(table.c.id == job.id)).first()
-    if found is None or found.state == DELETING:
+    current = session.execute(select(table.c.state, table.c.finished_at).where(table.c.id == job.id)).first()
+    if current is None or current.state == DELETING:
         raise JobChanged(f"job {job.id} was deleted during the export: the export is incomplete")
-    if job.state in ENDED_JOBS and (found.state, found.finished_at) != (job.state, job.finished_at):
+    if job.state in ENDED_JOBS and (current.state, current.finished_at) != (job.state, job.finished_at):
         raise JobChanged(
-            f"job {job.id} was {job.state} and is {found.state} now, so its results changed during the "
+            f"job {job.id} was {job.state} and is {current.state} now, so its results changed during the "
             "export: run it again"
         )
 

@@ -157,8 +157,8 @@ def _explain(connection: Connection, sql: str, budget: _Budget) -> Rows:
 def _driver_error(connection: Connection) -> type[Exception]:
     """Return the class of the driver's errors."""
     assert connection.dialect.dbapi is not None, "a connection is made by a driver"
-    found: type[Exception] = connection.dialect.dbapi.Error
-    return found
+    error_type: type[Exception] = connection.dialect.dbapi.Error
+    return error_type
 
 
 def _explained_postgresql(error: DBAPIError, database: Database, budget: _Budget) -> Exception:

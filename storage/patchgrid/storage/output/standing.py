@@ -55,17 +55,17 @@ def owners_json(owners: Sequence[str]) -> dict[str, Any]:
     return {"submitted_by": owners[0] if owners else None, "owners": list(owners)}
 
 
-def standing_json(found: Standing) -> dict[str, Any]:
+def standing_json(standing: Standing) -> dict[str, Any]:
     """Return it as JSON: the service's answer about a job, and the output of `job show --json`."""
-    now = found.now
+    now = standing.now
     return {
         **job_json(now.job, now.progress),
-        **owners_json(found.owners),
-        "task": found.task,
-        "rounding": found.rounding,
-        "provenance": plain(found.made_by),
-        "warnings": [{"warning": text, "pairs": count} for text, count in found.warnings],
-        "troubles": plain(found.troubles),
+        **owners_json(standing.owners),
+        "task": standing.task,
+        "rounding": standing.rounding,
+        "provenance": plain(standing.made_by),
+        "warnings": [{"warning": text, "pairs": count} for text, count in standing.warnings],
+        "troubles": plain(standing.troubles),
         "workers": plain(now.at_work),
         "serving": now.serving,
         "load_failures": plain(now.load_failures),

@@ -68,18 +68,18 @@ def page(
         check_name("site of this job", site, job.spec.query.sites, "site")
     if job.spec.exact == 0:
         raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
-    wanted = [] if site is None or not job.spec.query.sites[1:] else [exact.c.site == site]
+    narrowed = [] if site is None or not job.spec.query.sites[1:] else [exact.c.site == site]
     if component is not None:
         of_it = _of_component(job, site, component)
         if of_it is None:
             return ExactPage([], None)
-        wanted = of_it
+        narrowed = of_it
     conditions = [exact.c.job_id == job.id]
     if after is not None:
         conditions.append(tuple_(*(max(-1, min(part, _LARGEST)) for part in after)) < _key)
-    query = with_scores(None if chosen == job.method() else chosen).where(*conditions, *wanted)
+    query = with_scores(None if chosen == job.method() else chosen).where(*conditions, *narrowed)
     last = None
-    if wanted:
+    if narrowed:
         last = _last_looked_at(session, conditions, LOOKED_AT if component is None else LOOKED_AT_FOR_ONE)
         query = query if last is None else query.where(tuple_(*last) >= _key)
     query = query.add_columns(pair.c.name).outerjoin(pair, _ITS_PAIR)
@@ -126,6 +126,6 @@ def _last_looked_at(
 ) -> tuple[int, int] | None:
     """Return the row and cell to search up to, or None for all."""
     in_order = select(exact.c.pair_index, exact.c.cell).where(*conditions)
-    found = in_order.order_by(exact.c.pair_index, exact.c.cell).offset(most - 1).limit(1)
-    row = session.execute(found).one_or_none()
+    last_cell = in_order.order_by(exact.c.pair_index, exact.c.cell).offset(most - 1).limit(1)
+    row = session.execute(last_cell).one_or_none()
     return None if row is None else (row.pair_index, row.cell)

@@ -129,8 +129,8 @@ def _last_looked_at(session: Session, job: JobRecord, after: int, state: str | N
     key = failed_pair.c
     behind = select(key.pair_index).where(key.job_id == job.id, HAS_FAILED, key.pair_index > after)
     looked_at = behind.order_by(key.pair_index).limit(LOOKED_AT).subquery()
-    count, found = session.execute(select(func.count(), func.max(looked_at.c.pair_index))).one()
-    return last if count < LOOKED_AT else int(found)
+    count, last_row = session.execute(select(func.count(), func.max(looked_at.c.pair_index))).one()
+    return last if count < LOOKED_AT else int(last_row)
 
 
 def _line(row: Row[Any]) -> PairLine:

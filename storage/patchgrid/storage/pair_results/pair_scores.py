@@ -65,8 +65,8 @@ def exact_grid(job: JobRecord, view: PairView, site: str) -> ExactGrid:
         )
     columns: list[int | str] = list(range(len(view.tokens)))
     if axis == "span":
-        given = [*(name for name in job.spans if name in view.spans), REST]
-        columns = [name for name in given if any(cell.span == name for cell in cells)]
+        span_names = [*(name for name in job.spans if name in view.spans), REST]
+        columns = [name for name in span_names if any(cell.span == name for cell in cells)]
     elif axis == "head":
         columns = list(range(1 + max(cell.index or 0 for cell in cells)))
     values = np.full((1 + max(cell.layer for cell in cells), len(columns)), np.nan)
@@ -79,12 +79,12 @@ def exact_grid(job: JobRecord, view: PairView, site: str) -> ExactGrid:
 def _exact_axis(job: JobRecord, site: str) -> str:
     if site in WIDE_SITES:
         raise ComponentError(f"{site} has too many components for a heatmap: see `patchgrid results pair`")
-    kept, heads = job.kind == "aligned", site in HEAD_SITES
-    if kept and heads:
+    by_position, heads = job.kind == "aligned", site in HEAD_SITES
+    if by_position and heads:
         others = [each for each in job.spec.query.sites if each not in (*HEAD_SITES, *WIDE_SITES)]
         instead = f"one of {', '.join(others)}" if others else "attn_out"
         raise ComponentError(f"{site} has heads at each position, too many for one heatmap: use {instead}")
-    if not kept and not heads:
+    if not by_position and not heads:
         raise ComponentError(
             f"this job patched {site} at all positions at once: run it with --positions keep --exact 1 "
             "for layer by position"

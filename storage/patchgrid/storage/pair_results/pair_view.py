@@ -143,11 +143,11 @@ def _view(session: Session, job: JobRecord, row: Row[Any], method: str | None) -
 
 def find_row(session: Session, job: JobRecord, name: int | str) -> Row[Any]:
     """Return a stored pair by its id, else by its row number; raises `PairNotFound`."""
-    table, given = tables.pair, str(name)
+    table, wanted_id = tables.pair, str(name)
     of_job = select(table).where(table.c.job_id == job.id)
-    row = session.execute(of_job.where(table.c.name == given)).first() if storable(given) else None
-    if row is None and given.isascii() and given.isdigit() and len(given) <= _DIGITS:
-        row = session.execute(of_job.where(table.c.pair_index == int(given))).first()
+    row = session.execute(of_job.where(table.c.name == wanted_id)).first() if storable(wanted_id) else None
+    if row is None and wanted_id.isascii() and wanted_id.isdigit() and len(wanted_id) <= _DIGITS:
+        row = session.execute(of_job.where(table.c.pair_index == int(wanted_id))).first()
     if row is None:
         raise PairNotFound(
             f"job {job.id} has no pair {name!r}: give an id from its file, or a row (0 to {job.pairs - 1})"
@@ -167,9 +167,9 @@ def _scores(session: Session, job: JobRecord, index: int, method: str) -> dict[s
         .scalar_subquery()
     )
     chunk_id = session.scalar(select(chunk.c.id).where(chunk.c.job_id == job.id, chunk.c.first == first))
-    kept = chunk_scores(session, chunk_id, method)
-    found = {site: by_pair[index] for site, by_pair in kept.items() if index in by_pair}
-    return {site: found[site] for site in SITES if site in found}
+    by_site = chunk_scores(session, chunk_id, method)
+    of_pair = {site: by_pair[index] for site, by_pair in by_site.items() if index in by_pair}
+    return {site: of_pair[site] for site in SITES if site in of_pair}
 
 
 def chunk_scores(

@@ -35,7 +35,7 @@ def read_scores(session: Session, job: JobRecord, method: str, indices: range) -
         .limit(1)
     )
     by_site = chunk_scores(session, session.scalar(of_chunk), method)
-    largest = _largest(session, job, method, indices, kept=by_site.keys())
+    largest = _largest(session, job, method, indices, whole_sites=by_site.keys())
     return _rows_of(pair_names(session, job, indices), by_site, largest, graph)
 
 
@@ -54,18 +54,18 @@ def _rows_of(
 
 
 def _largest(
-    session: Session, job: JobRecord, method: str, indices: range, *, kept: Any
+    session: Session, job: JobRecord, method: str, indices: range, *, whole_sites: Any
 ) -> dict[tuple[int, str], list[tuple[Place, float]]]:
     """Return each pair's largest scores at the very large sites that are not stored whole."""
-    sites = [site for site in job.spec.query.sites if site in WIDE_SITES and site not in kept]
-    found: dict[tuple[int, str], list[tuple[Place, float]]] = {}
+    sites = [site for site in job.spec.query.sites if site in WIDE_SITES and site not in whole_sites]
+    by_pair: dict[tuple[int, str], list[tuple[Place, float]]] = {}
     if not sites or method != job.method():
-        return found
+        return by_pair
     table = tables.top_component
     rows = select(table).where(inside_of(table, job, indices), table.c.site.in_(sites))
     for row in session.execute(rows.order_by(table.c.pair_index, table.c.rank)):
-        found.setdefault((row.pair_index, row.site), []).append((place_of_row(row), row.score))
-    return found
+        by_pair.setdefault((row.pair_index, row.site), []).append((place_of_row(row), row.score))
+    return by_pair
 
 
 def _score_rows(
@@ -111,7 +111,7 @@ def pair_names(session: Session, job: JobRecord, indices: range) -> dict[int, in
         .where(inside_of(pair, job, indices))
         .order_by(pair.c.pair_index)
     )
-    return {index: pair_name(index, given) for index, given in session.execute(query)}
+    return {index: pair_name(index, own_id) for index, own_id in session.execute(query)}
 
 
 def inside_of(table: Table, job: JobRecord, indices: range) -> Any:

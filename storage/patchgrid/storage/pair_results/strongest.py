@@ -35,23 +35,23 @@ class Scored:
 
 def whole_components(view: PairView, count: int) -> list[Scored]:
     """Return the pair's strongest stored components over all positions, the strongest first."""
-    found = kept_alone(view)
+    components = kept_alone(view)
     for site in view.scores:
         scores = whole_scores(view, site)
         for number in np.argsort(-np.abs(scores), axis=None, kind="stable")[:count]:
             index = np.unravel_index(number, scores.shape)
-            found.append(_scored(view, site, index, None, float(scores[index])))
-    return sorted(found, key=lambda component: abs(component.score), reverse=True)[:count]
+            components.append(_scored(view, site, index, None, float(scores[index])))
+    return sorted(components, key=lambda component: abs(component.score), reverse=True)[:count]
 
 
 def kept_alone(view: PairView) -> list[Scored]:
     """Return the stored components of sites too large to store whole, the strongest first."""
-    found = [
+    components = [
         Scored(one.site, one.layer, one.index, None, one.score, one.edge)
         for one in view.top
         if one.site not in view.scores
     ]
-    return sorted(found, key=lambda component: abs(component.score), reverse=True)
+    return sorted(components, key=lambda component: abs(component.score), reverse=True)
 
 
 def strongest_by_position(view: PairView) -> list[Scored]:

@@ -31,11 +31,11 @@ def unpause(session: Session, job_id: int) -> None:
     if _unfinished(session, job_id, "resume") == JobState.PAUSED:
         goes_on = case((job.c.started_at.is_(None), JobState.PENDING), else_=JobState.RUNNING)
         _set_job(session, job_id, state=goes_on)
-    held = (chunk.c.job_id == job_id) & (chunk.c.state == ChunkState.HELD)
-    waiting = session.scalars(select(chunk.c.id).where(held).order_by(chunk.c.turn, chunk.c.id)).all()
+    is_held = (chunk.c.job_id == job_id) & (chunk.c.state == ChunkState.HELD)
+    waiting = session.scalars(select(chunk.c.id).where(is_held).order_by(chunk.c.turn, chunk.c.id)).all()
     if waiting:
         jobs.wait_again(session, job_id, waiting)
-    session.execute(chunk.update().where(held).values(state=ChunkState.PENDING))
+    session.execute(chunk.update().where(is_held).values(state=ChunkState.PENDING))
 
 
 def cancel(session: Session, job_id: int) -> None:

@@ -227,8 +227,8 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
     states = Counter(outcome.state for outcome in result.outcomes)
     counts: dict[str, Any] = {f"pairs_{state}": states[state] for state in OUTCOMES}
     counts |= {"took": result.seconds, "attempts_made": lease.attempts, "size": size_of(result)}
-    made = {"made_by": result.provenance.hash, "waiting_job": lease.job_id}
-    row = session.execute(_CLOSE, _key(lease) | counts | made).first()
+    provenance_values = {"made_by": result.provenance.hash, "waiting_job": lease.job_id}
+    row = session.execute(_CLOSE, _key(lease) | counts | provenance_values).first()
     if row is None:
         return session.scalar(_FIND_DONE, _key(lease)) is not None
     *closed, any_waiting = row
@@ -277,8 +277,8 @@ def release_own(session: Session, worker: str, *, keep: Lease | None = None) -> 
     After a connection is lost during a claim's commit, the worker calls this before it claims again;
     otherwise the chunk would wait until its lease expires, and the attempt would count.
     """
-    kept = () if keep is None else (chunk.c.id != keep.chunk_id,)
-    return _release_leased(session, lambda _: True, chunk.c.worker == worker, *kept)
+    conditions = () if keep is None else (chunk.c.id != keep.chunk_id,)
+    return _release_leased(session, lambda _: True, chunk.c.worker == worker, *conditions)
 
 
 def _release_leased(session: Session, free: Callable[[Row[Any]], bool], *where: ColumnElement[bool]) -> int:

@@ -55,12 +55,12 @@ def queues(session: Session) -> list[ModelQueue]:
     return [
         ModelQueue(
             model,
-            found[ChunkState.PENDING],
-            found[ChunkState.LEASED],
-            found[ChunkState.HELD],
+            states[ChunkState.PENDING],
+            states[ChunkState.LEASED],
+            states[ChunkState.HELD],
             oldest.get(model),
         )
-        for model, found in sorted(counts.items())
+        for model, states in sorted(counts.items())
     ]
 
 
@@ -102,9 +102,9 @@ class _Figures(Collector):
                 chunks.add_metric([queue.model, state], getattr(queue, state))
             oldest.add_metric([queue.model], queue.oldest_seconds or 0.0)
         states = GaugeMetricFamily("patchgrid_workers", "Workers by state.", labels=["state"])
-        found = Counter(_LOST if worker.lost else worker.state for worker in self._workers)
+        counts = Counter(_LOST if worker.lost else worker.state for worker in self._workers)
         for state in (*WorkerState, _LOST):
-            states.add_metric([state], found[state])
+            states.add_metric([state], counts[state])
         speed = GaugeMetricFamily("patchgrid_pairs_per_second", "Throughput of all workers.")
         speed.add_metric([], sum(worker.pairs_per_second or 0.0 for worker in self._present))
         yield from (chunks, oldest, states, speed)

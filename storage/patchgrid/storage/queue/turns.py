@@ -56,9 +56,9 @@ def take_waiting(
     """
     if len(queues) > 1:
         # One statement per model: with IN, no index returns the first row without reading all.
-        found = [(row, queue) for queue in queues if (row := first_waiting(session, [queue])) is not None]
-        found.sort(key=lambda each: place(each[0], later=0 if each[1].value in loaded else TURNS_OF_A_LOAD))
-        queues = [queue for _, queue in found]
+        heads = [(row, queue) for queue in queues if (row := first_waiting(session, [queue])) is not None]
+        heads.sort(key=lambda each: place(each[0], later=0 if each[1].value in loaded else TURNS_OF_A_LOAD))
+        queues = [queue for _, queue in heads]
     for queue in queues:
         row = session.execute(
             _take_first(queue.of, if_none_lost=False), taker | {"value": queue.value}

@@ -171,11 +171,11 @@ def drain(session: Session, names: Sequence[str] | None) -> list[str]:
     """
     there = [worker for worker in list_workers(session) if worker.state != WorkerState.STOPPED]
     if names is None:
-        found = {worker.id for worker in there}
+        ids = {worker.id for worker in there}
     else:
-        found = {worker.id for name in names for worker in _find(there, name)}
-    session.execute(table.update().where(table.c.id.in_(found)).values(drain=1))
-    return [worker.name for worker in there if worker.id in found]
+        ids = {worker.id for name in names for worker in _find(there, name)}
+    session.execute(table.update().where(table.c.id.in_(ids)).values(drain=1))
+    return [worker.name for worker in there if worker.id in ids]
 
 
 def note_load_failure(session: Session, worker: str, model: str, error: str) -> None:
@@ -221,19 +221,19 @@ def _record(row: RowMapping, lost_after: float) -> WorkerRecord:
 
 
 def _find(workers: Sequence[WorkerRecord], name: str) -> list[WorkerRecord]:
-    for found in (
+    for matches in (
         [worker for worker in workers if worker.name == name],
         [worker for worker in workers if str(worker.id) == name],
         [worker for worker in workers if worker.host == name],
     ):
-        if found:
-            return found
-    found = [worker for worker in workers if worker.name.startswith(name)]
-    if len(found) > 1:
-        raise WorkerNotFound(f"{len(found)} workers' names begin with {name!r}: {_list(found)}")
-    if not found:
+        if matches:
+            return matches
+    matches = [worker for worker in workers if worker.name.startswith(name)]
+    if len(matches) > 1:
+        raise WorkerNotFound(f"{len(matches)} workers' names begin with {name!r}: {_list(matches)}")
+    if not matches:
         raise WorkerNotFound(f"no worker {name!r}: see `patchgrid worker list`")
-    return found
+    return matches
 
 
 def _list(workers: Sequence[WorkerRecord]) -> str:

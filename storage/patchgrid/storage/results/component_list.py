@@ -60,14 +60,14 @@ def page(
         check_name("order", by, SORTS, "by")
     named = None if component is None else read_name(component)
     check_length(search or "")
-    asked = _sites(job, sites)
+    chosen_sites = _sites(job, sites)
     if component is not None:
-        asked = [site for site in asked if named is not None and site == named.site]
+        chosen_sites = [site for site in chosen_sites if named is not None and site == named.site]
     if named is not None and kind is None:
         kind = "whole" if named.position is None else "aligned"
     if kind is None and search and "@" in search:
         kind = "aligned"
-    parts = components.by_site(session, job, asked, kind, method, population=population)
+    parts = components.by_site(session, job, chosen_sites, kind, method, population=population)
     numbers = [part.numbers(named, search) for part in parts]
     order = _order(parts, numbers, by, by is not None if down is None else down)
     limit, start = max(1, min(limit, MOST)), max(0, start)
@@ -96,16 +96,16 @@ def _order(
 
 def _keys(part: Part, by: str) -> NDArray[np.float64]:
     """Return the sort keys of a part's components, NaN for those that come last."""
-    found = part.estimates
+    estimates = part.estimates
     if by in components.ORDERS:
         return part.size(by)
     if by in ("ci_low", "ci_high", "width"):
-        width = found.ci_high - found.ci_low
-        sizes = np.stack([np.abs(found.estimate), found.mean_abs, np.abs(found.mean)])
+        width = estimates.ci_high - estimates.ci_low
+        sizes = np.stack([np.abs(estimates.estimate), estimates.mean_abs, np.abs(estimates.mean)])
         size = np.maximum(components.LEAST, np.nan_to_num(sizes).max(axis=0))
-        values = width if by == "width" else getattr(found, by)
+        values = width if by == "width" else getattr(estimates, by)
         return np.where(width / 2 <= components.BOUNDED * size, values, np.nan).ravel()
-    return np.asarray(getattr(found, by), np.float64).ravel()
+    return np.asarray(getattr(estimates, by), np.float64).ravel()
 
 
 def _rows(

@@ -214,8 +214,8 @@ class Part:
             return []
         try:
             place = index_of(named.place, self.graph)
-            wanted = [named.position] if named.position is not None else labels
-            places = [[place[0], labels.index(each), *place[1:]] for each in wanted] if labels else [place]
+            positions = [named.position] if named.position is not None else labels
+            places = [[place[0], labels.index(each), *place[1:]] for each in positions] if labels else [place]
             shape = self.estimates.n.shape
             return [int(np.ravel_multi_index(each, shape)) for each in places]
         except (ComponentError, ValueError):

@@ -37,13 +37,13 @@ def furthest(
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)
     cell = scored.where(exact.c.job_id == job.id, exact.c.site == site).subquery()
-    found = []
+    rows = []
     for off, cells, row in _largest(session, cell, max(1, min(limit, MOST))):
         own = range(row.pair_index, row.pair_index + 1)
         name, tokens = pair_names(session, job, own)[row.pair_index], token_counts(session, job, own)
         fields = cell_fields(row, name, tokens.get(row.pair_index))
-        found.append(fields | {"off": off, "cells": cells})
-    return found
+        rows.append(fields | {"off": off, "cells": cells})
+    return rows
 
 
 def _largest(session: Session, cell: Subquery, most: int) -> list[tuple[float, int, Row[Any]]]:
@@ -66,9 +66,9 @@ def _largest(session: Session, cell: Subquery, most: int) -> list[tuple[float, i
         for group in session.execute(cells.group_by(*place, off))
         if tuple(group[: len(place) + 1]) in counts
     }
-    found = []
+    rows = []
     for each, (distance, count) in sorted(first.items(), key=lambda item: (-item[1][0], item[0])):
         pair_index, number = divmod(each, _PAIR)
         own = select(cell).where(cell.c.pair_index == pair_index, cell.c.cell == number)
-        found.append((distance, count, session.execute(own).one()))
-    return found
+        rows.append((distance, count, session.execute(own).one()))
+    return rows

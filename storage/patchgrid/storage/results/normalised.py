@@ -104,9 +104,9 @@ def normalised_pair(job: JobRecord, view: PairView) -> PairView:
     )
 
 
-def normalised_heatmap(found: Heatmap, share: Share) -> Heatmap:
+def normalised_heatmap(heatmap: Heatmap, share: Share) -> Heatmap:
     """Return a heatmap as shares."""
-    return dataclasses.replace(found, values=found.values / share.difference)
+    return dataclasses.replace(heatmap, values=heatmap.values / share.difference)
 
 
 class Numbers(Protocol):
@@ -187,8 +187,8 @@ class Normalised:
 
     def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
         """Return a site's exactly patched cells."""
-        found, by = self._numbers.cells(job, site, method, limit=limit), self._share(job).difference
-        return dataclasses.replace(found, score=found.score / by, effect=found.effect / by)
+        cells, by = self._numbers.cells(job, site, method, limit=limit), self._share(job).difference
+        return dataclasses.replace(cells, score=cells.score / by, effect=cells.effect / by)
 
     def pair(self, job: JobRecord, name: int | str, method: str | None = None) -> PairView:
         """Return one pair, as shares of its own difference."""
@@ -214,7 +214,7 @@ class Normalised:
         limit: int | None = None,
     ) -> Sequence[ComponentRow]:
         """Return components, in order or with `by` the largest first."""
-        found = self._numbers.components(
+        rows = self._numbers.components(
             job,
             site=site,
             method=method,
@@ -224,7 +224,7 @@ class Normalised:
             by=by,
             limit=limit,
         )
-        return list(map(self._share(job).row, found))
+        return list(map(self._share(job).row, rows))
 
     def top(
         self,
@@ -237,8 +237,8 @@ class Normalised:
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
         """Return the strongest components."""
-        found = self._numbers.top(job, k, by, site=site, population=population, method=method)
-        return list(map(self._share(job).row, found))
+        rows = self._numbers.top(job, k, by, site=site, population=population, method=method)
+        return list(map(self._share(job).row, rows))
 
     def _share(self, job: JobRecord) -> Share:
         return job_share(job, self._numbers.task(job))

@@ -148,10 +148,12 @@ def _strongest(
     cells: NDArray[np.float64],
 ) -> dict[int, str]:
     keys = {(int(pairs[index]), int(cells[index])): index for index in strongest_cells(effect)}
-    wanted = exact.c.pair_index.in_({pair for pair, _ in keys}) & exact.c.cell.in_({cell for _, cell in keys})
+    of_cells = exact.c.pair_index.in_({pair for pair, _ in keys}) & exact.c.cell.in_(
+        {cell for _, cell in keys}
+    )
     names = {
         (row.pair_index, row.cell): component_of(row)
-        for row in session.execute(select(exact).where(exact.c.job_id == job.id, wanted))
+        for row in session.execute(select(exact).where(exact.c.job_id == job.id, of_cells))
     }
     return named_once({index: names[key] for key, index in keys.items()})
 

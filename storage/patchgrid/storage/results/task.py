@@ -93,8 +93,8 @@ def _named(
     session: Session, job: JobRecord, count: ColumnElement[int], examples: ColumnElement[Any]
 ) -> tuple[int | str, ...]:
     """Return the first of the pairs named by chunks, which may be split and finish in any order."""
-    found = session.scalars(select(examples).where(table.c.job_id == job.id, count > 0))
-    rows = sorted(index for few in found for index in few)[:NAMED]
+    by_chunk = session.scalars(select(examples).where(table.c.job_id == job.id, count > 0))
+    rows = sorted(index for few in by_chunk for index in few)[:NAMED]
     query = select(pair.c.pair_index, pair.c.name).where(pair.c.job_id == job.id, pair.c.pair_index.in_(rows))
     return tuple(pair_name(*row) for row in session.execute(query.order_by(pair.c.pair_index)))
 

@@ -114,24 +114,24 @@ def _site(session: Session, job: JobRecord, site: str, method: str, sums: Sums, 
     ranked = cells(session, job, site, method, limit=RANKED)
     by_rank = agreement(ranked.score, ranked.effect, ranked.inclusion)
     estimates = estimate(sums)
-    known = int(np.isfinite(estimates.estimate).sum())
+    n_finite = int(np.isfinite(estimates.estimate).sum())
     return SiteAgreement(
         site=site,
         method=method,
         n=from_sums.n,
         cells=int(estimates.n.sum()),
-        pearson=_known(from_sums.pearson),
-        spearman=_known(by_rank.spearman),
+        pearson=_finite(from_sums.pearson),
+        spearman=_finite(by_rank.spearman),
         spearman_n=by_rank.n,
-        slope=_known(from_sums.slope),
-        intercept=_known(from_sums.intercept),
-        bias=_known(from_sums.bias),
-        sign_agreement=_known(from_sums.sign_agreement),
-        top_k=min(top_k, known),
-        top_overlap=_known(top_overlap(estimates.mean, estimates.estimate, top_k)),
-        components=known,
+        slope=_finite(from_sums.slope),
+        intercept=_finite(from_sums.intercept),
+        bias=_finite(from_sums.bias),
+        sign_agreement=_finite(from_sums.sign_agreement),
+        top_k=min(top_k, n_finite),
+        top_overlap=_finite(top_overlap(estimates.mean, estimates.estimate, top_k)),
+        components=n_finite,
     )
 
 
-def _known(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
