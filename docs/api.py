@@ -19,7 +19,7 @@ Made by `python docs/api.py` from the OpenAPI schema, which a running server giv
 `patchgrid serve` starts it; [serve](serve.md) has limits and TLS, [tokens](tokens.md) who may do what.
 
 ```sh
-patchgrid serve --port 8000                                    # open to this machine only
+patchgrid serve --model openai-community/gpt2 --port 8000      # open to this machine only
 curl -s localhost:8000/v1/jobs | jq '.items[].job'
 curl -s -F spec='{"model": "openai-community/gpt2"}' -F pairs=@pairs.jsonl localhost:8000/v1/jobs
 curl -s -H 'Content-Type: application/x-ndjson' --data-binary @pairs.jsonl \\

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _BLOCK = re.compile(r"(?<=```console\n)(.*?)(?=```)", re.DOTALL)
-_PROGRESS = re.compile(r"(\n[^\n]* pairs/s, [^\n]* left)+")
+_PROGRESS = re.compile(r"(\n[\d,]+ of [\d,]+ pairs\b[^\n]*)+")
 _TRAILING = re.compile(r" +$", re.MULTILINE)
 
 
