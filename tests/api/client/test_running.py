@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from patchgrid.api import JobFailed, Workspace
+from patchgrid.api import JobFailed, PairWarning, Workspace
 from patchgrid.api.client import errors
 from patchgrid.core import packages
 from patchgrid.core.errors import ModelError, SpecError
 from patchgrid.pairs import PairFileError
+from patchgrid.pairs.records.plain_json import plain_record
 from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.testing import StandIn, load, make_pairs
 from support.api.lab import Lab
@@ -67,6 +68,21 @@ def test_a_run_that_was_interrupted_resumes(workspace: Workspace, engine: Any) -
     assert 0 < workspace.job().progress["done"] < 24
     engine.on_begin = None
     assert workspace.run(make_pairs(24), **query).progress["done"] == 24
+
+
+def test_what_the_command_line_says_of_pairs_is_warned_of(workspace: Workspace, engine: Any) -> None:
+    """How they were read, and how they did; at the line that called."""
+    records = [plain_record(pair) | {"label": 1} for pair in make_pairs(4, words={1: "NAN"})]
+    query: dict[str, Any] = {"sites": "z", "exact": 0.5}
+    with pytest.warns(PairWarning) as told:
+        workspace.run(records, engine=engine, progress=False, **query)
+    texts = [str(each.message) for each in told]
+    assert texts[0] == "ignored columns: 'label'"
+    assert texts[-1] == "1 of 4 pairs failed: job.pairs() has the reasons"
+    assert workspace.job().task()["warnings"] == texts[1:-1]
+    assert {each.filename for each in told} == {__file__}
+    with pytest.warns(PairWarning, match="ignored columns"):
+        workspace.submit(records, model="other", **query)
 
 
 def test_what_cannot_be_run_is_refused(workspace: Workspace, engine: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from patchgrid.api.client import html
 from patchgrid.api.client.backends.backend import Backend
 from patchgrid.api.client.errors import JobFailed, OutOfTime
 from patchgrid.api.client.pace import Speed
+from patchgrid.api.client.pair_warnings import warn_of_results
 from patchgrid.api.client.progress_bar import progress_bar
 from patchgrid.api.client.results import Results
 from patchgrid.core.states import ENDED_JOBS, JobState
@@ -102,6 +103,9 @@ class Job(Results):
     def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
         """Wait until it ends, with a bar unless `progress` is False; return the job.
 
+        Warns (`PairWarning`) of pairs that failed or whose tokens may not be those meant, and of a model that
+        does not do the task.
+
         Raises
         ------
         ServerUnreachable
@@ -123,6 +127,7 @@ class Job(Results):
         self.refresh()
         if self.state in (JobState.FAILED, JobState.CANCELLED):
             raise self._failure()
+        warn_of_results(self._known())
         return self
 
     def pause(self) -> Self:

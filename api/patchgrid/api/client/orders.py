@@ -6,6 +6,7 @@ from typing import Any
 
 from patchgrid.api.client.engines import model_name
 from patchgrid.api.client.pair_input import pair_file
+from patchgrid.api.client.pair_warnings import warn_of_file
 from patchgrid.core.names import check_name
 from patchgrid.core.spec import JobSpec, job_settings
 from patchgrid.storage.access.submitting import Order
@@ -29,4 +30,6 @@ def order_of(pairs: Any, settings: Mapping[str, Any]) -> Iterator[Order]:
     with pair_file(pairs, **{name: settings[name] for name in _FILE if name in settings}) as file:
         queue = {name: settings[name] for name in _QUEUE if name in settings}
         own_key = queue.pop("key", None)
-        yield Order(spec, file, file.check(), own_key=own_key, **queue)
+        summary = file.check()
+        warn_of_file(summary)
+        yield Order(spec, file, summary, own_key=own_key, **queue)

@@ -103,7 +103,8 @@ class Workspace:
 
         Pairs that were measured this way already are not measured again, and a run that was interrupted
         resumes. `engine` is a loaded one, in place of `model`; `device` and `batch_tokens` change how fast it
-        is and not what it gives. The rest is as for `submit`.
+        is and not what it gives. The rest is as for `submit`. Warns (`PairWarning`) as `submit` and
+        `Job.wait` do.
 
         Raises
         ------
@@ -138,7 +139,8 @@ class Workspace:
         `corrupted`, `correct`, `incorrect` (and `id`, `spans`), or with those of a published layout
         (docs/pair-files.md); `columns` names others: `{"correct": "country_idx"}`. `query` is what
         `patchgrid submit` takes: `sites`, `method`, `exact`, `detail`, `positions`, `metric`, `direction`,
-        `seed`, … and `name`, `key`, `priority`, `chunk_size`, `limit`.
+        `seed`, … and `name`, `key`, `priority`, `chunk_size`, `limit`. Warns (`PairWarning`) of rows that
+        were skipped, columns that were ignored and pairs that repeat.
 
         Raises
         ------
