@@ -16,6 +16,7 @@ from patchgrid.cli.terminal.progress import aloud
 from patchgrid.cli.terminal.screen import counted, say, show_json
 from patchgrid.core.plain import plain
 from patchgrid.core.types import JobSpec
+from patchgrid.estimates.sampling import FLOOR
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage.chunks.shares import exact_share
 from patchgrid.storage.jobs.jobs import default_chunk_size
@@ -57,11 +58,12 @@ def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str,
         patched = f"{each.exact:,} of {each.cells:,} cells ({100 * each.share:.3g} %)"
         say(f"{each.site}: {counted(each.components, 'component')}, about {patched} patched exactly")
     share = max(exact_share(spec, site, pairs=pairs) for site in spec.query.sites)
-    more = " (--exact gives more to jobs as short as this one)" if share > spec.exact else ""
+    least = f" (short jobs patch more than --exact: about {FLOOR:.0f} cells of each component)"
+    more = least if share > spec.exact else ""
     if more or not counts:
         say(f"{100 * share:.3g} % of all cells would be patched exactly{more}")
-    words = ", ".join(f"{number:,} by {method}" for method, number in passes.items())
-    say(f"Model passes per pair, about: {words}; an exact effect takes part of one")
+    words = ", ".join(f"{number:,} for {method}" for method, number in passes.items())
+    say(f"Model passes per pair, about: {words}; each exact effect takes less than one more")
 
 
 def _document(found: Tokenized | None, total: int, chunks: int, share: float) -> dict[str, Any]:

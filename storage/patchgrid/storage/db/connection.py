@@ -117,7 +117,8 @@ def check_file(url: URL, *, create: bool) -> bool:
         )
     if not create:
         raise DatabaseMissing(
-            f"database {path} does not exist: give another path with --db, or create one with `patchgrid run`"
+            f"database {path} does not exist: give another path with --db, or create one with "
+            "`patchgrid run` or `patchgrid submit`"
         )
     return _make_private(path)
 

@@ -61,7 +61,8 @@ def ensure_current(engine: Engine, *, create: bool, timeout: float) -> None:
     if current is None:
         if not create:
             raise DatabaseMissing(
-                f"database {name}: is empty: give another with --db, or fill it with `patchgrid run`"
+                f"database {name} is empty: give another with --db, or fill it with `patchgrid run` or "
+                "`patchgrid submit`"
             )
         _make_ready(engine, timeout=timeout)
     elif current not in REVISIONS:

@@ -21,7 +21,7 @@ def list_(settings: Settings, /) -> None:
     elif found:
         show_jobs(found)
     else:
-        say("No jobs yet: start one with patchgrid run PAIRS -m MODEL")
+        say("No jobs yet: create one with `patchgrid run` or `patchgrid submit`")
 
 
 @click.command()
