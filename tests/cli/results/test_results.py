@@ -93,12 +93,12 @@ def test_a_failed_pair_shows_its_reason(finished: FinishedJob) -> None:
 def test_an_export_has_the_documented_fields_in_every_format(
     what: str, finished: FinishedJob, tmp_path: Path
 ) -> None:
-    """JSON lines, CSV and Parquet hold the same rows."""
+    """JSON lines, CSV and Parquet hold the same rows; a file's suffix names its format."""
     lines = rows_of(finished.ask("results", "export", 1, "--what", what).stdout)
     table = finished.ask("results", "export", 1, "--what", what, "--format", "csv").stdout
     cells = list(csv.DictReader(io.StringIO(table)))
     path = tmp_path / "rows.parquet"
-    wrote = finished.ask("results", "export", 1, "--what", what, "--format", "parquet", "-o", path)
+    wrote = finished.ask("results", "export", 1, "--what", what, "-o", path)
     columns = pq.read_table(path).to_pylist()
     assert f"Wrote {len(lines):,} rows to {path}" in wrote.stderr
     assert tuple(lines[0]) == tuple(cells[0]) == tuple(columns[0]) == FIELDS[what]

@@ -1,5 +1,7 @@
 """`patchgrid results export`."""
 
+from pathlib import Path
+
 import click
 
 from patchgrid.cli.context import Settings, with_settings
@@ -26,10 +28,8 @@ from patchgrid.storage.output.row_files import FORMATS
 @click.option(
     "--format",
     "form",
-    default="jsonl",
-    show_default=True,
     metavar=one_of(FORMATS),
-    help="Parquet needs -o and pip install 'patchgrid[parquet]'.",
+    help="Parquet needs -o and pip install 'patchgrid[parquet]'.  [default: by FILE's suffix, else jsonl]",
 )
 @normalise_option
 @method_option
@@ -42,7 +42,7 @@ def export(
     /,
     name: str,
     what: str,
-    form: str,
+    form: str | None,
     normalise: bool,
     method: str | None,
     output: str | None,
@@ -63,6 +63,8 @@ def export(
     field is `divided_by`, the job's mean clean - corrupted metric.
     """
     check_name("export", what, tuple(FIELDS))
+    if form is None:
+        form = _format_of(output)
     check_name("format", form, FORMATS)
     if form == "parquet" and output is None:
         raise UsageError("Parquet cannot be written to stdout: name a file with -o")
@@ -75,6 +77,12 @@ def export(
             written = source.export(job, what, form, method, file, normalise=normalise)
     if output is not None:
         say(f"Wrote {'all rows' if written is None else counted(written, 'row')} to {output}")
+
+
+def _format_of(output: str | None) -> str:
+    """Give the format that a file's name ends in."""
+    suffix = "" if output is None else Path(output).suffix.removeprefix(".").lower()
+    return suffix if suffix in FORMATS else "jsonl"
 
 
 def _say_strongest(job: JobRecord, method: str | None) -> None:
