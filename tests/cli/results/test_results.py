@@ -53,8 +53,11 @@ def test_verify_gives_a_line_a_site_with_its_sample_size(finished: FinishedJob) 
         assert site["n"] == sum(row["site"] == name for row in exact) > 0
         assert -1 <= site["pearson"] <= 1
         assert site["top_k"] == 3
-    text = finished.ask("results", "verify", 1, "-k", 3).stdout
-    assert "3 (of 12)" in text
+    overlaps = {
+        line.split()[0]: line.split()[-1]
+        for line in finished.ask("results", "verify", 1, "-k", 3).stdout.splitlines()[2:]
+    }
+    assert overlaps["z"] == f"{round(3 * sites['z']['top_overlap'])}/3"
 
 
 def test_a_pair_shows_tokens_metrics_components_and_positions(finished: FinishedJob) -> None:
