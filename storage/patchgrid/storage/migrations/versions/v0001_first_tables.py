@@ -1,7 +1,6 @@
-"""The first tables.
+"""The first tables."""
 
-Revision v0001, the first.
-"""
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,8 +16,7 @@ def upgrade() -> None:
     _create_outcomes()
     _create_cells()
     _create_estimates()
-    _create_sums()
-    _create_fixed_by_the_first_worker()
+    _create_arrays()
     _create_task()
     _create_costs()
     _create_checksums()
@@ -31,6 +29,28 @@ def upgrade() -> None:
             op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTERNAL")
 
 
+def _required(of_type: Any, *names: str) -> list[sa.Column[Any]]:
+    """Return columns of one type, which hold no null."""
+    return [sa.Column(name, of_type, nullable=False) for name in names]
+
+
+def _optional(of_type: Any, *names: str) -> list[sa.Column[Any]]:
+    """Return columns of one type, which may hold null."""
+    return [sa.Column(name, of_type) for name in names]
+
+
+def _key_of_pair() -> list[sa.Column[Any]]:
+    key = ("job_id", "pair_index")
+    return [sa.Column(name, sa.Integer(), autoincrement=False, nullable=False) for name in key]
+
+
+def _foreign_keys(table: str, *others: str) -> list[sa.ForeignKeyConstraint]:
+    return [
+        sa.ForeignKeyConstraint([f"{other}_id"], [f"{other}.id"], name=f"fk_{table}_{other}_id")
+        for other in others
+    ]
+
+
 def _create_provenance() -> None:
     op.create_table(
         "provenance",
@@ -38,8 +58,7 @@ def _create_provenance() -> None:
         sa.Column("hash", sa.String(64), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("revision", sa.Text()),
-        sa.Column("config_hash", sa.Text(), nullable=False),
-        sa.Column("weights_hash", sa.Text(), nullable=False),
+        *_required(sa.Text(), "config_hash", "weights_hash"),
         sa.Column("versions", sa.JSON(), nullable=False),
         sa.Column("dtype", sa.String(16), nullable=False),
         sa.Column("device", sa.Text(), nullable=False),
@@ -59,12 +78,9 @@ def _create_jobs() -> None:
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("spans", sa.JSON(), nullable=False),
-        sa.Column("pairs", sa.Integer(), nullable=False),
-        sa.Column("chunk_size", sa.Integer(), nullable=False),
-        sa.Column("priority", sa.Integer(), nullable=False),
+        *_required(sa.Integer(), "pairs", "chunk_size", "priority"),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("started_at", sa.Double()),
-        sa.Column("finished_at", sa.Double()),
+        *_optional(sa.Double(), "started_at", "finished_at"),
         sa.Column("error", sa.Text()),
         sa.Column("pair_bytes", sa.BigInteger(), nullable=False),
         sa.Column("result_bytes", sa.BigInteger()),
@@ -78,13 +94,10 @@ def _create_jobs() -> None:
     )
     op.create_table(
         "pair",
-        sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("pair_index", sa.Integer(), autoincrement=False, nullable=False),
+        *_key_of_pair(),
         sa.Column("name", sa.Text()),
-        sa.Column("clean", sa.Text(), nullable=False),
-        sa.Column("corrupted", sa.Text(), nullable=False),
-        sa.Column("correct", sa.JSON(), nullable=False),
-        sa.Column("incorrect", sa.JSON(), nullable=False),
+        *_required(sa.Text(), "clean", "corrupted"),
+        *_required(sa.JSON(), "correct", "incorrect"),
         sa.Column("spans", sa.JSON()),
         sa.PrimaryKeyConstraint("job_id", "pair_index", name="pk_pair"),
         sqlite_with_rowid=False,
@@ -102,33 +115,25 @@ def _create_jobs() -> None:
 def _create_chunks() -> None:
     op.create_table(
         "chunk",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("job_id", sa.Integer(), nullable=False),
-        sa.Column("first", sa.Integer(), nullable=False),
-        sa.Column("last", sa.Integer(), nullable=False),
+        *_required(sa.Integer(), "id", "job_id", "first", "last"),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("turn", sa.BigInteger(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
+        *_required(sa.Integer(), "epoch", "attempts"),
         sa.Column("not_before", sa.Double(), nullable=False),
         sa.Column("lease_until", sa.Double()),
         sa.Column("worker", sa.Text()),
         sa.Column("at_pair", sa.Integer()),
-        sa.Column("done", sa.Integer(), nullable=False),
-        sa.Column("failed", sa.Integer(), nullable=False),
-        sa.Column("skipped", sa.Integer(), nullable=False),
+        *_required(sa.Integer(), "done", "failed", "skipped"),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
-        sa.Column("seconds", sa.Double()),
-        sa.Column("finished_at", sa.Double()),
+        *_optional(sa.Double(), "seconds", "finished_at"),
         sa.Column("error", sa.Text()),
         sa.Column("provenance_id", sa.Integer()),
         sa.CheckConstraint(
             "state IN ('pending', 'leased', 'held', 'done', 'failed', 'cancelled')", name="ck_chunk_state"
         ),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_chunk_job_id"),
-        sa.ForeignKeyConstraint(["provenance_id"], ["provenance.id"], name="fk_chunk_provenance_id"),
+        *_foreign_keys("chunk", "job", "provenance"),
         sa.PrimaryKeyConstraint("id", name="pk_chunk"),
         sqlite_autoincrement=True,
     )
@@ -145,20 +150,14 @@ def _create_chunks() -> None:
 def _create_outcomes() -> None:
     op.create_table(
         "outcome",
-        sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("pair_index", sa.Integer(), autoincrement=False, nullable=False),
+        *_key_of_pair(),
         sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("error", sa.Text()),
-        sa.Column("warning", sa.Text()),
-        sa.Column("tokens", sa.JSON(), nullable=False),
-        sa.Column("corrupted_tokens", sa.JSON(), nullable=False),
-        sa.Column("clean_metric", sa.Double()),
-        sa.Column("corrupted_metric", sa.Double()),
+        *_optional(sa.Text(), "error", "warning"),
+        *_required(sa.JSON(), "tokens", "corrupted_tokens"),
+        *_optional(sa.Double(), "clean_metric", "corrupted_metric"),
         sa.Column("prefix", sa.Integer()),
-        sa.Column("clean_preference", sa.Double()),
-        sa.Column("corrupted_preference", sa.Double()),
-        sa.Column("correct_tokens", sa.JSON()),
-        sa.Column("incorrect_tokens", sa.JSON()),
+        *_optional(sa.Double(), "clean_preference", "corrupted_preference"),
+        *_optional(sa.JSON(), "correct_tokens", "incorrect_tokens"),
         sa.CheckConstraint("state IN ('done', 'failed', 'skipped')", name="ck_outcome_state"),
         sa.PrimaryKeyConstraint("job_id", "pair_index", name="pk_outcome"),
         sqlite_with_rowid=False,
@@ -175,26 +174,20 @@ def _create_outcomes() -> None:
 def _create_cells() -> None:
     op.create_table(
         "exact",
-        sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("pair_index", sa.Integer(), autoincrement=False, nullable=False),
+        *_key_of_pair(),
         sa.Column("cell", sa.Integer(), nullable=False),
         sa.Column("site", sa.String(32), nullable=False),
         sa.Column("component", sa.Text(), nullable=False),
         sa.Column("layer", sa.Integer(), nullable=False),
-        sa.Column("head", sa.Integer()),
-        sa.Column("unit", sa.Integer()),
-        sa.Column("position", sa.Integer()),
+        *_optional(sa.Integer(), "head", "unit", "position"),
         sa.Column("span", sa.Text()),
-        sa.Column("score", sa.Double(), nullable=False),
-        sa.Column("effect", sa.Double(), nullable=False),
-        sa.Column("inclusion", sa.Double(), nullable=False),
+        *_required(sa.Double(), "score", "effect", "inclusion"),
         sa.PrimaryKeyConstraint("job_id", "pair_index", "cell", name="pk_exact"),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "method_score",
-        sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("pair_index", sa.Integer(), autoincrement=False, nullable=False),
+        *_key_of_pair(),
         sa.Column("cell", sa.Integer(), nullable=False),
         sa.Column("method", sa.String(16), nullable=False),
         sa.Column("score", sa.Double(), nullable=False),
@@ -203,14 +196,12 @@ def _create_cells() -> None:
     )
     op.create_table(
         "top_component",
-        sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("pair_index", sa.Integer(), autoincrement=False, nullable=False),
+        *_key_of_pair(),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("site", sa.String(32), nullable=False),
         sa.Column("component", sa.Text(), nullable=False),
         sa.Column("layer", sa.Integer(), nullable=False),
-        sa.Column("head", sa.Integer()),
-        sa.Column("unit", sa.Integer()),
+        *_optional(sa.Integer(), "head", "unit"),
         sa.Column("score", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "pair_index", "rank", name="pk_top_component"),
         sqlite_with_rowid=False,
@@ -226,102 +217,54 @@ def _create_estimates() -> None:
         sa.Column("site", sa.String(32), nullable=False),
         sa.Column("component", sa.Text(), nullable=False),
         sa.Column("layer", sa.Integer(), nullable=False),
-        sa.Column("head", sa.Integer()),
-        sa.Column("unit", sa.Integer()),
-        sa.Column("position", sa.Integer()),
-        sa.Column("span", sa.Text()),
-        sa.Column("sender", sa.Text()),
-        sa.Column("receiver", sa.Text()),
+        *_optional(sa.Integer(), "head", "unit", "position"),
+        *_optional(sa.Text(), "span", "sender", "receiver"),
         sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("mean", sa.Double(), nullable=False),
-        sa.Column("mean_abs", sa.Double(), nullable=False),
-        sa.Column("std", sa.Double()),
-        sa.Column("estimate", sa.Double()),
-        sa.Column("ci_low", sa.Double()),
-        sa.Column("ci_high", sa.Double()),
+        *_required(sa.Double(), "mean", "mean_abs"),
+        *_optional(sa.Double(), "std", "estimate", "ci_low", "ci_high"),
         sa.Column("exact_n", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_component_estimate_job_id"),
+        *_foreign_keys("component_estimate", "job"),
         sa.PrimaryKeyConstraint("job_id", "method", "rank", name="pk_component_estimate"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_component_estimate_component", "component_estimate", ["component", "job_id"])
 
 
-def _create_sums() -> None:
+def _create_blobs(table: str, *key: str) -> None:
+    """Create a table of arrays by site, of each chunk or of a whole job."""
+    of_chunks = key[0] == "chunk_id"
     op.create_table(
-        "sums",
-        sa.Column("chunk_id", sa.Integer(), nullable=False),
+        table,
+        sa.Column(key[0], sa.Integer(), nullable=False),
         sa.Column("site", sa.String(32), nullable=False),
-        sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("method", sa.String(16), nullable=False),
-        sa.Column("job_id", sa.Integer(), nullable=False),
+        *_required(sa.String(16), *key[2:]),
+        *_required(sa.Integer(), *["job_id"] * of_chunks),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["chunk_id"], ["chunk.id"], name="fk_sums_chunk_id"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_sums_job_id"),
-        sa.PrimaryKeyConstraint("chunk_id", "site", "kind", "method", name="pk_sums"),
+        *_foreign_keys(table, *["chunk"] * of_chunks, "job"),
+        sa.PrimaryKeyConstraint(*key, name=f"pk_{table}"),
     )
+
+
+def _create_arrays() -> None:
+    _create_blobs("sums", "chunk_id", "site", "kind", "method")
     op.create_index("ix_sums_job", "sums", ["job_id", "method", "site", "kind", "chunk_id"])
-    op.create_table(
-        "total",
-        sa.Column("job_id", sa.Integer(), nullable=False),
-        sa.Column("site", sa.String(32), nullable=False),
-        sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("method", sa.String(16), nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_total_job_id"),
-        sa.PrimaryKeyConstraint("job_id", "site", "kind", "method", name="pk_total"),
-    )
-    op.create_table(
-        "scores",
-        sa.Column("chunk_id", sa.Integer(), nullable=False),
-        sa.Column("site", sa.String(32), nullable=False),
-        sa.Column("method", sa.String(16), nullable=False),
-        sa.Column("job_id", sa.Integer(), nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["chunk_id"], ["chunk.id"], name="fk_scores_chunk_id"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_scores_job_id"),
-        sa.PrimaryKeyConstraint("chunk_id", "site", "method", name="pk_scores"),
-    )
+    _create_blobs("total", "job_id", "site", "kind", "method")
+    _create_blobs("scores", "chunk_id", "site", "method")
     op.create_index("ix_scores_job_id", "scores", ["job_id"])
-
-
-def _create_fixed_by_the_first_worker() -> None:
-    op.create_table(
-        "pilot",
-        sa.Column("job_id", sa.Integer(), nullable=False),
-        sa.Column("site", sa.String(32), nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_pilot_job_id"),
-        sa.PrimaryKeyConstraint("job_id", "site", name="pk_pilot"),
-    )
-    op.create_table(
-        "mean",
-        sa.Column("job_id", sa.Integer(), nullable=False),
-        sa.Column("site", sa.String(32), nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_mean_job_id"),
-        sa.PrimaryKeyConstraint("job_id", "site", name="pk_mean"),
-    )
+    _create_blobs("pilot", "job_id", "site")
+    _create_blobs("mean", "job_id", "site")
 
 
 def _create_task() -> None:
     op.create_table(
         "task",
-        sa.Column("chunk_id", sa.Integer(), nullable=False),
-        sa.Column("job_id", sa.Integer(), nullable=False),
-        sa.Column("pairs", sa.Integer(), nullable=False),
-        sa.Column("measured", sa.Integer(), nullable=False),
-        sa.Column("clean_sum", sa.Double(), nullable=False),
-        sa.Column("corrupted_sum", sa.Double(), nullable=False),
-        sa.Column("difference_squares", sa.Double(), nullable=False),
-        sa.Column("clean_correct", sa.Integer(), nullable=False),
-        sa.Column("corrupted_incorrect", sa.Integer(), nullable=False),
-        sa.Column("swapped", sa.Integer(), nullable=False),
+        *_required(sa.Integer(), "chunk_id", "job_id", "pairs", "measured"),
+        *_required(sa.Double(), "clean_sum", "corrupted_sum", "difference_squares"),
+        *_required(sa.Integer(), "clean_correct", "corrupted_incorrect", "swapped"),
         sa.Column("swapped_pairs", sa.JSON(), nullable=False),
         sa.Column("outside_vocabulary", sa.Integer(), nullable=False),
         sa.Column("outside_pairs", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(["chunk_id"], ["chunk.id"], name="fk_task_chunk_id"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_task_job_id"),
+        *_foreign_keys("task", "chunk", "job"),
         sa.PrimaryKeyConstraint("chunk_id", name="pk_task"),
     )
     op.create_index("ix_task_job_id", "task", ["job_id"])
@@ -330,12 +273,9 @@ def _create_task() -> None:
 def _create_costs() -> None:
     op.create_table(
         "rounding",
-        sa.Column("chunk_id", sa.Integer(), nullable=False),
-        sa.Column("job_id", sa.Integer(), nullable=False),
-        sa.Column("cells", sa.Integer(), nullable=False),
+        *_required(sa.Integer(), "chunk_id", "job_id", "cells"),
         sa.Column("squares", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["chunk_id"], ["chunk.id"], name="fk_rounding_chunk_id"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_rounding_job_id"),
+        *_foreign_keys("rounding", "chunk", "job"),
         sa.PrimaryKeyConstraint("chunk_id", name="pk_rounding"),
     )
     op.create_index("ix_rounding_job_id", "rounding", ["job_id"])
@@ -345,8 +285,7 @@ def _create_costs() -> None:
         sa.Column("method", sa.String(16), nullable=False),
         sa.Column("job_id", sa.Integer(), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["chunk_id"], ["chunk.id"], name="fk_cost_chunk_id"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_cost_job_id"),
+        *_foreign_keys("cost", "chunk", "job"),
         sa.PrimaryKeyConstraint("chunk_id", "method", name="pk_cost"),
     )
     op.create_index("ix_cost_job_id", "cost", ["job_id"])
@@ -359,7 +298,7 @@ def _create_checksums() -> None:
         sa.Column("what", sa.String(8), nullable=False),
         sa.Column("chunk_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_checksum_job_id"),
+        *_foreign_keys("checksum", "job"),
         sa.PrimaryKeyConstraint("job_id", "what", "chunk_id", name="pk_checksum"),
         sqlite_with_rowid=False,
     )
@@ -369,13 +308,10 @@ def _create_tokens() -> None:
     op.create_table(
         "token",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(64), nullable=False),
-        sa.Column("hash", sa.String(64), nullable=False),
+        *_required(sa.String(64), "name", "hash"),
         sa.Column("scopes", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("expires_at", sa.Double()),
-        sa.Column("revoked_at", sa.Double()),
-        sa.Column("used_at", sa.Double()),
+        *_optional(sa.Double(), "expires_at", "revoked_at", "used_at"),
         sa.Column("max_priority", sa.Integer()),
         sa.Column("max_bytes", sa.BigInteger()),
         sa.PrimaryKeyConstraint("id", name="pk_token"),
@@ -399,8 +335,7 @@ def _create_owners() -> None:
         sa.Column("token_id", sa.Integer()),
         sa.Column("submitted_at", sa.Double(), nullable=False),
         sa.Column("withdrawn_at", sa.Double()),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_submission_job_id"),
-        sa.ForeignKeyConstraint(["token_id"], ["token.id"], name="fk_submission_token_id"),
+        *_foreign_keys("submission", "job", "token"),
         sa.PrimaryKeyConstraint("job_id", "owner", name="pk_submission"),
     )
     op.create_index("ix_submission_owner", "submission", ["owner", "job_id"])
@@ -411,8 +346,7 @@ def _create_owners() -> None:
         sa.Column("hash", sa.String(64), nullable=False),
         sa.Column("job_id", sa.Integer(), nullable=False),
         sa.Column("token_id", sa.Integer()),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_idempotency_job_id"),
-        sa.ForeignKeyConstraint(["token_id"], ["token.id"], name="fk_idempotency_token_id"),
+        *_foreign_keys("idempotency", "job", "token"),
         sa.PrimaryKeyConstraint("id", name="pk_idempotency"),
     )
     op.create_index("ix_idempotency_job_id", "idempotency", ["job_id"])
@@ -435,22 +369,15 @@ def _create_workers() -> None:
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("device", sa.Text(), nullable=False),
-        sa.Column("models", sa.JSON(), nullable=False),
-        sa.Column("loaded", sa.JSON(), nullable=False),
+        *_required(sa.JSON(), "models", "loaded"),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("message", sa.Text()),
-        sa.Column("job_id", sa.Integer()),
-        sa.Column("chunk_id", sa.Integer()),
-        sa.Column("memory_used", sa.BigInteger()),
-        sa.Column("memory_total", sa.BigInteger()),
-        sa.Column("started_at", sa.Double(), nullable=False),
-        sa.Column("seen_at", sa.Double(), nullable=False),
-        sa.Column("drain", sa.Integer(), nullable=False),
-        sa.Column("chunks", sa.Integer(), nullable=False),
-        sa.Column("pairs", sa.Integer(), nullable=False),
+        *_optional(sa.Integer(), "job_id", "chunk_id"),
+        *_optional(sa.BigInteger(), "memory_used", "memory_total"),
+        *_required(sa.Double(), "started_at", "seen_at"),
+        *_required(sa.Integer(), "drain", "chunks", "pairs"),
         sa.Column("pairs_per_second", sa.Double()),
-        sa.Column("lease_losses", sa.Integer(), nullable=False),
-        sa.Column("takeovers", sa.Integer(), nullable=False),
+        *_required(sa.Integer(), "lease_losses", "takeovers"),
         sa.Column("failures", sa.JSON(), nullable=False),
         sa.CheckConstraint(
             "state IN ('starting', 'idle', 'working', 'waiting', 'draining', 'stopped')",
@@ -462,8 +389,7 @@ def _create_workers() -> None:
     )
     op.create_table(
         "load_failure",
-        sa.Column("worker", sa.String(255), nullable=False),
-        sa.Column("model", sa.String(255), nullable=False),
+        *_required(sa.String(255), "worker", "model"),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("failed_at", sa.Double(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
