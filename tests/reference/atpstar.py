@@ -68,7 +68,7 @@ def _telling(model: Any, calls: list[Call]) -> Iterator[None]:
 def _attend(model: Any, ids: list[int]) -> tuple[Tensor, list[Call]]:
     calls: list[Call] = []
     with _telling(model, calls):
-        logits = last_logits(model, ids)
+        logits = last_logits(model, [ids])[0]
     return logits, calls
 
 
@@ -134,7 +134,7 @@ def _dropped(reference: Reference, metric_name: str, layer: int) -> dict[str, Ar
         seen[site, layer] = tensor
 
     with visiting(reference.model, keep), _cut_off(reference.model, layer):
-        value = reference.metric(metric_name)(last_logits(reference.model, reference.base_ids))
+        value = reference.metric(metric_name)(last_logits(reference.model, [reference.base_ids])[0])
     slopes = torch.autograd.grad(value, list(seen.values()), materialize_grads=True, allow_unused=True)
     rows: dict[str, list[Array]] = {}
     for (site, place), slope in zip(seen, slopes, strict=True):

@@ -85,7 +85,7 @@ class EdgeReference:
                 seen.append(by_position(site, tensor.clone(), self.reference.heads))
 
         with torch.no_grad(), visiting(self._model, move, only=layer):
-            last_logits(self._model, self.reference.base_ids)
+            last_logits(self._model, [self.reference.base_ids])
         base = self.reference.base.activations["attn_out", layer].detach()
         return seen[0] - by_position("attn_out", base, self.reference.heads)
 
@@ -99,7 +99,7 @@ class EdgeReference:
             seen[site, layer] = tensor
 
         with _starting_with(self._model, first), visiting(self._model, keep):
-            logits = last_logits(self._model, self.reference.base_ids)
+            logits = last_logits(self._model, [self.reference.base_ids])[0]
         return Run(logits, seen), first
 
     def _logits(self, reader: str, change: Tensor, first: Tensor | None = None) -> Tensor:
@@ -107,7 +107,7 @@ class EdgeReference:
             if first is not None:
                 stack.enter_context(_starting_with(self._model, first))
             stack.enter_context(_reading(self._model, reader, change))
-            return last_logits(self._model, self.reference.base_ids)
+            return last_logits(self._model, [self.reference.base_ids])[0]
 
 
 def _sender(name: str) -> tuple[str, int, int]:

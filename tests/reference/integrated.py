@@ -50,7 +50,7 @@ def _gradients(
             seen[site, layer] = tensor
 
     with visiting(reference.model, visit):
-        logits = last_logits(reference.model, reference.base_ids)
+        logits = last_logits(reference.model, [reference.base_ids])[0]
     value = reference.metric(metric_name)(logits)
     gradients = torch.autograd.grad(value, list(seen.values()), allow_unused=True)
     return {

@@ -1,4 +1,4 @@
-"""Attribution and exact patching with plain PyTorch hooks: one unpadded pair, one forward a question."""
+"""Attribution and exact patching with plain PyTorch hooks: one pair, unpadded, one row a question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,13 @@ from torch import Tensor
 
 from patchgrid.engine import Component
 from reference.metrics import Metric, make_metric
-from reference.sites import by_position, last_logits, visiting
+from reference.sites import by_position, by_prompt, last_logits, visiting
 
 Array = NDArray[np.float64]
+#: A component and the share of the way to the source's value by which it is moved.
+Move = tuple[Component, float]
+#: Rows of the base prompt in one forward.
+ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def record(model: Any, ids: list[int]) -> Run:
         seen.setdefault((site, layer), tensor)
 
     with visiting(model, keep):
-        logits = last_logits(model, ids)
+        logits = last_logits(model, [ids])[0]
     return Run(logits, seen)
 
 
@@ -77,28 +81,38 @@ class Reference:
             rows.setdefault(site, []).append(score.detach().double().numpy())
         return {site: np.stack(layers) for site, layers in rows.items()}
 
-    def patched_logits(self, component: Component, fraction: float = 1.0) -> Tensor:
-        """Run the base prompt with one component moved `fraction` of the way to the source's value."""
+    def patched_logits(self, moves: Sequence[Move]) -> Tensor:
+        """Run the base prompt once for each move, with that alone made: `[move, vocabulary]`."""
+        logits: dict[int, Tensor] = {}
+        for layer in {component.layer for component, _ in moves}:
+            numbers = [number for number, (component, _) in enumerate(moves) if component.layer == layer]
+            for start in range(0, len(numbers), ROWS):
+                chosen = numbers[start : start + ROWS]
+                rows = self._run_moved([moves[number] for number in chosen], layer)
+                logits.update(zip(chosen, rows, strict=True))
+        return torch.stack([logits[number] for number in range(len(moves))])
+
+    def _run_moved(self, moves: Sequence[Move], layer: int) -> Tensor:
+        """Make moves in one layer, a row each: no row reads another."""
 
         def write(site: str, layer: int, tensor: Tensor) -> None:
-            if site != component.site:
-                return
-            source = by_position(site, self.source.activations[site, layer].detach(), self.heads)
-            here = by_position(site, tensor, self.heads)
-            rows = _rows(component, len(here))
-            cells = (rows, slice(None) if component.index is None else component.index)
-            here[cells] = (1 - fraction) * here[cells] + fraction * source[cells]
+            for row, (component, share) in enumerate(moves):
+                if component.site == site:
+                    source = by_position(site, self.source.activations[site, layer].detach(), self.heads)
+                    here = by_prompt(site, tensor, self.heads, len(moves))[row]
+                    inner = slice(None) if component.index is None else component.index
+                    cells = (_rows(component, len(here)), inner)
+                    here[cells] = (1 - share) * here[cells] + share * source[cells]
 
-        with torch.no_grad(), visiting(self.model, write, only=component.layer):
-            return last_logits(self.model, self.base_ids)
+        with torch.no_grad(), visiting(self.model, write, only=layer):
+            return last_logits(self.model, [self.base_ids] * len(moves))
 
     def effects(self, components: Sequence[Component], metric_names: Sequence[str]) -> dict[str, Array]:
         """Patch each component exactly; metric name to effects `[component]`."""
         metrics = {name: self.metric(name) for name in metric_names}
         before = {name: metric(self.base.logits.detach()) for name, metric in metrics.items()}
         effects: dict[str, list[float]] = {name: [] for name in metrics}
-        for component in components:
-            logits = self.patched_logits(component)
+        for logits in self.patched_logits([(component, 1.0) for component in components]):
             for name, metric in metrics.items():
                 effects[name].append(float(metric(logits) - before[name]))
         return {name: np.array(values) for name, values in effects.items()}

@@ -61,7 +61,7 @@ def _run(model: Any, ids: list[int]) -> tuple[Tensor, list[Tensor]]:
         return weights
 
     with _exchanging(model, keep):
-        return last_logits(model, ids), patterns
+        return last_logits(model, [ids])[0], patterns
 
 
 class PatternReference:
@@ -115,7 +115,7 @@ class PatternReference:
             return weights + share * mask * only * (self._put_in(layer, source) - weights)
 
         with torch.no_grad(), _exchanging(self._model, write):
-            return self._metric(metric)(last_logits(self._model, self._base_ids))  # type: ignore[no-any-return]
+            return self._metric(metric)(last_logits(self._model, [self._base_ids])[0])  # type: ignore[no-any-return]
 
     def _put_in(self, layer: int, source: str) -> Tensor:
         source_weights = self._source[layer].detach()

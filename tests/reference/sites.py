@@ -1,7 +1,7 @@
 """Where each family's activations are, read off transformers' modelling files."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -216,7 +216,7 @@ def _first(value: Any) -> Tensor:
 
 @contextmanager
 def visiting(model: Any, visitor: Visitor, only: int | None = None) -> Iterator[None]:
-    """Show `visitor` every site's tensor, or one layer's, as a forward pass of one prompt reaches it.
+    """Show `visitor` every site's tensor, or one layer's, as a forward pass reaches it.
 
     The tensor is the one that all later computation reads, so writing into it is patching it, and its
     gradient is the whole gradient. `by_position` gives it its axes.
@@ -325,15 +325,21 @@ def by_position(site: str, tensor: Tensor, heads: int) -> Tensor:
 
     Writing into what it gives writes into the activation.
     """
+    return by_prompt(site, tensor, heads, 1)[0]
+
+
+def by_prompt(site: str, tensor: Tensor, heads: int, prompts: int) -> Tensor:
+    """View the activation of so many prompts of one length as `by_position` does each: `[prompt, …]`."""
     if site in ("q", "k", "v"):
-        assert len(tensor) == 1, "the reference takes one prompt at a time"
-        return tensor[0].transpose(0, 1)
-    length = tensor.shape[-2]
-    assert tensor.numel() == length * tensor.shape[-1], "the reference takes one prompt at a time"
-    return tensor.view(length, heads, -1) if site == "z" else tensor.view(length, -1)
+        assert len(tensor) == prompts, "a tensor of another number of prompts"
+        return tensor.transpose(1, 2)
+    # A mixture's tokens may stand in one row.
+    rows = tensor.unflatten(0, (prompts, -1)) if tensor.ndim == 2 else tensor
+    assert rows.shape[:-2] == (prompts,), "a tensor of another number of prompts"
+    return rows.unflatten(-1, (heads, -1)) if site == "z" else rows
 
 
-def last_logits(model: Any, ids: list[int]) -> Tensor:
-    """Run one prompt and give its last position's logits `[vocabulary]`."""
-    logits: Tensor = model(input_ids=torch.tensor([ids]), use_cache=False).logits
-    return logits[0, -1]
+def last_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
+    """Run prompts of one length and give their last position's logits `[prompt, vocabulary]`."""
+    logits: Tensor = model(input_ids=torch.tensor(prompts), use_cache=False).logits
+    return logits[:, -1]

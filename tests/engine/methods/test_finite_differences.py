@@ -1,6 +1,6 @@
 """Scores are derivatives: small steps toward the source must agree with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def slopes_of(case_of: CaseOf) -> Callable[[str, str, str], dict[str, list[Array
             torch.set_default_dtype(torch.float64)  # XGLM makes a limit of its scores in it
             try:
                 reference = Reference(case.model.double().model, case.token_pairs[PAIR], direction)
-                steps = {site: _steps(reference, site) for site in case.sites}
+                steps = _steps(reference, case.sites)
             finally:
                 torch.set_default_dtype(torch.float32)
             logits[family, direction] = (reference, steps)
@@ -61,21 +61,33 @@ def slopes_of(case_of: CaseOf) -> Callable[[str, str, str], dict[str, list[Array
     return get
 
 
-def _steps(reference: Reference, site: str) -> list[list[Tensor]]:
-    """Run each component of a site moved by each step; logits by step and component."""
-    layers = reference.model.config.num_hidden_layers
+def _steps(reference: Reference, sites: Sequence[str]) -> dict[str, list[list[Tensor]]]:
+    """Run each component of each site moved by each step; logits by step and component."""
+    moves = {
+        site: [
+            [(component, step) for component in _components(reference, site)]
+            for step in (_both_sides(reference) if site in CENTRAL else STEPS)
+        ]
+        for site in sites
+    }
+    logits = iter(
+        reference.patched_logits([move for steps in moves.values() for rows in steps for move in rows])
+    )
+    return {site: [[next(logits) for _ in rows] for rows in steps] for site, steps in moves.items()}
+
+
+def _components(reference: Reference, site: str) -> list[Component]:
+    """List a site's components at the last two positions."""
     named: list[dict[str, int]] = [{}]
     if SITES[site].index:
         seen = by_position(site, reference.base.activations[site, 0], reference.heads)
         named = [{"index": index} for index in range(seen.shape[1])[:: EACH.get(site, 1)]]
-    chosen = [
+    return [
         Component(site, layer, position=position, **inner)
-        for layer in range(layers)
+        for layer in range(reference.model.config.num_hidden_layers)
         for position in (-2, -1)
         for inner in named
     ]
-    steps = _both_sides(reference) if site in CENTRAL else STEPS
-    return [[reference.patched_logits(component, step) for component in chosen] for step in steps]
 
 
 def _both_sides(reference: Reference) -> tuple[float, ...]:
