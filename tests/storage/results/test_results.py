@@ -234,7 +234,7 @@ def test_blobs_keep_sums_as_they_are() -> None:
     for sampled in (True, False):
         for aligned in (True, False):
             given = Sums.zeros((2, 3), sampled=sampled, aligned=aligned)
-            given.add_pair(np.arange(6.0).reshape(2, 3))
+            given.add_pairs(np.arange(6.0).reshape(1, 2, 3))
             found = sums.read_sums(sums.pack_sums(given), "sums")
             assert (found.names, found.aligned) == (given.names, aligned)
             np.testing.assert_array_equal(found.values, given.values)

@@ -186,7 +186,7 @@ def _sums(job: JobRecord, done: list[int], site: str, kind: str, method: str) ->
     sums = Sums.zeros(shape, sampled=kind == job.kind and job.spec.exact > 0, aligned=kind == "aligned")
     for index in done:
         scores = _components(job, index, site, kind, method)
-        sums.add_pair(scores, total_effect=2.0 * index)
+        sums.add_pairs(scores[None], total_effects=np.array([2.0 * index]))
         if sums.sampled:
             by_first, chosen, inclusion = _sample(job, index, site)
             a, effects = scores[chosen].astype(np.float64), effect_of(by_first[chosen].astype(np.float64))

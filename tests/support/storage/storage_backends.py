@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, make_url, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.pairs.records.digest import Digest
-from patchgrid.storage import Database
-from patchgrid.storage.jobs import job_list, jobs
+from patchgrid.storage import Database, tables
+from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue import leases
 from patchgrid.storage.results import components
@@ -30,7 +30,8 @@ POSTGRES_VARIABLE = "PATCHGRID_TEST_POSTGRES"
 
 def all_jobs(session: Session) -> list[JobRecord]:
     """Return all jobs, the oldest first."""
-    return [job for job, _ in job_list.every(session)][::-1]
+    rows = session.execute(select(tables.job).where(jobs.THERE).order_by(tables.job.c.id)).mappings()
+    return [jobs.record(row) for row in rows]
 
 
 class PostgresDatabases:

@@ -159,4 +159,3 @@ def _unknown(detail: str) -> Problem:
 
 Reader = Annotated[Caller, Depends(needs("read"))]
 Submitter = Annotated[Caller, Depends(needs("submit"))]
-Admin = Annotated[Caller, Depends(needs("admin"))]

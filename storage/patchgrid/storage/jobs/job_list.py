@@ -1,6 +1,6 @@
 """The jobs page by page, newest first, with their progress; finding one by id or name."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, RowMapping, func, or_, select
 from sqlalchemy.orm import Session
@@ -53,14 +53,6 @@ def page(
     records = [record(row) for row in session.execute(query).mappings()]
     counted = progresses(session, [job.id for job in records])
     return [(job, counted[job.id]) for job in records]
-
-
-def every(session: Session) -> Iterator[tuple[JobRecord, Progress]]:
-    """Yield all jobs, the newest first."""
-    before = None
-    while records := page(session, before=before, limit=MOST):
-        yield from records
-        before = records[-1][0].id
 
 
 def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress]:
