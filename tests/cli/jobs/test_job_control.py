@@ -15,7 +15,7 @@ from patchgrid.storage.jobs import deletion, jobs
 from patchgrid.storage.queue import control, leases, workers
 from patchgrid.workers.broker.notify import WakeUps
 from support.cli.commands import patchgrid, refused, write_pairs
-from support.machines.servers import Redis
+from support.machines.servers import Redis, wait_for
 from support.storage.leasing import claim, fail, finish
 
 
@@ -220,10 +220,7 @@ def test_retry_wakes_the_workers(queue: Queue, redis: Redis) -> None:
     wake_ups = WakeUps(redis.url)
     wake_ups.start()
     try:
-        end = time.monotonic() + 30
-        while wake_ups.connected is not True:
-            assert time.monotonic() < end, "the listener is not connected"
-            time.sleep(0.05)
+        wait_for(lambda: wake_ups.connected is True)
         time.sleep(0.5)
         wake_ups.wait(0)
         options = ("--broker", redis.url)

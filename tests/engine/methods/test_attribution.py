@@ -12,7 +12,7 @@ from patchgrid.core.names import DIRECTIONS, METRICS
 from patchgrid.engine import Pair, TokenText
 from reference.patching import TokenPair
 from support.engine.cases import ROUNDING, Case, assert_close
-from support.engine.models import EVERY, FAMILIES, each
+from support.engine.models import EVERY, FAMILIES, THOROUGH, each
 from support.engine.shapes import LAYERS
 from support.engine.vocabulary import token_id
 
@@ -37,7 +37,7 @@ NORMED = (
 
 @pytest.mark.parametrize(
     ("family", "direction", "metric"),
-    [*each(SETTINGS, FEWER), *(("demo_model", *setting) for setting in SETTINGS)],
+    [*each(SETTINGS, FEWER, THOROUGH), *(("demo_model", *setting) for setting in SETTINGS)],
 )
 def test_scores_equal_the_reference(case_of: CaseOf, family: str, direction: str, metric: str) -> None:
     """Every site, layer, position and head of pairs of differing lengths scored in one call."""

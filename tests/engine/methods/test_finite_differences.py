@@ -13,7 +13,7 @@ from patchgrid.engine import Component
 from reference.patching import Reference
 from reference.sites import by_position
 from support.engine.cases import Case, assert_close
-from support.engine.models import each
+from support.engine.models import THOROUGH, each
 
 CaseOf = Callable[[str], Case]
 Array = NDArray[np.float64]
@@ -115,7 +115,7 @@ def _chosen(site: str, scores: Array) -> Array:
     return (last[..., :: EACH[site]] if site in EACH else last).reshape(-1)
 
 
-@pytest.mark.parametrize(("family", "direction", "metric"), each(SETTINGS, FEWER))
+@pytest.mark.parametrize(("family", "direction", "metric"), each(SETTINGS, FEWER, THOROUGH))
 def test_the_reference_is_the_limit_of_small_steps(
     case_of: CaseOf,
     slopes_of: Callable[..., dict[str, list[Array]]],
@@ -138,7 +138,7 @@ def test_the_reference_is_the_limit_of_small_steps(
             assert 0.2 < errors[1] / errors[0] < 0.6, f"{site}: {errors}"
 
 
-@pytest.mark.parametrize(("family", "direction", "metric"), each(SETTINGS, FEWER))
+@pytest.mark.parametrize(("family", "direction", "metric"), each(FEWER, []))
 def test_scores_agree_with_finite_differences(
     case_of: CaseOf,
     slopes_of: Callable[..., dict[str, list[Array]]],
@@ -146,7 +146,10 @@ def test_scores_agree_with_finite_differences(
     direction: str,
     metric: str,
 ) -> None:
-    """The engine's scores are the slopes measured in float64, which no gradient took part in."""
+    """The engine's scores are the slopes measured in float64, which no gradient took part in.
+
+    Of the other families the reference, which the engine is held to, is held to the slopes above.
+    """
     case = case_of(family)
     slopes = slopes_of(family, direction, metric)
     [result] = case.engine.attribute([case.pairs[PAIR]], sites=case.sites, direction=direction, metric=metric)

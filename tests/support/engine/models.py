@@ -1,6 +1,6 @@
 """Tiny random models of every family, saved to a folder the way a user's model lies on disk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,13 +22,17 @@ PARALLEL = (
 )
 #: Tiny models that every test of the engine goes through.
 FAMILIES = tuple(MAIN)
+#: Of these every metric is tried in every direction: a metric reads logits, whatever model they are of.
+THOROUGH = ("gpt2", "gemma2", "gpt_neox", "mixtral")
 #: Every tiny model whose sites the engine must get right.
 EVERY = (*MAIN, *FURTHER)
 
 
-def each(main: Sequence[Any], further: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Pair every tiny model with settings: `main` for those in `FAMILIES`, `further` for the others."""
-    chosen = [(name, main if name in MAIN else further) for name in EVERY]
+def each(
+    main: Sequence[Any], further: Sequence[Any], families: Collection[str] = FAMILIES
+) -> list[tuple[Any, ...]]:
+    """Pair every tiny model with settings: `main` for those in `families`, `further` for the others."""
+    chosen = [(name, main if name in families else further) for name in EVERY]
     return [
         (name, *(one if isinstance(one, tuple) else (one,))) for name, settings in chosen for one in settings
     ]
