@@ -22,7 +22,7 @@ DEBUG = "PATCHGRID_DEBUG"
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
 
 
-class UsageError(PatchgridError):
+class UsageError(PatchgridError, ValueError):
     """Options or arguments that cannot be combined."""
 
 

@@ -9,13 +9,17 @@ UNAVAILABLE = 69
 
 
 class PatchgridError(Exception):
-    """An error that the user can fix; the command line prints it as one line and exits with `exit_code`."""
+    """An error that the user can fix; the command line prints it as one line and exits with `exit_code`.
+
+    Its kinds are built-in errors as well: a wrong argument is a `ValueError`, a name that nothing has a
+    `LookupError`, a missing package an `ImportError`.
+    """
 
     #: Exit code of a command that ends with this error (2: bad usage or bad input).
     exit_code = 2
 
 
-class SpecError(PatchgridError):
+class SpecError(PatchgridError, ValueError):
     """A setting (site, method, metric, direction, …) that is unknown or not supported.
 
     `field` is the setting's name in `JobSpec`, or another argument (`component`); None: no single one.
@@ -26,13 +30,17 @@ class SpecError(PatchgridError):
         self.field = field
 
 
-class ModelError(PatchgridError):
+class ArgumentError(SpecError, TypeError):
+    """An argument of the wrong type, or one that is not taken."""
+
+
+class ModelError(PatchgridError, ValueError):
     """A model that cannot be loaded, is not supported, or fails its self-check."""
 
 
-class PairError(PatchgridError):
+class PairError(PatchgridError, ValueError):
     """A prompt pair that this model cannot measure, with the reason."""
 
 
-class ComponentError(PatchgridError):
+class ComponentError(PatchgridError, ValueError):
     """A component that the model or the pair does not have."""

@@ -16,6 +16,9 @@ class Means:
     #: Site to float32 `[layer, width]`.
     vectors: Mapping[str, NDArray[np.float32]]
 
+    def __repr__(self) -> str:
+        return f"<Means of {', '.join(self.vectors)}>"
+
     def check(self, source: str, sites: tuple[str, ...], n_layers: int) -> None:
         """Raise `SpecError` for another source, a site without means, or a wrong number of layers."""
         if source != "mean":

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from patchgrid.core.aliases import ALIASES
-from patchgrid.core.errors import SpecError
+from patchgrid.core.errors import ArgumentError, SpecError
 from patchgrid.core.sites import SITES
 
 #: What replaces the base run's activations, each with its meaning.
@@ -42,6 +42,8 @@ POSITIONS = {
 }
 #: Name of the positions that lie in none of a job's spans.
 REST = "(rest)"
+#: What the revision of a model begins with that was in memory already: no file is known to hold its weights.
+IN_MEMORY = "in-memory-"
 #: Number types a model can be loaded in.
 DTYPES = {"auto": "the checkpoint's own", "float32": "", "bfloat16": "", "float16": ""}
 
@@ -80,6 +82,8 @@ def _plain(name: str) -> str:
 
 def check_name(kind: str, name: str, available: Collection[str], field: str | None = None) -> str:
     """Return `name` if it is known, else raise `SpecError` about a field, with what may be meant."""
+    if not isinstance(name, str):
+        raise ArgumentError(f"{kind} must be a name, not {name!r}", field)
     if name in available:
         return name
     raise SpecError(

@@ -14,7 +14,7 @@ EXTRAS = {
 }
 
 
-class MissingExtraError(PatchgridError):
+class MissingExtraError(PatchgridError, ImportError):
     """Something needs packages that the base install omits."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from patchgrid.core import names
-from patchgrid.core.errors import SpecError
+from patchgrid.core.errors import ArgumentError, SpecError
 from patchgrid.core.methods import METHODS, AtP, Method
 from patchgrid.core.settings import Setting, check_fields, setting, settings_of
 from patchgrid.core.sites import EDGE, SITES
@@ -101,6 +101,8 @@ class Query:
         `Query.of(sites="z", method="ig,relp", steps=10)`; with a query, that one with these settings changed.
         `SpecError` for a name that is no setting.
         """
+        if not isinstance(query, Query | None):
+            raise ArgumentError(f"query must be a Query, not {query!r}: give settings by name, sites='z'")
         setting_names = [each.name for each in query_settings()]
         for name in values:
             names.check_name("setting", name, setting_names, name)
@@ -184,9 +186,7 @@ def _read_methods(
 
     An option that no method has may be given at its default; `earlier` are options that need not fit.
     """
-    requested = (
-        as_names(method) if isinstance(method, str) else (method,) if isinstance(method, Method) else method
-    )
+    requested = (method,) if isinstance(method, Method) else as_names(method)  # type: ignore[arg-type]
     read = tuple(
         each if isinstance(each, Method) else _read_method(each, {**earlier, **options}) for each in requested
     )
@@ -234,4 +234,6 @@ def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
     """Return one name, several names, or comma-separated names as a tuple."""
     if isinstance(value, str):
         return tuple(name.strip() for name in value.split(",") if name.strip())
+    if not isinstance(value, Iterable):
+        raise ArgumentError(f"names must be a text or a list, not {value!r}")
     return tuple(value)

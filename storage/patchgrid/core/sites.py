@@ -75,6 +75,9 @@ class Site:
     #: Activations can be averaged over positions and pairs: the source `mean` is supported.
     has_mean: bool = True
 
+    def __repr__(self) -> str:
+        return f"<Site {self.name}: {self.words}>"
+
     @property
     def begin(self) -> str:
         """What the name of one of its components begins with, before the layer."""

@@ -2,12 +2,13 @@
 
 import operator
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import SupportsIndex
 
 from patchgrid.core import names
-from patchgrid.core.errors import ComponentError, PairError, PatchgridError
+from patchgrid.core.errors import ArgumentError, ComponentError, PairError, PatchgridError
 from patchgrid.core.sites import EDGE, INDEX_KINDS, SITES, short_name, split_name
 from patchgrid.core.spec import JobSpec as JobSpec
 
@@ -81,6 +82,19 @@ class Pair:
                 raise PairError(f"{name} must be text, not {getattr(self, name)!r}")
         for name in ("correct", "incorrect"):
             object.__setattr__(self, name, _answers(name, getattr(self, name)))
+
+    def __repr__(self) -> str:
+        short = _SHORT.repr
+        name = "" if self.id is None else f"id={short(self.id)}, "
+        return (
+            f"Pair({name}clean={short(self.clean)}, corrupted={short(self.corrupted)}, "
+            f"correct={short(self.correct)}, incorrect={short(self.incorrect)})"
+        )
+
+
+#: Prompts in the middle of which is cut out what makes them long.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring, _SHORT.maxother, _SHORT.maxtuple = 40, 40, 3
 
 
 def _answers(name: str, value: object) -> tuple[Answer, ...]:
@@ -161,6 +175,8 @@ class Component:
         An edge comes from `input`, a head `a3.h2` or an MLP `m5`, and is read by a head's query, key or value
         `a9.h6<q>`, an MLP `m9` or `logits`. Raises `ComponentError` for another text.
         """
+        if not isinstance(name, str):
+            raise ArgumentError(f"a component is written as text, such as 'a9.h6', not {name!r}", "component")
         stem, at, behind = name.partition("@")
         position = _read_positions(name, behind) if at else None
         if "->" in stem:
@@ -176,7 +192,7 @@ class Component:
     @classmethod
     def of(cls, component: "Component | str") -> "Component":
         """Return a component, given as such or by name."""
-        return cls.parse(component) if isinstance(component, str) else component
+        return component if isinstance(component, Component) else cls.parse(component)
 
     @property
     def name(self) -> str:
@@ -208,7 +224,9 @@ def _index_of_kind(
 ) -> SupportsIndex | None:
     """Take an index that is given by its kind."""
     if kind not in INDEX_KINDS:
-        raise TypeError(f"Component() has no argument {kind!r}; an index is given as {_one_of(INDEX_KINDS)}")
+        raise ArgumentError(
+            f"Component() has no argument {kind!r}; an index is given as {_one_of(INDEX_KINDS)}", kind
+        )
     if number is None:
         return index
     own = SITES[site].index

@@ -25,7 +25,7 @@ class BadLine:
     problem: str
 
 
-class PairFileError(PatchgridError):
+class PairFileError(PatchgridError, ValueError):
     """A pair file that cannot be used: one message for the file, or one per bad line."""
 
     def __init__(self, message: str, lines: Sequence[BadLine] = ()) -> None:

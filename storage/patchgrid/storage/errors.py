@@ -10,7 +10,7 @@ class StorageError(PatchgridError):
     """An error of the database or of a query."""
 
 
-class DatabaseURLError(StorageError):
+class DatabaseURLError(StorageError, ValueError):
     """A database URL that is invalid or not supported."""
 
 
@@ -22,7 +22,7 @@ class FolderMissing(DatabaseMissing):
     """Neither the database nor the folder to create it in exists."""
 
 
-class DatabaseUnavailable(StorageError):
+class DatabaseUnavailable(StorageError, ConnectionError):
     """The database is unavailable."""
 
 
@@ -32,33 +32,33 @@ class DatabaseUnreachable(DatabaseUnavailable):
     exit_code = UNAVAILABLE
 
 
-class DatabaseGone(StorageError):
+class DatabaseGone(StorageError, OSError):
     """The database's file was deleted, moved or replaced while it was open."""
 
     exit_code = UNAVAILABLE
 
 
-class NotADatabase(StorageError):
+class NotADatabase(StorageError, ValueError):
     """The file is not an SQLite database, or holds another program's tables."""
 
 
-class DatabaseOlder(StorageError):
+class DatabaseOlder(StorageError, RuntimeError):
     """The database was written by an older patchgrid and must be upgraded."""
 
 
-class DatabaseNewer(StorageError):
+class DatabaseNewer(StorageError, RuntimeError):
     """The database was written by a newer patchgrid."""
 
 
-class DatabaseLocked(StorageError):
+class DatabaseLocked(StorageError, TimeoutError):
     """Another process locked the database for longer than the timeout."""
 
 
-class DatabaseFull(StorageError):
+class DatabaseFull(StorageError, OSError):
     """The disk is full; the transaction was rolled back."""
 
 
-class CorruptData(StorageError):
+class CorruptData(StorageError, ValueError):
     """Stored bytes are not what was written."""
 
 
@@ -66,59 +66,59 @@ class JobNotFound(StorageError, LookupError):
     """No job, or more than one, has this id or name."""
 
 
-class KeyTaken(StorageError):
+class KeyTaken(StorageError, ValueError):
     """The key belongs to a job with different pairs or settings."""
 
     #: As `SpecError` has it.
     field = "key"
 
 
-class IdempotencyKeyReused(StorageError):
+class IdempotencyKeyReused(StorageError, ValueError):
     """The idempotency key was used with different pairs or settings."""
 
 
-class TooManyOpenJobs(StorageError):
+class TooManyOpenJobs(StorageError, RuntimeError):
     """The submitter is at the limit of open jobs."""
 
 
-class QuotaExceeded(StorageError):
+class QuotaExceeded(StorageError, RuntimeError):
     """The submitter's jobs use their whole quota."""
 
 
-class PriorityTooHigh(StorageError):
+class PriorityTooHigh(StorageError, ValueError):
     """The submitter is not allowed this priority."""
 
     #: As `SpecError` has it.
     field = "priority"
 
 
-class JobChanged(StorageError):
+class JobChanged(StorageError, RuntimeError):
     """The job was deleted, or reopened, while its results were read."""
 
     exit_code = 1
 
 
-class JobShared(StorageError):
+class JobShared(StorageError, RuntimeError):
     """The job has other owners, so one of them alone cannot do this."""
 
 
-class TokenRefused(StorageError):
+class TokenRefused(StorageError, ValueError):
     """An invalid name, scope or lifetime of a token."""
 
 
-class TokenNameTaken(StorageError):
+class TokenNameTaken(StorageError, ValueError):
     """Another token that is not revoked has this name."""
 
 
-class TokenNotFound(StorageError):
+class TokenNotFound(StorageError, LookupError):
     """No token has this name or id."""
 
 
-class JobFinished(StorageError):
+class JobFinished(StorageError, RuntimeError):
     """The job is done, failed or cancelled, so it cannot be paused, resumed or cancelled."""
 
 
-class WorkerNotFound(StorageError):
+class WorkerNotFound(StorageError, LookupError):
     """No worker, or more than one, has this name."""
 
 
@@ -126,26 +126,26 @@ class PairNotFound(StorageError, LookupError):
     """The job has no pair of this id or row number."""
 
 
-class PairsRefused(StorageError):
+class PairsRefused(StorageError, ValueError):
     """The received pairs differ from the announced ones, or contain text that cannot be stored."""
 
 
-class NothingKept(StorageError):
+class NothingKept(StorageError, LookupError):
     """The job has no data of the requested kind."""
 
 
-class NotNormalised(StorageError):
+class NotNormalised(StorageError, ValueError):
     """Effects cannot be normalised: clean - corrupted is 0 or unknown."""
 
     #: As `SpecError` has it.
     field = "normalise"
 
 
-class QueryError(StorageError):
+class QueryError(StorageError, ValueError):
     """A SQL statement that is invalid, writes, or timed out."""
 
 
-class SearchRefused(StorageError):
+class SearchRefused(StorageError, ValueError):
     """A search text that is too long."""
 
     #: As `SpecError` has it.

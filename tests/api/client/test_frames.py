@@ -10,7 +10,7 @@ import pytest
 
 from patchgrid.api import Job, Workspace
 from patchgrid.api.client import errors, frames
-from patchgrid.core.errors import PatchgridError
+from patchgrid.core.errors import PatchgridError, SpecError
 from patchgrid.storage.output.export import FIELDS
 from support.api.lab import Lab
 from support.storage.method_jobs import fill
@@ -102,7 +102,7 @@ def test_pandas_comes_first_and_a_missing_library_is_named(job: Job, monkeypatch
     monkeypatch.setattr(frames, "is_installed", lambda _: False)
     with pytest.raises(errors.FramesMissing, match=r"neither pandas nor polars .*patchgrid\[notebook\]"):
         job.top()
-    with pytest.raises(errors.FramesMissing, match="'arrow'"):
+    with pytest.raises(SpecError, match="'arrow'"):
         job.top(frame="arrow")
 
 

@@ -4,17 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from patchgrid.api import JobFailed, PairWarning, Workspace
 from patchgrid.api.client import errors
 from patchgrid.core import packages
 from patchgrid.core.errors import ModelError, SpecError
+from patchgrid.engine import Engine
 from patchgrid.pairs import PairFileError
 from patchgrid.pairs.records.plain_json import plain_record
 from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.testing import StandIn, load, make_pairs
 from support.api.lab import Lab
+from support.engine.cases import DEMO_PAIRS
+from support.engine.models import DEMO_MODEL
 from support.storage.storage_backends import BACKENDS, sqlite_url
 
 
@@ -104,6 +110,24 @@ def test_what_cannot_be_run_is_refused(workspace: Workspace, engine: Any, tmp_pa
     failing = make_pairs(2, words={0: "NAN", 1: "NAN"})
     with pytest.raises(JobFailed, match=r"is failed.*; pair 0: "):
         workspace.run(failing, engine=engine, sites="z", progress=False)
+
+
+def test_a_model_in_memory_is_measured_and_told_by_its_weights(tmp_path: Path) -> None:
+    """The numbers are those of the folder; changed weights are another job, the same ones the same job."""
+    model = AutoModelForCausalLM.from_pretrained(DEMO_MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL)
+    query: dict[str, Any] = {"limit": 4, "exact": 0.1, "progress": False}
+    with Workspace(tmp_path / "jobs.db") as workspace:
+        loaded = workspace.run(DEMO_PAIRS, model=DEMO_MODEL, dtype="float32", **query)
+        job = workspace.run(DEMO_PAIRS, model=model, tokenizer=tokenizer, **query)
+        assert job.spec["model"] == str(DEMO_MODEL)
+        assert job.id != loaded.id
+        pd.testing.assert_frame_equal(job.scores(), loaded.scores())
+        assert workspace.run(DEMO_PAIRS, model=Engine(model, tokenizer), **query).id == job.id
+        with torch.no_grad():
+            model.get_output_embeddings().weight.mul_(2)
+        changed = workspace.run(DEMO_PAIRS, model=model, tokenizer=tokenizer, **query)
+        assert changed.id not in (job.id, loaded.id)
 
 
 def test_packages_that_run_models_are_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,8 @@ def test_scores_are_the_same_without_the_projections_of_queries_keys_and_values(
     blocks = tuple(replace(block, inner=()) for block in model.layout.blocks)
     hidden = replace(model, layout=replace(model.layout, blocks=blocks))
     options: dict[str, Any] = {"sites": ("edge",), "method": "eap"}
-    found = Engine(hidden, case.engine.provenance, case.engine.shortcuts).attribute(case.pairs, **options)
+    engine = Engine._of(hidden, lambda: case.engine.provenance, case.engine.findings)
+    found = engine.attribute(case.pairs, **options)
     for one, other in zip(found, case.engine.attribute(case.pairs, **options), strict=True):
         assert_close(one.scores["eap"]["edge"], other.scores["eap"]["edge"], 1e-5, family)
 

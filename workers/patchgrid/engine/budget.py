@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from patchgrid.core.errors import SpecError
+from patchgrid.core.errors import ArgumentError, SpecError
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.runs.memory import is_out_of_memory
 
@@ -50,6 +50,8 @@ class Budget:
     @classmethod
     def fixed(cls, tokens: int) -> "Budget":
         """Use a fixed batch size; raises `SpecError` if it is below 1."""
+        if not isinstance(tokens, int):
+            raise ArgumentError(f"batch_tokens must be a whole number, not {tokens!r}", "batch_tokens")
         if tokens < 1:
             raise SpecError(f"batch_tokens must be at least 1, not {tokens}")
         return cls(tokens)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 
+from patchgrid.core.errors import ArgumentError
 from patchgrid.core.means import Means
 from patchgrid.core.query import Query
 from patchgrid.core.types import Pair
@@ -15,6 +16,21 @@ from patchgrid.engine.results import Measured, PairResult
 from patchgrid.engine.running import run_call, tokenized, with_means
 from patchgrid.engine.runs.averaging import sites_of_means
 from patchgrid.engine.runs.question import Question
+from patchgrid.engine.tokenization.tokens import TokenPair
+
+
+def check_pairs(pairs: object) -> None:
+    """Raise `ArgumentError` for anything but a list of pairs."""
+    if isinstance(pairs, str) or not isinstance(pairs, Sequence):
+        raise ArgumentError(f"pairs must be a list of Pair, not {_a_kind(pairs)}", "pairs")
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, Pair):
+            raise ArgumentError(f"pairs must be a list of Pair; item {index} is {_a_kind(pair)}", "pairs")
+
+
+def _a_kind(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 class Caller:
@@ -35,6 +51,10 @@ class Caller:
         """Make a question of a query, once it is checked."""
         self.check(query)
         if means is not None:
+            if not isinstance(means, Means):
+                raise ArgumentError(
+                    f"means must be what Engine.means returned, not {_a_kind(means)}", "means"
+                )
             means.check(query.source, sites_of_means(query.sites), self._model.layout.n_layers)
         return Question(query, keep_positions, means)
 
@@ -58,10 +78,16 @@ class Caller:
             run_call(with_means(call, able), good, results.__setitem__, fail)
         return results
 
+    def tokenized(self, pairs: Sequence[Pair], prepend_bos: bool | None) -> list[TokenPair]:
+        """Tokenize the pairs that can be measured."""
+        check_pairs(pairs)
+        return tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
+
     @contextmanager
     def alone(self, on_batch: OnBatch = ignore) -> Iterator[None]:
         """Wait for the model; `on_batch` is told of each pass through it."""
         with self.lock, self._model.pulse.telling(lambda: on_batch(0.0)):
             # Other code may have set the model to train mode: dropout would be scored as an effect.
             self._model.envoy._module.eval()  # noqa: SLF001
+            self._model.check_unchanged()
             yield

@@ -1,63 +1,98 @@
 """The engine: a loaded model that scores pairs and patches components."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from patchgrid.core.errors import PairError
+from patchgrid.core.errors import ArgumentError, PairError
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
 from patchgrid.core.query import Query, as_names
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.call_signature import takes_settings
-from patchgrid.engine.caller import Caller
+from patchgrid.engine.caller import Caller, check_pairs
 from patchgrid.engine.calls import Call, OnBatch, ignore
 from patchgrid.engine.checkpoint.provenance import ModelProvenance
 from patchgrid.engine.checks.findings import Findings
-from patchgrid.engine.checks.opening import open_model
+from patchgrid.engine.checks.opening import open_in_memory, open_model
 from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
+from patchgrid.engine.model.structure import text_type
 from patchgrid.engine.modelcheck import ModelReport, check_model
 from patchgrid.engine.results import Measured, Results
-from patchgrid.engine.running import tokenized
 from patchgrid.engine.runs.averaging import average
 from patchgrid.engine.selected_cells import Cell, ChooseByName, ChosenCells, checked
 
+_LOADED = "Engine(model, tokenizer) takes a model in memory"
 _log = logging.getLogger(__name__)
 #: One in this many of a batch's patches is repeated to measure rounding.
 _ROUNDING_EVERY = 100
 
 
 class Engine:
-    """A loaded model that scores and patches; `Engine.load` makes one.
+    """A loaded model that scores and patches.
+
+    `Engine.load("openai-community/gpt2")` loads one; `Engine(model, tokenizer)` takes one that is in memory:
+    a Hugging Face `PreTrainedModel`, or an nnsight model of one. The engine runs a copy of its modules over
+    its own weights, in its number type, device and attention function; the model stays as it is, and can be
+    used beside the engine. Make another engine after the weights, or their device, changed.
 
     One call at a time: nnsight's traces of one model cannot run in several threads at once: others wait.
+
+    Parameters
+    ----------
+    model
+        The model: decoder-only, or with a text decoder.
+    tokenizer
+        Its tokenizer; None: that of an nnsight model.
+    name
+        What results call it; None: the hub id or folder that it was loaded by.
+
+    Raises
+    ------
+    ArgumentError
+        No such model, or no tokenizer.
+    ModelError
+        The model cannot be measured as it stands (offloaded weights, an attention function without taps, an
+        unknown architecture); the message says what to do.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        provenance: ModelProvenance,
-        shortcuts: Shortcuts | None = None,
-        *,
-        findings: Findings | None = None,
-    ) -> None:
-        #: Where this engine's numbers come from.
-        self.provenance = provenance
-        found = Findings.of(model, shortcuts) if findings is None else findings
+    def __init__(self, model: Any, tokenizer: Any = None, *, name: str | None = None) -> None:
+        opened, provenance, findings = open_in_memory(model, tokenizer, name)
+        self._set(opened, provenance, findings)
+
+    @classmethod
+    def _of(
+        cls, model: LoadedModel, provenance: Callable[[], ModelProvenance], findings: Findings
+    ) -> "Engine":
+        engine = cls.__new__(cls)
+        engine._set(model, provenance, findings)  # noqa: SLF001 (its own)
+        return engine
+
+    def _set(self, model: LoadedModel, provenance: Callable[[], ModelProvenance], findings: Findings) -> None:
         #: What checking the model found.
-        self.findings = found
+        self.findings = findings
         #: What the check on load measured.
-        self.self_check = found.self_check
-        layout = model.layout.lacking("softmax", found.no_softmax)
-        self._model = replace(model, layout=layout, transform=found.transform, shortcuts=found.shortcuts)
+        self.self_check = findings.self_check
+        layout = model.layout.lacking("softmax", findings.no_softmax)
+        self._provenance = provenance
+        self._model = replace(
+            model, layout=layout, transform=findings.transform, shortcuts=findings.shortcuts
+        )
         self._caller = Caller(self._model)
+
+    @cached_property
+    def provenance(self) -> ModelProvenance:
+        """Where this engine's numbers come from; a model that was in memory is hashed when asked for."""
+        return self._provenance()
 
     @property
     def shortcuts(self) -> Shortcuts:
@@ -65,13 +100,21 @@ class Engine:
         return self._model.shortcuts
 
     def with_shortcuts(self, shortcuts: Shortcuts) -> "Engine":
-        """Give an engine of the same model that takes these; one that the model does not allow is wrong."""
-        return Engine(self._model, self.provenance, shortcuts)
+        """Return an engine of the same model that takes these; one that the model does not allow is wrong."""
+        return self._of(self._model, lambda: self.provenance, Findings.of(self._model, shortcuts))
+
+    def __repr__(self) -> str:
+        model, layout = self._model, self.layout
+        return (
+            f"<Engine of {model.name}: {text_type(model.envoy._module)}, "  # noqa: SLF001
+            f"{layout.n_layers} layers, {layout.n_heads} heads, "
+            f"{str(model.dtype).removeprefix('torch.')} on {model.device}>"
+        )
 
     @classmethod
     def load(
         cls,
-        name: str,
+        name: str | os.PathLike[str],
         *,
         revision: str | None = None,
         device: str = "auto",
@@ -81,8 +124,8 @@ class Engine:
     ) -> "Engine":
         """Load a model from a hub id or a local folder and check that it is understood.
 
-        What the checks find is remembered (see `cachefiles`): a later load of the same weights by the same
-        versions onto the same device makes none.
+        What the checks find is cached (`patchgrid.engine.checkpoint.disk_cache`): a later load of the same
+        weights by the same versions onto the same device makes none.
 
         Parameters
         ----------
@@ -95,7 +138,7 @@ class Engine:
         dtype
             `auto` (the checkpoint's own), `float32`, `bfloat16`, `float16`.
         recheck
-            Make all checks, whatever is prefix_cache.
+            Make all checks, whatever is cached.
         on_check
             Takes a line that says that checks are made, where they are.
 
@@ -106,10 +149,12 @@ class Engine:
         SpecError
             The device or number type does not exist.
         """
+        if not isinstance(name, (str, os.PathLike)):
+            raise ArgumentError(f"name must be a hub id or a folder, not {name!r}; {_LOADED}", "name")
         model, provenance, findings = open_model(
-            name, revision=revision, device=device, dtype=dtype, recheck=recheck, on_check=on_check
+            os.fspath(name), revision=revision, device=device, dtype=dtype, recheck=recheck, on_check=on_check
         )
-        return cls(model, provenance, findings=findings)
+        return cls._of(model, lambda: provenance, findings)
 
     def check(self) -> ModelReport:
         """Tell what the model supports, and check its scores and patches on a few tokens."""
@@ -223,16 +268,17 @@ class Engine:
         ComponentError
             A component that the model, the pair or the query's sites do not have.
         """
-        asked = Query.of(query, **settings)
+        check_pairs(pairs)
+        whole = Query.of(query, **settings)
         call = Call(
             self._model,
-            self._caller.question(asked, means, keep_positions=keep_positions),
-            None if choose is None else checked(choose, self.layout, asked.sites),
+            self._caller.question(whole, means, keep_positions=keep_positions),
+            None if choose is None else checked(choose, self.layout, whole.sites),
             self._caller.budget(batch_tokens),
             on_batch,
             rounding=_ROUNDING_EVERY,
         )
-        return self._caller.run(call, pairs, asked.prepend_bos, range(len(pairs)))
+        return self._caller.run(call, pairs, whole.prepend_bos, range(len(pairs)))
 
     def run(
         self,
@@ -250,6 +296,7 @@ class Engine:
         One result a pair, in order; one that cannot be measured has `error` set and no numbers. `SpecError`
         for a metric that does not exist.
         """
+        check_pairs(pairs)
         question = self._caller.question(Query(("resid_post",), (), metric))
         call = Call(self._model, question, None, self._caller.budget(batch_tokens), on_batch, only_run=True)
         return Results(each.result for each in self._caller.run(call, pairs, prepend_bos, range(len(pairs))))
@@ -270,7 +317,7 @@ class Engine:
         be measured are skipped; raises `SpecError` if none can.
         """
         question = self._caller.question(Query(as_names(sites), (), direction=direction, source="mean"))
-        able = tokenized(self._model, pairs, prepend_bos, lambda _index, _reason: None)
+        able = self._caller.tokenized(pairs, prepend_bos)
         budget = self._caller.budget(batch_tokens)
         with self._caller.alone(on_batch):
             return average(self._model, question, able, lambda: budget.tokens, on_batch)
@@ -300,6 +347,9 @@ class Engine:
         ComponentError
             A component that the model or a pair does not have.
         """
+        check_pairs(pairs)
+        if isinstance(components, (str, Component)):
+            raise ArgumentError(f"components must be a list: [{components!r}]", "components")
         cells = [(index, component) for index in range(len(pairs)) for component in components]
         values, errors = self.patch_cells(
             pairs,
@@ -337,6 +387,7 @@ class Engine:
         -------
         float32 `[cell]` effects, NaN in pairs that could not be measured, and those pairs' reasons.
         """
+        check_pairs(pairs)
         chosen = ChosenCells.of(cells, len(pairs), self.layout)
         if not cells:
             return np.empty(0, dtype=np.float32), {}

@@ -132,6 +132,9 @@ class Measured:
     #: last place, in place of the source's. Effects of that size cannot be told from rounding.
     rounding: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
 
+    def __repr__(self) -> str:
+        return f"<Measured {self.result!r}, {counted(len(self.components), 'effect')}>"
+
     @property
     def error(self) -> str | None:
         """Why the pair could not be measured, else None."""

@@ -1,12 +1,13 @@
 """Cells that a caller chose: checked, put together by pair for a call and taken apart again."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.core.errors import ComponentError
+from patchgrid.core.errors import ArgumentError, ComponentError
 from patchgrid.core.types import Component
 from patchgrid.engine.calls import Choose
 from patchgrid.engine.model.layout import Layout
@@ -31,6 +32,9 @@ class ChosenCells:
     @classmethod
     def of(cls, cells: Sequence[Cell], pairs: int, layout: Layout) -> "ChosenCells":
         """Sort cells by pair; raises `ComponentError` for one that does not exist."""
+        for cell in cells:
+            if not (isinstance(cell, tuple) and len(cell) == 2 and isinstance(cell[0], SupportsIndex)):
+                raise ArgumentError(f"a cell is (place of the pair, component), not {cell!r}", "cells")
         places: dict[int, list[int]] = {}
         named = {component: Component.of(component) for _, component in cells}
         for component in named.values():
@@ -65,8 +69,11 @@ class ChosenCells:
 def checked(choose: ChooseByName, layout: Layout, sites: Collection[str]) -> Choose:
     """Give a `Choose` that reads names and raises `ComponentError` for what model or sites do not have."""
 
+    if not callable(choose):
+        raise ArgumentError(f"choose must be a function or None, not {choose!r}", "choose")
+
     def choose_checked(places: Sequence[int], results: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
-        chosen = [[Component.of(each) for each in few] for few in choose(places, results)]
+        chosen = [[Component.of(component) for component in _listed(few)] for few in choose(places, results)]
         for component in {component for components in chosen for component in components}:
             layout.check_component(component)
             if component.site not in sites:
@@ -76,3 +83,9 @@ def checked(choose: ChooseByName, layout: Layout, sites: Collection[str]) -> Cho
         return chosen
 
     return choose_checked
+
+
+def _listed(components: Sequence[Component | str]) -> Sequence[Component | str]:
+    if isinstance(components, (str, Component)) or not isinstance(components, Iterable):
+        raise ArgumentError(f"choose must return a list of components a pair, not {components!r}", "choose")
+    return components

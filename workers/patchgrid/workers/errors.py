@@ -3,7 +3,7 @@
 from patchgrid.core.errors import PatchgridError
 
 
-class ModelChangedError(PatchgridError):
+class ModelChangedError(PatchgridError, RuntimeError):
     """The model's weights differ from those of the job's earlier results."""
 
     def __init__(self, job_id: int, model: str) -> None:
@@ -13,7 +13,7 @@ class ModelChangedError(PatchgridError):
         )
 
 
-class JobCancelledError(PatchgridError):
+class JobCancelledError(PatchgridError, RuntimeError):
     """The job was cancelled."""
 
     exit_code = 1
@@ -22,11 +22,11 @@ class JobCancelledError(PatchgridError):
         super().__init__(f"job {job_id} is cancelled: reopen it with `patchgrid job retry {job_id}`")
 
 
-class BrokerURLError(PatchgridError):
+class BrokerURLError(PatchgridError, ValueError):
     """A broker URL that is invalid or not supported."""
 
 
-class BrokerUnavailable(PatchgridError):  # noqa: N818 (named for what happened)
+class BrokerUnavailable(PatchgridError, ConnectionError):  # noqa: N818 (named for what happened)
     """The broker is unavailable; workers still find jobs by polling."""
 
 
@@ -42,7 +42,7 @@ class CannotLoadError(Exception):
     """A job's model cannot be loaded by this worker; another may succeed."""
 
 
-class DeviceBrokenError(PatchgridError):
+class DeviceBrokenError(PatchgridError, RuntimeError):
     """The GPU failed for this process, which must be restarted."""
 
     exit_code = 70

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from patchgrid.core.errors import ModelError
 from patchgrid.core.packages import require
@@ -57,6 +57,14 @@ def load_engine(
     layout, made = engine.layout, engine.provenance
     say(f"{layout.n_layers} layers, {layout.n_heads} heads, {made.dtype} on {made.device}")
     return engine
+
+
+def as_engine(model: Any, tokenizer: Any) -> "Engine":
+    """Return an engine of a model in memory, or the engine that it is."""
+    require("model", "running a model")
+    from patchgrid.engine import Engine
+
+    return model if isinstance(model, Engine) else Engine(model, tokenizer)
 
 
 def nearest_model(name: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from patchgrid.core.errors import PatchgridError
 
 
-class JobFailed(PatchgridError):
+class JobFailed(PatchgridError, RuntimeError):
     """A job that was waited for failed or was cancelled."""
 
     exit_code = 1
@@ -25,15 +25,15 @@ class OutOfTime(PatchgridError, TimeoutError):
     exit_code = 124
 
 
-class FramesMissing(PatchgridError):
+class FramesMissing(PatchgridError, ImportError):
     """Neither pandas nor polars is installed, or not the one that was asked for."""
 
 
-class NotHere(PatchgridError):
+class NotHere(PatchgridError, RuntimeError):
     """Something that this process cannot do for a server's workspace."""
 
 
-class JobPaused(PatchgridError):
+class JobPaused(PatchgridError, RuntimeError):
     """The job is paused: it has to be resumed before anybody measures it."""
 
     def __init__(self, job_id: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from patchgrid.api.client.backends.backend import Backend
 from patchgrid.api.client.errors import FramesMissing
 from patchgrid.api.client.http.errors import NotSupported
+from patchgrid.core.errors import SpecError
 from patchgrid.core.packages import is_installed
 from patchgrid.core.sites import INDEX_FIELDS
 from patchgrid.storage.jobs.jobs import JobRecord
@@ -32,7 +33,7 @@ Row = Mapping[str, Any]
 def library(named: str | None) -> str:
     """Return the dataframe library; `FramesMissing` if it is not installed."""
     if named is not None and named not in LIBRARIES:
-        raise FramesMissing(f"frame is {' or '.join(LIBRARIES)}, not {named!r}")
+        raise SpecError(f"frame is {' or '.join(LIBRARIES)}, not {named!r}", "frame")
     chosen = next((each for each in ((named,) if named else LIBRARIES) if is_installed(each)), None)
     if chosen is None:
         raise FramesMissing(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from patchgrid.api.client.errors import JobPaused
+from patchgrid.core.names import IN_MEMORY
 from patchgrid.core.query import Query
 from patchgrid.core.states import FINISHED_JOBS, JobState
 from patchgrid.engine.checkpoint.quiet import quietly
@@ -129,6 +130,8 @@ def run_here(
 
 def check_unchanged(job: JobRecord, measured: set[str]) -> None:
     """Refuse a finished job's results for a model folder whose weights are others by now."""
+    if (job.spec.revision or "").startswith(IN_MEMORY):
+        return  # named by its weights
     folder = Path(job.spec.model)
     if measured and folder.is_dir() and folder_hash(folder) not in measured:
         raise ModelChangedError(job.id, job.spec.model)

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from patchgrid.api.client import environment, html
 from patchgrid.api.client.backends.backend import Backend
-from patchgrid.api.client.engines import check_model, load_engine
+from patchgrid.api.client.engines import as_engine, check_model, load_engine
 from patchgrid.api.client.errors import NotHere
 from patchgrid.api.client.http.address import Address
 from patchgrid.api.client.job import Job
 from patchgrid.api.client.orders import order_of
 from patchgrid.api.client.progress_bar import progress_bar
 from patchgrid.core.errors import SpecError
+from patchgrid.core.names import IN_MEMORY
 from patchgrid.core.plain import plain
 from patchgrid.core.states import ENDED_JOBS, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from threading import Event
 
     from patchgrid.api.client.backends.database import DatabaseBackend
@@ -92,7 +93,8 @@ class Workspace:
         self,
         pairs: Any,
         *,
-        model: str | None = None,
+        model: Any = None,
+        tokenizer: Any = None,
         engine: "Engine | None" = None,
         device: str = "auto",
         batch_tokens: int | None = None,
@@ -102,9 +104,10 @@ class Workspace:
         """Measure pairs in this process, with a bar unless `progress` is False; return the finished job.
 
         Pairs that were measured this way already are not measured again, and a run that was interrupted
-        resumes. `engine` is a loaded one, in place of `model`; `device` and `batch_tokens` change how fast it
-        is and not what it gives. The rest is as for `submit`. Warns (`PairWarning`) as `submit` and
-        `Job.wait` do.
+        resumes. `model` is a hub id or a folder, or a Hugging Face or nnsight model that is in memory, with
+        its `tokenizer`; `engine` is an `Engine` in place of it. A model in memory is told from others by its
+        weights: `run` with other weights is another job. `device` and `batch_tokens` change the speed, not
+        the numbers. The rest is as for `submit`. Warns (`PairWarning`) as `submit` and `Job.wait` do.
 
         Raises
         ------
@@ -117,11 +120,12 @@ class Workspace:
         if self._server is not None:
             raise NotHere(f"cannot measure here into {self.place}: submit(…) has the server's workers do it")
         if (model is None) == (engine is None):
-            raise SpecError("give either model, a hub id or a folder, or engine, a loaded one", "model")
-        if engine is not None:
-            query = {**query, "model": engine.provenance.model, "dtype": _dtype(engine, query.get("dtype"))}
-        else:
-            query = {**query, "model": model}
+            raise SpecError(
+                "give either model, a hub id, a folder or a model in memory, or engine, an Engine", "model"
+            )
+        if model is not None and not isinstance(model, (str, os.PathLike)):
+            engine = as_engine(model, tokenizer)
+        query |= {"model": os.fspath(model)} if engine is None else _model_settings(engine, query)
 
         def load(order: "Order") -> "Engine":
             spec = order.spec
@@ -280,9 +284,11 @@ def _without_password(url: str) -> str:
         return "(a URL that cannot be read)"
 
 
-def _dtype(engine: "Engine", named: str | None) -> str:
-    """Return the dtype of a loaded engine; `SpecError` if another one is requested."""
-    own = engine.provenance.dtype
-    if named not in (None, "auto", own):
-        raise SpecError(f"the engine runs in {own}, not in {named}: leave dtype out", "dtype")
-    return own
+def _model_settings(engine: "Engine", query: "Mapping[str, Any]") -> dict[str, Any]:
+    """Name an engine's model as a job does; `SpecError` where the query names another number type."""
+    made, named = engine.provenance, query.get("dtype")
+    if named not in (None, "auto", made.dtype):
+        raise SpecError(f"the engine runs in {made.dtype}, not in {named}: leave dtype out", "dtype")
+    settings = {"model": made.model, "dtype": made.dtype}
+    in_memory = made.revision is not None and made.revision.startswith(IN_MEMORY)
+    return settings | {"revision": made.revision} if in_memory else settings

@@ -3,9 +3,9 @@
 from patchgrid.core.errors import PatchgridError
 
 
-class PictureError(PatchgridError):
+class PictureError(PatchgridError, ValueError):
     """The job has no data for this picture."""
 
 
-class OutputError(PatchgridError):
+class OutputError(PatchgridError, OSError):
     """An output file that cannot be written."""

@@ -23,7 +23,7 @@ _GRACE = 20
 _BACKLOG = 2048
 
 
-class AddressError(PatchgridError):
+class AddressError(PatchgridError, ValueError):
     """An address that the server cannot listen on."""
 
 

@@ -27,7 +27,7 @@ PLACES = (Path(__file__).parents[1] / "demo_data", Path(__file__).parents[4] / "
 MODEL, PAIRS = "demo_model", "pairs/ioi.jsonl"
 
 
-class DemoMissingError(PatchgridError):
+class DemoMissingError(PatchgridError, LookupError):
     """The demo's model or pairs are not where they should be."""
 
 

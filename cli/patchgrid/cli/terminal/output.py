@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from patchgrid.cli.errors import OutputError
+from patchgrid.core.errors import PatchgridError
 from patchgrid.core.files import written_whole
 
 
@@ -29,5 +30,7 @@ def open_output(path: str | None) -> Iterator[BinaryIO]:
     try:
         with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
             yield file
+    except PatchgridError:
+        raise  # of what is written there: a lost connection is an OSError too
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

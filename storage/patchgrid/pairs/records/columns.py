@@ -10,7 +10,7 @@ from patchgrid.pairs.records.layouts import OPTIONAL, REQUIRED
 FIELDS = (*REQUIRED, *OPTIONAL, "correct_idx", "incorrect_idx")
 
 
-class ColumnsError(PatchgridError):
+class ColumnsError(PatchgridError, ValueError):
     """Invalid columns: an unknown field, or a wrong format."""
 
 

@@ -14,7 +14,7 @@ from patchgrid.storage.tables import chunk
 ALL = 2**64
 
 
-class SampleRefused(StorageError):  # noqa: N818 (named for what happened)
+class SampleRefused(StorageError, ValueError):  # noqa: N818 (named for what happened)
     """An invalid share or number of chunks."""
 
 

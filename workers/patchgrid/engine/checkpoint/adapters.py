@@ -48,12 +48,17 @@ def find_adapter(name: str, revision: str | None) -> Adapter | None:
         raise ModelError(f"{path} does not name the base model that the adapter belongs to")
     if find_spec("peft") is None:
         raise ModelError(f"{name} is an adapter for {base}: pip install 'patchgrid[peft]' to load it")
+    check_adapter_kind(name, kind)
+    return Adapter(name, path.parent, base, base_revision, kind)
+
+
+def check_adapter_kind(name: str, kind: str) -> None:
+    """Refuse, by `ModelError`, an adapter of a kind that adds tokens to each prompt."""
     if kind in _ADDING_TOKENS:
         raise ModelError(
             f"{name} is an adapter with virtual tokens ({kind}): positions would not be its prompt's. "
             "LoRA and other adapters that change weights can be measured"
         )
-    return Adapter(name, path.parent, base, base_revision, kind)
 
 
 def put_on(model: Any, adapter: Adapter, *, quantised: bool) -> Any:

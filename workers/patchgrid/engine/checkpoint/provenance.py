@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers.utils import cached_file
 
+from patchgrid.core.names import IN_MEMORY
 from patchgrid.engine.checkpoint.adapters import find_adapter
 from patchgrid.engine.checkpoint.weights import weights_hash
 
@@ -22,11 +23,12 @@ class ModelProvenance:
 
     #: Hub id or local folder.
     model: str
-    #: The commit that was loaded from the hub, or None for a local folder.
+    #: The commit that was loaded from the hub, or None for a local folder; of a model that was in memory
+    #: already, `in-memory-` with the first 12 digits of the weights' hash.
     revision: str | None
     #: SHA-256 of the configuration, as canonical JSON.
     config_hash: str
-    #: SHA-256 over the names and hashes of the safetensors files.
+    #: SHA-256 over the names and hashes of the safetensors files; of a model in memory, over its tensors.
     weights_hash: str
     #: Package to version.
     versions: dict[str, str]
@@ -38,20 +40,49 @@ class ModelProvenance:
 
 def model_provenance(name: str, model: Any, device: torch.device, revision: str | None) -> ModelProvenance:
     """Describe a loaded Hugging Face model."""
-    config = {key: value for key, value in model.config.to_dict().items() if not key.startswith("_")}
-    config.pop("transformers_version", None)
+    more = {}
     if (adapter := find_adapter(name, revision)) is not None:
-        config["adapted"] = weights_hash(weight_files(adapter.base, adapter.base_revision))
+        more["adapted"] = weights_hash(weight_files(adapter.base, adapter.base_revision))
+    commit = getattr(model.config, "_commit_hash", None)
+    return _provenance(name, commit, weights_hash(weight_files(name, revision)), model, device, more)
+
+
+def memory_provenance(name: str, model: Any, device: torch.device) -> ModelProvenance:
+    """Describe a Hugging Face model that was not loaded by us: its weights may be nobody's files."""
+    weights = _tensors_hash(model)
+    return _provenance(name, f"{IN_MEMORY}{weights[:12]}", weights, model, device, {})
+
+
+def _provenance(
+    name: str,
+    revision: str | None,
+    weights: str,
+    model: Any,
+    device: torch.device,
+    more: dict[str, str],
+) -> ModelProvenance:
+    config = {key: value for key, value in model.config.to_dict().items() if not key.startswith("_")} | more
+    config.pop("transformers_version", None)
     text = json.dumps(config, sort_keys=True, default=str)
     return ModelProvenance(
         model=name,
-        revision=getattr(model.config, "_commit_hash", None),
+        revision=revision,
         config_hash=hashlib.sha256(text.encode()).hexdigest(),
-        weights_hash=weights_hash(weight_files(name, revision)),
+        weights_hash=weights,
         versions={package: version(package) for package in _PACKAGES},
         dtype=str(model.dtype).removeprefix("torch."),
         device=_device_name(device),
     )
+
+
+def _tensors_hash(model: Any) -> str:
+    """SHA-256 over the names, number types, shapes and contents of a model's weights, each once."""
+    total = hashlib.sha256()
+    for name, weights in model.named_parameters():
+        total.update(f"{name}:{weights.dtype}:{tuple(weights.shape)}\n".encode())
+        # A flat view of bytes; numpy knows no bfloat16.
+        total.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def weight_files(name: str, revision: str | None) -> list[Path]:

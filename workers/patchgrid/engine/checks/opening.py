@@ -1,8 +1,13 @@
 """Opening a model: loading it, finding its parts, and checking it unless the findings are cached."""
 
 from collections.abc import Callable
+from typing import Any
 
-from patchgrid.engine.checkpoint.provenance import ModelProvenance, model_provenance
+from patchgrid.engine.checkpoint.provenance import (
+    ModelProvenance,
+    memory_provenance,
+    model_provenance,
+)
 from patchgrid.engine.checkpoint.quiet import quietly
 from patchgrid.engine.checks.findings import (
     Findings,
@@ -10,6 +15,7 @@ from patchgrid.engine.checks.findings import (
     remember_findings,
     remembered_findings,
 )
+from patchgrid.engine.model.in_memory import share_model
 from patchgrid.engine.model.loading import (
     SHARDED,
     LoadedModel,
@@ -40,3 +46,21 @@ def open_model(
         findings = Findings.of(model)
         remember_findings(key, findings)
         return model, provenance, findings
+
+
+def open_in_memory(
+    model: Any, tokenizer: Any, name: str | None
+) -> tuple[LoadedModel, Callable[[], ModelProvenance], Findings]:
+    """Find the parts of a model that is in memory, and check it: nothing is cached of what no file holds.
+
+    Its provenance is made when asked for: hashing all weights takes a second for each half gigabyte.
+    """
+    with quietly():
+        checkpoint = share_model(model, tokenizer, name)
+        opened = read_model(checkpoint)
+
+        def provenance() -> ModelProvenance:
+            checkpoint.check_unchanged()
+            return memory_provenance(checkpoint.name, checkpoint.model, checkpoint.device)
+
+        return opened, provenance, Findings.of(opened)

@@ -32,7 +32,7 @@ def load_config(name: str, revision: str | None) -> Any:
         It is absent or broken, or belongs to a model that cannot be measured; the message says what works.
     """
     config = read_config(name, revision)
-    _check_kind(name, config)
+    check_kind(name, config)
     return config
 
 
@@ -115,7 +115,7 @@ def _numbers(settings: dict[str, Any]) -> Iterator[tuple[str, float]]:
                 yield key, value
 
 
-def _check_kind(name: str, config: Any) -> None:
+def check_kind(name: str, config: Any) -> None:
     """Refuse what has no decoder that predicts the next token of one text."""
     kind = config.model_type
     text = config.get_text_config(decoder=True)

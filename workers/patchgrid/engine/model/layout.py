@@ -88,6 +88,9 @@ class Layout:
     #: Prompts longer than this are embedded otherwise (LongRoPE), for a whole batch at once; None: all alike.
     short_context: int | None
 
+    def __repr__(self) -> str:
+        return f"<Layout of {self.n_layers} layers, {self.n_heads} heads: {', '.join(self.sites)}>"
+
     @property
     def n_layers(self) -> int:
         """Number of blocks."""

@@ -1,6 +1,6 @@
 """Loading a Hugging Face model: safetensors only, no code from the hub, weights frozen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
@@ -82,6 +82,8 @@ class LoadedModel:
     shortcuts: Shortcuts = field(default_factory=Shortcuts.none)
     #: What the last batch's prompts began with.
     prefix_cache: PrefixCache = field(default_factory=PrefixCache)
+    #: Raises `ModelError` where the weights are no longer those that were checked.
+    check_unchanged: Callable[[], None] = lambda: None
     #: Beats with each pass through the model.
     pulse: Pulse = field(default_factory=Pulse)
     #: What methods found out about the model, each by its name.
@@ -114,6 +116,8 @@ class Checkpoint:
     model: Any
     tokenizer: Any
     device: torch.device
+    #: Raises `ModelError` where the weights are no longer those that were read.
+    check_unchanged: Callable[[], None] = lambda: None
 
 
 def load_checkpoint(name: str, *, revision: str | None, device: str, dtype: str) -> Checkpoint:
@@ -127,6 +131,11 @@ def load_checkpoint(name: str, *, revision: str | None, device: str, dtype: str)
         The device or number type does not exist.
     """
     names.check_name("dtype", dtype, names.DTYPES, "dtype")
+    if revision is not None and revision.startswith(names.IN_MEMORY):
+        raise ModelError(
+            f"{name} was measured from a model in memory ({revision}), which only its own process has: "
+            "run it again there"
+        )
     where = pick_device(device)
     adapter = find_adapter(name, revision)
     weights, weights_revision = (name, revision) if adapter is None else (adapter.base, adapter.base_revision)
@@ -179,6 +188,7 @@ def read_model(checkpoint: Checkpoint, wiring: Wiring | None = None) -> LoadedMo
         wiring=wiring,
         head=None if layout.head is None else Head.of(head),
         tail=None if copies is None else tuple((envoy.get(path), copy) for path, copy in copies),
+        check_unchanged=checkpoint.check_unchanged,
     )
 
 

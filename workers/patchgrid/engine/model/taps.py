@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 #: The sites, and the names of the modules that show them.
 TAPS = {"q": "tap_q", "k": "tap_k", "v": "tap_v"}
+#: The attention functions that can be tapped.
+TAPPED = ("eager", "sdpa")
 _PREFIX = "patchgrid_"
 #: Attribute of an attention module that records its function's arguments.
 _RECORD = "patchgrid_note"
@@ -102,6 +104,18 @@ def put_in(model: Any, attentions: list[nn.Module]) -> None:
     found.tap(attentions)
 
 
+def attention_functions(model: Any) -> set[str]:
+    """Return the names of the attention functions that a model's text decoder is configured with."""
+    return {config._attn_implementation for config in _decoder_configs(model)} - {None}  # noqa: SLF001
+
+
+def _decoder_configs(model: Any) -> list[Any]:
+    decoder = model.get_submodule(decoder_path(model))
+    configs = (getattr(module, "config", None) for module in decoder.modules())
+    named = (config for config in configs if hasattr(config, "_attn_implementation"))
+    return list({id(config): config for config in named}.values())
+
+
 @dataclass(frozen=True, slots=True)
 class _Implementation:
     """The attention function that a model's configurations name."""
@@ -111,14 +125,10 @@ class _Implementation:
 
     @classmethod
     def of(cls, model: Any) -> "_Implementation | None":
-        decoder = model.get_submodule(decoder_path(model))
-        found = {
-            id(config): config for module in decoder.modules() if (config := getattr(module, "config", None))
-        }
-        configs = [each for each in found.values() if hasattr(each, "_attn_implementation")]
-        names = {each._attn_implementation for each in configs} - {None}  # noqa: SLF001
-        if names not in ({"eager"}, {"sdpa"}):
+        names = attention_functions(model)
+        if len(names) != 1 or not names <= set(TAPPED):
             return None
+        configs = _decoder_configs(model)
         return cls(names.pop(), tuple(each for each in configs if each._attn_implementation))  # noqa: SLF001
 
     def tap(self, attentions: list[nn.Module]) -> None:

@@ -18,10 +18,18 @@ def load_text_decoder(model_class: Any, name: str, **options: Any) -> tuple[Any,
     The model, and transformers' report of what was loaded.
     """
     model, report = _text_only(model_class).from_pretrained(name, **options)
-    for module in model.modules():
-        if getattr(module, "cross_attention_layers", None):
-            _close_gaps(module)
-    return _complete(model), report
+    return _finished(model), report
+
+
+def keep_text_decoder(model: Any) -> Any:
+    """Take out of a model's modules what a text does not reach, as `load_text_decoder` does not load it.
+
+    Returns
+    -------
+    The model, or the language model within it.
+    """
+    _drop_other_parts(model)
+    return _finished(model)
 
 
 def decoder_path(model: Any) -> str:
@@ -43,16 +51,28 @@ def _text_only(model_class: Any) -> Any:
 
     def build(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
         model_class.__init__(self, config, *args, **kwargs)
-        kept = (self.get_decoder(), self.get_output_embeddings(), self.get_input_embeddings())
-        _prune(self, {id(module) for part in kept if part is not None for module in part.modules()})
-        for module in self.modules():
-            # Blocks that attend to pictures: a text passes them by.
-            for layer in getattr(module, "cross_attention_layers", None) or ():
-                module.layers._modules[str(layer)] = None  # noqa: SLF001
+        _drop_other_parts(self)
 
     return type(
         model_class.__name__, (model_class,), {"__init__": build, "__module__": model_class.__module__}
     )
+
+
+def _drop_other_parts(model: Any) -> None:
+    kept = (model.get_decoder(), model.get_output_embeddings(), model.get_input_embeddings())
+    _prune(model, {id(module) for part in kept if part is not None for module in part.modules()})
+    for module in model.modules():
+        # Blocks that attend to pictures: a text passes them by.
+        for layer in getattr(module, "cross_attention_layers", None) or ():
+            module.layers._modules[str(layer)] = None  # noqa: SLF001
+
+
+def _finished(model: Any) -> Any:
+    """Close the gaps that were left, and return the language model."""
+    for module in model.modules():
+        if getattr(module, "cross_attention_layers", None):
+            _close_gaps(module)
+    return _complete(model)
 
 
 def _prune(module: nn.Module, needed: set[int]) -> None:

@@ -13,39 +13,39 @@ class ServerError(PatchgridError):
     """Something about a server, or about what was asked of it."""
 
 
-class BadAddress(ServerError):
+class BadAddress(ServerError, ValueError):
     """A server's URL, or a token, that cannot be used."""
 
 
-class ServerUnreachable(ServerError):
+class ServerUnreachable(ServerError, ConnectionError):
     """No connection to the server can be made."""
 
     exit_code = UNAVAILABLE
 
 
-class ConnectionCut(ServerError):
+class ConnectionCut(ServerError, ConnectionError):
     """The connection ended in the middle of an answer."""
 
     exit_code = UNAVAILABLE
 
 
-class ServerBusy(ServerError):
+class ServerBusy(ServerError, TimeoutError):
     """The server asked to wait, more often than anyone should."""
 
     exit_code = UNAVAILABLE
 
 
-class ServerFailed(ServerError):
+class ServerFailed(ServerError, RuntimeError):
     """The server could not answer: a mistake of its own, or of a proxy before it."""
 
     exit_code = UNAVAILABLE
 
 
-class NotPatchgrid(ServerError):
+class NotPatchgrid(ServerError, RuntimeError):
     """What answers is not a patchgrid server, or one of a version that is not understood."""
 
 
-class Refused(ServerError):
+class Refused(ServerError, ValueError):
     """The server does not do what it was asked for."""
 
     def __init__(self, message: str, errors: Sequence[dict[str, Any]] = ()) -> None:
@@ -54,11 +54,11 @@ class Refused(ServerError):
         self.errors = tuple(errors)
 
 
-class NotAuthorised(Refused):
+class NotAuthorised(Refused, PermissionError):
     """No token was given, or none that the server knows."""
 
 
-class NotAllowed(Refused):
+class NotAllowed(Refused, PermissionError):
     """The token does not allow this, or the server does not allow it at all."""
 
 
@@ -74,5 +74,5 @@ class TooLarge(Refused):
     """More than the server takes."""
 
 
-class NotSupported(Refused):
+class NotSupported(Refused, NotImplementedError):
     """The server lacks a package that this needs."""
