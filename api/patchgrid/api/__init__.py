@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from patchgrid.api.client.engine_results import frame as frame
+    from patchgrid.api.client.engine_results import heatmap as heatmap
     from patchgrid.api.client.errors import JobFailed as JobFailed
     from patchgrid.api.client.errors import OutOfTime as OutOfTime
     from patchgrid.api.client.http.errors import ServerError as ServerError
@@ -10,9 +12,11 @@ if TYPE_CHECKING:
     from patchgrid.api.client.pair_warnings import PairWarning as PairWarning
     from patchgrid.api.client.workspace import Workspace as Workspace
 
-__all__ = ["Job", "JobFailed", "OutOfTime", "PairWarning", "ServerError", "Workspace"]
+__all__ = ["Job", "JobFailed", "OutOfTime", "PairWarning", "ServerError", "Workspace", "frame", "heatmap"]
 
 _PLACES = {
+    "frame": "engine_results",
+    "heatmap": "engine_results",
     "Job": "job",
     "JobFailed": "errors",
     "OutOfTime": "errors",
