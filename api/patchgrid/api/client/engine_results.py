@@ -136,7 +136,8 @@ def _over_positions(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def _mean(values: NDArray[np.float64], pair: int | None) -> NDArray[np.float64]:
     """Average over the pairs that have a value, or return one pair's."""
     if pair is not None:
-        return values[pair]
+        own: NDArray[np.float64] = values[pair]
+        return own
     finite = np.isfinite(values)
     counts = finite.sum(axis=0)
     return np.where(counts, np.where(finite, values, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
