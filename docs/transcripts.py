@@ -23,6 +23,11 @@ _PROGRESS = re.compile(r"(\n[\d,]+ of [\d,]+ pairs\b[^\n]*)+")
 _TRAILING = re.compile(r" +$", re.MULTILINE)
 
 
+def blocks(text: str) -> str:
+    """Give the contents of a page's `console` blocks."""
+    return "".join(_BLOCK.findall(text))
+
+
 def commands(text: str) -> Iterator[str]:
     """Yield a page's commands, in order."""
     for block in _BLOCK.findall(text):
