@@ -1,4 +1,4 @@
-"""Edge scores and path patching with plain PyTorch hooks: one forward, and one backward, a reader.
+"""Edge scores and path patching with plain PyTorch hooks: a forward, and a backward, for each reader.
 
 A reader's input is changed, and nothing else's: its block is run once more on the changed stream, what the
 reader gave there is noted, and the run goes on with that in its place.
@@ -31,23 +31,36 @@ class EdgeReference:
         found = [self._scores_at(metric, fraction) for fraction in fractions]
         return np.asarray(np.mean(found, axis=0))
 
-    def effect(self, name: str, metric: str, positions: Sequence[int], share: float = 1.0) -> float:
-        """Patch one edge exactly at these positions, with its sender moved a share of the way."""
-        sender, reader = name.split("->")
-        change = self._sent(sender, share)
-        only = torch.zeros(len(change), 1, dtype=change.dtype)
-        only[list(positions)] = 1
-        measure = self.reference.metric(metric)
+    def effects(
+        self, names: Sequence[str], metric: str, positions: Sequence[int], share: float = 1.0
+    ) -> Array:
+        """Patch each edge exactly at these positions, with its sender moved a share of the way: `[edge]`.
+
+        Edges of one reader are patched side by side, a row each.
+        """
+        sent: dict[str, Tensor] = {}
+        by_reader: dict[str, list[int]] = {}
+        for number, name in enumerate(names):
+            sender, reader = name.split("->")
+            by_reader.setdefault(reader, []).append(number)
+            if sender not in sent:
+                sent[sender] = torch.zeros_like(change := self._sent(sender, share))
+                sent[sender][list(positions)] = change[list(positions)]
+        measure, found = self.reference.metric(metric), np.zeros(len(names))
         with torch.no_grad():
-            changed = measure(self._logits(reader, change * only))
-            return float(changed - measure(self.reference.base.logits))
+            before = measure(self.reference.base.logits)
+            for reader, numbers in by_reader.items():
+                changes = torch.stack([sent[names[number].split("->")[0]] for number in numbers])
+                for number, logits in zip(numbers, self._logits(reader, changes), strict=True):
+                    found[number] = float(measure(logits) - before)
+        return found
 
     def _scores_at(self, metric: str, fraction: float) -> Array:
         here, first = self._run_at(fraction)
         found = np.zeros((self.graph.count, len(self.reference.base_ids)))
         for number, reader in enumerate(self.graph.readers):
             change = torch.zeros_like(first, requires_grad=True)
-            value = self.reference.metric(metric)(self._logits(reader, change, first))
+            value = self.reference.metric(metric)(self._logits(reader, change[None], first)[0])
             [gradient] = torch.autograd.grad(value, change)
             begin = self.graph.offsets[number]
             for sender in range(self.graph.reads[number]):
@@ -102,12 +115,13 @@ class EdgeReference:
             logits = last_logits(self._model, [self.reference.base_ids])[0]
         return Run(logits, seen), first
 
-    def _logits(self, reader: str, change: Tensor, first: Tensor | None = None) -> Tensor:
+    def _logits(self, reader: str, changes: Tensor, first: Tensor | None = None) -> Tensor:
+        """Run the base prompt once for each change to what a reader reads, `[change, position, d_model]`."""
         with ExitStack() as stack:
             if first is not None:
                 stack.enter_context(_starting_with(self._model, first))
-            stack.enter_context(_reading(self._model, reader, change))
-            return last_logits(self._model, [self.reference.base_ids])[0]
+            stack.enter_context(_reading(self._model, reader, changes))
+            return last_logits(self._model, [self.reference.base_ids] * len(changes))
 
 
 def _sender(name: str) -> tuple[str, int, int]:
@@ -133,7 +147,7 @@ def _starting_with(model: Any, first: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _reading(model: Any, reader: str, change: Tensor) -> Iterator[None]:
-    """Have one reader read the stream with a change, `[position, d_model]`."""
+    """Have one reader read the stream with a change of each prompt, `[prompt, position, d_model]`."""
     where, blocks = places(model), model.get_submodule(places(model).blocks)
     if reader == "logits":
 

@@ -1,11 +1,14 @@
-"""Integrated gradients with plain PyTorch hooks: one forward and one backward for every point of a path."""
+"""Integrated gradients with plain PyTorch hooks: a row of one batch for every point of a path."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from reference.patching import Array, Reference
-from reference.sites import by_position, last_logits, visiting
+from reference.sites import by_position, by_prompt, last_logits, visiting
+
+#: Site and layer.
+Key = tuple[str, int]
 
 
 def integrated(reference: Reference, metric_name: str, steps: int, path: str) -> dict[str, Array]:
@@ -16,44 +19,51 @@ def integrated(reference: Reference, metric_name: str, steps: int, path: str) ->
     """
     keys = list(reference.base.activations)
     points = [(number + 0.5) / steps for number in range(steps)]
-    gradients = dict.fromkeys(keys, torch.zeros(()))
-    for point in points:
-        if path == "embedding":
-            found = _gradients(reference, metric_name, ("resid_pre", 0), point)
-        else:
-            found = {key: _gradients(reference, metric_name, key, point)[key] for key in keys}
-        gradients = {key: gradients[key] + found[key] / steps for key in keys}
-    rows: dict[str, list[Array]] = {}
+    gradients: dict[Key, Tensor] = {}
+    if path == "embedding":
+        found = _gradients(reference, metric_name, [(("resid_pre", 0), point) for point in points])
+        gradients = {key: found[key].mean(0) for key in keys}
+    else:
+        for layer in {layer for _, layer in keys}:
+            moved = [key for key in keys if key[1] == layer]
+            found = _gradients(reference, metric_name, [(key, point) for key in moved for point in points])
+            for number, key in enumerate(moved):
+                gradients[key] = found[key][number * steps : (number + 1) * steps].mean(0)
+    scores: dict[str, list[Array]] = {}
     for site, layer in keys:
-        change = (
-            reference.source.activations[site, layer] - reference.base.activations[site, layer]
-        ).detach()
-        product = by_position(site, gradients[site, layer] * change, reference.heads)
+        source, base = (run.activations[site, layer] for run in (reference.source, reference.base))
+        change = by_position(site, (source - base).detach(), reference.heads)
+        product = gradients[site, layer] * change
         score = product if site == "mlp_post" else product.sum(dim=-1)
-        rows.setdefault(site, []).append(score.double().numpy())
-    return {site: np.stack(layers) for site, layers in rows.items()}
+        scores.setdefault(site, []).append(score.double().numpy())
+    return {site: np.stack(layers) for site, layers in scores.items()}
 
 
-def _gradients(
-    reference: Reference, metric_name: str, moved: tuple[str, int], point: float
-) -> dict[tuple[str, int], Tensor]:
-    """Run the base prompt with one activation moved; give the gradients of it and of all behind it."""
-    seen: dict[tuple[str, int], Tensor] = {}
+def _gradients(reference: Reference, metric_name: str, moves: list[tuple[Key, float]]) -> dict[Key, Tensor]:
+    """Run the base prompt with one activation moved in each row; return all gradients, `[row, …]`.
+
+    Those of what lies before the activation that was moved mean nothing.
+    """
+    seen: dict[Key, Tensor] = {}
 
     def visit(site: str, layer: int, tensor: Tensor) -> None:
-        if (site, layer) == moved:
-            base = reference.base.activations[moved].detach()
-            source = reference.source.activations[moved].detach()
-            # Past autograd, which is asked for nothing that lies before it.
-            tensor.data.copy_(base + point * (source - base))
-        if seen or (site, layer) == moved:
-            seen[site, layer] = tensor
+        for row, (key, point) in enumerate(moves):
+            if key == (site, layer):
+                base, source = (
+                    by_position(site, run.activations[key].detach(), reference.heads)
+                    for run in (reference.base, reference.source)
+                )
+                # Past autograd, which is asked for nothing that lies before it.
+                here = by_prompt(site, tensor.data, reference.heads, len(moves))[row]
+                here.copy_(base + point * (source - base))
+        seen.setdefault((site, layer), tensor)
 
     with visiting(reference.model, visit):
-        logits = last_logits(reference.model, [reference.base_ids])[0]
-    value = reference.metric(metric_name)(logits)
-    gradients = torch.autograd.grad(value, list(seen.values()), allow_unused=True)
+        rows = last_logits(reference.model, [reference.base_ids] * len(moves))
+    metric = reference.metric(metric_name)
+    value = torch.stack([metric(logits) for logits in rows]).sum()
+    gradients = torch.autograd.grad(value, list(seen.values()), allow_unused=True, materialize_grads=True)
     return {
-        key: torch.zeros_like(tensor) if gradient is None else gradient
-        for (key, tensor), gradient in zip(seen.items(), gradients, strict=True)
+        (site, layer): by_prompt(site, gradient, reference.heads, len(moves))
+        for (site, layer), gradient in zip(seen, gradients, strict=True)
     }

@@ -101,7 +101,7 @@ class Reference:
                     source = by_position(site, self.source.activations[site, layer].detach(), self.heads)
                     here = by_prompt(site, tensor, self.heads, len(moves))[row]
                     inner = slice(None) if component.index is None else component.index
-                    cells = (_rows(component, len(here)), inner)
+                    cells = (positions_of(component, len(here)), inner)
                     here[cells] = (1 - share) * here[cells] + share * source[cells]
 
         with torch.no_grad(), visiting(self.model, write, only=layer):
@@ -118,7 +118,7 @@ class Reference:
         return {name: np.array(values) for name, values in effects.items()}
 
 
-def _rows(component: Component, length: int) -> list[int]:
+def positions_of(component: Component, length: int) -> list[int]:
     """List the positions that a component stands for."""
     if component.position is None:
         return list(range(length))

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from patchgrid.engine import Component
 from reference.metrics import make_metric
-from reference.patching import TokenPair
+from reference.patching import TokenPair, positions_of
 from reference.sites import last_logits, places
 
 Array = NDArray[np.float64]
-#: From a layer and its softmax's output, `[1, head, query position, key position (and a sink's)]`, to what
-#: takes its place.
+#: From a layer and its softmax's output, `[prompt, head, query position, key position (and a sink's)]`, to
+#: what takes its place.
 Exchange = Callable[[int, Tensor], Tensor]
 
 
@@ -93,29 +93,27 @@ class PatternReference:
     def effects(self, components: Sequence[Component], metric: str, source: str = "pair") -> Array:
         """Patch each component's rows of the pattern exactly."""
         before = self._metric(metric)(self._logits.detach())
-        found = [self.moved(component, metric, source=source) - before for component in components]
-        return torch.stack(found).double().numpy()
+        return (self.moved(components, metric, source=source) - before).double().numpy()
 
-    def moved(self, component: Component, metric: str, share: float = 1.0, *, source: str = "pair") -> Tensor:
-        """Return the metric with a component's pattern rows moved a share of the way to the source's."""
+    def moved(
+        self, components: Sequence[Component], metric: str, share: float = 1.0, *, source: str = "pair"
+    ) -> Tensor:
+        """Return the metric with each component's pattern rows moved a share of the way to the source's.
+
+        Each is moved alone, in a row of its own of one batch.
+        """
 
         def write(layer: int, weights: Tensor) -> Tensor:
-            if layer != component.layer:
-                return weights
-            heads = slice(None) if component.index is None else [component.index]
-            length = weights.shape[2]
-            rows = list(range(length))
-            if component.position is not None:
-                chosen = component.position
-                rows = [place % length for place in (chosen if isinstance(chosen, tuple) else (chosen,))]
             mask = torch.zeros_like(weights)
-            mask[:, heads, :] = 1
-            only = torch.zeros_like(weights)
-            only[:, :, rows] = 1
-            return weights + share * mask * only * (self._put_in(layer, source) - weights)
+            for row, component in enumerate(components):
+                if component.layer == layer:
+                    heads = slice(None) if component.index is None else component.index
+                    mask[row, heads, positions_of(component, weights.shape[2])] = 1
+            return weights + share * mask * (self._put_in(layer, source) - weights)
 
         with torch.no_grad(), _exchanging(self._model, write):
-            return self._metric(metric)(last_logits(self._model, [self._base_ids])[0])  # type: ignore[no-any-return]
+            logits = last_logits(self._model, [self._base_ids] * len(components))
+            return torch.stack([self._metric(metric)(each) for each in logits])
 
     def _put_in(self, layer: int, source: str) -> Tensor:
         source_weights = self._source[layer].detach()

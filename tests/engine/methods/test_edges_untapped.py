@@ -37,10 +37,10 @@ def test_attention_is_one_reader(case: Case) -> None:
     components = [graph.component(number) for number in range(graph.count)]
     effects = case.engine.patch(case.pairs[PAIR:], components)[0]
     everywhere = range(len(case.token_pairs[PAIR].clean))
-    expected = [reference.effect(name, "logit_diff", everywhere) for name in graph.names]
+    expected = reference.effects(graph.names, "logit_diff", everywhere)
     assert_close(effects, expected, 1e-4, "effects")
     early = case.engine.patch([case.pairs[PAIR]], [graph.component(n, -2) for n in range(graph.count)])[0]
-    at_one = [reference.effect(name, "logit_diff", [-2]) for name in graph.names]
+    at_one = reference.effects(graph.names, "logit_diff", [-2])
     assert_close(early, at_one, 1e-4, "effects at one position", floor=ROUNDING)
 
 

@@ -82,7 +82,7 @@ def test_scores_are_the_slope_of_the_effect(
 
     def central(layer: int, head: int, step: float) -> float:
         ahead, back = (
-            reference.moved(Component(SITE, layer, head), "logit_diff", sign * step) for sign in (1, -1)
+            reference.moved([Component(SITE, layer, head)], "logit_diff", sign * step)[0] for sign in (1, -1)
         )
         return float(ahead.double() - back.double()) / (2 * step)
 
