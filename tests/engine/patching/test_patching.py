@@ -11,7 +11,7 @@ from patchgrid.core.errors import ComponentError, PairError, PatchgridError
 from patchgrid.core.names import DIRECTIONS, METRICS
 from patchgrid.engine import Component
 from support.engine.cases import ROUNDING, Case, assert_close
-from support.engine.models import EVERY, THOROUGH
+from support.engine.models import EVERY, FAMILIES, THOROUGH
 from support.engine.shapes import FURTHER, HEADS
 
 CaseOf = Callable[[str], Case]
@@ -59,6 +59,16 @@ def test_effects_equal_the_reference(case_of: CaseOf, family: str, direction: st
         for row, wanted in zip(found, expected, strict=True):
             # An effect under `kl` is a small difference of two divergences, each rounded.
             assert_close(row, wanted[metric], 1e-4, metric, ROUNDING if metric == "kl" else 0.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_of_the_reference_reads_no_other(case_of: CaseOf, family: str) -> None:
+    """Components patched side by side have the effects that each has alone."""
+    case = case_of(family)
+    reference, components = case.references("denoise")[4], everything(case)[::9]
+    together = reference.effects(components, ["logit_diff"])["logit_diff"]
+    alone = [reference.effects([component], ["logit_diff"])["logit_diff"][0] for component in components]
+    assert_close(together, alone, 1e-5, family)
 
 
 @pytest.mark.parametrize("family", EVERY)
