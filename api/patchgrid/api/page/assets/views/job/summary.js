@@ -96,7 +96,7 @@ function specRows(job) {
     ["chunk size", job.chunk_size],
     ["priority", job.priority],
     ["key", html`<code class="long">${job.key}</code><${Copy} text=${job.key} what="the job's key" />`],
-  ].map(([name, value]) => (name === "exact" ? ["patched exactly", `${Number((100 * value).toPrecision(3))} % of cells`] : [name.replace(/_/g, " "), plain(value)]));
+  ].map(([name, value]) => (name === "exact" ? ["patched exactly", value === 0 ? "nothing" : `at least ${Number((100 * value).toPrecision(3))} % of cells`] : [name.replace(/_/g, " "), plain(value)]));
 }
 
 function plain(value) {

@@ -112,10 +112,14 @@ function Prompt({ text, tokens, ...rest }) {
   return html`<${Tokens} tokens=${tokens} ...${rest} />`;
 }
 
-/** Answers as they were given; a token id has its text beside it. */
+const SHOWN = 5;
+
+/** The first answers as they were given; a token id has its text beside it. */
 function answers(list, tokens) {
   const text = (index) => (tokens?.[index] === undefined ? "text unknown until measured" : JSON.stringify(tokens[index]));
-  return (list ?? []).map((answer, index) => (typeof answer === "number" ? `${answer} (${text(index)})` : JSON.stringify(answer))).join(", ");
+  const words = (list ?? []).map((answer, index) => (typeof answer === "number" ? `${answer} (${text(index)})` : JSON.stringify(answer)));
+  const more = words.length > SHOWN ? ` and ${count(words.length - SHOWN)} more` : "";
+  return `${words.slice(0, SHOWN).join(", ")}${more}`;
 }
 
 function Strongest({ job, data, params }) {

@@ -36,7 +36,7 @@ export function Component({ job, params, name }) {
       ${(rows) => {
         if (rows.length === 0) return html`<p class="empty">This job has no results for this component${params.site ? ` at ${params.site}` : ""}.</p>`;
         const [row] = rows;
-        return html`<p class="muted">${SITE_WORDS[row.site] ?? row.site}, ${row.site}, layer ${row.layer}</p>
+        return html`<p class="muted">${row.site} (${SITE_WORDS[row.site] ?? row.site}), layer ${row.layer}</p>
           <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ component: name, method }} what=${name} /></div>
           <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows), job)} rows=${rows} />
           ${row.position === null && job.spec.positions === "keep" && html`<${ItsPositions} job=${job} row=${row} method=${method} />`}

@@ -45,6 +45,6 @@ export function Measure({ form }) {
     ${form.values.metric === OTHER && html`<${TextField} form=${form} name="other_metric" label="Metric's name" spellcheck=${false} hint="Of a package installed with the server and its workers" />`}
     <${ChoiceField} form=${form} name="direction" label=${direction.label} options=${optionsOf(direction)} hint=${direction.help} />
     <${TextField} form=${form} name="exact" label="Patched exactly, % of cells" kind="number" min="0" max="100" step="any" hint="A cell is a component of a pair. 0: no estimates, no intervals" />
-    <${TextField} form=${form} name="name" label="Name (optional)" maxlength="200" hint="Not a number" />
+    <${TextField} form=${form} name="name" label="Name (optional)" maxlength="200" hint="Finds the job later; digits alone are an id, not a name" />
   </div>`;
 }
