@@ -108,6 +108,7 @@ def test_another_spec_is_another_job(finished: FinishedJob, tmp_path: Path) -> N
     ("options", "reason"),
     [
         (("-m", "./nowhere"), "no model folder at"),
+        (("-m", "/nowhere/model"), "no model folder at /nowhere/model"),
         (("-m", "{model}"), "needs torch"),
     ],
 )
@@ -123,7 +124,9 @@ def test_a_run_that_cannot_begin_creates_no_database(
     if reason == "needs torch":
         monkeypatch.setattr(packages, "is_installed", lambda name: name != "torch")
     words = [word.format(model=tiny_model) for word in options]
-    assert reason in refused(patchgrid("run", pairs, *words, "--db", tmp_path / "a.db"))
+    result = patchgrid("run", pairs, *words, "--db", tmp_path / "a.db")
+    assert reason in refused(result)
+    assert "Hub" not in result.stderr
     assert not (tmp_path / "a.db").exists()
 
 

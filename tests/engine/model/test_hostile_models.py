@@ -10,7 +10,7 @@ from transformers import AutoConfig
 
 from patchgrid.core.errors import ModelError
 from patchgrid.engine import Engine
-from patchgrid.engine.model.configuration import load_config
+from patchgrid.engine.model.configuration import load_config, read_config
 from support.engine.models import save_model
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -209,3 +209,10 @@ def test_a_tokenizer_that_is_broken_within_is_told(folder: Path) -> None:
     change(folder, "tokenizer.json", model=None)
     with pytest.raises(ModelError, match="cannot load the tokenizer of"):
         Engine.load(str(folder))
+
+
+def test_a_model_that_is_not_found_on_the_hub_may_be_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not said to be no model."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"cannot find nobody/nothing: .* the hub cannot be reached"):
+        read_config("nobody/nothing", None)

@@ -38,7 +38,8 @@ def load_engine(
     """Load a model and say what it is; `recheck` repeats its checks even if their results are cached."""
     require("model", "running a model")
     local = Path(name).is_dir()
-    say(f"Loading {name}" if local else f"Loading {name} from the Hugging Face Hub or its cache")
+    path = local or Path(name).is_absolute()
+    say(f"Loading {name}" if path else f"Loading {name} from the Hugging Face Hub or its cache")
 
     def say_checking(text: str) -> None:
         once = "" if recheck or not cache_folder() else " (first load only; the results are cached)"

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import transformers
@@ -47,7 +48,12 @@ def read_config(name: str, revision: str | None, *, local_files_only: bool = Fal
     with reading(name, name):
         path = find_file(name, "config.json", revision, local_files_only=local_files_only)
         if path is None:
-            raise ModelError(f"{name} is not a model: it has no config.json")
+            if Path(name).is_dir():
+                raise ModelError(f"{name} is not a model: it has no config.json")
+            raise ModelError(
+                f"cannot find {name}: it has no config.json on the Hugging Face Hub, or the hub cannot be "
+                "reached and it is not in the cache; check the name and the network"
+            )
         settings = read_json(path)
         _check_type(name, settings)
         _check_counts(name, settings)
