@@ -30,8 +30,8 @@ def test_a_run_ends_with_the_top_components_and_the_verification(finished: Finis
         "bias",
         "same",
         "sign",
-        "top-k",
-        "overlap",
+        "top",
+        "k",
     ]
     assert {"z", "mlp_out", "resid_post"} <= {line.split(" ")[0] for line in out.splitlines()}
     assert "Job 1 (shared) done: 10 pairs measured in" in err

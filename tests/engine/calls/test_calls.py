@@ -24,21 +24,6 @@ def test_numpy_numbers_and_lists_are_taken(case_of: CaseOf) -> None:
     assert case.engine.patch(case.pairs[:1], [one, several]).shape == (1, 2)
 
 
-@pytest.mark.parametrize("pairs", [[("a", "b", "c", "d")], [{"clean": "a"}], ["a"]])
-def test_what_is_no_pair_is_refused(case_of: CaseOf, pairs: Any) -> None:
-    """Of every call, before anything is run."""
-    engine = case_of("gpt2").engine
-    calls: list[Callable[[], object]] = [
-        lambda: engine.attribute(pairs),
-        lambda: engine.run(pairs),
-        lambda: engine.means(pairs, ["z"]),
-        lambda: engine.patch(pairs, ["m0"]),
-    ]
-    for call in calls:
-        with pytest.raises(SpecError, match=r"pairs must be a list of Pair\(.*, not of (tuple|dict|str)"):
-            call()
-
-
 @pytest.mark.parametrize(
     ("component", "name"),
     [

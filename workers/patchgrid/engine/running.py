@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from patchgrid.core.errors import PairError, SpecError
+from patchgrid.core.errors import PairError
 from patchgrid.core.types import Pair
 from patchgrid.engine.calls import Begun, Call
 from patchgrid.engine.model.loading import LoadedModel
@@ -23,13 +23,7 @@ Fail = Callable[[int, str], None]
 def tokenized(
     model: LoadedModel, pairs: Sequence[Pair], prepend_bos: bool | None, fail: Fail
 ) -> list[TokenPair]:
-    """Tokenize the pairs that can be; `fail` takes the others. Raises `SpecError` for what is no pair."""
-    for pair in pairs:
-        if not isinstance(pair, Pair):
-            kind = type(pair).__name__
-            raise SpecError(
-                f"pairs must be a list of Pair(clean, corrupted, correct, incorrect), not of {kind}", "pairs"
-            )
+    """Tokenize the pairs that can be; `fail` takes the others."""
     tokenizer = PairTokenizer(
         model.tokenizer,
         vocabulary=model.vocabulary,

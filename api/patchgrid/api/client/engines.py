@@ -38,7 +38,7 @@ def load_engine(
     """Load a model and say what it is; `recheck` repeats its checks even if their results are cached."""
     require("model", "running a model")
     local = Path(name).is_dir()
-    path = local or Path(name).is_absolute()
+    path = local or Path(name).is_absolute() or name.startswith((".", "~"))
     say(f"Loading {name}" if path else f"Loading {name} from the Hugging Face Hub or its cache")
 
     def say_checking(text: str) -> None:
