@@ -66,7 +66,7 @@ def test_each_shortcut_changes_no_number(case_of: CaseOf, family: str, direction
     times = 1 if family in FURTHER else 2
     pairs = [pair for pair in case.pairs if len(pair.clean.split()) > 2] * times
     components = components_of(case)
-    options: dict[str, Any] = {"direction": direction, "metric": "logprob", "batch_tokens": 60}
+    options: dict[str, Any] = {"direction": direction, "metric": "logprob", "batch_tokens": 150}
     plain = case.engine.with_shortcuts(Shortcuts.none())
     scores, effects = measured(plain, pairs, components, case.sites, options)
     taken = [field for field in SHORTCUTS if getattr(allowed, field)]
