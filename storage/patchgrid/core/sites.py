@@ -101,7 +101,7 @@ _RECORDS = (
         "attention patterns, by head",
         Point.HEADS,
         "attn_pattern",
-        parts=("q", "k", "v", "z", "given"),
+        parts=("q", "k", "v", "z", "attention_calls"),
         needs=("taps", "softmax"),
         index=HEAD,
         count="n_heads",

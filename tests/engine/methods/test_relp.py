@@ -14,7 +14,7 @@ from patchgrid.core.errors import SpecError
 from patchgrid.engine import Engine
 from patchgrid.engine.methods.backward_rules import Activation, Gate, Norm
 from patchgrid.engine.methods.rule_modules import find_rules
-from patchgrid.engine.runs.activations import Asked, run
+from patchgrid.engine.runs.activations import RunOptions, run
 from patchgrid.engine.runs.batches import make_batch
 from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.tokenization.tokens import TokenPair
@@ -82,8 +82,8 @@ def test_no_forward_value_changes(case_of: CaseOf, family: str) -> None:
     batch = make_batch([TokenPair(0, ids, ids, (3,), (4,))], 0, model.device)
     rows = Rows.of(batch, batch.clean, [0])
     parts = frozenset({"z", "attn_out", "mlp_out"})
-    plain = run(model, rows, Asked(parts))
-    ruled = run(model, rows, Asked(parts, grad=True, rules=find_rules(model).apply))
+    plain = run(model, rows, RunOptions(parts))
+    ruled = run(model, rows, RunOptions(parts, grad=True, rules=find_rules(model).apply))
     assert torch.equal(plain.last, ruled.last)
     for part in ("z", "attn_out", "mlp_out"):
         for one, other in zip(getattr(plain, part), getattr(ruled, part), strict=True):

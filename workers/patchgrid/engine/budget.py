@@ -109,8 +109,8 @@ class CudaMemory:
 
 
 def _free(device: torch.device) -> int:
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + held
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + reusable
 
 
 def _bounded(tokens: float, most: int) -> int:

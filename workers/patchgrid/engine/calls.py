@@ -91,12 +91,12 @@ class Call:
         return Passes(self.model, batch, self.question, patching=patching, tokens=self.budget.tokens)
 
     def _skipped(self, passes: Passes, watch: Stopwatch) -> dict[int, PairResult]:
-        """Give the results of the pairs that are skipped, by their indices."""
+        """Return the results of the pairs that are skipped, by their indices."""
         pairs = passes.batch.pairs
-        found = zip(pairs, self.results(pairs, self._score(passes, (), watch)), strict=True)
+        scored = zip(pairs, self.results(pairs, self._score(passes, (), watch)), strict=True)
         return {
             pair.index: replace(result, seconds={}, skipped=True)
-            for pair, result in found
+            for pair, result in scored
             if result.error is None and not result.clean_preference > 0
         }
 
@@ -106,16 +106,18 @@ class Call:
             passes.source  # noqa: B018 (made on first use)
             if not methods:
                 passes.base  # noqa: B018
-        found: dict[_Key, Tensor] = {}
+        tensors: dict[_Key, Tensor] = {}
         for method in methods:
             with watch.timing(method.name):
-                found |= {(method.name, site): scores for site, scores in score(passes, method).items()}
+                tensors |= {(method.name, site): scores for site, scores in score(passes, method).items()}
         metrics = passes.base_rows.of_pairs(passes.base_metric.detach()), passes.source_metric()
         preferences = passes.base_preference(), passes.source_preference()
         both = list(zip(metrics, preferences, strict=True))
         if self.question.denoises:
             both.reverse()
-        return _Scored(HostCopy({**found, **dict(zip(_UNPATCHED, (*both[0], *both[1]), strict=True))}), watch)
+        return _Scored(
+            HostCopy({**tensors, **dict(zip(_UNPATCHED, (*both[0], *both[1]), strict=True))}), watch
+        )
 
     def results(self, pairs: Sequence[TokenPair], scored: "_Scored") -> list[PairResult]:
         """Cut each pair's own scores out of its batch's."""
@@ -217,8 +219,8 @@ class Begun:
         """Patch the chosen components of each pair; `left` is how many pairs that finishes."""
         pairs, call = self.pairs, self.call
         good = [row for row, result in enumerate(results) if result.error is None and not result.skipped]
-        asked = choose([pairs[row].index for row in good], [results[row] for row in good])
-        components_of = dict(zip(good, asked, strict=True))
+        chosen_lists = choose([pairs[row].index for row in good], [results[row] for row in good])
+        components_of = dict(zip(good, chosen_lists, strict=True))
         chosen = [tuple(components_of.get(row, ())) for row in range(len(results))]
         copies = [Copy(row, component) for row, components in enumerate(chosen) for component in components]
         again = [] if call.rounding is None else copies[:: call.rounding]
@@ -234,13 +236,13 @@ class Begun:
         began = time.perf_counter()
         find = edge_effects if EDGE in call.question.sites else effects
         tried = [*copies, *rounding]
-        found = (find(passes, tried, call.budget.tokens, on_forward) if copies else Tensor()).numpy()
+        effects_found = (find(passes, tried, call.budget.tokens, on_forward) if copies else Tensor()).numpy()
         # The effects are on the host: nothing is under way.
         seconds = (time.perf_counter() - began) / len(pairs)
         call.on_batch(left - reported)
         ends = np.cumsum([len(components) for components in chosen])[:-1]
-        values = np.split(found[: len(copies)], ends)
-        errors = found[len(copies) :]
+        values = np.split(effects_found[: len(copies)], ends)
+        errors = effects_found[len(copies) :]
         own = [errors[[copy.pair == row for copy in rounding]] for row in range(len(pairs))]
         parts = zip(results, chosen, values, own, strict=True)
         return [

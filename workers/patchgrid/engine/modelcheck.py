@@ -25,7 +25,7 @@ from patchgrid.engine.patching.copies import Copy
 from patchgrid.engine.patching.nodes import effects
 from patchgrid.engine.runs.activations import (
     Activations,
-    Asked,
+    RunOptions,
     first_output,
     model_inputs,
     parts_for,
@@ -146,7 +146,7 @@ class _Trial:
 
     def run(self, tokens: Tensor, sites: tuple[str, ...]) -> Activations:
         with torch.no_grad():
-            return run(self.plain, self.rows(tokens), Asked(parts_for(sites)))
+            return run(self.plain, self.rows(tokens), RunOptions(parts_for(sites)))
 
     def rows(self, tokens: Tensor) -> Rows:
         return Rows.of(self.batch, tokens, [0])

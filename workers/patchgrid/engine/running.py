@@ -40,7 +40,7 @@ def tokenized(
 
 
 def with_means(call: Call, pairs: Sequence[TokenPair]) -> Call:
-    """Give a call the means over pairs, where it puts in means and was given none."""
+    """Add the means over pairs to a call whose source is `mean` and that has none."""
     question = call.question
     if question.query.source != "mean" or question.means is not None or not pairs:
         return call

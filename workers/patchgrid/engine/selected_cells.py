@@ -51,11 +51,11 @@ class ChosenCells:
         return tuple(dict.fromkeys(component.site for _, component in self.cells))
 
     def choose(self, indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
-        """Give the components to patch in each pair."""
+        """Return the components to patch in each pair."""
         return [[self.cells[place][1] for place in self.places[index]] for index in indices]
 
     def effects(self, measured: Sequence[Measured]) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Give float32 `[cell]` effects, NaN in pairs that were not measured, and those pairs' reasons."""
+        """Return float32 `[cell]` effects, NaN in pairs that were not measured, and those pairs' reasons."""
         values = np.full(len(self.cells), np.nan, dtype=np.float32)
         errors = {}
         for index, each in enumerate(measured):
@@ -67,7 +67,7 @@ class ChosenCells:
 
 
 def checked(choose: ChooseByName, layout: Layout, sites: Collection[str]) -> Choose:
-    """Give a `Choose` that reads names and raises `ComponentError` for what model or sites do not have."""
+    """Return a `Choose` that reads names and raises `ComponentError` for what model or sites do not have."""
 
     if not callable(choose):
         raise ArgumentError(f"choose must be a function or None, not {choose!r}", "choose")

@@ -47,14 +47,14 @@ def find_file(name: str, file: str, revision: str | None, *, local_files_only: b
     if Path(name).is_dir():
         path = Path(name) / file
         return path if path.is_file() else None
-    found = cached_file(
+    cached = cached_file(
         name,
         file,
         revision=revision,
         local_files_only=local_files_only,
         _raise_exceptions_for_missing_entries=False,
     )
-    return None if found is None else Path(found)
+    return None if cached is None else Path(cached)
 
 
 def check_index(name: str, file: str, revision: str | None) -> None:

@@ -36,15 +36,15 @@ def _file_hash(path: Path) -> str:
     if path.is_symlink() and len(blob.name) == 64:
         return blob.name
     key = _state(blob)
-    known = recall(_KIND, key)
-    if isinstance(known, str) and re.fullmatch("[0-9a-f]{64}", known):
-        return known
+    cached = recall(_KIND, key)
+    if isinstance(cached, str) and re.fullmatch("[0-9a-f]{64}", cached):
+        return cached
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     # A file that was written just now could be written again within its clock's tick.
     if _state(blob) == key and time.time_ns() - max(key["modified"], key["changed"]) > _SETTLED:
-        remember(_KIND, key, found)
-    return found
+        remember(_KIND, key, digest)
+    return digest
 
 
 def _state(path: Path) -> dict[str, Any]:

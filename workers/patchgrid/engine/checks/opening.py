@@ -38,9 +38,9 @@ def open_model(
         checkpoint = load_checkpoint(name, revision=revision, device=device, dtype=dtype)
         provenance = model_provenance(name, checkpoint.model, checkpoint.device, revision)
         key = findings_key(provenance, sharded=device == SHARDED)
-        known = None if recheck else remembered_findings(key)
-        if known is not None:
-            return read_model(checkpoint, known.wiring), provenance, known
+        cached = None if recheck else remembered_findings(key)
+        if cached is not None:
+            return read_model(checkpoint, cached.wiring), provenance, cached
         on_check(f"Checking {name}")
         model = read_model(checkpoint)
         findings = Findings.of(model)

@@ -42,16 +42,16 @@ def find_shortcuts(model: LoadedModel) -> Shortcuts:
         for field in fields(Shortcuts)
         if getattr(possible, field.name)
     }
-    found = replace(Shortcuts.none(), **kept)
-    _log.info("%s: shortcut disabled (%s)", model.name, found)
-    return found if _holds(model, found, plain) else Shortcuts.none()
+    working = replace(Shortcuts.none(), **kept)
+    _log.info("%s: shortcut disabled (%s)", model.name, working)
+    return working if _holds(model, working, plain) else Shortcuts.none()
 
 
 def _holds(model: LoadedModel, shortcuts: Shortcuts, plain: torch.Tensor) -> bool:
     def same(model: LoadedModel) -> bool:
-        found = _numbers(replace(model, shortcuts=shortcuts))
+        numbers = _numbers(replace(model, shortcuts=shortcuts))
         allowed = max(_ALLOWED, _ROUNDINGS * torch.finfo(model.dtype).eps)
-        return bool((found - plain).norm() <= allowed * plain.norm())
+        return bool((numbers - plain).norm() <= allowed * plain.norm())
 
     return _gives(same, model)
 
@@ -87,14 +87,14 @@ def _numbers(model: LoadedModel) -> torch.Tensor:
 def find_transform(model: LoadedModel) -> LogitTransform | None:
     """Find what the model does to its logits: what its configuration names, if that is what it does."""
     try:
-        given, logits = _behind_the_head(model)
+        before_transform, logits = _behind_the_head(model)
     except Exception as error:  # noqa: BLE001 (whatever it is, it says that this model's code goes another way)
         _log.debug("%s: %s", model.name, error)
         return None
     config = model.envoy._module.config.get_text_config()  # noqa: SLF001
-    allowed = _ROUNDINGS * torch.finfo(given.dtype).eps
+    allowed = _ROUNDINGS * torch.finfo(before_transform.dtype).eps
     for transform in LogitTransform.candidates(config):
-        if torch.allclose(transform(given), logits, rtol=allowed, atol=allowed):
+        if torch.allclose(transform(before_transform), logits, rtol=allowed, atol=allowed):
             return transform
     return None
 
@@ -106,8 +106,8 @@ def _behind_the_head(model: LoadedModel) -> tuple[torch.Tensor, torch.Tensor]:
     batch = make_batch([pair], ids[0], model.device)
     rows = Rows.of(batch, batch.clean, [0])
     head = model.layout.head
-    given = torch.linspace(-80, 80, model.vocabulary, device=model.device)
+    chosen_logits = torch.linspace(-80, 80, model.vocabulary, device=model.device)
     with model.envoy.trace(**model_inputs(model, rows, 0, None)):
-        head.skip(given[None, None].to(head.input.device))
+        head.skip(chosen_logits[None, None].to(head.input.device))
         logits = nnsight.save(model.envoy.output.logits)
-    return given, logits[0, 0].to(given)
+    return chosen_logits, logits[0, 0].to(chosen_logits)

@@ -8,7 +8,7 @@ import torch
 from patchgrid.core.errors import ModelError
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
-from patchgrid.engine.runs.activations import Activations, Asked, run
+from patchgrid.engine.runs.activations import Activations, RunOptions, run
 from patchgrid.engine.runs.batches import make_batch
 from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.tokenization.tokens import TokenPair
@@ -46,13 +46,13 @@ def check_parts(model: LoadedModel) -> SelfCheck:
     batch = make_batch(pairs, ids[0], model.device)
     with torch.no_grad():
         rows = Rows.of(batch, batch.clean, range(len(pairs)))
-        plain, asked = (
+        plain, options = (
             replace(model, shortcuts=Shortcuts.none()),
-            Asked(frozenset({"z", "attn_out", "mlp_out"})),
+            RunOptions(frozenset({"z", "attn_out", "mlp_out"})),
         )
-        activations = run(plain, rows, asked)
+        activations = run(plain, rows, options)
         single = make_batch(pairs[1:], ids[0], model.device)
-        alone = run(plain, Rows.of(single, single.clean, [0]), asked)
+        alone = run(plain, Rows.of(single, single.clean, [0]), options)
     allowed = _ROUNDINGS * torch.finfo(model.dtype).eps
     real = batch.attention_mask.bool()
     apart = _apart(activations.stream[-1][1, 1:], alone.stream[-1][0])
@@ -101,7 +101,7 @@ def _block_error(activations: Activations, layer: int, real: torch.Tensor) -> fl
     return _apart(total, output)
 
 
-def _apart(found: torch.Tensor, expected: torch.Tensor) -> float:
+def _apart(actual: torch.Tensor, expected: torch.Tensor) -> float:
     """The largest difference, as a share of the largest value."""
     scale = expected.float().abs().max().clamp(min=1e-30)
-    return float((found.float() - expected.float()).abs().max() / scale)
+    return float((actual.float() - expected.float()).abs().max() / scale)

@@ -10,7 +10,7 @@ from patchgrid.engine.checks.self_check import some_tokens
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
 from patchgrid.engine.model.taps import AttentionCall, recorded_calls
-from patchgrid.engine.runs.activations import Asked, parts_for, run
+from patchgrid.engine.runs.activations import RunOptions, parts_for, run
 from patchgrid.engine.runs.batches import make_batch
 from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.sites import attention
@@ -44,11 +44,15 @@ def _differing(model: LoadedModel, pairs: Sequence[TokenPair]) -> str | None:
     batch = make_batch(pairs, pairs[0].clean[0], model.device)
     rows = Rows.of(batch, batch.clean, range(len(pairs)))
     with recorded_calls(attention.modules(model.layout)) as calls:
-        found = run(replace(model, shortcuts=Shortcuts.none()), rows, Asked(parts_for(("q", "k", "v", "z"))))
+        activations = run(
+            replace(model, shortcuts=Shortcuts.none()), rows, RunOptions(parts_for(("q", "k", "v", "z")))
+        )
     allowed = max(_ALLOWED, _ROUNDINGS * torch.finfo(model.dtype).eps)
     for layer, call in calls.items():
-        z = found.z[layer].float()
-        recomputed = attention.attended(call, found.q[layer], found.k[layer], found.v[layer])
+        z = activations.z[layer].float()
+        recomputed = attention.attended(
+            call, activations.q[layer], activations.k[layer], activations.v[layer]
+        )
         if not _close(recomputed, z, batch.attention_mask.bool(), allowed):
             unknown = _unknown_options(call)
             return f"layer {layer} does not compute attention as the softmax of scaled logits{unknown}"

@@ -66,12 +66,12 @@ class Scores:
                 watched = self._watched(run, site, layer)
                 uses.setdefault(watched, []).append((site, layer))
         hooked: list[tuple[Any, Any]] = [
-            (tensor, partial(self.add, asked=asked)) for tensor, asked in uses.items()
+            (tensor, partial(self.add, keys=keys)) for tensor, keys in uses.items()
         ]
         return [tensor.register_hook(hook) for tensor, hook in hooked]
 
     def by_site(self) -> dict[str, Tensor]:
-        """Give what was found, the layers of each site together; 0 where nothing can matter."""
+        """Return what was found, the layers of each site together; 0 where nothing can matter."""
         return {site: self._stacked(site) for site in self._passes.question.sites}
 
     def _watched(self, run: Activations, site: str, layer: int) -> Tensor:
@@ -79,19 +79,19 @@ class Scores:
 
     def take(self) -> dict[tuple[str, int], Tensor]:
         """Return the gradients so far, by site and layer, and start again."""
-        found, self._found = self._found, {}
-        return found
+        gradients, self._found = self._found, {}
+        return gradients
 
-    def put(self, found: dict[tuple[str, int], Tensor]) -> None:
+    def put(self, scores: dict[tuple[str, int], Tensor]) -> None:
         """Take these scores, by site and layer, for what was found."""
-        self._found = found
+        self._found = scores
 
     @torch.no_grad()
-    def add(self, gradient: Tensor, asked: Sequence[tuple[str, int]]) -> None:
+    def add(self, gradient: Tensor, keys: Sequence[tuple[str, int]]) -> None:
         """Score sites of layers by the gradient that is watched for them."""
-        for key in asked:
-            found, before = self._scored(*key, gradient), self._found.get(key)
-            self._found[key] = found if before is None else before + found
+        for key in keys:
+            scored, before = self._scored(*key, gradient), self._found.get(key)
+            self._found[key] = scored if before is None else before + scored
 
     def _scored(self, site: str, layer: int, gradient: Tensor) -> Tensor:
         """Score a site's components, as `of_components` gives them, by the gradient watched for it."""

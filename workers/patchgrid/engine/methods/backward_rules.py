@@ -52,12 +52,12 @@ class Norm:
 
     def apply(self) -> None:
         """See `Rule`."""
-        given, output = self.module.input, self.module.output
-        self.module.output = instead(self.linear(given, output), output)
+        inputs, output = self.module.input, self.module.output
+        self.module.output = instead(self.linear(inputs, output), output)
 
-    def linear(self, given: Tensor, output: Tensor) -> Tensor:
+    def linear(self, inputs: Tensor, output: Tensor) -> Tensor:
         """Return the norm's output as a linear function of its input, with the scale that it has here."""
-        moved = given.float()
+        moved = inputs.float()
         if self.centred:
             moved = moved - moved.mean(-1, keepdim=True)
         moved = moved * self.gain
@@ -78,15 +78,15 @@ class Activation:
 
     def apply(self) -> None:
         """See `Rule`."""
-        given, output = self.module.input, self.module.output
-        self.module.output = instead(self.linear(given, output), output)
+        inputs, output = self.module.input, self.module.output
+        self.module.output = instead(self.linear(inputs, output), output)
 
-    def linear(self, given: Tensor, output: Tensor) -> Tensor:
+    def linear(self, inputs: Tensor, output: Tensor) -> Tensor:
         """Return the activation's output as a linear function of its input."""
         with torch.no_grad():
-            zero = given == 0
-            ratio = torch.where(zero, self.at_zero, output.float() / given.float().masked_fill(zero, 1.0))
-        return (given.float() * ratio).to(output.dtype)
+            zero = inputs == 0
+            ratio = torch.where(zero, self.at_zero, output.float() / inputs.float().masked_fill(zero, 1.0))
+        return (inputs.float() * ratio).to(output.dtype)
 
 
 @dataclass(frozen=True, slots=True)

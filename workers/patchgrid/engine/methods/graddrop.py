@@ -65,11 +65,11 @@ def _passes_below(site: str, layer: int) -> int:
 @contextmanager
 def _gradients(base: Activations) -> Iterator[dict[int, Tensor]]:
     """Yield the gradient behind each block, by its place in the stream, filled by a backward pass."""
-    found: dict[int, Tensor] = {}
+    gradients: dict[int, Tensor] = {}
     streams: list[tuple[int, Any]] = list(enumerate(base.stream))[1:]
-    hooks = [tensor.register_hook(partial(found.__setitem__, place)) for place, tensor in streams]
+    hooks = [tensor.register_hook(partial(gradients.__setitem__, place)) for place, tensor in streams]
     try:
-        yield found
+        yield gradients
     finally:
         for hook in hooks:
             hook.remove()

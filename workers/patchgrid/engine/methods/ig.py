@@ -24,7 +24,7 @@ from patchgrid.core.types import Component
 from patchgrid.engine.methods.atp import Scores
 from patchgrid.engine.patching.copies import Copy, Group, groups, patched_positions
 from patchgrid.engine.patching.nodes import PatchedRun
-from patchgrid.engine.runs.activations import Activations, Asked, parts_for, run
+from patchgrid.engine.runs.activations import Activations, RunOptions, parts_for, run
 from patchgrid.engine.runs.passes import Passes
 from patchgrid.engine.runs.rows import Rows
 from patchgrid.engine.runs.stacking import of_components, stacked
@@ -56,7 +56,7 @@ def _along_embedding(passes: Passes, steps: int) -> Mapping[str, Tensor]:
             metric = passes.measure(there.last, index).sum()
             with scores.watching(there):
                 torch.autograd.grad(metric, [there.stream[0]])
-    return {site: found / steps for site, found in scores.by_site().items()}
+    return {site: summed / steps for site, summed in scores.by_site().items()}
 
 
 def _parts(values: Sequence[float], size: int) -> Iterator[Sequence[float]]:
@@ -71,7 +71,7 @@ def moved(passes: Passes, rows: Rows, some: Sequence[float]) -> Activations:
     where = torch.tensor(some, device=base.device, dtype=base.dtype)
     between = base + where[:, None, None, None] * (source - base)
     stream = between.flatten(0, 1)
-    asked = Asked(
+    options = RunOptions(
         parts_for(passes.question.sites),
         grad=True,
         start=passes.cut,
@@ -79,7 +79,7 @@ def moved(passes: Passes, rows: Rows, some: Sequence[float]) -> Activations:
         keep_from=passes.cut,
         stream=stream,
     )
-    return run(passes.model, rows, asked)
+    return run(passes.model, rows, options)
 
 
 class _Between:
@@ -90,12 +90,12 @@ class _Between:
         self._rows = torch.tensor(passes.base_rows.row_of, device=pairs.device)[pairs]
         self._along = along
         #: By site and layer, what was given and how far it is from the base run's to the source's.
-        self.given: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self.leaves: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     def at(
         self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
     ) -> Tensor:
-        """Give each copy's point of the path: see `Replacement`."""
+        """Return each copy's point of the path: see `Replacement`."""
         source = self._passes.replacement.at(site, layer, pairs=pairs, positions=positions)
         base = self._passes.base.at(site, layer)
         width = min(source.shape[1], base.shape[1])
@@ -103,7 +103,7 @@ class _Between:
         change = source[:, -width:] - base
         along = self._along.to(base)[:, None, None]
         leaf = (base + along * change).requires_grad_()
-        self.given[site, layer] = leaf, change
+        self.leaves[site, layer] = leaf, change
         return leaf
 
 
@@ -141,9 +141,9 @@ class _SiteScores:
         with torch.enable_grad():
             last = PatchedRun(passes, group, copies, where, between).last()
             metric = passes.measure(last, pairs).sum()
-            leaves = [leaf for leaf, _ in between.given.values()]
+            leaves = [leaf for leaf, _ in between.leaves.values()]
             gradients = torch.autograd.grad(metric, leaves)
-        for (key, (_, change)), gradient in zip(between.given.items(), gradients, strict=True):
+        for (key, (_, change)), gradient in zip(between.leaves.items(), gradients, strict=True):
             mine = [place for place, copy in enumerate(copies) if _key(copy) == key]
             self._add(*key, pairs[mine], (gradient[mine].float() * change[mine].float()).detach())
 
@@ -153,12 +153,12 @@ class _SiteScores:
         if (site, layer) not in self._found:
             shape = (len(passes.batch.pairs), passes.batch.width - passes.cut, products.shape[2])
             self._found[site, layer] = products.new_zeros(shape)
-        found = self._found[site, layer]
+        scores = self._found[site, layer]
         # Before a copy's own first position its gradient is 0.
-        found[:, found.shape[1] - products.shape[1] :].index_add_(0, pairs.to(found.device), products)
+        scores[:, scores.shape[1] - products.shape[1] :].index_add_(0, pairs.to(scores.device), products)
 
     def by_site(self) -> dict[str, Tensor]:
-        """Give the scores, 0 where nothing can matter."""
+        """Return the scores, 0 where nothing can matter."""
         passes = self._passes
         layers = range(passes.model.layout.n_layers)
         return {
@@ -167,13 +167,13 @@ class _SiteScores:
         }
 
     def _of(self, site: str, layer: int) -> Tensor:
-        """Give one layer's scores; in the last one, no copy of any pair may have been worth running."""
+        """Return one layer's scores; in the last one, no copy of any pair may have been worth running."""
         passes = self._passes
-        found = self._found.get((site, layer))
-        if found is None:
+        scores = self._found.get((site, layer))
+        if scores is None:
             there = passes.base.at(site, layer)
-            found = there.new_zeros(len(passes.batch.pairs), 1, there.shape[2], dtype=torch.float32)
-        return of_components(passes, site, found / self._steps)
+            scores = there.new_zeros(len(passes.batch.pairs), 1, there.shape[2], dtype=torch.float32)
+        return of_components(passes, site, scores / self._steps)
 
 
 def _key(copy: Copy) -> tuple[str, int]:

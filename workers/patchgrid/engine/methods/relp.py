@@ -47,7 +47,7 @@ def check(model: LoadedModel, _query: Query, _method: RelP) -> None:
 
 
 def _rules(model: LoadedModel) -> Rules:
-    """Give a model's rules: found, and checked, when they are first asked for."""
+    """Return a model's rules: found, and checked, when they are first asked for."""
     if "relp" not in model.found:
         try:
             rules = find_rules(model)
@@ -59,6 +59,6 @@ def _rules(model: LoadedModel) -> Rules:
         if reason is not None:
             raise SpecError(f"relp is not supported for this model: {reason}", "method")
         model.found["relp"] = rules
-    known = model.found["relp"]
-    assert isinstance(known, Rules), "no one else keeps anything by this name"
-    return known
+    cached = model.found["relp"]
+    assert isinstance(cached, Rules), "no one else keeps anything by this name"
+    return cached

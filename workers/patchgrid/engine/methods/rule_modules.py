@@ -23,7 +23,7 @@ class _Called:
     """One call of a module that took one tensor."""
 
     module: Any
-    given: Tensor
+    inputs: Tensor
     output: Any
     #: It has no modules in it.
     leaf: bool
@@ -59,16 +59,16 @@ def _gate(calls: Sequence[_Called], place: int) -> int | None:
     """Find the call that takes an activation's output multiplied by something: new, and of its size."""
     output = calls[place].output
     for later in range(place + 1, len(calls)):
-        given = calls[later].given
-        if given.shape[-1] != output.shape[-1] or given.numel() != output.numel():
+        inputs = calls[later].inputs
+        if inputs.shape[-1] != output.shape[-1] or inputs.numel() != output.numel():
             continue
-        if torch.equal(given.flatten(), output.flatten()):
+        if torch.equal(inputs.flatten(), output.flatten()):
             return None
-        before = (each for call in calls[:later] for each in (call.given, call.output))
+        before = (each for call in calls[:later] for each in (call.inputs, call.output))
         if not any(
             isinstance(each, Tensor)
-            and each.numel() == given.numel()
-            and torch.equal(each.flatten(), given.flatten())
+            and each.numel() == inputs.numel()
+            and torch.equal(each.flatten(), inputs.flatten())
             for each in before
         ):
             return later
@@ -79,7 +79,7 @@ def _slope_at_zero(call: _Called) -> float | None:
     """Return act(x) / x near 0 where a module is an activation: each entry by itself, not linear, 0 at 0."""
     if sum(parameter.numel() for parameter in call.module.parameters()) > _FEW:
         return None
-    probe = torch.linspace(-3, 3, 13).to(call.given)
+    probe = torch.linspace(-3, 3, 13).to(call.inputs)
     with suppress(Exception):
         whole, part = call.module(probe), call.module(probe[:5])
         if not isinstance(whole, Tensor) or whole.shape != probe.shape or not torch.equal(whole[:5], part):
@@ -87,19 +87,19 @@ def _slope_at_zero(call: _Called) -> float | None:
         linear = torch.equal(whole, -whole.flip(0)) and torch.equal(call.module(2 * probe), 2 * whole)
         if linear or float(whole[6].abs()) > 1e-6:
             return None
-        near = torch.tensor([-1e-2, 1e-2]).to(call.given)
+        near = torch.tensor([-1e-2, 1e-2]).to(call.inputs)
         return float((call.module(near).float() / near.float()).mean())
     return None
 
 
 def _norm(call: _Called, handle: Any, allowed: float) -> Norm | None:
     """Describe a module as a norm, if it is one: what it gives hardly changes with its input's size."""
-    given, output = call.given, call.output
-    if given.shape != output.shape or given.ndim < 2:
+    inputs, output = call.inputs, call.output
+    if inputs.shape != output.shape or inputs.ndim < 2:
         return None
-    kept = given.shape[-2:] if given.ndim == 4 else given.shape[-1:]
-    signs = 1 - 2 * (torch.arange(given.shape[-1]) % 2)
-    probe = signs.expand(*(1,) * (given.ndim - len(kept)), *kept).to(given)
+    kept = inputs.shape[-2:] if inputs.ndim == 4 else inputs.shape[-1:]
+    signs = 1 - 2 * (torch.arange(inputs.shape[-1]) % 2)
+    probe = signs.expand(*(1,) * (inputs.ndim - len(kept)), *kept).to(inputs)
     with suppress(Exception):
         at_zero, once, larger = (call.module(probe * size).float() for size in (0, 1, 4))
         size = float((once - at_zero).abs().max())
@@ -107,7 +107,7 @@ def _norm(call: _Called, handle: Any, allowed: float) -> Norm | None:
             return None
         gain, bias = _of_entries((once - at_zero) / probe.float()), _of_entries(at_zero)
         fits = [Norm(handle, gain, bias, centred) for centred in (False, True)]
-        errors = [_error(norm.linear(given, output), output) for norm in fits]
+        errors = [_error(norm.linear(inputs, output), output) for norm in fits]
         return fits[errors.index(min(errors))] if min(errors) <= allowed else None
     return None
 

@@ -75,8 +75,8 @@ def composite_class(config: Any) -> Any:
     for kind in ("MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT", "CAUSAL_LM"):
         classes = _mapping(f"MODEL_FOR_{kind}_MAPPING")
         if type(config) in classes:
-            found = classes[type(config)]
-            return found[0] if isinstance(found, tuple) else found
+            matching = classes[type(config)]
+            return matching[0] if isinstance(matching, tuple) else matching
     raise ModelError(f"{config.model_type} is not a language model; {_WORKS}")
 
 

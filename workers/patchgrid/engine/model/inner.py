@@ -17,17 +17,17 @@ def projections(model: Any, attention: nn.Module, output: nn.Module) -> tuple[st
     None are named unless every child with a matrix is a plain projection, runs once and reads what the
     others read: adapters, quantised weights and latent attention go the long way.
     """
-    found = {
+    candidates = {
         name: child
         for name, child in attention.named_children()
         if child is not output and any(each.ndim > 1 for each in child.parameters())
     }
-    if not all(is_linear(child) for child in found.values()):
+    if not all(is_linear(child) for child in candidates.values()):
         return ()
     calls: list[tuple[str, Tensor]] = []
     handles = [
         child.register_forward_pre_hook(lambda _module, args, name=name: calls.append((name, args[0])))
-        for name, child in found.items()
+        for name, child in candidates.items()
     ]
     try:
         _run(model)
@@ -36,7 +36,7 @@ def projections(model: Any, attention: nn.Module, output: nn.Module) -> tuple[st
             handle.remove()
     names = tuple(name for name, _ in calls)
     same = all(read is calls[0][1] for _, read in calls)
-    return names if same and sorted(names) == sorted(found) else ()
+    return names if same and sorted(names) == sorted(candidates) else ()
 
 
 @torch.no_grad()

@@ -113,7 +113,7 @@ class Layout:
         return tuple(site for site in SITES if site not in self.absent)
 
     def lacking(self, need: str, why: str | None) -> "Layout":
-        """Give the layout of the model that lacks something else that sites need; None: it does not."""
+        """Return the layout of the model that lacks something else that sites need; None: it does not."""
         return self if why is None else replace(self, lacks={**self.lacks, need: why})
 
     def count(self, site: str) -> int | None:
@@ -223,8 +223,8 @@ def _neurons(module: Any, family: Family) -> str | None:
     if family.mlp is None or not has_part(module, family.mlp):
         return None
     children = dict(module.get_submodule(family.mlp).named_children())
-    found = [name for name in _DOWN if name in children and _width(children[name]) is not None]
-    return f"{family.mlp}.{found[0]}" if len(found) == 1 else None
+    down = [name for name in _DOWN if name in children and _width(children[name]) is not None]
+    return f"{family.mlp}.{down[0]}" if len(down) == 1 else None
 
 
 def _project(module: Any, family: Family) -> Callable[[Tensor], Tensor]:
@@ -267,7 +267,7 @@ def _lacks(*, parallel: bool, tapped: bool, neurons: bool) -> dict[str, str]:
     return lacks
 
 
-#: Asked for component by component: its tables are made once.
+#: RunOptions for component by component: its tables are made once.
 _graph = cache(Graph)
 
 

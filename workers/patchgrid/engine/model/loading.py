@@ -97,8 +97,8 @@ class LoadedModel:
     @cached_property
     def cache_name(self) -> str:
         """What the model calls its cache of keys and values: transformers 5.24 gave it a new name."""
-        known = signature(type(self.envoy._module).forward).parameters  # noqa: SLF001
-        return "cache" if "cache" in known else "past_key_values"
+        parameters = signature(type(self.envoy._module).forward).parameters  # noqa: SLF001
+        return "cache" if "cache" in parameters else "past_key_values"
 
     @property
     def pad(self) -> int:

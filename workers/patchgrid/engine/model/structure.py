@@ -37,16 +37,16 @@ def find_family(model: Any) -> Family:
     model_type = text_type(model)
     if reason := REFUSED.get(model_type):
         raise ModelError(f"{model_type} models are not supported: {reason}. See {PAGE}")
-    known = FAMILIES.get(model_type)
-    if known is None:
+    family = FAMILIES.get(model_type)
+    if family is None:
         return _search(model)
-    known = _within(model, known)
-    missing = missing_part(model, known)
+    family = _within(model, family)
+    missing = missing_part(model, family)
     if missing is not None:
         raise ModelError(
             f"this {model_type} model has no {missing}: its code differs from the supported version"
         )
-    return known
+    return family
 
 
 def text_type(model: Any) -> str:
@@ -60,8 +60,8 @@ def _within(model: Any, family: Family) -> Family:
         return family
     decoder, names = decoder_path(model), family.layers.split(".")
     paths = [".".join([decoder, *names[start:]]) for start in range(len(names))]
-    found = next((path for path in paths if has_part(model, path)), family.layers)
-    return replace(family, layers=found)
+    layers = next((path for path in paths if has_part(model, path)), family.layers)
+    return replace(family, layers=layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,13 @@ def _search(model: Any) -> Family:
 
 def _list_of_blocks(model: Any) -> tuple[str | None, Any]:
     """Find the longest list of modules each of which has a child that names itself attention."""
-    found: tuple[str | None, Any] = (None, ())
+    longest: tuple[str | None, Any] = (None, ())
     for path, module in model.named_modules():
-        if not isinstance(module, torch.nn.ModuleList) or len(module) <= len(found[1]):
+        if not isinstance(module, torch.nn.ModuleList) or len(module) <= len(longest[1]):
             continue
         if all(_attention_paths(block) for block in module):
-            found = path, module
-    return found
+            longest = path, module
+    return longest
 
 
 def _without(model: Any) -> str:
@@ -111,7 +111,7 @@ def _without(model: Any) -> str:
     lists = [(path, each) for path, each in model.named_modules() if isinstance(each, torch.nn.ModuleList)]
     if not lists:
         return ""
-    path, blocks = max(lists, key=lambda found: len(found[1]))
+    path, blocks = max(lists, key=lambda listed: len(listed[1]))
     bare = next(number for number, block in enumerate(blocks) if not _attention_paths(block))
     children = ", ".join(type(child).__name__ for child in blocks[bare].children())
     return f" (block {bare} of {path} has none: {children or type(blocks[bare]).__name__})"
@@ -139,12 +139,12 @@ def _record(model: Any, block: Any) -> list[_Part]:
 def _recording(block: Any, parts: list[_Part]) -> Iterator[None]:
     def note(path: str) -> Any:
         def hook(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-            given = output[0] if isinstance(output, tuple) else output
+            tensor = output[0] if isinstance(output, tuple) else output
             taken = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
-            if isinstance(given, Tensor):
+            if isinstance(tensor, Tensor):
                 size = len(output) if isinstance(output, tuple) else 1
                 first = taken[0].clone() if taken else None
-                parts.append(_Part(path, module, first, given.clone(), size))
+                parts.append(_Part(path, module, first, tensor.clone(), size))
 
         return hook
 
@@ -186,11 +186,11 @@ def _lead(layers: str, parts: list[_Part], attention: _Part, mlp: _Part, allowed
         return None
     projection = projections[-1]
     with torch.no_grad():
-        given = projection.module(projection.input)
+        projected = projection.module(projection.input)
         leads: tuple[str, ...] = (projection.path,)
-        if float((given - attention.output).abs().max()) > allowed:
-            leads, given = (*leads, attention.path), attention.module(given)
-            if float((given - attention.output).abs().max()) > allowed:
+        if float((projected - attention.output).abs().max()) > allowed:
+            leads, projected = (*leads, attention.path), attention.module(projected)
+            if float((projected - attention.output).abs().max()) > allowed:
                 return None
     owner = projection.path.rpartition(".")[0]
     within = [part.path for part in parts if part.path == owner and _equal(part, attention)]

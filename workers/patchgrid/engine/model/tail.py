@@ -65,14 +65,14 @@ def _listening(model: nn.Module, called: list[nn.Module]) -> Iterator[None]:
             handle.remove()
 
 
-def through(copy: nn.Module, given: Tensor) -> Tensor:
+def through(copy: nn.Module, values: Tensor) -> Tensor:
     """Run a module's float32 copy on what the module was given, the same at every position."""
     device = next(copy.parameters()).device
-    if given.ndim != 3:  # a model may see positions flattened
-        return _run(copy, given.to(device))
-    return _run(copy, given[:, -1:].to(device)).expand(-1, given.shape[1], -1)
+    if values.ndim != 3:  # a model may see positions flattened
+        return _run(copy, values.to(device))
+    return _run(copy, values[:, -1:].to(device)).expand(-1, values.shape[1], -1)
 
 
-def _run(copy: nn.Module, given: Tensor) -> Tensor:
-    output: Tensor = copy(given.float())
+def _run(copy: nn.Module, values: Tensor) -> Tensor:
+    output: Tensor = copy(values.float())
     return output

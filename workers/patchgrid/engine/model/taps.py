@@ -95,13 +95,13 @@ def install(model: Any, attentions: list[nn.Module], projections: list[nn.Module
 
 def put_in(model: Any, attentions: list[nn.Module]) -> None:
     """Add taps to a model in which `install` found them to show something before."""
-    found = _Implementation.of(model)
-    if found is None:
+    implementation = _Implementation.of(model)
+    if implementation is None:
         raise ModelError(
             f"{type(model).__name__}'s attention function changed since it was checked; "
             "run `patchgrid model check`"
         )
-    found.tap(attentions)
+    implementation.tap(attentions)
 
 
 def attention_functions(model: Any) -> set[str]:
@@ -198,9 +198,9 @@ def _heads(model: Any, attentions: list[nn.Module]) -> tuple[tuple[int, int] | N
         logits = _logits(model)
     if any(len(seen) != len(TAPS) or any(len(shape) != 4 for shape in seen) for seen in shapes):
         return None, logits
-    found = {(q[1], k[1], v[1]) for q, k, v in shapes}
-    queries, keys, values = found.pop()
-    return ((queries, keys) if not found and keys == values else None), logits
+    head_counts = {(q[1], k[1], v[1]) for q, k, v in shapes}
+    queries, keys, values = head_counts.pop()
+    return ((queries, keys) if not head_counts and keys == values else None), logits
 
 
 def _are_sole(model: Any, attentions: list[nn.Module], projections: list[nn.Module]) -> bool:

@@ -98,7 +98,8 @@ def _close_gaps(decoder: Any) -> None:
 
 def _complete(model: Any) -> Any:
     """Return the language model, head and all, within a model whose own code wants a picture."""
-    known = tuple(AutoModelForCausalLM._model_mapping.values())  # noqa: SLF001
+    causal_classes = tuple(AutoModelForCausalLM._model_mapping.values())  # noqa: SLF001
     return next(
-        (module for module in model.modules() if module is not model and isinstance(module, known)), model
+        (module for module in model.modules() if module is not model and isinstance(module, causal_classes)),
+        model,
     )

@@ -92,8 +92,8 @@ def groups(
         return copies[place].start, copies[place].within
 
     ordered = sorted(reached, key=lambda place: (*together(place), begins[place]))
-    for (start, within), found in groupby(ordered, together):
-        places = list(found)
+    for (start, within), members in groupby(ordered, together):
+        places = list(members)
         while places:
             begin = begins[places[0]]
             size = max(1, tokens // (batch.width - begin))

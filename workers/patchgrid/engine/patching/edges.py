@@ -36,13 +36,13 @@ def edge_effects(
             # What attention gives changes from there on.
             where[place] = sent_at[place].cummax(0).values
 
-    def given(group: Group, places: Sequence[int]) -> _Given:
+    def replacement_of(group: Group, places: Sequence[int]) -> _Given:
         some = [read[place] for place in places]
         senders = [_sender(copies[place].component) for place in places]
         with torch.no_grad():
-            return _Reading(passes, group, some, senders, sent_at[list(places)]).given()
+            return _Reading(passes, group, some, senders, sent_at[list(places)]).replacement_of()
 
-    return effects_at(passes, read, where, batch_tokens, on_forward, given)
+    return effects_at(passes, read, where, batch_tokens, on_forward, replacement_of)
 
 
 def _read(passes: Passes, edge: Component) -> Component:
@@ -75,7 +75,7 @@ class _Given:
     def at(
         self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
     ) -> Tensor:
-        """Give a site's activation for each copy: see `Replacement`."""
+        """Return a site's activation for each copy: see `Replacement`."""
         del pairs  # the copies are the pairs'
         values = self.values[site, layer]
         return values if positions is None else values[:, -positions:]
@@ -97,7 +97,7 @@ class _Reading:
         self._where = where
         self._layout = passes.model.layout
 
-    def given(self) -> _Given:
+    def replacement_of(self) -> _Given:
         """Find what each copy's reader gives on its changed stream."""
         keys = dict.fromkeys((copy.component.site, copy.component.layer) for copy in self._copies)
         return _Given({key: self._of_site(*key) for key in keys})
@@ -114,9 +114,9 @@ class _Reading:
             changed = self._changed("resid_post", layer, mine, self._passes.batch.width - begin)
         else:
             changed = self._run(site, layer, mine, begin)
-        found = changed.new_zeros(len(self._copies), *changed.shape[1:])
-        found[torch.tensor(mine, device=found.device)] = changed
-        return found
+        values = changed.new_zeros(len(self._copies), *changed.shape[1:])
+        values[torch.tensor(mine, device=values.device)] = changed
+        return values
 
     def _begin(self, site: str, mine: list[int]) -> int:
         """The first position that has to be run."""

@@ -56,7 +56,7 @@ def effects_at(
     where: Tensor,
     batch_tokens: int,
     on_forward: Callable[[int], None],
-    given: Callable[[Group, Sequence[int]], Replacement] | None = None,
+    replacement_of: Callable[[Group, Sequence[int]], Replacement] | None = None,
 ) -> Tensor:
     """Measure effects as `effects` does, of copies patched at given positions.
 
@@ -64,7 +64,7 @@ def effects_at(
     ----------
     where
         bool `[copy, position]`.
-    given
+    replacement_of
         Makes what is put in, from a group and its copies' places; None: what the passes put in.
     """
     with torch.no_grad():
@@ -73,20 +73,20 @@ def effects_at(
         def measured(group: Group, places: Sequence[int]) -> Tensor:
             some = [copies[place] for place in places]
             pairs = torch.tensor([copy.pair for copy in some], device=passes.model.device)
-            new = None if given is None else given(group, places)
+            new = None if replacement_of is None else replacement_of(group, places)
             last = PatchedRun(passes, group, some, where[list(places)], new).last()
             return passes.measure(last, pairs) - base_metric[pairs]
 
         n_layers, short = passes.model.layout.n_layers, passes.model.shortcuts.prefix
         places: list[int] = []
-        found = [torch.zeros(0, device=passes.model.device)]
+        effects_of_groups = [torch.zeros(0, device=passes.model.device)]
         for group in groups(passes.batch, copies, where, n_layers, batch_tokens, cut_short=short):
-            found += in_halves(partial(measured, group), group.places)
+            effects_of_groups += in_halves(partial(measured, group), group.places)
             places += group.places
             on_forward(len(group.places))
         result = torch.tensor([torch.nan if copy.rounding else 0.0 for copy in copies])
         # Only here the host waits for the device.
-        result[places] = torch.cat(found).float().cpu()
+        result[places] = torch.cat(effects_of_groups).float().cpu()
     return result
 
 
@@ -144,18 +144,18 @@ class PatchedRun:
         with self._model.envoy.trace(**self._inputs()) as tracer:
             self._enter(stream)
             if site in TAPS:
-                found = nnsight.save(by_position(getattr(block, site).output)[:, -self._width :])
+                activation = nnsight.save(by_position(getattr(block, site).output)[:, -self._width :])
             elif site == "attn_out":
                 if last_only:
                     work_for_last_only(block)
-                found = nnsight.save(_times(first_output(block.attn_out.output), block.scale))
+                activation = nnsight.save(_times(first_output(block.attn_out.output), block.scale))
             else:
                 self._run_first(block, skipped)
-                found = nnsight.save(
+                activation = nnsight.save(
                     added_by_mlp(block, stream.shape if not last_only else stream[:, :1].shape)
                 )
             tracer.stop()
-        values: Tensor = found
+        values: Tensor = activation
         return values
 
     def _skipped(self) -> Tensor | None:
@@ -276,18 +276,18 @@ class PatchedRun:
     def _patch_within(self, block: Block, skipped: Tensor | None) -> None:
         """Inside the trace, replace z, attn_out and resid_mid of the first block that runs."""
         if skipped is not None:
-            given = _times(skipped, 1 / block.scale)
-            block.attention.skip((given, None))
+            output_to_give = _times(skipped, 1 / block.scale)
+            block.attention.skip((output_to_give, None))
             if block.attn_out is not block.attention:
-                block.attn_out.skip(given)
+                block.attn_out.skip(output_to_give)
             return
         last_only = self._narrow and self._group.start == self._model.layout.n_layers - 1
         z = work_for_last_only(block) if last_only else block.projection.input
         block.projection.input = self._patched(Point.HEADS, z.clone())
         output = block.attn_out.output
         added = self._patched(Point.ATTENTION, _times(first_output(output).clone(), block.scale))
-        given = _times(added, 1 / block.scale)
-        block.attn_out.output = (given, *output[1:]) if isinstance(output, tuple) else given
+        output_to_give = _times(added, 1 / block.scale)
+        block.attn_out.output = (output_to_give, *output[1:]) if isinstance(output, tuple) else output_to_give
 
     def _patched(self, point: Point, values: Tensor) -> Tensor:
         """Patch what stands at a point of the pass, `[copy, position, width]`."""

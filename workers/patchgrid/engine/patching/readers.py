@@ -47,9 +47,9 @@ def gradients(layout: Layout, run: Activations, metric: Tensor) -> Iterator[Read
     yield Readers(layout.n_layers, last[:, -1:, None].float())
     below = last
     for layer in reversed(range(layout.n_layers)):
-        found = _of_layer(layout, run, layer, below)
-        yield Readers(layer, found)
-        below = (below.to(found.device).float() + found.sum(2)).to(below.dtype)
+        gradients = _of_layer(layout, run, layer, below)
+        yield Readers(layer, gradients)
+        below = (below.to(gradients.device).float() + gradients.sum(2)).to(below.dtype)
 
 
 def _of_layer(layout: Layout, run: Activations, layer: int, after: Tensor) -> Tensor:
@@ -66,14 +66,14 @@ def _of_layer(layout: Layout, run: Activations, layer: int, after: Tensor) -> Te
             of_attention = _of_heads(layout, run, layer, list(zip(heads, at_heads, strict=True)))
         else:
             of_attention = [_back(added, stream, between)[None]]
-    found = torch.cat([*of_attention, _widened(of_mlp, stream)[None]])
-    return rearrange(found, "reader row position width -> row position reader width").float()
+    by_reader = torch.cat([*of_attention, _widened(of_mlp, stream)[None]])
+    return rearrange(by_reader, "reader row position width -> row position reader width").float()
 
 
 def _back(output: Tensor, to: Tensor, gradient: Tensor) -> Tensor:
     """Go back from one tensor to another, with the gradient at the first."""
-    [found] = torch.autograd.grad(output, [to], _narrowed(gradient, output), retain_graph=True)
-    return found
+    [reached] = torch.autograd.grad(output, [to], _narrowed(gradient, output), retain_graph=True)
+    return reached
 
 
 #: Queries, keys or values, and the gradient at them: `[row, head, position, head_dim]` both.
@@ -86,17 +86,17 @@ def _of_heads(layout: Layout, run: Activations, layer: int, taps: Sequence[_Head
     if not projections:
         return [_by_head(*each, [stream])[0] for each in taps]
     read, count = run.inner_input[layer], len(projections)
-    given = run.inner_outputs[layer * count : (layer + 1) * count]
+    outputs = run.inner_outputs[layer * count : (layer + 1) * count]
     matrices = [matrix(each._module, read.shape[-1]) for each in projections]  # noqa: SLF001
-    at_read = [_through(_by_head(*each, given), matrices) for each in taps]
+    at_read = [_through(_by_head(*each, outputs), matrices) for each in taps]
     return [_batched(read, [stream], some)[0] for some in at_read]
 
 
-def _through(found: Sequence[Tensor], matrices: Sequence[Tensor]) -> Tensor:
+def _through(gradients: Sequence[Tensor], matrices: Sequence[Tensor]) -> Tensor:
     """Go back through projections by the outputs that a head has of them, from those of `_by_head`."""
     parts = [
         _rows_of(gradient, weights.T)
-        for gradient, weights in zip(found, matrices, strict=True)
+        for gradient, weights in zip(gradients, matrices, strict=True)
         if gradient.numel()
     ]
     return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
@@ -122,12 +122,13 @@ def _by_head(heads: Tensor, gradient: Tensor, to: Sequence[Tensor]) -> list[Tens
 def _batched(output: Tensor, to: Sequence[Tensor], gradients: Tensor) -> list[Tensor]:
     """Go back with several gradients, in batches; tensors without a path are returned as `[0]`."""
     size = max(1, _AT_ONCE // max(output.numel(), to[0].numel()))
-    found = [
+    batches = [
         torch.autograd.grad(output, to, some, retain_graph=True, is_grads_batched=True, allow_unused=True)
         for some in torch.split(gradients, size)
     ]
     return [
-        gradients.new_zeros(0) if parts[0] is None else torch.cat(parts) for parts in zip(*found, strict=True)
+        gradients.new_zeros(0) if parts[0] is None else torch.cat(parts)
+        for parts in zip(*batches, strict=True)
     ]
 
 

@@ -22,7 +22,7 @@ from patchgrid.engine.sites.attention import modules
 
 @dataclass(slots=True)
 class Activations:
-    """What one run computed, from one position of the batch on (`Asked.keep_from`) to the last.
+    """What one run computed, from one position of the batch on (`RunOptions.keep_from`) to the last.
 
     Where the last block worked for the last position only, that is all there is of its z, attn_out and
     mlp_out, and all that is right in its output.
@@ -43,13 +43,13 @@ class Activations:
     mlp_out: list[Tensor] = field(default_factory=list)
     #: `[row, position, index]` a layer, with a graph as the MLP has it; empty where not asked for.
     mlp_post: list[Tensor] = field(default_factory=list)
-    #: `[row, head, position, head_dim]` a layer, empty where not asked for; with a graph, or with `given`,
-    #: of all positions, those of the cache before the run's own.
+    #: `[row, head, position, head_dim]` a layer, empty where not asked for; with a graph, or with
+    #: `attention_calls`, of all positions, those of the cache before the run's own.
     q: list[Tensor] = field(default_factory=list)
     k: list[Tensor] = field(default_factory=list)
     v: list[Tensor] = field(default_factory=list)
-    #: What each layer's attention function was given besides; empty where not asked for.
-    given: Mapping[int, AttentionCall] = field(default_factory=dict)
+    #: Each layer's call of its attention function; empty where not asked for.
+    attention_calls: Mapping[int, AttentionCall] = field(default_factory=dict)
     #: With a graph: `[row, position, width]` a layer, what the projections to queries, keys and values read.
     inner_input: list[Tensor] = field(default_factory=list)
     #: `[row, position, width]`, what each of them gives, one layer's after the other.
@@ -60,7 +60,7 @@ class Activations:
         return access(site).at(self, layer)
 
     def detached(self) -> "Activations":
-        """Give the same numbers without their graph."""
+        """Return the same numbers without their graph."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         for name, value in values.items():
             if isinstance(value, list):
@@ -69,8 +69,8 @@ class Activations:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of one run."""
+class RunOptions:
+    """What one run computes and keeps."""
 
     #: Parts that are kept, beside the stream.
     parts: frozenset[str]
@@ -93,40 +93,40 @@ def parts_for(sites: Collection[str]) -> frozenset[str]:
     return frozenset(part for site in sites for part in SITES[site].parts)
 
 
-def run(model: LoadedModel, rows: Rows, asked: Asked) -> Activations:
+def run(model: LoadedModel, rows: Rows, options: RunOptions) -> Activations:
     """Run rows of tokens and keep the stream and the named parts."""
     kept = Activations(torch.empty(0))
-    inputs = model_inputs(model, rows, asked.start, asked.cache)
-    attentions = modules(model.layout) if "given" in asked.parts else ()
-    with torch.set_grad_enabled(asked.grad), recorded_calls(attentions) as kept.given:
-        if asked.rules is None:
+    inputs = model_inputs(model, rows, options.start, options.cache)
+    attentions = modules(model.layout) if "attention_calls" in options.parts else ()
+    with torch.set_grad_enabled(options.grad), recorded_calls(attentions) as kept.attention_calls:
+        if options.rules is None:
             with model.envoy.trace(**inputs):
-                _read(model, asked, kept)
+                _read(model, options, kept)
         else:
             with model.envoy.trace() as tracer:
                 with tracer.invoke(**inputs):
-                    asked.rules()
+                    options.rules()
                 with tracer.invoke():
-                    _read(model, asked, kept)
-    if asked.cache is not None:
-        kept.kv_cache = KVCache.of(asked.cache)
+                    _read(model, options, kept)
+    if options.cache is not None:
+        kept.kv_cache = KVCache.of(options.cache)
     model.pulse.beat()
     return kept
 
 
-def _read(model: LoadedModel, asked: Asked, kept: Activations) -> None:
+def _read(model: LoadedModel, options: RunOptions, kept: Activations) -> None:
     """Inside a trace, keep what was asked for."""
     blocks = model.layout.blocks
-    skip = asked.keep_from - asked.start
-    if asked.stream is not None:
-        blocks[0].layer.input = asked.stream
-    first: Any = blocks[0].layer.input if asked.stream is None else asked.stream
-    if asked.grad:
+    skip = options.keep_from - options.start
+    if options.stream is not None:
+        blocks[0].layer.input = options.stream
+    first: Any = blocks[0].layer.input if options.stream is None else options.stream
+    if options.grad:
         first.requires_grad_()
     kept.stream.append(_tail(first, skip))
     for block in blocks:
         only_last = model.shortcuts.last_block and block is blocks[-1]
-        _keep_block(kept, block, asked, skip, first.shape, only_last=only_last)
+        _keep_block(kept, block, options, skip, first.shape, only_last=only_last)
     kept.last = read_last(model)
 
 
@@ -185,15 +185,15 @@ def work_for_last_only(block: Block) -> Tensor:
 def _keep_block(
     kept: Activations,
     block: Block,
-    asked: Asked,
+    options: RunOptions,
     skip: int,
     shape: torch.Size,
     *,
     only_last: bool,
 ) -> None:
     """Read one block's parts in the order in which the forward pass reaches them."""
-    parts = asked.parts
-    _keep_inner(kept, block, asked, shape[1] - skip)
+    parts = options.parts
+    _keep_inner(kept, block, options, shape[1] - skip)
     if only_last:
         skip = 0
         shape = torch.Size((shape[0], 1, shape[2]))
@@ -203,28 +203,28 @@ def _keep_block(
     if "z" in parts:
         kept.z.append(_tail(z, skip))
     if "attn_out" in parts:
-        kept.attn_out.append(_tail(_attn_out(block, asked), skip))
+        kept.attn_out.append(_tail(_attn_out(block, options), skip))
     if only_last:
         block.mlp.input = block.mlp.input[:, -1:]
     if "mlp_post" in parts:
         neurons = block.neurons.input
-        kept.mlp_post.append(neurons if asked.grad else _tail(neurons.view(*shape[:2], -1), skip))
+        kept.mlp_post.append(neurons if options.grad else _tail(neurons.view(*shape[:2], -1), skip))
     if "mlp_out" in parts:
         kept.mlp_out.append(_tail(added_by_mlp(block, shape), skip))
     # A graph needs the very tensor that the model continues with.
     stream = first_output(block.layer.output)
-    kept.stream.append(stream[:, -1:].contiguous() if only_last and not asked.grad else _tail(stream, skip))
+    kept.stream.append(stream[:, -1:].contiguous() if only_last and not options.grad else _tail(stream, skip))
 
 
-def _attn_out(block: Block, asked: Asked) -> Tensor:
+def _attn_out(block: Block, options: RunOptions) -> Tensor:
     """Inside a trace, read what attention adds; in a graph, what follows has its gradient through it."""
     output = block.attn_out.output
-    given = first_output(output)
+    output_tensor = first_output(output)
     if block.scale == 1:
-        return given
-    added = given * block.scale
-    if asked.grad:
-        through: Tensor = _Through.apply(added, given.detach(), block.scale)  # type: ignore[no-untyped-call]
+        return output_tensor
+    added = output_tensor * block.scale
+    if options.grad:
+        through: Tensor = _Through.apply(added, output_tensor.detach(), block.scale)  # type: ignore[no-untyped-call]
         block.attn_out.output = (through, *output[1:]) if isinstance(output, tuple) else through
     return added
 
@@ -233,36 +233,36 @@ def added_by_mlp(block: Block, shape: torch.Size) -> Tensor:
     """Inside a trace, read what the MLP adds; of its gradient, the stream's takes the place."""
     # OPT's MLP sees the batch flattened.
     parts = [first_output(part.output).view(shape) for part in block.mlp_out]
-    given = parts[0].clone() if block.overwrites else parts[0]
+    output_tensor = parts[0].clone() if block.overwrites else parts[0]
     for part in parts[1:]:
-        given = given + part
-    return given if block.scale == 1 else given * block.scale
+        output_tensor = output_tensor + part
+    return output_tensor if block.scale == 1 else output_tensor * block.scale
 
 
 class _Through(torch.autograd.Function):
     """What a module gave, untouched, as if it had been made of what is added: that times 1 / scale."""
 
     @staticmethod
-    def forward(ctx: Any, added: Tensor, given: Tensor, scale: float) -> Tensor:
-        """Give `given`; `added` is only there for its gradient."""
+    def forward(ctx: Any, added: Tensor, output_tensor: Tensor, scale: float) -> Tensor:
+        """Return `output_tensor`; `added` is only there for its gradient."""
         del added
         ctx.scale = scale
-        return given.view_as(given)
+        return output_tensor.view_as(output_tensor)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Give the gradient of what is added."""
+        """Return the gradient of what is added."""
         return gradients[0] / ctx.scale, None, None
 
 
-def _keep_inner(kept: Activations, block: Block, asked: Asked, width: int) -> None:
+def _keep_inner(kept: Activations, block: Block, options: RunOptions, width: int) -> None:
     """Read queries, keys and values, and what they are made with; of a block without taps, nothing."""
-    if "inner" in asked.parts and asked.grad and block.inner:
+    if "inner" in options.parts and options.grad and block.inner:
         kept.inner_input.append(block.inner[0].input)
         kept.inner_outputs += [projection.output for projection in block.inner]
-    whole = asked.grad or "given" in asked.parts
+    whole = options.grad or "attention_calls" in options.parts
     for site in TAPS:
-        if site in asked.parts and getattr(block, site) is not None:
+        if site in options.parts and getattr(block, site) is not None:
             heads = getattr(block, site).output
             getattr(kept, site).append(heads if whole else heads[:, :, -width:].contiguous())
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from patchgrid.core.means import Adding, Means
 from patchgrid.core.sites import EDGE
 from patchgrid.engine.model.loading import LoadedModel
-from patchgrid.engine.runs.activations import Asked, parts_for, run
+from patchgrid.engine.runs.activations import RunOptions, parts_for, run
 from patchgrid.engine.runs.batches import Batch, fill, make_batch
 from patchgrid.engine.runs.memory import in_halves, is_out_of_memory
 from patchgrid.engine.runs.question import Question
@@ -66,11 +66,11 @@ def _sums(model: LoadedModel, question: Question, batch: Batch) -> dict[str, NDA
     _, tokens = question.sides(batch)
     rows = Rows.of(batch, tokens, range(len(batch.pairs)))
     sites = sites_of_means(question.sites)
-    found = run(model, rows, Asked(parts_for(sites)))
+    activations = run(model, rows, RunOptions(parts_for(sites)))
     real = batch.attention_mask.bool()
     sums = {}
     for site in sites:
-        layers = [found.at(site, layer) for layer in range(model.layout.n_layers)]
+        layers = [activations.at(site, layer) for layer in range(model.layout.n_layers)]
         # On the host: not every device has float64.
         sums[site] = np.stack([each[real.to(each.device)].cpu().double().sum(0).numpy() for each in layers])
     return sums

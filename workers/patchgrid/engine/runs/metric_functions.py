@@ -50,9 +50,9 @@ class OwnMetric:
                 raise
             raise self._wrong(f"raised {type(error).__name__}: {error}") from error
         if not isinstance(value, Tensor) or value.shape != (len(logits),):
-            found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            actual = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise self._wrong(
-                f"must return a tensor [{len(logits)}], one value a row of the logits; it returned {found}"
+                f"must return a tensor [{len(logits)}], one value a row of the logits; it returned {actual}"
             )
         if not value.is_floating_point():
             raise self._wrong(f"must return floating point numbers; it returned {value.dtype}")

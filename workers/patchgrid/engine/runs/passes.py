@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from patchgrid.core.sites import SITES
 from patchgrid.engine.model.kv_cache import KVCache
 from patchgrid.engine.model.loading import LoadedModel
-from patchgrid.engine.runs.activations import Activations, Asked, parts_for, run
+from patchgrid.engine.runs.activations import Activations, RunOptions, parts_for, run
 from patchgrid.engine.runs.batches import Batch
 from patchgrid.engine.runs.question import Question
 from patchgrid.engine.runs.readout import Readout
@@ -90,7 +90,7 @@ class Passes:
         # The other prompt's own activations are of no use where they are not what is put in.
         parts = self._parts if self.question.query.source == "pair" else frozenset[str]()
         with torch.no_grad():
-            return run(self.model, rows, Asked(parts, start=shared, cache=cache, keep_from=self.cut))
+            return run(self.model, rows, RunOptions(parts, start=shared, cache=cache, keep_from=self.cut))
 
     @cached_property
     def replacement(self) -> Replacement:
@@ -117,7 +117,7 @@ class Passes:
         """Make a base run with its graph, for one backward pass.
 
         `base_metric` is then this run's, with its graph, and `base` has the same numbers without. `rules` are
-        `Asked.rules`. It keeps the activations of the sites `also`, beside those that are asked for.
+        `RunOptions.rules`. It keeps the activations of the sites `also`, beside those that are asked for.
         """
         with torch.enable_grad():
             made = self._run_base(grad=True, rules=rules, also=also)
@@ -138,8 +138,8 @@ class Passes:
         cache = KVCache.nothing() if keep and self.model.shortcuts.prefix else None
         if self.cut:
             cache = self.before_cut(self.base_rows.first, keep=keep)
-        asked = Asked(parts, grad=grad, start=self.cut, cache=cache, keep_from=self.cut, rules=rules)
-        made = run(self.model, self.base_rows, asked)
+        options = RunOptions(parts, grad=grad, start=self.cut, cache=cache, keep_from=self.cut, rules=rules)
+        made = run(self.model, self.base_rows, options)
         if keep:
             self.source.kv_cache = None  # the base run's own has all of it
         return made

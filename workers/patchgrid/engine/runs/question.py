@@ -30,13 +30,13 @@ class Question:
         return self.query.direction == "denoise"
 
     def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Give the token ids of the base run and of the source run."""
+        """Return the token ids of the base run and of the source run."""
         return (batch.corrupted, batch.clean) if self.denoises else (batch.clean, batch.corrupted)
 
     def base_prompts(self, batch: Batch) -> list[tuple[int, ...]]:
-        """Give the token ids of the base run, without padding."""
+        """Return the token ids of the base run, without padding."""
         return [pair.corrupted if self.denoises else pair.clean for pair in batch.pairs]
 
     def source_prompts(self, batch: Batch) -> list[tuple[int, ...]]:
-        """Give the token ids of the source run, without padding."""
+        """Return the token ids of the source run, without padding."""
         return [pair.clean if self.denoises else pair.corrupted for pair in batch.pairs]

@@ -29,7 +29,7 @@ class Logits:
     of: Callable[[Tensor], Tensor]
 
     def read(self, last: Tensor, pairs: Tensor | None) -> tuple[Tensor, Answers]:
-        """Give rows' logits and answers; `pairs` is each row's pair, None: one row a pair."""
+        """Return rows' logits and answers; `pairs` is each row's pair, None: one row a pair."""
         # The head may lie on another device than the embeddings.
         logits = self.of(last).to(self.answers.correct.device)
         return logits, self.answers if pairs is None else self.answers.rows(pairs)
@@ -60,8 +60,8 @@ class Readout:
     def _of_name(cls, model: LoadedModel, metric: Metric, pairs: Sequence[TokenPair]) -> "Readout":
         sides = [pair.correct for pair in pairs], [pair.incorrect for pair in pairs]
         if not model.shortcuts.head:
-            given = Logits(Answers.of(*sides, model.device), lambda logits: logits)
-            return cls(metric, given, given)
+            logits_of_all = Logits(Answers.of(*sides, model.device), lambda logits: logits)
+            return cls(metric, logits_of_all, logits_of_all)
         answers = _answers_only(model, *sides)
         if metric.reads_answers_only:
             return cls(metric, answers, answers)
@@ -77,7 +77,7 @@ class Readout:
         return self.logits.read(clean.detach(), None)[0].log_softmax(-1)
 
     def preference(self, last: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """Give ln(P(correct) / P(incorrect)), the answers of each side summed, whatever the metric.
+        """Return ln(P(correct) / P(incorrect)), the answers of each side summed, whatever the metric.
 
         Parameters are those of `measure`. Above 0 the run prefers the correct answers.
 
@@ -124,7 +124,7 @@ def _all(model: LoadedModel) -> Callable[[Tensor], Tensor]:
 
 
 def _answers_only(model: LoadedModel, correct: Sequence[Tokens], incorrect: Sequence[Tokens]) -> Logits:
-    """Give answers as places among those that occur, and what computes the logits of these alone."""
+    """Return answers as places among those that occur, and what computes the logits of these alone."""
     head, transform = model.head, model.transform
     assert head is not None, "a model without a head has no such shortcut"
     assert transform is not None, "it is known where that shortcut is taken"

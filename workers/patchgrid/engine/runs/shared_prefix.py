@@ -6,7 +6,7 @@ import torch
 
 from patchgrid.engine.model.kv_cache import KVCache
 from patchgrid.engine.model.loading import LoadedModel
-from patchgrid.engine.runs.activations import Asked, run
+from patchgrid.engine.runs.activations import RunOptions, run
 from patchgrid.engine.runs.rows import Rows
 
 #: Shortest shared prefix worth its own forward pass, in tokens.
@@ -46,7 +46,7 @@ def _prefix_run(model: LoadedModel, ids: tuple[int, ...]) -> KVCache:
     positions = torch.arange(len(ids), device=model.device)[None]
     rows = Rows(tokens, torch.ones_like(tokens), positions, (0,), (0,))
     with torch.no_grad():
-        done = run(model, rows, Asked(frozenset(), cache=KVCache.nothing(), keep_from=len(ids) - 1))
+        done = run(model, rows, RunOptions(frozenset(), cache=KVCache.nothing(), keep_from=len(ids) - 1))
     assert done.kv_cache is not None, "a run with a cache gives its keys and values"
     model.prefix_cache.ids, model.prefix_cache.kv_cache = ids, done.kv_cache
     return done.kv_cache

@@ -35,7 +35,7 @@ def of_components(passes: Passes, site: str, product: Tensor) -> Tensor:
 
 
 def magnitudes(passes: Passes, site: str, product: Tensor) -> Tensor:
-    """Give `of_components` of each component at each position without its sign."""
+    """Return `of_components` of each component at each position without its sign."""
     if SITES[site].wide:
         return of_components(passes, site, product.abs())
     return of_components(passes, site, product).abs()

@@ -9,7 +9,7 @@ from patchgrid.engine.sites.base import Access, Copies, Run
 
 @cache
 def access(name: str) -> Access:
-    """Give what reads and patches a site: the class `Access` of the module that its record names."""
+    """Return what reads and patches a site: the class `Access` of the module that its record names."""
     site = SITES[name]
     made: Access = import_module(f"{__name__}.{site.module}").Access(site)
     return made

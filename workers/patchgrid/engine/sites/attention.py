@@ -56,7 +56,7 @@ class Pattern:
         )
 
     def of_rows(self, choose: Callable[[Tensor], Tensor]) -> "Pattern":
-        """Give that of other rows, which `choose` takes from a tensor of this one's."""
+        """Return that of other rows, which `choose` takes from a tensor of this one's."""
 
         def chosen(values: Tensor | None) -> Tensor | None:
             return values if values is None or len(values) == 1 else choose(values)
@@ -84,7 +84,7 @@ class Pattern:
         return logits
 
     def weights(self, queries: Tensor, keys: Tensor, first: int) -> Tensor:
-        """Give the softmax of `logits`, which takes the same: `[row, head, query position, key position]`."""
+        """Return the softmax of `logits`, of their shape: `[row, head, query position, key position]`."""
         logits = self.logits(queries, keys, first)
         return self.with_sinks(logits, logits)[0].softmax(-1)[..., -logits.shape[-1] :]
 

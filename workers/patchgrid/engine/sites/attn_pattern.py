@@ -18,15 +18,15 @@ class Access(base.Access):
     """Reads and patches `attn_pattern`: float32 `[row, query position, head * key position]`."""
 
     def at(self, run: base.Run, layer: int) -> Tensor:
-        """Give the weights of the run's own queries, over all keys."""
+        """Return the weights of the run's own queries, over all keys."""
         queries, keys = run.q[layer], run.k[layer]
-        pattern = Pattern.of(run.given[layer], queries, keys)
+        pattern = Pattern.of(run.attention_calls[layer], queries, keys)
         first = queries.shape[2] - run.stream[0].shape[1]
         own = queries[:, :, first:].float()
         return _flat(pattern.weights(own, for_queries(keys, queries.shape[1]), first))
 
     def watched(self, run: base.Run, layer: int) -> Tensor:
-        """Give `z`: the gradient at the weights is made from its own."""
+        """Return `z`: the gradient at the weights is made from its own."""
         return run.z[layer]
 
     def slope(self, run: base.Run, layer: int, gradient: Tensor) -> Tensor:

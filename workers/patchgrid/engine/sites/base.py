@@ -21,7 +21,7 @@ class Run(Protocol):
     q: list[Tensor]
     k: list[Tensor]
     v: list[Tensor]
-    given: Mapping[int, AttentionCall]
+    attention_calls: Mapping[int, AttentionCall]
 
     def at(self, site: str, layer: int) -> Tensor:
         """The activation of a site, `[row, position, width]`."""
@@ -61,11 +61,11 @@ class Access:
         self.site = site
 
     def at(self, run: Run, layer: int) -> Tensor:
-        """Give the activation, `[row, position, width]`; width is index * dim for a site with an index."""
+        """Return the activation, `[row, position, width]`; width is index * dim for a site with an index."""
         return self.slope(run, layer, self.watched(run, layer))
 
     def watched(self, run: Run, layer: int) -> Tensor:
-        """Give the tensor of the run's graph that the gradient at the site is made from."""
+        """Return the tensor of the run's graph that the gradient at the site is made from."""
         parts: list[Tensor] = getattr(run, self.site.name)
         return parts[layer]
 

@@ -9,11 +9,11 @@ class Access(base.Access):
     """Reads and patches `mlp_out`."""
 
     def at(self, run: base.Run, layer: int) -> Tensor:
-        """Give what is added."""
+        """Return what is added."""
         return run.mlp_out[layer]
 
     def watched(self, run: base.Run, layer: int) -> Tensor:
-        """Give the block's output: what is added enters its sum, and so has its gradient."""
+        """Return the block's output: what is added enters its sum, and so has its gradient."""
         return run.stream[layer + 1]
 
     def patch(self, copies: base.Copies, values: Tensor) -> Tensor:

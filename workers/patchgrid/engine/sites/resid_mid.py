@@ -9,13 +9,13 @@ class Access(base.Access):
     """Reads and patches `resid_mid`."""
 
     def at(self, run: base.Run, layer: int) -> Tensor:
-        """Give the sum, for the positions that attention's part is kept of."""
+        """Return the sum, for the positions that attention's part is kept of."""
         added = run.attn_out[layer]
         # A model's layers may lie on several devices.
         return run.stream[layer][:, -added.shape[1] :].to(added.device) + added
 
     def watched(self, run: base.Run, layer: int) -> Tensor:
-        """Give what attention adds: it enters the sum, and so has the sum's gradient."""
+        """Return what attention adds: it enters the sum, and so has the sum's gradient."""
         return run.attn_out[layer]
 
     def patch(self, copies: base.Copies, values: Tensor) -> Tensor:

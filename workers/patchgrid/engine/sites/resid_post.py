@@ -9,5 +9,5 @@ class Access(base.Access):
     """Reads and patches `resid_post`."""
 
     def watched(self, run: base.Run, layer: int) -> Tensor:
-        """Give the block's output."""
+        """Return the block's output."""
         return run.stream[layer + 1]

@@ -9,5 +9,5 @@ class Access(base.Access):
     """Reads and patches `resid_pre`."""
 
     def watched(self, run: base.Run, layer: int) -> Tensor:
-        """Give the block's input."""
+        """Return the block's input."""
         return run.stream[layer]

@@ -60,8 +60,8 @@ class FileTokenizer:
             return SimpleNamespace(
                 input_ids=self._made.encode(text, add_special_tokens=add_special_tokens).ids
             )
-        found = self._made.encode_batch_fast(list(text), add_special_tokens=add_special_tokens)
-        return SimpleNamespace(input_ids=[each.ids for each in found])
+        encodings = self._made.encode_batch_fast(list(text), add_special_tokens=add_special_tokens)
+        return SimpleNamespace(input_ids=[each.ids for each in encodings])
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens."""
@@ -79,5 +79,5 @@ class FileTokenizer:
 def _is_plain(settings: dict[str, Any]) -> bool:
     texts = ("bos_token", "eos_token", "pad_token", "unk_token")
     clean_up = settings.get("clean_up_tokenization_spaces", False)
-    known = settings.keys() <= _HARMLESS | {"clean_up_tokenization_spaces"}
-    return known and not clean_up and all(isinstance(settings.get(name, ""), str | None) for name in texts)
+    harmless = settings.keys() <= _HARMLESS | {"clean_up_tokenization_spaces"}
+    return harmless and not clean_up and all(isinstance(settings.get(name, ""), str | None) for name in texts)

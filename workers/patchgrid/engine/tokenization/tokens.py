@@ -105,11 +105,11 @@ class PairTokenizer:
         added = [self.prefix.missing(ids) for ids in texts]
         clean, corrupted = (before + ids for before, ids in zip(added, texts, strict=True))
         self._check_prompts(clean, corrupted)
-        given = tuple(
+        sides = tuple(
             tuple(self._answer(pair.clean, answer, side, encoded) for answer in answers)
             for answers, side in ((pair.correct, "correct"), (pair.incorrect, "incorrect"))
         )
-        correct, incorrect = (tuple(dict.fromkeys(ids)) for ids in given)
+        correct, incorrect = (tuple(dict.fromkeys(ids)) for ids in sides)
         shared = set(correct) & set(incorrect)
         if shared:
             text = self._tokenizer.decode([min(shared)])
@@ -120,7 +120,7 @@ class PairTokenizer:
                 raise PairError(f"span {name!r} ends at {stop}, but the prompts have {len(clean)} tokens")
         warnings = (self._own_prefix(added), _missing_space(pair, encoded))
         warning = "; ".join(text for text in warnings if text is not None) or None
-        answers = given[0], given[1]
+        answers = sides[0], sides[1]
         return TokenPair(index, clean, corrupted, correct, incorrect, warning, prefix, answers)
 
     def _own_prefix(self, added: Sequence[tuple[int, ...]]) -> str | None:
@@ -185,8 +185,8 @@ class _Encoded:
 
     def __init__(self, tokenizer: Any, pairs: Sequence[Pair]) -> None:
         texts = list(dict.fromkeys(text for pair in pairs for text in _texts(pair)))
-        found = tokenizer(texts, add_special_tokens=False).input_ids
-        self._ids = {text: tuple(ids) for text, ids in zip(texts, found, strict=True)}
+        encoded = tokenizer(texts, add_special_tokens=False).input_ids
+        self._ids = {text: tuple(ids) for text, ids in zip(texts, encoded, strict=True)}
 
     def alone(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a text, without a BOS."""
