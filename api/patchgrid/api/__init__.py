@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from patchgrid.api.client.errors import OutOfTime as OutOfTime
     from patchgrid.api.client.http.errors import ServerError as ServerError
     from patchgrid.api.client.job import Job as Job
-    from patchgrid.api.client.pair_warnings import PairWarning as PairWarning
+    from patchgrid.api.client.orders.pair_warnings import PairWarning as PairWarning
     from patchgrid.api.client.workspace import Workspace as Workspace
 
 __all__ = ["Job", "JobFailed", "OutOfTime", "PairWarning", "ServerError", "Workspace", "frame", "heatmap"]
@@ -20,7 +20,7 @@ _PLACES = {
     "Job": "job",
     "JobFailed": "errors",
     "OutOfTime": "errors",
-    "PairWarning": "pair_warnings",
+    "PairWarning": "orders.pair_warnings",
     "ServerError": "http.errors",
     "Workspace": "workspace",
 }

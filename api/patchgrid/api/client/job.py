@@ -6,8 +6,8 @@ from typing import Any, Self
 from patchgrid.api.client import html
 from patchgrid.api.client.backends.backend import Backend
 from patchgrid.api.client.errors import JobFailed, OutOfTime
+from patchgrid.api.client.orders.pair_warnings import warn_of_results
 from patchgrid.api.client.pace import Speed
-from patchgrid.api.client.pair_warnings import warn_of_results
 from patchgrid.api.client.progress_bar import progress_bar
 from patchgrid.api.client.results import Results
 from patchgrid.core.states import ENDED_JOBS, JobState

@@ -14,7 +14,7 @@ from patchgrid.api.client.engines import as_engine, check_model, load_engine
 from patchgrid.api.client.errors import NotHere
 from patchgrid.api.client.http.address import Address
 from patchgrid.api.client.job import Job
-from patchgrid.api.client.orders import order_of
+from patchgrid.api.client.orders.order import order_of
 from patchgrid.api.client.progress_bar import progress_bar
 from patchgrid.core.errors import SpecError
 from patchgrid.core.names import IN_MEMORY
