@@ -156,7 +156,7 @@ def test_answers_are_kept_within_their_room() -> None:
     assert made == 2
     for number in range(1000):
         ask("k" * 5000 + str(number), 10)
-    assert len(answers._kept) < 20
+    assert len(answers._entries) < 20
     assert answers._used <= 100_000
     assert answers._making == {}
     ask("first", 1000)

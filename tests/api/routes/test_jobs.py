@@ -70,7 +70,7 @@ def test_a_job_is_shown_in_full(filled: Filled, reading: TestClient) -> None:
     assert {name: document[name] for name in known} == known
     assert document["warnings"] == [{"warning": "an answer lacks its space", "pairs": 1}]
     assert document["provenance"][0]["weights_hash"] == "weights"
-    assert document["troubles"] == {"tried_again": 0, "split_off": 0}
+    assert document["troubles"] == {"retried": 0, "split": 0}
     assert document["serving"] == serving
     assert reading.get("/v1/jobs/last").json()["job"] == filled.pending.id
 
@@ -117,11 +117,11 @@ def test_a_job_is_steered(served: Api) -> None:
     assert steer("cancel")["state"] == "cancelled"
     for action in ("pause", "resume"):
         problem(served.client.post(f"/v1/jobs/{job.id}/{action}"), 409, "job-finished")
-    assert steer("retry")["chunks_again"] == 3
+    assert steer("retry")["chunks_retried"] == 3
     run_job(served.database, job)
     for action in ("pause", "resume", "cancel"):
         problem(served.client.post(f"/v1/jobs/{job.id}/{action}"), 409, "job-finished")
-    assert steer("retry")["chunks_again"] == 0
+    assert steer("retry")["chunks_retried"] == 0
     problem(served.client.post("/v1/jobs/99/retry"), 404, "no-such-job")
 
 

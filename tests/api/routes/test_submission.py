@@ -82,11 +82,11 @@ def test_a_job_that_is_there_becomes_the_second_submitters_too(make_api: Callabl
     problem(made.client.post(f"{path}/pause", headers=ann), 409, "job-shared")
     assert made.client.get(path, headers=bob).json()["owners"] == ["ann", "bob"]
     left = made.client.post(f"{path}/cancel", headers=ann).json()
-    assert (left["state"], left["goes_on_for"], left["owners"]) == ("pending", ["bob"], ["bob"])
+    assert (left["state"], left["remaining_owners"], left["owners"]) == ("pending", ["bob"], ["bob"])
     assert made.client.get(path, headers=bob).json()["owners"] == ["bob"]
     problem(made.client.post(f"{path}/pause", headers=ann), 403, "not-yours")
     ended = made.client.post(f"{path}/cancel", headers=bob).json()
-    assert (ended["state"], ended["goes_on_for"]) == ("cancelled", [])
+    assert (ended["state"], ended["remaining_owners"]) == ("cancelled", [])
     again = made.submit(lines(3), ann).json()
     assert (again["job"], again["state"], again["reopened"], again["owners"]) == (
         *(found["job"], "pending"),
@@ -94,7 +94,7 @@ def test_a_job_that_is_there_becomes_the_second_submitters_too(make_api: Callabl
     )
     made.submit(lines(3), bob)
     kept = made.client.delete(path, headers=ann)
-    assert (kept.status_code, kept.json()) == (200, {"job": found["job"], "goes_on_for": ["bob"]})
+    assert (kept.status_code, kept.json()) == (200, {"job": found["job"], "remaining_owners": ["bob"]})
     problem(made.client.delete(path, params={"everyone": True}, headers=bob), 403, "scope-missing")
     made.submit(lines(3), ann)
     boss = made.token("admin", "boss")

@@ -124,7 +124,7 @@ def test_a_cancelled_job_keeps_what_was_measured_and_can_be_taken_up_again(queue
     assert queue.shown()["chunks"] == chunks(done=1, pending=2)
 
 
-def test_a_cancelled_job_goes_on_for_whoever_submits_it_next(queue: Queue) -> None:
+def test_a_cancelled_job_continues_for_whoever_submits_it_next(queue: Queue) -> None:
     """And is theirs from then on; what one of several owners cancels goes on for the others."""
     queue.measure()
     assert "is cancelled" in queue.job("cancel").stderr
@@ -198,7 +198,7 @@ def test_chunks_given_up_are_tried_again(queue: Queue) -> None:
         for _ in range(3):
             assert fail(database, claim(database))
     assert queue.shown()["state"] == "done"
-    assert queue.shown()["troubles"] == {"tried_again": 1, "split_off": 0}
+    assert queue.shown()["troubles"] == {"retried": 1, "split": 0}
     assert re.search(r"trouble +1 retried", queue.job("show").stdout)
     assert queue.job("wait").exit_code == 3
     assert "1 chunk to retry" in queue.job("retry").stderr

@@ -121,7 +121,7 @@ def test_a_worker_told_to_stop_hands_its_chunk_back(tiny_model: Path, tmp_path: 
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z]+ ", line) for line in said.splitlines()), said
     document = json.loads(patchgrid("job", "show", 1, "--db", database, "--json").stdout)
     assert document["chunks"]["pending"] == 1
-    assert document["troubles"] == {"tried_again": 0, "split_off": 0}
+    assert document["troubles"] == {"retried": 0, "split": 0}
     assert "1 worker stopped within the last day" in patchgrid("worker", "list", "--db", database).stderr
     assert "stopped" in patchgrid("worker", "list", "--all", "--db", database).stdout
 

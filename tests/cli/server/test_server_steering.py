@@ -188,7 +188,7 @@ def test_each_change_is_a_json_document_on_a_line(queue: Queue, tmp_path: Path) 
     assert process.returncode == 0, said
     assert [line["pairs"]["done"] for line in lines] == [0, 4, 8, 12]
     assert lines[-1]["state"] == "done"
-    assert 1 <= said.count("asking again") <= 3
+    assert 1 <= said.count("retrying") <= 3
     assert "Traceback" not in said
 
 

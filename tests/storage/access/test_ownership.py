@@ -52,7 +52,7 @@ def state(database: Database, job_id: int) -> str:
         return jobs.get(session, job_id).state
 
 
-def test_a_cancelled_job_goes_on_for_the_next_who_submits_it(database: Database, submit: Submit) -> None:
+def test_a_cancelled_job_continues_for_the_next_who_submits_it(database: Database, submit: Submit) -> None:
     """Who cancelled it is no owner of it any more, until they submit it again."""
     job = submit(ANN).job
     run_chunk(database, job)

@@ -34,7 +34,7 @@ from patchgrid.workers.progress import Progressing, RunProgress
 
 _log = logging.getLogger(__name__)
 
-#: Longest wait, in seconds, before asking again for a chunk that another process holds.
+#: Longest wait, in seconds, before polling again for a chunk that another process holds.
 _LONGEST_WAIT = 2.0
 #: Seconds for which a database that is unavailable is waited for: someone sits in front of this.
 _PATIENCE = 5.0

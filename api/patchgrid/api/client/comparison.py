@@ -55,8 +55,8 @@ def difference_interval(
 
 def _by_name(side: Side, site: str | None, kind: str, *, population: bool) -> dict[str, ComponentRow]:
     backend, job, method = side
-    found = backend.components(job, site=site, method=method, kind=kind, population=population)
-    return {row.name: row for row in found}
+    rows = backend.components(job, site=site, method=method, kind=kind, population=population)
+    return {row.name: row for row in rows}
 
 
 def _row(one: ComponentRow | None, other: ComponentRow | None, *, same: bool) -> dict[str, Any]:

@@ -55,8 +55,8 @@ def load_engine(
         except ModelError as error:
             near = None if local else nearest_model(name)
             raise ModelError(f"{error}; did you mean {near!r}?") if near else error from None
-    layout, made = engine.layout, engine.provenance
-    say(f"{layout.n_layers} layers, {layout.n_heads} heads, {made.dtype} on {made.device}")
+    layout, provenance = engine.layout, engine.provenance
+    say(f"{layout.n_layers} layers, {layout.n_heads} heads, {provenance.dtype} on {provenance.device}")
     return engine
 
 

@@ -70,25 +70,25 @@ class Job(Results):
     @property
     def info(self) -> dict[str, Any]:
         """All that is known of it but its results: owners, workers, provenance, warnings, …"""
-        return standing_json(self._known())
+        return standing_json(self._standing_now())
 
     def task(self) -> dict[str, Any] | None:
         """Tell whether the model does the task: metrics, shares, swapped pairs; `line` says it in words.
 
         None as long as it is not known. `refresh` looks again.
         """
-        known = self._known().task
-        return None if known is None else dict(known)
+        task = self._standing_now().task
+        return None if task is None else dict(task)
 
     def rounding(self) -> dict[str, Any] | None:
         """Return the rounding floor of its effects: `floor`, in units of the metric, over `cells` cells.
 
         None as long as nothing was patched. `refresh` looks again.
         """
-        known = self._known().rounding
-        return None if known is None else dict(known)
+        rounding = self._standing_now().rounding
+        return None if rounding is None else dict(rounding)
 
-    def _known(self) -> Standing:
+    def _standing_now(self) -> Standing:
         if self._standing is None:
             self.refresh()
         assert self._standing is not None, "just read"
@@ -109,7 +109,7 @@ class Job(Results):
         Raises
         ------
         ServerUnreachable
-            The server does not answer at the start. One that stops answering later is asked again.
+            The server is unavailable at the start. Later, requests to it are retried.
         JobFailed
             It failed or was cancelled; with the reasons of the first pairs that failed.
         OutOfTime
@@ -165,9 +165,9 @@ class Job(Results):
     def __repr__(self) -> str:
         name = f" ({self.name})" if self.name else ""
         pairs = self.progress
-        told = "".join(f"\n  {line}" for line in self._task_lines())
+        lines = "".join(f"\n  {line}" for line in self._task_lines())
         measured = f"{pairs['done']:,} of {pairs['total']:,} pairs measured{self._skipped()}"
-        return f"<Job {self.id}{name} {self.state}: {measured}{told}>"
+        return f"<Job {self.id}{name} {self.state}: {measured}{lines}>"
 
     def _repr_html_(self) -> str:
         pairs = self.progress
@@ -203,9 +203,9 @@ class Job(Results):
 
     def _failure(self) -> JobFailed:
         reasons = self._backend.errors(self._record, _REASONS)
-        told = "".join(f"; pair {pair}: {error}" for pair, error in reasons)
+        details = "".join(f"; pair {pair}: {error}" for pair, error in reasons)
         why = f": {self._record.error}" if self._record.error else ""
-        return JobFailed(f"job {self.id} is {self.state}{why}{told}", reasons)
+        return JobFailed(f"job {self.id} is {self.state}{why}{details}", reasons)
 
 
 def _interval(timeout: float | None) -> float:

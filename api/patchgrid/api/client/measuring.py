@@ -88,15 +88,15 @@ def run_order(
     the model does not support: then nothing is stored.
     """
     with database.read() as session:
-        known = jobs.find_by_key(session, order.key)
-        measured = set() if known is None else provenance.weights_hashes(session, known.id)
-    if known is not None and known.state in FINISHED_JOBS:
-        check_unchanged(known, measured)
+        job = jobs.find_by_key(session, order.key)
+        measured = set() if job is None else provenance.weights_hashes(session, job.id)
+    if job is not None and job.state in FINISHED_JOBS:
+        check_unchanged(job, measured)
         store(database, order, by=by)
-        say(f"Job {known.id} already measured these pairs with these settings; showing its results")
-        return Run(known, None)
-    if known is not None and known.state == JobState.PAUSED:
-        raise JobPaused(known.id)
+        say(f"Job {job.id} already measured these pairs with these settings; showing its results")
+        return Run(job, None)
+    if job is not None and job.state == JobState.PAUSED:
+        raise JobPaused(job.id)
     engine = load()
     stored = store(database, order, by=by)
     if stored.reopened:

@@ -70,9 +70,9 @@ class Speed:
         self._now = now
         self._seen: deque[tuple[float, int]] = deque()
 
-    def pace(self, found: Snapshot) -> Pace:
+    def pace(self, snapshot: Snapshot) -> Pace:
         """Return the pace at this moment; before anything was seen to finish, by what its workers say."""
-        progress = found.progress
+        progress = snapshot.progress
         reached = progress.reached
         now = self._now()
         self._seen.append((now, reached))
@@ -81,5 +81,5 @@ class Speed:
         since, before = self._seen[0]
         rate = (reached - before) / (now - since) if reached > before and now > since else None
         if rate is None:
-            rate = sum(each.pairs_per_second or 0.0 for each in found.at_work) or None
+            rate = sum(each.pairs_per_second or 0.0 for each in snapshot.at_work) or None
         return Pace(progress.total, reached, progress.failed, progress.skipped, rate)

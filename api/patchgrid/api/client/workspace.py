@@ -157,15 +157,15 @@ class Workspace:
         """
         with order_of(pairs, {**query, "model": model}) as order:
             check_model(order.spec.model)
-            backend = self._asked(create=True)
-            found = backend.submit(order).found
-        if found.job.state not in (*ENDED_JOBS, JobState.PAUSED):
-            backend.wake(found.job.id)
-        return self.job(found.job.id)
+            backend = self._open_backend(create=True)
+            snapshot = backend.submit(order).snapshot
+        if snapshot.job.state not in (*ENDED_JOBS, JobState.PAUSED):
+            backend.wake(snapshot.job.id)
+        return self.job(snapshot.job.id)
 
     def job(self, name: int | str = "last") -> Job:
         """Return a job by its id or name, or the newest one; a `LookupError` if there is none."""
-        return Job.find(self._asked(), name)
+        return Job.find(self._open_backend(), name)
 
     def jobs(
         self,
@@ -176,17 +176,17 @@ class Workspace:
         limit: int = 100,
     ) -> Jobs:
         """List jobs, newest first; `search` looks in ids, names and models."""
-        backend = self._asked()
-        found = backend.jobs(state=state, model=model, search=search)
-        return Jobs(Job(backend, record, progress) for record, progress in islice(found, limit))
+        backend = self._open_backend()
+        records = backend.jobs(state=state, model=model, search=search)
+        return Jobs(Job(backend, record, progress) for record, progress in islice(records, limit))
 
     def workers(self) -> list[dict[str, Any]]:
         """List the workers of the last day, and what each does."""
-        return [plain(each) for each in self._asked().workers()]
+        return [plain(each) for each in self._open_backend().workers()]
 
     def models(self) -> dict[str, int]:
         """Return the models that jobs can be submitted for, with the number of workers serving each."""
-        return dict(self._asked().models())
+        return dict(self._open_backend().models())
 
     def close(self) -> None:
         """Close all connections."""
@@ -205,7 +205,7 @@ class Workspace:
     def __repr__(self) -> str:
         return f"<Workspace {self.place if self._server is not None else _without_password(self.place)}>"
 
-    def _asked(self, *, create: bool = False) -> Backend:
+    def _open_backend(self, *, create: bool = False) -> Backend:
         """Return the open database or server."""
         return self._opened(create=create) if self._server is None else self._server
 

@@ -23,8 +23,8 @@ def pack(name: str, version: str) -> tuple[str, bytes]:
     """Return a package's integrity, as recorded by its registry, and its archive."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["npm", "pack", "--json", f"{name}@{version}"]
-        told = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603
-        listed = json.loads(told.stdout)
+        result = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603
+        listed = json.loads(result.stdout)
         # npm 11 gives a list, earlier and later ones an object by package.
         about = listed[0] if isinstance(listed, list) else next(iter(listed.values()))
         return about["integrity"], (Path(folder) / about["filename"]).read_bytes()

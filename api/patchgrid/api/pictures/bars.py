@@ -30,22 +30,22 @@ def component_bars(
     longest = max(len(row.name) for row in rows)
     figure, axes = new_figure(4.6 + 0.075 * longest, 1.4 + 0.22 * len(rows), title)
     places = range(len(rows))
-    known = [(place, row) for place, row in enumerate(rows) if row.estimate is not None]
+    estimated = [(place, row) for place, row in enumerate(rows) if row.estimate is not None]
     guessed = [(place, row.mean or 0.0) for place, row in enumerate(rows) if row.estimate is None]
     if guessed:
         at, means = zip(*guessed, strict=True)
         axes.barh(at, means, height=0.7, color=_ESTIMATE, alpha=0.3, label="mean score: not patched")
-    if known:
+    if estimated:
         axes.barh(
-            [place for place, _ in known],
-            [row.estimate or 0.0 for _, row in known],
+            [place for place, _ in estimated],
+            [row.estimate or 0.0 for _, row in estimated],
             height=0.7,
             color=_ESTIMATE,
             label="estimated mean effect",
         )
         axes.plot(
-            [row.mean or 0.0 for _, row in known],
-            [place for place, _ in known],
+            [row.mean or 0.0 for _, row in estimated],
+            [place for place, _ in estimated],
             linestyle="none",
             marker="D",
             markersize=3.5,

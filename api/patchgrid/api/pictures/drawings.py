@@ -92,15 +92,15 @@ class Drawing:
             raise PictureError(f"site {site!r} has no heads: draw it with --what {what}{other}")
         unit = self._unit
         if pair is None:
-            found = self.numbers.heatmap(job, site, "whole", self.method)
-            quantity = _QUANTITY[found.measure]
+            numbers = self.numbers.heatmap(job, site, "whole", self.method)
+            quantity = _QUANTITY[numbers.measure]
             return plots.layer_head_heatmap(
-                found.values,
+                numbers.values,
                 title=self._of_job(),
                 unit=unit,
                 quantity=quantity,
                 vmax=self.look.vmax,
-                stroked=_stroked(found),
+                stroked=_stroked(numbers),
                 on=self.on,
             )
         view = self.numbers.pair(job, pair, self.method)
@@ -122,16 +122,16 @@ class Drawing:
             )
         unit = self._unit
         if pair is None:
-            found = self.numbers.heatmap(job, site, "aligned", self.method)
+            numbers = self.numbers.heatmap(job, site, "aligned", self.method)
             return plots.layer_position_heatmap(
-                found.values,
-                found.columns,
+                numbers.values,
+                numbers.columns,
                 title=self._of_job(),
                 unit=unit,
-                quantity=_QUANTITY[found.measure],
+                quantity=_QUANTITY[numbers.measure],
                 axis="span" if job.spans else "position from the end",
                 vmax=self.look.vmax,
-                stroked=_stroked(found),
+                stroked=_stroked(numbers),
                 on=self.on,
             )
         view = self.numbers.pair(job, pair, self.method)
@@ -168,29 +168,29 @@ class Drawing:
     def top(self) -> "Figure":
         """Draw the strongest components, of all sites or one: estimates with intervals over mean scores."""
         site = None if self.site is None else self._site()
-        found = self.numbers.top(self.job, MOST_BARS, site=site, method=self.method)
-        if not found:
+        numbers = self.numbers.top(self.job, MOST_BARS, site=site, method=self.method)
+        if not numbers:
             raise NothingKept(f"job {self.job.id} has no results{f' for {site}' if site else ''} yet")
-        return component_bars(found, title=self._of_job(), unit=self._unit, vmax=self.look.vmax)
+        return component_bars(numbers, title=self._of_job(), unit=self._unit, vmax=self.look.vmax)
 
     def scatter(self, note: Callable[[str], None] = lambda _: None) -> "Figure":
         """Draw score against exact effect, a point a cell that was patched exactly."""
         site = self._site()
-        found = self.numbers.cells(self.job, site, self.method, limit=MOST_POINTS)
-        if not len(found.score):
+        numbers = self.numbers.cells(self.job, site, self.method, limit=MOST_POINTS)
+        if not len(numbers.score):
             raise NothingKept(
                 f"job {self.job.id} patched nothing exactly at {site}: run it with --exact above 0"
             )
-        if len(found.score) == MOST_POINTS:
+        if len(numbers.score) == MOST_POINTS:
             note(f"Showing the first {counted(MOST_POINTS, 'cell')}")
         unit = self._unit
         return score_effect_scatter(
-            found.score,
-            found.effect,
-            found.inclusion,
+            numbers.score,
+            numbers.effect,
+            numbers.inclusion,
             title=self._of_job(),
             unit=unit,
-            names=found.strongest,
+            names=numbers.strongest,
             vmax=self.look.vmax,
         )
 
@@ -221,9 +221,9 @@ class Drawing:
         return self.job.method(self.method)
 
 
-def _stroked(found: Heatmap) -> NDArray[np.bool_] | None:
+def _stroked(heatmap: Heatmap) -> NDArray[np.bool_] | None:
     """Return the cells that show a mean score among estimates."""
-    return ~found.estimated if found.measure == "mixed" else None
+    return ~heatmap.estimated if heatmap.measure == "mixed" else None
 
 
 def default_site(job: JobRecord, what: str) -> str | None:

@@ -121,8 +121,8 @@ def _draw_cells(
     """Draw the cells (`cell`: their width and height in inches) with layer 0 on top, and a colour bar."""
     import matplotlib as mpl
 
-    known = np.isfinite(array)
-    largest = float(np.abs(array[known]).max()) if known.any() else 0.0
+    finite = np.isfinite(array)
+    largest = float(np.abs(array[finite]).max()) if finite.any() else 0.0
     limit = vmax or largest or 1.0
     image = axes.imshow(
         np.ma.masked_invalid(array),
@@ -143,11 +143,11 @@ def _draw_cells(
         axes.tick_params(which="minor", length=0)
     if array.size <= _NOTED_CELLS and min(cell) > 0.4:
         _note_values(axes, array, limit)
-    told = label if known.all() else f"{label}\ngrey: no value"
-    if stroked is not None and (stroked & known).any():
-        _stroke(axes, stroked & known)
-        told = f"{told}\nstroke: mean score, not patched exactly"
-    _draw_bar(axes, image, told, columns * cell[0], layers * cell[1], beyond=largest > limit)
+    bar_label = label if finite.all() else f"{label}\ngrey: no value"
+    if stroked is not None and (stroked & finite).any():
+        _stroke(axes, stroked & finite)
+        bar_label = f"{bar_label}\nstroke: mean score, not patched exactly"
+    _draw_bar(axes, image, bar_label, columns * cell[0], layers * cell[1], beyond=largest > limit)
 
 
 def _stroke(axes: "Axes", cells: NDArray[Any]) -> None:

@@ -41,9 +41,9 @@ def score_effect_scatter(
     """
     x, y = np.asarray(scores, np.float64).ravel(), np.asarray(effects, np.float64).ravel()
     pi = np.ones_like(x) if inclusion is None else np.asarray(inclusion, np.float64).ravel()
-    known = np.isfinite(x) & np.isfinite(y) & (pi > 0)
-    x, y, pi = x[known], y[known], pi[known]
-    place = {int(index): at for at, index in enumerate(np.flatnonzero(known))}
+    drawn = np.isfinite(x) & np.isfinite(y) & (pi > 0)
+    x, y, pi = x[drawn], y[drawn], pi[drawn]
+    place = {int(index): at for at, index in enumerate(np.flatnonzero(drawn))}
     named = {place[index]: name for index, name in (names or {}).items() if index in place}
     figure, axes = new_figure(6.4, 6.6, title)
     axes.set_xlabel(f"score ({drawable(unit)})", parse_math=False)
@@ -99,11 +99,11 @@ def _draw_points(axes: "Axes", x: NDArray[Any], y: NDArray[Any], pi: NDArray[Any
 def _draw_lines(axes: "Axes", x: NDArray[Any], y: NDArray[Any], pi: NDArray[Any]) -> None:
     """Draw the line of equality and the fit, if there is one."""
     axes.axline((0, 0), slope=1, color="0.45", linestyle="--", linewidth=1, label="effect = score")
-    found = agreement(x, y, pi)
-    if math.isfinite(found.slope):
+    line = agreement(x, y, pi)
+    if math.isfinite(line.slope):
         fit = "weighted fit" if np.ptp(pi) > 0 else "fit"
-        slope, intercept = signed(f"{found.slope:.3g}"), f"{abs(found.intercept):.3g}"
-        sign = "\N{MINUS SIGN}" if found.intercept < 0 else "+"
-        r = f", r = {signed(f'{found.pearson:.3f}')}" if math.isfinite(found.pearson) else ""
+        slope, intercept = signed(f"{line.slope:.3g}"), f"{abs(line.intercept):.3g}"
+        sign = "\N{MINUS SIGN}" if line.intercept < 0 else "+"
+        r = f", r = {signed(f'{line.pearson:.3f}')}" if math.isfinite(line.pearson) else ""
         label = f"{fit}: effect = {slope} score {sign} {intercept}{r}"
-        axes.axline((0, found.intercept), slope=found.slope, color="#d55e00", linewidth=1.6, label=label)
+        axes.axline((0, line.intercept), slope=line.slope, color="#d55e00", linewidth=1.6, label=label)

@@ -28,16 +28,16 @@ router = APIRouter(tags=["cluster"])
 def list_workers(request: Request, service: Shared, _: Reader, form: Form = "json") -> Response:
     """List the workers of the last day."""
     with service.database.read() as session:
-        found = workers.list_workers(session)
-    return respond(request, listed(form, {"items": plain(found)}, "workers", WorkerRecord))
+        document = workers.list_workers(session)
+    return respond(request, listed(form, {"items": plain(document)}, "workers", WorkerRecord))
 
 
 @router.get("/v1/queue", response_model=Queue, responses=listings())
 def list_queue(request: Request, service: Shared, _: Reader, form: Form = "json") -> Response:
     """List the queue of each model."""
     with service.database.read() as session:
-        found = metrics.queues(session)
-    return respond(request, listed(form, {"items": plain(found)}, "queue", ModelQueue))
+        document = metrics.queues(session)
+    return respond(request, listed(form, {"items": plain(document)}, "queue", ModelQueue))
 
 
 @router.get("/v1/models", response_model=Models, responses=refusals())
@@ -93,5 +93,5 @@ def health(service: Shared) -> dict[str, str]:
 def prometheus(service: Shared, _: Reader) -> Response:
     """Return metrics in Prometheus' text format."""
     with service.database.read() as session:
-        found = metrics.prometheus_text(session)
-    return Response(found, media_type="text/plain; version=0.0.4; charset=utf-8")
+        document = metrics.prometheus_text(session)
+    return Response(document, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -54,20 +54,20 @@ def _find(service: Service, caller: Caller, name: str) -> int:
         return job_list.find(session, name, caller.owner).id
 
 
-async def _lines(service: Service, caller: Caller, job_id: int, known: str | None) -> AsyncIterator[str]:
+async def _lines(service: Service, caller: Caller, job_id: int, version: str | None) -> AsyncIterator[str]:
     yield f"retry: {_RETRY}\n\n"
-    asked = time.monotonic()
-    async for seen in service.followers.follow(job_id, known, _ALIVE):
-        if time.monotonic() - asked >= _ALIVE:
-            asked = time.monotonic()
+    last_sent = time.monotonic()
+    async for seen in service.followers.follow(job_id, version, _ALIVE):
+        if time.monotonic() - last_sent >= _ALIVE:
+            last_sent = time.monotonic()
             if not await run_in_threadpool(_may_go_on, service, caller):
                 # A client that reconnects gets the reason.
                 return
         if seen is None:
             yield ": nothing new\n\n"
             continue
-        if seen.version != known:
-            known = seen.version
+        if seen.version != version:
+            version = seen.version
             yield _event("job", seen)
         if seen.ended:
             yield _event("end", seen)

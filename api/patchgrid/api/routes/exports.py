@@ -54,11 +54,11 @@ def export(
         fields = fields_of(record, what, normalise=normalise)
         parts = in_parts(form, fields, rows, text_positions=bool(record.spans))
         name = f"job-{record.id}-{what}.{form}"
-        held = stack.pop_all()
+        resources = stack.pop_all()
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return ReleasingStream(
         parts,
-        held.close,
+        resources.close,
         least=service.settings.export_bytes_per_second,
         media_type=_TYPES[form],
         headers=headers,

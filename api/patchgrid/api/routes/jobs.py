@@ -53,13 +53,13 @@ def list_jobs(
     place = cursors.read(cursor, 1)
     before = None if place is None else place[0]
     with service.database.read() as session:
-        found = job_list.page(
+        records = job_list.page(
             session, before=before, limit=limit + 1, state=state, model=model, search=search
         )
-        shown = found[:limit]
+        shown = records[:limit]
         owners = ownership.owner_names(session, [record.id for record, _ in shown])
     rows = [job_json(record, progress) | owners_json(owners.get(record.id, ())) for record, progress in shown]
-    more = (shown[-1][0].id,) if len(found) > limit else None
+    more = (shown[-1][0].id,) if len(records) > limit else None
     document = {"next": cursors.write(more), "items": rows}
     return respond(request, listed(form, document, "jobs", Job))
 
@@ -95,7 +95,7 @@ def delete_job(service: Shared, caller: Submitter, job: JobName, everyone: Every
     if not left:
         deletion.finish(service.database)
         return Response(status_code=204)
-    answer = as_json({"job": record.id, "goes_on_for": left})
+    answer = as_json({"job": record.id, "remaining_owners": left})
     return Response(answer.body, media_type=answer.media_type)
 
 
@@ -105,12 +105,12 @@ def cancel_job(
 ) -> dict[str, Any]:
     """Cancel a job: nothing more of it is measured, what was measured stays.
 
-    A job with other owners continues for them (`goes_on_for`): the caller withdraws from it.
+    A job with other owners continues for them (`remaining_owners`): the caller withdraws from it.
     """
     with service.database.write() as session:
         record = _steered(session, caller, job, everyone=everyone)
         left = ownership.cancel(session, record.id, caller.owner, everyone=everyone)
-        return job_document(session, jobs.get(session, record.id)) | {"goes_on_for": left}
+        return job_document(session, jobs.get(session, record.id)) | {"remaining_owners": left}
 
 
 @router.post("/v1/jobs/{job}/pause", response_model=Job, responses=refusals(404, 409))
@@ -147,7 +147,7 @@ def retry_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any
 
     document = _change(service, caller, job, reopen)
     service.notify(document["job"])
-    return document | {"chunks_again": again}
+    return document | {"chunks_retried": again}
 
 
 def _change(

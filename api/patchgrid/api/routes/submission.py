@@ -82,7 +82,7 @@ async def submit(
                 submission = _from_form(upload)
                 await run_in_threadpool(_check_model, service, submission)
                 _check_priority(caller, submission.priority)
-            if not upload.came:
+            if not upload.has_file:
                 detail = "the pair file is missing: send it as the part 'pairs', or as the body"
                 raise Problem(422, "no-pairs", detail)
             document = await run_in_threadpool(_store, service, caller, submission, upload, idempotency_key)
@@ -131,8 +131,8 @@ def _check_model(service: Service, submission: Submission) -> None:
     if AllowedModel(submission.model, submission.revision) in allowed:
         return
     named = submission.model if submission.revision is None else f"{submission.model}@{submission.revision}"
-    known = ", ".join(str(each) for each in allowed) or "none: no worker was here within the last day"
-    detail = f"the model {named!r} is not allowed here; allowed: {known}"
+    available = ", ".join(str(each) for each in allowed) or "none: no worker was here within the last day"
+    detail = f"the model {named!r} is not allowed here; allowed: {available}"
     raise Problem(403, "model-not-allowed", detail, errors=[{"field": "model", "detail": "is not allowed"}])
 
 

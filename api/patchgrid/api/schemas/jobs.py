@@ -65,20 +65,20 @@ class Submitted(Job):
 class Cancelled(Job):
     """A job that its caller cancelled, or withdrew from."""
 
-    goes_on_for: list[str]
+    remaining_owners: list[str]
 
 
 class Withdrawn(BaseModel):
     """A job that its caller withdrew from."""
 
     job: int
-    goes_on_for: list[str]
+    remaining_owners: list[str]
 
 
 class Retried(Job):
     """A job that is retried."""
 
-    chunks_again: int
+    chunks_retried: int
 
 
 class Warned(BaseModel):

@@ -59,10 +59,10 @@ def ask(
     with service.database.read() as session:
         job = job_list.find(session, name, caller.owner)
         ended = lasting and job.state in ENDED_JOBS
-        asked = tuple(sorted(request.query_params.items()))
+        parameters = tuple(sorted(request.query_params.items()))
         question = request.url.path.removeprefix("/v1/jobs/").partition("/")[2]
         owners = ownership.owner_names(session, [job.id]).get(job.id, ())
-        key = (job.id, job.key, job.state, job.priority, job.finished_at, owners, question, asked)
+        key = (job.id, job.key, job.state, job.priority, job.finished_at, owners, question, parameters)
         answer = service.answers.get(
             key, lambda: make(session, job), seconds=float("inf") if ended else FRESH
         )
@@ -72,8 +72,8 @@ def ask(
 def respond(request: Request, answer: Answer) -> Response:
     """Send an answer, or word that the client has it already."""
     headers = {"ETag": answer.etag, "Cache-Control": "private, no-cache", **dict(answer.headers)}
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if answer.etag.removeprefix("W/") in known or "*" in known:
+    etags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if answer.etag.removeprefix("W/") in etags or "*" in etags:
         return Response(status_code=304, headers=headers)
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 
@@ -109,8 +109,8 @@ def as_csv(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], name: str) 
     writer = csv_writer(text)
     writer.writerow(fields)
     writer.writerows([_cell(row[field]) for field in fields] for row in rows)
-    kept = ("Content-Disposition", f'attachment; filename="{name}.csv"')
-    return Answer(text.getvalue().encode(), "text/csv; charset=utf-8", (kept,))
+    disposition = ("Content-Disposition", f'attachment; filename="{name}.csv"')
+    return Answer(text.getvalue().encode(), "text/csv; charset=utf-8", (disposition,))
 
 
 def _cell(value: object) -> object:

@@ -50,8 +50,10 @@ class Followers:
         #: Whether the server is shutting down.
         self.stopping = False
 
-    async def follow(self, job_id: int, known: str | None, alive: float = 15.0) -> AsyncIterator[Seen | None]:
-        """Yield the job now, unless it equals `known`, and at every change; None if nothing changed.
+    async def follow(
+        self, job_id: int, version: str | None, alive: float = 15.0
+    ) -> AsyncIterator[Seen | None]:
+        """Yield the job now, unless it equals `version`, and at every change; None if nothing changed.
 
         Ends with the job, or the server.
         """
@@ -64,18 +66,18 @@ class Followers:
         quiet = 0.0
         try:
             while not self.stopping:
-                if watched.seen is None or watched.seen.version == known:
+                if watched.seen is None or watched.seen.version == version:
                     if watched.seen is not None and watched.seen.ended:
                         yield watched.seen
                         return
-                    if await _nothing_new(watched, known, 1.0):
+                    if await _nothing_new(watched, version, 1.0):
                         quiet += 1.0
                         if quiet >= alive:
                             quiet = 0.0
                             yield None
                     continue
                 seen = watched.seen
-                known, quiet = seen.version, 0.0
+                version, quiet = seen.version, 0.0
                 yield seen
                 if seen.ended:
                     return
@@ -95,19 +97,19 @@ class Followers:
 
     async def _watch(self, job_id: int, watched: _Watched) -> None:
         """Read a job until it has ended or nobody follows it; a started read is never cancelled."""
-        said = ""
+        last_error = ""
         while watched.followers and not self.stopping:
             try:
                 seen = await run_in_threadpool(self._look, job_id)
             except PatchgridError as error:
-                if str(error) != said:
-                    said = str(error)
-                    _log.info("cannot read job %d: %s", job_id, said)
+                if str(error) != last_error:
+                    last_error = str(error)
+                    _log.info("cannot read job %d: %s", job_id, last_error)
             except Exception:  # noqa: BLE001
                 # Followers wait for this task: it continues after any error.
                 _log.exception("cannot read job %d", job_id)
             else:
-                said = ""
+                last_error = ""
                 if watched.seen is None or watched.seen.version != seen.version:
                     watched.seen = seen
                     async with watched.changed:
@@ -125,18 +127,18 @@ class Followers:
     def _look(self, job_id: int) -> Seen:
         try:
             with self._database.read() as session:
-                found = look(session, job_id)
+                snapshot = look(session, job_id)
         except JobNotFound:
             return _seen({"job": job_id, "state": "deleted"}, ended=True)
-        return _seen(snapshot_json(found) | {"serving": found.serving}, ended=found.ended)
+        return _seen(snapshot_json(snapshot) | {"serving": snapshot.serving}, ended=snapshot.ended)
 
 
-async def _nothing_new(watched: _Watched, known: str | None, seconds: float) -> bool:
+async def _nothing_new(watched: _Watched, version: str | None, seconds: float) -> bool:
     """Wait for a change; return whether there was none."""
     try:
         async with asyncio.timeout(seconds), watched.changed:
             await watched.changed.wait_for(
-                lambda: watched.seen is not None and (watched.seen.version != known or watched.seen.ended)
+                lambda: watched.seen is not None and (watched.seen.version != version or watched.seen.ended)
             )
     except TimeoutError:
         return True

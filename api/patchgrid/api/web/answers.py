@@ -34,45 +34,45 @@ class Answers:
     def __init__(self, room: int = _ROOM, now: Callable[[], float] = time.monotonic) -> None:
         self._room, self._used, self._now = room, 0, now
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, tuple[Answer, float]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[Answer, float]] = OrderedDict()
         self._making: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, make: Callable[[], Answer], *, seconds: float = float("inf")) -> Answer:
         """Return the answer of this key, made no longer ago than that many seconds."""
         with self._lock:
-            found = self._find(key)
-            if found is not None:
-                return found
+            answer = self._find(key)
+            if answer is not None:
+                return answer
             making = self._making.setdefault(key, threading.Lock())
         with making:
             with self._lock:
-                found = self._find(key)
-            if found is None:
+                answer = self._find(key)
+            if answer is None:
                 try:
-                    found = make()
+                    answer = make()
                 finally:
                     with self._lock:
                         self._making.pop(key, None)
                 with self._lock:
-                    self._keep(key, found, self._now() + seconds)
-        return found
+                    self._keep(key, answer, self._now() + seconds)
+        return answer
 
     def _find(self, key: Hashable) -> Answer | None:
-        kept = self._kept.get(key)
-        if kept is None or kept[1] < self._now():
+        entry = self._entries.get(key)
+        if entry is None or entry[1] < self._now():
             return None
-        self._kept.move_to_end(key)
-        return kept[0]
+        self._entries.move_to_end(key)
+        return entry[0]
 
     def _keep(self, key: Hashable, answer: Answer, until: float) -> None:
         size = _size(key, answer)
         if size > self._room:
             return
-        before = self._kept.pop(key, None)
+        before = self._entries.pop(key, None)
         self._used += size - (0 if before is None else _size(key, before[0]))
-        self._kept[key] = (answer, until)
+        self._entries[key] = (answer, until)
         while self._used > self._room:
-            old, (oldest, _until) = self._kept.popitem(last=False)
+            old, (oldest, _until) = self._entries.popitem(last=False)
             self._used -= _size(old, oldest)
 
 

@@ -107,8 +107,8 @@ def too_busy(what: str, seconds: int = RETRY_AFTER) -> Problem:
 
 def of_error(error: PatchgridError) -> Problem:
     """Return the problem of one of patchgrid's own errors."""
-    known = (_KNOWN[kind] for kind in type(error).__mro__ if kind in _KNOWN)
-    status, name = next(known, (400, "refused"))
+    refusals = (_KNOWN[kind] for kind in type(error).__mro__ if kind in _KNOWN)
+    status, name = next(refusals, (400, "refused"))
     headers = {"Retry-After": str(RETRY_AFTER)} if status in (429, 503) else None
     parts = [_line(each) for each in getattr(error, "lines", ())]
     field = getattr(error, "field", None)
@@ -154,23 +154,23 @@ def install(app: FastAPI) -> None:
         return Problem(500, "defect", detail).response(request)
 
 
-def validation(found: Sequence[Any]) -> Problem:
+def validation(errors: Sequence[Any]) -> Problem:
     """Return the problem of values that pydantic refused, each with its field."""
     listed = [
         {"field": ".".join(str(part) for part in each["loc"] if part not in _PLACES), "detail": _words(each)}
-        for each in found[:_SHOWN]
+        for each in errors[:_SHOWN]
     ]
     words = "; ".join(f"{each['field']}: {each['detail']}" for each in listed)
     return Problem(422, "bad-value", words, errors=listed)
 
 
-def _words(found: Any) -> str:
+def _words(error: Any) -> str:
     """Return pydantic's message, or ours if that is clearer."""
-    if found["type"] == "extra_forbidden":
-        meant = suggestion("setting", str(found["loc"][-1]), tuple(JobRequest.model_fields)).rstrip()
-        return f"is no field of a job{meant and f': {meant}'}"
-    said = {"missing": "is missing"}
-    return str(said.get(found["type"], found["msg"].removeprefix("Value error, ")))
+    if error["type"] == "extra_forbidden":
+        hint = suggestion("setting", str(error["loc"][-1]), tuple(JobRequest.model_fields)).rstrip()
+        return f"is no field of a job{hint and f': {hint}'}"
+    messages = {"missing": "is missing"}
+    return str(messages.get(error["type"], error["msg"].removeprefix("Value error, ")))
 
 
 #: pydantic's names of the sources of values.

@@ -35,13 +35,13 @@ class Upload:
 
     #: Its path, and the object that keeps it.
     path: Path
-    kept: "_Kept"
+    file: "_Kept"
     #: The sender's name of it.
     name: str = "pairs"
     #: The form's other fields.
     fields: dict[str, str] = field(default_factory=dict)
     #: Whether a file was sent.
-    came: bool = False
+    has_file: bool = False
 
 
 @asynccontextmanager
@@ -52,14 +52,14 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
     """
     _check_length(request, most)
     kind, options = _content_type(request)
-    kept = _Kept()
-    upload, spool = Upload(kept.path, kept), _Spool(kept, most)
+    file = _Kept()
+    upload, spool = Upload(file.path, file), _Spool(file, most)
     try:
         if kind == b"multipart/form-data":
             await _read_form(request, options.get(b"boundary"), spool, upload)
         else:
             async for block in blocks(request):
-                upload.came = upload.came or bool(block)
+                upload.has_file = upload.has_file or bool(block)
                 spool.add(block)
                 await spool.flush()
         await spool.flush(all_of_it=True)
@@ -68,9 +68,9 @@ async def received(request: Request, most: int) -> AsyncIterator[Upload]:
         # A thread may still use the file; it is deleted when released.
         raise
     except BaseException:
-        kept.discard()
+        file.discard()
         raise
-    kept.discard()
+    file.discard()
 
 
 def is_form(request: Request) -> bool:
@@ -139,8 +139,8 @@ def _discard(descriptor: int, named: Path | None) -> None:
 class _Spool:
     """Writes bytes to the disk in large blocks, in a thread: the disk may be slow."""
 
-    def __init__(self, kept: _Kept, most: int) -> None:
-        self._kept, self._most = kept, most
+    def __init__(self, file: _Kept, most: int) -> None:
+        self._file, self._most = file, most
         self._waiting = bytearray()
         self._size = 0
 
@@ -156,7 +156,7 @@ class _Spool:
         if len(self._waiting) >= _BLOCK or (all_of_it and self._waiting):
             data, self._waiting = memoryview(self._waiting), bytearray()
             try:
-                await run_in_threadpool(self._kept.write, data)
+                await run_in_threadpool(self._file.write, data)
             except OSError as error:
                 raise _no_room(error) from error
 
@@ -193,9 +193,9 @@ class _Form:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         self._name = options.get(b"name", b"").decode(errors="replace")
         if self._name == "pairs":
-            if self._upload.came:
+            if self._upload.has_file:
                 raise Problem(422, "bad-form", "the form has two parts 'pairs': send one file")
-            self._upload.came = True
+            self._upload.has_file = True
             self._upload.name = file_name(options.get(b"filename", b"").decode(errors="replace"))
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:

@@ -123,7 +123,7 @@ def _send(settings: Settings, order: Order, *, wait: bool) -> int:
     """Put an order on the queue, say what became of it and, if asked to, wait for the job."""
     with settings.asking(create=True) as source:
         submission = source.submit(order)
-        found, created = submission.found, submission.created
+        found, created = submission.snapshot, submission.created
         if not created and found.job.state in FINISHED_JOBS:
             check_unchanged(found.job, source.weights(found.job))
         if created:
@@ -140,7 +140,7 @@ def is_folder(model: str) -> bool:
 
 
 def _finish(settings: Settings, source: Backend, submission: Submission, *, wait: bool) -> int:
-    found, job_id = submission.found, submission.found.job.id
+    found, job_id = submission.snapshot, submission.snapshot.job.id
     if not wait:
         if settings.json:
             show_json(_document(submission))
@@ -156,7 +156,7 @@ def _finish(settings: Settings, source: Backend, submission: Submission, *, wait
 
 
 def _document(submission: Submission) -> dict[str, Any]:
-    found, progress = submission.found, submission.found.progress
+    found, progress = submission.snapshot, submission.snapshot.progress
     return {
         "job": found.job.id,
         "state": found.job.state,
@@ -185,7 +185,7 @@ def _say_created(settings: Settings, source: Backend, found: Snapshot) -> None:
 
 def _say_known(settings: Settings, source: Backend, submission: Submission) -> None:
     """Say that the job was there, and what to do with it in the state it is in."""
-    job, progress = submission.found.job, submission.found.progress
+    job, progress = submission.snapshot.job, submission.snapshot.progress
     state = "reopened after a cancel" if submission.reopened else job.state
     say(
         f"Already submitted as job {job.id}, {state}: {progress.done:,} of {counted(progress.total, 'pair')} "

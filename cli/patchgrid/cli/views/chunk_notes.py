@@ -12,7 +12,7 @@ def chunk_words(progress: Progress) -> str:
 
 def trouble_words(bad: Troubles) -> str | None:
     """Describe how often chunks were retried or split; None if never."""
-    parts = [f"{bad.tried_again:,} retried"] if bad.tried_again else []
-    if bad.split_off:
-        parts.append(f"{bad.split_off:,} split off to find a pair that ends its worker")
+    parts = [f"{bad.retried:,} retried"] if bad.retried else []
+    if bad.split:
+        parts.append(f"{bad.split:,} split to find a pair that kills its worker")
     return ", ".join(parts) or None

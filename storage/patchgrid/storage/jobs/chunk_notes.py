@@ -15,9 +15,9 @@ class Troubles:
     """How often a job's chunks were retried or split."""
 
     #: Chunks that lost their worker, or failed, and were retried.
-    tried_again: int
+    retried: int
     #: Chunks added since submission by splitting, to find a pair that kills its worker.
-    split_off: int
+    split: int
 
 
 def chunk_counts(progress: Progress) -> dict[str, int]:

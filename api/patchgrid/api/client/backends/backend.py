@@ -47,7 +47,7 @@ class Submission:
     """What a submit did."""
 
     #: The job as it is now.
-    found: Snapshot
+    snapshot: Snapshot
     #: The job is new.
     created: bool
     #: The job was cancelled, and is queued again.

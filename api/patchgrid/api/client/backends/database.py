@@ -79,13 +79,13 @@ class DatabaseBackend:
         before = None
         while True:
             with self._reading() as session:
-                found = job_list.page(
+                records = job_list.page(
                     session, before=before, limit=job_list.MOST, state=state, model=model, search=search
                 )
-            yield from found
-            if len(found) < job_list.MOST:
+            yield from records
+            if len(records) < job_list.MOST:
                 return
-            before = found[-1][0].id
+            before = records[-1][0].id
 
     def job(self, name: int | str) -> JobRecord:
         """Find a job."""

@@ -13,21 +13,21 @@ def follow(
 ) -> Iterator[Snapshot]:
     """Yield the job now and every `every` seconds, and a last time when it has ended.
 
-    A database that does not answer is asked again; of that `say` hears once.
+    An unavailable database is retried; `say` is told once.
     """
     wait, away = min(0.1, every), False
     while True:
         try:
             with database.read() as session:
-                found = look(session, job_id)
+                snapshot = look(session, job_id)
         except (DatabaseUnavailable, DatabaseLocked) as error:
             if not away:
                 say(f"{error}; retrying")
             away = True
         else:
             away = False
-            yield found
-            if found.ended:
+            yield snapshot
+            if snapshot.ended:
                 return
         time.sleep(wait)
         wait = min(2 * wait, every)

@@ -34,47 +34,47 @@ def understood(what: str) -> Iterator[None]:
         ) from error
 
 
-def read(kind: type[Kind], found: object) -> Kind:
+def read(kind: type[Kind], document: object) -> Kind:
     """Read a dataclass that the server sends field by field."""
     with understood(kind.__name__):
-        return decode(kind, found)
+        return decode(kind, document)
 
 
-def component(kind: type[Kind], found: Document) -> Kind:
+def component(kind: type[Kind], document: Document) -> Kind:
     """Read a component or a cell, whose index is in the field of its kind."""
     with understood("component"):
-        return decode(kind, {**found, "index": index_of_fields(found[field] for field in INDEX_FIELDS)})
+        return decode(kind, {**document, "index": index_of_fields(document[field] for field in INDEX_FIELDS)})
 
 
-def job(found: Document) -> JobRecord:
+def job(document: Document) -> JobRecord:
     """Read a job."""
     with understood("job"):
-        spec = JobSpec.from_dict(found["spec"])
+        spec = JobSpec.from_dict(document["spec"])
         return decode(
-            JobRecord, {**found, "id": found["job"], "spec": spec, "pairs": found["pairs"]["total"]}
+            JobRecord, {**document, "id": document["job"], "spec": spec, "pairs": document["pairs"]["total"]}
         )
 
 
-def progress(found: Document) -> Progress:
+def progress(document: Document) -> Progress:
     """Read how far a job is, of itself or of an event about it."""
     with understood("job"):
-        chunks = found["chunks"]
+        chunks = document["chunks"]
         counts = {f"chunks_{state}": count for state, count in chunks.items()}
-        return decode(Progress, {**found["pairs"], **counts, "chunks_total": sum(chunks.values())})
+        return decode(Progress, {**document["pairs"], **counts, "chunks_total": sum(chunks.values())})
 
 
-def snapshot(found: Document) -> Snapshot:
+def snapshot(document: Document) -> Snapshot:
     """Read a job's status."""
-    now = {"job": job(found), "progress": progress(found), "at_work": found.get("workers")}
-    return read(Snapshot, {**found, **now})
+    now = {"job": job(document), "progress": progress(document), "at_work": document.get("workers")}
+    return read(Snapshot, {**document, **now})
 
 
-def standing(found: Document) -> Standing:
+def standing(document: Document) -> Standing:
     """Read all that is known of a job but its results."""
     with understood("job"):
-        warnings = [(each["warning"], each["pairs"]) for each in found["warnings"]]
-        made_by = found["provenance"]
-    return read(Standing, {**found, "now": snapshot(found), "made_by": made_by, "warnings": warnings})
+        warnings = [(warning["warning"], warning["pairs"]) for warning in document["warnings"]]
+        made_by = document["provenance"]
+    return read(Standing, {**document, "now": snapshot(document), "made_by": made_by, "warnings": warnings})
 
 
 def graph(made_by: Sequence[Provenance]) -> Graph | None:
@@ -83,28 +83,28 @@ def graph(made_by: Sequence[Provenance]) -> Graph | None:
     return None if values is None else Graph.from_dict(values)
 
 
-def pair_view(found: Document, record: JobRecord, numbering: Graph | None) -> PairView:
+def pair_view(document: Document, record: JobRecord, numbering: Graph | None) -> PairView:
     """Read a pair of a job whose edges are numbered so."""
     with understood("pair"):
-        first, name = found["method"] == record.method(), found["pair"]
+        first, name = document["method"] == record.method(), document["pair"]
         pair = Pair(
-            clean=found["clean"],
-            corrupted=found["corrupted"],
-            correct=tuple(map(_answer, found["correct"])),
-            incorrect=tuple(map(_answer, found["incorrect"])),
+            clean=document["clean"],
+            corrupted=document["corrupted"],
+            correct=tuple(map(_answer, document["correct"])),
+            incorrect=tuple(map(_answer, document["incorrect"])),
             id=name if isinstance(name, str) else None,
-            spans={span: (start, stop) for span, (start, stop) in found["spans"].items()} or None,
+            spans={span: (start, stop) for span, (start, stop) in document["spans"].items()} or None,
         )
-        top = _kept(found["top"]) if first else []
+        top = _stored_alone(document["top"]) if first else []
         parts = {
             "top": [component(TopComponent, each) for each in top],
-            "exact": [component(ExactCell, each) for each in found["exact"]],
+            "exact": [component(ExactCell, each) for each in document["exact"]],
         }
-        own = {"index": found["row"], "name": name, "pair": pair, "graph": numbering}
-        return decode(PairView, {**found, **own, **parts})
+        own = {"index": document["row"], "name": name, "pair": pair, "graph": numbering}
+        return decode(PairView, {**document, **own, **parts})
 
 
-def _kept(top: Sequence[Document]) -> list[Document]:
+def _stored_alone(top: Sequence[Document]) -> list[Document]:
     """Return those of a pair's strongest components that are stored as rows: a few over most sites."""
     kept, few = [], 0
     for one in top:

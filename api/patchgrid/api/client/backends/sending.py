@@ -23,10 +23,10 @@ def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: No
         "chunk_size": order.chunk_size,
     }
     read = {"limit": file.limit, "columns": file.columns or None}
-    known = {name: value for name, value in (also | read).items() if value is not None}
+    settings = {name: value for name, value in (also | read).items() if value is not None}
     return service.submit(
         file.path,
-        order.spec.as_dict() | known,
+        order.spec.as_dict() | settings,
         name=Path(file.name).name,
         # One key per submit, kept across retries; running the command again uses a new one.
         key=f"patchgrid-{uuid.uuid4().hex}",

@@ -77,19 +77,19 @@ class ServerBackend:
 
     def summary(self, job_id: int) -> Summary:
         """Return a job's state and its main results."""
-        found = documents.standing(self.service.job(job_id))
-        job = found.now.job
+        standing = documents.standing(self.service.job(job_id))
+        job = standing.now.job
         agreement, cost = self.verification(job)
         return Summary(
             job=job,
-            progress=found.now.progress,
-            task=found.task,
-            rounding=found.rounding,
+            progress=standing.now.progress,
+            task=standing.task,
+            rounding=standing.rounding,
             top=self.top(job, SHOWN_COMPONENTS),
             coverage=self.coverage(job),
             verification=agreement,
             cost=cost,
-            warnings=found.warnings,
+            warnings=standing.warnings,
             errors=self.errors(job, SHOWN_ERRORS),
         )
 
@@ -117,9 +117,9 @@ class ServerBackend:
     ) -> Sequence[ComponentRow]:
         """List components by site, layer, head and position, or with `by` the largest first."""
         _check(job, site, method)
-        asked = {"site": site, "method": method, "kind": kind, "search": search, "by": by}
-        found = self.service.components(job.id, most=limit, population=population, **asked)
-        return [documents.component(ComponentRow, each) for each in islice(found, limit)]
+        parameters = {"site": site, "method": method, "kind": kind, "search": search, "by": by}
+        rows = self.service.components(job.id, most=limit, population=population, **parameters)
+        return [documents.component(ComponentRow, each) for each in islice(rows, limit)]
 
     def top(
         self,
@@ -157,9 +157,9 @@ class ServerBackend:
     ) -> tuple[Sequence[SiteAgreement], Cost]:
         """Compare scores with exact patching; return the cost of both, too."""
         _check(job, None, method)
-        found = self.service.verification(job.id, top_k=top_k, method=method)
+        answer = self.service.verification(job.id, top_k=top_k, method=method)
         with understood("verification"):
-            return [read(SiteAgreement, each) for each in found["items"]], read(Cost, found["cost"])
+            return [read(SiteAgreement, each) for each in answer["items"]], read(Cost, answer["cost"])
 
     def heatmap(self, job: JobRecord, site: str, kind: str, method: str | None = None) -> Heatmap:
         """Return a site's heatmap: kind `whole` or `aligned`."""
@@ -169,9 +169,9 @@ class ServerBackend:
     def cells(self, job: JobRecord, site: str, method: str | None = None, *, limit: int) -> Cells:
         """Return the first exactly patched cells of a site, in order of pair."""
         _check(job, site, method)
-        found = islice(self.service.exact(job.id, most=limit, site=site, method=method), limit)
+        exact_cells = islice(self.service.exact(job.id, most=limit, site=site, method=method), limit)
         with understood("cell"):
-            rows = list(found)
+            rows = list(exact_cells)
             parts = [(each["score"], each["effect"], each["inclusion"]) for each in rows]
             columns = np.array(parts, np.float64).reshape(-1, 3)
             score, effect, inclusion = np.ascontiguousarray(columns.T)
@@ -211,12 +211,12 @@ class ServerBackend:
     def submit(self, order: Order) -> Submission:
         """Send the pair file, or find its job."""
         with self._reports.sending() as passed:
-            found = send(self.service, order, passed)
-        for note in found.get("notes", ()):
+            answer = send(self.service, order, passed)
+        for note in answer.get("notes", ()):
             if note not in order.summary.notes:
                 self._reports.say(f"Note: {note}")
-        now = documents.snapshot(self.service.job(found["job"]))
-        return Submission(now, bool(found["created"]), bool(found.get("reopened")))
+        now = documents.snapshot(self.service.job(answer["job"]))
+        return Submission(now, bool(answer["created"]), bool(answer.get("reopened")))
 
     def weights(self, job: JobRecord) -> set[str]:
         """Return the hashes of the weights that the job's numbers so far were measured with."""
@@ -231,9 +231,9 @@ class ServerBackend:
 
     def cancel(self, name: int | str, *, everyone: bool) -> tuple[JobRecord, Progress, Sequence[str]]:
         """Cancel a job, or withdraw from it; return it and the owners for whom it continues."""
-        found = self.service.change(name, "cancel", everyone=everyone)
+        answer = self.service.change(name, "cancel", everyone=everyone)
         with understood("job"):
-            return *_job(found), tuple(found["goes_on_for"])
+            return *_job(answer), tuple(answer["remaining_owners"])
 
     def resume(self, name: int | str) -> tuple[JobRecord, Progress]:
         """Resume a paused job and return it."""
@@ -241,9 +241,9 @@ class ServerBackend:
 
     def retry(self, name: int | str) -> tuple[JobRecord, Progress, int]:
         """Retry failed or cancelled chunks; return the job and the number of such chunks."""
-        found = self.service.change(name, "retry")
+        answer = self.service.change(name, "retry")
         with understood("job"):
-            return *_job(found), int(found["chunks_again"])
+            return *_job(answer), int(answer["chunks_retried"])
 
     def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
         """Delete a job with all its results, or withdraw from it; return the owners for whom it is kept."""
@@ -271,8 +271,8 @@ class ServerBackend:
         self.service.connection.close()
 
 
-def _job(found: Document) -> tuple[JobRecord, Progress]:
-    return documents.job(found), documents.progress(found)
+def _job(document: Document) -> tuple[JobRecord, Progress]:
+    return documents.job(document), documents.progress(document)
 
 
 def _component(cell: Document) -> str:

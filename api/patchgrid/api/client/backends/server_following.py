@@ -29,26 +29,26 @@ class Following:
         """Yield how the job stands, at each change and at regular intervals, last when it has ended."""
         before: Any = None
         now = self._look()
-        known = snapshot_json(now) | {"serving": now.serving}
-        for found in self._service.follow(self._job_id, every=every, known=known):
+        latest = snapshot_json(now) | {"serving": now.serving}
+        for document in self._service.follow(self._job_id, every=every, latest=latest):
             # What has not changed is given again for the clock's sake; nobody need look for that.
-            yield self._snapshot(found, changed=found != before)
-            before = found
+            yield self._snapshot(document, changed=document != before)
+            before = document
         if self._whole is not None and not self._whole.ended:
             # The stream ended before a state that is an end was told.
             yield self._look()
 
-    def _snapshot(self, found: dict[str, Any], *, changed: bool) -> Snapshot:
-        progress, state = documents.progress(found), found.get("state")
-        names = list(found.get("workers", ()))
+    def _snapshot(self, document: dict[str, Any], *, changed: bool) -> Snapshot:
+        progress, state = documents.progress(document), document.get("state")
+        names = list(document.get("workers", ()))
         whole = self._whole
         if whole is None or (changed and state != whole.job.state) or self._is_due(names, changed=changed):
             whole = self._look_if_possible(whole)
-        job = dataclasses.replace(whole.job, state=found["state"])
-        known = {each.name: each for each in whole.at_work}
-        at_work = tuple(known.get(name) or _only_named(name, job.id) for name in names)
+        job = dataclasses.replace(whole.job, state=document["state"])
+        workers = {each.name: each for each in whole.at_work}
+        at_work = tuple(workers.get(name) or _only_named(name, job.id) for name in names)
         return dataclasses.replace(
-            whole, job=job, progress=progress, at_work=at_work, serving=found.get("serving", whole.serving)
+            whole, job=job, progress=progress, at_work=at_work, serving=document.get("serving", whole.serving)
         )
 
     def _is_due(self, names: list[str], *, changed: bool) -> bool:
@@ -57,13 +57,13 @@ class Following:
         anything = changed or any(name not in known for name in names)
         return anything and time.monotonic() - self._looked >= LOOK_EVERY
 
-    def _look_if_possible(self, known: Snapshot | None) -> Snapshot:
+    def _look_if_possible(self, latest: Snapshot | None) -> Snapshot:
         try:
             return self._look()
         except ServerError:
-            if known is None:
+            if latest is None:
                 raise
-            return known
+            return latest
 
     def _look(self) -> Snapshot:
         self._whole = documents.snapshot(self._service.job(self._job_id))

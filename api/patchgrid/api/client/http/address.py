@@ -33,8 +33,8 @@ class Address:
             raise BadAddress(f"a server URL must not contain a password: set {TOKEN_VARIABLE} to the token")
         if parts.query or parts.fragment:
             raise BadAddress("a server URL must not contain ? or #")
-        given = token if token is not None else os.environ.get(TOKEN_VARIABLE)
-        return cls(parts.geturl().rstrip("/"), _checked(given))
+        unchecked = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+        return cls(parts.geturl().rstrip("/"), _checked(unchecked))
 
     @property
     def encrypted(self) -> bool:

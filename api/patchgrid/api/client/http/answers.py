@@ -61,15 +61,15 @@ def error_of(answer: httpx.Response) -> ServerError:
     problem = _problem(answer)
     if problem is None:
         return _foreign(answer)
-    told = clean(problem["detail"].strip()) or f"status {status}"
-    if status == 401 and TOKEN_VARIABLE not in told:
-        told = f"{told} (set {TOKEN_VARIABLE} to the token)"
+    detail = clean(problem["detail"].strip()) or f"status {status}"
+    if status == 401 and TOKEN_VARIABLE not in detail:
+        detail = f"{detail} (set {TOKEN_VARIABLE} to the token)"
     if status in LATER:
-        return errors.ServerBusy(told)
+        return errors.ServerBusy(detail)
     if status >= 500 and status not in _REFUSALS:
-        return ServerFailed(f"{_place(answer)} failed: {told}")
+        return ServerFailed(f"{_place(answer)} failed: {detail}")
     listed = problem.get("errors")
-    return _REFUSALS.get(status, Refused)(told, listed if isinstance(listed, list) else ())
+    return _REFUSALS.get(status, Refused)(detail, listed if isinstance(listed, list) else ())
 
 
 def wait_of(answer: httpx.Response, most: float) -> float:
@@ -104,10 +104,10 @@ def _problem(answer: httpx.Response) -> dict[str, Any] | None:
     if media_type(answer) != PROBLEM:
         return None
     try:
-        found = json.loads(answer.content)
+        document = json.loads(answer.content)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("detail"), str) else None
+    return document if isinstance(document, dict) and isinstance(document.get("detail"), str) else None
 
 
 def _foreign(answer: httpx.Response) -> ServerError:

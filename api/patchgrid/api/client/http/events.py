@@ -56,32 +56,31 @@ def parse(lines: Iterable[str]) -> Iterator[Event]:
 
 
 def follow(
-    connection: Connection, path: str, *, every: float = 1.0, known: dict[str, Any] | None = None
+    connection: Connection, path: str, *, every: float = 1.0, latest: dict[str, Any] | None = None
 ) -> Generator[dict[str, Any], None, None]:
     """Yield the job's state at each change, and again after `every` seconds without one, until it has ended.
 
-    Before there is word of it, its state is what is `known`. A server that is unavailable is asked again; of
-    that `connection.say` hears once. Raises what will not pass: a job that was deleted, a token that was
-    revoked.
+    Until the first event, its state is `latest`. An unavailable server is retried; `connection.say` is told
+    once. Raises permanent errors: a deleted job, a revoked token.
     """
     reader = _Reader(connection, path)
     reader.start()
-    last = known
+    last = latest
     try:
         while True:
             try:
-                found = reader.found.get(timeout=every)
+                item = reader.items.get(timeout=every)
             except queue.Empty:
-                found = last
-            if isinstance(found, BaseException):
-                raise found
-            if found is _END:
+                item = last
+            if isinstance(item, BaseException):
+                raise item
+            if item is _END:
                 return
-            if isinstance(found, dict):
-                if found.get("state") == "deleted":
-                    raise NotThere(f"job {found.get('job')} was deleted")
-                last = found
-                yield found
+            if isinstance(item, dict):
+                if item.get("state") == "deleted":
+                    raise NotThere(f"job {item.get('job')} was deleted")
+                last = item
+                yield item
     finally:
         reader.ended.set()
 
@@ -98,7 +97,7 @@ class _Reader(threading.Thread):
         self._connection, self._path = connection, path
         self._last: str | None = None
         #: States, `_END` or an error.
-        self.found: queue.Queue[Any] = queue.Queue()
+        self.items: queue.Queue[Any] = queue.Queue()
         #: Set when the follower has stopped.
         self.ended = threading.Event()
 
@@ -113,13 +112,13 @@ class _Reader(threading.Thread):
                         return
             except _PASSING as error:
                 if not away and not self.ended.is_set():
-                    self._connection.say(f"{error}; asking again")
+                    self._connection.say(f"{error}; retrying")
                 away = True
             except PatchgridError as error:
-                self.found.put(error)
+                self.items.put(error)
                 return
             except Exception as error:  # noqa: BLE001 (passed to the follower)
-                self.found.put(error)
+                self.items.put(error)
                 return
             self.ended.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -135,18 +134,18 @@ class _Reader(threading.Thread):
         """Pass a state on; return whether it was the last."""
         self._last = event.id or self._last
         if event.name == "end":
-            self.found.put(_END)
+            self.items.put(_END)
             return True
         if event.name == "job":
-            self.found.put(_state(event.data))
+            self.items.put(_state(event.data))
         return False
 
 
 def _state(data: str) -> dict[str, Any] | ServerError:
     try:
-        found = json.loads(data)
+        state = json.loads(data)
     except ValueError:
-        found = None
+        state = None
     return (
-        found if isinstance(found, dict) else NotPatchgrid("the server sent a job's state that is not JSON")
+        state if isinstance(state, dict) else NotPatchgrid("the server sent a job's state that is not JSON")
     )

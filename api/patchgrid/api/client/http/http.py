@@ -62,7 +62,7 @@ class Connection:
         # Notebooks forget to.
         self._closed = weakref.finalize(self, self._client.close)
 
-    def ask(
+    def get(
         self,
         path: str,
         params: Params | None = None,
@@ -77,7 +77,7 @@ class Connection:
         """
 
         def make(client: httpx.Client) -> httpx.Request:
-            return client.build_request(method, path, params=given(params), json=body)
+            return client.build_request(method, path, params=present(params), json=body)
 
         answer = self.send(make, again=again)
         return None if answer.status_code == httpx.codes.NO_CONTENT else document(answer)
@@ -86,7 +86,7 @@ class Connection:
         """Yield the items of a list, page by page."""
         cursor = None
         while True:
-            page = self.ask(path, {**(params or {}), "cursor": cursor})
+            page = self.get(path, {**(params or {}), "cursor": cursor})
             try:
                 items, cursor = page["items"], page.get("next")
             except (KeyError, TypeError, AttributeError):
@@ -118,7 +118,7 @@ class Connection:
 
         def make(client: httpx.Client) -> httpx.Request:
             timeout = httpx.Timeout(silence, connect=CONNECT, write=WRITE)
-            return client.build_request("GET", path, params=given(params), headers=headers, timeout=timeout)
+            return client.build_request("GET", path, params=present(params), headers=headers, timeout=timeout)
 
         answer = self._sent(make, again=again)
         try:
@@ -151,12 +151,12 @@ class Connection:
                 continue
             if answer.is_success:
                 return answer
-            told = error_of(answer)
+            failure = error_of(answer)
             if answer.status_code not in LATER or waits == WAITS:
-                raise told
+                raise failure
             waits += 1
             seconds = wait_of(answer, LONGEST_WAIT)
-            self.say(f"{told}; waiting {seconds:.3g} s")
+            self.say(f"{failure}; waiting {seconds:.3g} s")
             time.sleep(seconds)
 
     def _once(self, make: Make) -> httpx.Response:
@@ -205,7 +205,7 @@ class Connection:
         return f"cannot reach {url}: {_short(reason)}"
 
 
-def given(params: Params | None) -> dict[str, Any]:
+def present(params: Params | None) -> dict[str, Any]:
     """Return the parameters that have a value."""
     return {name: value for name, value in (params or {}).items() if value is not None}
 

@@ -34,17 +34,17 @@ class Service:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._ask = connection.ask
+        self._get = connection.get
 
     def access(self) -> Document:
         """Return the token's scopes and the server's limits; `NotPatchgrid` for another kind of server."""
         try:
-            found = self._ask("/v1/access")
+            document = self._get("/v1/access")
         except NotThere:
-            found = None
-        if not isinstance(found, dict) or "scopes" not in found:
+            document = None
+        if not isinstance(document, dict) or "scopes" not in document:
             raise NotPatchgrid(f"{self.connection.address.url} is not a patchgrid server")
-        return found
+        return document
 
     def may_submit(self, size: int, pairs: int) -> None:
         """Refuse, before anything is sent, what the server would refuse."""
@@ -56,12 +56,12 @@ class Service:
                 f"the token {access.get('token')!r} may only read: submitting needs scope submit"
             )
         limits = access.get("limits") or {}
-        for what, given, most in (
+        for what, amount, most in (
             ("bytes", size, limits.get("upload_bytes")),
             ("pairs", pairs, limits.get("pairs")),
         ):
-            if most is not None and given > most:
-                raise TooLarge(f"{given:,} {what} exceed the server's limit ({most:,})")
+            if most is not None and amount > most:
+                raise TooLarge(f"{amount:,} {what} exceed the server's limit ({most:,})")
 
     def models(self) -> list[Document]:
         """Return the models that jobs can be submitted for."""
@@ -76,17 +76,17 @@ class Service:
 
     def job(self, name: Name) -> Document:
         """Return a job with its provenance, its workers and the warnings of its pairs."""
-        found = self._ask(self.path(name))
-        if not isinstance(found, dict) or "job" not in found:
+        document = self._get(self.path(name))
+        if not isinstance(document, dict) or "job" not in document:
             raise NotPatchgrid(f"{self.connection.address.url} did not return a job")
-        return found
+        return document
 
     def path(self, name: Name, behind: str = "") -> str:
         """Return a job's path; a name that does not fit in a path is looked up first."""
         text = str(name)
         if "/" in text or text in ("", ".", ".."):
-            found = self.jobs(search=text) if text else ()
-            same = [each["job"] for each in found if each["name"] == text]
+            jobs = self.jobs(search=text) if text else ()
+            same = [each["job"] for each in jobs if each["name"] == text]
             if len(same) != 1:
                 what = f"{len(same)} jobs are named" if same else "no job"
                 raise NotThere(f"{what} {text!r}: see `patchgrid job list`")
@@ -102,38 +102,38 @@ class Service:
         key: str,
         passed: Passed = lambda _gone, _all: None,
     ) -> Document:
-        """Send a pair file; once stored, the same again finds the job. `key` makes asking twice safe."""
+        """Send a pair file; once stored, the same again finds the job. `key` makes retrying safe."""
         upload = Upload(file, name, spec, key, passed)
         try:
-            found = document(self.connection.send(upload.request, again=True))
+            answer = document(self.connection.send(upload.request, again=True))
         finally:
             upload.close()
-        if not isinstance(found, dict) or "created" not in found:
+        if not isinstance(answer, dict) or "created" not in answer:
             raise NotPatchgrid(f"{self.connection.address.url} did not say whether the job is new")
-        return found
+        return answer
 
     def change(self, job: Name, what: str, *, everyone: bool = False) -> Document:
         """Pause, resume, cancel or retry a job; return it. `everyone`: for all of its owners."""
-        asked = {"everyone": "true"} if everyone else None
-        found = self._ask(self.path(job, f"/{what}"), asked, method="POST")
-        if not isinstance(found, dict):
+        params = {"everyone": "true"} if everyone else None
+        document = self._get(self.path(job, f"/{what}"), params, method="POST")
+        if not isinstance(document, dict):
             raise NotPatchgrid(f"{self.connection.address.url} did not return a job")
-        return found
+        return document
 
     def delete(self, job: Name, *, everyone: bool = False) -> list[str]:
         """Delete a job with all its results; return the names of other owners, for whom it is kept."""
-        asked = {"everyone": "true"} if everyone else None
-        found = self._ask(self.path(job), asked, method="DELETE", again=False)
-        return list(found["goes_on_for"]) if isinstance(found, dict) else []
+        params = {"everyone": "true"} if everyone else None
+        document = self._get(self.path(job), params, method="DELETE", again=False)
+        return list(document["remaining_owners"]) if isinstance(document, dict) else []
 
-    def components(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+    def components(self, job: Name, *, most: int | None = None, **params: Any) -> Iterator[Document]:
         """Yield a job's components: `site`, `method`, `kind`, `population`, `by`, `search`."""
-        asked |= {"population": _flag(asked.get("population"))}
-        return self._items(self.path(job, "/components"), {**asked, "limit": min(PAGE, most or PAGE)})
+        params |= {"population": _flag(params.get("population"))}
+        return self._items(self.path(job, "/components"), {**params, "limit": min(PAGE, most or PAGE)})
 
-    def furthest(self, job: Name, **asked: Any) -> list[Document]:
+    def furthest(self, job: Name, **params: Any) -> list[Document]:
         """Return the cells whose scores are furthest from their effects: `site`, `method`, `limit`."""
-        return list(self._mapping(self.path(job, "/furthest"), asked)["items"])
+        return list(self._mapping(self.path(job, "/furthest"), params)["items"])
 
     def coverage(self, job: Name, site: str | None = None) -> Document:
         """Return the facts beside the components: how many cells were patched exactly."""
@@ -141,44 +141,44 @@ class Service:
 
     def heatmap(self, job: Name, *, site: str, kind: str, method: str | None = None) -> Document:
         """Return a site's heatmap."""
-        asked = {"site": site, "kind": kind, "method": method}
-        return self._mapping(self.path(job, "/heatmap"), asked)
+        params = {"site": site, "kind": kind, "method": method}
+        return self._mapping(self.path(job, "/heatmap"), params)
 
     def verification(self, job: Name, *, top_k: int = 10, method: str | None = None) -> Document:
         """Return how scores agree with exact patching, and what both cost."""
-        asked = {"top_k": top_k, "method": method}
-        return self._mapping(self.path(job, "/verification"), asked)
+        params = {"top_k": top_k, "method": method}
+        return self._mapping(self.path(job, "/verification"), params)
 
-    def pairs(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+    def pairs(self, job: Name, *, most: int | None = None, **params: Any) -> Iterator[Document]:
         """Return a job's pairs as summaries: `state`, `search`, `name`."""
-        return self._items(self.path(job, "/pairs"), {**asked, "limit": min(PAGE, most or PAGE)})
+        return self._items(self.path(job, "/pairs"), {**params, "limit": min(PAGE, most or PAGE)})
 
     def row_of(self, job: Name, pair: Name) -> int | None:
         """Return the row of a pair by its id, else by its row number; None if there is no such pair."""
-        found = next(iter(self._items(self.path(job, "/pairs"), {"name": str(pair)})), None)
-        return None if found is None else int(found["row"])
+        pair_line = next(iter(self._items(self.path(job, "/pairs"), {"name": str(pair)})), None)
+        return None if pair_line is None else int(pair_line["row"])
 
     def pair(self, job: Name, row: int, method: str | None = None) -> Document:
         """Return everything stored about the pair in a row."""
         return self._mapping(self.path(job, f"/pairs/{row}"), {"method": method})
 
-    def exact(self, job: Name, *, most: int | None = None, **asked: Any) -> Iterator[Document]:
+    def exact(self, job: Name, *, most: int | None = None, **params: Any) -> Iterator[Document]:
         """Yield the cells that were patched exactly: `site`, `method`, `component`."""
         limit = min(CELLS_PAGE, most or CELLS_PAGE)
-        return self._items(self.path(job, "/exact"), {**asked, "limit": limit})
+        return self._items(self.path(job, "/exact"), {**params, "limit": limit})
 
     def export(
         self, job: Name, what: str, form: str, method: str | None = None, *, normalise: bool = False
     ) -> AbstractContextManager[httpx.Response]:
         """Return an export whose body is still to be read."""
-        asked = {"what": what, "format": form, "method": method, "normalise": _flag(normalise)}
-        return self.connection.stream(self.path(job, "/export"), asked)
+        params = {"what": what, "format": form, "method": method, "normalise": _flag(normalise)}
+        return self.connection.stream(self.path(job, "/export"), params)
 
     def follow(
-        self, job: Name, *, every: float = 1.0, known: Document | None = None
+        self, job: Name, *, every: float = 1.0, latest: Document | None = None
     ) -> Generator[Document, None, None]:
-        """Yield a job's state at each change and at intervals until it ends, starting from `known`."""
-        return events.follow(self.connection, self.path(job, "/events"), every=every, known=known)
+        """Yield a job's state at each change and at intervals until it ends, starting from `latest`."""
+        return events.follow(self.connection, self.path(job, "/events"), every=every, latest=latest)
 
     def workers(self) -> list[Document]:
         """Return the workers."""
@@ -193,14 +193,14 @@ class Service:
         with self.connection.stream("/metrics") as answer:
             return answer.read().decode()
 
-    def _items(self, path: str, asked: Mapping[str, Any] | None = None) -> Iterator[Document]:
-        return self.connection.pages(path, asked)
+    def _items(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[Document]:
+        return self.connection.pages(path, params)
 
-    def _mapping(self, path: str, asked: Mapping[str, Any]) -> Document:
-        found = self._ask(path, asked)
-        if not isinstance(found, dict):
+    def _mapping(self, path: str, params: Mapping[str, Any]) -> Document:
+        document = self._get(path, params)
+        if not isinstance(document, dict):
             raise NotPatchgrid(f"{self.connection.address.url}{path} returned an unexpected response")
-        return found
+        return document
 
 
 def _flag(value: object) -> str | None:

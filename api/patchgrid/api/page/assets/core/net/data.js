@@ -8,8 +8,8 @@ const NOTHING = { data: null, problem: null, loading: true };
 /**
  * What an asynchronous question answers: `{data, problem, loading, reload}`.
  *
- * Asked when `keys` change; asked again when `fresh` does, when the server is back, and every `every` ms while the
- * page is visible. While the same question is asked again, its last answer stays.
+ * Fetched when `keys` change; fetched again when `fresh` does, when the server is back, and every `every` ms while the
+ * page is visible. While the same data are fetched again, the last answer stays.
  */
 export function useAnswer(question, keys, { every = 0, when = true, fresh = null } = {}) {
   const [state, setState] = useState(NOTHING);

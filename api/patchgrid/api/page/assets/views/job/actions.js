@@ -59,8 +59,8 @@ export function Actions({ job, reload }) {
         return;
       }
       const answer = await ask(jobPath(job.job, what), { method: "POST" });
-      const left = answer.goes_on_for ?? [];
-      const again = what === "retry" ? `Chunks to retry: ${count(answer.chunks_again)}` : "";
+      const left = answer.remaining_owners ?? [];
+      const again = what === "retry" ? `Chunks to retry: ${count(answer.chunks_retried)}` : "";
       setSaid(left.length > 0 ? `You withdrew; the job continues for ${left.join(", ")}` : again);
     } catch (error) {
       setProblem(error);

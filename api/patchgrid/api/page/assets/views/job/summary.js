@@ -55,8 +55,8 @@ function Status({ job, snapshot, rate, running }) {
     ${running && names.length > 0 && html`<p class="muted">Working on it: ${names.join(", ")}</p>`}
     ${["pending", "running"].includes(job.state) && names.length === 0 && html`<${Unserved} job=${job} serving=${serving} />`}
     ${
-      (job.troubles?.tried_again || job.troubles?.split_off) > 0 &&
-      html`<p class="note">Chunks retried: ${job.troubles.tried_again}; split to find a pair that kills its worker: ${job.troubles.split_off}</p>`
+      (job.troubles?.retried || job.troubles?.split) > 0 &&
+      html`<p class="note">Chunks retried: ${job.troubles.retried}; split to find a pair that kills its worker: ${job.troubles.split}</p>`
     }
     <p class="muted">
       Submitted <${Time} at=${job.created_at} />${job.owners.length > 0 ? ` by ${job.owners.join(", ")}` : ""}${job.started_at && html`, started <${Time} at=${job.started_at} />`}${
