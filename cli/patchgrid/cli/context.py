@@ -45,14 +45,14 @@ class Settings:
     #: JSON on stdout instead of tables.
     json: bool
     #: The database as the command named it, or None: by environment or default.
-    given: str | None = None
+    named_url: str | None = None
     #: Broker URL, or None: workers find their work in the database alone.
     broker: str | None = None
     #: A server to ask in place of the database, and the token for it.
     server: str | None = None
     token: str | None = field(default=None, repr=False)
     #: The server was named by the command, not by the environment.
-    server_given: bool = False
+    server_named: bool = False
     #: Who asks, on a database itself: whose jobs are looked among first, and whose a submitted job is.
     user: str = ""
 
@@ -60,16 +60,18 @@ class Settings:
         """Write a command that asks the same database or server, to be shown; no password or token is."""
         if self.server is None:
             return self.database_command(words)
-        where = f" --server {shlex.quote(self.server)}" if self.server_given else ""
+        where = f" --server {shlex.quote(self.server)}" if self.server_named else ""
         return f"patchgrid {words}{where}"
 
     def database_command(self, words: str) -> str:
         """Write a command that no server can do, to be shown; a password is not."""
-        secret = self.given is None or "@" in self.given
-        return f"patchgrid {words}" if secret else f"patchgrid {words} --db {shlex.quote(str(self.given))}"
+        secret = self.named_url is None or "@" in self.named_url
+        return (
+            f"patchgrid {words}" if secret else f"patchgrid {words} --db {shlex.quote(str(self.named_url))}"
+        )
 
     @contextmanager
-    def asking(self, *, create: bool = False) -> Iterator["Backend"]:
+    def backend(self, *, create: bool = False) -> Iterator["Backend"]:
         """Yield the database, created or upgraded if `create`, or the server."""
         from patchgrid.cli.terminal.reports import REPORTS
 
@@ -166,11 +168,11 @@ def _with_options(
         settings = Settings(
             url=database_url(chosen.database or DEFAULT_DATABASE),
             json=as_json or bool(group.get("as_json")),
-            given=given.database,
+            named_url=given.database,
             broker=chosen.broker,
             server=chosen.server,
             token=token or group.get("token"),
-            server_given=given.server is not None,
+            server_named=given.server is not None,
             user=find_user(user or group.get("user"), through_server=chosen.server is not None),
         )
         return function(settings, *args, **values)
@@ -232,13 +234,13 @@ def user_option(*, hidden: bool = False) -> Decorator:
     )
 
 
-def find_user(given: str | None, *, through_server: bool) -> str:
+def find_user(user: str | None, *, through_server: bool) -> str:
     """Tell who asks; a server knows that by the token."""
     if through_server:
-        if given is not None:
+        if user is not None:
             raise UsageError("--user is not supported with --server: a server identifies you by your token")
         return ""
-    name = given or os.environ.get(USER_VARIABLE) or system_user()
+    name = user or os.environ.get(USER_VARIABLE) or system_user()
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_USER:
         raise UsageError(f"a user's name is 1 to {LONGEST_USER} printable characters, not {name!r}")
     return name

@@ -58,10 +58,10 @@ def shown_in_one_line() -> Iterator[None]:
             _drop_output()
         if os.environ.get(DEBUG) == "1":
             raise
-        told, code = (
+        message, code = (
             (_system_error(error), REFUSED) if isinstance(error, OSError) else (_defect(error), FAILED)
         )
-        raise _Shown(told, code) from error
+        raise _Shown(message, code) from error
 
 
 def _flush() -> None:

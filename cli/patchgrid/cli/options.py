@@ -99,9 +99,9 @@ class _Size(click.ParamType[int]):
         return int(float(match["number"]) * bytes_each)
 
 
-def one_of(known: Sequence[str]) -> str:
+def one_of(values: Sequence[str]) -> str:
     """Write the values an option takes; a wrong one is refused with the nearest by the spec itself."""
-    return f"[{'|'.join(known)}]"
+    return f"[{'|'.join(values)}]"
 
 
 def site_list(text: str | None) -> tuple[str, ...]:
@@ -113,35 +113,35 @@ def site_list(text: str | None) -> tuple[str, ...]:
     return as_names(text)
 
 
-def setting_option(each: Setting) -> Decorator:
+def setting_option(setting: Setting) -> Decorator:
     """Make the option of a setting."""
-    flag = f"--{each.name.replace('_', '-')}"
-    if each.kind is bool and each.optional:
-        default = f"[default: {each.default_words}]"
-        return click.option(f"{flag}/--no-{flag[2:]}", default=None, help=f"{each.words}. {default}")
-    if each.kind is bool:
-        return click.option(flag, is_flag=True, help=f"{each.words}.")
+    flag = f"--{setting.name.replace('_', '-')}"
+    if setting.kind is bool and setting.optional:
+        default = f"[default: {setting.default_words}]"
+        return click.option(f"{flag}/--no-{flag[2:]}", default=None, help=f"{setting.words}. {default}")
+    if setting.kind is bool:
+        return click.option(flag, is_flag=True, help=f"{setting.words}.")
     return click.option(
         flag,
-        type=each.kind if each.kind in (int, float) else str,
-        default=each.default or None if each.kind is tuple else each.default,
-        show_default=each.default_words is None,
-        metavar=_metavar(each),
-        help=f"{each.words}." + (f" [default: {each.default_words}]" if each.default_words else ""),
+        type=setting.kind if setting.kind in (int, float) else str,
+        default=setting.default or None if setting.kind is tuple else setting.default,
+        show_default=setting.default_words is None,
+        metavar=_metavar(setting),
+        help=f"{setting.words}." + (f" [default: {setting.default_words}]" if setting.default_words else ""),
     )
 
 
-def _metavar(each: Setting) -> str:
-    if each.kind is tuple:
-        return f"{each.name.removesuffix('s').upper()},…"
-    if each.choices:
-        return one_of(tuple(each.choices))
+def _metavar(setting: Setting) -> str:
+    if setting.kind is tuple:
+        return f"{setting.name.removesuffix('s').upper()},…"
+    if setting.choices:
+        return one_of(tuple(setting.choices))
     return (
         "N"
-        if each.kind is int
-        else ("SHARE" if each.most == 1 else "X")
-        if each.kind is float
-        else each.name.upper()
+        if setting.kind is int
+        else ("SHARE" if setting.most == 1 else "X")
+        if setting.kind is float
+        else setting.name.upper()
     )
 
 

@@ -33,25 +33,25 @@ class Target:
     broker: str | None
 
 
-def choose(given: Target, *, command: str) -> Target:
+def choose(target: Target, *, command: str) -> Target:
     """Fill in from the environment what a command's options leave open: a database or a server, never both.
 
     `command` is its words: `results sql`. Raises `UsageError` where both are named, and where the command
     cannot be done through a server.
     """
     environment = Target(*(os.environ.get(name) or None for name in _VARIABLES))
-    if given.server is not None and given.database is not None:
+    if target.server is not None and target.database is not None:
         raise UsageError("--server and --db exclude each other: a server has its own database")
     if command in _OF_THIS_MACHINE:
-        if given.server is not None:
+        if target.server is not None:
             raise UsageError(f"`patchgrid {command}` checks this machine: omit --server")
         environment = Target(environment.database, None, environment.broker)
-    local = given.database or (environment.database if command in _INSTEAD else None)
-    server = given.server or (None if local else environment.server)
+    local = target.database or (environment.database if command in _INSTEAD else None)
+    server = target.server or (None if local else environment.server)
     if server is None:
-        return Target(given.database or environment.database, None, given.broker or environment.broker)
-    named = "--server" if given.server else SERVER_VARIABLE
-    if given.server is None and environment.database is not None:
+        return Target(target.database or environment.database, None, target.broker or environment.broker)
+    named = "--server" if target.server else SERVER_VARIABLE
+    if target.server is None and environment.database is not None:
         raise UsageError(
             f"{DATABASE_VARIABLE} and {SERVER_VARIABLE} are both set: unset one, or give --db or --server"
         )
@@ -59,7 +59,7 @@ def choose(given: Target, *, command: str) -> Target:
         raise UsageError(
             f"`patchgrid {command}` cannot go through a server ({named}): it {_INSTEAD[command]}"
         )
-    if given.broker is not None:
+    if target.broker is not None:
         raise UsageError(f"a server ({named}) wakes its own workers: omit --broker")
     return Target(None, server, None)
 

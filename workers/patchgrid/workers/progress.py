@@ -54,7 +54,7 @@ class Progressing:
         with self._changing:
             self._computed -= pairs
 
-    def tell(self, running: float = 0.0) -> None:
+    def report(self, running: float = 0.0) -> None:
         """Report the progress, with the measured pairs of the running chunk."""
         with self._changing:
             counts = {state: self._pairs[state] for state in OUTCOMES}

@@ -114,8 +114,8 @@ class _Run:
                 raise JobCancelledError(self._job.id)
             if state == JobState.PAUSED:
                 control.unpause(session, self._job.id)
-            known = provenance.weights_hashes(session, self._job.id)
-            if known and self._engine.provenance.weights_hash not in known:
+            weights = provenance.weights_hashes(session, self._job.id)
+            if weights and self._engine.provenance.weights_hash not in weights:
                 raise ModelChangedError(self._job.id, self._job.spec.model)
             leases.release_dead(session, may_be_alive, self._job.id)
             jobs.reopen(session, self._job.id)
@@ -139,10 +139,10 @@ class _Run:
         """Take the job's next chunk; return it and its pairs."""
         self._storing.settle()
         with self._database.write() as session:
-            kept, claimed = self._storing.claim(
+            is_kept, claimed = self._storing.claim(
                 session, worker_name(), self._lease_seconds, job_id=self._job.id
             )
-        if not kept:
+        if not is_kept:
             self._drop()
         return claimed
 
@@ -158,7 +158,7 @@ class _Run:
         """Store what is measured; tell whether there was anything."""
         stored = self._storing.finish()
         if stored:
-            self._progress.tell()
+            self._progress.report()
         return stored
 
     def _next_claim_in(self) -> float | None:
@@ -192,7 +192,7 @@ class _Run:
 
     def _measure(self, lease: Lease, pairs: Sequence[Pair]) -> Computed:
         def on_share(share: float) -> None:
-            self._progress.tell(share * len(pairs))
+            self._progress.report(share * len(pairs))
             if self._stop.is_set() and share < 1:
                 raise StopRequestedError
 

@@ -127,9 +127,9 @@ class StandIn:
         results = self.attribute(pairs, query, on_batch=lambda count: on_batch(count / 2), **options)
         for group in self._batches(pairs):
             on_batch(len(group) / 2)
-        kept = [place for place, result in enumerate(results) if not result.skipped]
-        chosen = choose(kept, [results[place] for place in kept])
-        patched = dict(zip(kept, chosen, strict=True))
+        measured = [place for place, result in enumerate(results) if not result.skipped]
+        chosen = choose(measured, [results[place] for place in measured])
+        patched = dict(zip(measured, chosen, strict=True))
         return [
             self._patched(pair, result, patched.get(place, ()))
             for place, (pair, result) in enumerate(zip(pairs, results, strict=True))
@@ -216,7 +216,7 @@ def _score(pair: Pair, sites: Sequence[str], methods: Sequence[str], keep_positi
         )
     clean, corrupted = _rng(pair, "metrics").normal(size=2).tolist()
     scores = {
-        method: {site: _given(pair, site, method, keep_positions) for site in sites} for method in methods
+        method: {site: _scores_of(pair, site, method, keep_positions) for site in sites} for method in methods
     }
     preference = abs(float(_rng(pair, "preference").normal())) + 0.1
     wrong, swapped = "WRONG" in words, "SWAPPED" in words
@@ -239,7 +239,7 @@ def _skipped(result: PairResult) -> PairResult:
     return replace(result, scores={}, skipped=True)
 
 
-def _given(pair: Pair, site: str, method: str, keep_positions: bool) -> Floats:
+def _scores_of(pair: Pair, site: str, method: str, keep_positions: bool) -> Floats:
     scores = site_scores(pair, site, method)
     return scores.sum(axis=1) if site in WIDE_SITES and not keep_positions else scores
 

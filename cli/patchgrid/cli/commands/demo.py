@@ -57,7 +57,7 @@ def demo(settings: Settings, /, out: Path, device: str, batch_tokens: int | None
     except OSError as error:
         raise OutputError(f"cannot create folder {out}: {error.strerror}") from error
     file_name = str(out / "demo.db")
-    chosen = settings if settings.given else Settings(database_url(file_name), settings.json, file_name)
+    chosen = settings if settings.named_url else Settings(database_url(file_name), settings.json, file_name)
     spec = JobSpec(model=str(place / MODEL), exact=0.2)
     with PairFile.open(place / PAIRS) as file:
         order = Order(spec, file, file.check(), "demo")

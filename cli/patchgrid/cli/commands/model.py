@@ -80,7 +80,7 @@ def _check_json(check: "Check") -> dict[str, Any]:
 
 
 def _facts(engine: "Engine", report: "ModelReport") -> list[tuple[str, Any]]:
-    layout, made = engine.layout, engine.provenance
+    layout, provenance = engine.layout, engine.provenance
     return [
         ("model type", report.model_type),
         ("found by", report.found_by),
@@ -94,10 +94,10 @@ def _facts(engine: "Engine", report: "ModelReport") -> list[tuple[str, Any]]:
         ("sites", list(layout.sites)),
         ("missing sites", report.missing),
         ("shortcuts", report.shortcuts),
-        ("dtype", made.dtype),
-        ("device", made.device),
-        ("revision", made.revision),
-        ("weights", made.weights_hash),
+        ("dtype", provenance.dtype),
+        ("device", provenance.device),
+        ("revision", provenance.revision),
+        ("weights", provenance.weights_hash),
     ]
 
 

@@ -120,5 +120,5 @@ def _run(
 def note_name(job: JobRecord, name: str | None) -> None:
     """Print a note if an existing job does not have the requested name."""
     if name is not None and job.name != name:
-        known = f"is {visible(job.name)!r}" if job.name else "was not set when it was submitted"
-        say(f"Note: its name {known}; {name!r} does not find it, {job.id} does")
+        name_words = f"is {visible(job.name)!r}" if job.name else "was not set when it was submitted"
+        say(f"Note: its name {name_words}; {name!r} does not find it, {job.id} does")

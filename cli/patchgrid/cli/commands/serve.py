@@ -170,8 +170,8 @@ def _listen(
     from patchgrid.api.server import serving
 
     with Database.open(settings.url, create=True, connections=_CONNECTIONS) as database:
-        found = _tokens(database, may_be_open=values.may_be_open)
-        if found == "none" and not values.may_be_open and not require_token:
+        access = _tokens(database, may_be_open=values.may_be_open)
+        if access == "none" and not values.may_be_open and not require_token:
             raise UsageError(
                 f"without tokens the server accepts this machine only; create one first: {_create(settings)}"
             )
@@ -182,7 +182,7 @@ def _listen(
             values,
             listener,
             access_log=access_log,
-            on_ready=lambda: _say_ready(settings, database.label, url, found),
+            on_ready=lambda: _say_ready(settings, database.label, url, access),
         )
 
 
@@ -194,12 +194,12 @@ def _tokens(database: Database, *, may_be_open: bool) -> Literal["open", "none",
         return "some" if tokens.any_valid(session) else "none"
 
 
-def _say_ready(settings: Settings, label: str, url: str, found: Literal["open", "none", "some"]) -> None:
+def _say_ready(settings: Settings, label: str, url: str, access: Literal["open", "none", "some"]) -> None:
     if settings.json:
-        show_json({"url": url, "open": found == "open"})
-    who = "no tokens: open to this machine only" if found == "open" else "tokens required"
+        show_json({"url": url, "open": access == "open"})
+    who = "no tokens: open to this machine only" if access == "open" else "tokens required"
     say(f"Serving {visible(label)} at {url} ({who}); Ctrl-C to stop")
-    if found == "none":
+    if access == "none":
         say(f"No tokens yet: {_create(settings)}")
 
 

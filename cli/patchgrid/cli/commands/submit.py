@@ -121,16 +121,16 @@ def submit(
 
 def _send(settings: Settings, order: Order, *, wait: bool) -> int:
     """Put an order on the queue, say what became of it and, if asked to, wait for the job."""
-    with settings.asking(create=True) as source:
+    with settings.backend(create=True) as source:
         submission = source.submit(order)
-        found, created = submission.snapshot, submission.created
-        if not created and found.job.state in FINISHED_JOBS:
-            check_unchanged(found.job, source.weights(found.job))
+        snapshot, created = submission.snapshot, submission.created
+        if not created and snapshot.job.state in FINISHED_JOBS:
+            check_unchanged(snapshot.job, source.weights(snapshot.job))
         if created:
-            _say_created(settings, source, found)
+            _say_created(settings, source, snapshot)
         else:
             _say_known(settings, source, submission)
-        note_name(found.job, order.name)
+        note_name(snapshot.job, order.name)
         return _finish(settings, source, submission, wait=wait)
 
 
@@ -140,15 +140,15 @@ def is_folder(model: str) -> bool:
 
 
 def _finish(settings: Settings, source: Backend, submission: Submission, *, wait: bool) -> int:
-    found, job_id = submission.snapshot, submission.snapshot.job.id
+    snapshot, job_id = submission.snapshot, submission.snapshot.job.id
     if not wait:
         if settings.json:
             show_json(_document(submission))
         return DONE
-    refuse_paused(settings, found.job)
+    refuse_paused(settings, snapshot.job)
     try:
         with shown(settings, sys.stderr) as show:
-            feed(show, source.follow(found.job))
+            feed(show, source.follow(snapshot.job))
     except KeyboardInterrupt:
         say(f"Stopped waiting; job {job_id} continues: {settings.command(f'job watch {job_id}')}")
         return INTERRUPTED
@@ -156,28 +156,28 @@ def _finish(settings: Settings, source: Backend, submission: Submission, *, wait
 
 
 def _document(submission: Submission) -> dict[str, Any]:
-    found, progress = submission.snapshot, submission.snapshot.progress
+    snapshot, progress = submission.snapshot, submission.snapshot.progress
     return {
-        "job": found.job.id,
-        "state": found.job.state,
+        "job": snapshot.job.id,
+        "state": snapshot.job.state,
         "pairs": pair_counts(progress),
         "chunks": progress.chunks_total,
         "created": submission.created,
         "reopened": submission.reopened,
-        "name": found.job.name,
-        "key": found.job.key,
-        "priority": found.job.priority,
+        "name": snapshot.job.name,
+        "key": snapshot.job.key,
+        "priority": snapshot.job.priority,
     }
 
 
-def _say_created(settings: Settings, source: Backend, found: Snapshot) -> None:
-    job = found.job
+def _say_created(settings: Settings, source: Backend, snapshot: Snapshot) -> None:
+    job = snapshot.job
     name = f" ({visible(job.name)})" if job.name else ""
-    chunks = counted(found.progress.chunks_total, "chunk")
+    chunks = counted(snapshot.progress.chunks_total, "chunk")
     say(f"Job {job.id}{name} is on the queue: {counted(job.pairs, 'pair')} in {chunks}")
     if is_folder(job.spec.model) and source.elsewhere:
         say(f"Note: workers load the model from the same path as here: {visible(job.spec.model)}")
-    if not found.serving:
+    if not snapshot.serving:
         say(f"No worker serves this model now: {start_command(settings, job.spec.model)}")
     source.wake(job.id)
     say(f"Follow it: {settings.command(f'job watch {job.id}')}")

@@ -63,15 +63,15 @@ def create(
     TOKEN=$(patchgrid token create ci --scope submit)
     """
     with settings.open(create=True) as database, database.write() as session:
-        made, text = tokens.create(
+        token, text = tokens.create(
             session, name, (scope,), days=days, max_priority=max_priority, max_bytes=max_bytes
         )
     if settings.json:
-        show_json(plain(made) | {"token": text})
+        show_json(plain(token) | {"token": text})
     else:
         click.echo(text)
-    until = "does not expire" if made.expires_at is None else f"expires {moment(made.expires_at)}"
-    say(f"Token {visible(made.name)}: scope {', '.join(made.scopes)}; {until}")
+    until = "does not expire" if token.expires_at is None else f"expires {moment(token.expires_at)}"
+    say(f"Token {visible(token.name)}: scope {', '.join(token.scopes)}; {until}")
     say("Copy it now: it is not shown again")
 
 
@@ -80,15 +80,15 @@ def create(
 def list_(settings: Settings, /) -> None:
     """List all tokens, revoked ones included, oldest first."""
     with settings.open() as database, database.read() as session:
-        found = tokens.list_tokens(session)
-        used = stored_bytes(session, [token_owner(each.id) for each in found])
+        listed = tokens.list_tokens(session)
+        used = stored_bytes(session, [token_owner(each.id) for each in listed])
     if settings.json:
-        show_json([plain(each) | {"bytes": used.get(token_owner(each.id), 0)} for each in found])
-    elif found:
+        show_json([plain(each) | {"bytes": used.get(token_owner(each.id), 0)} for each in listed])
+    elif listed:
         columns = [Column("id", number=True), Column("name"), Column("scope"), Column("state")]
         columns += [Column("created"), Column("expires"), Column("last used")]
         columns += [Column("max priority", number=True), Column("stored", number=True)]
-        show_table(columns, [_row(each, used.get(token_owner(each.id), 0)) for each in found])
+        show_table(columns, [_row(each, used.get(token_owner(each.id), 0)) for each in listed])
     else:
         say("No tokens yet: create one with patchgrid token create NAME")
 
@@ -105,8 +105,8 @@ def revoke(settings: Settings, /, name: str) -> None:
     say(f"Token {visible(revoked.name)} ({revoked.id}) is revoked")
 
 
-def _row(each: Token, used: int) -> tuple[object, ...]:
-    state = "revoked" if each.revoked_at is not None else "valid" if each.valid else "expired"
-    times = (moment(stamp) for stamp in (each.created_at, each.expires_at, each.used_at))
-    stored = size(used) if each.max_bytes is None else f"{size(used)} of {size(each.max_bytes)}"
-    return each.id, each.name, each.scopes[-1], state, *times, each.max_priority, stored
+def _row(token: Token, used: int) -> tuple[object, ...]:
+    state = "revoked" if token.revoked_at is not None else "valid" if token.valid else "expired"
+    times = (moment(stamp) for stamp in (token.created_at, token.expires_at, token.used_at))
+    stored = size(used) if token.max_bytes is None else f"{size(used)} of {size(token.max_bytes)}"
+    return token.id, token.name, token.scopes[-1], state, *times, token.max_priority, stored

@@ -61,14 +61,14 @@ class SiteCount:
 
 def count_sites(spec: JobSpec, shape: Shape, pairs: int, positions: int) -> list[SiteCount]:
     """Count what a job of `pairs` pairs would measure; `positions` is their total over all pairs."""
-    found = []
+    counts = []
     for site in spec.query.sites:
         components = shape.components(site)
         if components is not None:
             cells = components * (positions if spec.positions == "keep" else pairs)
             share = exact_share(spec, site, pairs=pairs)
-            found.append(SiteCount(site, components, cells, share, round(share * cells)))
-    return found
+            counts.append(SiteCount(site, components, cells, share, round(share * cells)))
+    return counts
 
 
 def count_passes(spec: JobSpec, layers: int | None) -> Mapping[str, int]:

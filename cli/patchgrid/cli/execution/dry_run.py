@@ -34,22 +34,22 @@ def show_dry_run(
     loaded, why_not = load_tokenizer(spec, shape=True)
     shape = None if loaded is None else loaded.shape
     pairs = aloud(file.numbered(), summary.count, "tokenized")
-    found = None if loaded is None else tokenize(loaded, pairs, file.unit)
-    if found is None:
+    tokenized = None if loaded is None else tokenize(loaded, pairs, file.unit)
+    if tokenized is None:
         say(f"Not tokenized: {why_not}")
     else:
-        say_tokenized(found, summary.count)
-    able = summary.count - (0 if found is None else found.failing)
-    counts = [] if shape is None or found is None else count_sites(spec, shape, able, found.positions)
+        say_tokenized(tokenized, summary.count)
+    able = summary.count - (0 if tokenized is None else tokenized.failing)
+    counts = [] if shape is None or tokenized is None else count_sites(spec, shape, able, tokenized.positions)
     passes = count_passes(spec, None if shape is None else shape.layers)
     _say_counts(spec, counts, passes, summary.count)
     if settings.json:
         share = exact_share(spec, spec.query.sites[0], pairs=summary.count)
-        document = _document(found, summary.count, chunks, share)
+        document = _document(tokenized, summary.count, chunks, share)
         show_json(document | {"sites": plain(counts), "passes": passes})
-    if found is None or not found.failing:
+    if tokenized is None or not tokenized.failing:
         return DONE
-    return FAILED if found.failing == summary.count else SOME_FAILED
+    return FAILED if tokenized.failing == summary.count else SOME_FAILED
 
 
 def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str, int], pairs: int) -> None:
@@ -66,11 +66,11 @@ def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str,
     say(f"Model passes per pair, about: {words}; each exact effect takes less than one more")
 
 
-def _document(found: Tokenized | None, total: int, chunks: int, share: float) -> dict[str, Any]:
+def _document(tokenized: Tokenized | None, total: int, chunks: int, share: float) -> dict[str, Any]:
     return {
-        "pairs": {"total": total, "failing": None if found is None else found.failing},
+        "pairs": {"total": total, "failing": None if tokenized is None else tokenized.failing},
         "chunks": chunks,
         "exact_share": share,
-        "reasons": [] if found is None else grouped_json(found.reasons, "reason"),
-        "warnings": [] if found is None else grouped_json(found.warnings, "warning"),
+        "reasons": [] if tokenized is None else grouped_json(tokenized.reasons, "reason"),
+        "warnings": [] if tokenized is None else grouped_json(tokenized.warnings, "warning"),
     }

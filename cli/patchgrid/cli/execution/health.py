@@ -93,8 +93,9 @@ def _packages() -> Iterator[Finding]:
 
 def _requirement(text: str) -> tuple[str, str | None]:
     """Read the name and the extra out of `torch>=2.8; extra == 'worker'`."""
-    wanted, _, marker = text.partition(";")
-    name = "".join(letter if letter.isalnum() or letter in "-_." else " " for letter in wanted).split()[0]
+    requirement, _, marker = text.partition(";")
+    words = "".join(letter if letter.isalnum() or letter in "-_." else " " for letter in requirement)
+    name = words.split()[0]
     extra = marker.partition("extra == ")[2].strip().strip("'\"")
     return name, extra or None
 
@@ -116,13 +117,13 @@ def _is_there(name: str) -> bool:
         return False
 
 
-def _fits(text: str, found: str) -> bool:
+def _fits(text: str, installed_version: str) -> bool:
     """Return whether a version matches a requirement, if `packaging` is installed."""
     if not is_installed("packaging"):
         return True
     from packaging.requirements import Requirement
 
-    return Requirement(text).specifier.contains(found, prereleases=True)
+    return Requirement(text).specifier.contains(installed_version, prereleases=True)
 
 
 def _torch() -> Iterator[Finding]:

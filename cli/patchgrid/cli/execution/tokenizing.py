@@ -59,7 +59,7 @@ class SampleAnswers:
     """One side's answers, in the order given."""
 
     #: As the file has them.
-    given: tuple[Answer, ...]
+    answers: tuple[Answer, ...]
     #: Their token ids, and the text of each.
     ids: tuple[int, ...]
     texts: tuple[str, ...]
@@ -116,9 +116,9 @@ def load_tokenizer(spec: JobSpec, *, shape: bool = False) -> tuple[Loaded | None
     Returns None, and the reason, where that is impossible. Without `shape` a folder whose `tokenizer.json` is
     all of it needs neither transformers nor torch.
     """
-    found = None if shape else _from_file(spec)
-    if found is not None:
-        return found, ""
+    from_file = None if shape else _from_file(spec)
+    if from_file is not None:
+        return from_file, ""
     if not is_installed("transformers"):
         return None, "transformers is not installed (pip install 'patchgrid[model]')"
     with quietly():
@@ -158,37 +158,37 @@ def _loaded(
 ) -> Loaded:
     from patchgrid.engine.tokenization.tokens import PairTokenizer, TokenTexts
 
-    made = PairTokenizer(
+    pair_tokenizer = PairTokenizer(
         tokenizer, vocabulary=vocabulary, context=context, prepend_bos=spec.query.prepend_bos
     )
-    return Loaded(made, shape, TokenTexts(tokenizer))
+    return Loaded(pair_tokenizer, shape, TokenTexts(tokenizer))
 
 
 def tokenize(loaded: Loaded, pairs: Iterable[tuple[int | None, Pair]], unit: str) -> Tokenized:
     """Tokenize every pair, given with its line or row, and count those that a worker would fail."""
-    found = Tokenized()
-    for place, pair, made in _each(loaded.pairs, pairs):
+    tokenized = Tokenized()
+    for place, pair, result in _tokenized_pairs(loaded.pairs, pairs):
         where = f"{unit} {place}" if pair.id is None else f"{unit} {place} ({pair.id})"
-        found.spans.update(list(pair.spans or ()))
-        if isinstance(made, PairError):
-            found.failing += 1
-            _add(found.reasons, str(made), where)
+        tokenized.spans.update(list(pair.spans or ()))
+        if isinstance(result, PairError):
+            tokenized.failing += 1
+            _add(tokenized.reasons, str(result), where)
             continue
-        found.lengths[made.length] += 1
-        if made.warning is not None:
-            _add(found.warnings, made.warning, where)
-        if len(found.samples) < SAMPLES:
-            found.samples.append(_sample(loaded, where, pair, made))
-    return found
+        tokenized.lengths[result.length] += 1
+        if result.warning is not None:
+            _add(tokenized.warnings, result.warning, where)
+        if len(tokenized.samples) < SAMPLES:
+            tokenized.samples.append(_sample(loaded, where, pair, result))
+    return tokenized
 
 
-def _sample(loaded: Loaded, where: str, pair: Pair, made: "TokenPair") -> Sample:
+def _sample(loaded: Loaded, where: str, pair: Pair, result: "TokenPair") -> Sample:
     correct, incorrect = (
-        SampleAnswers(given, ids, tuple(loaded.texts(ids)))
-        for given, ids in zip((pair.correct, pair.incorrect), made.answers, strict=True)
+        SampleAnswers(answers, ids, tuple(loaded.texts(ids)))
+        for answers, ids in zip((pair.correct, pair.incorrect), result.answers, strict=True)
     )
-    clean, corrupted = (tuple(loaded.texts(ids)) for ids in (made.clean, made.corrupted))
-    return Sample(where, made.prefix, clean, corrupted, correct, incorrect)
+    clean, corrupted = (tuple(loaded.texts(ids)) for ids in (result.clean, result.corrupted))
+    return Sample(where, result.prefix, clean, corrupted, correct, incorrect)
 
 
 def _add(kinds: dict[str, Grouped], text: str, where: str) -> None:
@@ -198,24 +198,24 @@ def _add(kinds: dict[str, Grouped], text: str, where: str) -> None:
         group.places.append(where)
 
 
-def _each(
+def _tokenized_pairs(
     tokenizer: "PairTokenizer", pairs: Iterable[tuple[int | None, Pair]]
 ) -> "Iterator[tuple[int | None, Pair, TokenPair | PairError]]":
     rest = iter(pairs)
     while batch := list(islice(rest, _BATCH)):
-        made = tokenizer.many([pair for _, pair in batch])
-        yield from ((place, pair, each) for (place, pair), each in zip(batch, made, strict=True))
+        results = tokenizer.many([pair for _, pair in batch])
+        yield from ((place, pair, each) for (place, pair), each in zip(batch, results, strict=True))
 
 
-def say_tokenized(found: Tokenized, total: int) -> None:
+def say_tokenized(tokenized: Tokenized, total: int) -> None:
     """Say which pairs would fail and why, and what is to be known of others."""
-    for group in found.warnings.values():
+    for group in tokenized.warnings.values():
         say(f"Note ({counted(group.count, 'pair')}): {visible(group.example)}")
-    if not found.failing:
+    if not tokenized.failing:
         say("Tokenized: every pair can be measured")
         return
-    say(f"Tokenized: {found.failing:,} of {counted(total, 'pair')} would fail")
-    for group in found.reasons.values():
+    say(f"Tokenized: {tokenized.failing:,} of {counted(total, 'pair')} would fail")
+    for group in tokenized.reasons.values():
         more = f" (and {group.count - 1:,} more like it)" if group.count > 1 else ""
         say(f"  {visible(', '.join(group.places))}: {visible(group.example)}{more}")
 

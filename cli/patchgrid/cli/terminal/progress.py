@@ -62,13 +62,13 @@ def shown_count(noun: str, done: str) -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         last = time.monotonic()
 
-        def tell(number: int, total: int) -> None:
+        def show(number: int, total: int) -> None:
             nonlocal last
             if time.monotonic() - last >= LINE_EVERY:
                 last = time.monotonic()
                 say(f"{number:,} of {counted(total, noun)} {done}")
 
-        yield tell
+        yield show
         return
     columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
     console = Console(stderr=True, markup=False, highlight=False)

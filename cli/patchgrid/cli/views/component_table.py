@@ -33,12 +33,12 @@ def show_components(
 
 
 def say_intervals(
-    rows: Sequence[ComponentRow], found: Coverage, progress: Progress, *, population: bool = False
+    rows: Sequence[ComponentRow], coverage: Coverage, progress: Progress, *, population: bool = False
 ) -> None:
     """Print how much was patched exactly, and which mean the intervals are for."""
-    if not found.patched:
+    if not coverage.patched:
         return
-    say(f"{found.patched:,} of {found.cells:,} cells ({percent(found.share)}) were patched exactly")
+    say(f"{coverage.patched:,} of {coverage.cells:,} cells ({percent(coverage.share)}) were patched exactly")
     if any(row.ci_low is not None for row in rows):
         job = f"the mean over this job's {counted(progress.done, 'pair')}"
         say(

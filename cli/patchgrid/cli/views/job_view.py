@@ -22,7 +22,7 @@ from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.results.verification import Cost, SiteAgreement
 
 
-def show_jobs(found: Sequence[tuple[JobRecord, Progress]]) -> None:
+def show_jobs(jobs: Sequence[tuple[JobRecord, Progress]]) -> None:
     """Print a line a job."""
     columns = [Column("id", number=True), Column("name"), Column("state"), Column("model")]
     columns += [Column("pairs done", number=True), Column("failed", number=True), Column("created")]
@@ -31,7 +31,7 @@ def show_jobs(found: Sequence[tuple[JobRecord, Progress]]) -> None:
             *(record.id, record.name, record.state, short_model(record.spec.model)),
             *(f"{progress.done:,}/{progress.total:,}", f"{progress.failed:,}", moment(record.created_at)),
         )
-        for record, progress in found
+        for record, progress in jobs
     ]
     show_table(columns, rows)
 
@@ -59,8 +59,8 @@ def show_job(settings: Settings, standing: Standing, agreement: Sequence[SiteAgr
         *_queue_facts(settings, now, bad),
         *_spec_facts(record),
     ]
-    for made in made_by:
-        facts += _provenance_facts(made)
+    for provenance in made_by:
+        facts += _provenance_facts(provenance)
     facts += [("warning", f"{text} (pairs: {count:,})") for text, count in warned]
     show_table([Column(f"job {record.id}"), Column("")], facts)
     if len(made_by) > 1:
@@ -117,12 +117,12 @@ def _floor(record: JobRecord, standing: Standing) -> str | None:
     return None if rounding is None else f"±{rounding['floor']:.1g} {record.spec.metric} for one cell"
 
 
-def _provenance_facts(made: Provenance) -> list[tuple[str, object]]:
-    versions = ", ".join(f"{package} {version}" for package, version in made.versions.items())
+def _provenance_facts(provenance: Provenance) -> list[tuple[str, object]]:
+    versions = ", ".join(f"{package} {version}" for package, version in provenance.versions.items())
     return [
-        ("made on", f"{made.device}, {made.dtype}"),
+        ("made on", f"{provenance.device}, {provenance.dtype}"),
         ("made with", versions),
-        ("commit", made.revision),
-        ("weights", made.weights_hash),
-        ("config", made.config_hash),
+        ("commit", provenance.revision),
+        ("weights", provenance.weights_hash),
+        ("config", provenance.config_hash),
     ]

@@ -36,7 +36,7 @@ class Show(ABC):
     """Something that a job's snapshots are shown on."""
 
     @abstractmethod
-    def update(self, found: Snapshot) -> None:
+    def update(self, snapshot: Snapshot) -> None:
         """Show how the job is now."""
 
 
@@ -57,9 +57,9 @@ class _Screen(Show):
     def __init__(self, settings: Settings, live: Live) -> None:
         self._settings, self._live, self._speed = settings, live, Speed()
 
-    def update(self, found: Snapshot) -> None:
-        pace = self._speed.pace(found)
-        self._live.update(Group(*screen_parts(self._settings, found, pace)))
+    def update(self, snapshot: Snapshot) -> None:
+        pace = self._speed.pace(snapshot)
+        self._live.update(Group(*screen_parts(self._settings, snapshot, pace)))
 
 
 class _Lines(Show):
@@ -70,15 +70,17 @@ class _Lines(Show):
         self._last = -LINE_EVERY
         self._before: tuple[object, object] = (None, None)
 
-    def update(self, found: Snapshot) -> None:
-        pace = self._speed.pace(found)
-        now = (found.job.state, found.progress)
+    def update(self, snapshot: Snapshot) -> None:
+        pace = self._speed.pace(snapshot)
+        now = (snapshot.job.state, snapshot.progress)
         due = time.monotonic() - self._last >= LINE_EVERY and now != self._before
         if due or now[0] != self._before[0]:
             self._last, self._before = time.monotonic(), now
-            chunks = chunk_words(found.progress)
-            words = f"{found.job.state}: {pace.words}; chunks: {chunks}"
-            click.echo(words if found.ended else f"{words}; {_hands(self._settings, found)}", self._stream)
+            chunks = chunk_words(snapshot.progress)
+            words = f"{snapshot.job.state}: {pace.words}; chunks: {chunks}"
+            click.echo(
+                words if snapshot.ended else f"{words}; {_hands(self._settings, snapshot)}", self._stream
+            )
 
 
 class _JsonLines(Show):
@@ -88,9 +90,9 @@ class _JsonLines(Show):
         self._stream, self._speed = stream, Speed()
         self._before: object = None
 
-    def update(self, found: Snapshot) -> None:
-        document = snapshot_json(found)
-        pace = self._speed.pace(found)
+    def update(self, snapshot: Snapshot) -> None:
+        document = snapshot_json(snapshot)
+        pace = self._speed.pace(snapshot)
         if document != self._before:
             self._before = document
             rate = pace.rate
@@ -99,45 +101,45 @@ class _JsonLines(Show):
             click.echo(json.dumps(plain(timed), ensure_ascii=False, allow_nan=False), self._stream)
 
 
-def _hands(settings: Settings, found: Snapshot) -> str:
+def _hands(settings: Settings, snapshot: Snapshot) -> str:
     """Say who works on it; if nobody does, whether anybody could."""
-    if found.at_work:
-        return counted(len(found.at_work), "worker")
-    if found.progress.chunks_leased:
+    if snapshot.at_work:
+        return counted(len(snapshot.at_work), "worker")
+    if snapshot.progress.chunks_leased:
         return "leased to a process that is not a worker (patchgrid run), or to a lost one"
-    if found.serving:
-        return f"no worker on it ({found.serving:,} serve its model)"
-    return no_worker(settings, found.job.spec.model).replace("No", "no", 1)
+    if snapshot.serving:
+        return f"no worker on it ({snapshot.serving:,} serve its model)"
+    return no_worker(settings, snapshot.job.spec.model).replace("No", "no", 1)
 
 
-def screen_parts(settings: Settings, found: Snapshot, pace: Pace) -> Iterator[RenderableType]:
+def screen_parts(settings: Settings, snapshot: Snapshot, pace: Pace) -> Iterator[RenderableType]:
     """Yield the parts of the live screen from top to bottom."""
-    job = found.job
+    job = snapshot.job
     name = f" ({visible(job.name)})" if job.name else ""
     yield Text(f"Job {job.id}{name} {job.state}, {visible(short_model(job.spec.model))}", style="bold")
     line = Table.grid(padding=(0, 1))
     line.add_row(ProgressBar(total=pace.total, completed=pace.reached, width=20), Text(pace.words))
     yield line
-    yield Text(f"chunks: {chunk_words(found.progress)}")
-    if not found.ended:
-        yield from _who(settings, found)
+    yield Text(f"chunks: {chunk_words(snapshot.progress)}")
+    if not snapshot.ended:
+        yield from _who(settings, snapshot)
 
 
-def _who(settings: Settings, found: Snapshot) -> Iterator[RenderableType]:
-    job = found.job
-    if found.at_work:
+def _who(settings: Settings, snapshot: Snapshot) -> Iterator[RenderableType]:
+    job = snapshot.job
+    if snapshot.at_work:
         yield Text()
-        yield _workers(found)
-        more = len(found.at_work) - _SHOWN_WORKERS
+        yield _workers(snapshot)
+        more = len(snapshot.at_work) - _SHOWN_WORKERS
         if more > 0:
             yield Text(f"and {more:,} more: {settings.command('worker list')}")
     elif job.state == JobState.PAUSED:
         yield Text(f"Paused; to resume: {settings.command(f'job resume {job.id}')}")
-    elif found.serving or found.progress.chunks_leased:
-        yield Text(_hands(settings, found).capitalize())
+    elif snapshot.serving or snapshot.progress.chunks_leased:
+        yield Text(_hands(settings, snapshot).capitalize())
     else:
         yield Text(no_worker(settings, job.spec.model))
-    for failure in found.load_failures[:_SHOWN_FAILURES]:
+    for failure in snapshot.load_failures[:_SHOWN_FAILURES]:
         yield Text(f"{visible(failure.worker)} cannot load the model: {visible(failure.error)}")
 
 
@@ -156,15 +158,15 @@ def no_worker(settings: Settings, model: str) -> str:
     return f"No worker serves its model: {start_command(settings, model)}"
 
 
-def is_alone(found: Snapshot) -> bool:
+def is_alone(snapshot: Snapshot) -> bool:
     """Tell whether a job waits for a worker that nobody has started."""
-    waits = not found.ended and found.job.state != JobState.PAUSED
-    return waits and not (found.at_work or found.serving or found.progress.chunks_leased)
+    waits = not snapshot.ended and snapshot.job.state != JobState.PAUSED
+    return waits and not (snapshot.at_work or snapshot.serving or snapshot.progress.chunks_leased)
 
 
-def _workers(found: Snapshot) -> Table:
+def _workers(snapshot: Snapshot) -> Table:
     table = Table.grid(padding=(0, 2))
-    for each in found.at_work[:_SHOWN_WORKERS]:
+    for each in snapshot.at_work[:_SHOWN_WORKERS]:
         memory = "" if each.memory_used is None else size(each.memory_used)
         table.add_row(visible(short_name(each)), each.device, f"chunk {each.chunk_id}", speed(each), memory)
     return table

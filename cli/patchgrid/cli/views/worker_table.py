@@ -28,20 +28,20 @@ def show_queues(queues: Sequence[ModelQueue]) -> None:
     show_table(columns, rows)
 
 
-def show_workers(found: Sequence[WorkerRecord]) -> None:
+def show_workers(records: Sequence[WorkerRecord]) -> None:
     """Print a line a worker, and below them what those in trouble say."""
     columns = [Column("worker"), Column("state"), Column("model"), Column("device")]
     columns += [Column(title, number=True) for title in ("job", "chunk", "pairs/s", "memory", "seen")]
-    show_table(columns, [_row(worker) for worker in found])
-    for worker in found:
+    show_table(columns, [_row(worker) for worker in records])
+    for worker in records:
         if worker.message and worker.state != WorkerState.STOPPED:
             click.echo(f"{visible(short_name(worker))}: {visible(worker.message)}")
 
 
 def short_name(worker: WorkerRecord) -> str:
     """Return the host and process of an unnamed worker, unique among live workers."""
-    made = f"{worker.host}/{worker.pid}"
-    return made if worker.name.startswith(f"{made}/") else worker.name
+    place = f"{worker.host}/{worker.pid}"
+    return place if worker.name.startswith(f"{place}/") else worker.name
 
 
 def worker_json(worker: WorkerRecord) -> dict[str, Any]:

@@ -130,12 +130,12 @@ def _tls(scheme: str, options: dict[str, str]) -> dict[str, Any] | None:
         )
     if scheme == "redis":
         return None
-    wanted = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
-    if wanted not in _CERTIFICATES:
-        raise BrokerURLError(f"ssl_cert_reqs must be required, optional or none, not {wanted!r}")
+    requirement = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
+    if requirement not in _CERTIFICATES:
+        raise BrokerURLError(f"ssl_cert_reqs must be required, optional or none, not {requirement!r}")
     checked = options.get("ssl_check_hostname", "true").lower() != "false"
     return {
-        "ssl_cert_reqs": _CERTIFICATES[wanted],
-        "ssl_check_hostname": checked and wanted != "none",
+        "ssl_cert_reqs": _CERTIFICATES[requirement],
+        "ssl_check_hostname": checked and requirement != "none",
         **{name: options[name] for name in _TLS_FILES if name in options},
     }

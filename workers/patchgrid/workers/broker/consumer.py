@@ -164,8 +164,8 @@ class _Plain(logging.Handler):
     """Logs the libraries' warnings as one line each, without tracebacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = record.name == "celery.worker.consumer.consumer" and record.levelno < logging.CRITICAL
-        if record.levelno < logging.WARNING or said or str(record.msg).startswith("Couldn't ack"):
+        expected = record.name == "celery.worker.consumer.consumer" and record.levelno < logging.CRITICAL
+        if record.levelno < logging.WARNING or expected or str(record.msg).startswith("Couldn't ack"):
             return
         first = record.getMessage().strip().splitlines()[:1]
         _log.warning("wake-up listener: %.*s", _SHOWN, "".join(first))

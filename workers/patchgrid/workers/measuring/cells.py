@@ -137,7 +137,7 @@ def exact_cells(
 
 def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDArray[np.float64]:
     """Return the cells' scores by one of the job's further methods."""
-    found = np.zeros(len(cells))
+    of_cells = np.zeros(len(cells))
     for number, site in enumerate(job.spec.query.sites):
         own = np.flatnonzero(cells["site"] == number)
         pairs = np.unique(cells["pair"][own]).tolist()
@@ -145,8 +145,8 @@ def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDAr
             here = own[np.isin(cells["pair"][own], places)]
             rows = np.argsort(places)[np.searchsorted(np.sort(places), cells["pair"][here])]
             index = (cells[axis][here] for axis in _axes(job.kind, site))
-            found[here] = stack.values[(rows, *index)]
-    return found
+            of_cells[here] = stack.values[(rows, *index)]
+    return of_cells
 
 
 def add_cells(sums: Sums, job: JobRecord, number: int, cells: Cells, total_effects: NDArray[Any]) -> None:

@@ -65,20 +65,22 @@ class _Chunk:
             chosen[place].append(component)
         return list(chosen.values())
 
-    def finish(self, found: Sequence[Measured]) -> dict[int, str | None]:
+    def finish(self, measured: Sequence[Measured]) -> dict[int, str | None]:
         """Take in all that the engine found; say of each pair why it failed, None if it did not."""
-        rest = [place for place in range(len(found)) if place not in self.scores.errors]
-        self.scores.add(rest, [found[place].result for place in rest])
-        return {place: self.scores.errors[place] or each.error for place, each in enumerate(found)}
+        rest = [place for place in range(len(measured)) if place not in self.scores.errors]
+        self.scores.add(rest, [measured[place].result for place in rest])
+        return {place: self.scores.errors[place] or one.error for place, one in enumerate(measured)}
 
-    def cells(self, found: Sequence[Measured]) -> Cells:
+    def cells(self, measured: Sequence[Measured]) -> Cells:
         """Return all cells by pair, with their effects; a pair that has failed or been skipped has none."""
         cells = by_pair(self._drawn)
         without = [
-            place for place, each in enumerate(found) if each.result.error is not None or each.result.skipped
+            place
+            for place, each in enumerate(measured)
+            if each.result.error is not None or each.result.skipped
         ]
         cells = cells[~np.isin(cells["pair"], without)]
-        effects = np.concatenate([each.effects for each in found])
+        effects = np.concatenate([each.effects for each in measured])
         assert len(effects) == len(cells), "the engine gives one effect a component"
         cells["effect"] = effects
         return cells
@@ -118,7 +120,7 @@ def measure_chunk(
         finished += count
         on_share(min(1.0, finished / len(pairs)))
 
-    found = engine.measure(
+    measured = engine.measure(
         pairs,
         chunk.choose if spec.exact > 0 else None,
         spec.query,
@@ -127,20 +129,20 @@ def measure_chunk(
         batch_tokens=batch_tokens,
         on_batch=on_batch,
     )
-    result = _result(engine, job, first, chunk, found)
+    result = _result(engine, job, first, chunk, measured)
     return dataclasses.replace(result, seconds=time.perf_counter() - began)
 
 
 def _result(
-    engine: Engine, job: JobRecord, first: int, chunk: _Chunk, found: Sequence[Measured]
+    engine: Engine, job: JobRecord, first: int, chunk: _Chunk, measured: Sequence[Measured]
 ) -> ChunkResult:
     """Put together what is stored of a chunk."""
     spec = job.spec
-    errors = chunk.finish(found)
-    done = [place for place, error in errors.items() if error is None and not found[place].result.skipped]
-    cells = chunk.cells(found)
+    errors = chunk.finish(measured)
+    done = [place for place, error in errors.items() if error is None and not measured[place].result.skipped]
+    cells = chunk.cells(measured)
     cells = cells[np.isin(cells["pair"], done)]
-    total_effects = np.array([_total_effect(each) for each in found])
+    total_effects = np.array([_total_effect(each) for each in measured])
     by_method = [
         Scored(
             _sums(job, chunk.scores, done, cells, total_effects, method),
@@ -150,26 +152,26 @@ def _result(
     ]
     return ChunkResult(
         provenance=provenance_of(engine, job),
-        outcomes=[_outcome(first + place, each.result, errors[place]) for place, each in enumerate(found)],
+        outcomes=[_outcome(first + place, each.result, errors[place]) for place, each in enumerate(measured)],
         sums=by_method[0].sums,
         scores=by_method[0].scores,
         exact=exact_cells(job, first, cells, chunk.scores, chunk.graph),
         methods=spec.query.method_names,
         others=dict(zip(spec.query.method_names[1:], by_method[1:], strict=True)),
-        cost=_cost(found, patched=spec.exact > 0),
-        rounding=sum((Rounding.of(found[place].rounding) for place in done), Rounding()),
+        cost=_cost(measured, patched=spec.exact > 0),
+        rounding=sum((Rounding.of(measured[place].rounding) for place in done), Rounding()),
     )
 
 
-def _total_effect(found: Measured) -> float:
+def _total_effect(measured: Measured) -> float:
     """Say how far the two prompts' metrics are apart."""
-    return found.result.clean_metric - found.result.corrupted_metric
+    return measured.result.clean_metric - measured.result.corrupted_metric
 
 
-def _cost(found: Sequence[Measured], *, patched: bool) -> dict[str, float]:
+def _cost(measured: Sequence[Measured], *, patched: bool) -> dict[str, float]:
     """Add up the seconds of each method, and of patching."""
     seconds: defaultdict[str, float] = defaultdict(float)
-    for each in found:
+    for each in measured:
         for name, taken in each.result.seconds.items():
             seconds[name] += taken
         if patched:

@@ -65,7 +65,7 @@ class Heartbeat:
     def _beat(self, active: list[tuple[Lease, threading.Event]]) -> None:
         try:
             with self._database.write() as session:
-                kept = [leases.extend(session, lease, self._seconds) for lease, _ in active]
+                extended = [leases.extend(session, lease, self._seconds) for lease, _ in active]
         except LOST as error:
             if not self._missed:
                 chunks = " and ".join(str(lease.chunk_id) for lease, _ in active)
@@ -73,6 +73,6 @@ class Heartbeat:
             self._missed = True
             return
         self._missed = False
-        for (_, lost), is_kept in zip(active, kept, strict=True):
+        for (_, lost), is_kept in zip(active, extended, strict=True):
             if not is_kept:
                 lost.set()

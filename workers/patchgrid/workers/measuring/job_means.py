@@ -23,7 +23,7 @@ class JobMeans:
     """The means of the jobs that a process measures, each read or made once."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[int, Means] = OrderedDict()
+        self._by_job: OrderedDict[int, Means] = OrderedDict()
 
     def get(
         self,
@@ -43,12 +43,12 @@ class JobMeans:
         """
         if job.spec.query.source != "mean":
             return None
-        if job.id not in self._known:
-            self._known[job.id] = _make(waiting, engine, job, lease, batch_tokens, on_batch)
-        self._known.move_to_end(job.id)
-        while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
-        return self._known[job.id]
+        if job.id not in self._by_job:
+            self._by_job[job.id] = _make(waiting, engine, job, lease, batch_tokens, on_batch)
+        self._by_job.move_to_end(job.id)
+        while len(self._by_job) > _KEPT:
+            self._by_job.popitem(last=False)
+        return self._by_job[job.id]
 
 
 def _make(
@@ -59,9 +59,9 @@ def _make(
     batch_tokens: int | None,
     on_batch: OnBatch,
 ) -> Means:
-    known = waiting.read(lambda session: read_means(session, job.id))
-    if known is not None:
-        return known
+    stored = waiting.read(lambda session: read_means(session, job.id))
+    if stored is not None:
+        return stored
     rows = mean_rows(job.pairs, MOST)
     if lease.attempts > 1:
         _log.warning("job %d: means use only a few pairs, because an attempt failed", job.id)

@@ -29,7 +29,7 @@ class Pilots:
     """The pilots of the jobs that a process measures, each read or made once."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[int, dict[str, Sums]] = OrderedDict()
+        self._by_job: OrderedDict[int, dict[str, Sums]] = OrderedDict()
 
     def get(
         self,
@@ -43,8 +43,8 @@ class Pilots:
         on_batch: OnBatch,
     ) -> dict[str, Sums]:
         """Return a job's pilot by site, for a chunk's attempt; empty if none is needed."""
-        if job.id not in self._known:
-            self._known[job.id] = make_pilot(
+        if job.id not in self._by_job:
+            self._by_job[job.id] = make_pilot(
                 waiting,
                 engine,
                 job,
@@ -53,10 +53,10 @@ class Pilots:
                 batch_tokens=batch_tokens,
                 on_batch=on_batch,
             )
-        self._known.move_to_end(job.id)
-        while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
-        return self._known[job.id]
+        self._by_job.move_to_end(job.id)
+        while len(self._by_job) > _KEPT:
+            self._by_job.popitem(last=False)
+        return self._by_job[job.id]
 
 
 def make_pilot(
@@ -77,9 +77,9 @@ def make_pilot(
     """
     if not any(0 < exact_share(job.spec, site, pairs=job.pairs) < 1 for site in job.spec.query.sites):
         return {}
-    known = waiting.read(lambda session: read_pilot(session, job.id))
-    if known:
-        return known
+    stored = waiting.read(lambda session: read_pilot(session, job.id))
+    if stored:
+        return stored
     pairs: Sequence[Pair] = ()
     if attempts < MAX_ATTEMPTS:
         pairs = waiting.read(lambda session: pilot_pairs(session, job.id, pilot_rows(job.pairs)))

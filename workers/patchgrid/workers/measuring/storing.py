@@ -48,8 +48,8 @@ class Storing:
         except Exception as also:
             if error is None:
                 raise
-            known = isinstance(also, PatchgridError)
-            _log.error("cannot store a chunk: %s", also, exc_info=not known)
+            expected = isinstance(also, PatchgridError)
+            _log.error("cannot store a chunk: %s", also, exc_info=not expected)
         finally:
             self._executor.shutdown()
 
@@ -72,9 +72,9 @@ class Storing:
         `which` is as for `leases.claim`.
         """
         ready = self.ready
-        kept = ready is None or leases.note_computed(session, ready, lease_seconds)
+        is_kept = ready is None or leases.note_computed(session, ready, lease_seconds)
         lease = leases.claim(session, worker, lease_seconds=lease_seconds, **which)
-        return kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
+        return is_kept, None if lease is None else (lease, leases.chunk_pairs(session, lease))
 
     def keep(self, computed: Computed) -> None:
         """Keep a measured chunk, to be stored when the next one is claimed."""

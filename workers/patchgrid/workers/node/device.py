@@ -25,9 +25,9 @@ class Device:
         """Resolve `auto`; raises `SpecError` if the device is not available."""
         from patchgrid.engine.model.loading import SHARDED, pick_device
 
-        found = pick_device(self.name)
+        device = pick_device(self.name)
         if self.name != SHARDED:
-            self.name = str(found)
+            self.name = str(device)
 
     @property
     def label(self) -> str:
@@ -56,8 +56,8 @@ class Device:
         """Return the size of its memory in bytes."""
         torch = self._cuda()
         if torch is not None:
-            found = (torch.cuda.get_device_properties(each) for each in self._gpus(torch))
-            return sum(int(each.total_memory) for each in found)
+            properties = (torch.cuda.get_device_properties(each) for each in self._gpus(torch))
+            return sum(int(each.total_memory) for each in properties)
         return int(psutil.virtual_memory().total)
 
     def limit(self) -> int:

@@ -77,16 +77,16 @@ class Serving:
                 raise
             raise self._failed(model, f"cannot load {model}: {reason_of(error)}") from error
         if self._load_backoff.clear(model):
-            self._tell(lambda session: workers.clear_load_failure(session, self._worker, model))
+            self._report(lambda session: workers.clear_load_failure(session, self._worker, model))
         return engine
 
     def _failed(self, model: str, reason: str) -> CannotLoadError:
         seconds = self._load_backoff.fail(model)
         _log.error("%s; leaving its chunks to other workers for %.0f s", reason, seconds)
-        self._tell(lambda session: workers.note_load_failure(session, self._worker, model, reason))
+        self._report(lambda session: workers.note_load_failure(session, self._worker, model, reason))
         return CannotLoadError(reason)
 
-    def _tell(self, action: Callable[[Session], None]) -> None:
+    def _report(self, action: Callable[[Session], None]) -> None:
         self._waiting.write(action)
 
     def _check_weights(self, job: JobRecord, engine: Engine) -> None:
@@ -94,8 +94,8 @@ class Serving:
         mine = engine.provenance.weights_hash
         if (job.id, mine) in self._checked:
             return
-        known = self._waiting.read(lambda session: provenance.weights_hashes(session, job.id))
-        if known and mine not in known:
+        weights = self._waiting.read(lambda session: provenance.weights_hashes(session, job.id))
+        if weights and mine not in weights:
             raise ModelChangedError(job.id, job.spec.model)
-        if known:
+        if weights:
             self._checked.add((job.id, mine))

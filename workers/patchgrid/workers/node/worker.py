@@ -226,9 +226,9 @@ class Worker:
             if idle:
                 due = self._looking.read(lambda session: leases.next_claim_in(session, models=models))
             if due == 0:
-                kept, claimed = self._looking.write(lambda session: self._take(session, models))
+                is_kept, claimed = self._looking.write(lambda session: self._take(session, models))
                 self._unsure = False
-                if not kept:
+                if not is_kept:
                     self._handling.drop()
                 if claimed is not None:
                     return claimed

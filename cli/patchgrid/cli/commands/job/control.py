@@ -33,7 +33,7 @@ def cancel(settings: Settings, /, name: str, everyone: bool) -> None:
     Stored results stay; chunks being measured are dropped. Submitting the same pairs again, or `job retry`,
     reopens the job. A job that others also submitted continues for them; you only withdraw.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         record, progress, left = source.cancel(name, everyone=everyone)
     _show_state(settings, record)
     if left:
@@ -47,7 +47,7 @@ def cancel(settings: Settings, /, name: str, everyone: bool) -> None:
 @with_settings
 def pause(settings: Settings, /, name: str) -> None:
     """Pause a job: chunks being measured are finished, no new ones are started."""
-    with settings.asking() as source:
+    with settings.backend() as source:
         record, progress = source.pause(name)
     _show_state(settings, record)
     leased = f", {counted(progress.chunks_leased, 'chunk')} still running" if progress.chunks_leased else ""
@@ -65,7 +65,7 @@ def retry(settings: Settings, /, name: str) -> None:
     several tokens) are not retried.
     """
     check_broker(settings.broker)
-    with settings.asking() as source:
+    with settings.backend() as source:
         record, progress, again = source.retry(name)
         if settings.json:
             show_json({"job": record.id, "state": record.state, "chunks": again})
@@ -94,7 +94,7 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
     With --server no job runs here: a paused job is unpaused for its workers, any other is left unchanged.
     """
     check_broker(settings.broker)
-    with settings.asking() as source:
+    with settings.backend() as source:
         record = source.job(name)
         paused = record.state == JobState.PAUSED
         if here or not paused:
@@ -120,7 +120,7 @@ def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
 
     A job that others also submitted is kept for them; you only withdraw.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         record = source.job(name)
         title = f"job {record.id}" + (f" ({visible(record.name)})" if record.name else "")
         if not yes:

@@ -87,22 +87,22 @@ def prune(
     if settings.server is None and not dry_run:
         with settings.open() as database:
             deletion.finish(database)
-    with settings.asking() as source:
+    with settings.backend() as source:
         before = time.time() - older_than
-        found = [each for each in list(source.jobs())[::-1] if _is_old(each[0], states, before)]
-        freed = sum(record.bytes for record, _ in found)
+        expired = [each for each in list(source.jobs())[::-1] if _is_old(each[0], states, before)]
+        freed = sum(record.bytes for record, _ in expired)
         if settings.json:
-            ids = [record.id for record, _ in found]
+            ids = [record.id for record, _ in expired]
             show_json({"jobs": ids, "bytes": freed, "deleted": not dry_run})
-        elif found:
-            show_jobs(found)
-        what = f"{counted(len(found), 'job')}, about {size(freed)}"
-        if dry_run or not found:
-            say(f"Would delete {what}" if found else "No job ended that long ago")
+        elif expired:
+            show_jobs(expired)
+        what = f"{counted(len(expired), 'job')}, about {size(freed)}"
+        if dry_run or not expired:
+            say(f"Would delete {what}" if expired else "No job ended that long ago")
             return
         if not yes:
             click.confirm(f"Delete {what}?", abort=True, err=True)
-        for record, _ in found:
+        for record, _ in expired:
             source.delete(record, everyone=True)
     say(f"Deleted {what}")
     _say_how_to_shrink(settings)

@@ -14,12 +14,12 @@ from patchgrid.storage.output.documents import job_json
 @with_settings
 def list_(settings: Settings, /) -> None:
     """List all jobs, oldest first."""
-    with settings.asking() as source:
-        found = list(source.jobs())[::-1]
+    with settings.backend() as source:
+        listed = list(source.jobs())[::-1]
     if settings.json:
-        show_json([job_json(record, progress) for record, progress in found])
-    elif found:
-        show_jobs(found)
+        show_json([job_json(record, progress) for record, progress in listed])
+    elif listed:
+        show_jobs(listed)
     else:
         say("No jobs yet: create one with `patchgrid run` or `patchgrid submit`")
 
@@ -32,7 +32,7 @@ def show(settings: Settings, /, name: str) -> None:
 
     Once cells were patched exactly, also how well scores agree with them.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         record = source.job(name)
         standing = source.standing(record)
         agreement, cost = source.verification(record)
@@ -44,12 +44,12 @@ def show(settings: Settings, /, name: str) -> None:
 @with_settings
 def errors(settings: Settings, /, name: str) -> None:
     """List the pairs that failed, with reasons."""
-    with settings.asking() as source:
+    with settings.backend() as source:
         record = source.job(name)
-        found = source.errors(record)
+        listed = source.errors(record)
     if settings.json:
-        show_json([{"pair": pair, "error": error} for pair, error in found])
-    elif found:
-        show_table([Column("pair"), Column("reason")], found)
+        show_json([{"pair": pair, "error": error} for pair, error in listed])
+    elif listed:
+        show_table([Column("pair"), Column("reason")], listed)
     else:
         say(f"Job {record.id} has no failed pairs")

@@ -29,7 +29,7 @@ def watch(settings: Settings, /, name: str) -> int:
     prints a line every few seconds, with --json one JSON document per line at every change. Ctrl-C stops
     watching, not the job.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         record = source.job(name)
         try:
             with shown(settings, sys.stdout, as_json=settings.json) as show:
@@ -53,7 +53,7 @@ def wait(settings: Settings, /, name: str, timeout: float | None) -> int:
     The exit code is 124 after --timeout. A job that is already paused is refused; one that is paused during
     the wait is waited for.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         record = source.job(name)
         refuse_paused(settings, record)
         snapshots = source.follow(record)

@@ -74,7 +74,7 @@ def check(
     device: str,
     dtype: str,
     metric: str,
-    **asked: Any,
+    **query_values: Any,
 ) -> int:
     """Show the contents of pair file FILE: layout, pairs as tokens, lengths, and which pairs would fail.
 
@@ -89,23 +89,23 @@ def check(
     """
     if forward and model is None:
         raise click.UsageError("--forward needs a model: -m MODEL")
-    spec = JobSpec.of(model=model_name(model or "none"), metric=metric, dtype=dtype, **asked)
+    spec = JobSpec.of(model=model_name(model or "none"), metric=metric, dtype=dtype, **query_values)
     with PairFile.open(file, limit=limit, columns=columns) as pairs:
         summary = pairs.check()
-        loaded, found = None, None
+        loaded, tokenized = None, None
         if model is not None:
             loaded, why_not = load_tokenizer(spec)
             if loaded is None:
                 raise ModelError(f"cannot tokenize the pairs: {why_not}")
             numbered = aloud(pairs.numbered(), summary.count, "tokenized")
-            found = tokenize(loaded, numbered, pairs.unit)
+            tokenized = tokenize(loaded, numbered, pairs.unit)
         task = _run(pairs, spec, device) if forward else None
         if settings.json:
-            show_json(_document(pairs, summary, loaded, found, task, spec))
+            show_json(_document(pairs, summary, loaded, tokenized, task, spec))
         else:
-            _show(pairs, summary, loaded, found)
-            _say(summary, found, task, spec)
-    return SOME_FAILED if found is not None and found.failing else DONE
+            _show(pairs, summary, loaded, tokenized)
+            _say(summary, tokenized, task, spec)
+    return SOME_FAILED if tokenized is not None and tokenized.failing else DONE
 
 
 def _run(file: PairFile, spec: JobSpec, device: str) -> TaskSummary:
@@ -125,7 +125,7 @@ def _run(file: PairFile, spec: JobSpec, device: str) -> TaskSummary:
     return task
 
 
-def _show(file: PairFile, summary: PairSummary, loaded: Loaded | None, found: Tokenized | None) -> None:
+def _show(file: PairFile, summary: PairSummary, loaded: Loaded | None, tokenized: Tokenized | None) -> None:
     others = [each for each in summary.columns if len(set(each.split(" = "))) > 1]
     facts: list[tuple[str, object]] = [
         ("format", file.format),
@@ -134,23 +134,25 @@ def _show(file: PairFile, summary: PairSummary, loaded: Loaded | None, found: To
         ("pairs", f"{summary.count:,}"),
         ("repeated pairs", f"{summary.repeated.count:,}"),
     ]
-    if loaded is not None and found is not None:
+    if loaded is not None and tokenized is not None:
         prefix = loaded.pairs.prefix
         facts.append(("before each text", repr(prefix.text) if prefix.ids else "nothing"))
-        if (lengths := found.length_range()) is not None:
+        if (lengths := tokenized.length_range()) is not None:
             least, median, most = lengths
             facts.append(("tokens a prompt", f"{least} to {most}, median {median}"))
-        facts.append(("pairs that would fail", f"{found.failing:,}"))
+        facts.append(("pairs that would fail", f"{tokenized.failing:,}"))
     if summary.spans:
-        facts.append(("spans", _spans(summary, found)))
+        facts.append(("spans", _spans(summary, tokenized)))
     show_table([Column("pair file"), Column(file.name)], facts)
-    for number, sample in enumerate(found.samples if found is not None else ()):
+    for number, sample in enumerate(tokenized.samples if tokenized is not None else ()):
         click.echo("" if number else f"\n{click.style('The first pairs as tokens', bold=True)}\n")
         show_table([Column(sample.place), Column("")], _sample(sample))
 
 
-def _spans(summary: PairSummary, found: Tokenized | None) -> str:
-    names = [name if found is None else f"{name} ({found.spans[name]:,} pairs)" for name in summary.spans]
+def _spans(summary: PairSummary, tokenized: Tokenized | None) -> str:
+    names = [
+        name if tokenized is None else f"{name} ({tokenized.spans[name]:,} pairs)" for name in summary.spans
+    ]
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
@@ -171,14 +173,14 @@ def _tokens(tokens: Sequence[str], prefix: int) -> str:
 
 
 def _answers(side: SampleAnswers) -> str:
-    return answer_words(side.given, side.texts)
+    return answer_words(side.answers, side.texts)
 
 
-def _say(summary: PairSummary, found: Tokenized | None, task: TaskSummary | None, spec: JobSpec) -> None:
+def _say(summary: PairSummary, tokenized: Tokenized | None, task: TaskSummary | None, spec: JobSpec) -> None:
     for note in summary.notes:
         say(f"Note: {visible(note)}")
-    if found is not None:
-        say_tokenized(found, summary.count)
+    if tokenized is not None:
+        say_tokenized(tokenized, summary.count)
     if task is not None:
         say(task_line(task, spec.metric) or "Task: unknown, because no pair could be run")
         for warning in task_warnings(task):
@@ -189,7 +191,7 @@ def _document(
     file: PairFile,
     summary: PairSummary,
     loaded: Loaded | None,
-    found: Tokenized | None,
+    tokenized: Tokenized | None,
     task: TaskSummary | None,
     spec: JobSpec,
 ) -> dict[str, Any]:
@@ -200,18 +202,18 @@ def _document(
         "columns": dict(each.split(" = ", 1) for each in summary.columns),
         "unused": list(summary.unused),
         "notes": list(summary.notes),
-        "pairs": {"total": summary.count, "failing": None if found is None else found.failing},
+        "pairs": {"total": summary.count, "failing": None if tokenized is None else tokenized.failing},
         "repeated": summary.repeated.count,
-        "spans": {name: None if found is None else found.spans[name] for name in summary.spans},
+        "spans": {name: None if tokenized is None else tokenized.spans[name] for name in summary.spans},
     }
-    if loaded is not None and found is not None:
-        lengths = found.length_range()
+    if loaded is not None and tokenized is not None:
+        lengths = tokenized.length_range()
         document |= {
             "prefix": loaded.pairs.prefix.text,
             "tokens": None if lengths is None else dict(zip(("min", "median", "max"), lengths, strict=True)),
-            "reasons": grouped_json(found.reasons, "reason"),
-            "warnings": grouped_json(found.warnings, "warning"),
-            "samples": sample_json(found.samples),
+            "reasons": grouped_json(tokenized.reasons, "reason"),
+            "warnings": grouped_json(tokenized.warnings, "warning"),
+            "samples": sample_json(tokenized.samples),
         }
     if task is not None:
         document["task"] = {

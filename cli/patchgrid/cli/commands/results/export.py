@@ -68,7 +68,7 @@ def export(
     check_name("format", form, FORMATS)
     if form == "parquet" and output is None:
         raise UsageError("Parquet cannot be written to stdout: name a file with -o")
-    with settings.asking() as source:
+    with settings.backend() as source:
         job = source.job(name)
         check_kept(job, what, method)
         if what == "scores" and strongest_only(job):

@@ -26,7 +26,7 @@ def pair(
     both are shown. Positions need a job with --detail positions; without it, only the pair's 20 largest
     neurons and edges by the job's first method are stored.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         job = source.job(name)
         view = (Normalised(source) if normalise else source).pair(job, name_of_pair, method)
     if settings.json:

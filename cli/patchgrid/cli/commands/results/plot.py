@@ -68,7 +68,7 @@ def plot(
     """
     check_name(output)
     look = Look(title, vmax)
-    with settings.asking() as source:
+    with settings.backend() as source:
         job = source.job(name)
         picture = what or default_picture(job, site)
         chosen = site or default_site(job, picture)

@@ -51,12 +51,12 @@ def sql(settings: Settings, /, query: str, form: str, timeout: float) -> None:
                     (dict(zip(names, row, strict=True)) for row in rows),
                 )
             return
-        found = [[_cell(value) for value in row] for row in islice(rows, SHOWN + 1)]
-    show_table([Column(name) for name in names], found[:SHOWN])
-    if len(found) > SHOWN:
+        cells = [[_cell(value) for value in row] for row in islice(rows, SHOWN + 1)]
+    show_table([Column(name) for name in names], cells[:SHOWN])
+    if len(cells) > SHOWN:
         say(f"The first {counted(SHOWN, 'row')}; --format csv or jsonl writes them all")
     else:
-        say(counted(len(found), "row"))
+        say(counted(len(cells), "row"))
 
 
 def _cell(value: object) -> object:

@@ -54,7 +54,7 @@ def top(
     clean - corrupted metric. The interval is for the mean over this job's pairs; with --population, for the
     mean over the population of pairs.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         job = source.job(name)
         numbers = Normalised(source) if normalise else source
         rows = numbers.top(job, count, by, site=site, population=population, method=method)

@@ -35,7 +35,7 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
     The line below gives the time to score 1,000 pairs by each method alone, and to patch them exactly, in
     seconds on the machines that ran it.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         job = source.job(name)
         if furthest is not None:
             if normalise:
@@ -47,7 +47,7 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
                 show_furthest(cells)
             return
         numbers = Normalised(source) if normalise else source
-        found, cost = numbers.verification(job, count)
+        agreement, cost = numbers.verification(job, count)
         progress = source.progress(job)
         task = source.task(job)
         rounding = numbers.rounding(job)
@@ -55,10 +55,10 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
         if normalise:
             say_shares(task, job)
     if settings.json:
-        show_json(verification_json(job, found, cost, task=task, rounding=rounding))
+        show_json(verification_json(job, agreement, cost, task=task, rounding=rounding))
         return
-    if found:
-        show_agreement(found, cost)
+    if agreement:
+        show_agreement(agreement, cost)
         if rounding is not None:
             say(floor_words(rounding, FLOOR_UNIT if normalise else job.spec.metric))
     elif job.spec.exact == 0:

@@ -32,7 +32,7 @@ def supervise(settings: Settings, chosen: WorkerSettings, gpus: str, name: str |
     return run_all(child_command(chosen), devices)
 
 
-def find_gpus(wanted: str) -> list[str]:
+def find_gpus(selection: str) -> list[str]:
     """Return the GPUs selected by `all` or `0,1`, each as named in CUDA_VISIBLE_DEVICES."""
     import torch
 
@@ -41,15 +41,15 @@ def find_gpus(wanted: str) -> list[str]:
         raise UsageError("--gpus: no CUDA GPU found on this machine; omit it to run on the CPU")
     shown = os.environ.get(_VISIBLE)
     named = [part.strip() for part in shown.split(",")][:count] if shown else [str(i) for i in range(count)]
-    return [named[index] for index in _indices(wanted, count)]
+    return [named[index] for index in _indices(selection, count)]
 
 
-def _indices(wanted: str, count: int) -> Sequence[int]:
-    if wanted == "all":
+def _indices(selection: str, count: int) -> Sequence[int]:
+    if selection == "all":
         return range(count)
-    parts = [part.strip() for part in wanted.split(",")]
+    parts = [part.strip() for part in selection.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts) or len(set(parts)) < len(parts):
-        raise UsageError(f"--gpus must be all or GPU numbers such as 0,1, not {wanted!r}")
+        raise UsageError(f"--gpus must be all or GPU numbers such as 0,1, not {selection!r}")
     for part in parts:
         if int(part) >= count:
             raise UsageError(f"--gpus: GPU {part} is out of range (0 to {count - 1})")

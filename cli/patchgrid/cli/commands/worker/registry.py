@@ -31,27 +31,27 @@ def list_(settings: Settings, /, prometheus: bool, stopped_too: bool) -> None:
     without one it is shown as lost: its chunk is reassigned when its lease expires. --json shows every field,
     stopped workers included.
     """
-    with settings.asking() as source:
+    with settings.backend() as source:
         if prometheus:
             click.echo(source.metrics(), nl=False)
             return
-        queues, found = source.queues(), source.workers()
+        queues, records = source.queues(), source.workers()
     if settings.json:
-        show_json({"queues": plain(queues), "workers": [worker_json(each) for each in found]})
+        show_json({"queues": plain(queues), "workers": [worker_json(each) for each in records]})
         return
     if queues:
         show_queues(queues)
         click.echo()
     else:
         say("No unfinished jobs")
-    shown = [each for each in found if stopped_too or each.state != WorkerState.STOPPED]
+    shown = [each for each in records if stopped_too or each.state != WorkerState.STOPPED]
     if shown:
         show_workers(shown)
     else:
         say("No workers: start one with patchgrid worker start --model MODEL")
-    if len(shown) < len(found):
+    if len(shown) < len(records):
         command = settings.command("worker list --all")
-        say(f"{counted(len(found) - len(shown), 'worker')} stopped within the last day: {command}")
+        say(f"{counted(len(records) - len(shown), 'worker')} stopped within the last day: {command}")
 
 
 @click.command()
@@ -69,11 +69,13 @@ def drain(settings: Settings, /, names: tuple[str, ...], everyone: bool) -> None
     with settings.writing() as session:
         # `worker list` shows generated names without their last part.
         whole = {short_name(each): each.name for each in workers.list_workers(session)}
-        told = workers.drain(session, None if everyone else [whole.get(name, name) for name in names])
+        draining = workers.drain(session, None if everyone else [whole.get(name, name) for name in names])
     if settings.json:
-        show_json({"draining": told})
+        show_json({"draining": draining})
     say(
-        f"{counted(len(told), 'worker')} will stop after the current chunk" if told else "No workers to drain"
+        f"{counted(len(draining), 'worker')} will stop after the current chunk"
+        if draining
+        else "No workers to drain"
     )
-    for name in told:
+    for name in draining:
         say(f"  {visible(name)}")
