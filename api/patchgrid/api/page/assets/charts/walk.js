@@ -15,7 +15,7 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, atEnd, tell, wo
   const view = useRef(null);
   const [mark, setMark] = useState(null);
   const [at, setAt] = useState(null);
-  const [said, setSaid] = useState("");
+  const [status, setStatus] = useState("");
   const live = useRef({});
   live.current = { marks, open, mark };
   const thing = mark === null ? undefined : marks.get(mark);
@@ -27,38 +27,38 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, atEnd, tell, wo
   function leave() {
     setMark(null);
     setAt(null);
-    setSaid("");
+    setStatus("");
   }
 
-  function listen(made) {
-    view.current = made;
-    if (!made) return;
-    show(made, live.current.mark);
+  function listen(chartView) {
+    view.current = chartView;
+    if (!chartView) return;
+    show(chartView, live.current.mark);
     const under = (item) => (item?.datum ? live.current.marks.idOf(item.datum) : null);
-    made.addEventListener("pointermove", (event, item) => {
+    chartView.addEventListener("pointermove", (event, item) => {
       const id = under(item);
       if (id === null) return leave();
       setMark(id);
-      setAt(pointed(made, event));
+      setAt(pointed(chartView, event));
     });
-    made.addEventListener("pointerout", leave);
-    made.addEventListener("click", (_, item) => {
+    chartView.addEventListener("pointerout", leave);
+    chartView.addEventListener("click", (_, item) => {
       const id = under(item);
       if (id !== null) live.current.open(id);
     });
   }
 
   function open(id) {
-    const found = marks.get(id);
-    if (found === undefined) return;
+    const target = marks.get(id);
+    if (target === undefined) return;
     keepValue(label, id);
-    onOpen?.(found);
+    onOpen?.(target);
   }
 
   function moveTo(id) {
     if (id === undefined) return;
     setMark(id);
-    setSaid(words(id));
+    setStatus(words(id));
     if (view.current) setAt(place(view.current, ...marks.spot(view.current, id)));
   }
 
@@ -85,7 +85,7 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, atEnd, tell, wo
   return html`<div class=${onOpen ? "grid opens" : "grid"}>
     <${Chart} box=${box} keys=${keys} atEnd=${atEnd} description=${label} spec=${spec} onView=${listen} />
     <${Tip} at=${thing !== undefined && at}>${thing !== undefined && tell(thing)}<//>
-    <p class="hidden" aria-live="polite">${said}</p>
+    <p class="hidden" aria-live="polite">${status}</p>
   </div>`;
 }
 
