@@ -53,7 +53,7 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     #: The server was named by the command, not by the environment.
     server_named: bool = False
-    #: Who asks, on a database itself: whose jobs are looked among first, and whose a submitted job is.
+    #: The owner, on a database itself: their jobs are searched first, and they own submitted jobs.
     user: str = ""
 
     def command(self, words: str) -> str:

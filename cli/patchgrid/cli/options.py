@@ -38,7 +38,7 @@ def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what is measured: the job's spec but for its model."""
+    """Add what is measured: the job's spec without its model."""
     for option in reversed(_SPEC):
         function = option(function)
     return function

@@ -1,4 +1,4 @@
-"""A query: what is asked of a model, the same for a notebook's call and for a job."""
+"""A query: the settings of a measurement, the same for a notebook's call and for a job."""
 
 import dataclasses
 import functools

@@ -70,7 +70,7 @@ class Site:
     #: What a component's name begins with, if not the site's name, and what stands before its index.
     stem: str = ""
     mark: str = ".h"
-    #: There are so many components that of a single pair the largest alone are kept.
+    #: Too many components: only a pair's largest scores are stored.
     wide: bool = False
     #: Activations can be averaged over positions and pairs: the source `mean` is supported.
     has_mean: bool = True

@@ -20,7 +20,7 @@ class JobSpec:
 
     #: Hub id or local folder.
     model: str
-    #: What is asked of the model.
+    #: The query.
     query: Query = field(default_factory=Query)
     #: Branch, tag or commit on the hub; None: the default branch.
     revision: str | None = setting(

@@ -41,7 +41,7 @@ class ChunkState(StrEnum):
 
 
 class PairState(StrEnum):
-    """What became of a pair."""
+    """The outcome of a pair."""
 
     #: Not measured yet; it has no row in the table `outcome`.
     PENDING = "pending"

@@ -44,7 +44,7 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """The mean effect as the sampled cells and all pairs together give it."""
+    """The mean effect, estimated from the sampled cells and all pairs."""
 
     #: The estimate.
     middle: _Array

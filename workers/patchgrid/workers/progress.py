@@ -1,4 +1,4 @@
-"""How far a run is, as its two threads find out: what is measured, and what of it is stored."""
+"""A run's progress, reported by its two threads: measured pairs, and stored ones."""
 
 import threading
 from collections import Counter
@@ -12,7 +12,7 @@ from patchgrid.storage.jobs.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a job is."""
+    """A job's progress."""
 
     #: Pairs measured and stored so far.
     done: int

@@ -79,7 +79,7 @@ def run_job(
     run = _Run(database, engine, job, batch_tokens, stop, on_progress, lease_seconds)
     run.begin()
     with run.heartbeat:
-        return run.work_off()
+        return run.complete()
 
 
 class _Run:
@@ -120,8 +120,8 @@ class _Run:
             leases.release_dead(session, may_be_alive, self._job.id)
             jobs.reopen(session, self._job.id)
 
-    def work_off(self) -> RunEnd:
-        """Work chunks off until none is left, or someone asks to stop."""
+    def complete(self) -> RunEnd:
+        """Run chunks until none is left, or a stop is requested."""
         with self._storing:
             while not self._stop.is_set():
                 claimed = self._claim()

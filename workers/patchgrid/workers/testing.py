@@ -48,7 +48,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class StandInLayout:
-    """What is asked of a model's sizes."""
+    """The sizes of a model."""
 
     n_layers: int = LAYERS
     n_heads: int = HEADS

@@ -26,7 +26,7 @@ class OutOfTime(PatchgridError, TimeoutError):
 
 
 class FramesMissing(PatchgridError, ImportError):
-    """Neither pandas nor polars is installed, or not the one that was asked for."""
+    """Neither pandas nor polars is installed, or not the requested one."""
 
 
 class NotHere(PatchgridError, RuntimeError):

@@ -1,4 +1,4 @@
-"""How far a job is and how fast: of a run in this process, and of one that workers run."""
+"""A job's progress and speed, run in this process or by workers."""
 
 import time
 from collections import deque
@@ -18,7 +18,7 @@ _WINDOW = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How far and how fast."""
+    """Progress and speed."""
 
     total: int
     #: Pairs measured and failed, and the measured share of the running chunk.
@@ -64,7 +64,7 @@ class Clock:
 
 
 class Speed:
-    """Tells a job's pace from how far it was over the last minute."""
+    """Measures a job's pace over the last minute."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

@@ -67,7 +67,7 @@ class Workspace:
     broker
         The Redis that wakes a database's workers; None: the environment's (PATCHGRID_BROKER), else none.
     user
-        Whose jobs are looked among first, and whose a submitted job is, on a database; None: the
+        The owner whose jobs are searched first and who owns submitted jobs, on a database; None: the
         environment's (PATCHGRID_USER), else the system's.
 
     Errors are `PatchgridError`s, which say what to do. A database is opened when it is first needed, and

@@ -66,7 +66,7 @@ def list_jobs(
 
 @router.get("/v1/jobs/{job}", response_model=JobInFull, responses=refusals(404))
 def show_job(request: Request, service: Shared, caller: Reader, job: JobName) -> Response:
-    """Show what a job measures, how far it is, who works on it, what made it."""
+    """Show a job's settings, progress, workers and provenance."""
     # Workers come and go after the job's end, too.
     return ask(
         service,

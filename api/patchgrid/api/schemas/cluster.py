@@ -15,7 +15,7 @@ class Workers(BaseModel):
 
 
 class Queue(BaseModel):
-    """What waits, by model."""
+    """The queue, by model."""
 
     items: list[ModelQueue]
 
@@ -29,7 +29,7 @@ class Model(BaseModel):
 
 
 class Models(BaseModel):
-    """What may be asked for."""
+    """A model that jobs can be submitted for."""
 
     items: list[Model]
 

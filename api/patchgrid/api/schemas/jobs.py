@@ -12,7 +12,7 @@ from patchgrid.storage.queue.workers import LoadFailure, WorkerRecord
 
 
 class PairCounts(BaseModel):
-    """A job's pairs by what became of them."""
+    """A job's pairs by outcome."""
 
     total: int
     done: int
@@ -32,7 +32,7 @@ class ChunkCounts(BaseModel):
 
 
 class Job(BaseModel):
-    """A job as it stands. Times are seconds since 1970."""
+    """A job's current state. Times are seconds since 1970."""
 
     job: int
     name: str | None

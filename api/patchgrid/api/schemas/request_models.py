@@ -1,4 +1,4 @@
-"""What clients send: names and numbers within bounds, and what a job is asked for."""
+"""Request models: names and numbers within bounds, and a job's settings."""
 
 from typing import Annotated, Any, Literal
 

@@ -61,7 +61,7 @@ class Service:
             self._do_beside(self._ring, self.settings.broker, job_id)
 
     def note_used(self, token_id: int) -> None:
-        """Note that a token was used, now and then, beside the answer."""
+        """Record a token's use at intervals, after the response."""
         now = time.monotonic()
         with self._lock:
             if now - self._noted.get(token_id, -_NOTED_EVERY) < _NOTED_EVERY:

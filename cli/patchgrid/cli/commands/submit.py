@@ -120,7 +120,7 @@ def submit(
 
 
 def _send(settings: Settings, order: Order, *, wait: bool) -> int:
-    """Put an order on the queue, say what became of it and, if asked to, wait for the job."""
+    """Queue an order, report the result and, with `wait`, wait for the job."""
     with settings.backend(create=True) as source:
         submission = source.submit(order)
         snapshot, created = submission.snapshot, submission.created

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line now and then elsewhere."""
+"""A run's progress: a bar on a terminal, else a line at intervals."""
 
 import sys
 import threading
@@ -27,7 +27,7 @@ LINE_EVERY = 10.0
 
 
 def aloud(pairs: Iterable[Item], total: int, done: str) -> Iterator[Item]:
-    """Pass pairs on, and say now and then how many there were: `400,000 of 1,000,000 pairs stored`."""
+    """Pass pairs on, and report their number at intervals: `400,000 of 1,000,000 pairs stored`."""
     last = time.monotonic()
     for number, pair in enumerate(pairs):
         if number % 1000 == 0 and time.monotonic() - last >= LINE_EVERY:
@@ -83,7 +83,7 @@ def shown_count(noun: str, done: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class _Bar(RichProgress):
-    """A bar that says so when it is asked to stop."""
+    """A bar with a notice once it is stopping."""
 
     def __init__(
         self,

@@ -13,5 +13,5 @@ def _storing(pairs: Iterable[Pair], total: int) -> Iterable[Pair]:
     return aloud(pairs, total, "stored")
 
 
-#: Lines now and then, and a bar for uploads.
+#: Lines at intervals, and a bar for uploads.
 REPORTS = Reports(say, _storing, shown_upload)

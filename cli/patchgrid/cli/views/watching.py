@@ -102,7 +102,7 @@ class _JsonLines(Show):
 
 
 def _hands(settings: Settings, snapshot: Snapshot) -> str:
-    """Say who works on it; if nobody does, whether anybody could."""
+    """Describe its workers; if none, whether any could run it."""
     if snapshot.at_work:
         return counted(len(snapshot.at_work), "worker")
     if snapshot.progress.chunks_leased:

@@ -1,4 +1,4 @@
-"""Workers and what waits for them, on the screen."""
+"""Workers and their queues, on the screen."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from patchgrid.storage.queue.workers import WorkerRecord
 
 
 def show_queues(queues: Sequence[ModelQueue]) -> None:
-    """Print what waits for each model."""
+    """Print the queue of each model."""
     columns = [Column("model"), Column("chunks pending", number=True), Column("leased", number=True)]
     columns += [Column("paused", number=True), Column("oldest pending", number=True)]
     rows = [

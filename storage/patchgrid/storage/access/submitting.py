@@ -92,7 +92,7 @@ def store(
 
 
 def _join(database: Database, existing: JobRecord, by: Submitter, priority: int) -> Stored | None:
-    """Add the submitter to the owners of an existing job; None if it is gone.
+    """Add the submitter to the owners of an existing job; None if it was deleted.
 
     One that was cancelled is reopened with their priority: that of its former owners is not theirs.
     """

@@ -23,7 +23,7 @@ ScoresBySite = Mapping[str, Sequence[NDArray[np.float32]]]
 
 @dataclass(frozen=True, slots=True)
 class PairOutcome:
-    """What became of one pair."""
+    """The outcome of one pair."""
 
     #: Row number in the job.
     index: int

@@ -56,7 +56,7 @@ def page(
 
 
 def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress]:
-    """Count jobs' pairs and chunks by what became of them, in one query; a job that is gone has none."""
+    """Count jobs' pairs and chunks by state, in one query; a deleted job has none."""
     counts = (
         select(
             *(chunk.c.job_id, chunk.c.state, func.count().label("chunks")),

@@ -44,7 +44,7 @@ _SMALLEST_CHUNK, _LARGEST_CHUNK, _CHUNKS = 16, 64, 8
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as it stands."""
+    """A job's current state."""
 
     #: Number given at submission, never used again.
     id: int
@@ -89,7 +89,7 @@ class JobRecord:
         return methods[0] if name is None else check_name("method of this job", name, methods, "method")
 
     def kinds(self, site: str) -> tuple[str, ...]:
-        """Which of the sums there are at a site: both, but for sites whose positions nobody asked for."""
+        """Which sums exist at a site: both, except at sites whose positions were not requested."""
         return KINDS if site not in WIDE_SITES or self.kind == "aligned" else KINDS[:1]
 
 

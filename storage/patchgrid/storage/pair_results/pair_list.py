@@ -44,7 +44,7 @@ class PairLine:
     pair: int | str
     #: Row number in the job.
     row: int
-    #: What became of it.
+    #: Its outcome.
     state: PairState
     #: Why it failed, else None.
     error: str | None

@@ -51,7 +51,7 @@ class TopComponent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairView:
-    """One pair: its input, what became of it, and its scores."""
+    """One pair: its input, its outcome and its scores."""
 
     #: Row number in the job.
     index: int

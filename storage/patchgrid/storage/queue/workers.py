@@ -69,7 +69,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """A worker as it stands: `WorkerInfo`, the last `WorkerStatus`, and how long ago that was."""
+    """A worker's current state: `WorkerInfo`, the last `WorkerStatus` and its age."""
 
     id: int
     name: str
@@ -88,7 +88,7 @@ class WorkerRecord:
     #: Times in seconds since 1970 by the database's clock.
     started_at: float
     seen_at: float
-    #: Whether it is told to finish its chunk and end.
+    #: Whether it is to finish its chunk and exit.
     drain: bool
     chunks: int
     pairs: int
@@ -141,7 +141,7 @@ def register(session: Session, info: WorkerInfo) -> int:
 
 
 def beat(session: Session, worker_id: int, status: WorkerStatus) -> bool:
-    """Say that a worker is there and what it is at; True: it is told to finish its chunk and end."""
+    """Record a worker's heartbeat and status; True: it must finish its chunk and exit."""
     return _update(session, worker_id, _columns(status))
 
 

@@ -24,7 +24,7 @@ MOST = 10_000
 class ComponentPage:
     """Some of a job's components."""
 
-    #: In the order asked for.
+    #: In the requested order.
     items: list[ComponentRow]
     #: How many there are on all pages.
     total: int

@@ -17,7 +17,7 @@ from patchgrid.storage.pair_results.exact_scores import (
 from patchgrid.storage.pair_results.score_rows import pair_names
 from patchgrid.storage.tables import exact
 
-#: Most components that are asked for at once.
+#: Most components per request.
 MOST = 1000
 #: A pair's row and the number of its cell as one number: the row times this, and the cell.
 _PAIR = 2**32

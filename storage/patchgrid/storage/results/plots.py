@@ -49,7 +49,7 @@ class Heatmap:
 class Cells:
     """A site's exactly patched cells; arrays of equal length, in order of pair."""
 
-    #: Scores by the method asked for, metric units.
+    #: Scores by the requested method, metric units.
     score: NDArray[np.float64]
     #: Exact effects, metric units.
     effect: NDArray[np.float64]

@@ -100,7 +100,7 @@ def _named(
 
 
 def _first_answers(session: Session, job: JobRecord, *, texts: bool) -> tuple[str, ...]:
-    """Return the first pairs' answers as the model's tokens; answers given as texts only if asked for."""
+    """Return the first pairs' answers as the model's tokens; answers given as texts only on request."""
     columns = (pair.c.correct, pair.c.incorrect, outcome.c.correct_tokens, outcome.c.incorrect_tokens)
     query = select(*columns).join_from(outcome, pair, _SAME_PAIR)
     first = query.where(

@@ -241,7 +241,7 @@ component_estimate = Table(
 )
 
 #: Checksums of immutable data (see `checksums`): of a job as it was submitted, of each finished
-#: chunk, of a job's end. `chunk_id` is 0 but for chunks.
+#: chunk, of a job's end. `chunk_id` is 0 except for chunks.
 checksum = Table(
     "checksum",
     metadata,

@@ -54,7 +54,7 @@ class _Chunk:
     def choose(self, places: Sequence[int], results: Sequence[PairResult]) -> list[list[Component]]:
         """Draw the cells of a batch of pairs; return the components to patch in each."""
         if not self.scores.errors.keys().isdisjoint(places):
-            # The batch did not fit into memory and is asked for again in parts.
+            # The batch did not fit into memory and is retried in parts.
             self._drawn = [cells[~np.isin(cells["pair"], places)] for cells in self._drawn]
         self.scores.add(places, results)
         cells = self._sampler.draw(self.scores.good(places), self.scores)
@@ -164,7 +164,7 @@ def _result(
 
 
 def _total_effect(measured: Measured) -> float:
-    """Say how far the two prompts' metrics are apart."""
+    """Return the difference of the two prompts' metrics."""
     return measured.result.clean_metric - measured.result.corrupted_metric
 
 

@@ -63,7 +63,7 @@ class Engine(Protocol):
 
     @property
     def graph(self) -> Graph:
-        """How the model's edges are named and numbered; asked for where edges are measured."""
+        """How the model's edges are named and numbered; needed where edges are measured."""
 
     def attribute(
         self,

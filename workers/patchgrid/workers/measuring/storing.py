@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Storing:
-    """Stores chunks one after the other; the rest is stored when the `with` block ends.
+    """Stores chunks in turn; the rest is stored when the `with` block ends.
 
     Parameters
     ----------

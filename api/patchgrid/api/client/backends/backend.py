@@ -36,7 +36,7 @@ class Reports:
 
     #: Takes a message of one line: that the database is busy, that the server asks to wait.
     say: Callable[[str], None] = _unheard
-    #: Passes pairs on as they are stored, of so many.
+    #: Passes pairs on as they are stored, with their total.
     storing: Callable[[Iterable[Pair], int], Iterable[Pair]] = lambda pairs, _total: pairs
     #: Returns a callback that takes the bytes sent, and their total.
     sending: Callable[[], AbstractContextManager[Counter]] = lambda: nullcontext(_uncounted)
@@ -148,7 +148,7 @@ class Backend(Numbers, Protocol):
         """Return the models that jobs can be submitted for, with the number of workers serving each."""
 
     def queues(self) -> Sequence[ModelQueue]:
-        """List what waits for each model."""
+        """List the queue of each model."""
 
     def metrics(self) -> str:
         """Return metrics in Prometheus' text format."""

@@ -299,7 +299,7 @@ class DatabaseBackend:
             return workers.serving(session)
 
     def queues(self) -> Sequence[ModelQueue]:
-        """List what waits for each model."""
+        """List the queue of each model."""
         with self._reading() as session:
             return metrics.queues(session)
 

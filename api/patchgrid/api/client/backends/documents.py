@@ -56,7 +56,7 @@ def job(document: Document) -> JobRecord:
 
 
 def progress(document: Document) -> Progress:
-    """Read how far a job is, of itself or of an event about it."""
+    """Read a job's progress from its document or from an event."""
     with understood("job"):
         chunks = document["chunks"]
         counts = {f"chunks_{state}": count for state, count in chunks.items()}

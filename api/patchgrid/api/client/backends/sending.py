@@ -10,7 +10,7 @@ from patchgrid.storage.access.submitting import Order
 
 
 def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: None) -> Document:
-    """Submit; once it is stored, submitting the same again finds the job.
+    """Submit; once stored, resubmitting finds the job.
 
     A file too large for the server, or a token that is not allowed, is refused before anything is sent.
     """

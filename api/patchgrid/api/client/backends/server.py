@@ -259,7 +259,7 @@ class ServerBackend:
             return {each["model"]: each["serving"] for each in self.service.models()}
 
     def queues(self) -> Sequence[ModelQueue]:
-        """List what waits for each model."""
+        """List the queue of each model."""
         return [read(ModelQueue, each) for each in self.service.queue()]
 
     def metrics(self) -> str:

@@ -82,7 +82,7 @@ def wait_of(answer: httpx.Response, most: float) -> float:
 
 
 def clean(text: str) -> str:
-    """Escape control characters of a server's words, but for the ends of lines."""
+    """Escape control characters of a server's text, except newlines."""
     return "".join(
         letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode("ascii")
         for letter in text

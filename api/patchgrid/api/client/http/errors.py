@@ -42,11 +42,11 @@ class ServerFailed(ServerError, RuntimeError):
 
 
 class NotPatchgrid(ServerError, RuntimeError):
-    """What answers is not a patchgrid server, or one of a version that is not understood."""
+    """The server is not a patchgrid server, or has an unsupported version."""
 
 
 class Refused(ServerError, ValueError):
-    """The server does not do what it was asked for."""
+    """The server refused the request."""
 
     def __init__(self, message: str, errors: Sequence[dict[str, Any]] = ()) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What a server is asked: a method for each path, answers as the documents that they are."""
+"""Requests to a server: a method per path, which returns the response's document."""
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -23,7 +23,7 @@ from patchgrid.api.client.http.upload import Passed, Upload
 #: A job's id or name, or `last`.
 Name = int | str
 Document = dict[str, Any]
-#: Items asked for at a time; of jobs, and of exactly patched cells.
+#: Items per request; of jobs, and of exactly patched cells.
 PAGE, JOBS_PAGE, CELLS_PAGE = 1000, 200, 20_000
 #: The scopes that submitting takes: one of them.
 _MAY_SUBMIT = ("submit", "admin")
@@ -102,7 +102,7 @@ class Service:
         key: str,
         passed: Passed = lambda _gone, _all: None,
     ) -> Document:
-        """Send a pair file; once stored, the same again finds the job. `key` makes retrying safe."""
+        """Send a pair file; once stored, resubmitting it finds the job. `key` makes retrying safe."""
         upload = Upload(file, name, spec, key, passed)
         try:
             answer = document(self.connection.send(upload.request, again=True))

@@ -107,7 +107,7 @@ def resume(settings: Settings, /, name: str, here: bool, device: str, batch_toke
             source.wake(record.id)
             say(_watch(settings, record))
             return None
-    return _work_off_here(settings, record, Machine(device, batch_tokens))
+    return _run_here(settings, record, Machine(device, batch_tokens))
 
 
 @click.command()
@@ -136,7 +136,7 @@ def delete(settings: Settings, /, name: str, everyone: bool, yes: bool) -> None:
         say(f"Deleted {title}")
 
 
-def _work_off_here(settings: Settings, record: JobRecord, machine: Machine) -> int:
+def _run_here(settings: Settings, record: JobRecord, machine: Machine) -> int:
     with settings.open() as database:
         source = DatabaseBackend(database, user=settings.user)
         if record.state in FINISHED_JOBS and not source.progress(record).chunks_failed:
