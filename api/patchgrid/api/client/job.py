@@ -127,7 +127,7 @@ class Job(Results):
         self.refresh()
         if self.state in (JobState.FAILED, JobState.CANCELLED):
             raise self._failure()
-        warn_of_results(self._known())
+        warn_of_results(self._standing_now())
         return self
 
     def pause(self) -> Self:

@@ -45,7 +45,7 @@ def _warn(notes: Iterable[str]) -> None:
 
 
 def _callers_level() -> int:
-    """Give the `stacklevel` at which `_warn` names the line that called patchgrid."""
+    """Return the `stacklevel` at which `_warn` names the line that called patchgrid."""
     level, frame = 0, currentframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_WITHIN):
         level, frame = level + 1, frame.f_back

@@ -80,7 +80,7 @@ def export(
 
 
 def _format_of(output: str | None) -> str:
-    """Give the format that a file's name ends in."""
+    """Return the format of a file's suffix."""
     suffix = "" if output is None else Path(output).suffix.removeprefix(".").lower()
     return suffix if suffix in FORMATS else "jsonl"
 
