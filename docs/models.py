@@ -186,7 +186,7 @@ def composite_row(model_type: str, root: Path) -> tuple[str, ...]:
 
 
 def unsupported_methods(case: Case) -> list[str]:
-    """Name the methods that the model refuses, each asked for what it is there for."""
+    """Name the methods that the model refuses, each called with components it can score."""
     from patchgrid.core.errors import SpecError
 
     refused = []

@@ -47,7 +47,21 @@ INSTEAD = {
     r"may not be written|cannot be read: is it": "no permission, invalid",
     r"a defect|defects": "a bug",
     r"carefully|taskwords|leftout": "isolate, task line, load backoff",
+    r"what became of": "outcome, result",
+    r"what (waits|answers)": "queue; database or server",
+    r"now and then": "at intervals, rarely",
+    r"as it stands": "current, current state",
+    r"(ask|asks|asked|asking) again": "retry",
+    r"how far (a|the) (job|run) (is|was)": "progress",
+    r"made ready": "created, upgraded",
+    r"hears once": "is told once",
+    r"worked_off|work_off|goes_on_for|chunks_again": "run, remaining_owners, chunks_retried",
 }
+#: Code whose docstrings say what a function returns or yields, not what it gives.
+DOCSTRINGS = (
+    *("storage/**/*.py", "api/**/*.py", "cli/**/*.py", "workers/patchgrid/workers/**/*.py"),
+    *("tests/**/*.py", "benchmarks/**/*.py", "docs/*.py"),
+)
 _GAP = r"[\s\"'#*`]+(?:f[\"'])?"
 
 
@@ -75,6 +89,19 @@ def test_no_phrase_has_come_back() -> None:
         for line, phrase, better in faults(path.read_text())
     ]
     assert not wrong, f"{len(wrong)} phrases to replace:\n" + "\n".join(wrong)
+
+
+def test_no_docstring_begins_with_give() -> None:
+    """Functions return or yield; a property is a noun phrase."""
+    paths = sorted({path for pattern in DOCSTRINGS for path in ROOT.glob(pattern)})
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in paths
+        for line, text in enumerate(path.read_text().splitlines(), 1)
+        if re.match(r'\s*"""Gives?\b', text)
+    ]
+    assert not wrong, "write Return, Yield or a noun phrase:\n" + "\n".join(wrong)
+    assert len(paths) > 400
 
 
 @pytest.mark.parametrize(

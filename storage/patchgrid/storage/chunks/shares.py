@@ -9,8 +9,8 @@ from patchgrid.estimates.sampling import FLOOR
 def floor_of(site: str) -> float:
     """Return the number of a component's own draws at a site, where its job has that many pairs.
 
-    Thirty for each of tens of thousands of components would be a million patched runs, whatever share was
-    asked for: there each component has its share only, and the large ones get the rest.
+    Thirty for each of tens of thousands of components would be a million patched runs, whatever the requested
+    share: there each component has its share only, and the large ones get the rest.
     """
     return 0.0 if site in WIDE_SITES else FLOOR
 

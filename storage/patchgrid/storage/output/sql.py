@@ -47,7 +47,7 @@ def query_readonly(database: Database, sql: str, timeout: float = 30) -> tuple[t
         raise QueryError("SQL: the statement contains a null character")
     run = _sqlite if database.engine.dialect.name == "sqlite" else _postgresql
     rows = run(database, sql, _Budget(timeout))
-    # The statement runs, and its errors show, when the columns are asked for.
+    # The statement runs, and raises its errors, when the columns are read.
     return next(rows), rows
 
 

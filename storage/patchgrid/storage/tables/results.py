@@ -72,7 +72,7 @@ Index(
     postgresql_where=_FAILED,
 )
 #: The failed pairs' keys, with the condition of that index word for word, or no database would use it. The
-#: rest of a row is in `outcome`: asked for it here, SQLite would read all pairs of the job.
+#: rest of a row is in `outcome`: read from here, SQLite would read all pairs of the job.
 failed_pair = outcome.alias("failed_pair")
 HAS_FAILED = failed_pair.c.state == literal_column("'failed'")
 

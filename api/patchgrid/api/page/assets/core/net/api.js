@@ -4,7 +4,7 @@ import { Store } from "../store.js";
 /** Raised by one when the server says that it does not know us (any more). */
 export const strangers = new Store(0);
 
-/** An answer other than the one asked for, in words. */
+/** An unexpected response, in words. */
 export class Problem extends Error {
   constructor(status, body = {}) {
     super(words(body.detail) || body.title || `The server answered ${status}`);

@@ -1,4 +1,4 @@
-// A pair's scores as the API gives them, of whatever shape, as sums over what is not asked for.
+// A pair's scores as the API gives them, of any shape, summed over the axes that are not needed.
 
 /** `whole`: [layer(, inner)]; `positions`: [layer, position(, inner)]. Edges are numbered, not laid out in layers. */
 export function shapeOf(scores, site, withPositions) {

@@ -5,7 +5,7 @@ import { Table } from "./table.js";
 
 const SHOWN = 25;
 
-/** A table of its first rows, and of all when they are asked for. */
+/** A table of its first rows, and of all on request. */
 export function ShortTable({ rows, ...rest }) {
   const [all, setAll] = useKeptState(rest.caption, false);
   const shown = all ? rows : rows.slice(0, SHOWN);

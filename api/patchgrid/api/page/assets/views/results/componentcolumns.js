@@ -7,7 +7,7 @@ import { Interval } from "../../parts/tables/interval.js";
 /** By these the server sorts; by `component`, as the model has them. */
 const FIGURES = ["estimate", "ci_low", "ci_high", "width", "mean", "mean_abs", "std", "exact_n", "n"];
 
-/** How the server is asked for an order of the table; one that it does not have is that by estimate. */
+/** The query parameters of the table's order; an unknown order means by estimate. */
 export function orderOf(sort, down) {
   if (sort === "component") return { by: null, order: down ? "down" : null };
   return { by: FIGURES.includes(sort) ? sort : "estimate", order: down ? null : "up" };
