@@ -110,7 +110,7 @@ def test_without_a_good_token_nothing_is_answered_but_what_needs_none(guarded: A
             elif path != "/v1/access":  # which says that a token is wrong
                 assert status != 401 or method == "POST", (method, path, headers)
     answer = guarded.client.get("/v1/jobs")
-    assert problem(answer, 401, "token-needed")["detail"].startswith("a token is required")
+    assert problem(answer, 401, "token-required")["detail"].startswith("a token is required")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
@@ -181,10 +181,10 @@ def test_an_open_server_answers_to_this_machine_by_its_own_name_alone(served: Ap
     )
     for host in (*others, "localhost@evil.example", "evil.example#localhost", "\x00"):
         answer = served.client.get("/v1/jobs", headers={"Host": host})
-        problem(answer, 401, "token-needed")
+        problem(answer, 401, "token-required")
     for header in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Via"):
         answer = served.client.get("/v1/jobs", headers={header: "127.0.0.1"})
-        problem(answer, 401, "token-needed")
+        problem(answer, 401, "token-required")
 
 
 def test_what_another_sites_page_sends_is_refused(served: Api) -> None:
@@ -204,7 +204,7 @@ def test_what_another_sites_page_sends_is_refused(served: Api) -> None:
     for headers in refused:
         for method, path in ((method, path) for method, path in NEEDED if method != "GET"):
             answer = served.client.request(method, path.format(job=1), headers=own | headers)
-            problem(answer, 403, "other-site")
+            problem(answer, 403, "cross-site")
         answer = served.client.get("/v1/jobs", headers=own | headers)
         assert "access-control-allow-origin" not in answer.headers
     for headers in ({}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://127.0.0.1:8000"}):

@@ -230,6 +230,6 @@ def test_a_full_disk_is_told_and_does_no_harm(url: str) -> None:
             client.post("/v1/jobs?model=a/model", content=large),
             client.post("/v1/jobs", files=files),
         ):
-            problem(answer, 503, "no-room")
+            problem(answer, 503, "disk-full")
             assert int(answer.headers["retry-after"]) > 0
         assert client.post("/v1/jobs?model=a/model", content=lines(3)).status_code == 201

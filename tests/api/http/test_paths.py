@@ -69,7 +69,7 @@ def test_an_answer_to_a_defect_is_marked_and_tells_nothing(
 
     monkeypatch.setattr("patchgrid.api.routes.jobs.job_list.page", broken)
     answer = served.client.get("/v1/jobs")
-    problem(answer, 500, "defect")
+    problem(answer, 500, "internal-error")
     assert_marked(answer)
     assert "secret-of-the-code" not in answer.text
     assert "secret-of-the-code" in caplog.text

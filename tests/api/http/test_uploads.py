@@ -199,6 +199,6 @@ def test_no_room_for_an_upload_is_told_so(taking: Api, monkeypatch: pytest.Monke
     with monkeypatch.context() as context:
         context.setattr(tempfile, "tempdir", "/nowhere/at/all")
         answer = send(taking, form(SPEC, FILE))
-        problem(answer, 503, "no-room")
+        problem(answer, 503, "disk-full")
         assert int(answer.headers["retry-after"]) > 0
     assert send(taking, form(SPEC, FILE)).status_code == 201

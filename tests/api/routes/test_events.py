@@ -245,7 +245,7 @@ def test_a_stream_ends_with_its_token(
     answer = served.client.get(path, headers=token)
     timer.join()
     assert [kind for kind, _, _ in events(answer.text)] == ["job"]
-    problem(served.client.get(path, headers=token), 401, "token-needed")
+    problem(served.client.get(path, headers=token), 401, "token-required")
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -35,7 +35,7 @@ def test_an_export_is_what_the_command_writes(
         command = ("results", "export", job.id, "--what", what, "--format", form, "--method", method)
         written = patchgrid(*command, "-o", file, "--db", filled.database.url)
         if written.exit_code:
-            problem(answer, 404, "nothing-kept")
+            problem(answer, 404, "not-stored")
             continue
         assert answer.status_code == 200, answer.text
         assert answer.content == file.read_bytes()

@@ -274,7 +274,7 @@ def test_what_cannot_be_asked_is_refused_by_name(
 
 def test_what_a_job_did_not_keep_is_not_found(filled: Filled, reading: TestClient) -> None:
     """The message says how to keep it."""
-    document = problem(reading.get(at(filled.summary, "exact")), 404, "nothing-kept")
+    document = problem(reading.get(at(filled.summary, "exact")), 404, "not-stored")
     assert "--exact" in document["detail"]
 
 

@@ -276,7 +276,7 @@ def test_whoever_waits_for_a_job_that_nobody_serves_is_told_the_command(
     assert waited.exit_code == 124
     assert f"No worker serves its model: {command}\n" in waited.stderr
     assert f"none working, 0 serving its model: {command}" in patchgrid("job", "show", 1, *database).stdout
-    settings = Settings("sqlite://", json=False, given="a b.db", broker="redis://host:6379/0")
+    settings = Settings("sqlite://", json=False, named_url="a b.db", broker="redis://host:6379/0")
     assert start_command(settings, "a/model") == (
         "patchgrid worker start --model a/model --db 'a b.db' --broker redis://host:6379/0"
     )

@@ -45,7 +45,7 @@ async def sign_in(request: Request, service: Shared) -> Response:
             raise Problem(413, "too-large", "not a token")
     text = _read(bytes(body))
     if not await run_in_threadpool(_is_known, service, text):
-        raise Problem(401, "token-needed", "this token is unknown, revoked or expired")
+        raise Problem(401, "token-required", "this token is unknown, revoked or expired")
     response = Response(status_code=204)
     secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, text, max_age=_LASTS, httponly=True, samesite="strict", secure=secure)

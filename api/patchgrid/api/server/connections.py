@@ -15,7 +15,7 @@ HEAD_SECONDS = 30.0
 #: Seconds in which a client must read something of the response: the system buffers megabytes of it, and
 #: asks for more only when a large part was read.
 TAKE_SECONDS = 300.0
-_KINDS = {400: "bad-request", 408: "too-slow", 431: "head-too-long"}
+_KINDS = {400: "bad-request", 408: "request-timeout", 431: "headers-too-long"}
 
 
 class BoundedProtocol(HttpToolsProtocol):

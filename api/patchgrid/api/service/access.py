@@ -154,7 +154,7 @@ def _is_local(request: Request) -> bool:
 
 
 def _unknown(detail: str) -> Problem:
-    return Problem(401, "token-needed", detail, headers={"WWW-Authenticate": 'Bearer realm="patchgrid"'})
+    return Problem(401, "token-required", detail, headers={"WWW-Authenticate": 'Bearer realm="patchgrid"'})
 
 
 Reader = Annotated[Caller, Depends(needs("read"))]

@@ -61,7 +61,7 @@ def _refusal(scope: Scope) -> Problem | None:
         # Sec-Fetch-Site is trusted over Host, which a proxy may have changed.
         foreign = site is None and origin is not None and _host_of(origin) != host
         if foreign or site not in (None, "same-origin", "none"):
-            return Problem(403, "other-site", "requests from another site are not allowed")
+            return Problem(403, "cross-site", "requests from another site are not allowed")
     return None
 
 

@@ -36,7 +36,7 @@ _SHOWN = 20
 _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
     errors.JobNotFound: (404, "no-such-job"),
     errors.PairNotFound: (404, "no-such-pair"),
-    errors.NothingKept: (404, "nothing-kept"),
+    errors.NothingKept: (404, "not-stored"),
     errors.NotNormalised: (422, "not-normalised"),
     errors.JobFinished: (409, "job-finished"),
     errors.KeyTaken: (409, "key-taken"),
@@ -50,14 +50,14 @@ _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
     errors.JobShared: (409, "job-shared"),
     errors.SearchRefused: (422, "bad-value"),
     SpecError: (422, "bad-value"),
-    errors.DatabaseUnavailable: (503, "database-away"),
-    errors.DatabaseMissing: (503, "database-away"),
-    errors.DatabaseGone: (503, "database-away"),
+    errors.DatabaseUnavailable: (503, "database-unavailable"),
+    errors.DatabaseMissing: (503, "database-unavailable"),
+    errors.DatabaseGone: (503, "database-unavailable"),
     errors.DatabaseLocked: (503, "database-busy"),
     errors.DatabaseFull: (503, "database-full"),
-    errors.NotADatabase: (503, "database-away"),
-    errors.DatabaseOlder: (503, "database-away"),
-    errors.DatabaseNewer: (503, "database-away"),
+    errors.NotADatabase: (503, "database-unavailable"),
+    errors.DatabaseOlder: (503, "database-unavailable"),
+    errors.DatabaseNewer: (503, "database-unavailable"),
     errors.CorruptData: (500, "damaged-data"),
     MissingExtraError: (501, "not-installed"),
 }
@@ -141,17 +141,17 @@ def install(app: FastAPI) -> None:
         return Problem(error.status_code, kind, words, headers=dict(error.headers or {})).response(request)
 
     @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, _: ClientDisconnect) -> JSONResponse:
+    async def disconnected(request: Request, _: ClientDisconnect) -> JSONResponse:
         # The client is gone.
-        return Problem(400, "client-gone", "the client disconnected before its request was read").response(
-            request
-        )
+        return Problem(
+            400, "client-disconnected", "the client disconnected before its request was read"
+        ).response(request)
 
     @app.exception_handler(Exception)
-    async def defect(request: Request, error: Exception) -> JSONResponse:
+    async def internal_error(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %r", request.method, request.url.path, exc_info=error)
         detail = "internal error in patchgrid: see the server's log, and please report it"
-        return Problem(500, "defect", detail).response(request)
+        return Problem(500, "internal-error", detail).response(request)
 
 
 def validation(errors: Sequence[Any]) -> Problem:

@@ -95,7 +95,7 @@ async def blocks(request: Request) -> AsyncIterator[bytes]:
             async with asyncio.timeout_at(min(end + size / _SLOWEST, now() + _PATIENCE)):
                 block = await anext(stream, None)
         except TimeoutError:
-            raise Problem(408, "too-slow", "timed out reading the request body") from None
+            raise Problem(408, "request-timeout", "timed out reading the request body") from None
         if block is None:
             return
         size += len(block)
@@ -252,7 +252,7 @@ def _check_length(request: Request, most: int) -> None:
 
 def _no_room(error: OSError) -> Problem:
     detail = f"the server cannot store the upload: {error.strerror}"
-    return Problem(503, "no-room", detail, headers={"Retry-After": "60"})
+    return Problem(503, "disk-full", detail, headers={"Retry-After": "60"})
 
 
 def _too_large(most: int) -> Problem:
