@@ -30,7 +30,7 @@ function View({ route: { parts, params }, access, reload }) {
 }
 
 function App() {
-  const answer = useAskedAccess();
+  const asked = useAskedAccess();
   const now = useStore(route);
   const main = useRef(null);
   const shown = useRef(null);
@@ -48,15 +48,15 @@ function App() {
     return undefined;
   }, [now.entry]);
 
-  const access = answer.data;
+  const access = asked.data;
   return html`<${Access.Provider} value=${access ?? undefined}>
-    <${Shell} parts=${now.parts} access=${access} reload=${answer.reload}>
+    <${Shell} parts=${now.parts} access=${access} reload=${asked.reload}>
       <main id="main" ref=${main} tabindex="-1">
         ${
           access
-            ? html`<${View} route=${now} access=${access} reload=${answer.reload} />`
+            ? html`<${View} route=${now} access=${access} reload=${asked.reload} />`
             : html`<h1>patchgrid</h1>
-                <p class="muted" aria-busy="true">${answer.problem ? answer.problem.message : "Loading…"}</p>`
+                <p class="muted" aria-busy="true">${asked.problem ? asked.problem.message : "Loading…"}</p>`
         }
       </main>
     <//>

@@ -30,7 +30,7 @@ export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "lay
     spot: spotOf,
   };
 
-  function wordsOfCell(id) {
+  function said(id) {
     const cell = byId.get(id);
     const [row, column] = placeOf(id);
     return cell ? words(cell) : `${rowTitle} ${rows[row]}, ${columnTitle ?? "column"} ${labelled(columns[column])}: nothing`;
@@ -46,7 +46,7 @@ export function Grid({ label, rows, columns, cells, columnTitle, rowTitle = "lay
       keys=${[keys, rows, columns, stretched]}
       atEnd=${atEnd}
       tell=${tell}
-      words=${wordsOfCell}
+      words=${said}
       onOpen=${onOpen}
     />`;
 }

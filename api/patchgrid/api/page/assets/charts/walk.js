@@ -15,7 +15,7 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, atEnd, tell, wo
   const view = useRef(null);
   const [mark, setMark] = useState(null);
   const [at, setAt] = useState(null);
-  const [status, setStatus] = useState("");
+  const [said, setSaid] = useState("");
   const live = useRef({});
   live.current = { marks, open, mark };
   const thing = mark === null ? undefined : marks.get(mark);
@@ -27,38 +27,38 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, atEnd, tell, wo
   function leave() {
     setMark(null);
     setAt(null);
-    setStatus("");
+    setSaid("");
   }
 
-  function listen(chartView) {
-    view.current = chartView;
-    if (!chartView) return;
-    show(chartView, live.current.mark);
+  function listen(made) {
+    view.current = made;
+    if (!made) return;
+    show(made, live.current.mark);
     const under = (item) => (item?.datum ? live.current.marks.idOf(item.datum) : null);
-    chartView.addEventListener("pointermove", (event, item) => {
+    made.addEventListener("pointermove", (event, item) => {
       const id = under(item);
       if (id === null) return leave();
       setMark(id);
-      setAt(pointed(chartView, event));
+      setAt(pointed(made, event));
     });
-    chartView.addEventListener("pointerout", leave);
-    chartView.addEventListener("click", (_, item) => {
+    made.addEventListener("pointerout", leave);
+    made.addEventListener("click", (_, item) => {
       const id = under(item);
       if (id !== null) live.current.open(id);
     });
   }
 
   function open(id) {
-    const target = marks.get(id);
-    if (target === undefined) return;
+    const found = marks.get(id);
+    if (found === undefined) return;
     keepValue(label, id);
-    onOpen?.(target);
+    onOpen?.(found);
   }
 
   function moveTo(id) {
     if (id === undefined) return;
     setMark(id);
-    setStatus(words(id));
+    setSaid(words(id));
     if (view.current) setAt(place(view.current, ...marks.spot(view.current, id)));
   }
 
@@ -85,7 +85,7 @@ export function Walk({ label, kind, keysHint, marks, spec, keys, atEnd, tell, wo
   return html`<div class=${onOpen ? "grid opens" : "grid"}>
     <${Chart} box=${box} keys=${keys} atEnd=${atEnd} description=${label} spec=${spec} onView=${listen} />
     <${Tip} at=${thing !== undefined && at}>${thing !== undefined && tell(thing)}<//>
-    <p class="hidden" aria-live="polite">${status}</p>
+    <p class="hidden" aria-live="polite">${said}</p>
   </div>`;
 }
 

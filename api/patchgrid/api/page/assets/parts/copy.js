@@ -4,23 +4,23 @@ const SHOWN = 2000;
 
 /** A button that copies a text; `what` is what it is, for those who hear it, `words` what stands on the button. */
 export function Copy({ text, what, words = "" }) {
-  const [status, setStatus] = useState("");
+  const [said, setSaid] = useState("");
   const timer = useRef(null);
 
   async function copy(event) {
     const button = event.currentTarget;
     const done = await copied(text);
     button.focus({ preventScroll: true });
-    setStatus(done ? "Copied" : "Not copied: the browser did not allow it");
+    setSaid(done ? "Copied" : "Not copied: the browser did not allow it");
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => setStatus(""), SHOWN);
+    timer.current = setTimeout(() => setSaid(""), SHOWN);
   }
 
   return html`<span class="copy">
     <button type="button" class="quiet" aria-label=${`Copy ${what}`} title=${`Copy ${what}`} onClick=${copy}>
       <svg width="14" height="14" viewBox="0 0 14 14" aria-hidden="true"><path d="M4.5 4.5h8v8h-8z M9.5 4.5v-3h-8v8h3" /></svg>${words}
     </button>
-    <span role="status">${status}</span>
+    <span role="status">${said}</span>
   </span>`;
 }
 

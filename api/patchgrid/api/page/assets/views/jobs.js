@@ -18,13 +18,13 @@ const EVERY = 2000;
 export function Jobs({ params }) {
   useTitle("Jobs");
   const { state, model, search, cursor } = params;
-  const query = { state, model, search, limit: 50, cursor };
-  const jobs = useData("v1/jobs", query, { every: EVERY });
+  const asked = { state, model, search, limit: 50, cursor };
+  const jobs = useData("v1/jobs", asked, { every: EVERY });
   const narrowed = Boolean(state || model || search || cursor);
   const filter = (changes) => choose({ ...changes, cursor: null });
   return html`<div class="head">
       <h1>Jobs</h1>
-      <${DataLinks} path="v1/jobs" params=${query} what="These jobs" />
+      <${DataLinks} path="v1/jobs" params=${asked} what="These jobs" />
     </div>
     <form class="filters" role="search" aria-label="Jobs" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="State" value=${state ?? ""} options=${[["", "any"], ...JOB_STATES]} onChange=${(value) => filter({ state: value })} />

@@ -7,7 +7,7 @@ const PATIENCE = 5000;
 const ACTS = ["wheel", "touchstart", "pointerdown", "keydown"];
 
 const entries = load();
-let current = hasEntry() ? history.state.entry : begin();
+let current = known() ? history.state.entry : begin();
 
 history.scrollRestoration = "manual";
 addEventListener("pagehide", () => {
@@ -31,7 +31,7 @@ function save() {
   }
 }
 
-function hasEntry() {
+function known() {
   return entries.has(history.state?.entry);
 }
 
@@ -49,7 +49,7 @@ function remember() {
 /** Leave the entry that was shown for the one that the address now has; gives it, and whether it was there before. */
 export function turn() {
   remember();
-  const back = hasEntry();
+  const back = known();
   current = back ? history.state.entry : begin();
   return { entry: current, back };
 }
@@ -71,8 +71,8 @@ export function keepValue(name, value) {
 function focused() {
   const element = document.activeElement;
   if (!element || element === document.body || element.id === "main") return null;
-  const words = wordsOf(element);
-  return { tag: element.tagName, words, index: alike(element.tagName, words).indexOf(element) };
+  const told = wordsOf(element);
+  return { tag: element.tagName, told, index: alike(element.tagName, told).indexOf(element) };
 }
 
 function wordsOf(element) {
@@ -80,26 +80,26 @@ function wordsOf(element) {
   return [element.id, element.getAttribute("href"), element.getAttribute("name"), words].join("|");
 }
 
-function alike(tag, words) {
-  return [...document.getElementsByTagName(tag)].filter((each) => wordsOf(each) === words);
+function alike(tag, told) {
+  return [...document.getElementsByTagName(tag)].filter((each) => wordsOf(each) === told);
 }
 
 /** Give the reader the place and the focus that the entry was left with, as soon as they are there; gives what ends it. */
 export function restore(main) {
   const { y, focus } = entries.get(current);
-  let target = focus;
+  let wanted = focus;
   const observer = new MutationObserver(attempt);
   const sizes = new ResizeObserver(attempt);
   const timer = setTimeout(end, PATIENCE);
 
   function attempt() {
-    const element = target && alike(target.tag, target.words)[target.index];
+    const element = wanted && alike(wanted.tag, wanted.told)[wanted.index];
     if (element) {
-      target = null;
+      wanted = null;
       element.focus({ preventScroll: true });
     }
     scrollTo(0, y);
-    if (!target && Math.abs(scrollY - y) < 2 && !main.querySelector("[aria-busy='true']")) end();
+    if (!wanted && Math.abs(scrollY - y) < 2 && !main.querySelector("[aria-busy='true']")) end();
   }
 
   function end() {

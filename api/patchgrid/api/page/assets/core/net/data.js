@@ -59,8 +59,8 @@ export function useAnswer(question, keys, { every = 0, when = true, fresh = null
 export function useKept(answer) {
   const last = useRef(null);
   if (answer.data) last.current = answer.data;
-  const shown = answer.loading ? last.current : answer.data;
-  return { ...answer, data: shown, kept: answer.loading && shown !== null };
+  const kept = answer.loading ? last.current : answer.data;
+  return { ...answer, data: kept, kept: answer.loading && kept !== null };
 }
 
 /** The answer of one API path. */

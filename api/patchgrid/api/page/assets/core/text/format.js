@@ -32,8 +32,8 @@ export function number(value, digits = 3) {
  * many decimals, but seven digits at most; ends in place of ± where the interval is not symmetric about the estimate.
  */
 export function withInterval(value, low, high) {
-  const finite = [value, low, high].every(Number.isFinite);
-  if (!finite) return [number(value), NONE];
+  const known = [value, low, high].every(Number.isFinite);
+  if (!known) return [number(value), NONE];
   const half = (high - low) / 2;
   if (half <= 0) return [number(value, 4), "± 0"];
   const places = 1 - power(half, 2);

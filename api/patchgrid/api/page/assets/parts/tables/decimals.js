@@ -4,8 +4,8 @@ const NUMBER = /^(?:± )?[+−]?[\d,]+(\.\d+)?(e[+−]?\d+)?$/;
 
 /** The part of a number after its integer digits, `[point and digits, exponent]`; null: not a number. */
 function fraction(text) {
-  const match = typeof text === "string" && NUMBER.exec(text);
-  return match ? [match[1] ?? "", match[2] ?? ""] : null;
+  const found = typeof text === "string" && NUMBER.exec(text);
+  return found ? [found[1] ?? "", found[2] ?? ""] : null;
 }
 
 function longest(texts) {

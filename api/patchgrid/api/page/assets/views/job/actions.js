@@ -29,7 +29,7 @@ export function Actions({ job, reload }) {
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
   const [sure, setSure] = useState(null);
-  const [status, setStatus] = useState("");
+  const [said, setSaid] = useState("");
   const own = open || may("admin") || job.owners.includes(token);
   // A cancelled job lists those who owned it: all of them have withdrawn.
   const others = job.owners.includes(token) && job.state !== "cancelled" ? job.owners.filter((name) => name !== token) : [];
@@ -43,7 +43,7 @@ export function Actions({ job, reload }) {
   if (possible.length === 0) return null;
   // Who is no owner is an admin, and does it to the owners.
   const theirs = own && !open && !job.owners.includes(token) && job.owners.length > 0 ? ` Owners: ${job.owners.join(", ")}.` : "";
-  const question =
+  const asked =
     others.length > 0
       ? { yes: "Withdraw from the job", words: `The job continues for its other owners: ${others.join(", ")}.` }
       : sure && { ...SURE[sure], words: SURE[sure].words + theirs };
@@ -61,7 +61,7 @@ export function Actions({ job, reload }) {
       const answer = await ask(jobPath(job.job, what), { method: "POST" });
       const left = answer.remaining_owners ?? [];
       const again = what === "retry" ? `Chunks to retry: ${count(answer.chunks_retried)}` : "";
-      setStatus(left.length > 0 ? `You withdrew; the job continues for ${left.join(", ")}` : again);
+      setSaid(left.length > 0 ? `You withdrew; the job continues for ${left.join(", ")}` : again);
     } catch (error) {
       setProblem(error);
     }
@@ -76,13 +76,13 @@ export function Actions({ job, reload }) {
             ${WORDS[what]}
           </button>`,
       )}
-      <span role="status">${status}</span>
+      <span role="status">${said}</span>
     </div>
     <${ProblemBox} problem=${problem} />
     ${
       sure &&
-      html`<${Confirm} title=${`${question.yes}?`} yes=${question.yes} onYes=${() => act(sure)} onNo=${() => setSure(null)}>
-        <p>${question.words}</p>
+      html`<${Confirm} title=${`${asked.yes}?`} yes=${asked.yes} onYes=${() => act(sure)} onNo=${() => setSure(null)}>
+        <p>${asked.words}</p>
       <//>`
     }`;
 }

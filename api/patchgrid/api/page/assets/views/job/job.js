@@ -46,14 +46,14 @@ export function Job({ id, parts, params }) {
     setTurn((last) => last + 1);
     job.reload();
   });
-  const notification = useStore(notice);
+  const said = useStore(notice);
   const [tab = "", ...rest] = parts;
-  const shownTab = TABS.find(([name]) => name === tab);
-  const View = rest.length === 0 ? shownTab?.[2] : rest.length === 1 ? DEEPER[tab] : undefined;
+  const known = TABS.find(([name]) => name === tab);
+  const View = rest.length === 0 ? known?.[2] : rest.length === 1 ? DEEPER[tab] : undefined;
   const tabs = useRef(null);
   // On a narrow screen the current one may be out of sight.
   useEffect(() => tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [tab, Boolean(job.data)]);
-  useTitle(rest[0], shownTab?.[1], job.data?.name ?? `Job ${id}`);
+  useTitle(rest[0], known?.[1], job.data?.name ?? `Job ${id}`);
 
   if (!job.data) {
     return html`<nav class="crumbs" aria-label="Breadcrumb"><a href=${href(["jobs"])}>Jobs</a></nav>
@@ -61,8 +61,8 @@ export function Job({ id, parts, params }) {
       ${job.problem && !job.problem.passing ? html`<${ProblemBox} problem=${job.problem} retry=${job.reload} />` : html`<p class="muted" aria-busy="true">Loading…</p>`}`;
   }
   const live = running && snapshot ? { ...job.data, state: snapshot.state, pairs: snapshot.pairs, chunks: { ...job.data.chunks, ...snapshot.chunks } } : job.data;
-  const messages = notification?.job === live.job ? notification.words : [];
-  const keptParams = Object.fromEntries(KEPT.map((name) => [name, params[name]]));
+  const told = said?.job === live.job ? said.words : [];
+  const kept = Object.fromEntries(KEPT.map((name) => [name, params[name]]));
   return html`<nav class="crumbs" aria-label="Breadcrumb">
       <a href=${href(["jobs"])}>Jobs</a> <span aria-hidden="true">/</span> <a href=${href(["jobs", id])}>${number}</a>
     </nav>
@@ -71,13 +71,13 @@ export function Job({ id, parts, params }) {
       <${State} state=${live.state} />
       <span class="muted">${shortModel(live.spec.model)} · ${live.spec.sites.join(", ")} · ${live.methods.join(", ")} · ${live.spec.metric}</span>
     </div>
-    ${messages.length > 0 && html`<div class="note" role="status">${messages.map((words) => html`<p>${words}</p>`)}</div>`}
+    ${told.length > 0 && html`<div class="note" role="status">${told.map((words) => html`<p>${words}</p>`)}</div>`}
     <nav class="tabs" ref=${tabs} aria-label="Views of this job">
       ${TABS.map(
         ([name, words]) =>
           html`<a key=${name} href=${href(name ? ["jobs", id, name] : ["jobs", id], name ? kept : {})} aria-current=${name === tab ? "page" : undefined}>${words}</a>`,
       )}
     </nav>
-    ${shownTab && rest.length === 0 && !BY_PAIR.includes(tab) && html`<${Task} job=${live} />`}
+    ${known && rest.length === 0 && !BY_PAIR.includes(tab) && html`<${Task} job=${live} />`}
     ${View ? html`<${View} job=${live} snapshot=${snapshot} rate=${rate} reload=${job.reload} params=${params} name=${rest[0]} />` : html`<${Missing} />`}`;
 }

@@ -13,10 +13,10 @@ export function Task({ job }) {
   const { line: floor, warning: near } = top.data?.rounding ?? {};
   const warnings = [...(task?.warnings ?? []), ...(near ? [near] : [])];
   if (!task && !floor && warnings.length === 0) return null;
-  const answersWarned = task?.answers.some((answer) => task.warnings.some((words) => words.includes(answer)));
+  const told = task?.answers.some((answer) => task.warnings.some((words) => words.includes(answer)));
   return html`<section class=${warnings.length > 0 ? "task note" : "task"} aria-label="Task">
     ${task?.line && html`<p>${task.line}</p>`}
-    ${task?.answers.length > 0 && !answersWarned && html`<p>First answers as tokens: ${task.answers.join("; ")}</p>`}
+    ${task?.answers.length > 0 && !told && html`<p>First answers as tokens: ${task.answers.join("; ")}</p>`}
     ${floor && html`<p>${floor}</p>`}
     ${warnings.length > 0 && warnings.map((warning) => html`<p>Warning: ${warning}</p>`)}
   </section>`;

@@ -13,15 +13,15 @@ import { Table } from "../../parts/tables/table.js";
 /** The job's pairs: searched, or the failed ones with their reasons. */
 export function Pairs({ job, params }) {
   const { state, search, name, cursor } = params;
-  const query = { state, search, name, limit: 100, cursor };
+  const asked = { state, search, name, limit: 100, cursor };
   const path = jobPath(job.job, "pairs");
-  const pairs = useData(path, query);
+  const pairs = useData(path, asked);
   const filter = (changes) => choose({ ...changes, cursor: null });
   return html`<form class="filters" role="search" aria-label="Pairs" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="State" value=${state ?? ""} options=${[["", "any"], ...PAIR_STATES]} onChange=${(value) => filter({ state: value })} />
       <${Search} label="Text or id" value=${search} onChange=${(value) => filter({ search: value })} />
       <${Search} label="Exact id" value=${name} onChange=${(value) => filter({ name: value })} />
-      <${DataLinks} path=${path} params=${query} what="These pairs" />
+      <${DataLinks} path=${path} params=${asked} what="These pairs" />
     </form>
     <${Answer} of=${pairs}>
       ${(data) =>

@@ -15,7 +15,7 @@ import { ExactCells } from "./exactcells.js";
 export function Agreement({ job, params }) {
   const method = methodOf(job, params);
   const site = job.spec.sites.includes(params.site) ? params.site : job.spec.sites[0];
-  const answer = useData(jobPath(job.job, "verification"), { top_k: 10 }, { fresh: freshness(job) });
+  const found = useData(jobPath(job.job, "verification"), { top_k: 10 }, { fresh: freshness(job) });
   if (job.spec.exact === 0) {
     return html`<p class="empty">This job has no exact effects to compare scores with. Run it with <code>--exact</code> above 0.</p>`;
   }
@@ -24,7 +24,7 @@ export function Agreement({ job, params }) {
       <${MethodChoice} job=${job} params=${params} />
       <${Check} label="Colour by layer" checked=${params.colour === "layer"} onChange=${(on) => choose({ colour: on ? "layer" : null })} />
     </form>
-    <${Answer} of=${answer}>
+    <${Answer} of=${found}>
       ${(data) => {
         const fit = data.items.find((row) => row.site === site && row.method === method);
         return html`<${ExactCells} job=${job} site=${site} method=${method} fit=${fit} byLayer=${params.colour === "layer"} />

@@ -24,7 +24,7 @@ export function Component({ job, params, name }) {
   const site = job.spec.sites.includes(params.site) ? params.site : null;
   const method = methodOf(job, params);
   const path = jobPath(job.job, "components");
-  const answer = useAnswer((signal) => rowsOf(path, job.methods, { component: name, site }, signal), [path, name, site], {
+  const found = useAnswer((signal) => rowsOf(path, job.methods, { component: name, site }, signal), [path, name, site], {
     fresh: freshness(job),
   });
   return html`<div class="head">
@@ -32,7 +32,7 @@ export function Component({ job, params, name }) {
       <${Copy} text=${name} what="the component's name" />
       <a href=${href(["jobs", job.job, "components"], { site: params.site, method: params.method })}>All components</a>
     </div>
-    <${Answer} of=${answer}>
+    <${Answer} of=${found}>
       ${(rows) => {
         if (rows.length === 0) return html`<p class="empty">This job has no results for this component${params.site ? ` at ${params.site}` : ""}.</p>`;
         const [row] = rows;
@@ -46,8 +46,8 @@ export function Component({ job, params, name }) {
 }
 
 /** The component's row by each method; none where the job has no component of that name. */
-async function rowsOf(path, methods, query, signal) {
-  const answers = await Promise.all(methods.map((method) => ask(path, { params: { ...query, method }, signal })));
+async function rowsOf(path, methods, asked, signal) {
+  const answers = await Promise.all(methods.map((method) => ask(path, { params: { ...asked, method }, signal })));
   return answers.flatMap(({ items, method }) => items.map((row) => ({ ...row, method })));
 }
 
@@ -75,10 +75,10 @@ function placeWord(job) {
 function ItsPositions({ job, row, method }) {
   const params = { component: row.component, site: row.site, kind: "aligned", method, limit: 10_000 };
   const path = jobPath(job.job, "components");
-  const answer = useData(path, params, { fresh: freshness(job) });
+  const found = useData(path, params, { fresh: freshness(job) });
   return html`<section aria-labelledby="positions">
     <div class="head"><h3 id="positions">By ${placeWord(job)}</h3><${DataLinks} path=${path} params=${params} what=${`Positions of ${row.component}`} /></div>
-    <${Answer} of=${answer}>
+    <${Answer} of=${found}>
       ${({ items }) => html`<${ShortTable} caption=${`Positions of ${row.component}`} columns=${positionColumns(job, method, domainOf(items))} rows=${items} />`}
     <//>
   </section>`;

@@ -26,9 +26,9 @@ export function Components({ job, params }) {
   const method = methodOf(job, params);
   const { site = "", kind = "", population = "", search = "", sort = "estimate", order = "down", cursor } = params;
   const among = { site, kind, method, population: population ? "true" : null };
-  const query = { ...among, search, ...orderOf(sort, order !== "up") };
+  const asked = { ...among, search, ...orderOf(sort, order !== "up") };
   const path = jobPath(job.job, "components");
-  const rows = useKept(useAnswer((signal) => look(path, query, among, cursor, signal), [path, query, cursor], { fresh: freshness(job) }));
+  const rows = useKept(useAnswer((signal) => look(path, asked, among, cursor, signal), [path, asked, cursor], { fresh: freshness(job) }));
   const filter = (changes) => choose({ ...changes, cursor: null, from: null });
   return html`<form class="filters" role="search" aria-label="Components" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${site} options=${[["", "all"], ...job.spec.sites]} onChange=${(value) => filter({ site: value })} />
@@ -42,7 +42,7 @@ export function Components({ job, params }) {
         checked=${Boolean(population)}
         onChange=${(on) => filter({ population: on ? "yes" : null })}
       />
-      <${DataLinks} path=${path} params=${{ ...query, limit: MOST }} what="Components" />
+      <${DataLinks} path=${path} params=${{ ...asked, limit: MOST }} what="Components" />
     </form>
     <div aria-busy=${rows.kept ? "true" : undefined}>
       <${Answer} of=${rows}>${(data) => html`<${Found} job=${job} data=${data} params=${params} filter=${filter} />`}<//>
@@ -50,12 +50,12 @@ export function Components({ job, params }) {
 }
 
 /** A page of them, and of a search, `all`: how many it was made among. */
-async function look(path, query, among, cursor, signal) {
+async function look(path, asked, among, cursor, signal) {
   const [page, whole] = await Promise.all([
-    ask(path, { params: { ...query, limit: PAGE, cursor }, signal }),
-    query.search ? ask(path, { params: { ...among, limit: 1 }, signal }) : null,
+    ask(path, { params: { ...asked, limit: PAGE, cursor }, signal }),
+    asked.search ? ask(path, { params: { ...among, limit: 1 }, signal }) : null,
   ]);
-  return { ...page, all: whole ? whole.total : page.total, searched: Boolean(query.search) };
+  return { ...page, all: whole ? whole.total : page.total, searched: Boolean(asked.search) };
 }
 
 function Found({ job, data, params, filter }) {
@@ -81,10 +81,10 @@ function Found({ job, data, params, filter }) {
 function Reach({ job, data, start, method, population }) {
   const { items, total, all, searched } = data;
   const end = start + items.length;
-  const range = items.length < total ? `${count(start + 1)} to ${count(end)} of ${count(total)}` : count(total);
+  const found = items.length < total ? `${count(start + 1)} to ${count(end)} of ${count(total)}` : count(total);
   const among = searched ? `${items.length < total ? " found," : ""} of ${count(all)}` : "";
   return html`<p class="muted" role="status">
-    ${range}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; intervals for the mean over ${population ? "the population of pairs" : "this job's pairs"}`}${
+    ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; intervals for the mean over ${population ? "the population of pairs" : "this job's pairs"}`}${
       total > MOST &&
       html`; JSON and CSV have the first ${count(MOST)}, the export has
         ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>`

@@ -61,9 +61,9 @@ function Drawn({ job, site, method, fit, byLayer, items, more }) {
 function FurthestOff({ job, site, method }) {
   const path = jobPath(job.job, "furthest");
   const params = { site, method, limit: FURTHEST };
-  const answer = useData(path, params, { fresh: freshness(job) });
+  const found = useData(path, params, { fresh: freshness(job) });
   return html`<div class="head"><h3>Furthest off</h3><${DataLinks} path=${path} params=${params} what="Furthest off" /></div>
-    <${Answer} of=${answer}>
+    <${Answer} of=${found}>
       ${({ items }) => html`<${Table} caption="Cells whose score is furthest from the effect, one per component" columns=${columns(job, site, method)} rows=${items} />`}
     <//>`;
 }

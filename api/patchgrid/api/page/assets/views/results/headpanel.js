@@ -24,16 +24,16 @@ export function HeadPanel({ job, method, panel, measure, stretched, rows }) {
       )}
     </div>
     <${Answer} of=${rows}>
-      ${(all) => (all.length === 0 ? html`<${Unmeasured} job=${job} />` : html`<${Drawn} job=${job} method=${method} panel=${panel} heads=${heads} all=${all} chosenMeasure=${measure} stretched=${stretched} />`)}
+      ${(all) => (all.length === 0 ? html`<${Unmeasured} job=${job} />` : html`<${Drawn} job=${job} method=${method} panel=${panel} heads=${heads} all=${all} asked=${measure} stretched=${stretched} />`)}
     <//>
   </section>`;
 }
 
-function Drawn({ job, method, panel, heads, all, chosenMeasure, stretched }) {
+function Drawn({ job, method, panel, heads, all, asked, stretched }) {
   // Each cell shows its estimate, or its mean score where it has none.
-  const estimated = all.filter((row) => row.estimate !== null).length;
-  const measure = chosenMeasure || (estimated > 0 ? "estimate" : "mean");
-  const mixed = !chosenMeasure && estimated > 0 && estimated < all.length;
+  const known = all.filter((row) => row.estimate !== null).length;
+  const measure = asked || (known > 0 ? "estimate" : "mean");
+  const mixed = !asked && known > 0 && known < all.length;
   const layers = range(all, "layer");
   const columns = heads ? range(all, "head") : panel.sites;
   const cells = all.map((row) => ({
@@ -47,8 +47,8 @@ function Drawn({ job, method, panel, heads, all, chosenMeasure, stretched }) {
   const open = (cell) => go(["jobs", job.job, "components", cell.of.component], { site: cell.of.site, method: job.methods.length > 1 ? method : null });
   const label = `${WORDS[measure]} of ${panel.sites.join(", ")} by layer and ${heads ? "head" : "site"}, ${metricWords(job.spec.metric)}`;
   const why = mixed
-    ? `A stroke marks mean scores of components without exact cells (${count(all.length - estimated)} of ${count(all.length)}).`
-    : measure === "mean" && !chosenMeasure && job.spec.exact > 0 && "Mean scores: nothing has been patched exactly yet.";
+    ? `A stroke marks mean scores of components without exact cells (${count(all.length - known)} of ${count(all.length)}).`
+    : measure === "mean" && !asked && job.spec.exact > 0 && "Mean scores: nothing has been patched exactly yet.";
   return html`${why && html`<p class="muted">${why}</p>`}
     <${Grid}
       label=${label}

@@ -19,8 +19,8 @@ export function Positions({ job, params }) {
   const sites = job.spec.sites.filter((site) => !isWide(site) || job.spec.positions === "keep");
   const method = methodOf(job, params);
   const site = sites.includes(params.site) ? params.site : (sites.find((each) => each === "resid_post") ?? sites[0]);
-  const query = { site, kind: "aligned", method };
-  const map = useData(jobPath(job.job, "heatmap"), query, { when: Boolean(site), fresh: freshness(job) });
+  const asked = { site, kind: "aligned", method };
+  const map = useData(jobPath(job.job, "heatmap"), asked, { when: Boolean(site), fresh: freshness(job) });
   if (!site) {
     return html`<p class="empty">No positions were stored for ${job.spec.sites.join(", ")}. Run the job with <code>--positions keep</code>.</p>`;
   }
@@ -33,7 +33,7 @@ export function Positions({ job, params }) {
     <section class="panel wide" aria-label="Layer by position">
       <div class="head">
         <h2>${site} <span class="muted">by layer and ${job.spans.length > 0 ? "span" : "position from the end"}</span></h2>
-        <${DataLinks} path=${jobPath(job.job, "heatmap")} params=${query} what="This heatmap" />
+        <${DataLinks} path=${jobPath(job.job, "heatmap")} params=${asked} what="This heatmap" />
       </div>
       ${missing ? html`<${Unmeasured} job=${job} /><${ProblemBox} problem=${map.problem} />` : html`<${Answer} of=${map}>${(data) => html`<${Drawn} job=${job} data=${data} stretched=${isStretched(params)} />`}<//>`}
     </section>

@@ -8,9 +8,9 @@ export function takenApart(problem, values) {
   const placed = errors.filter((error) => {
     if (!isOfField(error)) return false;
     const name = error.field.split(".")[0];
-    const fieldName = name === "metric" && values.metric === OTHER ? "other_metric" : name;
-    if (!(fieldName in values)) return false;
-    fields[fieldName] ??= error.detail;
+    const known = name === "metric" && values.metric === OTHER ? "other_metric" : name;
+    if (!(known in values)) return false;
+    fields[known] ??= error.detail;
     return true;
   });
   return { fields, rest: errors.length > 0 && placed.length === errors.length ? null : problem };

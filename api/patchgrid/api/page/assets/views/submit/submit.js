@@ -41,8 +41,8 @@ function Form({ settings }) {
     if (refused > 0) box.current?.querySelector("[aria-invalid]")?.focus();
   }, [refused]);
 
-  const available = models.data?.items ?? [];
-  const filled = { ...values, model: values.model || (available[0] ? modelKey(available[0]) : "") };
+  const found = models.data?.items ?? [];
+  const filled = { ...values, model: values.model || (found[0] ? modelKey(found[0]) : "") };
   const fault = faultOf(filled, settings, file, limits);
   const form = { settings, values: filled, errors, change };
 
