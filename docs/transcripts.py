@@ -24,7 +24,7 @@ _TRAILING = re.compile(r" +$", re.MULTILINE)
 
 
 def blocks(text: str) -> str:
-    """Give the contents of a page's `console` blocks."""
+    """Return the contents of a page's `console` blocks."""
     return "".join(_BLOCK.findall(text))
 
 

@@ -17,7 +17,7 @@ from support.engine.models import DEMO_MODEL
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    """Give the demo model and five of its pairs."""
+    """Return the demo model and five of its pairs."""
     return demo_case()
 
 

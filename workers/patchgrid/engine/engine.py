@@ -61,7 +61,7 @@ class Engine:
     ArgumentError
         No such model, or no tokenizer.
     ModelError
-        The model cannot be measured as it stands (offloaded weights, an attention function without taps, an
+        The model cannot be measured as loaded (offloaded weights, an attention function without taps, an
         unknown architecture); the message says what to do.
     """
 

@@ -45,7 +45,7 @@ def share_model(model: Any, tokenizer: Any, name: str | None) -> Checkpoint:
     ArgumentError
         No such model, or no tokenizer.
     ModelError
-        A model that cannot be measured as it stands; the message says what to do.
+        A model that cannot be measured as loaded; the message says what to do.
     """
     module, own_tokenizer = _unwrapped(model)
     tokenizer = _tokenizer(own_tokenizer if tokenizer is None else tokenizer)
