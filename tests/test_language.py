@@ -59,7 +59,7 @@ INSTEAD = {
 }
 #: Code whose docstrings say what a function returns or yields, not what it gives.
 DOCSTRINGS = (
-    *("storage/**/*.py", "api/**/*.py", "cli/**/*.py", "workers/patchgrid/workers/**/*.py"),
+    *("storage/**/*.py", "api/**/*.py", "cli/**/*.py", "workers/**/*.py"),
     *("tests/**/*.py", "benchmarks/**/*.py", "docs/*.py"),
 )
 _GAP = r"[\s\"'#*`]+(?:f[\"'])?"

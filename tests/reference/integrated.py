@@ -1,4 +1,4 @@
-"""Integrated gradients with plain PyTorch hooks: a row of one batch for every point of a path."""
+"""Integrated gradients with plain PyTorch hooks; the points of a site's own path run side by side."""
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ def integrated(reference: Reference, metric_name: str, steps: int, path: str) ->
     points = [(number + 0.5) / steps for number in range(steps)]
     gradients: dict[Key, Tensor] = {}
     if path == "embedding":
-        found = _gradients(reference, metric_name, [(("resid_pre", 0), point) for point in points])
-        gradients = {key: found[key].mean(0) for key in keys}
+        parts = [_gradients(reference, metric_name, [(("resid_pre", 0), point)]) for point in points]
+        gradients = {key: torch.cat([part[key] for part in parts]).mean(0) for key in keys}
     else:
         for layer in {layer for _, layer in keys}:
             moved = [key for key in keys if key[1] == layer]

@@ -338,7 +338,7 @@ def test_a_worker_is_in_the_registry_while_it_works(database: Database) -> None:
     seen: list[workers.WorkerRecord] = []
 
     def look() -> None:
-        wait_for(lambda: registered(database)[0].chunk_id is not None)
+        wait_for(lambda: registered(database)[0].chunk_id is not None and registered(database)[0].loaded)
         seen.extend(registered(database))
 
     calls.on_batch = Once(look)
