@@ -19,7 +19,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 def of_each_head(block: Block, change: Tensor, z: Tensor) -> Tensor:
-    """Give, to first order, what a change of each head changes in what attention adds.
+    """Return, to first order, how a change of each head changes the attention output.
 
     Parameters
     ----------
