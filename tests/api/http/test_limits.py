@@ -19,6 +19,7 @@ from support.api.api_clients import Api, lines, problem
 def test_too_many_requests_are_told_when_to_come_again(make_api: Callable[..., Api]) -> None:
     """Of one token, whatever others do; of all without one, by their address."""
     made = make_api(requests_per_second=2.0)
+    made.service.rate._now = lambda: 0.0
     one, other = made.token("read", "one"), made.token("read", "other")
 
     def until_refused(headers: dict[str, str]) -> httpx.Response:

@@ -232,18 +232,26 @@ def test_a_stream_ends_with_its_token(
     served = make_api()
     path = f"/v1/jobs/{submit_job(served.database).id}/events"
     token = None if change == "no longer open" else served.token("read", "lab")
+    write, written = routes.events._event, threading.Event()
+
+    def noted(kind: str, seen: Seen) -> str:
+        written.set()
+        return write(kind, seen)
+
+    monkeypatch.setattr(routes.events, "_event", noted)
 
     def end() -> None:
+        assert written.wait(60)
         if token is None:
             served.token("read")
         else:
             with served.database.write() as session:
                 tokens.revoke(session, "lab")
 
-    timer = threading.Timer(0.5, end)
-    timer.start()
+    thread = threading.Thread(target=end)
+    thread.start()
     answer = served.client.get(path, headers=token)
-    timer.join()
+    thread.join()
     assert [kind for kind, _, _ in events(answer.text)] == ["job"]
     problem(served.client.get(path, headers=token), 401, "token-required")
 

@@ -74,7 +74,7 @@ def test_a_redis_that_is_away_from_the_start_is_waited_for(caplog: pytest.LogCap
         assert not wake_ups.wait(0.1)
         server.start()
         assert wake_ups.wait(10)
-        assert wake_ups.connected
+        wait_for(lambda: wake_ups.connected, 10)
         wake_ups.stop()
 
 
