@@ -60,7 +60,7 @@ def assert_cuts_lose_nothing(
     """Cut commits of results, half of them after the server got them, and some of other commits."""
     plan = Cuts(every=4, every_other=5 * cuts // 4)
     with (
-        trial(url, folder, make_pairs(10 * cuts)) as work,
+        trial(url, folder, make_pairs(12 * cuts)) as work,
         wire(postgres.port, plan) as between,
         make_fleet(url.replace(f":{postgres.port}/", f":{between.port}/"), workers, lease=3.0) as fleet,
     ):

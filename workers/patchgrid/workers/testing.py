@@ -149,9 +149,10 @@ class StandIn:
             group = pairs[start : start + self.batch]
             if self.on_begin is not None:
                 self.on_begin(group)
+            # What was measured before is on its way into the database when trouble comes.
+            time.sleep(self.seconds + self.pair_seconds * len(group))
             for pair in group:
                 _make_trouble(pair)
-            time.sleep(self.seconds + self.pair_seconds * len(group))
             yield group
 
 
