@@ -52,28 +52,18 @@ def test_the_readme_and_the_architecture_keep_within_their_limits() -> None:
             assert len(line) <= (180 if name == "README.md" and line.startswith("|") else width), line
 
 
-def test_the_page_of_commands_is_current() -> None:
-    """Run `python docs/command_line.py` when a command changes."""
+@pytest.mark.parametrize("page", ["command-line", "api"])
+def test_the_page_of_commands_and_of_the_api_is_current(page: str) -> None:
+    """Run `python docs/command_line.py` or `python docs/api.py` when what the page lists changes."""
+    module = page.replace("-", "_")
     done = subprocess.run(
-        [sys.executable, "-c", "import command_line; print(command_line.page(), end='')"],
+        [sys.executable, "-c", f"import {module}; print({module}.page(), end='')"],
         cwd=ROOT / "docs",
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout == (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
-
-
-def test_the_page_of_the_api_is_current() -> None:
-    """Run `python docs/api.py` when an endpoint changes."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import api; print(api.page(), end='')"],
-        cwd=ROOT / "docs",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert done.stdout == (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_models_names_the_families_of_the_records() -> None:

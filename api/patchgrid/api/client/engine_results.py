@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from patchgrid.core.graph import Graph
-    from patchgrid.engine.results import PairResult, Results, SiteScores
+    from patchgrid.engine.results import Results, SiteScores
 
 _FIELDS = ("pair", "method", "component", "site", "layer", *INDEX_FIELDS, "score")
 
@@ -64,6 +64,7 @@ def heatmap(
     the scale; `ax` are axes to draw on. Needs matplotlib. Raises `SpecError` for what the call did not have.
     """
     from patchgrid.api.pictures import plots
+    from patchgrid.api.pictures.labels import pair_labels
     from patchgrid.api.pictures.look import Look
 
     look = Look(title, vmax)
@@ -80,7 +81,7 @@ def heatmap(
     values = _mean(scores.sum(axis=3) if has_inner(chosen) else scores, pair)
     labels: Sequence[int | str | tuple[str, str]] = range(-values.shape[1], 0)
     if pair is not None:
-        labels = _tokens(results[pair])
+        labels = pair_labels(results[pair].tokens, results[pair].corrupted_tokens)
         values = values[:, -len(labels) :]
     return plots.layer_position_heatmap(
         values,
@@ -119,11 +120,6 @@ def _chosen(results: "Results", site: str | None, method: str | None) -> tuple[N
     if scores.ndim < 3 + has_inner(chosen):
         raise SpecError(f"{chosen} was summed over positions: call with keep_positions=True", "site")
     return scores, chosen, by
-
-
-def _tokens(result: "PairResult") -> list[int | str | tuple[str, str]]:
-    both = zip(result.tokens, result.corrupted_tokens, strict=True)
-    return [clean if clean == corrupted else (clean, corrupted) for clean, corrupted in both]
 
 
 def _over_positions(scores: NDArray[np.float64]) -> NDArray[np.float64]:

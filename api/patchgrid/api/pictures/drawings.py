@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from patchgrid.api.pictures import plots
 from patchgrid.api.pictures.bars import MOST_BARS, component_bars
 from patchgrid.api.pictures.errors import PictureError
+from patchgrid.api.pictures.labels import pair_labels
 from patchgrid.api.pictures.look import Look
 from patchgrid.api.pictures.scatter import score_effect_scatter
 from patchgrid.core.names import check_name
@@ -137,7 +138,7 @@ class Drawing:
         view = self.numbers.pair(job, pair, self.method)
         return plots.layer_position_heatmap(
             position_scores(view, site),
-            _token_labels(view),
+            pair_labels(view.tokens, view.corrupted_tokens),
             title=self._of_pair(view),
             unit=unit,
             quantity="score",
@@ -160,7 +161,11 @@ class Drawing:
             return plots.layer_head_heatmap(
                 grid.values, title=title, unit=unit, quantity=quantity, vmax=vmax, on=on
             )
-        labels, axis = (_token_labels(view), "token") if grid.axis == "position" else (grid.columns, "span")
+        labels, axis = (
+            (pair_labels(view.tokens, view.corrupted_tokens), "token")
+            if grid.axis == "position"
+            else (grid.columns, "span")
+        )
         return plots.layer_position_heatmap(
             grid.values, labels, title=title, unit=unit, quantity=quantity, axis=axis, vmax=vmax, on=on
         )
@@ -242,8 +247,3 @@ def default_site(job: JobRecord, what: str) -> str | None:
 def default_picture(job: JobRecord, site: str | None) -> str:
     """Return the default picture: heads, or the strongest components of a job without heads."""
     return "heads" if (site or default_site(job, "heads")) in HEAD_SITES else "top"
-
-
-def _token_labels(view: PairView) -> list[int | str | tuple[str, str]]:
-    both = zip(view.tokens, view.corrupted_tokens, strict=True)
-    return [clean if clean == corrupted else (clean, corrupted) for clean, corrupted in both]

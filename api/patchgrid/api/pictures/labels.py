@@ -2,6 +2,7 @@
 
 import functools
 import textwrap
+from collections.abc import Sequence
 
 #: Longest token label, in characters.
 LONGEST = 16
@@ -43,6 +44,12 @@ def column_label(label: int | str | tuple[str, str]) -> str:
     if isinstance(label, int):
         return signed(str(label))
     return token_label(label) if isinstance(label, str) else " / ".join(map(token_label, label))
+
+
+def pair_labels(tokens: Sequence[str], corrupted_tokens: Sequence[str]) -> list[int | str | tuple[str, str]]:
+    """Label a pair's positions: by the token of both prompts, or by the two where they differ."""
+    both = zip(tokens, corrupted_tokens, strict=True)
+    return [clean if clean == corrupted else (clean, corrupted) for clean, corrupted in both]
 
 
 def signed(number: str) -> str:
