@@ -1,0 +1,24 @@
+"""Rows inserted past SQLAlchemy are there as they were given."""
+
+import pytest
+from sqlalchemy import select
+
+from patchgrid.storage import Database
+from patchgrid.storage.db.bulk import insert_rows
+from patchgrid.storage.tables import exact
+
+
+@pytest.mark.parametrize("count", [1, 4, 16, 37])
+def test_rows_are_stored_as_given(database: Database, count: int) -> None:
+    """Few and many, with columns that have a value in some rows, from the first on or not, or in none."""
+    rows = [
+        (
+            *(1, cell // 7, cell, "z", f"a{cell}.h0", cell, 0, None),
+            *(None if cell % 3 else cell, None if cell < 2 else "subject", 0.5 + cell, -0.25, 1.0),
+        )
+        for cell in range(count)
+    ]
+    with database.write() as session:
+        insert_rows(session, exact, rows)
+    with database.read() as session:
+        assert session.execute(select(exact).order_by(exact.c.cell)).all() == rows
