@@ -92,6 +92,17 @@ def test_a_new_column_without_values_changes_no_checksum() -> None:
         assert (checksums.digest_of([(outcome, changed)]) == before) == (other == 2)
 
 
+def test_the_checksum_of_texts_tells_where_each_ends() -> None:
+    """A damaged text may hold any character."""
+
+    def digest(*texts: str) -> str:
+        rest = (1.0, 2.0, *[None] * (len(outcome.columns) - 9))
+        rows = [(1, index, "done", None, None, text, "[]", *rest) for index, text in enumerate(texts)]
+        return checksums.digest_of([(outcome, rows)])
+
+    assert digest("[1]\0", "[2]") != digest("[1]", "\0[2]")
+
+
 def test_a_sample_looks_at_its_share_and_says_so(database: Database, url: str) -> None:
     """The same chunks each time for one seed; others for another."""
     made = submit_job(database, 400)

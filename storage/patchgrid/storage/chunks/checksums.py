@@ -6,8 +6,7 @@ any value counts as absent, so that a nullable column added by a later version c
 
 import hashlib
 import re
-import sys
-from array import array
+import struct
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -70,22 +69,19 @@ def _encoded(column: Column[Any], values: tuple[Any, ...]) -> bytes:
     try:
         if isinstance(kind, LargeBinary):
             return repr([(bytes(value[:_BLOB_HEAD]), len(value)) for value in values]).encode()
-        if isinstance(kind, Double | Integer):
-            if isinstance(kind, Double) and 0.0 in values:
+        if isinstance(kind, Integer):
+            return struct.pack(f"<{len(values)}q", *values)
+        if isinstance(kind, Double):
+            if 0.0 in values:
                 # SQLite gives 0 for -0.
                 values = tuple(0.0 if value == 0 else value for value in values)
-            return _packed("d" if isinstance(kind, Double) else "q", values)
-        return _packed("q", map(len, values)) + "".join(values).encode("utf-8", "surrogatepass")
-    except (TypeError, ValueError, OverflowError):
-        return repr(values).encode("utf-8", "surrogatepass")
-
-
-def _packed(code: str, numbers: Iterable[Any]) -> bytes:
-    """Write numbers in 8 bytes each, little-endian."""
-    packed: array[Any] = array(code, numbers)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    return packed.tobytes()
+            return struct.pack(f"<{len(values)}d", *values)
+        text = "\0".join(values)
+        if text.count("\0") == len(values) - 1:
+            return text.encode("utf-8", "surrogatepass")
+    except (TypeError, ValueError, OverflowError, struct.error):
+        pass
+    return repr(values).encode("utf-8", "surrogatepass")
 
 
 def stored_rows(session: Session, table: Table, *where: Any) -> list[Row]:
