@@ -15,7 +15,7 @@ from patchgrid.core.sites import SITES, WIDE_SITES
 from patchgrid.estimates import TaskSummary
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.chunk_result import ExactCell, PairOutcome
-from patchgrid.storage.chunks.naming import Place, component_values, indexed, sum_positions
+from patchgrid.storage.chunks.naming import component_values, indexed, sum_positions
 from patchgrid.storage.db.bulk import as_json, texts_as_json
 
 #: How many of a pair's components are kept as rows, over all sites but the very large ones.
@@ -25,8 +25,8 @@ TOP_WIDE = 20
 _SITE_RANK = {site: rank for rank, site in enumerate(SITES)}
 
 _Row = tuple[Any, ...]
-#: A pair's component: score, site and place.
-_Top = tuple[float, str, Place]
+#: A pair's component: score, and the values of `component_columns`.
+_Top = tuple[float, _Row]
 
 
 def outcome_row(job_id: int, outcome: PairOutcome) -> _Row:
@@ -87,10 +87,11 @@ def exact_rows(
     for index, group in itertools.groupby(sorted(cells, key=order), key=attrgetter("row")):
         for number, cell in enumerate(group):
             rows.append(_exact_row(job_id, int(index), number, cell))
-            scores += [
-                (job_id, int(index), number, method, float(score))
-                for method, score in zip(further, cell.others, strict=True)
-            ]
+            if further:
+                scores += [
+                    (job_id, int(index), number, method, float(score))
+                    for method, score in zip(further, cell.others, strict=True)
+                ]
     return rows, scores
 
 
@@ -134,10 +135,7 @@ def top_rows(
         best = parts[0]
         if len(parts) > 1:
             best = sorted(itertools.chain(*parts), key=lambda one: -abs(one[0]))
-        rows += [
-            (job_id, index, rank, *component_values(site, place.layer, place.index, place.edge), score)
-            for rank, (score, site, place) in enumerate(best, 1)
-        ]
+        rows += [(job_id, index, rank, *component, score) for rank, (score, component) in enumerate(best, 1)]
     return rows
 
 
@@ -157,16 +155,14 @@ def _largest(
     values = np.take_along_axis(flat, best, axis=1).astype(float).tolist()
     name = _names(tuple((site, whole[site].shape[1:]) for site in sites), graph)
     return [
-        [(value, *name(column)) for column, value in zip(columns, row, strict=True)]
+        [(value, name(column)) for column, value in zip(columns, row, strict=True)]
         for columns, row in zip(best.tolist(), values, strict=True)
     ]
 
 
 @lru_cache(maxsize=64)
-def _names(
-    axes: tuple[tuple[str, tuple[int, ...]], ...], graph: Graph | None
-) -> Callable[[int], tuple[str, Place]]:
-    """Return a function from a component's number, counted over some sites, to its site and place."""
+def _names(axes: tuple[tuple[str, tuple[int, ...]], ...], graph: Graph | None) -> Callable[[int], _Row]:
+    """Return a function from a component's number, counted over some sites, to its values in a row."""
     first = {}
     start = 0
     for site, shape in axes:
@@ -174,10 +170,10 @@ def _names(
         start += math.prod(shape)
 
     @lru_cache(maxsize=1 << 14)
-    def name(number: int) -> tuple[str, Place]:
+    def name(number: int) -> _Row:
         begin = max(begin for begin in first if begin <= number)
         site, shape = first[begin]
-        place = np.unravel_index(number - begin, shape)
-        return site, indexed(site, [int(along) for along in place], graph)
+        place = indexed(site, [int(along) for along in np.unravel_index(number - begin, shape)], graph)
+        return component_values(site, place.layer, place.index, place.edge)
 
     return name
