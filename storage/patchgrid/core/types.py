@@ -97,12 +97,15 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring, _SHORT.maxother, _SHORT.maxtuple = 40, 40, 3
 
 
+#: Answers other than token ids.
+_WRITTEN = (str, TokenText, TokenPiece)
+
+
 def _answers(name: str, value: object) -> tuple[Answer, ...]:
     """Make one answer or several a tuple; numpy's whole numbers are token ids too."""
     several = value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-    written = str | TokenText | TokenPiece
     answers = tuple(
-        answer if isinstance(answer, written) else _whole(answer, PairError, f"{name} answer")
+        answer if isinstance(answer, _WRITTEN) else _whole(answer, PairError, f"{name} answer")
         for answer in several
     )
     if not answers:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from patchgrid.core.types import Pair
+from patchgrid.core.types import Answer, Pair
 from patchgrid.pairs.records.plain_json import (
     plain_answer,
     plain_spans,
     read_answers,
     read_spans,
 )
-from patchgrid.storage.db.bulk import as_json
+from patchgrid.storage.db.bulk import as_json, texts_as_json
 
 
 def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
@@ -21,10 +21,17 @@ def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
         pair.id,
         pair.clean,
         pair.corrupted,
-        as_json([plain_answer(answer) for answer in pair.correct]),
-        as_json([plain_answer(answer) for answer in pair.incorrect]),
+        _answers_as_json(pair.correct),
+        _answers_as_json(pair.incorrect),
         as_json(plain_spans(pair.spans)),
     )
+
+
+def _answers_as_json(answers: Sequence[Answer]) -> str | None:
+    texts = [answer for answer in answers if isinstance(answer, str)]
+    if len(texts) == len(answers):
+        return texts_as_json(texts)
+    return as_json([plain_answer(answer) for answer in answers])
 
 
 def read_pair(row: Sequence[Any]) -> Pair:

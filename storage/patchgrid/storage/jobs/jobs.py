@@ -354,7 +354,7 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair], diges
 
 
 def _bytes_of(row: tuple[Any, ...]) -> int:
-    return sum(len(value) for value in row[2:] if value is not None)
+    return sum(map(len, filter(None, row[2:])))
 
 
 def _digested(pairs: Iterable[Pair], digest: Digest) -> Iterator[Pair]:
