@@ -39,6 +39,5 @@ def ready_url(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> I
         yield sqlite_url(tmp_path)
     else:
         databases: PostgresDatabases = request.getfixturevalue("postgres")
-        url = databases.new_migrated_url()
-        yield url
-        databases.drop(url)
+        with databases.lend() as url:
+            yield url

@@ -26,6 +26,18 @@ from support.storage.chunk_results import chunk_result, make_pairs, make_spec
 BACKENDS = ("sqlite", "postgresql")
 #: Names a PostgreSQL server to test on, whose user may make databases, instead of one of our own.
 POSTGRES_VARIABLE = "PATCHGRID_TEST_POSTGRES"
+_DISCONNECT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+#: Makes a migrated database as if new, whoever is connected to it. (TRUNCATE makes some hundred files.)
+_EMPTY = "; ".join(
+    [
+        _DISCONNECT,
+        *(f"DELETE FROM {table.name}" for table in reversed(tables.metadata.sorted_tables)),
+        "SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence",
+    ]
+)
 
 
 def all_jobs(session: Session) -> list[JobRecord]:
@@ -41,6 +53,18 @@ class PostgresDatabases:
         self._server = server
         self._numbers = count()
         self._template: str | None = None
+        self._spare: str | None = None
+
+    @contextmanager
+    def lend(self) -> Iterator[str]:
+        """Yield the URL of a migrated database that holds nothing, to whoever does not alter its tables.
+
+        One is emptied and lent again: that takes a hundredth of the time of making one.
+        """
+        url, self._spare = self._spare or self.new_migrated_url(), None
+        yield url
+        self.execute(_EMPTY, url)
+        self._spare = url
 
     def new_url(self) -> str:
         """Return the URL of an empty database."""
@@ -76,6 +100,8 @@ class PostgresDatabases:
 
     def close(self) -> None:
         """Remove what is left."""
+        if self._spare is not None:
+            self.drop(self._spare)
         if self._template is not None:
             self.drop(self._url(self._template))
 
