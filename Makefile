@@ -20,7 +20,7 @@ demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into
 	$(THREADS) $(BIN)/patchgrid demo --out demo-out
 
 test: lint ## Lint, then run all tests but the slow ones and those in a browser
-	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser"
+	$(THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
 
 test-latest: ## Run the tests at the newest versions of all packages (torch: TORCH=torch==X, else as in .venv)
 	$(PYTHON) -m venv $(LATEST)
@@ -28,7 +28,7 @@ test-latest: ## Run the tests at the newest versions of all packages (torch: TOR
 	$(LATEST)/bin/python -m pip install --quiet '$(TORCH)'
 	$(LATEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]' '$(TORCH)'
 	$(LATEST)/bin/python -m pip list --format freeze
-	$(THREADS) $(LATEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not browser"
+	$(THREADS) $(LATEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
 
 test-browser: $(READY) ## Use the page in Chromium, with a server and a worker (three minutes)
 	$(THREADS) $(BIN)/python -m pytest -m browser tests/browser
