@@ -40,8 +40,9 @@ def test_a_job_is_submitted_followed_and_read(visit: Visit, tmp_path: Path) -> N
         expect(views).to_have_count(6)
         for view in views.all()[1:]:
             view.click()
+            expect(view).to_have_attribute("aria-current", "page")
             visitor.settle()
-            assert page.locator("main canvas, main table").count() > 0, page.url
+            expect(page.locator("main canvas, main table").first).to_be_attached()
         assert visitor.faults == []
 
 

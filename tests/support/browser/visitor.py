@@ -13,6 +13,11 @@ PATIENCE = 20_000
 NONE = "\N{EN DASH}"
 #: Whatever axe finds of these kinds is a fault.
 _SERIOUS = ("serious", "critical")
+#: Ends after what a click began is on the screen: the view of a new address, or its "Loading…".
+_RENDERED = """() => new Promise((done) => {
+  const frame = (then) => requestAnimationFrame(() => setTimeout(then));
+  frame(() => frame(done));
+})"""
 _WATCH_POLICY = """
 document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
@@ -54,6 +59,7 @@ class Visitor:
 
     def settle(self) -> None:
         """Wait until nothing is on its way and every chart is drawn."""
+        self.page.evaluate(_RENDERED)
         self.page.get_by_role("heading", level=1).wait_for()
         self.page.locator("[aria-busy]").first.wait_for(state="detached")
         for box in self.page.locator(".canvas").all():
