@@ -62,7 +62,7 @@ def test_a_point_opens_its_component_by_enter_and_by_click(visit: Visit) -> None
     chart.press("End")
     name = _said(visitor).split(",")[0]
     chart.press("Enter")
-    visitor.page.wait_for_url(re.compile(rf"#/jobs/1/components/{re.escape(name)}\?site=z"))
+    visitor.arrive(rf"#/jobs/1/components/{re.escape(name)}\?site=z")
     expect(visitor.page.get_by_role("heading", level=2)).to_have_text(name)
     visitor.open("#/jobs/1/agreement?site=z")
     # The hint of a marked point stands beside it: that is where to click.
@@ -70,7 +70,7 @@ def test_a_point_opens_its_component_by_enter_and_by_click(visit: Visit) -> None
     tip = visitor.page.locator(".tip").bounding_box()
     assert tip is not None
     visitor.page.mouse.click(tip["x"] - 14, tip["y"] - 10)
-    visitor.page.wait_for_url(re.compile(rf"#/jobs/1/components/{re.escape(name)}\?site=z"))
+    visitor.arrive(rf"#/jobs/1/components/{re.escape(name)}\?site=z")
 
 
 def test_a_components_points_open_their_pairs(visit: Visit) -> None:
@@ -81,7 +81,7 @@ def test_a_components_points_open_their_pairs(visit: Visit) -> None:
     chart.press("Home")
     pair = _said(visitor).split(",")[0].removeprefix("pair ")
     chart.press("Enter")
-    visitor.page.wait_for_url(re.compile(rf"#/jobs/1/pairs\?name={re.escape(pair)}&site=z"))
+    visitor.arrive(rf"#/jobs/1/pairs\?name={re.escape(pair)}&site=z")
     expect(visitor.page.locator("tbody tr")).to_have_count(1)
 
 
@@ -134,7 +134,7 @@ def test_small_values_can_be_brought_out(visit: Visit) -> None:
     }"""
     linear = visitor.page.locator("canvas").evaluate(coloured)
     visitor.page.get_by_label("Log colour scale").check()
-    visitor.page.wait_for_url(re.compile("colours=log"))
+    visitor.arrive("colours=log")
     visitor.open("#" + visitor.page.url.split("#")[1])
     assert visitor.page.get_by_label("Log colour scale").is_checked()
     assert visitor.page.locator("canvas").evaluate(coloured) > 2 * linear

@@ -1,6 +1,5 @@
 """Reading: long prompts, numbers below each other, copying, and coming back."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,7 @@ def test_a_long_prompt_opens_at_its_end_with_its_beginning_folded(visit: Visit) 
     expect(clean).to_contain_text("377 shared tokens")
     assert visitor.inaccessible() == []
     clean.get_by_role("button").click()
-    page.wait_for_url(re.compile("prefix=shown"))
-    visitor.settle()
+    visitor.arrive("prefix=shown")
     expect(clean.locator("li")).to_have_count(LENGTH)
     seen = "each => each.scrollTop + each.clientHeight >= each.scrollHeight - 1"
     assert clean.evaluate(seen)
@@ -172,7 +170,7 @@ def test_back_gives_the_marked_cell_again(visit: Visit) -> None:
     expect(said).not_to_be_empty()
     before = said.inner_text()
     grid.press("Enter")
-    page.wait_for_url(re.compile("components/"))
+    visitor.arrive("components/")
     page.go_back()
     expect(grid).to_be_focused()
     expect(said).to_have_text(before)
@@ -188,7 +186,7 @@ def test_a_list_that_was_opened_is_open_again(visit: Visit) -> None:
     shown = rows.count()
     assert shown > 25
     rows.last.get_by_role("link").click()
-    page.wait_for_url(re.compile("components/"))
+    visitor.arrive("components/")
     page.go_back()
     expect(rows).to_have_count(shown)
     expect(rows.last.get_by_role("link")).to_be_focused()

@@ -148,6 +148,8 @@ def test_one_of_two_owners_withdraws_and_the_last_one_deletes(visit: Visit, tmp_
         expect(alice.page.get_by_role("dialog")).to_contain_text("continues for its other owners: bob")
         alice.page.get_by_role("button", name="Withdraw from the job").click()
         alice.see("You withdrew; the job continues for bob")
+        expect(alice.page.get_by_role("button", name="Cancel…")).to_have_count(0)
+        alice.see("You withdrew; the job continues for bob")
         bob.open("#/jobs")
         expect(bob.page.locator("tbody tr td").last).to_have_text("bob")
         bob.open("#/jobs/1")

@@ -28,7 +28,7 @@ def test_a_heatmap_is_walked_by_keys_and_a_cell_opened(visit: Visit) -> None:
     name = said.inner_text().split(":")[0]
     assert "95 % interval" in said.inner_text()
     grid.press("Enter")
-    visitor.page.wait_for_url(re.compile(rf"#/jobs/1/components/{re.escape(name)}\?site=z"))
+    visitor.arrive(rf"#/jobs/1/components/{re.escape(name)}\?site=z")
     expect(visitor.page.get_by_role("heading", level=2)).to_contain_text(name)
     assert visitor.faults == []
 
@@ -40,7 +40,7 @@ def test_a_heatmap_answers_the_pointer(visit: Visit) -> None:
     visitor.page.locator("canvas").hover(position={"x": 75, "y": 60})
     expect(visitor.page.locator(".tip")).to_contain_text("patched exactly")
     visitor.page.locator("canvas").click(position={"x": 75, "y": 60})
-    visitor.page.wait_for_url(re.compile(r"components/a\d\.h\d\?site=z"))
+    visitor.arrive(r"components/a\d\.h\d\?site=z")
 
 
 def test_a_heatmap_is_a_table_too(visit: Visit) -> None:
@@ -58,13 +58,13 @@ def test_components_are_sorted_and_filtered_by_address(visit: Visit) -> None:
     visitor = visit()
     visitor.open("#/jobs/1/components?site=z")
     visitor.page.get_by_role("button", name="std").click()
-    visitor.page.wait_for_url(re.compile("sort=std"))
+    visitor.arrive("sort=std")
     heads = visitor.page.locator("thead th").all_inner_texts()
     column = next(index for index, head in enumerate(heads) if head.startswith("std"))
     values = [float(text) for text in _cells(visitor, column)]
     assert values == sorted(values, reverse=True)
     visitor.page.get_by_label("Name").fill("a2.")
-    visitor.page.wait_for_url(re.compile("search=a2"))
+    visitor.arrive("search=a2")
     shared = visit()
     shared.open("#" + visitor.page.url.split("#")[1])
     assert _cells(shared, 0) == _cells(visitor, 0)

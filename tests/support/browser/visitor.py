@@ -1,6 +1,7 @@
 """A visitor of the page, who notes whatever the browser complains about."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ class Visitor:
         self.page.locator("[aria-busy]").first.wait_for(state="detached")
         for box in self.page.locator(".canvas").all():
             box.locator("canvas").wait_for(state="attached")
+
+    def arrive(self, address: str) -> None:
+        """Wait for an address that a pattern describes, and for its view."""
+        self.page.wait_for_url(re.compile(address))
+        self.settle()
 
     def see(self, text: str) -> None:
         """Wait until a text is on the screen."""

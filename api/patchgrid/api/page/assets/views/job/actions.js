@@ -40,7 +40,8 @@ export function Actions({ job, reload }) {
   };
   const steps = (POSSIBLE[job.state] ?? []).filter((what) => makesSense[what] ?? true);
   const possible = [...(may("submit") && own ? steps : []), ...(may("submit") && own && ENDED_JOBS.includes(job.state) ? ["delete"] : [])];
-  if (possible.length === 0) return null;
+  // Who has withdrawn has nothing left to do here, and is still told so.
+  if (possible.length === 0 && !said && !problem) return null;
   // Who is no owner is an admin, and does it to the owners.
   const theirs = own && !open && !job.owners.includes(token) && job.owners.length > 0 ? ` Owners: ${job.owners.join(", ")}.` : "";
   const asked =
