@@ -2,13 +2,13 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import Column, Connection, Dialect, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -35,18 +35,14 @@ def insert_rows(session: Session, table: Table, rows: Sequence[tuple[Any, ...]])
     """
     if not rows:
         return
-    # Columns without any value are left out: None costs Python's SQLite driver more than any value.
-    used = tuple(n for n in range(len(table.columns)) if any(row[n] is not None for row in rows))
-    if len(used) < len(table.columns):
-        rows = list(map(itemgetter(*used), rows))
     connection = session.connection()
     if connection.dialect.name == "sqlite":
-        _execute_many(connection, table, used, rows)
+        _execute_many(connection, table, rows)
     elif len(rows) < _COPIED:
         values = tuple(itertools.chain.from_iterable(rows))
-        connection.exec_driver_sql(_insert(table, connection.dialect, used, "%s", len(rows)), values)
+        connection.exec_driver_sql(_insert(table, connection.dialect, "%s", len(rows)), values)
     else:
-        _copy(connection, table, used, rows)
+        _copy(connection, table, rows)
 
 
 def as_json(value: Any) -> str | None:
@@ -60,37 +56,40 @@ def texts_as_json(texts: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _insert(table: Table, dialect: Dialect, used: tuple[int, ...], mark: str, rows: int) -> str:
-    row = f"({', '.join([mark] * len(used))})"
-    return f"INSERT INTO {_target(table, dialect, used)} VALUES {', '.join([row] * rows)}"  # noqa: S608
+def _insert(table: Table, dialect: Dialect, mark: str, rows: int, used: tuple[int, ...] | None = None) -> str:
+    columns = list(table.columns) if used is None else [table.columns[n] for n in used]
+    row = f"({', '.join([mark] * len(columns))})"
+    return f"INSERT INTO {_target(table, dialect, columns)} VALUES {', '.join([row] * rows)}"  # noqa: S608
 
 
-def _target(table: Table, dialect: Dialect, used: Sequence[int]) -> str:
+def _target(table: Table, dialect: Dialect, columns: Iterable[Column[Any]]) -> str:
     quoted = dialect.identifier_preparer
-    columns = ", ".join(quoted.format_column(table.columns[n]) for n in used)
-    return f"{quoted.format_table(table)} ({columns})"
+    names = ", ".join(quoted.format_column(column) for column in columns)
+    return f"{quoted.format_table(table)} ({names})"
 
 
-def _execute_many(
-    connection: Connection, table: Table, used: tuple[int, ...], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert rows on SQLite, most of them `_TOGETHER` by a statement."""
+def _execute_many(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows on SQLite, most of them `_TOGETHER` by a statement.
+
+    Columns without any value are left out: None costs Python's driver more than any value.
+    """
+    used = tuple(n for n in range(len(table.columns)) if any(row[n] is not None for row in rows))
+    if len(used) < len(table.columns):
+        rows = list(map(itemgetter(*used), rows))
     whole = len(rows) - len(rows) % _TOGETHER
     together = [
         tuple(itertools.chain.from_iterable(rows[start : start + _TOGETHER]))
         for start in range(0, whole, _TOGETHER)
     ]
     if together:
-        connection.exec_driver_sql(_insert(table, connection.dialect, used, "?", _TOGETHER), together)
+        connection.exec_driver_sql(_insert(table, connection.dialect, "?", _TOGETHER, used), together)
     if whole < len(rows):
-        connection.exec_driver_sql(_insert(table, connection.dialect, used, "?", 1), list(rows[whole:]))
+        connection.exec_driver_sql(_insert(table, connection.dialect, "?", 1, used), list(rows[whole:]))
 
 
-def _copy(
-    connection: Connection, table: Table, used: tuple[int, ...], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Send rows of the columns `used` by psycopg's COPY, within the connection's transaction."""
-    statement, types = _copying(table, connection.dialect, used)
+def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Send rows by psycopg's COPY, within the connection's transaction."""
+    statement, types = _copying(table, connection.dialect)
     driver: Any = connection.connection.driver_connection
     assert connection.dialect.dbapi is not None, "a connection is made by a driver"
     try:
@@ -108,6 +107,6 @@ def _copy(
 
 
 @lru_cache(maxsize=64)
-def _copying(table: Table, dialect: Dialect, used: tuple[int, ...]) -> tuple[str, tuple[str, ...]]:
-    statement = f"COPY {_target(table, dialect, used)} FROM STDIN (FORMAT BINARY)"
-    return statement, tuple(_WIRE[type(table.columns[n].type).__name__] for n in used)
+def _copying(table: Table, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    statement = f"COPY {_target(table, dialect, table.columns)} FROM STDIN (FORMAT BINARY)"
+    return statement, tuple(_WIRE[type(column.type).__name__] for column in table.columns)
