@@ -96,7 +96,9 @@ def hold(schema: Any, operation: tuple[str, str], mode: GenerationMode, count: i
         left_out = [positive_data_acceptance] if unsaid else []
         # Too much to be a token is refused by its length (413), which the check does not know of.
         too_long = path == "/session" and len(json.dumps(case.body, default=repr)) > 4000
-        left_out += [negative_data_rejection] if too_long else []
+        # A parameter with an empty list for a value is not sent: what is wrong with it never arrives.
+        unsent = any(value == [] for value in (case.query or {}).values())
+        left_out += [negative_data_rejection] if too_long or unsent else []
         headers = {"Authorization": f"Bearer {schema.token}"}
         case.call_and_validate(headers=headers, excluded_checks=left_out)
 
