@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # or else what is in .venv: plain `torch` may bring gigabytes of CUDA packages.
 LATEST := .venv-latest
 TORCH ?= $(shell $(BIN)/python -c "from importlib.metadata import version; print('torch==' + version('torch').split('+')[0])" 2>/dev/null || grep '^torch==' constraints.txt)
-# One thread a process: the tests run in two processes, and numbers do not depend on the machine's size.
+# One thread a process: numbers do not depend on the machine's size. Three processes keep two cores busy: tests wait.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ demo: $(READY) ## Measure the demo model's circuit; tables and two pictures into
 	$(THREADS) $(BIN)/patchgrid demo --out demo-out
 
 test: lint ## Lint, then run all tests but the slow ones and those in a browser
-	$(THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
+	$(THREADS) $(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not browser"
 
 test-latest: ## Run the tests at the newest versions of all packages (torch: TORCH=torch==X, else as in .venv)
 	$(PYTHON) -m venv $(LATEST)
@@ -28,7 +28,7 @@ test-latest: ## Run the tests at the newest versions of all packages (torch: TOR
 	$(LATEST)/bin/python -m pip install --quiet '$(TORCH)'
 	$(LATEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]' '$(TORCH)'
 	$(LATEST)/bin/python -m pip list --format freeze
-	$(THREADS) $(LATEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
+	$(THREADS) $(LATEST)/bin/python -m pytest -n 3 --dist worksteal -m "not slow and not browser"
 
 test-browser: $(READY) ## Use the page in Chromium, with a server and a worker (three minutes)
 	$(THREADS) $(BIN)/python -m pytest -m browser tests/browser

@@ -349,6 +349,7 @@ def test_results_do_not_depend_on_the_order_of_the_chunks(database: Database) ->
     assert everything(database, crooked) == everything(database, straight)
 
 
+@pytest.mark.fresh_database  # what is known of the tables decides how they are read
 def test_claiming_reads_no_more_chunks_in_a_large_job(database: Database) -> None:
     """Indexes lead to the next chunk, in the order in which chunks are due: none are read over, or sorted."""
     job = submit_job(database, 20)

@@ -172,6 +172,7 @@ def test_pages_stay_within_the_job(database: Database, monkeypatch: pytest.Monke
         page(database, job, state="fail")
 
 
+@pytest.mark.fresh_database  # what is known of the tables decides how they are read
 def test_failed_pairs_are_found_by_their_index(database: Database, backend: str) -> None:
     """A page of them, and all of them: the other pairs of the job are not read."""
     job = half_done(database)

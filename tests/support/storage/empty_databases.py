@@ -39,5 +39,10 @@ def ready_url(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> I
         yield sqlite_url(tmp_path)
     else:
         databases: PostgresDatabases = request.getfixturevalue("postgres")
+        if request.node.get_closest_marker("fresh_database"):
+            url = databases.new_migrated_url()
+            yield url
+            databases.drop(url)
+            return
         with databases.lend() as url:
             yield url
