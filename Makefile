@@ -9,6 +9,8 @@ LATEST := .venv-latest
 TORCH ?= $(shell $(BIN)/python -c "from importlib.metadata import version; print('torch==' + version('torch').split('+')[0])" 2>/dev/null || grep '^torch==' constraints.txt)
 # One thread a process: numbers do not depend on the machine's size. Three processes keep two cores busy: tests wait.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Tests start hundreds of processes: Python keeps what it has compiled, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-latest test-browser faults lint format bench clean
