@@ -6,6 +6,8 @@ import pytest
 from patchgrid.core.errors import SpecError
 from patchgrid.estimates import agreement
 from patchgrid.storage import Database, checking, errors, tables
+from patchgrid.storage.chunks.chunk_result import ExactCell
+from patchgrid.storage.chunks.rows import exact_rows
 from patchgrid.storage.output.export import export_rows
 from patchgrid.storage.pair_results import pair_view
 from patchgrid.storage.results import components, plots, verification
@@ -138,3 +140,13 @@ def test_damaged_sums_of_a_further_method_are_found(database: Database) -> None:
         assert components.top(session, job)
         with pytest.raises(errors.CorruptData):
             components.top(session, job, method="ig")
+
+
+@pytest.mark.parametrize(("methods", "scores"), [((), (0.5,)), (("relp",), ()), (("relp",), (0.5, 0.25))])
+def test_a_cell_has_a_score_of_each_further_method(
+    methods: tuple[str, ...], scores: tuple[float, ...]
+) -> None:
+    """Neither more nor fewer are stored in silence."""
+    cell = ExactCell(0, "z", 0, 0, None, None, score=0.1, effect=0.2, inclusion=1.0, others=scores)
+    with pytest.raises(ValueError, match="zip"):
+        exact_rows(1, [cell], (), None, methods)

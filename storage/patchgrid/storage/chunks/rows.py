@@ -87,7 +87,7 @@ def exact_rows(
     for index, group in itertools.groupby(sorted(cells, key=order), key=attrgetter("row")):
         for number, cell in enumerate(group):
             rows.append(_exact_row(job_id, int(index), number, cell))
-            if further:
+            if further or cell.others:
                 scores += [
                     (job_id, int(index), number, method, float(score))
                     for method, score in zip(further, cell.others, strict=True)
