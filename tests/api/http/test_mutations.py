@@ -160,10 +160,10 @@ def send(target: Target, data: bytes) -> int:
     return answer.status_code
 
 
-def send_many(target: Target, kind: str, count: int, start: int = 0) -> dict[int, int]:
+def send_many(target: Target, kind: str, count: int) -> dict[int, int]:
     """Send so many changed files of a kind; count the statuses."""
     found: dict[int, int] = {}
-    for number in range(start, start + count):
+    for number in range(count):
         rng = random.Random(f"{kind} {number}")
         data = SEEDS[kind]
         for _ in range(rng.choice((1, 1, 2, 3))):
