@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from patchgrid.storage import Database
 from patchgrid.storage.db.bulk import insert_rows
-from patchgrid.storage.tables import exact
+from patchgrid.storage.tables import exact, method_score, top_component
 
 
 @pytest.mark.parametrize("count", [1, 4, 16, 37])
@@ -19,6 +19,19 @@ def test_rows_are_stored_as_given(database: Database, count: int) -> None:
         for cell in range(count)
     ]
     with database.write() as session:
-        insert_rows(session, exact, rows)
+        insert_rows(session, (exact, rows))
     with database.read() as session:
         assert session.execute(select(exact).order_by(exact.c.cell)).all() == rows
+
+
+@pytest.mark.parametrize("pairs", [2, 9])
+def test_rows_of_several_tables_are_stored_at_once(database: Database, pairs: int) -> None:
+    """Those of tables with few rows, with many and with none."""
+    scores = [(7, pair, 0, "relp", float(pair)) for pair in range(pairs)]
+    top = [(7, 0, rank, "z", f"a{rank}.h0", rank, 0, None, 0.5) for rank in range(3)]
+    with database.write() as session:
+        insert_rows(session, (top_component, top), (method_score, scores), (exact, []))
+    with database.read() as session:
+        assert session.execute(select(method_score).order_by(method_score.c.pair_index)).all() == scores
+        assert session.execute(select(top_component).order_by(top_component.c.rank)).all() == top
+        assert session.execute(select(exact)).all() == []

@@ -14,7 +14,7 @@ from sqlalchemy import JSON, Column, Double, Integer, LargeBinary, Table, Text, 
 from sqlalchemy.orm import Session
 
 from patchgrid.storage import tables
-from patchgrid.storage.db.bulk import insert_rows
+from patchgrid.storage.db.bulk import Rows, insert_rows
 from patchgrid.storage.tables import checksum
 
 #: Columns of a chunk that may change after it is finished.
@@ -35,8 +35,6 @@ HASH_KEY = re.compile(r"[0-9a-f]{64}")
 _BLOB_HEAD = 8
 
 Row = tuple[Any, ...]
-#: A table and some of its rows, all columns in the table's order.
-Rows = tuple[Table, Sequence[Row]]
 
 
 def digest_of(parts: Iterable[Rows], free: Collection[str] = ()) -> str:
@@ -100,21 +98,21 @@ def stored_rows(session: Session, table: Table, *where: Any) -> list[Row]:
 
 def seal_job(session: Session, job_id: int, pairs_digest: str | None) -> None:
     """Store the checksum of a job just submitted, and its pairs' digest where its key is no hash of them."""
-    insert_rows(session, checksum, [(job_id, JOB, 0, job_digest(session, job_id))])
+    insert_rows(session, (checksum, [(job_id, JOB, 0, job_digest(session, job_id))]))
     if pairs_digest is not None:
-        insert_rows(session, checksum, [(job_id, PAIRS, 0, pairs_digest)])
+        insert_rows(session, (checksum, [(job_id, PAIRS, 0, pairs_digest)]))
 
 
-def seal_chunk(session: Session, row: Sequence[Any], parts: Sequence[Rows]) -> None:
-    """Store the checksum of a chunk that was just finished: its row, and the rows of its results."""
+def chunk_seal(row: Sequence[Any], parts: Sequence[Rows]) -> Rows:
+    """Return the checksum of a chunk that was just finished, of its row and the rows of its results."""
     chunk_id, job_id = row[0], row[1]
     digest = digest_of([(tables.chunk, [tuple(row)]), *parts], CHUNK_FREE)
-    insert_rows(session, checksum, [(job_id, CHUNK, chunk_id, digest)])
+    return checksum, [(job_id, CHUNK, chunk_id, digest)]
 
 
 def seal_end(session: Session, job_id: int) -> None:
     """Store the checksum of how a job ended, and of what it has besides its chunks."""
-    insert_rows(session, checksum, [(job_id, END, 0, end_digest(session, job_id))])
+    insert_rows(session, (checksum, [(job_id, END, 0, end_digest(session, job_id))]))
 
 
 def break_end(session: Session, job_id: int, chunks: Collection[int]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from patchgrid.core.graph import Graph
 from patchgrid.core.sites import WIDE_SITES
 from patchgrid.storage import tables
-from patchgrid.storage.chunks.checksums import Rows, in_order
+from patchgrid.storage.chunks.checksums import chunk_seal, in_order
 from patchgrid.storage.chunks.chunk_result import (
     ChunkResult,
     PairOutcome,
@@ -23,46 +23,48 @@ from patchgrid.storage.chunks.naming import has_positions
 from patchgrid.storage.chunks.rows import exact_rows, outcome_row, task_rows, top_rows
 from patchgrid.storage.chunks.sums import pack_sums
 from patchgrid.storage.db.blobs import pack
-from patchgrid.storage.db.bulk import insert_rows
+from patchgrid.storage.db.bulk import Rows, insert_rows
 
 #: About what a row takes beside its texts, and a token beside its letters.
 _BYTES_OF_ROW, _BYTES_OF_TOKEN = 80, 4
 
 
-def write_result(
+def write_chunk(session: Session, row: Sequence[Any], results: Sequence[Rows]) -> None:
+    """Write the results of a chunk that was just finished, and a checksum of them and of its row."""
+    insert_rows(session, *results, chunk_seal(row, results))
+
+
+def result_rows(
     session: Session, job_id: int, chunk_id: int, indices: range, result: ChunkResult
 ) -> list[Rows]:
-    """Write all of a chunk's results; `indices` are the chunk's pairs. Return the rows, to checksum."""
+    """Return the rows of a chunk's results; `indices` are the chunk's pairs."""
     if [outcome.index for outcome in result.outcomes] != list(indices):
         raise ValueError(f"a chunk of pairs {indices} must have their outcomes, in order")
     done = [outcome.index for outcome in result.outcomes if outcome.state == "done"]
     by_method = list(_by_method(result))
     if any(len(arrays) != len(done) for _, part in by_method for arrays in part.scores.values()):
         raise ValueError("scores must be those of the done pairs, one array each")
-    written: list[Rows] = [(tables.outcome, [outcome_row(job_id, each) for each in result.outcomes])]
+    parts: list[Rows] = [(tables.outcome, [outcome_row(job_id, each) for each in result.outcomes])]
     task = task_rows(job_id, chunk_id, summarize_outcomes(result.outcomes))
-    written.append((tables.task, task))
+    parts.append((tables.task, task))
     for method, part in by_method:
         sums = [(chunk_id, *key, method, job_id, pack_sums(each)) for key, each in part.sums.items()]
-        written.append((tables.sums, sums))
-        written.append((tables.scores, _blob_rows(job_id, chunk_id, done, method, part.scores)))
+        parts.append((tables.sums, sums))
+        parts.append((tables.scores, _blob_rows(job_id, chunk_id, done, method, part.scores)))
     graph = None if result.provenance.graph is None else Graph.from_dict(result.provenance.graph)
     if done:
-        written.append((tables.top_component, top_rows(job_id, done, result.scores, graph)))
+        parts.append((tables.top_component, top_rows(job_id, done, result.scores, graph)))
     spans: Sequence[str] = ()
     if any(cell.span is not None for cell in result.exact):
         spans = session.scalar(select(tables.job.c.spans).where(tables.job.c.id == job_id)) or ()
     cells, scores = exact_rows(job_id, result.exact, spans, graph, result.methods[1:])
-    written += [(tables.exact, cells), (tables.method_score, scores)]
+    parts += [(tables.exact, cells), (tables.method_score, scores)]
     cost = [(chunk_id, method, job_id, float(seconds)) for method, seconds in result.cost.items()]
-    written.append((tables.cost, cost))
+    parts.append((tables.cost, cost))
     if result.rounding.cells:
         own = (chunk_id, job_id, result.rounding.cells, result.rounding.squares)
-        written.append((tables.rounding, [own]))
-    written = in_order(written)
-    for table, rows in written:
-        insert_rows(session, table, rows)
-    return written
+        parts.append((tables.rounding, [own]))
+    return in_order(parts)
 
 
 def size_of(result: ChunkResult) -> int:
@@ -79,12 +81,10 @@ def size_of(result: ChunkResult) -> int:
     return numbers + texts + rows * _BYTES_OF_ROW
 
 
-def write_failed(session: Session, job_id: int, indices: range, error: str) -> list[Rows]:
-    """Write error rows for all these pairs; return the rows, for their checksum."""
+def failed_rows(job_id: int, indices: range, error: str) -> list[Rows]:
+    """Return an error row for each of these pairs."""
     outcomes = [PairOutcome(index, "failed", error) for index in indices]
-    rows = [outcome_row(job_id, outcome) for outcome in outcomes]
-    insert_rows(session, tables.outcome, rows)
-    return [(tables.outcome, rows)]
+    return [(tables.outcome, [outcome_row(job_id, outcome) for outcome in outcomes])]
 
 
 def _by_method(result: ChunkResult) -> Iterator[tuple[str, Scored]]:

@@ -28,21 +28,30 @@ _WIRE = {
 }
 
 
-def insert_rows(session: Session, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows that give *every* column of the table, in its order, as the driver takes them.
+#: A table and some of its rows, all columns in the table's order.
+Rows = tuple[Table, Sequence[tuple[Any, ...]]]
 
-    That is: plain Python numbers and strings, and JSON as text (`as_json`).
+
+def insert_rows(session: Session, *parts: Rows) -> None:
+    """Insert rows that give *every* column of their table, in its order, as the driver takes them.
+
+    That is: plain Python numbers and strings, and JSON as text (`as_json`). On PostgreSQL tables of few rows
+    share a statement: waiting for each would take longer than writing them.
     """
-    if not rows:
-        return
     connection = session.connection()
+    given = [(table, rows) for table, rows in parts if rows]
     if connection.dialect.name == "sqlite":
-        _execute_many(connection, table, rows)
-    elif len(rows) < _COPIED:
-        values = tuple(itertools.chain.from_iterable(rows))
-        connection.exec_driver_sql(_insert(table, connection.dialect, "%s", len(rows)), values)
-    else:
-        _copy(connection, table, rows)
+        for table, rows in given:
+            _execute_many(connection, table, rows)
+        return
+    few = [part for part in given if len(part[1]) < _COPIED]
+    if few:
+        values = tuple(itertools.chain.from_iterable(itertools.chain.from_iterable(rows for _, rows in few)))
+        shape = tuple((table, len(rows)) for table, rows in few)
+        connection.exec_driver_sql(_insert_together(shape, connection.dialect), values)
+    for table, rows in given:
+        if len(rows) >= _COPIED:
+            _copy(connection, table, rows)
 
 
 def as_json(value: Any) -> str | None:
@@ -60,6 +69,13 @@ def _insert(table: Table, dialect: Dialect, mark: str, rows: int, used: tuple[in
     columns = list(table.columns) if used is None else [table.columns[n] for n in used]
     row = f"({', '.join([mark] * len(columns))})"
     return f"INSERT INTO {_target(table, dialect, columns)} VALUES {', '.join([row] * rows)}"  # noqa: S608
+
+
+@lru_cache(maxsize=256)
+def _insert_together(shape: tuple[tuple[Table, int], ...], dialect: Dialect) -> str:
+    *first, last = [_insert(table, dialect, "%s", rows) for table, rows in shape]
+    named = ", ".join(f"part_{n} AS ({statement})" for n, statement in enumerate(first))
+    return f"WITH {named} {last}" if named else last
 
 
 def _target(table: Table, dialect: Dialect, columns: Iterable[Column[Any]]) -> str:

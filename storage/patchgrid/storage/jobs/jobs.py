@@ -341,7 +341,7 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair], diges
     count = size = 0
     for batch in _batches(rows):
         try:
-            insert_rows(session, tables.pair, batch)
+            insert_rows(session, (tables.pair, batch))
         except (UnicodeEncodeError, DataError) as error:
             reason = str(error).splitlines()[0]
             raise PairsRefused(f"a pair holds text that a database cannot store: {reason}") from error

@@ -14,11 +14,10 @@ from sqlalchemy.orm import Session
 
 from patchgrid.core.states import OUTCOMES, ChunkState, JobState
 from patchgrid.core.types import Pair
-from patchgrid.storage.chunks.checksums import seal_chunk
 from patchgrid.storage.chunks.chunk_result import ChunkResult
 from patchgrid.storage.chunks.inputs import read_pair
 from patchgrid.storage.chunks.provenance import FIND_PROVENANCE, provenance_id
-from patchgrid.storage.chunks.writing import size_of, write_result
+from patchgrid.storage.chunks.writing import result_rows, size_of, write_chunk
 from patchgrid.storage.db.dialects import may_be_lost, now
 from patchgrid.storage.queue import splitting
 from patchgrid.storage.queue.closing import (
@@ -236,8 +235,8 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
         values = {"provenance_id": provenance_id(session, result.provenance)}
         update = chunk.update().where(chunk.c.id == lease.chunk_id).values(values).returning(*chunk.c)
         closed = list(session.execute(update).one())
-    written = write_result(session, lease.job_id, lease.chunk_id, range(lease.first, lease.last), result)
-    seal_chunk(session, closed, written)
+    indices = range(lease.first, lease.last)
+    write_chunk(session, closed, result_rows(session, lease.job_id, lease.chunk_id, indices, result))
     if not any_waiting:
         close_if_complete(session, lease.job_id)
     return True

@@ -12,8 +12,7 @@ from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.states import ChunkState, JobState
-from patchgrid.storage.chunks.checksums import seal_chunk
-from patchgrid.storage.chunks.writing import write_failed
+from patchgrid.storage.chunks.writing import failed_rows, write_chunk
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.queue.closing import close_if_complete
 from patchgrid.storage.tables import chunk, job
@@ -94,7 +93,6 @@ def _tried(row: Row[Any], error: str) -> str:
 
 def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
     """Turn a chunk's pairs into error rows, with a reason."""
-    written = write_failed(session, row.job_id, range(row.first, row.last), reason)
     values: dict[str, Any] = {
         "state": ChunkState.FAILED,
         "lease_until": None,
@@ -103,7 +101,8 @@ def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
     }
     values |= {"failed": row.last - row.first, "error": error, "finished_at": now()}
     update = chunk.update().where(chunk.c.id == row.id).values(values).returning(*chunk.c)
-    seal_chunk(session, session.execute(update).one(), written)
+    failed = failed_rows(row.job_id, range(row.first, row.last), reason)
+    write_chunk(session, session.execute(update).one(), failed)
     close_if_complete(session, row.job_id)
 
 

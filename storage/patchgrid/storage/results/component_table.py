@@ -21,7 +21,7 @@ _NUMBERS = ("n", "mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "ex
 
 def write_estimates(session: Session, job: JobRecord) -> None:
     """Write the rows of a job that is complete, in the transaction that completes it."""
-    insert_rows(session, component_estimate, estimate_rows(session, job))
+    insert_rows(session, (component_estimate, estimate_rows(session, job)))
 
 
 def estimate_rows(session: Session, job: JobRecord) -> list[tuple[Any, ...]]:

@@ -21,8 +21,8 @@ from patchgrid.storage.pair_results.exact_scores import with_scores
 from patchgrid.storage.results.components import aligned_labels, job_sums
 from patchgrid.storage.tables import exact
 
-#: Rows read at a time.
-_BATCH = 20_000
+#: Rows read at a time: few, or Python's garbage collector goes through all that is loaded while they last.
+_BATCH = 2_000
 #: Components of which `Cells` has the names, and cells looked at for them: the strongest are often of few.
 NAMED = 6
 LOOKED_AT = 200
@@ -55,7 +55,8 @@ class Cells:
     effect: NDArray[np.float64]
     #: Probabilities of having been drawn.
     inclusion: NDArray[np.float64]
-    #: Names of the components of the largest |effects|, by index of their strongest cell, the largest first.
+    #: Names of the components of the largest |effects|, by index of their strongest cell, the largest first;
+    #: empty if not asked for.
     strongest: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -100,18 +101,28 @@ def _measure(values: NDArray[np.float64], estimated: NDArray[np.bool_]) -> str:
 
 
 def cells(
-    session: Session, job: JobRecord, site: str, method: str | None = None, *, limit: int | None = None
+    session: Session,
+    job: JobRecord,
+    site: str,
+    method: str | None = None,
+    *,
+    limit: int | None = None,
+    named: bool = True,
 ) -> Cells:
-    """Return a site's exactly patched cells, in order of pair; at most the first `limit`."""
+    """Return a site's exactly patched cells, in order of pair; at most the first `limit`.
+
+    Naming the strongest takes about as long as reading all.
+    """
     check_name("site of this job", site, job.spec.query.sites, "site")
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)
     by_method = scored.selected_columns["by_method"]
-    read = (by_method, exact.c.effect, exact.c.inclusion, exact.c.pair_index, exact.c.cell)
+    keys = (exact.c.pair_index, exact.c.cell)
+    read = (by_method, exact.c.effect, exact.c.inclusion, *(keys if named else ()))
     query = (
         scored.with_only_columns(*read, maintain_column_froms=True)
         .where(exact.c.job_id == job.id, exact.c.site == site)
-        .order_by(exact.c.pair_index, exact.c.cell)
+        .order_by(*keys)
         .limit(limit)
         .execution_options(yield_per=_BATCH)
     )
@@ -122,8 +133,8 @@ def cells(
             for part in rows.partitions()
         ]
     columns = np.concatenate([np.empty((0, len(read))), *parts])
-    score, effect, inclusion, *keys = np.ascontiguousarray(columns.T)
-    return Cells(score, effect, inclusion, _strongest(session, job, effect, *keys))
+    score, effect, inclusion, *places = np.ascontiguousarray(columns.T)
+    return Cells(score, effect, inclusion, _strongest(session, job, effect, *places) if named else {})
 
 
 def strongest_cells(effect: NDArray[np.float64]) -> list[int]:

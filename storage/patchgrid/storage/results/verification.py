@@ -111,7 +111,7 @@ def cost(session: Session, job: JobRecord) -> Cost:
 def _site(session: Session, job: JobRecord, site: str, method: str, sums: Sums, top_k: int) -> SiteAgreement:
     from_sums = site_agreement(sums)
     # Ranks need the cells themselves, not sums.
-    ranked = cells(session, job, site, method, limit=RANKED)
+    ranked = cells(session, job, site, method, limit=RANKED, named=False)
     by_rank = agreement(ranked.score, ranked.effect, ranked.inclusion)
     estimates = estimate(sums)
     n_finite = int(np.isfinite(estimates.estimate).sum())
