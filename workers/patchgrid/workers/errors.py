@@ -30,6 +30,10 @@ class BrokerUnavailable(PatchgridError, ConnectionError):  # noqa: N818 (named f
     """The broker is unavailable; workers still find jobs by polling."""
 
 
+class WorkerSettingsError(PatchgridError, ValueError):
+    """A worker's settings in the environment cannot be used."""
+
+
 class LeaseLostError(Exception):
     """The chunk's lease expired or another worker has it; the results are dropped."""
 

@@ -17,7 +17,7 @@ from patchgrid.api.web.answers import Answers
 from patchgrid.core.errors import PatchgridError
 from patchgrid.storage import Database
 from patchgrid.storage.access import tokens
-from patchgrid.storage.queue import workers
+from patchgrid.storage.queue import leases, workers
 
 _log = logging.getLogger(__name__)
 
@@ -85,10 +85,12 @@ class Service:
             self._beside.submit(work, *arguments)
 
     def _ring(self, broker: str, job_id: int) -> None:
-        from patchgrid.workers.broker.notify import notify
+        from patchgrid.workers.broker.messages import send
 
         try:
-            notify(broker, job_id)
+            with self.database.read() as session:
+                model, chunks = leases.waiting(session, job_id)
+            send(broker, model, chunks)
         except PatchgridError as error:
             _log.warning("%s; workers find job %d at their next poll", error, job_id)
 

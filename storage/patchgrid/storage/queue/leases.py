@@ -19,6 +19,7 @@ from patchgrid.storage.chunks.inputs import read_pair
 from patchgrid.storage.chunks.provenance import FIND_PROVENANCE, provenance_id
 from patchgrid.storage.chunks.writing import result_rows, size_of, write_chunk
 from patchgrid.storage.db.dialects import may_be_lost, now
+from patchgrid.storage.errors import JobNotFound
 from patchgrid.storage.queue import splitting
 from patchgrid.storage.queue.closing import (
     ANY_WAITING,
@@ -169,6 +170,15 @@ def next_claim_in(
         when = when.where(chunk.c.model.in_(models))
     at, clock = session.execute(when.where(pending | leased, *_of(job_id))).one()
     return None if at is None else max(0.0, at - clock)
+
+
+def waiting(session: Session, job_id: int) -> tuple[str, int]:
+    """Return a job's model, and the number of its chunks that wait; raises `JobNotFound`."""
+    count = select(func.count()).where(chunk.c.job_id == job_id, chunk.c.state == ChunkState.PENDING)
+    row = session.execute(select(job.c.model, count.scalar_subquery()).where(job.c.id == job_id)).first()
+    if row is None:
+        raise JobNotFound(job_id)
+    return row[0], row[1]
 
 
 def chunk_pairs(session: Session, lease: Lease) -> list[Pair]:

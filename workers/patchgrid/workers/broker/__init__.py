@@ -1,1 +1,1 @@
-"""Wake-ups through Redis and Celery."""
+"""The broker: its URL, the queue of each model, and the messages on it."""

@@ -1,41 +1,76 @@
-"""The broker: its URL, and the Celery application that sends and receives wake-ups."""
+"""The broker's URL, and the Celery application that senders and workers share."""
 
 import ssl
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from celery import Celery
-from kombu import Exchange
-from kombu.common import Broadcast
 
+from patchgrid.workers.broker.queues import queue_of
 from patchgrid.workers.errors import BrokerURLError
-
-#: The exchange whose messages reach every listening worker.
-CHANNEL = "patchgrid.notifications"
-#: The only task.
-TASK = "patchgrid.notify"
-EXCHANGE = Exchange(CHANNEL, type="fanout")
 
 _CERTIFICATES = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
 _EXAMPLES = "write redis://:password@host:6379/0, or rediss://… for TLS"
-#: Options of a rediss:// URL that name files.
+#: Options of a URL that name files.
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+#: For Redis, whether it is reached through TLS; the port of each scheme.
+_TLS = {"redis": False, "rediss": True}
+_PORTS = {"redis": 6379, "rediss": 6379, "sentinel": 26379, "amqp": 5672, "amqps": 5671}
 #: Timeout of connections and responses, in seconds.
 PATIENCE = 2
 
 
-class App(Celery):  # type: ignore[misc]
-    """A Celery application that uses the given broker, whatever the environment says."""
+def _route(_name: str, _args: Any, kwargs: Any, _options: Any, **_others: Any) -> dict[str, Any] | None:
+    """Route a message by its model."""
+    return {"queue": queue_of(kwargs["model"])} if kwargs and "model" in kwargs else None
 
-    #: Its URL.
-    broker: str
-    #: kombu transport that receives messages; None: the default.
-    reader: type | None = None
+
+_SETTINGS: dict[str, Any] = {
+    "accept_content": ["json"],
+    "task_serializer": "json",
+    "task_ignore_result": True,
+    "result_backend": "disabled://",
+    # A message is acknowledged before its work begins: nothing that a worker does is ever redelivered.
+    "task_acks_late": False,
+    "task_routes": [_route],
+    # Computing has one thread; another answers `inspect` meanwhile.
+    "worker_pool": "threads",
+    "worker_concurrency": 1,
+    "worker_prefetch_multiplier": 1,
+    "worker_consumer": "patchgrid.workers.celery.consumer:Consumer",
+    "worker_send_task_events": True,
+    "worker_redirect_stdouts": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": True,
+    "worker_enable_prefetch_count_reduction": False,
+    "broker_connection_retry": True,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": PATIENCE,
+}
+_REDIS_OPTIONS = {
+    "socket_connect_timeout": PATIENCE,
+    "socket_timeout": PATIENCE,
+    "socket_keepalive": True,
+    # Detects a connection that died silently.
+    "health_check_interval": PATIENCE,
+    "retry_on_timeout": False,
+}
+
+
+class App(Celery):  # type: ignore[misc]
+    """A Celery application that uses the given broker, whatever Celery's own variables say."""
+
+    #: Its URL; None: what Celery itself is told.
+    broker: str | None = None
+    #: Makes the worker of a process, given this; the worker; the step that runs it.
+    make: Any = None
+    worker: Any = None
+    step: Any = None
+    #: Whether remote control may stop and change the worker.
+    remote_control = False
 
     def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
         """Return a connection for consuming."""
-        options.setdefault("transport", self.reader)
         return super().connection_for_read(url or self.broker, **options)
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
@@ -43,92 +78,84 @@ class App(Celery):  # type: ignore[misc]
         return super().connection_for_write(url or self.broker, **options)
 
 
-def make_app(broker: str, on_notify: Callable[..., None] = lambda *_args, **_kwargs: None) -> App:
-    """Make the application of a broker; `on_notify` receives the arguments of each wake-up.
+def make_app(broker: str | None, **changes: Any) -> App:
+    """Make the application of a broker, with Celery settings of its own in `changes`.
 
     Raises `BrokerURLError` for a URL that is not supported.
     """
-    url, tls = _read(broker)
-    app = App("patchgrid", set_as_current=False, fixups=[], changes=_SETTINGS | {"broker_use_ssl": tls})
+    settings = _SETTINGS | changes
+    url = None
+    if broker is not None:
+        url, more = _read(broker)
+        settings |= {"broker_url": url, **more}
+    app = App("patchgrid", set_as_current=False, fixups=[], changes=settings)
     app.broker = url
-    # One shared queue name: Redis keeps one entry, not one per worker that ever existed.
-    app.conf.task_queues = (
-        Broadcast(CHANNEL, queue=CHANNEL, exchange=EXCHANGE, routing_key=CHANNEL, no_ack=True),
-    )
-
-    @app.task(name=TASK, typing=False, shared=False)  # type: ignore[untyped-decorator]
-    def notify(*args: Any, **kwargs: Any) -> None:
-        on_notify(*args, **kwargs)
-
-    app.finalize()
     return app
 
 
 def label(broker: str) -> str:
     """Name a broker in a message: its URL without the password and options."""
+    first, _, _ = broker.partition(";")
     try:
-        parts = urlsplit(broker)
-        address = f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
+        parts = urlsplit(first)
+        address = f"{parts.hostname or '127.0.0.1'}:{parts.port or _PORTS.get(parts.scheme, 6379)}"
     except ValueError:
         return "the broker"
     return f"{parts.scheme}://{address}{parts.path}"
 
 
-_SETTINGS = {
-    "accept_content": ["json"],
-    "task_serializer": "json",
-    "task_ignore_result": True,
-    "task_acks_late": False,
-    "task_create_missing_queues": False,
-    "task_default_queue": CHANNEL,
-    "result_backend": "disabled://",
-    "worker_hijack_root_logger": False,
-    "worker_redirect_stdouts": False,
-    "worker_send_task_events": False,
-    # Nothing is redelivered after a lost connection: no task waits for an acknowledgement.
-    "worker_cancel_long_running_tasks_on_connection_loss": True,
-    "worker_enable_prefetch_count_reduction": False,
-    "broker_connection_retry": True,
-    "broker_connection_retry_on_startup": True,
-    "broker_connection_max_retries": None,
-    "broker_connection_timeout": PATIENCE,
-    "broker_transport_options": {
-        "socket_connect_timeout": PATIENCE,
-        "socket_timeout": PATIENCE,
-        "socket_keepalive": True,
-        # Detects a connection that died silently.
-        "health_check_interval": PATIENCE,
-        "retry_on_timeout": False,
-    },
-}
+def _read(broker: str) -> tuple[str, dict[str, Any]]:
+    """Split a broker's URL into the URL without options, and Celery's settings for it."""
+    if "://" not in broker:
+        raise BrokerURLError(f"a broker must be a URL: {_EXAMPLES}")
+    addresses, _, query = broker.partition("?")
+    options = dict(parse_qsl(query))
+    for address in addresses.split(";"):
+        _check(address)
+    scheme = urlsplit(addresses.partition(";")[0]).scheme
+    if scheme == "sentinel":
+        return addresses, _sentinel(broker, options)
+    if scheme in ("amqp", "amqps"):
+        return addresses.replace("amqps://", "amqp://", 1), {"broker_use_ssl": _tls(scheme == "amqps", options)}
+    parts = urlsplit(addresses)
+    url = urlunsplit(SplitResult("redis", parts.netloc, parts.path, "", ""))
+    return url, {
+        "broker_use_ssl": _tls(_TLS[scheme], options),
+        "broker_transport_options": dict(_REDIS_OPTIONS),
+    }
 
 
-def _read(broker: str) -> tuple[str, dict[str, Any] | None]:
-    """Split a broker's URL into the URL without options, and the options of TLS."""
+def _check(address: str) -> None:
     try:
-        parts = urlsplit(broker)
+        parts = urlsplit(address)
         _ = parts.port
     except ValueError:
         raise BrokerURLError(f"cannot read the broker's URL: {_EXAMPLES}") from None
-    if "://" not in broker:
-        raise BrokerURLError(f"a broker must be a URL: {_EXAMPLES}")
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise BrokerURLError(f"{label(broker)} is not a supported broker: {_EXAMPLES}")
-    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
-        raise BrokerURLError(f"{label(broker)}: a Redis database must be a number, such as /0")
-    options = dict(parse_qsl(parts.query))
-    url = urlunsplit(SplitResult("redis", parts.netloc, parts.path, "", ""))
-    return url, _tls(parts.scheme, options)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise BrokerURLError(f"{label(address)} is not a supported broker: {_EXAMPLES}")
+    database = parts.path.strip("/")
+    if parts.scheme in _TLS and database and not database.isdigit():
+        raise BrokerURLError(f"{label(address)}: a Redis database must be a number, such as /0")
 
 
-def _tls(scheme: str, options: dict[str, str]) -> dict[str, Any] | None:
+def _sentinel(broker: str, options: dict[str, str]) -> dict[str, Any]:
+    master = options.pop("master_name", None)
+    if master is None or options:
+        raise BrokerURLError(
+            f"{label(broker)}: a sentinel URL needs the option master_name, and takes no other: "
+            "sentinel://host:26379;sentinel://host2:26379?master_name=NAME"
+        )
+    return {"broker_transport_options": _REDIS_OPTIONS | {"master_name": master}}
+
+
+def _tls(used: bool, options: dict[str, str]) -> dict[str, Any] | bool | None:
     unknown = set(options) - {"ssl_cert_reqs", "ssl_check_hostname", *_TLS_FILES}
-    if unknown or (options and scheme == "redis"):
+    if unknown or (options and not used):
         raise BrokerURLError(
             f"broker option {min(unknown or options)} is not supported; available with "
-            f"rediss://: ssl_cert_reqs, ssl_check_hostname, {', '.join(_TLS_FILES)}"
+            f"rediss:// and amqps://: ssl_cert_reqs, ssl_check_hostname, {', '.join(_TLS_FILES)}"
         )
-    if scheme == "redis":
+    if not used:
         return None
     requirement = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
     if requirement not in _CERTIFICATES:

@@ -9,6 +9,7 @@ from patchgrid.storage.chunks.chunk_result import ChunkResult
 from patchgrid.storage.queue.leases import Lease
 from patchgrid.storage.queue.workers import WorkerStatus
 from patchgrid.workers.measuring.causes import cause_of
+from patchgrid.workers.node.slices import Counts
 
 #: Seconds that the speed is an average over.
 WINDOW = 120.0
@@ -85,6 +86,10 @@ class WorkerStatistics:
         # A new object, not a changed one: another thread may be reading.
         self.failures = self.failures + Counter(failed)
         return len(failed)
+
+    def counts(self) -> Counts:
+        """Return what was committed so far."""
+        return Counts(self.chunks, self.pairs, sum(self.failures.values()))
 
     def lose(self) -> None:
         """Record a lease that was lost."""

@@ -1,12 +1,13 @@
 """A worker: claims chunks of the models it serves, measures and commits them.
 
-The database is the queue. A wake-up only makes an idle worker poll now. Results are kept until they are
-committed or the lease is lost: they are stored in a second thread while this one measures the next chunk.
+The database says which chunk is next. With a broker, messages are permission to work for a slice of time (see
+`slices`); an idle worker also polls by itself. Results are kept until they are committed or the lease is lost:
+they are stored in a second thread while this one measures the next chunk.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.orm import Session
 
@@ -15,7 +16,6 @@ from patchgrid.storage.db.database import Database
 from patchgrid.storage.queue import leases, workers
 from patchgrid.storage.queue.leases import Lease
 from patchgrid.storage.queue.workers import WorkerStatus
-from patchgrid.workers.broker.notify import WakeUps
 from patchgrid.workers.errors import StopRequestedError
 from patchgrid.workers.identity import worker_name
 from patchgrid.workers.measuring.db_retry import AWAY, Waiting
@@ -27,6 +27,7 @@ from patchgrid.workers.node.load_backoff import FIRST, LoadBackoff
 from patchgrid.workers.node.registry import BEAT, Registry, info
 from patchgrid.workers.node.serving import Serving
 from patchgrid.workers.node.settings import WorkerSettings
+from patchgrid.workers.node.slices import Slices
 from patchgrid.workers.node.statistics import WorkerStatistics
 from patchgrid.workers.node.watchdog import Watchdog
 
@@ -67,15 +68,15 @@ class Worker:
     ) -> None:
         self.name = name or worker_name()
         self._database = database
-        self._settings = settings
+        self.settings = settings
         self._device = Device("cpu" if load is not None and settings.device == "auto" else settings.device)
         if load is None:
             self._device.resolve()
         self._statistics = WorkerStatistics()
         self._heartbeat = Heartbeat(database, settings.lease_seconds)
-        self._wake_ups = WakeUps(settings.broker, remote_control=settings.remote_control)
+        self.slices = Slices(settings.slice, self._statistics.counts)
         self._watchdog = Watchdog(settings.watchdog, on_hang=lambda message: self._registry.say(message))
-        self._registry = Registry(database, self._status, self._drain, seconds=beat)
+        self._registry = Registry(database, self._status, self.drain, seconds=beat)
         self._waiting = Waiting(database, over=self._is_over, on_wait=self._wait_for_database)
         # Without a current chunk, stop at once when asked to.
         self._looking = Waiting(
@@ -117,13 +118,10 @@ class Worker:
         ------
         DeviceBrokenError
             The device failed.
-        BrokerURLError
-            The broker's URL is not supported.
         """
-        self._wake_ups.start()
         self._watchdog.start()
         try:
-            mine = info(self.name, self._device.label, self._settings.models)
+            mine = info(self.name, self._device.label, self.settings.models)
             self._registry.start(self._looking.write(lambda session: workers.register(session, mine)))
             _log.info("worker %s started on %s, serving %s", mine.name, mine.device, ", ".join(mine.models))
             self._statistics.started = True
@@ -136,13 +134,12 @@ class Worker:
         finally:
             self._statistics.ending = True
             self._watchdog.stop()
-            self._wake_ups.stop()
             self._registry.stop()
 
     def stop(self) -> None:
         """Stop after this chunk, or hand it back after the grace period; for signal handlers."""
         if self._stop_at is None:
-            self._end_by(time.monotonic() + self._settings.grace)
+            self._end_by(time.monotonic() + self.settings.grace)
 
     def stop_now(self) -> None:
         """Stop after the current batch and hand the chunk back; for signal handlers."""
@@ -151,17 +148,18 @@ class Worker:
     def _end_by(self, when: float) -> None:
         self._stop_at = when
         self._statistics.ending = True
-        self._wake_ups.wake()
+        self.slices.wake()
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Exit after the current chunk."""
         self._drained = self._statistics.ending = True
-        self._wake_ups.wake()
+        self.slices.wake()
 
     def _is_over(self) -> bool:
         return self._stop_at is not None and time.monotonic() >= self._stop_at
 
     def _limit(self) -> int:
-        limit = self._settings.memory_limit
+        limit = self.settings.memory_limit
         return self._device.limit() if limit is None else limit
 
     def _status(self) -> WorkerStatus:
@@ -188,10 +186,14 @@ class Worker:
             self._watchdog.progress()
             # With that stored, this worker never holds more than two chunks.
             self._storing.settle()
+            if self.slices.is_over:
+                self._end_slice()
+            self.slices.take()
             reason = self._reason_to_end()
             claimed = self._claim(idle=idle) if reason is None else None
             idle = claimed is None
             if claimed is not None:
+                self.slices.begin_own()
                 self._failed += self._handling.work(*claimed)
             elif not self._storing.finish():
                 if reason is None:
@@ -201,8 +203,31 @@ class Worker:
             self._idle_since = time.monotonic()
             self._pause = _SHORTEST
 
+    def _end_slice(self) -> None:
+        """End a slice whose time is up; if it leaves work, wait for a message that permits another one."""
+        self._storing.finish()
+        model = self.slices.model
+        left = self._model_left([model] if model is not None else self.settings.models)
+        self.slices.end(left=left is not None)
+        if left is None:
+            return
+        if model is not None:
+            self.slices.wait(0)  # whatever was said before is seen below
+            if not self.slices.is_pending and self._reason_to_end() is None:
+                self.slices.wait(self.settings.poll)
+        elif self.slices.on_left is not None:
+            self.slices.on_left(left)
+
+    def _model_left(self, models: Sequence[str]) -> str | None:
+        """Return the first of these models with a chunk that can be claimed now."""
+        for model in self._load_backoff.available(models):
+            due = self._looking.read(lambda session, model=model: leases.next_claim_in(session, models=[model]))
+            if due == 0:
+                return model
+        return None
+
     def _reason_to_end(self) -> str | None:
-        settings = self._settings
+        settings = self.settings
         if self._stop_at is not None:
             return "stopped"
         if self._drained:
@@ -219,7 +244,7 @@ class Worker:
 
         A measured chunk does not wait: then None is returned at once.
         """
-        models = self._load_backoff.available(self._settings.models)
+        models = self._load_backoff.available(self.settings.models)
         due: float | None = 0.0
         if models:
             # Reading first keeps idle workers from locking the database.
@@ -243,12 +268,16 @@ class Worker:
         self._unsure = True
         loaded = self._serving.models.loaded
         return self._storing.claim(
-            session, self.name, self._settings.lease_seconds, models=models, loaded=loaded
+            session, self.name, self.settings.lease_seconds, models=models, loaded=loaded
         )
 
     def _rest(self, due: float | None) -> None:
-        """Wait for a wake-up, or until a chunk is due, a model is to be retried, or it is time to poll."""
-        seconds = self._settings.poll
+        """Wait for a message, or until a chunk is due, a model is to be retried, or it is time to poll."""
+        if due != 0:
+            self.slices.end(left=False)
+            if self.slices.is_pending:
+                return
+        seconds = self.settings.poll
         if due == 0:
             # A chunk is available but locked by others; or the due time has not been read yet.
             seconds = min(seconds, self._pause)
@@ -257,9 +286,9 @@ class Worker:
             seconds = min(seconds, due)
         back = self._load_backoff.next_in()
         seconds = seconds if back is None else min(seconds, back)
-        if self._settings.idle_exit is not None:
-            seconds = min(seconds, self._idle_since + self._settings.idle_exit - time.monotonic())
-        if self._wake_ups.wait(seconds):
+        if self.settings.idle_exit is not None:
+            seconds = min(seconds, self._idle_since + self.settings.idle_exit - time.monotonic())
+        if self.slices.wait(seconds):
             self._pause = _SHORTEST
 
     def _on_share(self, share: float) -> None:

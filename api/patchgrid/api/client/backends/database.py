@@ -258,7 +258,7 @@ class DatabaseBackend:
 
     def wake(self, job_id: int) -> None:
         """Notify the workers that a job is stored."""
-        notify_workers(self._broker, job_id, self._reports.say)
+        notify_workers(self.database, self._broker, job_id, self._reports.say)
 
     def pause(self, name: int | str) -> tuple[JobRecord, Progress]:
         """Pause a job and return it."""

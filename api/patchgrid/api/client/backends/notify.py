@@ -1,17 +1,22 @@
-"""Notifying workers of a stored job."""
+"""Asking workers to work on a stored job."""
 
 from collections.abc import Callable
 
+from patchgrid.storage.db.database import Database
+from patchgrid.storage.queue import leases
 
-def notify_workers(broker: str | None, job_id: int, say: Callable[[str], None]) -> None:
-    """Wake idle workers through the broker; if it is unavailable, only warn."""
+
+def notify_workers(database: Database, broker: str | None, job_id: int, say: Callable[[str], None]) -> None:
+    """Send the messages of a job's chunks to the broker; if it is unavailable, only warn."""
     if broker is None:
         say("No broker (--broker): workers find the job at their next poll")
         return
-    from patchgrid.workers.broker.notify import notify
+    from patchgrid.workers.broker.messages import send
     from patchgrid.workers.errors import BrokerUnavailable
 
+    with database.read() as session:
+        model, chunks = leases.waiting(session, job_id)
     try:
-        notify(broker, job_id)
+        send(broker, model, chunks)
     except BrokerUnavailable as error:
         say(f"Warning: {error}; the job is stored; workers find it at their next poll")

@@ -48,6 +48,14 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     help="How often an idle worker polls the database.",
 )
 @click.option(
+    "--slice",
+    type=_SECONDS,
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --broker: how long one message lets a worker work before the next message's turn.",
+)
+@click.option(
     "--lease",
     "lease_seconds",
     type=click.FloatRange(min=2),
@@ -141,6 +149,11 @@ def _work(settings: Settings, chosen: WorkerSettings, name: str | None) -> int:
 
     with quietly(), settings.open() as database:
         worker = Worker(database, chosen, name=name)
+        if chosen.broker is not None:
+            from patchgrid.workers.celery.process import run
+
+            run(worker)
+            return DONE
         with drain_on_signals(worker.stop, worker.stop_now):
             worker.run()
     return DONE

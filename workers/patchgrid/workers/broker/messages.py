@@ -1,0 +1,45 @@
+"""Messages: each is permission to work on a model's queue for a while, and nothing else.
+
+What is measured, and in which order, stays in the database. A message that is lost, repeated, late or forged
+only changes when a worker looks.
+"""
+
+from typing import Any
+
+from patchgrid.workers.errors import BrokerUnavailable
+
+#: The only task.
+TASK = "patchgrid.work"
+#: Messages sent for a job, at most; one that leaves work behind sends its successor.
+MOST = 64
+
+
+def send(broker: str, model: str, chunks: int) -> None:
+    """Ask for work on a model of which so many chunks wait: a message a chunk, at most `MOST`.
+
+    Raises `BrokerUnavailable` if the broker does not answer within about two seconds.
+    """
+    from kombu.exceptions import KombuError
+
+    from patchgrid.workers.broker import broker as brokers
+
+    app = brokers.make_app(broker)
+    with app.connection_for_write(transport_options={"max_retries": 0}) as connection:
+        errors = (*connection.connection_errors, *connection.channel_errors, KombuError, OSError)
+        try:
+            with app.amqp.Producer(connection) as producer:
+                for _ in range(min(chunks, MOST)):
+                    send_one(app, model, producer=producer)
+        except errors as error:
+            raise BrokerUnavailable(f"{brokers.label(broker)} is unavailable: {reason(error)}") from None
+
+
+def send_one(app: Any, model: str, **options: Any) -> None:
+    """Send one message through an application."""
+    app.send_task(TASK, kwargs={"model": model}, retry=False, ignore_result=True, **options)
+
+
+def reason(error: BaseException) -> str:
+    """Return the first line of an error."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

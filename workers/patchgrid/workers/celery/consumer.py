@@ -1,0 +1,109 @@
+"""Celery's consumer; it logs what it drops in a line, and says when the broker goes and comes."""
+
+import logging
+import time
+from typing import Any
+
+from celery.worker import loops
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
+
+from patchgrid.workers.broker.broker import label
+from patchgrid.workers.broker.messages import reason
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between checks whether to stop.
+_LOOK = 0.25
+#: Characters of a bad message in a log line.
+_SHOWN = 200
+#: What kombu raises for a message that is none.
+_NOT_A_MESSAGE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+
+
+class _NotAMessageError(ConnectionError):
+    """A message could not be read: a new connection leaves it behind."""
+
+
+class Consumer(CeleryConsumer):  # type: ignore[misc]
+    """Celery's consumer for a worker that lives through whatever is on its queue."""
+
+    #: Whether the broker is available; None: not known yet.
+    connected: bool | None = None
+
+    def loop(self, *arguments: Any) -> None:
+        """Receive messages; one that kombu cannot read has left the queue, and is dropped."""
+        loop = loops.asynloop if self.hub else loops.synloop
+        try:
+            loop(*arguments)
+        except _NOT_A_MESSAGE as error:
+            _log.warning("dropped a message: not a Celery message (%.*r)", _SHOWN, error)
+            time.sleep(_LOOK)  # Celery takes many new connections within a second for a fault of its own
+            raise _NotAMessageError from None
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, retrying until it succeeds."""
+        conn = conn.ensure_connection(
+            lambda error, _interval: self._note(error),
+            None,
+            interval_start=0.5,
+            interval_step=0.5,
+            interval_max=2,
+            callback=maybe_shutdown,
+        )
+        self.first_connection_attempt = False
+        return conn
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Check regularly whether to stop."""
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(_LOOK, maybe_shutdown)
+
+    def on_ready(self) -> None:
+        """Report that the broker is available."""
+        super().on_ready()
+        self._note(None)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Report that the broker is unavailable."""
+        self._note(exc)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Report that the broker is unavailable."""
+        if not isinstance(exc, _NotAMessageError):
+            self._note(exc)
+        super().on_connection_error_after_connected(exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Drop a message that is not JSON."""
+        self._drop(message, str(exc))
+
+    def on_unknown_message(self, _body: Any, message: Any) -> None:
+        """Drop a message that is not a task."""
+        self._drop(message, "not a Celery task")
+
+    def on_unknown_task(self, _body: Any, message: Any, exc: Exception) -> None:
+        """Drop a task that is not ours."""
+        self._drop(message, f"unknown task {exc}")
+
+    def on_invalid_task(self, _body: Any, message: Any, exc: Exception) -> None:
+        """Drop a task that cannot be read."""
+        self._drop(message, str(exc))
+
+    def _drop(self, message: Any, why: str) -> None:
+        _log.warning("dropped a message: %.*s: %.*r", _SHOWN, why, _SHOWN, message.body)
+        message.ack_log_error(_log, self.connection_errors)
+
+    def _note(self, error: Exception | None) -> None:
+        """Record whether the broker is available; log each change once."""
+        connected, before = error is None, self.connected
+        self.connected = connected
+        if connected == before:
+            return
+        name = label(self.conninfo.as_uri())
+        if error is not None:
+            _log.warning("%s is unavailable (%s): polling the database", name, reason(error))
+        elif before is None:
+            _log.info("receiving messages from %s", name)
+        else:
+            _log.info("%s is available again", name)

@@ -1,0 +1,38 @@
+"""The task: permission to work on a model's queue for a slice of time."""
+
+import logging
+from typing import Any
+
+from celery import Task
+
+from patchgrid.workers.broker.broker import App
+from patchgrid.workers.broker.messages import TASK, reason, send_one
+
+_log = logging.getLogger(__name__)
+
+
+def add_task(app: App) -> None:
+    """Add the task to a worker's application."""
+
+    @app.task(name=TASK, bind=True, typing=False, shared=False)  # type: ignore[untyped-decorator]
+    def work(task: Task, *args: Any, **kwargs: Any) -> dict[str, int] | None:
+        """Work on a model's queue until the slice is over or nothing is left; tell what was done."""
+        model = kwargs.get("model")
+        if args or set(kwargs) != {"model"} or not isinstance(model, str):
+            _log.warning("dropped a message: no model: %.200r", args or kwargs)
+            return None
+        if app.worker is None or model not in app.worker.settings.models:
+            _log.warning("dropped a message: this worker does not serve %.200r", model)
+            return None
+        end = app.worker.slices.work(model)
+        if end.left:
+            send_successor(app, model)
+        return {"chunks": end.counts.chunks, "pairs": end.counts.pairs, "failed": end.counts.failed}
+
+
+def send_successor(app: App, model: str) -> None:
+    """Send the message that follows one with work left; if it is lost, idle workers find the work by polling."""
+    try:
+        send_one(app, model)
+    except Exception as error:  # noqa: BLE001 (whatever the broker's library raises)
+        _log.info("no message for the work left on %s: %s", model, reason(error))
