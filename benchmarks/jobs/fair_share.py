@@ -19,7 +19,7 @@ from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.tables import chunk
-from patchgrid.workers.broker.notify import notify
+from patchgrid.workers.broker.messages import send
 
 #: Chunks of the large job that are done before the small ones come.
 _BEGUN = 20
@@ -58,7 +58,7 @@ def waits(
         workers(url, 1, model, broker=there.broker, poll=0.5),
     ):
         first = submit(database, "ann", JobSpec(model, exact=0.0), make_pairs(large), large, fair=fair)
-        notify(there.broker, first.id)
+        send(there.broker, model, -(-large // 64))
 
         def begun() -> bool:
             with database.read() as session:

@@ -33,7 +33,8 @@ from patchgrid.storage.chunks.provenance import Provenance
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue.workers import list_workers
-from patchgrid.workers.broker.notify import notify
+from patchgrid.workers.broker.messages import send
+from patchgrid.workers.celery import process
 from patchgrid.workers.node.settings import WorkerSettings
 from patchgrid.workers.node.worker import Worker
 from support.machines.servers import postgres_server, redis_server
@@ -95,7 +96,11 @@ def work(url: str, broker: str | None, model: str, poll: float) -> None:
     load = (lambda key: load_engine(key.model)) if Path(model).is_dir() else (lambda _key: Instant(seconds))
     settings = WorkerSettings(models=(model,), device="cpu", broker=broker, poll=poll)
     with Database.open(url) as database:
-        Worker(database, settings, load=load).run()
+        worker = Worker(database, settings, load=load)
+        if broker is None:
+            worker.run()
+        else:
+            process.run(worker)
 
 
 @contextmanager
@@ -185,7 +190,7 @@ def seconds_of_job(there: Servers, kind: str, number: int, model: str, chunks: i
     pairs = [Pair(f"clean {index}", f"corrupted {index}", " a", " b") for index in range(chunks * chunk_size)]
     with Database.open(url) as database, workers(url, number, model, broker=there.broker, poll=0.5):
         job = submit(database, JobSpec(model, exact=0.0), pairs, chunk_size)
-        notify(there.broker, job.id)
+        send(there.broker, model, chunks)
         record = finished(database, job)
     assert record.started_at is not None
     assert record.finished_at is not None
@@ -266,9 +271,9 @@ def end_to_end(there: Servers, folder: str, number: int, rounds: int) -> dict[st
 
 
 def run(database: Database, broker: str, spec: JobSpec, pairs: Sequence[Pair]) -> None:
-    """Submit a job, notify, and wait until it is done."""
+    """Submit a job, send its messages, and wait until it is done."""
     job = submit(database, spec, pairs, 64)
-    notify(broker, job.id)
+    send(broker, spec.model, -(-len(pairs) // 64))
     finished(database, job)
 
 

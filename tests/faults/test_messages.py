@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from patchgrid.workers.broker.notify import notify
+
 from patchgrid.workers.testing import make_pairs
 from support.faults.fault_jobs import trial
 from support.faults.fleet import MakeFleet

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patchgrid.workers.broker.notify import WakeUps
 from sqlalchemy import text
 
 from patchgrid.storage import Database
 from patchgrid.storage.jobs import deletion, jobs
 from patchgrid.storage.queue import control, leases, workers
-from patchgrid.workers.broker.notify import WakeUps
 from support.cli.commands import patchgrid, refused, write_pairs
 from support.machines.servers import Redis, wait_for
 from support.storage.leasing import claim, fail, finish

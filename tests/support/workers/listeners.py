@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-
 from patchgrid.workers.broker.notify import WakeUps
+
 from support.machines.servers import Redis, redis_server, wait_for
 
 PASSWORD = "swordfish"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patchgrid.workers.broker.notify import WakeUps, notify
 
 from patchgrid.workers.broker.broker import CHANNEL, EXCHANGE, make_app
-from patchgrid.workers.broker.notify import WakeUps, notify
 from support.machines.servers import Redis, redis_server, wait_for
 from support.workers.listeners import PASSWORD, connected_wake_ups, listening, ours, server, wake_ups
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patchgrid.workers.broker.notify import WakeUps, notify
 
 from patchgrid.workers.broker import broker
-from patchgrid.workers.broker.notify import WakeUps, notify
 from patchgrid.workers.errors import BrokerUnavailable, BrokerURLError
 from support.api.tls import make_certificate, tls_proxy
 from support.machines.servers import Redis, free_port, redis_server, wait_for

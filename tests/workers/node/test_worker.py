@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from patchgrid.workers.broker.notify import notify
 from sqlalchemy import select
 
 from patchgrid.storage import Database
@@ -13,7 +14,6 @@ from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.queue import control, leases, workers
 from patchgrid.storage.tables import chunk, provenance
-from patchgrid.workers.broker.notify import notify
 from support.machines.servers import redis_server, wait_for
 from support.workers.running import (
     MODEL,

@@ -36,7 +36,8 @@ def list_workers(request: Request, service: Shared, _: Reader, form: Form = "jso
 def list_queue(request: Request, service: Shared, _: Reader, form: Form = "json") -> Response:
     """List the queue of each model."""
     with service.database.read() as session:
-        document = metrics.queues(session)
+        found = metrics.queues(session)
+    document = metrics.with_messages(found, service.count_messages)
     return respond(request, listed(form, {"items": plain(document)}, "queue", ModelQueue))
 
 
@@ -93,5 +94,7 @@ def health(service: Shared) -> dict[str, str]:
 def prometheus(service: Shared, _: Reader) -> Response:
     """Return metrics in Prometheus' text format."""
     with service.database.read() as session:
-        document = metrics.prometheus_text(session)
+        found, records = metrics.queues(session), workers.list_workers(session)
+    served = metrics.with_served(found, records)
+    document = metrics.prometheus_text(metrics.with_messages(served, service.count_messages), records)
     return Response(document, media_type="text/plain; version=0.0.4; charset=utf-8")

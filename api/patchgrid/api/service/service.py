@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -59,6 +59,14 @@ class Service:
         """Wake the workers for a job, in the background: an unavailable broker delays no response."""
         if self.settings.broker is not None:
             self._do_beside(self._ring, self.settings.broker, job_id)
+
+    def count_messages(self, models: Iterable[str]) -> Mapping[str, int]:
+        """Count the messages that wait on the queues of models; raises `BrokerUnavailable`."""
+        if self.settings.broker is None:
+            return {}
+        from patchgrid.workers.broker.messages import count
+
+        return count(self.settings.broker, models)
 
     def note_used(self, token_id: int) -> None:
         """Record a token's use at intervals, after the response."""

@@ -1,8 +1,8 @@
 """Metrics for operators: queue length by model, and workers."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,9 +10,11 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.errors import PatchgridError
+from patchgrid.core.queue_name import queue_name
 from patchgrid.core.states import OPEN_CHUNKS, ChunkState, WorkerState
 from patchgrid.storage.db.dialects import now
-from patchgrid.storage.queue.workers import WorkerRecord, list_workers
+from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.tables import chunk, job
 
 #: What is shown of a worker that stopped sending heartbeats.
@@ -33,6 +35,14 @@ class ModelQueue:
     held: int
     #: Age in seconds of the oldest job with a pending chunk; None: no pending chunk.
     oldest_seconds: float | None
+    #: Name of its queue on the broker.
+    queue: str
+    #: Messages waiting on it; None: no broker, or it is unavailable.
+    messages: int | None = None
+
+
+#: Counts the messages on the queues of models; raises `PatchgridError` if the broker is unavailable.
+CountMessages = Callable[[Iterable[str]], Mapping[str, int]]
 
 
 def queues(session: Session) -> list[ModelQueue]:
@@ -59,33 +69,45 @@ def queues(session: Session) -> list[ModelQueue]:
             states[ChunkState.LEASED],
             states[ChunkState.HELD],
             oldest.get(model),
+            queue_name(model),
         )
         for model, states in sorted(counts.items())
     ]
 
 
-def prometheus_text(session: Session) -> str:
-    """Return the metrics in Prometheus' text format.
+def with_served(waiting: Sequence[ModelQueue], workers: Sequence[WorkerRecord]) -> list[ModelQueue]:
+    """Return queues and, without chunks, those of the other models that a worker serves."""
+    served = {model for worker in workers if _is_present(worker) for model in worker.models}
+    empty = sorted(served - {queue.model for queue in waiting})
+    return [*waiting, *(ModelQueue(model, 0, 0, 0, None, queue_name(model)) for model in empty)]
 
-    A model without chunks is reported with 0 as long as a worker serves it.
-    """
+
+def with_messages(waiting: Sequence[ModelQueue], count: CountMessages | None) -> list[ModelQueue]:
+    """Return queues with the number of their messages, if there is a broker and it answers."""
+    try:
+        messages = {} if count is None else count([queue.model for queue in waiting])
+    except PatchgridError:
+        messages = {}
+    return [replace(queue, messages=messages.get(queue.model)) for queue in waiting]
+
+
+def prometheus_text(waiting: Sequence[ModelQueue], workers: Sequence[WorkerRecord]) -> str:
+    """Return the metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Figures(queues(session), list_workers(session)))
+    registry.register(_Figures(waiting, workers))
     return generate_latest(registry).decode()
+
+
+def _is_present(worker: WorkerRecord) -> bool:
+    return not worker.lost and worker.state != WorkerState.STOPPED
 
 
 class _Figures(Collector):
     """The metrics as a collector of Prometheus' client."""
 
-    def __init__(self, waiting: list[ModelQueue], workers: list[WorkerRecord]) -> None:
-        self._workers = workers
-        self._present = [
-            worker for worker in workers if not worker.lost and worker.state != WorkerState.STOPPED
-        ]
-        empty = {model for worker in self._present for model in worker.models} - {
-            queue.model for queue in waiting
-        }
-        self._queues = [*waiting, *(ModelQueue(model, 0, 0, 0, None) for model in sorted(empty))]
+    def __init__(self, waiting: Sequence[ModelQueue], workers: Sequence[WorkerRecord]) -> None:
+        self._queues, self._workers = waiting, workers
+        self._present = [worker for worker in workers if _is_present(worker)]
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
@@ -97,17 +119,22 @@ class _Figures(Collector):
             "Age in seconds of the oldest job with a pending chunk.",
             labels=["model"],
         )
+        messages = GaugeMetricFamily(
+            "patchgrid_queue_messages", "Messages on a model's queue.", labels=["model", "queue"]
+        )
         for queue in self._queues:
             for state in OPEN_CHUNKS:
                 chunks.add_metric([queue.model, state], getattr(queue, state))
             oldest.add_metric([queue.model], queue.oldest_seconds or 0.0)
+            if queue.messages is not None:
+                messages.add_metric([queue.model, queue.queue], queue.messages)
         states = GaugeMetricFamily("patchgrid_workers", "Workers by state.", labels=["state"])
         counts = Counter(_LOST if worker.lost else worker.state for worker in self._workers)
         for state in (*WorkerState, _LOST):
             states.add_metric([state], counts[state])
         speed = GaugeMetricFamily("patchgrid_pairs_per_second", "Throughput of all workers.")
         speed.add_metric([], sum(worker.pairs_per_second or 0.0 for worker in self._present))
-        yield from (chunks, oldest, states, speed)
+        yield from (chunks, oldest, messages, states, speed)
         yield from self._counters()
 
     def _counters(self) -> Iterator[Metric]:

@@ -116,7 +116,9 @@ def _read(broker: str) -> tuple[str, dict[str, Any]]:
     if scheme == "sentinel":
         return addresses, _sentinel(broker, options)
     if scheme in ("amqp", "amqps"):
-        return addresses.replace("amqps://", "amqp://", 1), {"broker_use_ssl": _tls(scheme == "amqps", options)}
+        return addresses.replace("amqps://", "amqp://", 1), {
+            "broker_use_ssl": _tls(scheme == "amqps", options)
+        }
     parts = urlsplit(addresses)
     url = urlunsplit(SplitResult("redis", parts.netloc, parts.path, "", ""))
     return url, {

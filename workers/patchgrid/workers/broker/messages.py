@@ -4,8 +4,11 @@ What is measured, and in which order, stays in the database. A message that is l
 only changes when a worker looks.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from patchgrid.core.queue_name import queue_name
 from patchgrid.workers.errors import BrokerUnavailable
 
 #: The only task.
@@ -19,6 +22,31 @@ def send(broker: str, model: str, chunks: int) -> None:
 
     Raises `BrokerUnavailable` if the broker does not answer within about two seconds.
     """
+    with _connected(broker) as (app, connection), app.amqp.Producer(connection) as producer:
+        for _ in range(min(chunks, MOST)):
+            send_one(app, model, producer=producer)
+
+
+def send_one(app: Any, model: str, **options: Any) -> None:
+    """Send one message through an application."""
+    app.send_task(TASK, kwargs={"model": model}, retry=False, ignore_result=True, **options)
+
+
+def count(broker: str, models: Iterable[str]) -> dict[str, int]:
+    """Count the messages that wait on each model's queue; raises `BrokerUnavailable`."""
+    with _connected(broker) as (_, connection):
+        return {model: _count(connection, queue_name(model)) for model in models}
+
+
+def reason(error: BaseException) -> str:
+    """Return the first line of an error."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _connected(broker: str) -> Iterator[tuple[Any, Any]]:
+    """Yield an application and its connection."""
     from kombu.exceptions import KombuError
 
     from patchgrid.workers.broker import broker as brokers
@@ -27,19 +55,14 @@ def send(broker: str, model: str, chunks: int) -> None:
     with app.connection_for_write(transport_options={"max_retries": 0}) as connection:
         errors = (*connection.connection_errors, *connection.channel_errors, KombuError, OSError)
         try:
-            with app.amqp.Producer(connection) as producer:
-                for _ in range(min(chunks, MOST)):
-                    send_one(app, model, producer=producer)
+            yield app, connection
         except errors as error:
             raise BrokerUnavailable(f"{brokers.label(broker)} is unavailable: {reason(error)}") from None
 
 
-def send_one(app: Any, model: str, **options: Any) -> None:
-    """Send one message through an application."""
-    app.send_task(TASK, kwargs={"model": model}, retry=False, ignore_result=True, **options)
-
-
-def reason(error: BaseException) -> str:
-    """Return the first line of an error."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _count(connection: Any, name: str) -> int:
+    with connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue=name, passive=True).message_count)
+        except connection.channel_errors:  # nobody has used it yet
+            return 0

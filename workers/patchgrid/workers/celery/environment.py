@@ -1,4 +1,4 @@
-"""The worker that `celery -A patchgrid.workers.celery worker` runs, with its settings from the environment."""
+"""The worker of `celery -A patchgrid.workers.celery worker`, with its settings from the environment."""
 
 import dataclasses
 import os
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
 from patchgrid.core.errors import PatchgridError
+from patchgrid.core.queue_name import queue_name
 from patchgrid.storage.db.database import Database
 from patchgrid.workers.broker.broker import App
-from patchgrid.workers.broker.queues import queue_name, queue_of
+from patchgrid.workers.broker.queues import queue_of
 from patchgrid.workers.celery.process import worker_app
 from patchgrid.workers.errors import WorkerSettingsError
 from patchgrid.workers.node.settings import WorkerSettings
@@ -18,16 +19,17 @@ from patchgrid.workers.node.worker import Worker
 #: What begins the variables of a worker's settings: PATCHGRID_WORKER_SLICE for one.
 PREFIX = "PATCHGRID_WORKER_"
 _DATABASE, _BROKER = "PATCHGRID_DB", "PATCHGRID_BROKER"
-_MODELS = PREFIX + "MODELS"
+_MODELS, _REMOTE_CONTROL = PREFIX + "MODELS", PREFIX + "REMOTE_CONTROL"
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def app() -> App:
     """Return the application of the environment: for workers, and for `inspect` and `control`."""
     models = _read(_MODELS, os.environ.get(_MODELS, ""), tuple)
-    queues = {"task_queues": [queue_of(model) for model in models]} if models else {}
+    queues: dict[str, Any] = {"task_queues": [queue_of(model) for model in models]} if models else {}
     try:
-        return worker_app(os.environ.get(_BROKER), make=_make_worker, **_remote_control(), **queues)
+        allowed = _read(_REMOTE_CONTROL, os.environ.get(_REMOTE_CONTROL, ""), bool)
+        return worker_app(os.environ.get(_BROKER), make=_make_worker, remote_control=allowed, **queues)
     except PatchgridError as error:
         raise SystemExit(str(error)) from None
 
@@ -41,14 +43,16 @@ def settings(environ: Mapping[str, str] = os.environ) -> WorkerSettings:
     for field in dataclasses.fields(WorkerSettings):
         variable = PREFIX + field.name.upper()
         if field.name != "broker" and variable in environ:
-            values[field.name] = _read(variable, environ[variable], get_type_hints(WorkerSettings)[field.name])
+            values[field.name] = _read(
+                variable, environ[variable], get_type_hints(WorkerSettings)[field.name]
+            )
     if not values["models"]:
         raise WorkerSettingsError(f"no model to serve: name one in {_MODELS}")
     return WorkerSettings(**values)
 
 
 def _make_worker(application: App) -> Worker:
-    """Make the worker of a process that Celery's own command line started; `-Q` may choose among its models."""
+    """Make the worker of a process that Celery's own command started; `-Q` may choose among its models."""
     try:
         chosen = settings()
         queues = application.amqp.queues.consume_from
@@ -61,11 +65,6 @@ def _make_worker(application: App) -> Worker:
         return Worker(Database.open(url), dataclasses.replace(chosen, models=models))
     except PatchgridError as error:
         raise SystemExit(str(error)) from None
-
-
-def _remote_control() -> dict[str, bool]:
-    variable = PREFIX + "REMOTE_CONTROL"
-    return {"remote_control": _read(variable, os.environ.get(variable, ""), bool)}
 
 
 def _read(variable: str, text: str, kind: Any) -> Any:

@@ -3,8 +3,6 @@
 import logging
 from typing import Any
 
-from celery import Task
-
 from patchgrid.workers.broker.broker import App
 from patchgrid.workers.broker.messages import TASK, reason, send_one
 
@@ -14,8 +12,8 @@ _log = logging.getLogger(__name__)
 def add_task(app: App) -> None:
     """Add the task to a worker's application."""
 
-    @app.task(name=TASK, bind=True, typing=False, shared=False)  # type: ignore[untyped-decorator]
-    def work(task: Task, *args: Any, **kwargs: Any) -> dict[str, int] | None:
+    @app.task(name=TASK, typing=False, shared=False)  # type: ignore[untyped-decorator]
+    def work(*args: Any, **kwargs: Any) -> dict[str, int] | None:
         """Work on a model's queue until the slice is over or nothing is left; tell what was done."""
         model = kwargs.get("model")
         if args or set(kwargs) != {"model"} or not isinstance(model, str):
@@ -31,7 +29,7 @@ def add_task(app: App) -> None:
 
 
 def send_successor(app: App, model: str) -> None:
-    """Send the message that follows one with work left; if it is lost, idle workers find the work by polling."""
+    """Send the message that follows one with work left; without it, idle workers find the work by polling."""
     try:
         send_one(app, model)
     except Exception as error:  # noqa: BLE001 (whatever the broker's library raises)

@@ -29,7 +29,7 @@ class WorkerSettings:
     idle_exit: float | None = None
     #: Timeout of a batch in seconds; a worker that exceeds it exits.
     watchdog: float = 900.0
-    #: Accept all of Celery's remote control, including `shutdown`; otherwise only inspect commands and `drain`.
+    #: Accept all of Celery's remote control, including `shutdown`; otherwise only inspect and `drain`.
     remote_control: bool = False
     #: Bytes of device memory for models, or None: most of it.
     memory_limit: int | None = None

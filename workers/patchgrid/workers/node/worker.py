@@ -1,13 +1,14 @@
 """A worker: claims chunks of the models it serves, measures and commits them.
 
-The database says which chunk is next. With a broker, messages are permission to work for a slice of time (see
-`slices`); an idle worker also polls by itself. Results are kept until they are committed or the lease is lost:
-they are stored in a second thread while this one measures the next chunk.
+The database says which chunk is next. With a broker, a message is permission to work for a slice of time (see
+`slices`); an idle worker also polls by itself. Results are kept until they are committed or the lease is
+lost: they are stored in a second thread while this one measures the next chunk.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -221,8 +222,7 @@ class Worker:
     def _model_left(self, models: Sequence[str]) -> str | None:
         """Return the first of these models with a chunk that can be claimed now."""
         for model in self._load_backoff.available(models):
-            due = self._looking.read(lambda session, model=model: leases.next_claim_in(session, models=[model]))
-            if due == 0:
+            if self._looking.read(partial(leases.next_claim_in, models=[model])) == 0:
                 return model
         return None
 

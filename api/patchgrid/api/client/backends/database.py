@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.api.client.backends.backend import Reports, Submission
 from patchgrid.api.client.backends.database_following import follow
-from patchgrid.api.client.backends.notify import notify_workers
+from patchgrid.api.client.backends.notify import message_counter, notify_workers
 from patchgrid.storage import Database
 from patchgrid.storage.access import ownership
 from patchgrid.storage.access.submitting import Order, Submitter, store
@@ -301,12 +301,15 @@ class DatabaseBackend:
     def queues(self) -> Sequence[ModelQueue]:
         """List the queue of each model."""
         with self._reading() as session:
-            return metrics.queues(session)
+            found = metrics.queues(session)
+        return metrics.with_messages(found, message_counter(self._broker))
 
     def metrics(self) -> str:
         """Return metrics in Prometheus' text format."""
         with self._reading() as session:
-            return metrics.prometheus_text(session)
+            found, records = metrics.queues(session), workers.list_workers(session)
+        served = metrics.with_served(found, records)
+        return metrics.prometheus_text(metrics.with_messages(served, message_counter(self._broker)), records)
 
     def close(self) -> None:
         """Close the database."""

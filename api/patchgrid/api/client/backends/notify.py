@@ -1,9 +1,11 @@
 """Asking workers to work on a stored job."""
 
 from collections.abc import Callable
+from functools import partial
 
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.queue import leases
+from patchgrid.storage.queue.metrics import CountMessages
 
 
 def notify_workers(database: Database, broker: str | None, job_id: int, say: Callable[[str], None]) -> None:
@@ -20,3 +22,12 @@ def notify_workers(database: Database, broker: str | None, job_id: int, say: Cal
         send(broker, model, chunks)
     except BrokerUnavailable as error:
         say(f"Warning: {error}; the job is stored; workers find it at their next poll")
+
+
+def message_counter(broker: str | None) -> CountMessages | None:
+    """Return a function that counts the messages on the queues of models; None without a broker."""
+    if broker is None:
+        return None
+    from patchgrid.workers.broker.messages import count
+
+    return partial(count, broker)

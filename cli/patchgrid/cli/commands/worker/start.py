@@ -22,7 +22,7 @@ from patchgrid.workers.node.settings import WorkerSettings
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
 
-@click.command()
+@click.command(context_settings={"auto_envvar_prefix": "PATCHGRID_WORKER"})
 @click.option(
     "-m",
     "--model",
