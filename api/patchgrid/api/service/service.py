@@ -97,8 +97,9 @@ class Service:
 
         try:
             with self.database.read() as session:
-                model, chunks = leases.waiting(session, job_id)
-            send(broker, model, chunks)
+                waiting = leases.waiting(session, job_id)
+            if waiting is not None:
+                send(broker, *waiting)
         except PatchgridError as error:
             _log.warning("%s; workers find job %d at their next poll", error, job_id)
 

@@ -18,17 +18,19 @@ def show_queues(queues: Sequence[ModelQueue]) -> None:
     """Print the queue of each model."""
     columns = [Column("model"), Column("chunks pending", number=True), Column("leased", number=True)]
     columns += [Column("paused", number=True), Column("oldest pending", number=True)]
-    columns += [Column("messages", number=True), Column("queue")]
+    columns += [Column("messages", number=True)]
     rows = [
         (
             *(short_model(queue.model), f"{queue.pending:,}", f"{queue.leased:,}", f"{queue.held:,}"),
             None if queue.oldest_seconds is None else seconds(queue.oldest_seconds),
             None if queue.messages is None else f"{queue.messages:,}",
-            visible(queue.queue),
         )
         for queue in queues
     ]
     show_table(columns, rows)
+    for queue in queues:
+        if queue.messages is not None:
+            click.echo(f"{short_model(queue.model)}: queue {visible(queue.queue)}")
 
 
 def show_workers(records: Sequence[WorkerRecord]) -> None:

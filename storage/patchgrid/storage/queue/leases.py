@@ -19,7 +19,6 @@ from patchgrid.storage.chunks.inputs import read_pair
 from patchgrid.storage.chunks.provenance import FIND_PROVENANCE, provenance_id
 from patchgrid.storage.chunks.writing import result_rows, size_of, write_chunk
 from patchgrid.storage.db.dialects import may_be_lost, now
-from patchgrid.storage.errors import JobNotFound
 from patchgrid.storage.queue import splitting
 from patchgrid.storage.queue.closing import (
     ANY_WAITING,
@@ -172,13 +171,13 @@ def next_claim_in(
     return None if at is None else max(0.0, at - clock)
 
 
-def waiting(session: Session, job_id: int) -> tuple[str, int]:
-    """Return a job's model, and the number of its chunks that wait; raises `JobNotFound`."""
-    count = select(func.count()).where(chunk.c.job_id == job_id, chunk.c.state == ChunkState.PENDING)
-    row = session.execute(select(job.c.model, count.scalar_subquery()).where(job.c.id == job_id)).first()
-    if row is None:
-        raise JobNotFound(job_id)
-    return row[0], row[1]
+def waiting(session: Session, job_id: int) -> tuple[str, int] | None:
+    """Return the model of a job's pending chunks, and their number; None if there are none."""
+    pending = (chunk.c.job_id == job_id) & (chunk.c.state == ChunkState.PENDING)
+    row = session.execute(
+        select(chunk.c.model, func.count()).where(pending).group_by(chunk.c.model)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
 
 
 def chunk_pairs(session: Session, lease: Lease) -> list[Pair]:

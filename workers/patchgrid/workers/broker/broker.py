@@ -28,6 +28,8 @@ def _route(_name: str, _args: Any, kwargs: Any, _options: Any, **_others: Any) -
 _SETTINGS: dict[str, Any] = {
     "accept_content": ["json"],
     "task_serializer": "json",
+    "task_default_queue": "patchgrid",
+    "task_default_exchange": "patchgrid",
     "task_ignore_result": True,
     "result_backend": "disabled://",
     # A message is acknowledged before its work begins: nothing that a worker does is ever redelivered.

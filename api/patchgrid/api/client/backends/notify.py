@@ -17,9 +17,10 @@ def notify_workers(database: Database, broker: str | None, job_id: int, say: Cal
     from patchgrid.workers.errors import BrokerUnavailable
 
     with database.read() as session:
-        model, chunks = leases.waiting(session, job_id)
+        waiting = leases.waiting(session, job_id)
     try:
-        send(broker, model, chunks)
+        if waiting is not None:
+            send(broker, *waiting)
     except BrokerUnavailable as error:
         say(f"Warning: {error}; the job is stored; workers find it at their next poll")
 
