@@ -184,13 +184,20 @@ def servers(folder: str) -> Iterator[Servers]:
         yield Servers(new_url, redis.url)
 
 
-def seconds_of_job(there: Servers, kind: str, number: int, model: str, chunks: int, chunk_size: int) -> float:
-    """Have so many workers work a job off; from its first claim to its end, by the database's clock."""
+def seconds_of_job(
+    there: Servers, kind: str, number: int, model: str, chunks: int, chunk_size: int, *, direct: bool = False
+) -> float:
+    """Have so many workers work a job off; from its first claim to its end, by the database's clock.
+
+    Through Celery, or `direct`: they only poll the database.
+    """
+    broker = None if direct else there.broker
     url = there.new_url(kind)
     pairs = [Pair(f"clean {index}", f"corrupted {index}", " a", " b") for index in range(chunks * chunk_size)]
-    with Database.open(url) as database, workers(url, number, model, broker=there.broker, poll=0.5):
+    with Database.open(url) as database, workers(url, number, model, broker=broker, poll=0.5):
         job = submit(database, JobSpec(model, exact=0.0), pairs, chunk_size)
-        send(there.broker, model, chunks)
+        if broker is not None:
+            send(broker, model, chunks)
         record = finished(database, job)
     assert record.started_at is not None
     assert record.finished_at is not None
@@ -198,13 +205,23 @@ def seconds_of_job(there: Servers, kind: str, number: int, model: str, chunks: i
 
 
 def chunk_rates(there: Servers, numbers: Sequence[int], chunks: int, chunk_size: int) -> dict[str, float]:
-    """Work a job off with an instant engine."""
+    """Work a job off with an instant engine, through Celery and by direct claims, in turn."""
     figures = {}
     for kind in ("SQLite", "PostgreSQL"):
         for number in numbers:
-            rate = chunks / seconds_of_job(there, kind, number, "instant", chunks, chunk_size)
-            figures[f"{kind}, {number} workers (chunks/s)"] = rate
-            say(f"{kind}, {number} workers (chunks/s)", rate)
+            rates = [
+                chunks / seconds_of_job(there, kind, number, "instant", chunks, chunk_size, direct=direct)
+                for direct in (False, True, True, False)
+            ]
+            celery, direct = rates[0] + rates[3], rates[1] + rates[2]
+            name = f"{kind}, {number} workers"
+            for what, figure in (
+                (f"{name}, Celery (chunks/s)", celery / 2),
+                (f"{name}, direct claims (chunks/s)", direct / 2),
+                (f"{name}, Celery over direct", celery / direct),
+            ):
+                figures[what] = figure
+                say(what, figure)
     return figures
 
 

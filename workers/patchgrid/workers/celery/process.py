@@ -3,10 +3,12 @@
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from celery import signals
+from celery.platforms import SecurityWarning
 from celery.worker import state
 
 from patchgrid.workers.broker.broker import App, make_app
@@ -52,7 +54,13 @@ def run(worker: Worker) -> None:
     signals.setup_logging.connect(_keep_logging)
     _log_plainly()
     state.should_stop = state.should_terminate = None
-    app.Worker(hostname=_node_name(worker.name), quiet=True, without_mingle=True, without_gossip=True).start()
+    with warnings.catch_warnings():
+        # Of running as root: that is the user's affair, and nothing but JSON is read.
+        warnings.simplefilter("ignore", SecurityWarning)
+        celery = app.Worker(
+            hostname=_node_name(worker.name), quiet=True, without_mingle=True, without_gossip=True
+        )
+    celery.start()
     if app.step.error is not None:
         raise app.step.error
 
