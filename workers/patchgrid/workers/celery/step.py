@@ -31,6 +31,7 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._app = parent.app
         self._worker = parent.app.make(parent.app)
         self._thread = threading.Thread(target=self._run, name="patchgrid-measuring", daemon=True)
+        self._hang_up = signal.getsignal(signal.SIGHUP)
         self._last = -_ECHO
         self._asked = 0
         #: What ended the worker, if it was an error.
@@ -43,8 +44,7 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._worker.slices.on_left = lambda model: self._send(parent, model)
         signals.worker_shutting_down.connect(self._on_signal, weak=False)
         if threading.current_thread() is threading.main_thread():
-            # Slurm's warning; Celery would write the stack of every thread.
-            signal.signal(signal.SIGUSR1, signal.getsignal(signal.SIGTERM))
+            self._take_signals()
         self._thread.start()
 
     def stop(self, parent: Any) -> None:
@@ -58,6 +58,17 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._worker.slices.close()
         if self.error is not None:
             parent.exitcode = getattr(self.error, "exit_code", 1)
+
+    def terminate(self, parent: Any) -> None:
+        """Hand the chunk back and stop measuring."""
+        self._worker.stop_now()
+        self.stop(parent)
+
+    def _take_signals(self) -> None:
+        """Have Ctrl-C, SIGQUIT and Slurm's SIGUSR1 do as SIGTERM does, each time; a hang-up is none of ours."""
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1):
+            signal.signal(number, signal.getsignal(signal.SIGTERM))
+        signal.signal(signal.SIGHUP, self._hang_up)
 
     def _run(self) -> None:
         try:
