@@ -65,7 +65,7 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self.stop(parent)
 
     def _take_signals(self) -> None:
-        """Have Ctrl-C, SIGQUIT and Slurm's SIGUSR1 do as SIGTERM does, each time; a hang-up is none of ours."""
+        """Have Ctrl-C, SIGQUIT and Slurm's SIGUSR1 do what SIGTERM does, and leave hang-ups as they were."""
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1):
             signal.signal(number, signal.getsignal(signal.SIGTERM))
         signal.signal(signal.SIGHUP, self._hang_up)

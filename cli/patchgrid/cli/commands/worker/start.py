@@ -97,7 +97,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--remote-control",
     is_flag=True,
-    help="Accept all Celery remote control commands, including `shutdown`.  [default: only inspect commands]",
+    help="Accept all of Celery's remote control, including `shutdown`.  [default: only inspect and drain]",
 )
 @click.option("--name", metavar="TEXT", help="Worker name.  [default: host/process id]")
 @with_broker
@@ -112,8 +112,9 @@ def start(
     """Run a worker in this process until it is stopped.
 
     A worker claims chunks of jobs whose model it serves, higher priorities first. It loads a model for its
-    first chunk and keeps it. Wake-ups through the broker (--broker) start it at once; without one it polls
-    the database every --poll seconds.
+    first chunk and keeps it. With --broker it is a Celery worker on the queues of its models: each message
+    lets it work for --slice seconds. Without a broker, or without a message, it polls the database every
+    --poll seconds.
 
     After SIGTERM, Ctrl-C or SIGUSR1 (Slurm's warning) it finishes its chunk within --grace seconds, or hands
     it back; after a second signal it hands it back after the current batch. Exit code 0 if it was stopped,
