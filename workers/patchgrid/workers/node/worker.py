@@ -216,6 +216,7 @@ class Worker:
             self.slices.wait(0)  # whatever was said before is seen below
             if not self.slices.is_pending and self._reason_to_end() is None:
                 self.slices.wait(self.settings.poll)
+                self._idle_since = time.monotonic()  # there is work
         elif self.slices.on_left is not None:
             self.slices.on_left(left)
 
