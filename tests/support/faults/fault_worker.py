@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from celery import signals
 from sqlalchemy import Engine as SQLEngine
 from sqlalchemy import event, func
 from sqlalchemy import select as sql_select
@@ -47,7 +48,7 @@ _PR_SET_PDEATHSIG = 1
 #: What every worker needs, imported once.
 _NEEDED = (
     *("celery.worker", "kombu.transport.redis", "psycopg", "patchgrid.workers.testing"),
-    *("patchgrid.engine.engine", "patchgrid.workers.node.worker", "patchgrid.workers.broker.consumer"),
+    *("patchgrid.engine.engine", "patchgrid.workers.celery.process", "patchgrid.workers.celery.consumer"),
 )
 
 
@@ -68,18 +69,21 @@ class WorkerOptions:
     load_seconds: float = 0.0
     lease: float = 6.0
     poll: float = 0.2
+    slice: float = 30.0
     grace: float = 25.0
     watchdog: float = 900.0
     idle_exit: float | None = None
     max_chunks: int | None = None
+    remote_control: bool = False
     #: A file with the number of pages that an SQLite database may have.
     pages: str | None = None
     #: Signal to send itself, None for none.
     fault: int | None = None
     #: The point at which to, at which passing of it (and at every such number of passings), and how often.
     #: Besides those of a worker there are `in commit` (a chunk's results are written, their commit is not yet
-    #: sent, and the next chunk is measured) and `completing` (all that completes a job is written with its
-    #: last chunk, and not yet committed).
+    #: sent, and the next chunk is measured), `completing` (all that completes a job is written with its
+    #: last chunk, and not yet committed) and `successor` (a slice is over, and the message that follows is not
+    #: yet sent).
     point: str = ""
     passing: int = 1
     times: int = 1
@@ -136,6 +140,10 @@ class Fault:
         if statement.startswith("INSERT INTO checksum") and END in str(values):
             self._pass("completing")
 
+    def before_message(self, **_: Any) -> None:
+        """Take note that a message is about to be sent: a worker sends those that follow a slice."""
+        self._pass("successor")
+
     def _pass(self, point: str) -> None:
         options = self._options
         if options.fault is None or point != options.point or self._sent == options.times:
@@ -157,6 +165,7 @@ class Fault:
 def work(options: WorkerOptions) -> None:
     """Run one worker until it ends by itself or is told to."""
     # Tests import this module for its options alone.
+    from patchgrid.workers.celery.process import run
     from patchgrid.workers.node.settings import WorkerSettings
     from patchgrid.workers.node.worker import Worker
     from patchgrid.workers.testing import load
@@ -181,6 +190,8 @@ def work(options: WorkerOptions) -> None:
             watchdog=options.watchdog,
             idle_exit=options.idle_exit,
             max_chunks=options.max_chunks,
+            slice=options.slice,
+            remote_control=options.remote_control,
         )
         fault = Fault(options, database)
         real = options.engine == "real"
@@ -189,6 +200,11 @@ def work(options: WorkerOptions) -> None:
             event.listen(database.engine, "commit", fault.in_commit)
         elif options.point == "completing":
             event.listen(database.engine, "after_cursor_execute", fault.completing)
+        elif options.point == "successor":
+            signals.before_task_publish.connect(fault.before_message, weak=False)
+        if options.broker is not None:
+            run(worker)
+            return
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             worker.stop()
