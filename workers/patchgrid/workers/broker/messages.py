@@ -15,6 +15,8 @@ from patchgrid.workers.errors import BrokerUnavailable
 TASK = "patchgrid.work"
 #: Messages sent for a job, at most; one that leaves work behind sends its successor.
 MOST = 64
+#: Headers of Celery's that change when a task runs.
+_UNSUPPORTED = ("eta", "expires", "timelimit", "group", "shadow")
 
 
 def send(broker: str, model: str, chunks: int) -> None:
@@ -36,6 +38,27 @@ def count(broker: str, models: Iterable[str]) -> dict[str, int]:
     """Count the messages that wait on each model's queue; raises `BrokerUnavailable`."""
     with _connected(broker) as (_, connection):
         return {model: _count(connection, queue_name(model)) for model in models}
+
+
+def problem(headers: Any, content: Any) -> str | None:
+    """Return why a message with these headers and this content is not one of ours; None: it is.
+
+    Celery's other options of a task (a time to start or expire, callbacks, chords) are not supported.
+    """
+    if not isinstance(headers, dict) or "task" not in headers:
+        return "not a Celery task"
+    if headers["task"] != TASK:
+        return f"unknown task {headers['task']!r}"
+    if not isinstance(headers.get("id"), str):
+        return f"no task id: {headers.get('id')!r}"
+    for name, value in headers.items():
+        unused = value in (None, [], {}, [None, None])
+        if not unused and (name in _UNSUPPORTED or not isinstance(value, str | int)):
+            return f"option {name} is not supported"
+    match content:
+        case [[], {"model": str()} as arguments, dict() as options] if len(arguments) == 1:
+            return "callbacks are not supported" if any(options.values()) else None
+    return "its only argument must be a model"
 
 
 def reason(error: BaseException) -> str:

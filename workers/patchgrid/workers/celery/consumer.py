@@ -2,14 +2,16 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker import loops
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
+from kombu.exceptions import DecodeError, SerializerNotInstalled
 
 from patchgrid.workers.broker.broker import label
-from patchgrid.workers.broker.messages import reason
+from patchgrid.workers.broker.messages import problem, reason
 
 _log = logging.getLogger(__name__)
 
@@ -17,8 +19,11 @@ _log = logging.getLogger(__name__)
 _LOOK = 0.25
 #: Characters of a bad message in a log line.
 _SHOWN = 200
-#: What kombu raises for a message that is none.
-_NOT_A_MESSAGE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+#: What reading a message raises that is none.
+_NOT_A_MESSAGE = (
+    *(AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    *(DecodeError, SerializerNotInstalled),
+)
 
 
 class _NotAMessageError(ConnectionError):
@@ -40,6 +45,25 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             _log.warning("dropped a message: not a Celery message (%.*r)", _SHOWN, error)
             time.sleep(_LOOK)  # Celery takes many new connections within a second for a fault of its own
             raise _NotAMessageError from None
+
+    def create_task_handler(self, *arguments: Any) -> Callable[[Any], None]:
+        """Return what receives a message: one that is not ours is dropped before Celery looks into it.
+
+        What is raised from here would put the message back on its queue, again and again.
+        """
+        receive = super().create_task_handler(*arguments)
+
+        def receive_ours(message: Any) -> None:
+            try:
+                wrong = problem(message.headers, message.payload)
+                if wrong is None:
+                    receive(message)
+            except _NOT_A_MESSAGE as error:
+                wrong = reason(error)
+            if wrong is not None:
+                self._drop(message, wrong)
+
+        return receive_ours
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, retrying until it succeeds."""
@@ -76,18 +100,6 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Drop a message that is not JSON."""
-        self._drop(message, str(exc))
-
-    def on_unknown_message(self, _body: Any, message: Any) -> None:
-        """Drop a message that is not a task."""
-        self._drop(message, "not a Celery task")
-
-    def on_unknown_task(self, _body: Any, message: Any, exc: Exception) -> None:
-        """Drop a task that is not ours."""
-        self._drop(message, f"unknown task {exc}")
-
-    def on_invalid_task(self, _body: Any, message: Any, exc: Exception) -> None:
-        """Drop a task that cannot be read."""
         self._drop(message, str(exc))
 
     def _drop(self, message: Any, why: str) -> None:

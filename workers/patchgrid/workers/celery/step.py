@@ -4,9 +4,10 @@ import logging
 import signal
 import threading
 import time
+from types import FrameType
 from typing import Any
 
-from celery import bootsteps, signals
+from celery import bootsteps
 from celery.worker import state
 
 from patchgrid.workers.celery.task import send_successor
@@ -15,6 +16,8 @@ _log = logging.getLogger(__name__)
 
 #: Signals within this many seconds count as one: a cluster signals every process of a step.
 _ECHO = 0.5
+#: All begin Celery's warm shutdown, Slurm's warning (SIGUSR1), too; SIGQUIT does not wait for the chunk.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGQUIT)
 
 
 class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -42,9 +45,11 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Start measuring; from here on signals stop the worker, too."""
         self._app.worker = self._worker
         self._worker.slices.on_left = lambda model: self._send(parent, model)
-        signals.worker_shutting_down.connect(self._on_signal, weak=False)
         if threading.current_thread() is threading.main_thread():
-            self._take_signals()
+            warm = signal.getsignal(signal.SIGTERM)
+            for number in _SIGNALS:
+                signal.signal(number, lambda number, frame: self._on_signal(number, frame, warm))
+            signal.signal(signal.SIGHUP, self._hang_up)  # Celery would start the worker anew
         self._thread.start()
 
     def stop(self, parent: Any) -> None:
@@ -54,21 +59,13 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._worker.stop()
         while self._thread.is_alive():
             self._thread.join(0.1)  # with a timeout: signals are still handled
-        signals.worker_shutting_down.disconnect(self._on_signal)
-        self._worker.slices.close()
         if self.error is not None:
             parent.exitcode = getattr(self.error, "exit_code", 1)
 
     def terminate(self, parent: Any) -> None:
-        """Hand the chunk back and stop measuring."""
+        """Stop measuring at once: the chunk is handed back."""
         self._worker.stop_now()
         self.stop(parent)
-
-    def _take_signals(self) -> None:
-        """Have Ctrl-C, SIGQUIT and Slurm's SIGUSR1 do what SIGTERM does, and leave hang-ups as they were."""
-        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1):
-            signal.signal(number, signal.getsignal(signal.SIGTERM))
-        signal.signal(signal.SIGHUP, self._hang_up)
 
     def _run(self) -> None:
         try:
@@ -80,12 +77,14 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
             # Celery's own flag: the consumer looks at it several times a second.
             state.should_stop = 0
 
-    def _on_signal(self, **_: Any) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None, warm: Any) -> None:
+        """Stop the worker, then Celery: its own cold shutdown would wait for the task without an end."""
         now = time.monotonic()
         if now - self._last >= _ECHO:
+            self._last = now
             self._asked += 1
-            (self._worker.stop if self._asked == 1 else self._worker.stop_now)()
-        self._last = now
+        (self._worker.stop if self._asked == 1 and number != signal.SIGQUIT else self._worker.stop_now)()
+        warm(number, frame)
 
     def _send(self, parent: Any, model: str) -> None:
         """Send a message for work that was found without one, if the broker is there."""

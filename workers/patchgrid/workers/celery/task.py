@@ -13,12 +13,8 @@ def add_task(app: App) -> None:
     """Add the task to a worker's application."""
 
     @app.task(name=TASK, typing=False, shared=False)  # type: ignore[untyped-decorator]
-    def work(*args: Any, **kwargs: Any) -> dict[str, int] | None:
+    def work(model: str) -> dict[str, int] | None:
         """Work on a model's queue until the slice is over or nothing is left; tell what was done."""
-        model = kwargs.get("model")
-        if args or set(kwargs) != {"model"} or not isinstance(model, str):
-            _log.warning("dropped a message: no model: %.200r", args or kwargs)
-            return None
         if app.worker is None or model not in app.worker.settings.models:
             _log.warning("dropped a message: this worker does not serve %.200r", model)
             return None

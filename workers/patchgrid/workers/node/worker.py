@@ -136,6 +136,7 @@ class Worker:
             self._statistics.ending = True
             self._watchdog.stop()
             self._registry.stop()
+            self.slices.close()
 
     def stop(self) -> None:
         """Stop after this chunk, or hand it back after the grace period; for signal handlers."""
