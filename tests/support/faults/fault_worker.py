@@ -272,6 +272,9 @@ def _fork(run: Callable[[], None], log: str) -> int:
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
+    except PatchgridError as error:
+        sys.stderr.write(f"{error}\n")
+        code = error.exit_code
     except BaseException:  # noqa: BLE001
         traceback.print_exc()
     finally:

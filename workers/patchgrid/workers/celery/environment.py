@@ -20,6 +20,8 @@ from patchgrid.workers.node.worker import Worker
 PREFIX = "PATCHGRID_WORKER_"
 _DATABASE, _BROKER = "PATCHGRID_DB", "PATCHGRID_BROKER"
 _MODELS, _REMOTE_CONTROL = PREFIX + "MODELS", PREFIX + "REMOTE_CONTROL"
+#: The least value of a number; of others anything above 0.
+_LEAST = {PREFIX + "GRACE": 0, PREFIX + "LEASE_SECONDS": 2}
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -81,6 +83,8 @@ def _read(variable: str, text: str, kind: Any) -> Any:
         value = kind(text)
     except ValueError:
         raise WorkerSettingsError(f"{variable} must be a number, not {text!r}") from None
-    if not value > 0:
-        raise WorkerSettingsError(f"{variable} must be above 0, not {text}")
+    least = _LEAST.get(variable)
+    if not (value > 0 if least is None else value >= least):
+        bound = "above 0" if least is None else f"at least {least}"
+        raise WorkerSettingsError(f"{variable} must be {bound}, not {text}")
     return value
