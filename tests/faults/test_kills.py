@@ -13,9 +13,11 @@ from patchgrid.storage.db.dialects import now
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
 from patchgrid.storage.tables import component_estimate, total
+from patchgrid.workers.broker import messages
 from patchgrid.workers.testing import make_pairs
-from support.faults.fault_jobs import Trial, trial
+from support.faults.fault_jobs import SPEC, Trial, trial
 from support.faults.fleet import Fleet, MakeFleet
+from support.machines.servers import Redis
 
 #: Seconds from a kill that a chunk may take beyond its lease.
 RECOVERY = 10
@@ -82,6 +84,7 @@ def assert_recovered(work: Trial, kills: Sequence[Kill], lease: float) -> None:
 
 def assert_kills_lose_nothing(
     url: str,
+    redis: Redis,
     folder: Path,
     make_fleet: MakeFleet,
     *,
@@ -94,8 +97,9 @@ def assert_kills_lose_nothing(
     rng = random.Random(kills)
     with (
         trial(url, folder, make_pairs(2 * chunks)) as work,
-        make_fleet(url, workers, lease=lease, pair_seconds=0.04) as fleet,
+        make_fleet(url, workers, lease=lease, pair_seconds=0.04, broker=redis.url, slice=0.5) as fleet,
     ):
+        messages.send(redis.url, SPEC.model, chunks)
         done = kill_at_random(work, fleet, kills, rng)
         work.wait_until_over(fleet)
         assert fleet.end() == [0] * workers
@@ -105,18 +109,18 @@ def assert_kills_lose_nothing(
 
 
 def test_random_kills_lose_nothing_and_repeat_nothing(
-    url: str, tmp_path: Path, make_fleet: MakeFleet
+    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
     """Six kills over 80 chunks."""
-    assert_kills_lose_nothing(url, tmp_path, make_fleet, chunks=80, workers=3, kills=6, lease=3.0)
+    assert_kills_lose_nothing(url, redis, tmp_path, make_fleet, chunks=80, workers=3, kills=6, lease=3.0)
 
 
 @pytest.mark.slow
 def test_a_hundred_random_kills_lose_nothing_and_repeat_nothing(
-    url: str, tmp_path: Path, make_fleet: MakeFleet
+    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
     """Over 2,000 chunks, each recovered within the lease and ten seconds."""
-    assert_kills_lose_nothing(url, tmp_path, make_fleet, chunks=2000, workers=8, kills=100, lease=6.0)
+    assert_kills_lose_nothing(url, redis, tmp_path, make_fleet, chunks=2000, workers=8, kills=100, lease=6.0)
 
 
 def assert_kills_at_points_lose_nothing(
@@ -182,3 +186,42 @@ def test_fifty_kills_at_a_point_lose_nothing_and_repeat_nothing(
 ) -> None:
     """Fifty times each, with eight workers."""
     assert_kills_at_points_lose_nothing(url, tmp_path, make_fleet, [point], chunks=500, workers=8, kills=50)
+
+
+def assert_kills_before_successors_lose_nothing(
+    url: str, redis: Redis, folder: Path, make_fleet: MakeFleet, *, chunks: int, workers: int, kills: int
+) -> None:
+    """Let workers kill themselves when a slice is over and the message that follows it is not yet sent."""
+    rng = random.Random(kills)
+    options = {"broker": redis.url, "slice": 0.1, "lease": 3.0, "pair_seconds": 0.01}
+    with trial(url, folder, make_pairs(2 * chunks)) as work:
+        fleet = make_fleet(url, workers, **options)
+        fleet.next_options = [
+            {"fault": signal.SIGKILL, "point": "successor", "passing": rng.randint(1, 2)}
+            for _ in range(kills)
+        ]
+        with fleet:
+            messages.send(redis.url, SPEC.model, chunks)
+            work.wait_until_over(fleet)
+            fleet.end()
+        assert fleet.codes == [-signal.SIGKILL] * kills
+        work.assert_exact(whole=False)
+
+
+def test_kills_between_a_slice_and_its_successor_lose_nothing(
+    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Their messages are lost: others find the work by polling."""
+    assert_kills_before_successors_lose_nothing(
+        url, redis, tmp_path, make_fleet, chunks=150, workers=2, kills=4
+    )
+
+
+@pytest.mark.slow
+def test_fifty_kills_between_a_slice_and_its_successor_lose_nothing(
+    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Over 2,000 chunks, with eight workers."""
+    assert_kills_before_successors_lose_nothing(
+        url, redis, tmp_path, make_fleet, chunks=2000, workers=8, kills=50
+    )

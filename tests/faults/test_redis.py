@@ -1,5 +1,6 @@
 """Redis flushed, killed, restarted empty, and away for a while."""
 
+import random
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from patchgrid.workers.broker import messages
 from patchgrid.workers.testing import make_pairs
-from support.faults.fault_jobs import trial
+from support.faults.fault_jobs import SPEC, trial
 from support.faults.fleet import MakeFleet
-from support.machines.servers import Redis
+from support.machines.servers import Redis, wait_for
 
 Trouble = Callable[[Redis], None]
 
@@ -38,11 +40,13 @@ def assert_trouble_loses_nothing(
     workers: int,
     times: int,
 ) -> None:
-    """Do it to Redis so many times along the job; every worker lives through it."""
+    """Do it to Redis so many times along the job, in the middle of slices; every worker lives through it."""
     with (
         trial(url, folder, make_pairs(2 * chunks)) as work,
-        make_fleet(url, workers, broker=redis.url, pair_seconds=0.02) as fleet,
+        make_fleet(url, workers, broker=redis.url, pair_seconds=0.02, slice=0.5) as fleet,
     ):
+        wait_for(lambda: fleet.log().count("receiving messages") == workers)
+        messages.send(redis.url, SPEC.model, chunks)
         for number in range(times):
             work.wait_until_done((number + 1) * chunks // (times + 2), fleet)
             trouble(redis)
@@ -50,6 +54,7 @@ def assert_trouble_loses_nothing(
         assert fleet.end() == [0] * workers
         assert fleet.codes == []
         work.assert_exact()
+        assert "Traceback" not in fleet.log()
 
 
 def test_a_redis_that_forgets_loses_nothing(
@@ -65,12 +70,43 @@ def test_a_redis_that_forgets_loses_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trouble", [flush, restart_empty])
-def test_a_redis_that_forgets_five_times_loses_nothing(
-    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet, trouble: Trouble
+def test_a_redis_that_forgets_all_along_loses_nothing(
+    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
 ) -> None:
-    """The same five times with eight workers."""
-    assert_trouble_loses_nothing(url, redis, tmp_path, make_fleet, trouble, chunks=1000, workers=8, times=5)
+    """FLUSHALL twenty times along 2,000 chunks, with eight workers."""
+    assert_trouble_loses_nothing(url, redis, tmp_path, make_fleet, flush, chunks=2000, workers=8, times=20)
+
+
+class StartAndStop:
+    """Kills Redis where it runs and starts it where it does not, each time after a moment of chance."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._runs = True
+
+    def __call__(self, redis: Redis) -> None:
+        """Do the other of the two."""
+        time.sleep(self._rng.uniform(0, 0.5))
+        (redis.kill if self._runs else redis.start)()
+        self._runs = not self._runs
+
+
+def test_a_redis_that_comes_and_goes_loses_nothing(
+    sqlite_url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Killed and started, three times each."""
+    assert_trouble_loses_nothing(
+        sqlite_url, redis, tmp_path, make_fleet, StartAndStop(1), chunks=100, workers=2, times=6
+    )
+
+
+@pytest.mark.slow
+def test_a_redis_that_comes_and_goes_twenty_times_loses_nothing(
+    url: str, redis: Redis, tmp_path: Path, make_fleet: MakeFleet
+) -> None:
+    """Killed twenty times at moments of chance along 2,000 chunks, with eight workers."""
+    trouble = StartAndStop(20)
+    assert_trouble_loses_nothing(url, redis, tmp_path, make_fleet, trouble, chunks=2000, workers=8, times=40)
 
 
 def assert_work_goes_on_without_redis(
@@ -82,6 +118,7 @@ def assert_work_goes_on_without_redis(
         trial(url, folder, make_pairs(2 * chunks)) as work,
         make_fleet(url, workers, broker=redis.url, pair_seconds=workers / 40) as fleet,
     ):
+        messages.send(redis.url, SPEC.model, chunks)
         work.wait_until_done(5, fleet)
         redis.kill()
         counts = [work.progress().chunks_done]

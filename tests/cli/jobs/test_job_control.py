@@ -3,19 +3,18 @@
 import json
 import re
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from patchgrid.workers.broker.notify import WakeUps
+from patchgrid.workers.broker import messages
 from sqlalchemy import text
 
 from patchgrid.storage import Database
 from patchgrid.storage.jobs import deletion, jobs
 from patchgrid.storage.queue import control, leases, workers
 from support.cli.commands import patchgrid, refused, write_pairs
-from support.machines.servers import Redis, wait_for
+from support.machines.servers import Redis
 from support.storage.leasing import claim, fail, finish
 
 
@@ -215,20 +214,19 @@ def test_a_job_that_is_over_can_be_neither_paused_nor_cancelled(queue: Queue) ->
         assert f"job 1 is done: nothing to {command}" in refused(queue.job(command))
 
 
-def test_retry_wakes_the_workers(queue: Queue, redis: Redis) -> None:
-    """So do submit and resume: idle workers look at once."""
-    wake_ups = WakeUps(redis.url)
-    wake_ups.start()
-    try:
-        wait_for(lambda: wake_ups.connected is True)
-        time.sleep(0.5)
-        wake_ups.wait(0)
-        options = ("--broker", redis.url)
-        for command in (("cancel",), ("retry", *options), ("pause",), ("resume", *options)):
-            assert queue.job(*command).exit_code == 0
-            assert wake_ups.wait(10 if len(command) > 1 else 0) is (len(command) > 1), command
-    finally:
-        wake_ups.stop()
+def test_retry_and_resume_send_messages_for_what_waits(queue: Queue, redis: Redis) -> None:
+    """So does submit: one a chunk, on the model's queue; other commands send none."""
+    options = ("--broker", redis.url)
+    model = str(queue.model)
+    sent = messages.count(redis.url, [model])[model]
+    queue.measure()
+    for command in (("cancel",), ("retry", *options), ("pause",), ("resume", *options)):
+        assert queue.job(*command).exit_code == 0
+        sent += 2 if len(command) > 1 else 0
+        assert messages.count(redis.url, [model]) == {model: sent}, command
+    submit = ("submit", queue.pairs, "-m", queue.model, "--chunk-size", 4, "--db", queue.path, "--seed", 1)
+    assert patchgrid(*submit, *options).exit_code == 0
+    assert messages.count(redis.url, [model]) == {model: sent + 3}
 
 
 def test_waiting_ends_with_the_job_and_its_exit_code(queue: Queue) -> None:

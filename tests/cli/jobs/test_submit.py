@@ -197,7 +197,7 @@ def test_a_dry_run_without_a_tokenizer_says_so(pairs: Path, monkeypatch: pytest.
 
 
 BROKERS = {
-    "kind": ("amqp://user:secret@host/", "is not a supported broker"),
+    "kind": ("http://user:secret@host/", "is not a supported broker"),
     "port": ("redis://:secret@host:port/0", "cannot read the broker's URL"),
     "no host": ("redis:///0", "is not a supported broker"),
     "number": ("redis://:secret@host/zero", "a Redis database must be a number"),

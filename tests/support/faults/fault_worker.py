@@ -82,8 +82,8 @@ class WorkerOptions:
     #: The point at which to, at which passing of it (and at every such number of passings), and how often.
     #: Besides those of a worker there are `in commit` (a chunk's results are written, their commit is not yet
     #: sent, and the next chunk is measured), `completing` (all that completes a job is written with its
-    #: last chunk, and not yet committed) and `successor` (a slice is over, and the message that follows is not
-    #: yet sent).
+    #: last chunk, and not yet committed) and `successor` (a slice is over, and the message that follows it
+    #: is not yet sent).
     point: str = ""
     passing: int = 1
     times: int = 1

@@ -32,7 +32,7 @@ def test_a_job_s_messages_are_bounded(redis: Redis, chunks: int) -> None:
     }
     with redis.client() as client:
         assert client.llen("patchgrid.org/model") == min(chunks, MOST)
-        assert [key for key in client.keys() if client.type(key) == b"list"] == (
+        assert [key for key in client.scan_iter() if client.type(key) == b"list"] == (
             [b"patchgrid.org/model"] if chunks else []
         )
 

@@ -139,9 +139,7 @@ def test_settings_that_cannot_be_used_end_in_one_line(
 
 
 @pytest.mark.parametrize("variable", ["PATCHGRID_DB", "PATCHGRID_BROKER"])
-def test_addresses_that_cannot_be_used_end_in_one_line(
-    place: Place, variable: str, tmp_path: Path
-) -> None:
+def test_addresses_that_cannot_be_used_end_in_one_line(place: Place, variable: str, tmp_path: Path) -> None:
     """Without the password."""
     values = environment(place) | {
         variable: {

@@ -42,7 +42,9 @@ def app(place: Place) -> Iterator[App]:
 
 def ask(app: App, command: str, **arguments: Any) -> Any:
     """Return the answer of the only worker, waiting until it can be reached."""
-    answers = wait_for_answer(lambda: app.control.broadcast(command, arguments, reply=True, timeout=5, limit=1))
+    answers = wait_for_answer(
+        lambda: app.control.broadcast(command, arguments, reply=True, timeout=5, limit=1)
+    )
     [(_, answer)] = answers[0].items()
     return answer
 
@@ -54,7 +56,16 @@ def test_a_busy_worker_answers_within_two_seconds(place: Place, app: App) -> Non
         wait_for(lambda: place.is_held(job, worker))
         ask(app, "ping")
         answers = {}
-        for command in ("ping", "active", "stats", "active_queues", "registered", "reserved", "report", "conf"):
+        for command in (
+            "ping",
+            "active",
+            "stats",
+            "active_queues",
+            "registered",
+            "reserved",
+            "report",
+            "conf",
+        ):
             began = time.monotonic()
             [answers[command]] = app.control.broadcast(command, reply=True, timeout=SOON, limit=1)
             assert time.monotonic() - began < SOON, command

@@ -32,7 +32,10 @@ def test_every_setting_is_read_as_its_kind() -> None:
         "remote_control": True,
         "memory_limit": 10**9,
     }
-    assert values.keys() == {field.name for field in dataclasses.fields(WorkerSettings)} - {"models", "broker"}
+    assert values.keys() == {field.name for field in dataclasses.fields(WorkerSettings)} - {
+        "models",
+        "broker",
+    }
     variables = {PREFIX + name.upper(): str(value) for name, value in values.items()}
     read = settings(MODELS | variables)
     assert read == WorkerSettings(("a", "org/b"), **values)  # type: ignore[arg-type]

@@ -63,12 +63,6 @@ GARBAGE = {
 }
 
 
-@pytest.fixture(scope="module")
-def workers_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for the worker of all these tests."""
-    return tmp_path_factory.mktemp("garbage")
-
-
 @pytest.fixture
 def worker(place: Place) -> Iterator[CeleryWorker]:
     """Return a worker that works for messages alone."""
@@ -84,7 +78,7 @@ def dropped(log: str) -> list[str]:
 def test_each_kind_of_garbage_is_dropped_in_a_line_and_the_next_message_works(
     place: Place, worker: CeleryWorker
 ) -> None:
-    """Each once: nothing is put back on the queue, no connection is given up for good, no trace is written."""
+    """Each once: nothing is put back on the queue, no connection is given up for good, no trace logged."""
     for number, (name, (payload, said)) in enumerate(GARBAGE.items(), 1):
         place.push(payload)
         place.work_off()
@@ -140,7 +134,15 @@ def test_garbage_to_remote_control_is_survived(place: Place, worker: CeleryWorke
     """What is published where Celery's commands arrive."""
     with place.redis.client() as client:
         wait_for(lambda: client.pubsub_numpat() > 0)
-        for payload in (b"garbage", b"42", b"{}", NESTED, changed(), changed(body=body(7)), changed(headers=7)):
+        for payload in (
+            b"garbage",
+            b"42",
+            b"{}",
+            NESTED,
+            changed(),
+            changed(body=body(7)),
+            changed(headers=7),
+        ):
             client.publish("/0.celery.pidbox", payload)
             place.work_off()
     assert worker.code is None

@@ -14,7 +14,7 @@ from support.workers.celery_workers import PASSWORD, Place
 
 
 def test_a_redis_that_is_killed_and_comes_back_empty_is_used_again(place: Place) -> None:
-    """Logged once, and logged once when it is back; work goes on meanwhile, and messages arrive afterwards."""
+    """Logged once, and once when it is back; work goes on meanwhile, and messages arrive afterwards."""
     with redis_server(password=PASSWORD) as place.redis, place.worker(poll=0.2) as worker:
         for count in (1, 2):
             place.redis.kill()
@@ -37,7 +37,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_is_used_again(place: Place)
 
 
 def test_a_redis_that_does_not_answer_is_noticed(place: Place) -> None:
-    """Stopped, not killed: the connection stays open and nothing comes; the worker and its end are as ever."""
+    """Stopped, not killed: the connection stays open and nothing comes; the worker works and ends as ever."""
     with redis_server() as place.redis, place.worker(poll=0.2) as worker:
         process = place.redis._process
         assert process is not None

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from patchgrid.workers.broker.notify import notify
 from sqlalchemy import select
 
 from patchgrid.storage import Database
@@ -14,7 +13,7 @@ from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.queue import control, leases, workers
 from patchgrid.storage.tables import chunk, provenance
-from support.machines.servers import redis_server, wait_for
+from support.machines.servers import wait_for
 from support.workers.running import (
     MODEL,
     Calls,
@@ -172,23 +171,6 @@ def test_an_idle_worker_stops_at_once(database: Database) -> None:
         assert one.join(5) == "stopped"
 
 
-def test_a_wake_up_starts_an_idle_worker(database: Database) -> None:
-    """It would not look for a minute by itself."""
-    with redis_server(password="secret") as server:
-        with running(database, Calls(), poll=60.0, broker=server.url):
-            wait_for(lambda: [row.state for row in registered(database)] == ["idle"])
-            time.sleep(0.5)
-            job = submit_pairs(database, 8)
-            began = time.monotonic()
-            while state(database, job) != "done":
-                notify(server.url, job.id)
-                assert time.monotonic() - began < 10
-                time.sleep(0.2)
-        server.kill()
-        with running(database, Calls(), broker=server.url):
-            wait_for_state(database, submit_pairs(database, 8), "done", 10)
-
-
 def test_a_worker_at_rest_leaves_the_database_to_others(database: Database) -> None:
     """It reads whether there is something, and does not lock to find out."""
     claims: list[object] = []
@@ -223,7 +205,7 @@ def test_a_cancelled_job_s_chunk_is_dropped(database: Database) -> None:
 
 
 def test_a_paused_job_is_let_be_until_it_goes_on(database: Database) -> None:
-    """The chunk at hand is finished; the rest waits, whatever wake-ups arrive."""
+    """The chunk at hand is finished; the rest waits, whatever messages arrive."""
     job = submit_pairs(database, 12)
     calls = Calls()
 

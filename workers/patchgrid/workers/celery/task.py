@@ -1,7 +1,6 @@
 """The task: permission to work on a model's queue for a slice of time."""
 
 import logging
-from typing import Any
 
 from patchgrid.workers.broker.broker import App
 from patchgrid.workers.broker.messages import TASK, reason, send_one
