@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from patchgrid.workers.broker import messages
 from sqlalchemy import text
 
 from patchgrid.storage import Database
 from patchgrid.storage.jobs import deletion, jobs
 from patchgrid.storage.queue import control, leases, workers
+from patchgrid.workers.broker import messages
 from support.cli.commands import patchgrid, refused, write_pairs
 from support.machines.servers import Redis
 from support.storage.leasing import claim, fail, finish

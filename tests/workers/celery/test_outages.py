@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.workers.broker import messages
 from patchgrid.workers.errors import BrokerUnavailable
 from support.api.tls import make_certificate, tls_proxy
 from support.faults import fleet
 from support.machines.servers import free_port, redis_server, wait_for
 from support.workers.celery_workers import PASSWORD, Place
+from support.workers.gates import DONE
+from support.workers.running import chunks
 
 
 def test_a_redis_that_is_killed_and_comes_back_empty_is_used_again(place: Place) -> None:
@@ -123,3 +126,21 @@ def test_another_broker_in_celery_s_own_variables_is_not_used(
     monkeypatch.setattr(fleet, "ENVIRONMENT", fleet.ENVIRONMENT | variables)
     with fleet.nursery() as place.nursery, place.worker():
         place.work_off()
+
+
+def test_a_redis_that_goes_during_slices_holds_nothing_up(place: Place) -> None:
+    """Neither the work, of which a slice's successor cannot be sent, nor the worker's end."""
+    with redis_server() as place.redis, place.worker(slice=0.05, poll=0.2, pair_seconds=0.01) as worker:
+        job = place.submit(count=4000)
+        wait_for(lambda: done(place, job) > 5)
+        place.redis.kill()
+        before = done(place, job)
+        wait_for(lambda: done(place, job) > before + 20)
+        worker.send(signal.SIGTERM)
+        assert worker.join() == 0
+        assert "exits: stopped" in worker.log()
+
+
+def done(place: Place, job: JobRecord) -> int:
+    """Count the chunks of a job that are done."""
+    return chunks(place.database, job).count(DONE)

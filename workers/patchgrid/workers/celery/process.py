@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import signals
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.worker import state
 
 from patchgrid.workers.broker.broker import App, make_app
@@ -54,13 +54,7 @@ def run(worker: Worker) -> None:
     signals.setup_logging.connect(_keep_logging)
     _log_plainly()
     state.should_stop = state.should_terminate = None
-    with warnings.catch_warnings():
-        # Of running as root: that is the user's affair, and nothing but JSON is read.
-        warnings.simplefilter("ignore", SecurityWarning)
-        celery = app.Worker(
-            hostname=_node_name(worker.name), quiet=True, without_mingle=True, without_gossip=True
-        )
-    celery.start()
+    app.Worker(hostname=_node_name(worker.name), quiet=True, without_mingle=True, without_gossip=True).start()
     if app.step.error is not None:
         raise app.step.error
 
@@ -90,6 +84,8 @@ class _Plain(logging.Handler):
 
 def _log_plainly() -> None:
     """Replace the handlers of Celery's and kombu's loggers (never the root logger), once."""
+    # Celery warns of pickle and root; we read JSON alone.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     for name in _LIBRARIES:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, _Plain) for handler in logger.handlers):
