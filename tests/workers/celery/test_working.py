@@ -128,11 +128,12 @@ def test_long_jobs_of_two_models_take_turns(place: Place) -> None:
 
 def test_a_worker_without_messages_polls(place: Place) -> None:
     """Lost or never sent: after `--poll` seconds it looks by itself, and sends a message for others."""
-    with place.worker(poll=0.2, slice=0.05, pair_seconds=0.01):
-        job = place.submit(count=80, send=False)
-        with place.worker():  # works for messages alone
-            wait_for(lambda: place.is_done(job))
+    slow = {"slice": 0.05, "pair_seconds": 0.01}
+    with place.worker(poll=0.2, **slow), place.worker(**slow):
+        job = place.submit(count=800, send=False)
+        wait_for(lambda: len(shares(place)) == 2 or place.is_done(job))
         assert len(shares(place)) == 2
+        wait_for(lambda: place.is_done(job))
 
 
 def shares(place: Place) -> list[int]:
