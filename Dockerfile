@@ -1,4 +1,5 @@
-# Two images: `slim` (no torch: the HTTP service, migrations, submitting, results) and `worker`, which is the default.
+# Two images: `slim` (no torch: the HTTP service, migrations, submitting, results) and `worker`, which is the default;
+# `flower` is for looking at Celery.
 #   docker build --target slim --tag patchgrid:slim .
 #   docker build --tag patchgrid:worker .
 # A tag may be moved to another image, a digest may not: docs/deploy-compose.md says how to pin one.
@@ -58,6 +59,16 @@ CMD ["--help"]
 
 FROM base AS slim
 COPY --from=slim-packages /opt/patchgrid /opt/patchgrid
+
+
+# Celery's workers and tasks in a browser: docker compose --profile flower up --detach flower
+FROM ${PYTHON_IMAGE} AS flower
+COPY constraints.txt /
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --constraint /constraints.txt flower==2.2.0 'celery[redis]'
+WORKDIR /tmp
+USER 10001:10001
+ENTRYPOINT ["celery", "flower"]
 
 
 FROM base AS worker

@@ -18,6 +18,7 @@ import yaml
 from patchgrid.storage import Database
 from patchgrid.storage.db import schema
 from patchgrid.storage.queue import control, leases
+from patchgrid.workers.broker.messages import send
 from support.machines.deployment import (
     check_command,
     check_page,
@@ -27,7 +28,7 @@ from support.machines.deployment import (
     sbatch_options,
 )
 from support.machines.keda import SCALED_OBJECT, TRIGGER_AUTHENTICATION
-from support.machines.servers import Postgres, postgres_server
+from support.machines.servers import Postgres, postgres_server, redis_server
 from support.machines.slurm import SBATCH_OPTIONS
 from support.storage.chunk_results import make_spec
 from support.storage.storage_backends import submit_job
@@ -194,8 +195,21 @@ def test_the_secret_s_form_has_nothing_to_use() -> None:
     assert "USER:PASSWORD@DBHOST" in data["PATCHGRID_DB"]
     assert ":PASSWORD@REDISHOST" in data["PATCHGRID_BROKER"]
     assert data["HF_TOKEN"] == ""
-    asked = kubernetes_object("keda.yaml", "TriggerAuthentication")["spec"]["secretTargetRef"]
-    assert {each["key"] for each in asked} <= set(data)
+    for file in ("keda.yaml", "keda-sql.yaml"):
+        asked = kubernetes_object(file, "TriggerAuthentication")["spec"]["secretTargetRef"]
+        assert {each["key"] for each in asked} <= set(data)
+
+
+def test_keda_s_list_is_the_queue_of_the_worker_s_model() -> None:
+    """Its length is that of what a submission sends there; one worker stays, which polls the database."""
+    spec = kubernetes_object("keda.yaml", "ScaledObject")["spec"]
+    assert spec["minReplicaCount"] >= 1
+    metadata = spec["triggers"][0]["metadata"]
+    [container] = kubernetes_object("worker.yaml", "Deployment")["spec"]["template"]["spec"]["containers"]
+    with redis_server() as server, server.client() as client:
+        assert client.llen(metadata["listName"]) == 0
+        send(server.url, option_value(container["args"], "--model"), 3)
+        assert client.llen(metadata["listName"]) == 3
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +224,7 @@ def test_keda_s_query_counts_what_there_is_to_do(
     backend: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Waiting and leased chunks of the worker's model: none of another, a paused job's or what is done."""
-    [trigger] = kubernetes_object("keda.yaml", "ScaledObject")["spec"]["triggers"]
+    [trigger] = kubernetes_object("keda-sql.yaml", "ScaledObject")["spec"]["triggers"]
     query = trigger["metadata"]["query"]
     [container] = kubernetes_object("worker.yaml", "Deployment")["spec"]["template"]["spec"]["containers"]
     model = option_value(container["args"], "--model")

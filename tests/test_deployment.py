@@ -119,6 +119,25 @@ def test_the_services_commands_exist(compose: dict[str, Any]) -> None:
         check_command(compose["services"][name]["command"])
 
 
+def test_flower_starts_on_request_and_with_a_password_only(compose: dict[str, Any]) -> None:
+    """It is in a profile, reads the broker's URL from a variable, and refuses to start without a password."""
+    flower = compose["services"]["flower"]
+    assert flower["profiles"] == ["flower"]
+    environment, [script] = flower["environment"], flower["command"]
+    assert (
+        environment["CELERY_BROKER_URL"] == compose["services"]["worker"]["environment"]["PATCHGRID_BROKER"]
+    )
+    assert environment["FLOWER_BASIC_AUTH"] == "flower:"
+    done = subprocess.run(
+        [*flower["entrypoint"], script.replace("$$", "$")],
+        env={"PATH": os.environ["PATH"], "FLOWER_PASSWORD": environment["FLOWER_PASSWORD"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "set FLOWER_PASSWORD in .env\n")
+
+
 def test_the_service_is_healthy_and_answers_nobody_without_a_token(
     compose: dict[str, Any], tmp_path: Path
 ) -> None:

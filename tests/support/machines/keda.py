@@ -56,22 +56,45 @@ _POSTGRESQL = _strict(
     },
     ["query", "targetQueryValue"],
 )
-_TRIGGER = _strict(
+_REDIS = _strict(
     {
-        "type": {"const": "postgresql"},
-        "name": _TEXT,
-        "metricType": {"enum": ["AverageValue", "Value"]},
-        "useCachedMetrics": {"type": "boolean"},
-        "metadata": _POSTGRESQL,
-        "authenticationRef": _strict(
-            {"name": _TEXT, "kind": {"enum": ["TriggerAuthentication", "ClusterTriggerAuthentication"]}},
-            ["name"],
-        ),
+        "address": _TEXT,
+        "host": _TEXT,
+        "port": _TEXT,
+        "databaseIndex": {"type": "string", "pattern": r"^\d+$"},
+        "enableTLS": {"enum": ["true", "false"]},
+        "unsafeSsl": {"enum": ["true", "false"]},
+        "listName": _TEXT,
+        "listLength": _NUMBER,
+        "activationListLength": _NUMBER,
+        "addressFromEnv": _TEXT,
+        "usernameFromEnv": _TEXT,
+        "passwordFromEnv": _TEXT,
     },
-    ["type", "metadata"],
+    ["listName", "listLength"],
 )
 
-#: https://keda.sh/docs/latest/reference/scaledobject-spec/ with the PostgreSQL trigger.
+
+def _trigger(kind: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    return _strict(
+        {
+            "type": {"const": kind},
+            "name": _TEXT,
+            "metricType": {"enum": ["AverageValue", "Value"]},
+            "useCachedMetrics": {"type": "boolean"},
+            "metadata": metadata,
+            "authenticationRef": _strict(
+                {"name": _TEXT, "kind": {"enum": ["TriggerAuthentication", "ClusterTriggerAuthentication"]}},
+                ["name"],
+            ),
+        },
+        ["type", "metadata"],
+    )
+
+
+_TRIGGER = {"oneOf": [_trigger("postgresql", _POSTGRESQL), _trigger("redis", _REDIS)]}
+
+#: https://keda.sh/docs/latest/reference/scaledobject-spec/ with the triggers of PostgreSQL and Redis.
 SCALED_OBJECT = _object(
     "ScaledObject",
     _strict(

@@ -47,6 +47,8 @@ _SETTINGS: dict[str, Any] = {
     "broker_connection_retry": True,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    # A Redis that is full, read-only or refuses a command is waited for as one that is away.
+    "broker_channel_error_retry": True,
     "broker_connection_timeout": PATIENCE,
 }
 _REDIS_OPTIONS = {

@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 _LOOK = 0.25
 #: Seconds between checks of a connection on which nothing may come for long.
 _ASK = 5.0
+#: Seconds between a connection that failed and the next one.
+_RETRY = 1.0
 #: Characters of a bad message in a log line.
 _SHOWN = 200
 #: What reading a message raises that is none.
@@ -98,12 +100,12 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """Report that the broker is unavailable."""
-        self._note(exc)
+        self._pause(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Report that the broker is unavailable."""
         if not isinstance(exc, _NotAMessageError):
-            self._note(exc)
+            self._pause(exc)
         super().on_connection_error_after_connected(exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
@@ -113,6 +115,11 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def _drop(self, message: Any, why: str) -> None:
         _log.warning("dropped a message: %.*s: %.*r", _SHOWN, why, _SHOWN, message.body)
         message.ack_log_error(_log, self.connection_errors)
+
+    def _pause(self, error: Exception) -> None:
+        """Report that the broker is unavailable, and wait: it may take connections and refuse commands."""
+        self._note(error)
+        time.sleep(_RETRY)
 
     def _note(self, error: Exception | None) -> None:
         """Record whether the broker is available; log each change once."""
