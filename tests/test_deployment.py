@@ -316,7 +316,8 @@ def test_the_page_on_monitoring_names_metrics_that_exist(tmp_path: Path) -> None
         with database.write() as session:
             workers.register(session, workers.WorkerInfo("me", "here", 1, "cpu", ("m",)))
         with database.read() as session:
-            text = metrics.prometheus_text(session)
+            found, records = metrics.queues(session), workers.list_workers(session)
+        text = metrics.prometheus_text(metrics.with_messages(found, None), records)
     given = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     named = set(re.findall(r"\b(patchgrid_[a-z_]+)\b", MONITORING.read_text(encoding="utf-8")))
     assert len(named) >= 5
