@@ -218,8 +218,9 @@ def broker_option(*, hidden: bool = False) -> Decorator:
         "--broker",
         metavar="URL",
         hidden=hidden,
-        help="Redis that wakes idle workers: redis://:password@host:6379/0, rediss://… with TLS. Without "
-        f"one, workers poll the database every few seconds.  [env var: {BROKER_VARIABLE}]",
+        help="Broker through which workers get messages: redis://:password@host:6379/0, rediss://… with TLS, "
+        "sentinel://…, amqp://…. Without one, workers poll the database every few seconds.  "
+        f"[env var: {BROKER_VARIABLE}]",
     )
 
 

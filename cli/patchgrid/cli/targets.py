@@ -60,7 +60,7 @@ def choose(target: Target, *, command: str) -> Target:
             f"`patchgrid {command}` cannot go through a server ({named}): it {_INSTEAD[command]}"
         )
     if target.broker is not None:
-        raise UsageError(f"a server ({named}) wakes its own workers: omit --broker")
+        raise UsageError(f"a server ({named}) has its own broker: omit --broker")
     return Target(None, server, None)
 
 

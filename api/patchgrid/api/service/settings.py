@@ -26,7 +26,7 @@ class AllowedModel:
 class ServerSettings:
     """Settings of the server."""
 
-    #: Broker that wakes workers for new jobs; None: workers poll.
+    #: Broker to which messages for new jobs are sent; None: workers poll.
     broker: str | None = None
     #: Allowed models; none: those that workers served within the last day.
     models: tuple[AllowedModel, ...] = ()
