@@ -10,7 +10,7 @@ MODEL = ROOT / "examples" / "demo_model"
 
 
 def test_a_worker_waits_for_a_full_redis_and_works_from_the_database(tmp_path: Path) -> None:
-    """As for one that is away: it says so once, polls, and hears messages again when there is room."""
+    """As for one that is unavailable: it says so once, polls, and hears messages again when there is room."""
     database = tmp_path / "test.db"
     pairs = write_pairs(tmp_path / "pairs.jsonl", 4)
     submitted = patchgrid("submit", pairs, "-m", MODEL, "--exact", "0", "--name", "one", "--db", database)

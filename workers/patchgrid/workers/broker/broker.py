@@ -35,7 +35,7 @@ _SETTINGS: dict[str, Any] = {
     # A message is acknowledged before its work begins: nothing that a worker does is ever redelivered.
     "task_acks_late": False,
     "task_routes": [_route],
-    # Computing has one thread; another answers `inspect` meanwhile.
+    # One thread computes; another answers `inspect`.
     "worker_pool": "threads",
     "worker_concurrency": 1,
     "worker_prefetch_multiplier": 1,
@@ -47,7 +47,7 @@ _SETTINGS: dict[str, Any] = {
     "broker_connection_retry": True,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    # A Redis that is full, read-only or refuses a command is waited for as one that is away.
+    # Retry a broker that refuses commands (full, read-only, permissions) as one that is unavailable.
     "broker_channel_error_retry": True,
     "broker_connection_timeout": PATIENCE,
 }

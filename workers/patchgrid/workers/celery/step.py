@@ -49,7 +49,7 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
             warm = signal.getsignal(signal.SIGTERM)
             for number in _SIGNALS:
                 signal.signal(number, lambda number, frame: self._on_signal(number, frame, warm))
-            signal.signal(signal.SIGHUP, self._hang_up)  # Celery would start the worker anew
+            signal.signal(signal.SIGHUP, self._hang_up)  # Celery would restart the worker
         self._thread.start()
 
     def stop(self, parent: Any) -> None:
@@ -70,7 +70,7 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _run(self) -> None:
         try:
             self._worker.run()
-        except BaseException as error:  # noqa: BLE001 (whoever started the worker raises it)
+        except BaseException as error:  # noqa: BLE001 (`run` of process.py raises it)
             self.error = error
             _log.error("the worker ended: %s", error)
         finally:
