@@ -65,7 +65,7 @@ class Workspace:
     token
         A server's token; None: the environment's (PATCHGRID_TOKEN).
     broker
-        URL of the broker to which messages for new jobs are sent; None: the environment's (PATCHGRID_BROKER), else none.
+        Broker to which messages for new jobs are sent; None: the environment's (PATCHGRID_BROKER), else none.
     user
         The owner whose jobs are searched first and who owns submitted jobs, on a database; None: the
         environment's (PATCHGRID_USER), else the system's.

@@ -90,7 +90,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             hub.call_repeatedly(_ASK, self.ask_broker)
 
     def ask_broker(self) -> None:
-        """Ask the broker for a queue's length: if it does not answer, the consumer connects anew."""
+        """Ask the broker for a queue's length: if it does not answer, the consumer connects again."""
         self.task_consumer.queues[0].queue_declare(channel=self.connection.default_channel)
 
     def on_ready(self) -> None:
