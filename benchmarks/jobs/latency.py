@@ -1,4 +1,4 @@
-"""How long work waits: from a submit to its first claim, with the broker and without it; an urgent job's time.
+"""How long work waits: from a submit to its first claim, with and without the broker; an urgent job's time.
 
 By the database's clock, with workers that are processes and an engine that takes its time (see `queue`).
 """

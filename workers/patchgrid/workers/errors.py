@@ -30,6 +30,15 @@ class BrokerUnavailable(PatchgridError, ConnectionError):  # noqa: N818 (named f
     """The broker is unavailable; workers still find jobs by polling."""
 
 
+class CeleryFailedError(PatchgridError, RuntimeError):
+    """Celery's part of a worker failed; the chunk was finished or handed back."""
+
+    exit_code = 1
+
+    def __init__(self) -> None:
+        super().__init__("Celery ended with an error, see above: start the worker again")
+
+
 class WorkerSettingsError(PatchgridError, ValueError):
     """A worker's settings in the environment cannot be used."""
 

@@ -16,6 +16,7 @@ from patchgrid.workers.broker.queues import queue_of
 from patchgrid.workers.celery.control import add_commands
 from patchgrid.workers.celery.step import MeasuringStep
 from patchgrid.workers.celery.task import add_task
+from patchgrid.workers.errors import CeleryFailedError
 from patchgrid.workers.node.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def worker_app(
 def run(worker: Worker) -> None:
     """Run a worker as a Celery worker on its settings' broker until it ends; call it in the main thread.
 
-    Raises what ended the worker, if it was an error, and `BrokerURLError`.
+    Raises what ended the worker, if it was an error, `CeleryFailedError` and `BrokerURLError`.
     """
     settings = worker.settings
     app = worker_app(
@@ -54,9 +55,14 @@ def run(worker: Worker) -> None:
     signals.setup_logging.connect(_keep_logging)
     _log_plainly()
     state.should_stop = state.should_terminate = None
-    app.Worker(hostname=_node_name(worker.name), quiet=True, without_mingle=True, without_gossip=True).start()
+    celery = app.Worker(
+        hostname=_node_name(worker.name), quiet=True, without_mingle=True, without_gossip=True
+    )
+    celery.start()
     if app.step.error is not None:
         raise app.step.error
+    if celery.exitcode:
+        raise CeleryFailedError
 
 
 def _node_name(worker: str) -> str:
