@@ -1,24 +1,30 @@
 """Figures for operators."""
 
+import re
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from patchgrid.core.queue_name import queue_name
 from patchgrid.storage import Database
 from patchgrid.storage.queue import control, leases, metrics, workers
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerInfo, WorkerStatus
+from patchgrid.workers.errors import BrokerUnavailable
 from support.storage.chunk_results import make_spec
 from support.storage.storage_backends import run_job, submit_job
 
 
-def samples(database: Database) -> dict[tuple[str, ...], float]:
+def samples(database: Database, count: metrics.CountMessages | None = None) -> dict[tuple[str, ...], float]:
     """Return the samples that Prometheus reads: name and label values to value."""
     with database.read() as session:
-        families = text_string_to_metric_families(metrics.prometheus_text(session))
-        return {
-            (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
-            for family in families
-            for sample in family.samples
-        }
+        found, records = metrics.queues(session), workers.list_workers(session)
+    queues = metrics.with_messages(metrics.with_served(found, records), count)
+    families = text_string_to_metric_families(metrics.prometheus_text(queues, records))
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in families
+        for sample in family.samples
+    }
 
 
 def test_each_model_has_its_queue(database: Database) -> None:
@@ -36,7 +42,7 @@ def test_each_model_has_its_queue(database: Database) -> None:
     assert one.oldest_seconds is not None
     assert 0 <= one.oldest_seconds < 60
     assert (one.model, one.pending, one.leased, one.held) == ("a/model", 3, 1, 0)
-    assert two == ModelQueue("b/other", pending=0, leased=1, held=1, oldest_seconds=None)
+    assert two == ModelQueue("b/other", 0, 1, 1, None, queue="patchgrid.b/other")
 
 
 def test_without_jobs_and_workers_the_figures_are_still_there(database: Database) -> None:
@@ -70,3 +76,28 @@ def test_prometheus_reads_the_figures(database: Database) -> None:
     assert found["patchgrid_worker_lease_losses_total", "two"] == 1
     assert found["patchgrid_worker_takeovers_total", "two"] == 4
     assert found["patchgrid_pair_failures_total", "lost"] == 3
+
+
+def test_messages_are_counted_where_the_broker_answers(database: Database) -> None:
+    """By model and queue; without an answer there is no figure, and no error."""
+    submit_job(database, spec=make_spec(model="a/model"))
+
+    def away(_models: object) -> dict[str, int]:
+        raise BrokerUnavailable("redis://host:6379/0 is unavailable")
+
+    name = "patchgrid_queue_messages"
+    found = samples(database, lambda models: dict.fromkeys(models, 7))
+    assert found[name, "a/model", "patchgrid.a/model"] == 7
+    for count in (None, away):
+        assert not any(key[0] == name for key in samples(database, count))
+
+
+def test_the_names_of_queues_are_safe_and_distinct() -> None:
+    """A model's name where it may stand as it is; otherwise what can stand, and a hash."""
+    assert queue_name("openai-community/gpt2") == "patchgrid.openai-community/gpt2"
+    odd = ["a b", "a-b", "a,b", "ä" * 300, "ä" * 301, "", "x\n", "x"]
+    names = [queue_name(model) for model in odd]
+    assert len(set(names)) == len(odd)
+    for name in names:
+        assert re.fullmatch(r"patchgrid\.[A-Za-z0-9._/-]{0,230}", name)
+    assert names == [queue_name(model) for model in odd]
