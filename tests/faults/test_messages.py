@@ -40,7 +40,7 @@ class Repeater:
 
     def __init__(self, server: Redis) -> None:
         self._client = server.client()
-        self._monitor = server.client().monitor()
+        self._monitor = server.client(timeout=None).monitor()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._repeat, daemon=True)
         #: How often each message was put there by others.

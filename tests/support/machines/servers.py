@@ -119,9 +119,9 @@ class Redis:
         secret = "" if self._password is None else f":{self._password}@"
         return f"redis://{secret}127.0.0.1:{self.port}/0"
 
-    def client(self) -> "redis.Redis":
+    def client(self, *, timeout: float | None = 5) -> "redis.Redis":
         """Return a connection."""
-        return redis.Redis(port=self.port, password=self._password, socket_timeout=5)
+        return redis.Redis(port=self.port, password=self._password, socket_timeout=timeout)
 
     def start(self) -> None:
         """Start the server, empty, and wait until it answers."""
