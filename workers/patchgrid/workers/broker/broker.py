@@ -64,6 +64,7 @@ _REDIS_OPTIONS = {
 class App(Celery):  # type: ignore[misc]
     """A Celery application that uses the given broker, whatever Celery's own variables say."""
 
+    events_cls = "patchgrid.workers.celery.events:Events"
     #: Its URL; None: what Celery itself is told.
     broker: str | None = None
     #: Makes the worker of a process, given this; the worker; the step that runs it.
