@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from patchgrid.cli.options import SIZE
+from patchgrid.core.queue_name import queue_name
 from patchgrid.storage import Database
 from patchgrid.storage.errors import StorageError
 from patchgrid.storage.queue import workers
@@ -169,18 +170,32 @@ def test_a_lost_worker_is_marked(finished: FinishedJob, tmp_path: Path) -> None:
     assert "No workers: start one" in finished.ask("worker", "list").stderr
 
 
-def test_what_waits_is_listed_by_model(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
-    """Above the workers."""
-    database = tmp_path / "a.db"
-    patchgrid("submit", pairs, "-m", tiny_model, "--db", database, "--chunk-size", 1)
+def test_what_waits_is_listed_by_model(tiny_model: Path, pairs: Path, tmp_path: Path, redis: Redis) -> None:
+    """Above the workers; with a broker, the messages on each model's queue and its name, too."""
+    database, broker = tmp_path / "a.db", ("--broker", redis.url)
+    with redis.client() as client:
+        client.flushall()
+    patchgrid("submit", pairs, "-m", tiny_model, "--db", database, "--chunk-size", 1, *broker)
     patchgrid("submit", pairs, "-m", "org/other", "--db", database)
     patchgrid("job", "pause", 2, "--db", database)
-    lines = patchgrid("worker", "list", "--db", database).stdout.splitlines()
-    assert lines[0].split() == ["model", "chunks", "pending", "leased", "paused", "oldest", "pending"]
+    listing = ("worker", "list", "--db", database)
+    lines = patchgrid(*listing).stdout.splitlines()
+    header = ["model", "chunks", "pending", "leased", "paused", "oldest", "pending", "messages"]
+    assert lines[0].split() == header
     assert lines[2].split()[:4] == ["gpt2", "4", "0", "0"]
-    assert lines[3].split() == ["org/other", "0", "0", "1", "-"]
-    document = json.loads(patchgrid("worker", "list", "--db", database, "--json").stdout)
+    assert lines[2].split()[-1] == "-"
+    assert lines[3].split() == ["org/other", "0", "0", "1", "-", "-"]
+    assert not any("queue" in line for line in lines)
+    document = json.loads(patchgrid(*listing, "--json").stdout)
     assert [queue["pending"] for queue in document["queues"]] == [4, 0]
+    assert [queue["messages"] for queue in document["queues"]] == [None, None]
+    lines = patchgrid(*listing, *broker).stdout.splitlines()
+    assert lines[2].split()[-1] == "4"
+    assert lines[3].split() == ["org/other", "0", "0", "1", "-", "0"]
+    assert f"gpt2: queue {queue_name(str(tiny_model))}" in lines
+    assert "org/other: queue patchgrid.org/other" in lines
+    document = json.loads(patchgrid(*listing, *broker, "--json").stdout)
+    assert [queue["messages"] for queue in document["queues"]] == [4, 0]
 
 
 def test_unknown_workers_and_unclear_names_are_refused(tmp_path: Path) -> None:
