@@ -43,6 +43,11 @@ class CeleryWorker:
         """Return what it logged and printed."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 
+    @property
+    def chunks(self) -> int:
+        """How many chunks it has done."""
+        return self.log().count("finished chunk")
+
     def wait_for_log(self, text: str, times: int = 1) -> None:
         """Wait until it has logged something so many times."""
         wait_for(lambda: self.log().count(text) >= times or self.code is not None)
