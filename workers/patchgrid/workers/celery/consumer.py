@@ -83,7 +83,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         return conn
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """Check regularly whether to stop."""
+        """Check regularly whether to stop, and whether the broker still answers."""
         super().register_with_event_loop(hub)
         hub.call_repeatedly(_LOOK, maybe_shutdown)
         if not self.connection.supports_heartbeats:
