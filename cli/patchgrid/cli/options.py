@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from patchgrid.cli.errors import UsageError
 from patchgrid.core.query import as_names
 from patchgrid.core.settings import Setting
 from patchgrid.core.spec import job_settings
+from patchgrid.core.text.wording import read_size
 from patchgrid.pairs import parse_columns
 
 #: Highest and lowest priority: the columns' type holds more, nobody needs more.
@@ -92,11 +92,10 @@ class _Size(click.ParamType[int]):
         """Read it."""
         if isinstance(value, int):
             return value
-        match = _SIZE.fullmatch(str(value).strip())
-        bytes_each = None if match is None else _UNITS.get(match["unit"].upper().removesuffix("B"))
-        if match is None or bytes_each is None or (not self._none and float(match["number"]) <= 0):
+        count = read_size(str(value))
+        if count is None or (count == 0 and not self._none):
             self.fail(f"{value!r} is not a size: write 40GB", param, ctx)
-        return int(float(match["number"]) * bytes_each)
+        return count
 
 
 def one_of(values: Sequence[str]) -> str:
@@ -152,9 +151,6 @@ def job_name(_ctx: click.Context, _option: click.Parameter, name: str | None) ->
     return name
 
 
-_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[A-Za-z]*)")
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 SIZE = _Size()
 SIZE_OR_NONE = _Size(none=True)
 

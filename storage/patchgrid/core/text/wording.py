@@ -1,6 +1,11 @@
 """Words that screens, pictures and pages share."""
 
+import re
 from pathlib import PurePath
+
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[A-Za-z]*)")
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
 def counted(number: int, noun: str) -> str:
@@ -18,6 +23,13 @@ def size(count: float) -> str:
     if count < 1e6:
         return f"{count / 1e3:.0f} kB"
     return f"{count / 1e6:,.0f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
+
+
+def read_size(text: str) -> int | None:
+    """Read a number of bytes: `40GB`, `512 MB`, `1.5TB`, `24GiB`, `1000`; None: it is none."""
+    match = _SIZE.fullmatch(text.strip())
+    bytes_each = None if match is None else _UNITS.get(match["unit"].upper().removesuffix("B"))
+    return None if match is None or bytes_each is None else int(float(match["number"]) * bytes_each)
 
 
 def seconds(value: float) -> str:

@@ -17,8 +17,6 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between checks whether to stop.
 _LOOK = 0.25
-#: Seconds between checks of a connection on which nothing may come for long.
-_ASK = 5.0
 #: Seconds between a connection that failed and the next one.
 _RETRY = 1.0
 #: Characters of a bad message in a log line.
@@ -83,15 +81,9 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         return conn
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """Check regularly whether to stop, and whether the broker still answers."""
+        """Check regularly whether to stop."""
         super().register_with_event_loop(hub)
         hub.call_repeatedly(_LOOK, maybe_shutdown)
-        if not self.connection.supports_heartbeats:
-            hub.call_repeatedly(_ASK, self.ask_broker)
-
-    def ask_broker(self) -> None:
-        """Ask the broker for a queue's length: if it does not answer, the consumer connects again."""
-        self.task_consumer.queues[0].queue_declare(channel=self.connection.default_channel)
 
     def on_ready(self) -> None:
         """Report that the broker is available."""

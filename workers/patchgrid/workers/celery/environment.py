@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from patchgrid.core.errors import PatchgridError
 from patchgrid.core.queue_name import queue_name
+from patchgrid.core.text.wording import read_size
 from patchgrid.storage.db.database import Database
 from patchgrid.workers.broker.broker import App
 from patchgrid.workers.broker.queues import queue_of
@@ -20,6 +21,7 @@ from patchgrid.workers.node.worker import Worker
 PREFIX = "PATCHGRID_WORKER_"
 _DATABASE, _BROKER = "PATCHGRID_DB", "PATCHGRID_BROKER"
 _MODELS, _REMOTE_CONTROL = PREFIX + "MODELS", PREFIX + "REMOTE_CONTROL"
+_MEMORY_LIMIT = PREFIX + "MEMORY_LIMIT"
 #: The least value of a number; of others anything above 0.
 _LEAST = {PREFIX + "GRACE": 0, PREFIX + "LEASE_SECONDS": 2}
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -79,8 +81,9 @@ def _read(variable: str, text: str, kind: Any) -> Any:
         return text.lower() in _YES
     if kind not in (int, float):
         return text if kind is str else tuple(text.split())
+    size = read_size(text) if variable == _MEMORY_LIMIT else None
     try:
-        value = kind(text)
+        value = kind(text) if size is None else size
     except ValueError:
         raise WorkerSettingsError(f"{variable} must be a number, not {text!r}") from None
     least = _LEAST.get(variable)
