@@ -21,12 +21,12 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def tls_proxy(certificate: Path, key: Path, target: int) -> Iterator[int]:
-    """Serve TLS on a port of this machine, passed on to its port `target`; give the port."""
+def tls_proxy(certificate: Path, key: Path, target: int, host: str = "127.0.0.1") -> Iterator[int]:
+    """Serve TLS on a port of an address of this machine, passed on to its port `target`; give the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     port = free_port()
-    with socket.create_server(("127.0.0.1", port)) as server:
+    with socket.create_server((host, port)) as server:
         server.settimeout(0.1)
         ended = threading.Event()
         thread = threading.Thread(target=_accept, args=(server, context, target, ended))

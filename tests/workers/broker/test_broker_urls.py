@@ -1,12 +1,18 @@
 """Brokers' URLs: which are taken, what is said of the others, and that no password is shown."""
 
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from patchgrid.workers.broker import messages
 from patchgrid.workers.broker.broker import label, make_app
-from patchgrid.workers.errors import BrokerURLError
+from patchgrid.workers.errors import BrokerUnavailable, BrokerURLError
+from support.api.tls import make_certificate, tls_proxy
 from support.machines.servers import Redis, free_port
 from support.workers.celery_workers import PASSWORD
 
@@ -53,7 +59,7 @@ TAKEN = {
     f"redis://ann:{PASSWORD}@host:1/3": (f"redis://ann:{PASSWORD}@host:1/3", None, "redis://host:1/3"),
     f"rediss://:{PASSWORD}@host/0": (f"redis://:{PASSWORD}@host/0", True, "rediss://host:6379/0"),
     f"amqp://ann:{PASSWORD}@host//": (f"amqp://ann:{PASSWORD}@host//", None, "amqp://host:5672//"),
-    f"amqps://ann:{PASSWORD}@host/v": (f"amqp://ann:{PASSWORD}@host/v", True, "amqps://host:5671/v"),
+    f"amqps://ann:{PASSWORD}@host/v": (f"amqps://ann:{PASSWORD}@host/v", True, "amqps://host:5671/v"),
     f"sentinel://:{PASSWORD}@a:1/0;sentinel://:{PASSWORD}@b:2/0?master_name=one": (
         f"sentinel://:{PASSWORD}@a:1/0;sentinel://:{PASSWORD}@b:2/0",
         None,
@@ -69,7 +75,7 @@ def test_urls_of_redis_rabbitmq_and_sentinel_are_taken(url: str) -> None:
     app = make_app(url)
     assert app.broker == app.conf.broker_url == used
     assert bool(app.conf.broker_use_ssl) is bool(tls)
-    if tls:
+    if url.startswith("rediss"):
         assert app.conf.broker_use_ssl["ssl_cert_reqs"] == ssl.CERT_REQUIRED
         assert app.conf.broker_use_ssl["ssl_check_hostname"] is True
     if url.startswith("sentinel"):
@@ -86,6 +92,54 @@ def test_how_certificates_are_checked_is_an_option(requirement: str) -> None:
     assert tls["ssl_cert_reqs"] == expected.get(requirement, ssl.CERT_NONE)
     assert tls["ssl_check_hostname"] is (requirement in expected)
     assert tls["ssl_ca_certs"] == "/a.pem"
+
+
+@contextmanager
+def greeted() -> Iterator[tuple[int, list[bytes]]]:
+    """Listen on a port, and hang up after the first words of each connection: RabbitMQ's clients speak first."""
+    words: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def listen() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    words.append(connection.recv(8))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield server.getsockname()[1], words
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "trusted"),
+    [
+        ("localhost", "?ssl_ca_certs={certificate}", True),
+        ("localhost", "?ssl_cert_reqs=none", True),
+        ("127.0.0.2", "?ssl_ca_certs={certificate}&ssl_check_hostname=false", True),
+        ("127.0.0.2", "?ssl_ca_certs={certificate}", False),
+        ("localhost", "", False),
+    ],
+)
+def test_rabbitmq_with_tls_is_reached_if_its_certificate_is_trusted(
+    tmp_path: Path, host: str, options: str, trusted: bool
+) -> None:
+    """By its signer and its host's name, unless the URL says otherwise; a broker that is not is unavailable."""
+    certificate, key = make_certificate(tmp_path)
+    with greeted() as (target, words), tls_proxy(certificate, key, target, "127.0.0.2" if host != "localhost" else "127.0.0.1") as port:
+        url = f"amqps://ann:{PASSWORD}@{host}:{port}//{options.format(certificate=certificate)}"
+        with pytest.raises(BrokerUnavailable) as caught:
+            messages.send(url, "model", 1)
+    assert (b"AMQP\0\0\x09\x01" in words) is trusted
+    assert ("certificate" in str(caught.value)) is not trusted
+    assert PASSWORD not in str(caught.value)
 
 
 def test_another_broker_in_celery_s_own_variables_is_not_used(

@@ -121,9 +121,8 @@ def _read(broker: str) -> tuple[str, dict[str, Any]]:
     if scheme == "sentinel":
         return addresses, _sentinel(broker, options)
     if scheme in ("amqp", "amqps"):
-        return addresses.replace("amqps://", "amqp://", 1), {
-            "broker_use_ssl": _tls(scheme == "amqps", options)
-        }
+        host = urlsplit(addresses.partition(";")[0]).hostname
+        return addresses, {"broker_use_ssl": _as_amqp_names(_tls(scheme == "amqps", options), host)}
     parts = urlsplit(addresses)
     url = urlunsplit(SplitResult("redis", parts.netloc, parts.path, "", ""))
     return url, {
@@ -155,7 +154,15 @@ def _sentinel(broker: str, options: dict[str, str]) -> dict[str, Any]:
     return {"broker_transport_options": _REDIS_OPTIONS | {"master_name": master}}
 
 
-def _tls(used: bool, options: dict[str, str]) -> dict[str, Any] | bool | None:
+def _as_amqp_names(tls: dict[str, Any] | None, host: str | None) -> dict[str, Any] | None:
+    """Name options of TLS as RabbitMQ's client does; it checks the host's name only if it is told that."""
+    if tls is None:
+        return None
+    named = {name.removeprefix("ssl_"): value for name, value in tls.items()}
+    return named | {"server_hostname": host} if named.pop("check_hostname") else named
+
+
+def _tls(used: bool, options: dict[str, str]) -> dict[str, Any] | None:
     unknown = set(options) - {"ssl_cert_reqs", "ssl_check_hostname", *_TLS_FILES}
     if unknown or (options and not used):
         raise BrokerURLError(
