@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from patchgrid.storage import Database
+from patchgrid.storage.queue import control
 from patchgrid.workers.node.slices import Counts, SliceEnd, Slices
 from support.machines.servers import wait_for
 from support.workers.gates import DONE
@@ -213,3 +214,26 @@ def test_a_message_for_one_model_does_not_keep_another_waiting(database: Databas
         assert Messages(one.worker.slices.work, "left").join()[-1].left is False
         wait_for_state(database, left, "done")
         wait_for_state(database, right, "done")
+
+
+def test_a_message_for_a_model_that_cannot_be_loaded_is_handed_on(database: Database) -> None:
+    """Another worker may load it; this one keeps it for a slice, or it would take it again at once."""
+    submit_pairs(database, 4, model="unloadable")
+    with running(database, Calls(), models=("unloadable",), slice=0.1) as one:
+        ends = [one.worker.slices.work("unloadable") for _ in range(3)]
+    assert ends == [SliceEnd(Counts(), left=True)] * 3
+    worker = make_worker(database, Calls(), models=("unloadable",), slice=LONG, idle_exit=0.5)
+    with ThreadPoolExecutor() as pool:
+        end = pool.submit(worker.slices.work, "unloadable")
+        assert worker.run() == "idle"
+        assert end.result(PATIENCE) == SliceEnd(Counts(), left=True)
+
+
+def test_a_message_for_a_model_without_work_ends_though_it_could_not_be_loaded(database: Database) -> None:
+    """Its slice over, no successor follows."""
+    job = submit_pairs(database, 4, model="unloadable")
+    with running(database, Calls(), models=("unloadable",), slice=0.1) as one:
+        wait_for(lambda: one.worker.slices.work("unloadable").left)
+        with database.write() as session:
+            control.cancel(session, job.id)
+        assert Messages(one.worker.slices.work, "unloadable").join()[-1] == SliceEnd(Counts(), left=False)

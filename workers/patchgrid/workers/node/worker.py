@@ -208,22 +208,26 @@ class Worker:
     def _end_slice(self) -> None:
         """End a slice whose time is up; if it leaves work, wait for a message that permits another one."""
         self._storing.finish()
-        model = self.slices.model
-        left = self._model_left([model] if model is not None else self.settings.models)
+        model, available = self.slices.model, self._load_backoff.available(self.settings.models)
+        left = self._model_left(available if model is None else [model])
         self.slices.end(left=left is not None)
         if left is None:
             return
-        if model is not None:
-            self.slices.wait(0)  # whatever was said before is seen below
-            if not self.slices.is_pending and self._reason_to_end() is None:
-                self.slices.wait(self.settings.poll)
-                self._idle_since = time.monotonic()  # there is work
-        elif self.slices.on_left is not None:
-            self.slices.on_left(left)
+        if model is None:
+            if self.slices.on_left is not None:
+                self.slices.on_left(left)
+        elif model in available:
+            self._wait_for_message()
+
+    def _wait_for_message(self) -> None:
+        self.slices.wait(0)  # whatever was said before is seen below
+        if not self.slices.is_pending and self._reason_to_end() is None:
+            self.slices.wait(self.settings.poll)
+            self._idle_since = time.monotonic()  # there is work
 
     def _model_left(self, models: Sequence[str]) -> str | None:
         """Return the first of these models with a chunk that can be claimed now."""
-        for model in self._load_backoff.available(models):
+        for model in models:
             if self._looking.read(partial(leases.next_claim_in, models=[model])) == 0:
                 return model
         return None
@@ -275,7 +279,9 @@ class Worker:
 
     def _rest(self, due: float | None) -> None:
         """Wait for a message, or until a chunk is due, a model is to be retried, or it is time to poll."""
-        if due != 0:
+        # Another worker may load a model that this one cannot: its slice is handed on when its time is up.
+        asked = [] if self.slices.model is None else [self.slices.model]
+        if due != 0 and self._load_backoff.available(asked) == asked:
             self.slices.end(left=False)
             if self.slices.is_pending:
                 return
