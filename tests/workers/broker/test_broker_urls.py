@@ -96,7 +96,7 @@ def test_how_certificates_are_checked_is_an_option(requirement: str) -> None:
 
 @contextmanager
 def greeted() -> Iterator[tuple[int, list[bytes]]]:
-    """Listen on a port, and hang up after the first words of each connection: RabbitMQ's clients speak first."""
+    """Listen on a port; hang up after each connection's first words: RabbitMQ's clients speak first."""
     words: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -131,9 +131,12 @@ def greeted() -> Iterator[tuple[int, list[bytes]]]:
 def test_rabbitmq_with_tls_is_reached_if_its_certificate_is_trusted(
     tmp_path: Path, host: str, options: str, trusted: bool
 ) -> None:
-    """By its signer and its host's name, unless the URL says otherwise; a broker that is not is unavailable."""
+    """By its signer and its host's name, unless the URL says otherwise."""
     certificate, key = make_certificate(tmp_path)
-    with greeted() as (target, words), tls_proxy(certificate, key, target, "127.0.0.2" if host != "localhost" else "127.0.0.1") as port:
+    with (
+        greeted() as (target, words),
+        tls_proxy(certificate, key, target, "127.0.0.2" if host != "localhost" else "127.0.0.1") as port,
+    ):
         url = f"amqps://ann:{PASSWORD}@{host}:{port}//{options.format(certificate=certificate)}"
         with pytest.raises(BrokerUnavailable) as caught:
             messages.send(url, "model", 1)

@@ -11,7 +11,9 @@ import pytest
 
 from patchgrid.core.queue_name import queue_name
 from patchgrid.workers.broker import messages
+from patchgrid.workers.broker.broker import make_app
 from patchgrid.workers.broker.messages import MOST, problem
+from patchgrid.workers.celery.task import send_successor
 from patchgrid.workers.errors import BrokerUnavailable
 from support.api.tls import make_certificate, tls_proxy
 from support.faults.forging import message
@@ -57,11 +59,23 @@ def test_a_message_holds_the_model_and_nothing_else(redis: Redis) -> None:
     assert found["properties"].keys() == message()["properties"].keys()
 
 
-def test_messages_of_different_jobs_add_up(redis: Redis) -> None:
-    """Each sender knows its own job alone."""
+def test_messages_of_different_jobs_add_up_to_a_bound(redis: Redis) -> None:
+    """However often jobs are submitted, paused and resumed without a worker: one message is like another."""
     for _ in range(3):
         messages.send(redis.url, "m", 2)
     assert messages.count(redis.url, ["m"]) == {"m": 6}
+    for _ in range(3):
+        messages.send(redis.url, "m", MOST)
+    assert messages.count(redis.url, ["m"]) == {"m": MOST}
+
+
+def test_a_slice_sends_no_successor_to_a_full_queue(redis: Redis) -> None:
+    """Messages are repeated whenever a worker loses its connection: their successors must not add up."""
+    messages.send(redis.url, "m", MOST - 1)
+    with make_app(redis.url) as app:
+        for _ in range(3):
+            send_successor(app, "m")
+    assert messages.count(redis.url, ["m"]) == {"m": MOST}
 
 
 @pytest.mark.parametrize("kind", ["nobody listens", "nobody answers", "no such host", "wrong password"])

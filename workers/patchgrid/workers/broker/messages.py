@@ -13,25 +13,26 @@ from patchgrid.workers.errors import BrokerUnavailable
 
 #: The only task.
 TASK = "patchgrid.work"
-#: Messages sent for a job, at most; one that leaves work behind sends its successor.
+#: Messages on a model's queue, at most; one that leaves work behind sends its successor.
 MOST = 64
 #: Headers of Celery's that change when a task runs.
 _UNSUPPORTED = ("eta", "expires", "timelimit", "group", "shadow")
 
 
 def send(broker: str, model: str, chunks: int) -> None:
-    """Ask for work on a model of which so many chunks wait: a message a chunk, at most `MOST`.
+    """Ask for work on a model of which so many chunks wait: a message a chunk, until its queue has `MOST`.
 
     Raises `BrokerUnavailable` if the broker does not answer within about two seconds.
     """
     with _connected(broker) as (app, connection), app.amqp.Producer(connection) as producer:
-        for _ in range(min(chunks, MOST)):
-            send_one(app, model, producer=producer)
+        send_through(app, producer, model, chunks)
 
 
-def send_one(app: Any, model: str, **options: Any) -> None:
-    """Send one message through an application."""
-    app.send_task(TASK, kwargs={"model": model}, retry=False, ignore_result=True, **options)
+def send_through(app: Any, producer: Any, model: str, chunks: int) -> None:
+    """Send the same through an application and its producer; raises what the broker's library raises."""
+    free = MOST - _count(producer.connection, queue_name(model))
+    for _ in range(min(chunks, free)):
+        app.send_task(TASK, kwargs={"model": model}, retry=False, ignore_result=True, producer=producer)
 
 
 def count(broker: str, models: Iterable[str]) -> dict[str, int]:
@@ -84,6 +85,7 @@ def _connected(broker: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _count(connection: Any, name: str) -> int:
+    connection.default_channel  # noqa: B018 (connects, with the application's timeouts)
     with connection.channel() as channel:
         try:
             return int(channel.queue_declare(queue=name, passive=True).message_count)

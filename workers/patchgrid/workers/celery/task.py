@@ -3,7 +3,7 @@
 import logging
 
 from patchgrid.workers.broker.broker import App
-from patchgrid.workers.broker.messages import TASK, reason, send_one
+from patchgrid.workers.broker.messages import TASK, reason, send_through
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ def add_task(app: App) -> None:
 def send_successor(app: App, model: str) -> None:
     """Send the message that follows one with work left; without it, idle workers find the work by polling."""
     try:
-        send_one(app, model)
+        with app.producer_or_acquire() as producer:
+            send_through(app, producer, model, 1)
     except Exception as error:  # noqa: BLE001 (whatever the broker's library raises)
         _log.info("no message for the work left on %s: %s", model, reason(error))
