@@ -135,3 +135,8 @@ def test_a_dead_worker_s_chunk_is_taken_over_when_its_lease_runs_out(database: D
     assert run_worker(database, lease=3.0).returncode == -9
     assert work_off(database, Calls(), idle_exit=0.5) == "idle"
     assert chunks(database, job) == [("leased", 1, 1)]
+
+
+def test_a_worker_that_waits_for_work_does_not_hang(database: Database) -> None:
+    """However seldom it polls."""
+    assert run_worker(database, watchdog=0.5, poll=600.0, idle_exit=2.0).returncode == 0

@@ -2,12 +2,13 @@
 
 import faulthandler
 import logging
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 _log = logging.getLogger(__name__)
 
@@ -54,10 +55,17 @@ class Watchdog:
         """Report progress."""
         self._last = time.monotonic()
 
-    @contextmanager
-    def loading(self) -> Iterator[None]:
+    def loading(self) -> AbstractContextManager[None]:
         """Use the timeout of loading a model."""
-        self._limit = self._loading
+        return self._within(self._loading)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Use no timeout: there is nothing to do."""
+        return self._within(math.inf)
+
+    @contextmanager
+    def _within(self, seconds: float) -> Iterator[None]:
+        self._limit = seconds
         try:
             yield
         finally:

@@ -222,7 +222,7 @@ class Worker:
     def _wait_for_message(self) -> None:
         self.slices.wait(0)  # whatever was said before is seen below
         if not self.slices.is_pending and self._reason_to_end() is None:
-            self.slices.wait(self.settings.poll)
+            self._wait(self.settings.poll)
             self._idle_since = time.monotonic()  # there is work
 
     def _model_left(self, models: Sequence[str]) -> str | None:
@@ -296,8 +296,13 @@ class Worker:
         seconds = seconds if back is None else min(seconds, back)
         if self.settings.idle_exit is not None:
             seconds = min(seconds, self._idle_since + self.settings.idle_exit - time.monotonic())
-        if self.slices.wait(seconds):
+        if self._wait(seconds):
             self._pause = _SHORTEST
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for a message or a reason to end; return whether something came."""
+        with self._watchdog.waiting():
+            return self.slices.wait(seconds)
 
     def _on_share(self, share: float) -> None:
         self._statistics.share(share)
