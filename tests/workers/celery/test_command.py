@@ -128,6 +128,7 @@ REFUSED = {
     "switch": ({"REMOTE_CONTROL": "perhaps"}, (), "PATCHGRID_WORKER_REMOTE_CONTROL must be 1 or 0"),
     "device": ({"DEVICE": "gpu"}, (), "device 'gpu' is not available"),
     "queue": ({}, ("-Q", "patchgrid.other"), "patchgrid.other"),
+    "pool": ({}, ("-P", "solo"), "the pool must be threads"),
 }
 
 

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from celery import bootsteps
+from celery.concurrency.thread import TaskPool
 from celery.worker import state
 
 from patchgrid.workers.celery.task import send_successor
@@ -31,6 +32,8 @@ class MeasuringStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
+        if parent.pool_cls is not TaskPool:
+            raise SystemExit("the pool must be threads, in which one thread computes: omit --pool")
         self._app = parent.app
         self._worker = parent.app.make(parent.app)
         self._thread = threading.Thread(target=self._run, name="patchgrid-measuring", daemon=True)
