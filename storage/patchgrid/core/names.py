@@ -1,9 +1,10 @@
-"""The names of methods, metrics and directions, and how a wrong one is refused."""
+"""The names of models, methods, metrics and directions, and how a wrong one is refused."""
 
 import difflib
 from collections.abc import Collection
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from patchgrid.core.aliases import ALIASES
 from patchgrid.core.errors import ArgumentError, SpecError
@@ -46,6 +47,12 @@ REST = "(rest)"
 IN_MEMORY = "in-memory-"
 #: Number types a model can be loaded in.
 DTYPES = {"auto": "the checkpoint's own", "float32": "", "bfloat16": "", "float16": ""}
+
+
+def model_name(text: str) -> str:
+    """Name a local folder by its absolute path, so that it is the same from anywhere; a hub id as it is."""
+    folder = Path(text).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else text
 
 
 @cache

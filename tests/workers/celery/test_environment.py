@@ -1,10 +1,12 @@
 """A worker's settings from the environment, as `celery -A patchgrid.workers.celery worker` reads them."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from patchgrid.workers.celery.environment import PREFIX, settings
+from patchgrid.core.queue_name import queue_name
+from patchgrid.workers.celery.environment import PREFIX, app, settings
 from patchgrid.workers.errors import WorkerSettingsError
 from patchgrid.workers.node.settings import WorkerSettings
 
@@ -15,6 +17,16 @@ def test_models_alone_are_enough() -> None:
     """All else is as `worker start` has it."""
     assert settings(MODELS) == WorkerSettings(("a", "org/b"))
     assert settings(MODELS | {"PATCHGRID_BROKER": "redis://h"}).broker == "redis://h"
+
+
+def test_a_folder_is_named_as_in_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its absolute path, from wherever the worker is started; its queue, too."""
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATCHGRID_WORKER_MODELS", "model org/b")
+    models = (str(tmp_path / "model"), "org/b")
+    assert settings().models == models
+    assert [queue.name for queue in app().conf.task_queues] == [queue_name(model) for model in models]
 
 
 def test_every_setting_is_read_as_its_kind() -> None:

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from patchgrid.engine import Engine
 
 
-def model_name(text: str) -> str:
-    """Name a local folder by its absolute path, so that it is the same from anywhere; a hub id as it is."""
-    folder = Path(text).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else text
-
-
 def check_model(model: str) -> None:
     """Refuse a folder that is named relative to here and is not here: nobody could find it."""
     if model.startswith((".", "~")):

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchgrid.api.client.engines import load_engine, model_name
+from patchgrid.api.client.engines import load_engine
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import DONE, FAILED
 from patchgrid.cli.options import device_option, dtype_option, revision_option
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.terminal.tables import Column, show_table
+from patchgrid.core.names import model_name
 from patchgrid.engine.checkpoint.quiet import quietly
 
 if TYPE_CHECKING:

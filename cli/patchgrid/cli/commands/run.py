@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from patchgrid.api.client.backends.database import DatabaseBackend
-from patchgrid.api.client.engines import model_name
 from patchgrid.api.client.errors import JobPaused
 from patchgrid.api.client.measuring import Run, load_once, open_for, run_order
 from patchgrid.cli.context import Settings, with_settings
@@ -21,6 +20,7 @@ from patchgrid.cli.options import (
     submit_options,
 )
 from patchgrid.cli.terminal.screen import say, visible
+from patchgrid.core.names import model_name
 from patchgrid.core.sites import WIDE_SITES
 from patchgrid.engine import JobSpec
 from patchgrid.pairs import PairFile

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from patchgrid.api.client.engines import check_model, model_name
+from patchgrid.api.client.engines import check_model
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.errors import DONE, UsageError
 from patchgrid.cli.execution.broker import check_broker
 from patchgrid.cli.options import PRIORITIES, SIZE, SIZE_OR_NONE
 from patchgrid.cli.terminal.screen import say, show_json, visible
+from patchgrid.core.names import model_name
 from patchgrid.core.packages import require
 from patchgrid.storage import Database
 from patchgrid.storage.access import tokens

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
 from patchgrid.core.errors import PatchgridError
+from patchgrid.core.names import model_name
 from patchgrid.core.queue_name import queue_name
 from patchgrid.core.text.wording import read_size
 from patchgrid.storage.db.database import Database
@@ -29,7 +30,7 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 def app() -> App:
     """Return the application of the environment: for workers, and for `inspect` and `control`."""
-    models = _read(_MODELS, os.environ.get(_MODELS, ""), tuple)
+    models = _models(os.environ)
     queues: dict[str, Any] = {"task_queues": [queue_of(model) for model in models]} if models else {}
     try:
         allowed = _read(_REMOTE_CONTROL, os.environ.get(_REMOTE_CONTROL, ""), bool)
@@ -43,10 +44,10 @@ def settings(environ: Mapping[str, str] = os.environ) -> WorkerSettings:
 
     Raises `WorkerSettingsError` for a value that cannot be read, and where no model is named.
     """
-    values: dict[str, Any] = {"broker": environ.get(_BROKER), "models": ()}
+    values: dict[str, Any] = {"broker": environ.get(_BROKER), "models": _models(environ)}
     for field in dataclasses.fields(WorkerSettings):
         variable = PREFIX + field.name.upper()
-        if field.name != "broker" and variable in environ:
+        if field.name not in values and variable in environ:
             values[field.name] = _read(
                 variable, environ[variable], get_type_hints(WorkerSettings)[field.name]
             )
@@ -71,6 +72,11 @@ def _make_worker(application: App) -> Worker:
         raise SystemExit(str(error)) from None
 
 
+def _models(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Read the models, named as in jobs."""
+    return tuple(map(model_name, environ.get(_MODELS, "").split()))
+
+
 def _read(variable: str, text: str, kind: Any) -> Any:
     """Read one value as its field is typed: `float | None` for one."""
     if isinstance(kind, types.UnionType):
@@ -80,7 +86,7 @@ def _read(variable: str, text: str, kind: Any) -> Any:
             raise WorkerSettingsError(f"{variable} must be 1 or 0, not {text!r}")
         return text.lower() in _YES
     if kind not in (int, float):
-        return text if kind is str else tuple(text.split())
+        return text
     size = read_size(text) if variable == _MEMORY_LIMIT else None
     try:
         value = kind(text) if size is None else size

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from patchgrid.api.client.engines import model_name
 from patchgrid.api.client.orders.pair_input import pair_file
 from patchgrid.api.client.orders.pair_warnings import warn_of_file
-from patchgrid.core.names import check_name
+from patchgrid.core.names import check_name, model_name
 from patchgrid.core.spec import JobSpec, job_settings
 from patchgrid.storage.access.submitting import Order
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from patchgrid.api.client.engines import load_engine, model_name
+from patchgrid.api.client.engines import load_engine
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import DONE, SOME_FAILED
 from patchgrid.cli.execution.tokenizing import (
@@ -33,6 +33,7 @@ from patchgrid.cli.terminal.progress import aloud
 from patchgrid.cli.terminal.screen import say, show_json, visible
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.core.errors import ModelError
+from patchgrid.core.names import model_name
 from patchgrid.core.types import JobSpec
 from patchgrid.estimates.task import TaskSummary, summarize_task
 from patchgrid.pairs import PairFile, PairSummary

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from patchgrid.api.client.engines import model_name
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.errors import DEBUG, DONE
 from patchgrid.cli.execution.broker import check_broker
 from patchgrid.cli.options import SIZE, batch_tokens_option, device_option
 from patchgrid.cli.terminal.stopping import drain_on_signals
 from patchgrid.core.errors import ModelError
+from patchgrid.core.names import model_name
 from patchgrid.core.packages import require
 from patchgrid.engine.checkpoint.quiet import quietly
 from patchgrid.workers.node.settings import WorkerSettings
