@@ -29,7 +29,7 @@ PERMISSIONS = {"NotAuthorised", "NotAllowed"}
 STATES = {
     *("DatabaseOlder", "DatabaseNewer", "TooManyOpenJobs", "QuotaExceeded", "JobChanged", "JobShared"),
     *("JobFinished", "ModelChangedError", "JobCancelledError", "DeviceBrokenError", "JobFailed", "NotHere"),
-    *("JobPaused", "ServerFailed", "NotPatchgrid"),
+    *("JobPaused", "ServerFailed", "NotPatchgrid", "CeleryFailedError"),
 }
 KINDS = {
     LookupError: LOOKUPS,

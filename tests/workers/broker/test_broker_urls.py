@@ -145,6 +145,14 @@ def test_rabbitmq_with_tls_is_reached_if_its_certificate_is_trusted(
     assert PASSWORD not in str(caught.value)
 
 
+@pytest.mark.parametrize("scheme", ["amqp", "amqps", "redis", "rediss"])
+def test_no_sender_waits_for_a_silent_broker(scheme: str) -> None:
+    """The thread that measures also sends: connections for publishing have timeouts, with any broker."""
+    options = make_app(f"{scheme}://host").connection_for_write().transport_options
+    names = ("read_timeout", "write_timeout") if scheme.startswith("amqp") else ("socket_timeout",)
+    assert all(0 < options[name] <= 2 for name in names)
+
+
 def test_another_broker_in_celery_s_own_variables_is_not_used(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

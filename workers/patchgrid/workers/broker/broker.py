@@ -59,6 +59,7 @@ _REDIS_OPTIONS = {
     "health_check_interval": PATIENCE,
     "retry_on_timeout": False,
 }
+_AMQP_OPTIONS = {"read_timeout": PATIENCE, "write_timeout": PATIENCE}
 
 
 class App(Celery):  # type: ignore[misc]
@@ -79,8 +80,11 @@ class App(Celery):  # type: ignore[misc]
         return super().connection_for_read(url or self.broker, **options)
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
-        """Return a connection for publishing."""
-        return super().connection_for_write(url or self.broker, **options)
+        """Return a connection for publishing; one to RabbitMQ has timeouts, as all to Redis have."""
+        url = url or self.broker
+        if url is not None and url.startswith("amqp"):
+            options["transport_options"] = _AMQP_OPTIONS | (options.get("transport_options") or {})
+        return super().connection_for_write(url, **options)
 
 
 def make_app(broker: str | None, **changes: Any) -> App:
