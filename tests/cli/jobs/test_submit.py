@@ -9,6 +9,8 @@ import pytest
 
 from patchgrid.cli.context import Settings
 from patchgrid.cli.views.watching import start_command
+from patchgrid.storage.errors import DatabaseUnavailable
+from patchgrid.storage.queue import leases
 from support.cli.commands import FinishedJob, patchgrid, refused, start, write_pairs
 from support.machines.servers import Postgres, Redis, free_port
 
@@ -227,6 +229,21 @@ def test_a_broker_that_is_away_costs_a_line(queue: Queue, pairs: Path) -> None:
     assert "is unavailable" in warning
     assert "the job is stored" in warning
     assert "secret" not in result.output
+    assert len(queue.jobs()) == 1
+
+
+def test_a_database_that_goes_once_the_job_is_stored_costs_a_line(
+    queue: Queue, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the messages are missing: exit code 0."""
+
+    def gone(*_: object) -> None:
+        raise DatabaseUnavailable("cannot open the database")
+
+    monkeypatch.setattr(leases, "waiting", gone)
+    result = queue.submit(pairs, "--broker", f"redis://127.0.0.1:{free_port()}/0")
+    assert result.exit_code == 0
+    assert "Warning: cannot open the database; the job is stored" in result.stderr
     assert len(queue.jobs()) == 1
 
 

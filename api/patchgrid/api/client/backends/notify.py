@@ -3,25 +3,25 @@
 from collections.abc import Callable
 from functools import partial
 
+from patchgrid.core.errors import PatchgridError
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.queue import leases
 from patchgrid.storage.queue.metrics import CountMessages
 
 
 def notify_workers(database: Database, broker: str | None, job_id: int, say: Callable[[str], None]) -> None:
-    """Send the messages of a job's chunks to the broker; if it is unavailable, only warn."""
+    """Send the messages of a stored job's chunks to the broker; if that fails, only warn."""
     if broker is None:
         say("No broker (--broker): workers find the job at their next poll")
         return
     from patchgrid.workers.broker.messages import send
-    from patchgrid.workers.errors import BrokerUnavailable
 
-    with database.read() as session:
-        waiting = leases.waiting(session, job_id)
     try:
+        with database.read() as session:
+            waiting = leases.waiting(session, job_id)
         if waiting is not None:
             send(broker, *waiting)
-    except BrokerUnavailable as error:
+    except PatchgridError as error:
         say(f"Warning: {error}; the job is stored; workers find it at their next poll")
 
 
