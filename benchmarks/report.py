@@ -68,7 +68,7 @@ def run(section: Section, folder: Path, *, quick: bool) -> bool:
         return False
     if done.returncode:
         file.unlink(missing_ok=True)
-    return done.returncode == 0
+    return file.exists()
 
 
 def page(chosen: Sequence[Section], folder: Path, failed: Sequence[str], *, quick: bool) -> str:

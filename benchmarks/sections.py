@@ -141,16 +141,17 @@ process, which a damaged file may crash.""",
 QUEUE = Section(
     name="queue",
     title="Queue",
-    text="""Chunks claimed and committed by workers with an instant engine; the demo model's pairs from submit
-to done on PostgreSQL and Redis, over the time of the engine alone, with one worker and with two, one thread
-each; `patchgrid submit` of a million pairs.""",
+    text="""Chunks claimed and committed by workers with an instant engine, as Celery workers and by direct
+claims; the demo model's pairs from submit to done on PostgreSQL and Redis, over the time of the engine alone,
+with one worker and with two, one thread each; `patchgrid submit` of a million pairs.""",
     module="benchmarks.jobs.queue",
-    arguments=("--workers", "1,4,8", "--chunks", "1000", "--pairs", "2000", "--rounds", "3"),
+    arguments=("--workers", "1,4,8", "--chunks", "1000", "--pairs", "8000", "--rounds", "2"),
     quick=("--workers", "1", "--chunks", "20", "--pairs", "0", "--large", "200"),
     environment=_ONE_THREAD,
     targets={
         "submit of 1,000,000 pairs (s)": Target(90, most=True),
         "submit of 1,000,000 pairs (MB)": Target(500, most=True),
+        "Celery over direct": Target(0.85),
         "submit to done over bare engine, median round": Target(1.1, most=True),
         "two workers over one, median round": Target(1.85),
     },

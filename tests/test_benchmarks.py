@@ -173,6 +173,23 @@ assert drawn == [1, 2]
 """)
 
 
+def test_every_script_can_be_run() -> None:
+    """As `python -m` does."""
+    scripts = [path for path in (ROOT / "benchmarks").rglob("*.py") if "@click.command" in path.read_text()]
+    assert len(scripts) > 15
+    assert [str(path) for path in scripts if '\nif __name__ == "__main__":' not in path.read_text()] == []
+
+
+def test_a_script_that_writes_no_figures_has_failed(tmp_path: Path) -> None:
+    """Whatever its exit status."""
+    drive(f"""
+import dataclasses
+from benchmarks import report, sections
+section = dataclasses.replace(sections.QUEUE, module="json.tool", quick=("--help",))
+assert report.run(section, Path("{tmp_path}"), quick=True) is False
+""")
+
+
 def test_a_script_that_fails_takes_no_other_section_from_the_page(tmp_path: Path) -> None:
     """The page names it, keeps the others, and the command ends with an error."""
     drive(f"""

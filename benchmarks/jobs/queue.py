@@ -387,3 +387,7 @@ def main(
             "large": large,
         }
         json_file.write_text(json.dumps({"setting": setting, "figures": figures}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
