@@ -21,8 +21,9 @@ from patchgrid.engine import Engine, Pair
 
 NAME = "EAP-IG"
 HELP = (
-    "EAP-IG: pip install -c constraints.txt '.[model]' 'transformer-lens>=2.15,<4' matplotlib, in an "
-    "environment of its own; then --eap-ig FOLDER, a checkout of its repository"
+    "EAP-IG: grep -v transformer-lens constraints.txt > eap.txt; "
+    "pip install -c eap.txt '.[model]' 'transformer-lens>=2.15,<4' matplotlib, in an environment of its own; "
+    "then --eap-ig FOLDER, a checkout of its repository"
 )
 #: Prompts a batch, as its own notebooks have.
 _BATCH = 20
