@@ -5,7 +5,8 @@ need packages of their own, and EAP-IG another TransformerLens than the first, s
 
 \b
 TransformerLens: pip install -c constraints.txt '.[model,peers]'
-EAP-IG: grep -v transformer-lens constraints.txt > eap.txt; pip install -c eap.txt '.[model]' 'transformer-lens>=2.15,<4' matplotlib
+EAP-IG: grep -v transformer-lens constraints.txt > eap.txt
+  pip install -c eap.txt '.[model]' 'transformer-lens>=2.15,<4' matplotlib
   in another environment; then --eap-ig FOLDER, a checkout of its repository
 """
 
