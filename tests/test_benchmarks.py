@@ -106,6 +106,19 @@ def test_storage_is_measured_on_both_databases(tmp_path: Path) -> None:
     assert figures["SQLite: top 20 of 256 pairs, finished (s)"] > 0
 
 
+def test_estimates_are_replayed_on_known_effects(tmp_path: Path) -> None:
+    """On made-up truths, the demo model's, and those of a file."""
+    drive(f"""
+words = "examples/pairs/ioi.jsonl --model examples/demo_model --count 70 -o {tmp_path}/t.npz"
+assert end("estimates.truth", words) == 0
+words = "{tmp_path}/t.npz --replays 2 --pairs 70 --shares 0.2 --no-demo --json {tmp_path}/rows.json"
+assert end("estimates.calibration", words) == 0
+""")
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [row["truth"] for row in rows] == ["heavy tails", "templates", "ioi, logit_diff, denoise"]
+    assert all(0 < row["error, over attribution"] < 1 for row in rows)
+
+
 def test_peak_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
     """Both peaks are above the loaded model, with a batch that needs more than a process has to spare."""
     words = "--shape tiny --count 64 --batch-tokens 8192 --rounds 1"

@@ -34,6 +34,7 @@ CHANGED: dict[str, Any] = {
     "metric": "margin",
     "direction": "noise",
     "exact": 0.125,
+    "allocate": "score",
     "seed": 7,
     "dtype": "bfloat16",
     "prepend_bos": True,
@@ -89,7 +90,7 @@ def _fill(page: Page) -> None:
     _field(page, "prepend_bos").select_option("yes")
     for name in ("grad_drop", "only_correct"):
         _field(page, name).check()
-    for name in ("direction", "positions", "dtype", "detail", "source", "path"):
+    for name in ("direction", "allocate", "positions", "dtype", "detail", "source", "path"):
         _field(page, name).select_option(CHANGED[name])
     for name in ("name", "key", "seed", "steps", "priority", "chunk_size", "limit", "columns"):
         _field(page, name).fill(str(CHANGED[name]))
@@ -174,6 +175,7 @@ def test_choices_are_those_that_the_engine_knows(visit: Visit) -> None:
         "metric": {*names.METRICS, "other"},
         "direction": names.DIRECTIONS,
         "positions": names.POSITIONS,
+        "allocate": names.ALLOCATIONS,
         "source": names.SOURCES,
         "path": ["embedding", "site"],
         "detail": names.DETAILS,

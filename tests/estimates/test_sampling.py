@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from patchgrid.estimates import Sums, expected_share, pilot_rows, pilot_scales, sample, sample_many
-from patchgrid.estimates.sampling import _draws, draw, inclusion
+from patchgrid.estimates.sampling import draw, inclusion, uniform
 
 SCORES = hnp.arrays(
     np.float32, hnp.array_shapes(min_dims=1, max_dims=3, max_side=8), elements=st.floats(-1e6, 1e6, width=32)
@@ -288,7 +288,7 @@ def test_draws_of_many_pairs_are_those_of_a_generator_each(count: int) -> None:
     """Whatever words a generator has left over from the pair before."""
     rows = [3, 0, 2**50, 4, 3]
     name = int.from_bytes(hashlib.blake2b(b"z", digest_size=8).digest(), "little")
-    for row, found in zip(rows, _draws(2**63 - 1, "z", rows, count), strict=True):
+    for row, found in zip(rows, uniform(2**63 - 1, "z", rows, count), strict=True):
         key, counter = (np.array(words, np.uint64) for words in ([2**63 - 1, name], [0, row, 0, 0]))
         words = np.random.Philox(key=key, counter=counter).random_raw(count)
         assert found.tolist() == [(word >> 11) / 2**53 for word in words.tolist()]

@@ -37,6 +37,12 @@ DETAILS = {
     "positions": "scores of every position",
 }
 #: What a component is.
+#: What exact patching follows: what scores leave unexplained, or scores.
+BY_RESIDUAL, BY_SCORE = "residual", "score"
+ALLOCATIONS = {
+    BY_RESIDUAL: "patch most where the scores of a few pairs leave most unexplained",
+    BY_SCORE: "patch most where scores are large",
+}
 POSITIONS = {
     "sum": "all positions at once",
     "keep": "each position by itself, aligned from the end or by the pairs' spans",

@@ -103,6 +103,8 @@ class Query:
         """
         if not isinstance(query, Query | None):
             raise ArgumentError(f"query must be a Query, not {query!r}: give settings by name, sites='z'")
+        if query is not None and not values:
+            return query
         setting_names = [each.name for each in query_settings()]
         for name in values:
             names.check_name("setting", name, setting_names, name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from patchgrid.core.errors import SpecError
-from patchgrid.core.names import DETAILS, DTYPES, POSITIONS, check_name
+from patchgrid.core.names import ALLOCATIONS, BY_RESIDUAL, BY_SCORE, DETAILS, DTYPES, POSITIONS, check_name
 from patchgrid.core.query import Query, query_settings
 from patchgrid.core.settings import Setting, check_fields, setting, settings_of
 
@@ -41,6 +41,13 @@ class JobSpec:
         label="Patched exactly",
         least=0,
         most=1,
+    )
+    #: How the budget of exact patching is spread over components.
+    allocate: str = setting(
+        BY_RESIDUAL,
+        "Where the cells that are patched exactly go",
+        label="Patch most",
+        choices=ALLOCATIONS,
     )
     #: Seed of the sample.
     seed: int = setting(0, "Seed of the sample of cells", label="Seed", least=0, most=2**63 - 1)
@@ -83,13 +90,18 @@ class JobSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "JobSpec":
-        """Read back what `as_dict` wrote."""
+        """Make a spec of settings by their names, the model's among them."""
         mine = {"model", *(each.name for each in settings_of(cls))}
         known = ["model", *(each.name for each in job_settings())]
         for name in values:
             check_name("setting", name, known, name)
         asked = {name: value for name, value in values.items() if name not in mine}
         return cls(query=Query.of(**asked), **{name: values[name] for name in values if name in mine})
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> "JobSpec":
+        """Read back what `as_dict` wrote, also before there was `allocate`: by score, as it was then."""
+        return cls.from_dict({"allocate": BY_SCORE} | dict(values))
 
     def changed(self, **values: Any) -> "JobSpec":
         """Return a copy with some settings changed; options that the new methods lack are dropped."""
@@ -102,9 +114,12 @@ class JobSpec:
     def as_dict(self) -> dict[str, Any]:
         """Return the spec as JSON-ready values: all settings, and the options of its methods.
 
-        A job's key is computed from these: equal questions have equal values.
+        A job's key is computed from these: equal questions have equal values. `allocate` is omitted where it
+        is what jobs did that were submitted before it could be chosen.
         """
         mine = {each.name: getattr(self, each.name) for each in settings_of(type(self))}
+        if self.allocate == BY_SCORE:
+            del mine["allocate"]
         query_values = self.query.values()
         return {"model": self.model} | query_values | {"sites": list(query_values["sites"])} | mine
 

@@ -4,6 +4,7 @@ Arrays in, arrays out: no models and no SQL.
 """
 
 from patchgrid.estimates.agreement import Agreement, agreement, site_agreement, top_overlap
+from patchgrid.estimates.allocation import allocate, pilot_share, sample_allocated, shares_on
 from patchgrid.estimates.estimator import Estimates, estimate
 from patchgrid.estimates.rounding import Rounding
 from patchgrid.estimates.sampling import expected_share, pilot_rows, pilot_scales, sample, sample_many
@@ -17,12 +18,16 @@ __all__ = [
     "Sums",
     "TaskSummary",
     "agreement",
+    "allocate",
     "estimate",
     "expected_share",
     "pilot_rows",
     "pilot_scales",
+    "pilot_share",
     "sample",
+    "sample_allocated",
     "sample_many",
+    "shares_on",
     "site_agreement",
     "summarize_task",
     "top_overlap",

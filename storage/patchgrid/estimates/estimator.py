@@ -106,29 +106,83 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The line fitted to the sampled cells' r = e - a, and the weighted moments that it comes from."""
+
+    #: Effective number of cells.
+    size: _Array
+    #: Whether there are slopes.
+    fitted: NDArray[np.bool_]
+    #: Means of a, d and r.
+    a: _Array
+    d: _Array
+    r: _Array
+    #: Variances and covariances; a variance of 0 counts as 1.
+    saa: _Array
+    sdd: _Array
+    srr: _Array
+    sad: _Array
+    sar: _Array
+    sdr: _Array
+    #: saa sdd - sad².
+    determinant: _Array
+    #: Slopes.
+    by_a: _Array
+    by_d: _Array
+
+    @classmethod
+    def of(cls, sums: Sums, fit_from: float = FIT_FROM) -> "_Line":
+        """Fit it by weighted least squares where there are at least so many cells."""
+        total = sums["w"]
+        size = _ratio(total**2, sums["ww"])
+        a, d, r = (_ratio(sums[name], total) for name in ("wa", "wd", "wr"))
+        saa, sdd, srr = (
+            _spread(sums[name], mean, total) for name, mean in (("waa", a), ("wdd", d), ("wrr", r))
+        )
+        sad, sar, sdr = (
+            _ratio(sums[name], total) - left * right
+            for name, left, right in (("wad", a, d), ("war", a, r), ("wdr", d, r))
+        )
+        fitted = size >= fit_from
+        # A regressor without spread has no slope.
+        sad, sar, sdr = (
+            np.where(ok, s, 0) for s, ok in ((sad, (saa * sdd) > 0), (sar, saa > 0), (sdr, sdd > 0))
+        )
+        saa, sdd = (np.where(s > 0, s * (1 + _RIDGE), 1) for s in (saa, sdd))
+        determinant = saa * sdd - sad**2
+        by_a = np.where(fitted, (sar * sdd - sad * sdr) / determinant, 0)
+        by_d = np.where(fitted, (sdr * saa - sad * sar) / determinant, 0)
+        return cls(size, fitted, a, d, r, saa, sdd, srr, sad, sar, sdr, determinant, by_a, by_d)
+
+    @property
+    def freedom(self) -> _Array:
+        """The effective number of cells less the coefficients."""
+        return self.size - np.where(self.fitted, _COEFFICIENTS, 1)
+
+
+def residuals(sums: Sums, fit_from: float = 6.0) -> tuple[_Array, _Array]:
+    """Return the variance of what score and total effect do not explain, and its degrees of freedom.
+
+    From the sampled cells, weighted by 1 / inclusion; both are 0 where there are fewer than two. With fewer
+    than `fit_from` effective cells the mean alone is taken off.
+    """
+    line = _Line.of(sums, fit_from)
+    left = line.srr - line.by_a * line.sar - line.by_d * line.sdr
+    known = (line.freedom > 0) & (sums["m"] > 1)
+    variance = np.maximum(left, 0) * _ratio(line.size, line.freedom)
+    return np.where(known, variance, 0.0), np.where(known, line.freedom, 0.0)
+
+
 def _fit(sums: Sums, mean: _Array) -> _Fit:
     """Fit the line, and take its value at the means over all pairs."""
-    total = sums["w"]
-    size = _ratio(total**2, sums["ww"])
-    a, d, r = (_ratio(sums[name], total) for name in ("wa", "wd", "wr"))
-    saa, sdd = _spread(sums["waa"], a, total), _spread(sums["wdd"], d, total)
-    sad, sar, sdr = (
-        _ratio(sums[name], total) - left * right
-        for name, left, right in (("wad", a, d), ("war", a, r), ("wdr", d, r))
-    )
-    fitted = size >= FIT_FROM
-    # A regressor without spread has no slope.
-    sad, sar, sdr = (np.where(ok, s, 0) for s, ok in ((sad, (saa * sdd) > 0), (sar, saa > 0), (sdr, sdd > 0)))
-    saa, sdd = (np.where(s > 0, s * (1 + _RIDGE), 1) for s in (saa, sdd))
-    determinant = saa * sdd - sad**2
-    by_a = np.where(fitted, (sar * sdd - sad * sdr) / determinant, 0)
-    by_d = np.where(fitted, (sdr * saa - sad * sar) / determinant, 0)
-    to_a, to_d = mean - a, _ratio(sums["d"], sums["n"]) - d
-    leverage = (to_a**2 * sdd - 2 * to_a * to_d * sad + to_d**2 * saa) / determinant
-    freedom = size - np.where(fitted, _COEFFICIENTS, 1)
-    inflation = _ratio(size, freedom) ** 2 * (1 + np.where(fitted, leverage, 0))
-    squares = _residual_squares(sums, (a, d, r), by_a, by_d)
-    return _Fit(mean + r + by_a * to_a + by_d * to_d, _ratio(squares, total**2) * inflation, freedom)
+    line = _Line.of(sums)
+    to_a, to_d = mean - line.a, _ratio(sums["d"], sums["n"]) - line.d
+    leverage = (to_a**2 * line.sdd - 2 * to_a * to_d * line.sad + to_d**2 * line.saa) / line.determinant
+    inflation = _ratio(line.size, line.freedom) ** 2 * (1 + np.where(line.fitted, leverage, 0))
+    squares = _residual_squares(sums, (line.a, line.d, line.r), line.by_a, line.by_d)
+    middle = mean + line.r + line.by_a * to_a + line.by_d * to_d
+    return _Fit(middle, _ratio(squares, sums["w"] ** 2) * inflation, line.freedom)
 
 
 def _spread(squares: _Array, mean: _Array, total: _Array) -> _Array:

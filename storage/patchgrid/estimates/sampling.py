@@ -52,7 +52,7 @@ def pilot_scales(pilot: Sums, axes: Sequence[int]) -> NDArray[np.float64]:
     where there are none); none is below `SMALLEST` of that mean. `axes` may have
     another number of aligned positions than the pilot.
     """
-    sizes = _fitted(np.where(pilot["abs_a"] > 0, pilot["abs_a"], np.nan) / np.maximum(pilot["n"], 1), axes)
+    sizes = fitted(np.where(pilot["abs_a"] > 0, pilot["abs_a"], np.nan) / np.maximum(pilot["n"], 1), axes)
     missing = np.isnan(sizes)
     if missing.all():
         return np.ones(sizes.shape)
@@ -108,7 +108,7 @@ def draw(seed: int, site: str, pair: int, shape: tuple[int, ...]) -> NDArray[np.
     (seed, hash of the site's name) and the pair's row number as the second word of its counter; raw words,
     because NumPy keeps these the same from version to version.
     """
-    return _draws(seed, site, [pair], math.prod(shape)).reshape(shape)
+    return uniform(seed, site, [pair], math.prod(shape)).reshape(shape)
 
 
 def sample(
@@ -161,7 +161,7 @@ def sample_many(
     alone, whatever pairs are beside it.
     """
     probability = _inclusion(scores, present, scales, rate=rate, pairs=pairs, floor=floor)
-    draws = _draws(seed, site, rows, math.prod(scores.shape[1:]))
+    draws = uniform(seed, site, rows, math.prod(scores.shape[1:]))
     return draws.reshape(scores.shape) < probability, probability
 
 
@@ -197,14 +197,18 @@ def _inclusion(
     return _fill(sizes, here, even, shares).reshape(scores.shape)
 
 
-def _draws(seed: int, site: str, rows: Sequence[int], count: int) -> NDArray[np.float64]:
-    """Return the result of `draw` for each of these pairs, `[pair, count]`."""
+def uniform(seed: int, site: str, rows: Sequence[int], count: int, stream: int = 0) -> NDArray[np.float64]:
+    """Return the result of `draw` for each of these pairs, `[pair, count]`.
+
+    Another `stream`, the third word of the counter, gives other numbers.
+    """
     philox = np.random.Philox(key=np.array([seed, _name_hash(site)], np.uint64))
     # Making a generator takes ten times as long as setting one back.
     start = philox.state
     words = np.empty((len(rows), count), np.uint64)
     for number, row in enumerate(rows):
         start["state"]["counter"][1] = row
+        start["state"]["counter"][2] = stream
         philox.state = start
         words[number] = philox.random_raw(count)
     result: NDArray[np.float64] = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -222,8 +226,8 @@ def _own(rate: float, pairs: int, floor: float) -> float:
     return 0.0 if rate == 0 else min(1.0, max(rate / 2, floor / max(pairs, 1)))
 
 
-def _fitted(values: NDArray[np.float64], axes: Sequence[int]) -> NDArray[np.float64]:
-    """Return values another number of aligned positions, NaN where there are more of them."""
+def fitted(values: NDArray[np.float64], axes: Sequence[int]) -> NDArray[np.float64]:
+    """Return values for another number of aligned positions, NaN where there are more of them."""
     expanded = np.full(tuple(axes), np.nan)
     if not values.ndim:
         return expanded

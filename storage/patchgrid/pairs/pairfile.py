@@ -1,6 +1,7 @@
 """A file of prompt pairs: opened, checked completely, then read pair by pair."""
 
 import os
+import sys
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -159,7 +160,8 @@ class PairFile:
         self.close()
 
     def _rows(self, findings: Findings) -> Iterator[Row]:
-        return islice(self._format.read(self._source.path, self.columns, findings), self.limit)
+        limit = None if self.limit is None else min(self.limit, sys.maxsize)
+        return islice(self._format.read(self._source.path, self.columns, findings), limit)
 
     def _read_all(self) -> PairSummary:
         unit = self._format.unit

@@ -66,6 +66,7 @@ def test_the_key_depends_on_the_pairs_and_every_part_of_the_spec() -> None:
         "metric": "kl",
         "direction": "noise",
         "exact": 0.25,
+        "allocate": "score",
         "seed": 1,
         "dtype": "bfloat16",
         "prepend_bos": False,
@@ -308,3 +309,14 @@ def test_a_short_job_has_chunks_of_a_few_pairs(database: Database, count: int, c
     with database.read() as session:
         assert job_progress(session, job.id).chunks_total == chunks
     assert job.chunk_size <= 64
+
+
+def test_the_keys_of_jobs_from_before_allocations_stay() -> None:
+    """They were drawn by score, and their specs say nothing of it."""
+    spec = JobSpec.of("gpt2", sites="z", allocate="score")
+    before = spec.as_dict()
+    assert "allocate" not in before
+    assert JobSpec.stored(before) == spec
+    new = JobSpec.of("gpt2", sites="z")
+    assert (new.allocate, JobSpec.stored(new.as_dict())) == ("residual", new)
+    assert jobs.job_key(spec, "pairs") != jobs.job_key(new, "pairs")

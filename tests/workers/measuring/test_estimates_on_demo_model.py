@@ -19,7 +19,7 @@ from patchgrid.engine.results import Measured
 from patchgrid.estimates import estimate, pilot_rows
 from patchgrid.pairs import PairFile
 from patchgrid.workers.measuring.chunk import measure_chunk
-from patchgrid.workers.measuring.pilot import score_pilot
+from patchgrid.workers.measuring.pilot import measure_pilot
 from support.engine.cases import DEMO_PAIRS
 from support.engine.models import DEMO_MODEL
 from support.workers.working import job_of
@@ -101,8 +101,8 @@ def study(recording: Recording, seeds: int) -> Study:
 
 def _one_seed(recording: Recording, seed: int) -> tuple[Floats, Floats, Floats, Floats, Floats, int]:
     job = job_of(JobSpec.of("demo", sites=SITES, exact=0.05, seed=seed), len(recording.pairs))
-    pilot_pairs = [recording.pairs[row] for row in pilot_rows(len(recording.pairs))]
-    pilot = score_pilot(recording, job, pilot_pairs)  # type: ignore[arg-type]
+    rows = pilot_rows(len(recording.pairs))
+    pilot = measure_pilot(recording, job, rows, [recording.pairs[row] for row in rows])  # type: ignore[arg-type]
     chunk = measure_chunk(recording, job, 0, recording.pairs, pilot=pilot)  # type: ignore[arg-type]
     found = [estimate(chunk.sums[site, "whole"]) for site in SITES]
     parts = [
@@ -144,16 +144,19 @@ def test_intervals_cover_the_truth_as_often_as_they_say(found: Study) -> None:
     assert 0.90 <= covered.mean() <= 0.99
 
 
-def test_estimates_are_three_times_as_near_as_attribution_alone(found: Study) -> None:
+def test_estimates_are_a_hundred_times_as_near_as_attribution_alone(found: Study) -> None:
     """Root mean square error over components and seeds."""
-    assert rmse(found.estimates - found.truth) <= rmse(found.scores - found.truth) / 3
+    assert rmse(found.estimates - found.truth) <= rmse(found.scores - found.truth) / 100
 
 
-def test_estimates_are_three_times_as_near_as_exact_patching_alone(found: Study) -> None:
+def test_estimates_are_four_times_as_near_as_exact_patching_alone(found: Study) -> None:
     """Against exact patching of the very same cells."""
-    assert rmse(found.estimates - found.truth) <= rmse(found.exact - found.truth) / 3
+    assert rmse(found.estimates - found.truth) <= rmse(found.exact - found.truth) / 4
 
 
 def test_as_much_is_patched_as_was_asked_for(found: Study) -> None:
-    """A fortieth of the cells by size, and as much as gives each component thirty draws in so short a job."""
-    assert found.share == pytest.approx(0.025 + 30 / PAIRS, rel=0.05)
+    """A fortieth of the cells, and as much as gives each component thirty draws in so short a job.
+
+    Eight of them are drawn in the pilot.
+    """
+    assert found.share + 8 / PAIRS == pytest.approx(0.025 + 30 / PAIRS, rel=0.05)

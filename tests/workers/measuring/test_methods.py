@@ -18,7 +18,7 @@ from patchgrid.storage.results import components, verification
 from patchgrid.workers.measuring.chunk import measure_chunk
 from patchgrid.workers.measuring.isolate import measure_carefully
 from patchgrid.workers.measuring.models import ModelKey
-from patchgrid.workers.measuring.pilot import score_pilot
+from patchgrid.workers.measuring.pilot import measure_pilot
 from patchgrid.workers.runner import run_job
 from patchgrid.workers.testing import (
     GRAPH,
@@ -51,7 +51,7 @@ def engine() -> StandIn:
 def measured(engine: StandIn, spec: JobSpec, pairs: Sequence[Pair], of: int = 300) -> ChunkResult:
     """Measure pairs as a chunk of a job of so many."""
     job = job_of(spec, of)
-    return measure_chunk(engine, job, 0, pairs, pilot=score_pilot(engine, job, pairs))
+    return measure_chunk(engine, job, 0, pairs, pilot=measure_pilot(engine, job, range(len(pairs)), pairs))
 
 
 @pytest.mark.parametrize("positions", ["sum", "keep"])
@@ -167,7 +167,7 @@ def test_scores_come_by_position_only_where_something_is_made_of_it(engine: Stan
 
 
 def test_the_pilot_asks_for_nothing_that_only_further_methods_take(engine: StandIn) -> None:
-    """The others would take their time, and give scores that nobody reads."""
+    """The others would take their time, and give scores that nobody reads. Patching takes none."""
     asked: list[tuple[Method, ...]] = []
 
     class Asked(StandIn):
@@ -176,8 +176,8 @@ def test_the_pilot_asks_for_nothing_that_only_further_methods_take(engine: Stand
             return super().attribute(pairs, query, **options)
 
     job = job_of(spec_of(method="relp,atp*,ig", path="site", grad_drop=True), 300)
-    score_pilot(Asked(engine.provenance), job, make_pairs(3))
-    assert asked == [(RelP(),)]
+    measure_pilot(Asked(engine.provenance), job, range(3), make_pairs(3))
+    assert asked == [(RelP(),), ()]
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,29 @@
 
 import threading
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from patchgrid.engine import Engine, JobSpec
-from patchgrid.estimates import pilot_rows
-from patchgrid.storage import Database
+from patchgrid.estimates import estimate, pilot_rows
+from patchgrid.storage import Database, checking
 from patchgrid.storage.chunks.pilot import keep_first_pilot, read_pilot
+from patchgrid.storage.chunks.sums import pack_sums
+from patchgrid.storage.tables import pilot
 from patchgrid.workers.measuring.db_retry import Waiting
-from patchgrid.workers.measuring.pilot import make_pilot, score_pilot
+from patchgrid.workers.measuring.pilot import make_pilot, measure_pilot
 from patchgrid.workers.runner import run_job
 from support.workers.working import LONG_ANSWER, MISMATCHED, exported, job_of, make_pairs, submit
 
 SITES = ("z", "mlp_out")
+
+
+def url_in(folder: Path) -> str:
+    """Return the URL of `database`."""
+    return f"sqlite:///{folder / 'jobs.db'}"
 
 
 def spec_of(**values: object) -> JobSpec:
@@ -28,11 +37,11 @@ def test_a_pilot_sums_its_pairs_scores(engine: Engine) -> None:
     pairs = make_pairs(9)
     results = engine.attribute(pairs, sites=SITES)
     mixed = [MISMATCHED, *pairs, LONG_ANSWER]
-    whole = score_pilot(engine, job_of(spec_of(), 200), mixed)
+    whole = measure_pilot(engine, job_of(spec_of(), 200), range(11), mixed)
     sizes = np.stack([np.abs(result.scores["atp"]["z"].sum(axis=1)) for result in results])
     assert (whole["z"]["n"] == 9).all()
     np.testing.assert_allclose(whole["z"]["abs_a"], sizes.sum(axis=0), rtol=1e-5, atol=1e-6)
-    aligned = score_pilot(engine, job_of(spec_of(positions="keep"), 200), mixed)
+    aligned = measure_pilot(engine, job_of(spec_of(positions="keep"), 200), range(11), mixed)
     last = np.stack([np.abs(result.scores["atp"]["mlp_out"][:, -1]) for result in results])
     np.testing.assert_allclose(aligned["mlp_out"]["abs_a"][:, 0], last.sum(axis=0), rtol=1e-5, atol=1e-6)
     assert aligned["mlp_out"]["n"][0, 17] < 9
@@ -43,7 +52,8 @@ def test_the_pairs_scored_are_spread_over_the_job(database: Database, engine: En
     pairs = make_pairs(160)
     job = submit(database, spec_of(), pairs)
     found = make_pilot(Waiting(database, seconds=0), engine, job)
-    wanted = score_pilot(engine, job, [pairs[row] for row in pilot_rows(160)])
+    rows = pilot_rows(160)
+    wanted = measure_pilot(engine, job, rows, [pairs[row] for row in rows])
     for site in SITES:
         np.testing.assert_array_equal(found[site].to_array(), wanted[site].to_array())
         assert found[site]["n"].max() == 64
@@ -75,6 +85,83 @@ def test_the_sample_follows_the_pilot_there_is(database: Database, engine: Engin
     run_job(database, engine, given)
     cells = [{tuple(row.values())[:5] for row in exported(database, job)["exact"]} for job in (own, given)]
     assert cells[0] != cells[1]
+
+
+def test_a_few_cells_of_each_component_are_patched(engine: Engine) -> None:
+    """Eight, and their effects are those of exact patching; of neurons, and by score, none."""
+    pairs = make_pairs(64)
+    spec = spec_of(sites=("z", "mlp_post"))
+    found = measure_pilot(engine, job_of(spec, 300), pilot_rows(300), pairs)
+    z = found["z"]
+    assert z["m"].mean() == pytest.approx(8, abs=2)
+    assert not found["mlp_post"].sampled
+    layers, heads = z.axes
+    names = [f"a{layer}.h{head}" for layer in range(layers) for head in range(heads)]
+    mean = engine.patch(pairs, names).mean(axis=0).reshape(z.axes)
+    ends = estimate(z)
+    assert ((ends.ci_low <= mean) & (mean <= ends.ci_high)).mean() > 0.7
+    by_score = measure_pilot(engine, job_of(spec.changed(allocate="score"), 300), range(64), pairs)
+    assert not by_score["z"].sampled
+
+
+def test_pairs_that_fail_only_when_patched_are_left_out(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if all do."""
+    whole = engine.measure
+
+    def fails(pairs: Any, choose: Any, query: Any, **options: Any) -> Any:
+        found = whole(pairs, choose, query, **options)
+        if query.methods:
+            return found
+        return [replace(each, components=(), effects=np.empty(0, np.float32)) for each in found]
+
+    monkeypatch.setattr(engine, "measure", fails)
+    found = measure_pilot(engine, job_of(spec_of(), 300), range(12), make_pairs(12))
+    assert found["z"]["n"].min() == 12
+    assert found["z"]["m"].max() == 0
+
+
+def test_a_pilot_that_cannot_be_patched_plans_by_trend_alone(
+    database: Database,
+    tmp_path: Path,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The job is measured all the same; a line tells."""
+    whole = engine.measure
+
+    def fails(pairs: Any, choose: Any, query: Any, **options: Any) -> Any:
+        if not query.methods:
+            raise ValueError("no memory for that")
+        return whole(pairs, choose, query, **options)
+
+    monkeypatch.setattr(engine, "measure", fails)
+    job = submit(database, spec_of(), make_pairs(70))
+    assert not run_job(database, engine, job).stopped
+    assert "nothing of the pilot of job 1 is patched: ValueError: no memory for that" in caplog.text
+    with database.read() as session:
+        assert all(sums["m"].sum() == 0 for sums in read_pilot(session, job.id).values())
+    assert len(exported(database, job)["exact"]) > 0
+    assert checking.check(url_in(tmp_path)).problems == ()
+
+
+@pytest.mark.parametrize("positions", ["sum", "keep"])
+def test_a_check_draws_the_same_cells_again(
+    database: Database, tmp_path: Path, engine: Engine, positions: str
+) -> None:
+    """From the stored pilot; with another one they are others, if scores by position are kept."""
+    spec = spec_of(sites=(*SITES, "mlp_post"), positions=positions, detail="positions")
+    job = submit(database, spec, make_pairs(70))
+    run_job(database, engine, job)
+    assert checking.check(url_in(tmp_path)).problems == ()
+    with database.write() as session:
+        [sums] = [read_pilot(session, job.id)["z"]]
+        sums.values[5:] *= np.linspace(1, 30, sums.axes[0]).reshape(-1, *(1,) * (len(sums.axes) - 1))
+        changed = {"data": pack_sums(sums)}
+        session.execute(pilot.update().where(pilot.c.job_id == job.id, pilot.c.site == "z").values(changed))
+    assert any("exact cell" in problem for problem in checking.check(url_in(tmp_path)).problems)
 
 
 @pytest.mark.parametrize(("exact", "count"), [(0.0, 100), (1.0, 100), (0.05, 30)])

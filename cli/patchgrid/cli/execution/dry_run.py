@@ -58,7 +58,7 @@ def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str,
         patched = f"{each.exact:,} of {each.cells:,} cells ({100 * each.share:.3g} %)"
         say(f"{each.site}: {counted(each.components, 'component')}, about {patched} patched exactly")
     share = max(exact_share(spec, site, pairs=pairs) for site in spec.query.sites)
-    least = f" (short jobs patch more than --exact: about {FLOOR:.0f} cells of each component)"
+    least = f" (short jobs patch more than --exact: about {FLOOR:.0f} cells a component)"
     more = least if share > spec.exact else ""
     if more or not counts:
         say(f"{100 * share:.3g} % of all cells would be patched exactly{more}")

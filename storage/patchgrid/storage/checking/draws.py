@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Row
 
-from patchgrid.estimates import Sums, pilot_scales, sample_many
+from patchgrid.estimates import Sums
 from patchgrid.estimates.sampling import draw
-from patchgrid.storage.chunks.shares import floor_of
+from patchgrid.storage.chunks.job_sample import JobSample
 from patchgrid.storage.jobs.jobs import JobRecord
 
 #: Relative difference of probabilities: scores are rounded to float32 where they are stored.
@@ -22,7 +22,7 @@ class Draws:
     """The sample of one job."""
 
     def __init__(self, job: JobRecord, pilot: Mapping[str, Sums]) -> None:
-        self._job, self._pilot = job, pilot
+        self._job, self._sample = job, JobSample(job.spec, job.pairs, pilot)
 
     def compare(
         self,
@@ -33,19 +33,8 @@ class Draws:
         sampled: Sequence[Found],
     ) -> Iterator[str]:
         """Compare the cells of pairs whose scores `[pair, *axes]` are known with those that are drawn."""
-        spec = self._job.spec
         axes = scores.shape[1:]
-        drawn, inclusion = sample_many(
-            scores,
-            rate=spec.exact,
-            pairs=self._job.pairs,
-            seed=spec.seed,
-            site=site,
-            rows=rows,
-            scales=pilot_scales(self._pilot[site], axes) if site in self._pilot else None,
-            floor=floor_of(site),
-            present=present,
-        )
+        drawn, inclusion = self._sample.draw(site, rows, scores, present)
         for place, row in enumerate(rows):
             mask = np.zeros(axes, np.bool_)
             name = f"pair {row}: an exact cell of {site}"

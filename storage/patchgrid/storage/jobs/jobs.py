@@ -387,7 +387,7 @@ def record(row: RowMapping) -> JobRecord:
     values = {name: value for name, value in row.items() if name not in _SIZES}
     read = {
         "state": JobState(row["state"]),
-        "spec": JobSpec.from_dict(row["spec"]),
+        "spec": JobSpec.stored(row["spec"]),
         "spans": tuple(row["spans"]),
     }
     return JobRecord(**{**values, **read, "bytes": row["pair_bytes"] + (row["result_bytes"] or 0)})

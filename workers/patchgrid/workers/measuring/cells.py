@@ -3,7 +3,7 @@
 A cell is a pair and a component. Cells are entries of one array, so that many are handled at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from patchgrid.core.graph import Graph
 from patchgrid.core.sites import EDGE
 from patchgrid.core.types import Component
-from patchgrid.estimates import Sums, pilot_scales, sample_many
+from patchgrid.estimates import Sums
 from patchgrid.storage.chunks.alignment import Alignment, Columns
 from patchgrid.storage.chunks.chunk_result import ExactCell
 from patchgrid.storage.chunks.naming import has_inner, place_of
-from patchgrid.storage.chunks.shares import floor_of
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.workers.measuring.components import Scores, Stack
 
@@ -34,12 +33,19 @@ CELL = np.dtype(
 NO_CELLS: Cells = np.empty(0, CELL)
 
 
-class Sampler:
-    """Draws the cells of a chunk's pairs."""
+#: From a site, row numbers of pairs, their scores and which of these they have, to the mask of the cells to
+#: patch and their inclusion probabilities.
+Draw = Callable[
+    [str, Sequence[int], NDArray[Any], NDArray[np.bool_] | None],
+    tuple[NDArray[np.bool_], NDArray[np.float64]],
+]
 
-    def __init__(self, job: JobRecord, first: int, pilot: Mapping[str, Sums]) -> None:
-        self._job, self._first, self._pilot = job, first, pilot
-        self._known: dict[tuple[str, tuple[int, ...]], NDArray[np.float64]] = {}
+
+class Sampler:
+    """Draws the cells of pairs, known by their places; `rows` are the row numbers of all of them."""
+
+    def __init__(self, job: JobRecord, rows: Sequence[int], draw: Draw) -> None:
+        self._job, self._rows, self._choose = job, rows, draw
 
     def draw(self, places: Sequence[int], scores: Scores) -> Cells:
         """Draw the cells of the pairs at these places; return them by pair, site and component."""
@@ -51,18 +57,9 @@ class Sampler:
 
     def _draw(self, number: int, places: Sequence[int], scores: Stack) -> Cells:
         """Draw the cells at one site of pairs whose scores have one shape."""
-        spec, site = self._job.spec, self._job.spec.query.sites[number]
-        drawn, inclusion = sample_many(
-            scores.values,
-            rate=spec.exact,
-            pairs=self._job.pairs,
-            seed=spec.seed,
-            site=site,
-            rows=[self._first + place for place in places],
-            scales=self._scales(site, scores.values.shape[1:]),
-            floor=floor_of(site),
-            present=scores.present,
-        )
+        site = self._job.spec.query.sites[number]
+        rows_of_pairs = [self._rows[place] for place in places]
+        drawn, inclusion = self._choose(site, rows_of_pairs, scores.values, scores.present)
         rows, *index = np.nonzero(drawn)
         cells = np.zeros(len(rows), CELL)
         cells["pair"], cells["site"] = np.asarray(places)[rows], number
@@ -70,14 +67,6 @@ class Sampler:
             cells[axis] = along
         cells["score"], cells["inclusion"] = scores.values[drawn], inclusion[drawn]
         return cells
-
-    def _scales(self, site: str, axes: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """Return the scale of each component's scores from the job's pilot, or None without one."""
-        if site not in self._pilot:
-            return None
-        if (site, axes) not in self._known:
-            self._known[site, axes] = pilot_scales(self._pilot[site], axes)
-        return self._known[site, axes]
 
 
 def by_pair(parts: Sequence[Cells]) -> Cells:

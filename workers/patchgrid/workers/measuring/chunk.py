@@ -16,6 +16,7 @@ from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.estimates import Rounding, Sums
 from patchgrid.storage.chunks.chunk_result import ChunkResult, PairOutcome, Scored
+from patchgrid.storage.chunks.job_sample import JobSample
 from patchgrid.storage.chunks.provenance import Provenance
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.verification import EXACT
@@ -47,7 +48,8 @@ class _Chunk:
         graph: Graph | None,
     ) -> None:
         self._job, self.graph = job, graph
-        self._sampler = Sampler(job, first, pilot)
+        rows = range(first, first + len(pairs))
+        self._sampler = Sampler(job, rows, JobSample(job.spec, job.pairs, pilot).draw)
         self._drawn: list[Cells] = []
         self.scores = Scores(pairs, job.spans, job.spec.query.method_names)
 

@@ -49,7 +49,7 @@ def component(kind: type[Kind], document: Document) -> Kind:
 def job(document: Document) -> JobRecord:
     """Read a job."""
     with understood("job"):
-        spec = JobSpec.from_dict(document["spec"])
+        spec = JobSpec.stored(document["spec"])
         return decode(
             JobRecord, {**document, "id": document["job"], "spec": spec, "pairs": document["pairs"]["total"]}
         )

@@ -1,0 +1,147 @@
+"""How many cells of each component are patched exactly: more where its scores leave more unexplained.
+
+A component's mean effect is known as well as its *residuals* are small: what is left of its effects once
+score and total effect are accounted for. Before anything else, a few cells of every component are patched in
+the job's pilot pairs; they tell how large its residuals are, and the budget goes by that: Neyman's allocation
+(Särndal, Swensson and Wretman 1992, "Model Assisted Survey Sampling", section 3.7.3). These cells make the
+plan and nothing else: estimates use others, so that a plan made from lucky cells cannot bias them.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchgrid.estimates.estimator import residuals
+from patchgrid.estimates.sampling import fitted, pilot_rows, pilot_scales, uniform
+from patchgrid.estimates.sums import Sums
+
+#: Expected cells of each component that are patched in the pilot.
+PILOT_DRAWS = 8.0
+#: Part of the budget that the pilot may take, and that goes to all components alike.
+PILOT_PART = 0.25
+#: Fewest cells of a component from which residuals can be told.
+FEWEST = 4.0
+#: Expected draws of each component whatever its residuals, where the budget has as many.
+LEAST = 8.0
+#: Cells that the trend over components counts as, beside the component's own.
+PRIOR = 4.0
+#: Coefficients of the trend, and its largest slope: residuals in proportion to the score.
+_COEFFICIENTS, _STEEPEST = 2, 2.0
+#: Halvings of the interval that holds the solution.
+_STEPS = 60
+
+_Array = NDArray[np.float64]
+
+
+def pilot_share(share: float, pairs: int) -> float:
+    """Return the share of the pilot's cells that is patched there, for a job that patches `share` of its own.
+
+    0 where the budget is too small to tell residuals apart, and where nothing or everything is patched.
+    """
+    draws = min(PILOT_DRAWS, PILOT_PART * share * pairs)
+    return min(1.0, draws / len(pilot_rows(pairs))) if 0 < share < 1 and draws >= FEWEST else 0.0
+
+
+def inclusion(scores: NDArray[Any], shares: _Array, scales: _Array) -> _Array:
+    """Return the probability with which each cell is patched, for a given share of each component's cells.
+
+    p = q (1 - b + b |a| / s), q the share, s the component's mean |score|, b = (1 - q) / 2: half even, half
+    by size where few cells are patched, and even where nearly all are. Never above 1.
+
+    `scores` are `[pair, *axes]`; the others broadcast against them.
+    """
+    by_size = (1 - shares) / 2
+    result: _Array = np.minimum(
+        1.0, shares * (1 - by_size + by_size * np.abs(scores, dtype=np.float64) / scales)
+    )
+    return result
+
+
+def sample_allocated(
+    scores: NDArray[Any],
+    *,
+    shares: _Array,
+    scales: _Array,
+    seed: int,
+    site: str,
+    rows: Sequence[int],
+    present: NDArray[np.bool_] | None = None,
+    stream: int = 0,
+) -> tuple[NDArray[np.bool_], _Array]:
+    """Choose the cells of several pairs, as `sample_many`; return mask and inclusion probabilities."""
+    probability = inclusion(scores, shares, scales)
+    if present is not None:
+        probability = np.where(present, probability, 0.0)
+    numbers = uniform(seed, site, rows, math.prod(scores.shape[1:]), stream)
+    return numbers.reshape(scores.shape) < probability, probability
+
+
+def allocate(pilots: Mapping[str, Sums], *, share: float, pairs: int) -> dict[str, _Array]:
+    """Return the share of each component's cells to patch, by site, `[*axes]` of the site's pilot sums.
+
+    With sd the component's residual standard deviation, moderated (below), its share is min(1, l + c sd), l =
+    `LEAST` draws, c such that `share` of all cells is patched, what was patched in the pilot included.
+
+    The residual variance from k cells (less the coefficients) is moderated to (k v + 4 t) / (k + 4), where t
+    is a trend over all components, log-linear in their mean |score|: eight cells say little by themselves.
+
+    `pilots` are sums over the pilot's pairs with cells patched there; sites without any pair are left out.
+    """
+    known = {site: sums for site, sums in pilots.items() if sums.values[0].size and sums["n"].any()}
+    if not known:
+        return {}
+    scales, sizes, variances, freedoms = (
+        np.concatenate(parts) for parts in zip(*(_known(sums) for sums in known.values()), strict=True)
+    )
+    spread = np.sqrt(_moderated(scales, variances, freedoms))
+    in_pilot = pilot_share(share, pairs) * len(pilot_rows(pairs)) / pairs
+    budget = max(0.0, share - in_pilot) * sizes.sum()
+    least = min(LEAST / pairs, PILOT_PART * share)
+    shares = np.minimum(1.0, least + _scaled(spread, sizes, budget, least))
+    ends = np.cumsum([sums.values[0].size for sums in known.values()])[:-1]
+    parts = np.split(shares, ends)
+    return {site: part.reshape(sums.axes) for (site, sums), part in zip(known.items(), parts, strict=True)}
+
+
+def shares_on(shares: _Array, axes: Sequence[int], otherwise: float) -> _Array:
+    """Return shares for components of these axes: `otherwise` for positions that the pilot does not have."""
+    result = fitted(shares, axes)
+    return np.where(np.isnan(result), otherwise, result)
+
+
+def _known(sums: Sums) -> tuple[_Array, _Array, _Array, _Array]:
+    """Return of each component: mean |score|, pairs, residual variance and its degrees of freedom."""
+    variance, freedom = residuals(sums)
+    return pilot_scales(sums, sums.axes).ravel(), sums["n"].ravel(), variance.ravel(), freedom.ravel()
+
+
+def _moderated(scales: _Array, variances: _Array, freedoms: _Array) -> _Array:
+    told = (freedoms > 0) & (variances > 0)
+    if not told.any():
+        return np.ones(len(scales))
+    sizes, weights, logs = np.log(scales), freedoms[told], np.log(variances[told])
+    slope = 0.0
+    if told.sum() > _COEFFICIENTS and np.ptp(sizes[told]) > 0:
+        slope = float(np.clip(np.polyfit(sizes[told], logs, 1, w=np.sqrt(weights))[0], 0, _STEEPEST))
+    trend = np.exp(np.average(logs - slope * sizes[told], weights=weights) + slope * sizes)
+    own = np.where(told, freedoms, 0.0)
+    result: _Array = (own * variances + PRIOR * trend) / (own + PRIOR)
+    return result
+
+
+def _scaled(spread: _Array, sizes: _Array, budget: float, least: float) -> _Array:
+    """Scale so that all shares together take the budget."""
+
+    def taken(factor: float) -> float:
+        return float((sizes * np.minimum(1.0, least + factor * spread)).sum())
+
+    if taken(0.0) >= budget or not spread.any():
+        return 0 * spread
+    low, high = 0.0, 1.0 / float(spread[spread > 0].min())
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if taken(middle) < budget else (low, middle)
+    return high * spread
