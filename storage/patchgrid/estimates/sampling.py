@@ -205,10 +205,10 @@ def uniform(seed: int, site: str, rows: Sequence[int], count: int, stream: int =
     philox = np.random.Philox(key=np.array([seed, _name_hash(site)], np.uint64))
     # Making a generator takes ten times as long as setting one back.
     start = philox.state
+    start["state"]["counter"][2] = stream
     words = np.empty((len(rows), count), np.uint64)
     for number, row in enumerate(rows):
         start["state"]["counter"][1] = row
-        start["state"]["counter"][2] = stream
         philox.state = start
         words[number] = philox.random_raw(count)
     result: NDArray[np.float64] = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -78,7 +78,7 @@ def dropped(log: str) -> list[str]:
 def test_each_kind_of_garbage_is_dropped_in_a_line_and_the_next_message_works(
     place: Place, worker: CeleryWorker
 ) -> None:
-    """Each once: nothing is put back on the queue, no connection is given up for good, no trace logged."""
+    """Once: no message returns to the queue, the worker stays connected, and no traceback is logged."""
     for number, (name, (payload, said)) in enumerate(GARBAGE.items(), 1):
         place.push(payload)
         place.work_off()

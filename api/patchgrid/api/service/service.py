@@ -17,7 +17,7 @@ from patchgrid.api.web.answers import Answers
 from patchgrid.core.errors import PatchgridError
 from patchgrid.storage import Database
 from patchgrid.storage.access import tokens
-from patchgrid.storage.queue import leases, workers
+from patchgrid.storage.queue import workers
 
 _log = logging.getLogger(__name__)
 
@@ -93,13 +93,10 @@ class Service:
             self._beside.submit(work, *arguments)
 
     def _ring(self, broker: str, job_id: int) -> None:
-        from patchgrid.workers.broker.messages import send
+        from patchgrid.workers.broker.messages import send_waiting
 
         try:
-            with self.database.read() as session:
-                waiting = leases.waiting(session, job_id)
-            if waiting is not None:
-                send(broker, *waiting)
+            send_waiting(self.database, broker, job_id)
         except PatchgridError as error:
             _log.warning("%s; workers find job %d at their next poll", error, job_id)
 

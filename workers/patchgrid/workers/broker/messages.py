@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from patchgrid.core.queue_name import queue_name
+from patchgrid.storage.db.database import Database
+from patchgrid.storage.queue import leases
 from patchgrid.workers.errors import BrokerUnavailable
 
 #: The only task.
@@ -26,6 +28,14 @@ def send(broker: str, model: str, chunks: int) -> None:
     """
     with _connected(broker) as (app, connection), app.amqp.Producer(connection) as producer:
         send_through(app, producer, model, chunks)
+
+
+def send_waiting(database: Database, broker: str, job_id: int) -> None:
+    """Ask for work on a stored job's chunks that wait, if any do; raises as `send`, and as reading does."""
+    with database.read() as session:
+        waiting = leases.waiting(session, job_id)
+    if waiting is not None:
+        send(broker, *waiting)
 
 
 def send_through(app: Any, producer: Any, model: str, chunks: int) -> None:

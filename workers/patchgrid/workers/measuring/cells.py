@@ -76,20 +76,26 @@ def by_pair(parts: Sequence[Cells]) -> Cells:
 
 
 def components(
-    job: JobRecord, cells: Cells, columns: Mapping[int, Columns], graph: Graph | None
-) -> list[Component]:
-    """Name cells for the engine; `columns` are those of the pair at each place."""
+    job: JobRecord,
+    cells: Cells,
+    places: Sequence[int],
+    columns: Mapping[int, Columns],
+    graph: Graph | None,
+) -> dict[int, list[Component]]:
+    """Name cells for the engine, by the places of their pairs; `columns` are those of the pair at each."""
     sites = job.spec.query.sites
-    return [
-        _component(
-            sites[site],
-            layer,
-            inner if has_inner(sites[site]) else None,
-            columns[place][column] if job.kind == "aligned" else None,
-            graph,
+    named: dict[int, list[Component]] = {place: [] for place in places}
+    for place, site, layer, column, inner, *_ in cells.tolist():
+        named[place].append(
+            _component(
+                sites[site],
+                layer,
+                inner if has_inner(sites[site]) else None,
+                columns[place][column] if job.kind == "aligned" else None,
+                graph,
+            )
         )
-        for place, site, layer, column, inner, *_ in cells.tolist()
-    ]
+    return named
 
 
 def exact_cells(

@@ -61,11 +61,7 @@ class _Chunk:
         self.scores.add(places, results)
         cells = self._sampler.draw(self.scores.good(places), self.scores)
         self._drawn.append(cells)
-        chosen: dict[int, list[Component]] = {place: [] for place in places}
-        named = components(self._job, cells, self.scores.columns, self.graph)
-        for place, component in zip(cells["pair"].tolist(), named, strict=True):
-            chosen[place].append(component)
-        return list(chosen.values())
+        return list(components(self._job, cells, places, self.scores.columns, self.graph).values())
 
     def finish(self, measured: Sequence[Measured]) -> dict[int, str | None]:
         """Take in all that the engine found; say of each pair why it failed, None if it did not."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.core.means import Means
-from patchgrid.core.types import Component, Pair
+from patchgrid.core.types import Pair
 from patchgrid.engine.results import PairResult
 from patchgrid.estimates import Sums, pilot_rows
 from patchgrid.storage.chunks.job_sample import draw_in_pilot, patched_in_pilot
@@ -113,15 +113,20 @@ def measure_pilot(
 
     `rows` are the pairs' row numbers in the job. Pairs that cannot be measured are left out.
     """
-    results = _score(engine, job, pairs, means, batch_tokens, on_batch) if pairs else []
+    options = {
+        "means": means,
+        "keep_positions": keeps_positions(job.spec),
+        "batch_tokens": batch_tokens,
+        "on_batch": on_batch,
+    }
+    results = _score(engine, job, pairs, options) if pairs else []
     scores = Scores(pairs, job.spans, job.spec.query.method_names[:1])
     scores.add(range(len(pairs)), results)
     total_effects = np.array([each.clean_metric - each.corrupted_metric for each in results])
     sites = job.spec.query.sites
     pilot = {site: _add_up(job, site, scores, total_effects) for site in sites}
     if any(sums.sampled for sums in pilot.values()):
-        sampler = _sampler(job, rows, pilot)
-        cells = _patch(engine, job, pairs, scores, sampler, means, batch_tokens, on_batch)
+        cells = _patch(engine, job, pairs, scores, _sampler(job, rows, pilot), options)
         for number, site in enumerate(sites):
             if pilot[site].sampled:
                 add_cells(pilot[site], job, number, cells, total_effects)
@@ -155,31 +160,18 @@ def _patch(
     pairs: Sequence[Pair],
     scores: Scores,
     sampler: Sampler,
-    means: Means | None,
-    batch_tokens: int | None,
-    on_batch: OnBatch,
+    options: dict[str, Any],
 ) -> Cells:
     """Patch a few cells of each component; none of them where that raises."""
     cells = sampler.draw(scores.good(scores.errors), scores)
-    named = components(job, cells, scores.columns, graph_of(engine, job))
-    chosen: dict[int, list[Component]] = {place: [] for place in range(len(pairs))}
-    for place, component in zip(cells["pair"].tolist(), named, strict=True):
-        chosen[place].append(component)
+    chosen = components(job, cells, range(len(pairs)), scores.columns, graph_of(engine, job))
     query = replace(job.spec.query, methods=())
     try:
         measured = engine.measure(
-            pairs,
-            lambda places, _: [chosen[place] for place in places],
-            query,
-            means=means,
-            keep_positions=keeps_positions(job.spec),
-            batch_tokens=batch_tokens,
-            on_batch=on_batch,
+            pairs, lambda places, _: [chosen[place] for place in places], query, **options
         )
-    except (LeaseLostError, StopRequestedError):
-        raise
     except Exception as error:
-        if is_device_broken(error):
+        if _ends_measuring(error):
             raise
         _log.warning("nothing of the pilot of job %d is patched: %s", job.id, reason_of(error))
         return NO_CELLS
@@ -192,39 +184,28 @@ def _patch(
 
 
 def _score(
-    engine: Engine,
-    job: JobRecord,
-    pairs: Sequence[Pair],
-    means: Means | None,
-    batch_tokens: int | None,
-    on_batch: OnBatch,
+    engine: Engine, job: JobRecord, pairs: Sequence[Pair], options: dict[str, Any]
 ) -> Sequence[PairResult]:
     """Score pairs; where that raises, each alone, so that only those that raise have no scores."""
     query = job.spec.query
     try:
-        return engine.attribute(
-            pairs,
-            replace(query, methods=query.methods[:1]),
-            means=means,
-            keep_positions=keeps_positions(job.spec),
-            batch_tokens=batch_tokens,
-            on_batch=on_batch,
-        )
-    except (LeaseLostError, StopRequestedError):
-        raise
+        return engine.attribute(pairs, replace(query, methods=query.methods[:1]), **options)
     except Exception as error:
         # One error at all pairs (a site that the model does not have) must not be taken for theirs.
-        if is_device_broken(error) or len(pairs) == 1:
+        if _ends_measuring(error) or len(pairs) == 1:
             raise
         _log.warning("the pilot of job %d is scored pair by pair: %s", job.id, reason_of(error))
     results: list[PairResult] = []
     for pair in pairs:
         try:
-            results += _score(engine, job, [pair], means, batch_tokens, on_batch)
-        except (LeaseLostError, StopRequestedError):
-            raise
+            results += _score(engine, job, [pair], options)
         except Exception as error:
-            if is_device_broken(error):
+            if _ends_measuring(error):
                 raise
             results.append(PairResult(error=reason_of(error)))
     return results
+
+
+def _ends_measuring(error: Exception) -> bool:
+    """Return whether an error is not one of the pairs: the worker has to stop."""
+    return isinstance(error, LeaseLostError | StopRequestedError) or is_device_broken(error)

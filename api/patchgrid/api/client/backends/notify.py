@@ -5,7 +5,6 @@ from functools import partial
 
 from patchgrid.core.errors import PatchgridError
 from patchgrid.storage.db.database import Database
-from patchgrid.storage.queue import leases
 from patchgrid.storage.queue.metrics import CountMessages
 
 
@@ -14,13 +13,10 @@ def notify_workers(database: Database, broker: str | None, job_id: int, say: Cal
     if broker is None:
         say("No broker (--broker): workers find the job at their next poll")
         return
-    from patchgrid.workers.broker.messages import send
+    from patchgrid.workers.broker.messages import send_waiting
 
     try:
-        with database.read() as session:
-            waiting = leases.waiting(session, job_id)
-        if waiting is not None:
-            send(broker, *waiting)
+        send_waiting(database, broker, job_id)
     except PatchgridError as error:
         say(f"Warning: {error}; the job is stored; workers find it at their next poll")
 
