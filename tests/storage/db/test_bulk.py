@@ -15,6 +15,7 @@ def test_rows_are_stored_as_given(database: Database, count: int) -> None:
         (
             *(1, cell // 7, cell, "z", f"a{cell}.h0", cell, 0, None),
             *(None if cell % 3 else cell, None if cell < 2 else "subject", 0.5 + cell, -0.25, 1.0),
+            None if cell % 4 else 1,
         )
         for cell in range(count)
     ]
@@ -27,7 +28,7 @@ def test_rows_are_stored_as_given(database: Database, count: int) -> None:
 @pytest.mark.parametrize("pairs", [2, 9])
 def test_rows_of_several_tables_are_stored_at_once(database: Database, pairs: int) -> None:
     """Those of tables with few rows, with many and with none."""
-    scores = [(7, pair, 0, "relp", float(pair)) for pair in range(pairs)]
+    scores = [(7, pair, 0, "relp", float(pair), None) for pair in range(pairs)]
     top = [(7, 0, rank, "z", f"a{rank}.h0", rank, 0, None, 0.5) for rank in range(3)]
     with database.write() as session:
         insert_rows(session, (top_component, top), (method_score, scores), (exact, []))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from patchgrid.core.means import Means
 from patchgrid.core.methods import IG, RelP
@@ -247,6 +248,7 @@ def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Data
             assert note_key(session, by, job)
             keep_first_pilot(session, job.id, {"z": Sums.zeros((), sampled=False)})
             keep_first_means(session, job.id, Means({"z": np.zeros((1, 2), np.float32)}))
+            add_round(session, job.id)
         jobs.delete(session, first.id)
     with database.read() as session:
         assert job_progress(session, second.id).done == 6
@@ -259,6 +261,15 @@ def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Data
         assert [each.name for each in tokens.list_tokens(session)] == ["mine"], "a token outlives its jobs"
         session.execute(tables.token.delete())
     assert_empty(database)
+
+
+def add_round(session: Session, job_id: int) -> None:
+    """Give a job rows in the tables of later rounds."""
+    chunk_id = session.scalar(select(func.min(tables.chunk.c.id)).where(tables.chunk.c.job_id == job_id))
+    of_job = {"job_id": job_id, "site": "z", "data": b""}
+    session.execute(tables.refinement.insert().values(job_id=job_id, number=1, request={}, created_at=0.0))
+    session.execute(tables.plan.insert().values(of_job | {"round": 1, "refinement": 1}))
+    session.execute(tables.race.insert().values(of_job | {"chunk_id": chunk_id}))
 
 
 def test_a_deleted_jobs_ids_are_never_given_again(database: Database) -> None:

@@ -22,10 +22,10 @@ CHUNK_FREE = frozenset({"priority", "turn"})
 #: Columns of a job that may change at any time.
 JOB_FREE = frozenset({"priority"})
 #: Columns of a job that are settled when it ends, not when it is submitted.
-JOB_SETTLED = frozenset({"state", "started_at", "finished_at", "error", "result_bytes"})
+JOB_SETTLED = frozenset({"state", "started_at", "finished_at", "error", "result_bytes", "rounds"})
 #: Tables with the results of a chunk: those by pair, and those by chunk.
 BY_PAIR = (tables.outcome, tables.top_component, tables.exact, tables.method_score)
-BY_CHUNK = (tables.sums, tables.scores, tables.cost, tables.task, tables.rounding)
+BY_CHUNK = (tables.sums, tables.scores, tables.cost, tables.task, tables.rounding, tables.race)
 #: What a checksum is for: the job as submitted, its pairs (where the key is no hash of them), a finished
 #: chunk, the job's end.
 JOB, PAIRS, CHUNK, END = "job", "pairs", "chunk", "end"
@@ -131,15 +131,21 @@ def job_digest(session: Session, job_id: int) -> str:
     return digest_of([(tables.job, rows)], JOB_FREE | JOB_SETTLED)
 
 
+#: What a job has besides its chunks.
+_AT_END = (
+    *(tables.total, tables.component_estimate, tables.pilot, tables.mean),
+    *(tables.plan, tables.refinement),
+)
+
+
 def end_digest(session: Session, job_id: int) -> str:
-    """Return the checksum of a job's end: its settled columns, totals, estimates, pilot and means."""
+    """Return the checksum of a job's end: its settled columns, and all that it has besides its chunks."""
     rows = stored_rows(session, tables.job, tables.job.c.id == job_id)
     fixed = {column.name for column in tables.job.columns} - JOB_SETTLED
-    blobs = [
-        (table, stored_rows(session, table, table.c.job_id == job_id))
-        for table in (tables.total, tables.component_estimate, tables.pilot, tables.mean)
-    ]
-    return digest_of([(tables.job, rows), *blobs], fixed)
+    rest = [(table, stored_rows(session, table, table.c.job_id == job_id)) for table in _AT_END]
+    # A table without rows counts as one that a later version added.
+    parts = [(table, own) for table, own in rest if own or table not in (tables.plan, tables.refinement)]
+    return digest_of([(tables.job, rows), *parts], fixed)
 
 
 def chunk_digest(session: Session, row: Any) -> str:
@@ -152,14 +158,22 @@ def chunk_rows(session: Session, row: Any) -> list[Rows]:
     """Return the rows of a chunk's results, in the order of its checksum."""
     tables_and_rows: list[Rows] = []
     for table in (*BY_PAIR, *BY_CHUNK):
-        if table in BY_PAIR:
-            inside = table.c.pair_index.between(row.first, row.last - 1)
-            rows = stored_rows(session, table, table.c.job_id == row.job_id, inside)
+        if "round" in table.c:
+            rows = stored_rows(
+                session, table, *of_chunk(table, row), table.c.round.is_not_distinct_from(row.round)
+            )
+        elif table in BY_PAIR:
+            rows = stored_rows(session, table, *of_chunk(table, row)) if row.round is None else []
         else:
             rows = stored_rows(session, table, table.c.chunk_id == row.id)
         if rows:
             tables_and_rows.append((table, rows))
     return tables_and_rows
+
+
+def of_chunk(table: Table, row: Any) -> tuple[Any, ...]:
+    """Return the conditions that a row of a table by pair is of one of the chunk's pairs."""
+    return table.c.job_id == row.job_id, table.c.pair_index.between(row.first, row.last - 1)
 
 
 def in_order(parts: Iterable[Rows]) -> list[Rows]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,14 @@ def exact_rows(
     spans: Sequence[str],
     graph: Graph | None,
     further: Sequence[str],
+    *,
+    round_: int | None = None,
+    taken: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[list[_Row], list[_Row]]:
-    """Return the cells' rows, each pair's numbered in export order, and those of `further` methods."""
+    """Return the cells' rows, each pair's numbered in export order, and those of `further` methods.
+
+    In a later round (`round_`) numbers begin behind those that were `taken` before, by pair.
+    """
     rank: dict[str | None, int] = {name: number for number, name in enumerate(spans)}
 
     def order(cell: ExactCell) -> tuple[int, ...]:
@@ -85,11 +92,11 @@ def exact_rows(
     rows: list[_Row] = []
     scores: list[_Row] = []
     for index, group in itertools.groupby(sorted(cells, key=order), key=attrgetter("row")):
-        for number, cell in enumerate(group):
-            rows.append(_exact_row(job_id, int(index), number, cell))
+        for number, cell in enumerate(group, taken.get(int(index), 0)):
+            rows.append((*_exact_row(job_id, int(index), number, cell), round_))
             if further or cell.others:
                 scores += [
-                    (job_id, int(index), number, method, float(score))
+                    (job_id, int(index), number, method, float(score), round_)
                     for method, score in zip(further, cell.others, strict=True)
                 ]
     return rows, scores

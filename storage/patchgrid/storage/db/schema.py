@@ -29,7 +29,7 @@ from patchgrid.storage.errors import (
 )
 
 #: The migrations under `migrations/versions`, oldest first.
-REVISIONS = ("v0001",)
+REVISIONS = ("v0001", "v0002")
 #: Revisions of versions before the first release, which are not supported.
 _UNRELEASED = re.compile(r"\d{4}")
 #: The table that holds the revision.

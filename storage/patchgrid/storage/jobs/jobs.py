@@ -72,11 +72,18 @@ class JobRecord:
     error: str | None
     #: About how many bytes its pairs take, and its results once it has ended.
     bytes: int = 0
+    #: Rounds of exact patching after the scores, the one that runs included.
+    rounds: int = 0
 
     @property
     def kind(self) -> str:
         """Which of the sums the job samples: `whole`, or `aligned` when positions are kept."""
         return "whole" if self.spec.positions == "sum" else "aligned"
+
+    @property
+    def patched(self) -> bool:
+        """Whether some cells are patched exactly: with the scores, or in a later round."""
+        return self.spec.exact > 0 or self.rounds > 0
 
     @property
     def queue(self) -> Queue:
@@ -291,12 +298,17 @@ def delete_rows(session: Session, job_id: int, chunk_ids: Sequence[int] | None =
     used = used_ids(session, job_id)
     chunk = tables.chunk
     of_pairs = (tables.top_component, tables.method_score, tables.exact, tables.outcome, tables.pair)
-    of_chunks = (tables.scores, tables.sums, tables.cost, tables.task, tables.rounding, tables.checksum)
+    of_chunks = (
+        *(tables.scores, tables.sums, tables.race, tables.cost, tables.task, tables.rounding),
+        tables.checksum,
+    )
     if chunk_ids is None:
         others = (
             tables.total,
             tables.component_estimate,
             tables.pilot,
+            tables.plan,
+            tables.refinement,
             tables.mean,
             tables.idempotency,
             tables.submission,
@@ -385,9 +397,10 @@ def _insert_chunks(session: Session, job: JobRecord, owners: Collection[str]) ->
 def record(row: RowMapping) -> JobRecord:
     """Read a row of the table."""
     values = {name: value for name, value in row.items() if name not in _SIZES}
-    read = {
+    read: dict[str, Any] = {
         "state": JobState(row["state"]),
         "spec": JobSpec.stored(row["spec"]),
         "spans": tuple(row["spans"]),
     }
+    read["rounds"] = row["rounds"] or 0
     return JobRecord(**{**values, **read, "bytes": row["pair_bytes"] + (row["result_bytes"] or 0)})

@@ -28,6 +28,7 @@ from patchgrid.storage.tables.results import (
     top_component,
     total,
 )
+from patchgrid.storage.tables.rounds import plan, race, refinement
 from patchgrid.storage.tables.workers import load_failure, worker
 
 __all__ = [
@@ -47,7 +48,10 @@ __all__ = [
     "outcome",
     "pair",
     "pilot",
+    "plan",
     "provenance",
+    "race",
+    "refinement",
     "rounding",
     "scores",
     "submission",

@@ -36,6 +36,8 @@ job = Table(
     # Bytes of the pairs, and of the results once the job has ended.
     Column("pair_bytes", BigInteger, nullable=False),
     Column("result_bytes", BigInteger),
+    # Rounds of exact patching after the scores, the one that runs included; NULL: none.
+    Column("rounds", Integer),
     sqlite_autoincrement=True,
 )
 
@@ -90,6 +92,8 @@ chunk = Table(
     Column("finished_at", Double),
     Column("error", Text),
     Column("provenance_id", ForeignKey("provenance.id"), index=True),
+    # NULL: it scores its pairs. Later rounds, from 1, patch more of their cells exactly.
+    Column("round", Integer),
     sqlite_autoincrement=True,
 )
 # With the job behind, a queue's length by job is read off it alone.
@@ -99,4 +103,12 @@ Index(
     *(chunk.c.turn, chunk.c.id, chunk.c.job_id),
 )
 Index("ix_chunk_job_state", chunk.c.job_id, chunk.c.state, chunk.c.turn, chunk.c.id)
-Index("uq_chunk_job_first", chunk.c.job_id, chunk.c.first, unique=True)
+_SCORES = chunk.c.round.is_(None)
+Index(
+    "uq_chunk_job_first",
+    *(chunk.c.job_id, chunk.c.first),
+    unique=True,
+    sqlite_where=_SCORES,
+    postgresql_where=_SCORES,
+)
+Index("uq_chunk_job_round", chunk.c.job_id, chunk.c.round, chunk.c.first, unique=True)

@@ -176,7 +176,8 @@ cost = Table(
     Index("ix_cost_job_id", "job_id"),
 )
 
-# `cell` numbers a pair's cells in the order of an export; `score` is by the first of the job's methods.
+# `cell` numbers a pair's cells by round, in the order of an export; `score` is by the first of the job's
+# methods. A later round raises the inclusion of the cells that there were.
 exact = Table(
     "exact",
     metadata,
@@ -188,6 +189,7 @@ exact = Table(
     Column("score", Double, nullable=False),
     Column("effect", Double, nullable=False),
     Column("inclusion", Double, nullable=False),
+    Column("round", Integer),
     sqlite_with_rowid=False,
 )
 
@@ -199,6 +201,7 @@ method_score = Table(
     Column("cell", Integer, primary_key=True),
     method_column(),
     Column("score", Double, nullable=False),
+    Column("round", Integer),
     sqlite_with_rowid=False,
 )
 
