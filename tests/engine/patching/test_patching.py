@@ -54,7 +54,7 @@ def test_effects_equal_the_reference(case_of: CaseOf, family: str, direction: st
     expected = [case.references(direction)[index].effects(components, metrics) for index in chosen]
     for metric in metrics:
         found = case.engine.patch(pairs, components, direction=direction, metric=metric)
-        assert found.dtype == np.float32
+        assert found.dtype == np.float64
         assert found.shape == (len(pairs), len(components))
         for row, wanted in zip(found, expected, strict=True):
             # An effect under `kl` is a small difference of two divergences, each rounded.

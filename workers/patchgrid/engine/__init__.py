@@ -3,6 +3,7 @@
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from patchgrid.core.component_sets import ComponentSet
 from patchgrid.core.types import (
     Component,
     JobSpec,
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
     from patchgrid.engine.engine import Engine as Engine
     from patchgrid.engine.results import PairResult as PairResult
 
-__all__ = ["Component", "Engine", "JobSpec", "Pair", "PairResult", "TextSpan", "TokenPiece", "TokenText"]
+__all__ = [
+    "Component",
+    "ComponentSet",
+    "Engine",
+    "JobSpec",
+    "Pair",
+    "PairResult",
+    "TextSpan",
+    "TokenPiece",
+    "TokenText",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchgrid.core.component_sets import Patched
 from patchgrid.core.methods import Method
 from patchgrid.core.query import Query
 from patchgrid.core.sites import EDGE, WIDE_SITES
-from patchgrid.core.types import Component
 from patchgrid.engine.budget import Budget
 from patchgrid.engine.host_copy import HostCopy
 from patchgrid.engine.methods import score
@@ -28,9 +28,9 @@ from patchgrid.engine.tokenization.tokens import TokenPair
 
 #: Takes the number of pairs that a forward pass finished: a fraction, or 0, where a batch takes several.
 OnBatch = Callable[[float], None]
-#: From the places of a batch's pairs in the caller's list, and their scores if there are any, to the
-#: components to patch in each.
-Choose = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence[Component]]]
+#: From the places of a batch's pairs in the caller's list, and their scores if there are any, to what is
+#: patched in each: components, or sets of them.
+Choose = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence[Patched]]]
 #: What a batch's tensors are known by: method and site; the metrics have names of their own.
 _Key = tuple[str, str]
 #: Metric and preference of the clean run, then of the corrupted one.
@@ -222,7 +222,7 @@ class Begun:
         chosen_lists = choose([pairs[row].index for row in good], [results[row] for row in good])
         components_of = dict(zip(good, chosen_lists, strict=True))
         chosen = [tuple(components_of.get(row, ())) for row in range(len(results))]
-        copies = [Copy(row, component) for row, components in enumerate(chosen) for component in components]
+        copies = [Copy(row, patched) for row, own in enumerate(chosen) for patched in own]
         again = [] if call.rounding is None else copies[:: call.rounding]
         rounding = [replace(copy, rounding=True) for copy in again]
         reported = 0.0

@@ -7,29 +7,27 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from patchgrid.core.errors import ArgumentError, PairError
+from patchgrid.core.errors import ArgumentError
 from patchgrid.core.graph import Graph
 from patchgrid.core.means import Means
 from patchgrid.core.query import Query, as_names
-from patchgrid.core.types import Component, Pair
+from patchgrid.core.types import Pair
 from patchgrid.engine.call_signature import takes_settings
 from patchgrid.engine.caller import Caller, check_pairs
 from patchgrid.engine.calls import Call, OnBatch, ignore
 from patchgrid.engine.checkpoint.provenance import ModelProvenance
 from patchgrid.engine.checks.findings import Findings
 from patchgrid.engine.checks.opening import open_in_memory, open_model
-from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.model.loading import LoadedModel
 from patchgrid.engine.model.shortcuts import Shortcuts
 from patchgrid.engine.model.structure import text_type
 from patchgrid.engine.modelcheck import ModelReport, check_model
+from patchgrid.engine.patch_calls import Patching
 from patchgrid.engine.results import Measured, Results
 from patchgrid.engine.runs.averaging import average
-from patchgrid.engine.selected_cells import Cell, ChooseByName, ChosenCells, checked
+from patchgrid.engine.selected_cells import ChooseByName, checked
 
 _LOADED = "Engine(model, tokenizer) takes a model in memory"
 _log = logging.getLogger(__name__)
@@ -37,7 +35,7 @@ _log = logging.getLogger(__name__)
 _ROUNDING_EVERY = 100
 
 
-class Engine:
+class Engine(Patching):
     """A loaded model that scores and patches.
 
     `Engine.load("openai-community/gpt2")` loads one; `Engine(model, tokenizer)` takes one that is in memory:
@@ -160,11 +158,6 @@ class Engine:
         """Tell what the model supports, and check its scores and patches on a few tokens."""
         with self._caller.lock, torch.inference_mode(mode=False):
             return check_model(self._model, self.self_check)
-
-    @property
-    def layout(self) -> Layout:
-        """The model's layers, heads, sizes and sites."""
-        return self._model.layout
 
     @property
     def graph(self) -> Graph:
@@ -321,76 +314,3 @@ class Engine:
         budget = self._caller.budget(batch_tokens)
         with self._caller.alone(on_batch):
             return average(self._model, question, able, lambda: budget.tokens, on_batch)
-
-    def patch(
-        self,
-        pairs: Sequence[Pair],
-        components: Sequence[Component | str],
-        *,
-        direction: str = "denoise",
-        metric: str = "logit_diff",
-        source: str = "pair",
-        means: Means | None = None,
-        prepend_bos: bool | None = None,
-        batch_tokens: int | None = None,
-    ) -> NDArray[np.float32]:
-        """Patch every component, given as such or by its name (`a9.h6@-1`), in every pair exactly.
-
-        Returns
-        -------
-        float32 `[pair, component]`: metric(patched run) - metric(base run), in metric units.
-
-        Raises
-        ------
-        PairError
-            A pair cannot be measured; none is then.
-        ComponentError
-            A component that the model or a pair does not have.
-        """
-        check_pairs(pairs)
-        if isinstance(components, (str, Component)):
-            raise ArgumentError(f"components must be a list: [{components!r}]", "components")
-        cells = [(index, component) for index in range(len(pairs)) for component in components]
-        values, errors = self.patch_cells(
-            pairs,
-            cells,
-            direction=direction,
-            metric=metric,
-            source=source,
-            means=means,
-            prepend_bos=prepend_bos,
-            batch_tokens=batch_tokens,
-        )
-        if errors:
-            index, reason = min(errors.items())
-            raise PairError(f"pair {pairs[index].id or index}: {reason}")
-        return values.reshape(len(pairs), len(components))
-
-    def patch_cells(
-        self,
-        pairs: Sequence[Pair],
-        cells: Sequence[Cell],
-        *,
-        direction: str = "denoise",
-        metric: str = "logit_diff",
-        source: str = "pair",
-        means: Means | None = None,
-        prepend_bos: bool | None = None,
-        batch_tokens: int | None = None,
-        on_batch: OnBatch = ignore,
-    ) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Patch chosen (pair, component) cells exactly; a component can be given by its name.
-
-        `on_batch` is that of `measure`.
-
-        Returns
-        -------
-        float32 `[cell]` effects, NaN in pairs that could not be measured, and those pairs' reasons.
-        """
-        check_pairs(pairs)
-        chosen = ChosenCells.of(cells, len(pairs), self.layout)
-        if not cells:
-            return np.empty(0, dtype=np.float32), {}
-        question = self._caller.question(Query(chosen.sites, (), metric, direction, source), means)
-        call = Call(self._model, question, chosen.choose, self._caller.budget(batch_tokens), on_batch)
-        return chosen.effects(self._caller.run(call, pairs, prepend_bos, chosen.places))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.core.component_sets import Patched
 from patchgrid.core.text.wording import counted
-from patchgrid.core.types import Component
 
 #: Site to scores.
 SiteScores = Mapping[str, NDArray[np.float32]]
@@ -122,15 +122,15 @@ class Measured:
     """One pair scored, and some of its components patched."""
 
     result: PairResult
-    #: The components that were chosen.
-    components: tuple[Component, ...] = ()
-    #: float32 `[component]`: metric(patched run) - metric(base run).
-    effects: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    #: What was patched: components, or sets of them.
+    components: tuple[Patched, ...] = ()
+    #: float64 `[component]`: metric(patched run) - metric(base run).
+    effects: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     #: Seconds that patching took, a share of the batch's.
     seconds: float = 0.0
-    #: float32, metric units: effects of some of the patches with the base run's own activation, nudged in its
+    #: float64, metric units: effects of some of the patches with the base run's own activation, nudged in its
     #: last place, in place of the source's. Effects of that size cannot be told from rounding.
-    rounding: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    rounding: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def __repr__(self) -> str:
         return f"<Measured {self.result!r}, {counted(len(self.components), 'effect')}>"

@@ -7,14 +7,15 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.core.component_sets import ComponentSet, Patched, parts_of
 from patchgrid.core.errors import ArgumentError, ComponentError
 from patchgrid.core.types import Component
 from patchgrid.engine.calls import Choose
 from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.results import Measured, PairResult
 
-#: A cell: place of the pair in the caller's list, and the component patched, or its name.
-Cell = tuple[int, Component | str]
+#: A cell: place of the pair in the caller's list, and the component patched, or its name, or a set of them.
+Cell = tuple[int, Component | str | ComponentSet]
 
 
 #: A `Choose` that may name components.
@@ -25,7 +26,7 @@ ChooseByName = Callable[[Sequence[int], Sequence[PairResult]], Sequence[Sequence
 class ChosenCells:
     """Cells in the caller's order, and which of them each pair has."""
 
-    cells: Sequence[tuple[int, Component]]
+    cells: Sequence[tuple[int, Patched]]
     #: From the place of a pair to the places of its cells.
     places: dict[int, list[int]]
 
@@ -36,27 +37,31 @@ class ChosenCells:
             if not (isinstance(cell, tuple) and len(cell) == 2 and isinstance(cell[0], SupportsIndex)):
                 raise ArgumentError(f"a cell is (place of the pair, component), not {cell!r}", "cells")
         places: dict[int, list[int]] = {}
-        named = {component: Component.of(component) for _, component in cells}
-        for component in named.values():
-            layout.check_component(component)
+        named = {what: what if isinstance(what, ComponentSet) else Component.of(what) for _, what in cells}
+        for patched in named.values():
+            if isinstance(patched, ComponentSet):
+                layout.check_set(patched)
+            else:
+                layout.check_component(patched)
         for place, (index, _) in enumerate(cells):
             if not 0 <= index < pairs:
                 raise ComponentError(f"cell of pair {index}: out of range (0 to {pairs - 1})")
             places.setdefault(index, []).append(place)
-        return cls([(index, named[component]) for index, component in cells], places)
+        return cls([(index, named[what]) for index, what in cells], places)
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """The sites of all cells."""
-        return tuple(dict.fromkeys(component.site for _, component in self.cells))
+        """The sites of all cells; where nothing is patched, one that every model has."""
+        sites = dict.fromkeys(part.site for _, patched in self.cells for part in parts_of(patched))
+        return tuple(sites) or ("resid_pre",)
 
-    def choose(self, indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Component]]:
-        """Return the components to patch in each pair."""
+    def choose(self, indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Patched]]:
+        """Return what to patch in each pair."""
         return [[self.cells[place][1] for place in self.places[index]] for index in indices]
 
-    def effects(self, measured: Sequence[Measured]) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Return float32 `[cell]` effects, NaN in pairs that were not measured, and those pairs' reasons."""
-        values = np.full(len(self.cells), np.nan, dtype=np.float32)
+    def effects(self, measured: Sequence[Measured]) -> tuple[NDArray[np.float64], dict[int, str]]:
+        """Return float64 `[cell]` effects, NaN in pairs that were not measured, and those pairs' reasons."""
+        values = np.full(len(self.cells), np.nan)
         errors = {}
         for index, each in enumerate(measured):
             if len(each.effects):

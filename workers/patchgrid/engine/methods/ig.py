@@ -177,4 +177,5 @@ class _SiteScores:
 
 
 def _key(copy: Copy) -> tuple[str, int]:
-    return copy.component.site, copy.component.layer
+    [part] = copy.parts
+    return part.site, part.layer

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from patchgrid.core import names
+from patchgrid.core.component_sets import ComponentSet
 from patchgrid.core.errors import ComponentError, ModelError, SpecError
 from patchgrid.core.graph import Graph
 from patchgrid.core.sites import SITES
@@ -131,6 +132,11 @@ class Layout:
                     f"available: {', '.join(self.sites)}",
                     "sites",
                 )
+
+    def check_set(self, components: ComponentSet) -> None:
+        """Raise `ComponentError` for a set with a component that `check_component` refuses."""
+        for component in (end for part in components.parts for end in part.ends()):
+            self.check_component(component)
 
     def check_component(self, component: Component) -> None:
         """Raise `ComponentError` for a layer or head beyond this model's, or an edge that it lacks."""

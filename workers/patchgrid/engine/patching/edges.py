@@ -29,20 +29,28 @@ def edge_effects(
     Parameters and result are those of `patching.effects`.
     """
     sent_at = patched_positions(passes.batch, copies)
-    read = [replace(copy, component=_read(passes, copy.component)) for copy in copies]
+    edges = [_single(copy) for copy in copies]
+    readers = [_read(passes, edge) for edge in edges]
+    read = [replace(copy, patched=reader) for copy, reader in zip(copies, readers, strict=True)]
     where = sent_at.clone()
-    for place, copy in enumerate(read):
-        if copy.component.site == "attn_out":
+    for place, reader in enumerate(readers):
+        if reader.site == "attn_out":
             # What attention gives changes from there on.
             where[place] = sent_at[place].cummax(0).values
 
     def replacement_of(group: Group, places: Sequence[int]) -> _Given:
         some = [read[place] for place in places]
-        senders = [_sender(copies[place].component) for place in places]
+        senders = [_sender(edges[place]) for place in places]
         with torch.no_grad():
             return _Reading(passes, group, some, senders, sent_at[list(places)]).replacement_of()
 
     return effects_at(passes, read, where, batch_tokens, on_forward, replacement_of)
+
+
+def _single(copy: Copy) -> Component:
+    """Return the component that a copy is patched with: edges are patched one by one."""
+    assert isinstance(copy.patched, Component), "a set of edges is refused where sets are read"
+    return copy.patched
 
 
 def _read(passes: Passes, edge: Component) -> Component:
@@ -93,21 +101,22 @@ class _Reading:
         where: Tensor,
     ) -> None:
         self._passes, self._group, self._copies, self._senders = passes, group, copies, senders
+        self._readers = [_single(copy) for copy in copies]
         #: bool `[copy, position]`, the whole batch's positions.
         self._where = where
         self._layout = passes.model.layout
 
     def replacement_of(self) -> _Given:
         """Find what each copy's reader gives on its changed stream."""
-        keys = dict.fromkeys((copy.component.site, copy.component.layer) for copy in self._copies)
+        keys = dict.fromkeys((reader.site, reader.layer) for reader in self._readers)
         return _Given({key: self._of_site(*key) for key in keys})
 
     def _of_site(self, site: str, layer: int) -> Tensor:
         """What the readers that act through a site give, `[copy, position, width]`; of other copies, 0."""
         mine = [
             place
-            for place, copy in enumerate(self._copies)
-            if (copy.component.site, copy.component.layer) == (site, layer)
+            for place, reader in enumerate(self._readers)
+            if (reader.site, reader.layer) == (site, layer)
         ]
         begin = self._begin(site, mine)
         if site == "resid_post":
@@ -132,7 +141,7 @@ class _Reading:
         copies = [Copy(self._copies[place].pair, Component(entry, layer)) for place in mine]
         group = Group(layer, behind, begin, tuple(range(len(mine))))
         values = _Given({(entry, layer): changed})
-        return PatchedRun(self._passes, group, copies, self._where[mine], values).first_block(site)
+        return PatchedRun(self._passes, group, copies, self._where[mine], values).in_first_block(site)
 
     def _changed(self, site: str, layer: int, mine: list[int], width: int) -> Tensor:
         """The base run's activation, plus what each copy's sender adds more, `[copy, position, d_model]`."""

@@ -36,15 +36,25 @@ class Access(base.Access):
         return _flat(by_head @ for_queries(run.v[layer].detach(), heads).transpose(-1, -2))
 
     def patch(self, copies: base.Copies, values: Tensor) -> Tensor:
-        """Write the `z` that the new weights give: the base run's plus their change times the values."""
-        run, layer = copies.base_run, copies.layer_of(self.site.name)
+        """Write the `z` that the new weights give.
+
+        Where queries, keys and values are the base run's: its `z`, plus the weights' change times the values.
+        """
+        run, layer = copies.base_run, copies.layer
         heads = run.q[layer].shape[1]
         new = copies.new(self.site.name, values.shape[1])
+        if copies.values is not None:
+            return copies.write(self.site.name, values, _z(new, copies.values, heads).to(values.dtype))
         own = copies.of_base(run.at(self.site.name, layer))[:, -new.shape[1] :]
-        change = head_view(new - own.to(new.device), heads).transpose(1, 2)
-        seen = for_queries(run.v[layer], heads)[copies.rows.to(change.device)]
-        moved = (change @ seen).transpose(1, 2).flatten(2)
+        seen = run.v[layer][copies.rows.to(run.v[layer].device)]
+        moved = _z(new - own.to(new.device), seen.to(new.device), heads)
         return copies.write(self.site.name, values, (values.float() + moved).to(values.dtype))
+
+
+def _z(weights: Tensor, values: Tensor, heads: int) -> Tensor:
+    """Multiply `[row, query position, head * key position]` and the keys' values: float32 `z`."""
+    by_head = head_view(weights, heads).transpose(1, 2)
+    return (by_head @ for_queries(values, heads).to(by_head.device)).transpose(1, 2).flatten(2)
 
 
 def _flat(weights: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Run(Protocol):
 
 
 class Copies(Protocol):
-    """Patched copies of the base run in one block: see `patching.nodes.PatchedRun`."""
+    """Patched copies of the base run in one block: see `patching.blocks.PatchedBlock`."""
 
     @property
     def base_run(self) -> Run:
@@ -38,8 +38,21 @@ class Copies(Protocol):
     def rows(self) -> Tensor:
         """int64 `[copy]`, their rows of the base run."""
 
-    def layer_of(self, site: str) -> int:
-        """The layer of the copies that are patched at a site."""
+    @property
+    def layer(self) -> int:
+        """The block's layer."""
+
+    @property
+    def stream(self) -> Tensor:
+        """What enters the block, `[copy, position, d_model]`."""
+
+    @property
+    def middle(self) -> Tensor:
+        """The stream behind attention, `[copy, position, d_model]`."""
+
+    @property
+    def values(self) -> Tensor | None:
+        """`[copy, key-value head, position, head_dim]`, of all positions; None: the base run's."""
 
     def of_base(self, values: Tensor) -> Tensor:
         """From the base run, `[row, position, width]`, to the positions that copies run, one row a copy."""

@@ -17,8 +17,7 @@ class Access(base.Access):
         return run.stream[layer + 1]
 
     def patch(self, copies: base.Copies, values: Tensor) -> Tensor:
-        """Write the stream behind the MLP: the base run's before it, plus what is new."""
+        """Write the stream behind the MLP: what is before it, plus what is new."""
         added = copies.new(self.site.name, values.shape[1])
-        layer = copies.layer_of(self.site.name)
-        middle = copies.of_base(copies.base_run.at("resid_mid", layer))
+        middle = copies.middle[:, -added.shape[1] :]
         return copies.write(self.site.name, values, middle.to(added.device) + added)

@@ -20,6 +20,6 @@ class Access(base.Access):
 
     def patch(self, copies: base.Copies, values: Tensor) -> Tensor:
         """Write what takes the block's input to the new sum into what attention adds."""
-        stream = copies.of_base(copies.base_run.stream[copies.layer_of(self.site.name)])
         new = copies.new(self.site.name, values.shape[1])
-        return copies.write(self.site.name, values, new - stream[:, -new.shape[1] :].to(new.device))
+        stream = copies.stream[:, -new.shape[1] :]
+        return copies.write(self.site.name, values, new - stream.to(new.device))
