@@ -161,8 +161,18 @@ def test_sums_that_are_not_aligned_refuse_other_sizes() -> None:
         Sums.zeros((2, 3), sampled=False, aligned=True) + Sums.zeros((1, 4), sampled=False, aligned=True)
     with pytest.raises(AssertionError, match="aligned"):
         Sums.zeros((2, 3), sampled=False) + Sums.zeros((2, 3), sampled=False, aligned=True)
-    with pytest.raises(AssertionError, match="like only"):
-        Sums.zeros((2, 3), sampled=False) + Sums.zeros((2, 3), sampled=True)
+
+
+def test_cells_of_a_later_round_add_to_sums_of_scores_alone() -> None:
+    """In either order: until then a job may have patched nothing."""
+    scores, cells = Sums.zeros((2,), sampled=False), Sums.zeros((2,), sampled=True)
+    scores.add_pairs(np.array([[1.0, 2.0], [3.0, 5.0]]))
+    cells.add_cells((np.array([1]),), np.array([2.0]), np.array([2.5]), np.array([0.5]))
+    for total in (scores + cells, cells + scores):
+        assert total["n"].tolist() == [2, 2]
+        assert total["a"].tolist() == [4, 7]
+        assert total["m"].tolist() == [0, 1]
+        assert total["wr"].tolist() == [0, 1]
 
 
 def test_adding_makes_a_new_object_and_adding_in_place_does_not() -> None:

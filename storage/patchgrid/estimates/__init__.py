@@ -4,10 +4,17 @@ Arrays in, arrays out: no models and no SQL.
 """
 
 from patchgrid.estimates.agreement import Agreement, agreement, site_agreement, top_overlap
-from patchgrid.estimates.allocation import allocate, pilot_share, sample_allocated, shares_on
+from patchgrid.estimates.allocation import allocate, pilot_share, sample_allocated, shares_on, top_up
 from patchgrid.estimates.estimator import Estimates, estimate
 from patchgrid.estimates.rounding import Rounding
-from patchgrid.estimates.sampling import expected_share, pilot_rows, pilot_scales, sample, sample_many
+from patchgrid.estimates.sampling import (
+    expected_share,
+    fitted,
+    pilot_rows,
+    pilot_scales,
+    sample,
+    sample_many,
+)
 from patchgrid.estimates.sums import Sums
 from patchgrid.estimates.task import TaskSummary, summarize_task
 
@@ -21,6 +28,7 @@ __all__ = [
     "allocate",
     "estimate",
     "expected_share",
+    "fitted",
     "pilot_rows",
     "pilot_scales",
     "pilot_share",
@@ -31,4 +39,5 @@ __all__ = [
     "site_agreement",
     "summarize_task",
     "top_overlap",
+    "top_up",
 ]

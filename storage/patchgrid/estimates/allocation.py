@@ -8,7 +8,7 @@ plan and nothing else: estimates use others, so that a plan made from lucky cell
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,13 +96,37 @@ def allocate(pilots: Mapping[str, Sums], *, share: float, pairs: int) -> dict[st
     scales, sizes, variances, freedoms = (
         np.concatenate(parts) for parts in zip(*(_known(sums) for sums in known.values()), strict=True)
     )
-    spread = np.sqrt(_moderated(scales, variances, freedoms))
+    spread = np.sqrt(moderated(scales, variances, freedoms))
     in_pilot = pilot_share(share, pairs) * len(pilot_rows(pairs)) / pairs
     budget = max(0.0, share - in_pilot) * sizes.sum()
     least = min(LEAST / pairs, PILOT_PART * share)
-    shares = np.minimum(1.0, least + _scaled(spread, sizes, budget, least))
+    shares = _within(lambda own: np.minimum(1.0, least + own), spread, sizes, budget)
     ends = np.cumsum([sums.values[0].size for sums in known.values()])[:-1]
     parts = np.split(shares, ends)
+    return {site: part.reshape(sums.axes) for (site, sums), part in zip(known.items(), parts, strict=True)}
+
+
+def top_up(totals: Mapping[str, Sums], extra: float) -> dict[str, _Array]:
+    """Return the share of each component's cells to patch in addition, `extra` of all cells together.
+
+    `totals` are the job's sums by site. As `allocate`, from all cells patched so far: a component's cells in
+    all, former and new, are in proportion to its moderated residual standard deviation where it has fewer.
+    Returned is the chance q of the new draw, such that 1 - (1 - share so far)(1 - q) is the share in all.
+    """
+    known = {site: sums for site, sums in totals.items() if sums.values[0].size and sums["n"].any()}
+    scales, sizes, variances, freedoms = (
+        np.concatenate(parts) for parts in zip(*(_known(sums) for sums in known.values()), strict=True)
+    )
+    spread = np.sqrt(moderated(scales, variances, freedoms))
+    cells = np.concatenate(
+        [(sums["m"] if sums.sampled else 0 * sums["n"]).ravel() for sums in known.values()]
+    )
+    now = np.divide(cells, sizes, out=np.ones_like(sizes), where=sizes > 0)
+    budget = cells.sum() + extra * sizes.sum()
+    wanted = _within(lambda own: np.maximum(now, np.minimum(1.0, own)), spread, sizes, budget)
+    added = np.divide(wanted - now, 1 - now, out=np.zeros_like(now), where=now < 1)
+    ends = np.cumsum([sums.values[0].size for sums in known.values()])[:-1]
+    parts = np.split(added, ends)
     return {site: part.reshape(sums.axes) for (site, sums), part in zip(known.items(), parts, strict=True)}
 
 
@@ -118,7 +142,8 @@ def _known(sums: Sums) -> tuple[_Array, _Array, _Array, _Array]:
     return pilot_scales(sums, sums.axes).ravel(), sums["n"].ravel(), variance.ravel(), freedom.ravel()
 
 
-def _moderated(scales: _Array, variances: _Array, freedoms: _Array) -> _Array:
+def moderated(scales: _Array, variances: _Array, freedoms: _Array, prior: float = PRIOR) -> _Array:
+    """Return variances moderated toward a trend over components, log-linear in their mean |score|."""
     told = (freedoms > 0) & (variances > 0)
     if not told.any():
         return np.ones(len(scales))
@@ -128,20 +153,20 @@ def _moderated(scales: _Array, variances: _Array, freedoms: _Array) -> _Array:
         slope = float(np.clip(np.polyfit(sizes[told], logs, 1, w=np.sqrt(weights))[0], 0, _STEEPEST))
     trend = np.exp(np.average(logs - slope * sizes[told], weights=weights) + slope * sizes)
     own = np.where(told, freedoms, 0.0)
-    result: _Array = (own * variances + PRIOR * trend) / (own + PRIOR)
+    result: _Array = (own * variances + prior * trend) / (own + prior)
     return result
 
 
-def _scaled(spread: _Array, sizes: _Array, budget: float, least: float) -> _Array:
-    """Scale so that all shares together take the budget."""
+def _within(shares_at: Callable[[_Array], _Array], spread: _Array, sizes: _Array, budget: float) -> _Array:
+    """Return the shares that take the budget: `shares_at` of a multiple of `spread`, which it grows with."""
 
     def taken(factor: float) -> float:
-        return float((sizes * np.minimum(1.0, least + factor * spread)).sum())
+        return float((sizes * shares_at(factor * spread)).sum())
 
-    if taken(0.0) >= budget or not spread.any():
-        return 0 * spread
-    low, high = 0.0, 1.0 / float(spread[spread > 0].min())
+    low, high = 0.0, 1.0 / float(spread[spread > 0].min()) if spread.any() else 0.0
+    if taken(low) >= budget:
+        return shares_at(low * spread)
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if taken(middle) < budget else (low, middle)
-    return high * spread
+    return shares_at(high * spread)

@@ -167,11 +167,27 @@ def residuals(sums: Sums, fit_from: float = 6.0) -> tuple[_Array, _Array]:
     From the sampled cells, weighted by 1 / inclusion; both are 0 where there are fewer than two. With fewer
     than `fit_from` effective cells the mean alone is taken off.
     """
+    if not sums.sampled:
+        return np.zeros(sums.axes), np.zeros(sums.axes)
     line = _Line.of(sums, fit_from)
     left = line.srr - line.by_a * line.sar - line.by_d * line.sdr
     known = (line.freedom > 0) & (sums["m"] > 1)
     variance = np.maximum(left, 0) * _ratio(line.size, line.freedom)
     return np.where(known, variance, 0.0), np.where(known, line.freedom, 0.0)
+
+
+def lines_of(sums: Sums, shrink: float = 2.0) -> _Array:
+    """Return the line fitted to each component's sampled cells, `[level, by score, by total effect; *axes]`.
+
+    r = e - a is about level + by score * a + by total effect * d. A level from k effective cells alone is
+    shrunk by k / (k + `shrink`); without any cell it is 0.
+    """
+    if not sums.sampled:
+        return np.zeros((3, *sums.axes))
+    line = _Line.of(sums)
+    level = line.r - line.by_a * line.a - line.by_d * line.d
+    level = np.where(line.fitted, level, level * line.size / (line.size + shrink))
+    return np.nan_to_num(np.stack([level, line.by_a, line.by_d]))
 
 
 def _fit(sums: Sums, mean: _Array) -> _Fit:

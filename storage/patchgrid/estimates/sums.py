@@ -138,8 +138,10 @@ class Sums:
 
     def __iadd__(self, other: "Sums") -> Self:
         assert self.aligned == other.aligned, "aligned sums add to aligned sums only"
-        assert self.names == other.names, "sums with sampled cells add to their like only"
-        self._window(other.axes)[...] += other.values
+        if other.sampled and not self.sampled:
+            # What is patched in a later round than the scores only.
+            self.values = np.concatenate([self.values, np.zeros((len(CELL_SUMS), *self.axes))])
+        self._window(other.axes)[: len(other.values)] += other.values
         return self
 
     def __add__(self, other: "Sums") -> "Sums":

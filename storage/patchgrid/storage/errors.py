@@ -114,6 +114,10 @@ class TokenNotFound(StorageError, LookupError):
     """No token has this name or id."""
 
 
+class NothingToRefine(StorageError, ValueError):
+    """The job cannot be refined as requested; the message says why."""
+
+
 class JobFinished(StorageError, RuntimeError):
     """The job is done, failed or cancelled, so it cannot be paused, resumed or cancelled."""
 

@@ -9,6 +9,9 @@ from patchgrid.storage import Database
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.export import FIELDS, export_rows
+from patchgrid.workers.measuring.chunk import measure_chunk
+from patchgrid.workers.measuring.isolate import MeasurePart
+from patchgrid.workers.measuring.models import Engine
 from support.engine.vocabulary import NAMES
 
 _TEMPLATES = (
@@ -60,6 +63,11 @@ def exported(database: Database, job: JobRecord) -> Exported:
     kept = [what for what in FIELDS if not (what == "scores" and job.spec.detail == "summary")]
     kept = [what for what in kept if not (what == "exact" and job.spec.exact == 0)]
     return {what: list(export_rows(database, job, what)) for what in kept}
+
+
+def measuring(engine: Engine, job: JobRecord) -> MeasurePart:
+    """Return what measures a job's pairs with their scores."""
+    return lambda first, pairs, on_share: measure_chunk(engine, job, first, pairs, on_share=on_share)
 
 
 def job_of(spec: JobSpec, count: int, *, spans: tuple[str, ...] = ()) -> JobRecord:

@@ -20,7 +20,7 @@ from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.measuring.pilot import make_pilot
 from patchgrid.workers.testing import load, make_pairs
 from support.workers.running import Calls, chunks, errors, state, submit_pairs, work_off
-from support.workers.working import exported, job_of
+from support.workers.working import exported, job_of, measuring
 
 SPEC = JobSpec("stand-in", exact=0.3)
 ENGINE = load(ModelKey("stand-in"))
@@ -31,7 +31,7 @@ def test_a_careful_result_is_that_of_the_whole_chunk() -> None:
     pairs = make_pairs(9, {2: "NAN", 5: "OOM"})
     job = job_of(SPEC, 1000)
     noted: list[int] = []
-    careful = measure_carefully(ENGINE, job, 30, pairs, note=noted.append)
+    careful = measure_carefully(ENGINE, job, 30, pairs, measuring(ENGINE, job), note=noted.append)
     whole = measure_chunk(ENGINE, job, 30, pairs)
     assert noted == list(range(30, 39))
     assert list(careful.outcomes) == list(whole.outcomes)
@@ -47,11 +47,13 @@ def test_a_careful_result_is_that_of_the_whole_chunk() -> None:
 def test_a_pair_that_raises_has_its_error_and_the_others_their_scores() -> None:
     """Progress counts it as done."""
     shares: list[float] = []
+    job = job_of(SPEC, 3)
     result = measure_carefully(
         ENGINE,
-        job_of(SPEC, 3),
+        job,
         0,
         make_pairs(3, {1: "RAISE"}),
+        measuring(ENGINE, job),
         note=lambda _index: None,
         on_share=shares.append,
     )
@@ -65,7 +67,8 @@ def test_a_pair_that_raises_has_its_error_and_the_others_their_scores() -> None:
 def test_a_chunk_of_nothing_but_failures_has_a_result() -> None:
     """No sums, no scores."""
     pairs = make_pairs(2, {0: "RAISE", 1: "RAISE"})
-    result = measure_carefully(ENGINE, job_of(SPEC, 2), 0, pairs, note=lambda _index: None)
+    job = job_of(SPEC, 2)
+    result = measure_carefully(ENGINE, job, 0, pairs, measuring(ENGINE, job), note=lambda _index: None)
     assert [outcome.state for outcome in result.outcomes] == ["failed", "failed"]
     assert not result.sums
     assert not result.scores
@@ -78,15 +81,17 @@ def test_what_ends_the_work_is_no_pair_s_error(error: type[BaseException]) -> No
     def end(_value: float) -> None:
         raise error
 
+    job = job_of(SPEC, 3)
     for options in ({"note": end}, {"note": lambda _index: None, "on_share": end}):
         with pytest.raises(error):
-            measure_carefully(ENGINE, job_of(SPEC, 3), 0, make_pairs(3), **options)  # type: ignore[arg-type]
+            measure_carefully(ENGINE, job, 0, make_pairs(3), measuring(ENGINE, job), **options)  # type: ignore[arg-type]
 
 
 def test_a_broken_device_is_no_pair_s_error() -> None:
     """Nothing can be measured after it."""
+    job, pairs = job_of(SPEC, 2), make_pairs(2, {0: "CUDA"})
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        measure_carefully(ENGINE, job_of(SPEC, 2), 0, make_pairs(2, {0: "CUDA"}), note=lambda _index: None)
+        measure_carefully(ENGINE, job, 0, pairs, measuring(ENGINE, job), note=lambda _index: None)
 
 
 def test_each_pair_is_noted_before_it_is_begun(database: Database) -> None:

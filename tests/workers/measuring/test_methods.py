@@ -30,7 +30,7 @@ from patchgrid.workers.testing import (
     make_pairs,
     site_scores,
 )
-from support.workers.working import job_of, submit
+from support.workers.working import job_of, measuring, submit
 
 METHODS = ("atp", "relp", "ig")
 SITES = ("k", "z", "mlp_post")
@@ -105,7 +105,7 @@ def test_a_pair_whose_further_scores_are_not_finite_fails_alone(engine: StandIn)
 def test_measuring_pair_by_pair_gives_the_same_by_every_method(engine: StandIn) -> None:
     """Sums, scores, cells and costs."""
     pairs, job = make_pairs(7, {4: "RAISE"}), job_of(spec_of(), 300)
-    careful = measure_carefully(engine, job, 0, pairs, note=lambda _index: None)
+    careful = measure_carefully(engine, job, 0, pairs, measuring(engine, job), note=lambda _index: None)
     others = [pair for index, pair in enumerate(pairs) if index != 4]
     whole = measure_chunk(engine, job, 0, others)
     assert careful.outcomes[4].error is not None

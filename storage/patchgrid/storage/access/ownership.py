@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.core.states import ENDED_JOBS, FINISHED_JOBS
+from patchgrid.core.states import ENDED_JOBS, FINISHED_JOBS, OPEN_JOBS
 from patchgrid.storage.db.dialects import insert_or_update, now
 from patchgrid.storage.db.locks import lock_unfinished, lock_whole
 from patchgrid.storage.errors import JobShared
@@ -97,9 +97,13 @@ def owner_names(session: Session, job_ids: Collection[int]) -> dict[int, tuple[s
 def cancel(session: Session, job_id: int, owner: str, *, everyone: bool = False) -> tuple[str, ...]:
     """Cancel a job; one of several owners only withdraws, unless for `everyone`.
 
-    Returns the names of the remaining owners; empty: it is cancelled.
+    Returns the names of the remaining owners; empty: it is cancelled. In a later round the round is: the job
+    is done, and keeps its owners.
     """
     state = lock_unfinished(session, job_id)
+    if state in OPEN_JOBS and jobs.get(session, job_id).rounds:
+        control.cancel(session, job_id)
+        return ()
     left = () if everyone or state in (None, *FINISHED_JOBS) else _withdraw(session, job_id, owner)
     if not left:
         control.cancel(session, job_id)

@@ -19,6 +19,7 @@ from patchgrid.storage.checking.whole_chunk import Context, Seen, check_chunk
 from patchgrid.storage.checking.whole_job import WholeJob
 from patchgrid.storage.chunks import checksums
 from patchgrid.storage.chunks.pilot import read_pilot
+from patchgrid.storage.chunks.plans import read_plans
 from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.db.schema import REVISIONS
@@ -134,7 +135,8 @@ class _Check:
             record = WholeJob(session, job_id, self.findings).check(inputs=everything, totals=everything)
             self.jobs += record is not None
             if record is not None:
-                context = Context(record, _pilot(session, job_id), job_graph(session, job_id))
+                plans = read_plans(session, job_id)
+                context = Context(record, _pilot(session, job_id), job_graph(session, job_id), plans)
         if context is None:
             return
         for chunk_id in self._keys(chunk, job_id):

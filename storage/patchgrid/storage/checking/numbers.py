@@ -20,6 +20,7 @@ from patchgrid.storage.checking.tops import top_problems
 from patchgrid.storage.chunks.alignment import Alignment, Columns, in_columns
 from patchgrid.storage.chunks.inputs import read_pair
 from patchgrid.storage.chunks.naming import has_positions, index_of, place_of_row
+from patchgrid.storage.chunks.plans import Plan, rounds_of_pairs
 from patchgrid.storage.chunks.sums import read_sums
 from patchgrid.storage.db.blobs import unpack
 from patchgrid.storage.errors import CorruptData
@@ -40,10 +41,12 @@ class Numbers:
         row: Row[Any],
         pilot: Mapping[str, Sums] | None,
         graph: Graph | None,
+        plans: Mapping[int, Plan],
     ) -> None:
         self._session, self._job, self._row, self._graph = session, job, row, graph
         self._name = f"chunk {row.id}"
-        self._draws = None if pilot is None else Draws(job, pilot)
+        rounds = rounds_of_pairs(session, job.id, row.first, row.last)
+        self._draws = None if pilot is None else Draws(job, pilot, plans, row.first, rounds)
         self._alignment = Alignment(job.spans)
         inside = outcome.c.pair_index.between(row.first, row.last - 1)
         query = select(outcome).where(outcome.c.job_id == job.id, inside, outcome.c.state == "done")
@@ -62,7 +65,12 @@ class Numbers:
         self._damaged: list[str] = []
         self._unread: set[tuple[str, str, str]] = set()
         self._scores = self._read_scores()
-        self._sums = self._read_sums()
+        #: What chunks have added up to, and the largest that each sum was after a round.
+        self._sums: dict[tuple[str, str, str], Sums] = {}
+        self._largest: dict[tuple[str, str, str], Sums] = {}
+        self._add_sums([row.id])
+        self._sampled_first = {key for key, sums in self._sums.items() if sums.sampled}
+        self._add_sums(self._later_chunks())
 
     def problems(self) -> Iterator[str]:
         """Say what is wrong, one line each."""
@@ -113,19 +121,30 @@ class Numbers:
             scores[method, site] = blob.arrays
         return scores
 
-    def _read_sums(self) -> dict[tuple[str, str, str], Sums]:
-        table, sums = tables.sums, {}
-        query = select(table).where(table.c.chunk_id == self._row.id)
+    def _later_chunks(self) -> list[int]:
+        """Return the chunks in which later rounds patched cells of these pairs."""
+        chunk = tables.chunk
+        inside = (chunk.c.first >= self._row.first) & (chunk.c.last <= self._row.last)
+        query = select(chunk.c.id).where(chunk.c.job_id == self._job.id, chunk.c.round.is_not(None), inside)
+        return list(self._session.scalars(query.order_by(chunk.c.id)))
+
+    def _add_sums(self, chunks: Sequence[int]) -> None:
+        """Add the sums that chunks have committed."""
+        table, sums = tables.sums, self._sums
+        query = select(table).where(table.c.chunk_id.in_(chunks)).order_by(table.c.chunk_id)
         for row in self._session.execute(query):
             key, self.blobs = (row.method, row.site, row.kind), self.blobs + 1
             try:
-                sums[key] = read_sums(row.data, f"the sums of {self._name}, {row.site}, job {self._job.id}")
+                read = read_sums(
+                    row.data, f"the sums of chunk {row.chunk_id}, {row.site}, job {self._job.id}"
+                )
+                sums[key] = sums[key] + read if key in sums else read
+                self._largest[key] = _larger(self._largest.get(key), sums[key])
             except CorruptData as error:
                 self._damaged.append(reason(error))
                 self._unread.add(key)
             if row.job_id != self._job.id:
                 raise ValueError(f"sums of {row.site} belong to job {row.job_id}")
-        return sums
 
     def _read_cells(self) -> list[Row[Any]]:
         inside = exact.c.pair_index.between(self._row.first, self._row.last - 1)
@@ -161,7 +180,7 @@ class Numbers:
     def _sums_problems(
         self, method: str, site: str, kind: str, sums: Sums, cells: Sequence[Row[Any]]
     ) -> Iterator[str]:
-        sampled = self._job.spec.exact > 0 and kind == self._job.kind
+        sampled = kind == self._job.kind and (self._job.spec.exact > 0 or self._is_patched(site))
         if sums.sampled != sampled or sums.aligned != (kind == "aligned"):
             yield f"the sums of {site} ({kind}, {method}) are of the wrong kind"
             return
@@ -174,8 +193,14 @@ class Numbers:
             self._add_counts(expected)
         if sampled:
             self._add_cells(expected, method, site, cells)
-        for name in differences(sums, expected, scores_known=stored, metrics=self._totals):
+        largest, metrics = self._largest[method, site, kind], self._totals
+        for name in differences(sums, expected, scores_known=stored, metrics=metrics, largest=largest):
             yield f"the sums of {site} ({kind}, {method}) do not match {name}"
+
+    def _is_patched(self, site: str) -> bool:
+        """Return whether a later round was the first to patch cells of a site."""
+        key = (self._job.method(), site, self._job.kind)
+        return self._sums[key].sampled and key not in self._sampled_first
 
     def _add_counts(self, sums: Sums) -> None:
         """Add what sums tell of pairs whose scores are not kept: how many there are, and their metrics."""
@@ -216,13 +241,8 @@ class Numbers:
         first, *inner = index_of(place_of_row(row), self._graph)
         if not aligned:
             return [first, *inner]
-        place = self._place[row.pair_index]
-        if row.span is None:
-            column = self._lengths[place] - 1 - row.position
-        else:
-            labels = [self._alignment.label(number) for number in range(len(self._columns[place]))]
-            column = labels.index(row.span)
-        return [first, column, *inner]
+        length = self._lengths[self._place[row.pair_index]]
+        return [first, self._alignment.column_of(row.position, row.span, length), *inner]
 
     def _cell_problems(self, site: str, cells: Sequence[Row[Any]]) -> Iterator[str]:
         """Compare the cells that were patched with those that the seed draws."""
@@ -261,6 +281,13 @@ class Numbers:
         yield from top_problems(
             rows, of_pairs, stored, narrow, wide, lambda place: index_of(place, self._graph)
         )
+
+
+def _larger(one: Sums | None, other: Sums) -> Sums:
+    """Return the larger of two sums of each name and component."""
+    if one is None or one.values.shape != other.values.shape:
+        return Sums(other.values.copy(), other.aligned)
+    return Sums(np.maximum(one.values, other.values), other.aligned)
 
 
 _NO_PAIR: Any = None

@@ -19,6 +19,7 @@ from patchgrid.storage.checking.numbers import Numbers
 from patchgrid.storage.checking.task_counts import task_problems
 from patchgrid.storage.chunks import checksums
 from patchgrid.storage.chunks.checksums import BY_CHUNK, BY_PAIR
+from patchgrid.storage.chunks.plans import Plan
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue.splitting import MAX_ATTEMPTS
 from patchgrid.storage.tables import checksum, chunk, outcome
@@ -33,6 +34,8 @@ class Context:
     pilot: Mapping[str, Sums] | None
     #: How the job's edges are numbered, if it has any.
     graph: Graph | None
+    #: The plans of its later rounds.
+    plans: Mapping[int, Plan]
 
 
 @dataclass(slots=True)
@@ -51,7 +54,8 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
         return  # deleted since
     seen.chunks += 1
     name, job_id = f"chunk {row.id} of job {row.job_id}", row.job_id
-    problems = [*_lease(row), *_outcomes(session, row)]
+    later = row.round is not None
+    problems = [*_lease(row), *(() if later else _outcomes(session, row))]
     for text in problems:
         findings.add(STATE, job_id, f"{name}: {text}")
     if row.state not in FINISHED_CHUNKS:
@@ -67,8 +71,11 @@ def check_chunk(session: Session, context: Context, chunk_id: int, findings: Fin
         findings.add(RESULT, job_id, f"{name}: its checksum is missing")
     elif sealed != checksums.chunk_digest(session, row):
         findings.add(RESULT, job_id, f"{name}: checksum mismatch (its row or its results)")
+    if later:
+        # Its numbers are checked with those of the chunk that scored the pairs.
+        return
     with findings.reading(RESULT, job_id, f"the results of {name}"):
-        numbers = Numbers(session, context.job, row, context.pilot, context.graph)
+        numbers = Numbers(session, context.job, row, context.pilot, context.graph, context.plans)
         for text in (*numbers.problems(), *task_problems(session, row)):
             findings.add(RESULT, job_id, f"{name}: {text}")
         seen.blobs, seen.cells = seen.blobs + numbers.blobs, seen.cells + numbers.cells
@@ -149,6 +156,10 @@ def _results_of_none(session: Session, row: Row[Any]) -> Iterator[str]:
     for table in (*BY_PAIR, *BY_CHUNK):
         if table in BY_PAIR:
             where = (table.c.job_id == row.job_id) & table.c.pair_index.between(row.first, row.last - 1)
+            if "round" in table.c:
+                where &= table.c.round.is_not_distinct_from(row.round)
+            elif row.round is not None:
+                continue
         else:
             where = table.c.chunk_id == row.id
         count = session.scalar(select(func.count()).select_from(table).where(where))

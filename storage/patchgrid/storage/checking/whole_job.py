@@ -106,7 +106,7 @@ class WholeJob:
             if not finished:
                 yield f"state is {record.state}, but it has the checksum of an ended job"
             elif seals[checksums.END] != checksums.end_digest(self._session, self._id):
-                yield "checksum mismatch (state, times, error, totals, estimates, pilot or means)"
+                yield "checksum mismatch (state, times, error, totals, estimates, pilot, means or rounds)"
         elif finished:
             yield f"state is {record.state}, but the checksum of its end is missing"
         if (record.finished_at is None) == (record.state in ENDED_JOBS):
@@ -135,6 +135,12 @@ class WholeJob:
             yield f"pairs are numbered {first} to {last}, expected 0 to {rows - 1}"
         expected, covered = 0, 0
         query = select(chunk).where(chunk.c.job_id == self._id).order_by(chunk.c.first)
+        rounds = query.where(chunk.c.round.is_not(None))
+        for row in self._session.execute(rounds, execution_options={"yield_per": _BATCH}):
+            if not 1 <= row.round <= record.rounds:
+                yield f"chunk {row.id} is of round {row.round}, and the job has {record.rounds}"
+            yield from self._of_job(record, row)
+        query = query.where(chunk.c.round.is_(None))
         for row in self._session.execute(query, execution_options={"yield_per": _BATCH}):
             if row.first != expected:
                 yield f"chunk {row.id} starts at pair {row.first}, expected {expected}"
@@ -163,7 +169,7 @@ class WholeJob:
                 yield f"seed is {record.spec.seed}, but its results were made with seed {made_by.seed}"
 
     def _check_blobs(self) -> None:
-        for table, name in ((tables.pilot, "pilot"), (tables.mean, "means")):
+        for table, name in ((tables.pilot, "pilot"), (tables.mean, "means"), (tables.plan, "plan")):
             for row in self._session.execute(select(table).where(table.c.job_id == self._id)):
                 what = f"the {name} of job {self._id}, {row.site}"
                 with self._findings.reading(RESULT, self._id, what):

@@ -32,6 +32,13 @@ class Alignment:
         covered = {position for column in columns for position in column}
         return (*columns, tuple(position for position in range(length) if position not in covered))
 
+    def column_of(self, position: int | None, span: str | None, length: int) -> int:
+        """Return the column of a position of a pair of `length` tokens, or of a span."""
+        if span is None:
+            assert position is not None, "a cell of an aligned job has a position or a span"
+            return length - 1 - position
+        return (*self.spans, REST).index(span)
+
     def label(self, column: int) -> str | None:
         """Return a column's span name, or None where columns count from the end."""
         return (*self.spans, REST)[column] if self.spans else None

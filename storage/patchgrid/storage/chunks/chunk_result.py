@@ -92,6 +92,20 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RoundResult:
+    """What a later round has besides the results of every chunk, whose sums are then differences."""
+
+    #: Round, from 1.
+    number: int
+    #: Of each pair: cells patched before.
+    taken: Mapping[int, int] = field(default_factory=dict)
+    #: (pair, cell, inclusion) of cells patched before, which now have another chance to be patched.
+    inclusion: Sequence[tuple[int, int, float]] = ()
+    #: Site to sums over the cells that joined the race, `[sum, *axes]`; see `racing.RACE_SUMS`.
+    race: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ChunkResult:
     """All that is stored of a chunk."""
 
@@ -116,6 +130,8 @@ class ChunkResult:
     cost: Mapping[str, float] = field(default_factory=dict)
     #: Effects of patches that are nothing but rounding.
     rounding: Rounding = field(default_factory=Rounding)
+    #: Of a later round, else None.
+    round: RoundResult | None = None
 
 
 def join_results(results: Sequence[ChunkResult]) -> ChunkResult:
@@ -144,6 +160,22 @@ def join_results(results: Sequence[ChunkResult]) -> ChunkResult:
         others=others,
         cost=dict(cost),
         rounding=sum((result.rounding for result in results), Rounding()),
+        round=_join_rounds([result.round for result in results if result.round is not None]),
+    )
+
+
+def _join_rounds(parts: Sequence[RoundResult]) -> RoundResult | None:
+    if not parts:
+        return None
+    race: dict[str, NDArray[np.float64]] = {}
+    for part in parts:
+        for site, sums in part.race.items():
+            race[site] = race[site] + sums if site in race else sums
+    return RoundResult(
+        parts[0].number,
+        {index: count for part in parts for index, count in part.taken.items()},
+        [each for part in parts for each in part.inclusion],
+        race,
     )
 
 

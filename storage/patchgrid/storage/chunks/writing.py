@@ -15,6 +15,7 @@ from patchgrid.storage.chunks.checksums import chunk_seal, in_order
 from patchgrid.storage.chunks.chunk_result import (
     ChunkResult,
     PairOutcome,
+    RoundResult,
     Scored,
     ScoresBySite,
     summarize_outcomes,
@@ -40,6 +41,8 @@ def result_rows(
     """Return the rows of a chunk's results; `indices` are the chunk's pairs."""
     if [outcome.index for outcome in result.outcomes] != list(indices):
         raise ValueError(f"a chunk of pairs {indices} must have their outcomes, in order")
+    if result.round is not None:
+        return _round_rows(session, job_id, chunk_id, result, result.round)
     done = [outcome.index for outcome in result.outcomes if outcome.state == "done"]
     by_method = list(_by_method(result))
     if any(len(arrays) != len(done) for _, part in by_method for arrays in part.scores.values()):
@@ -48,23 +51,57 @@ def result_rows(
     task = task_rows(job_id, chunk_id, summarize_outcomes(result.outcomes))
     parts.append((tables.task, task))
     for method, part in by_method:
-        sums = [(chunk_id, *key, method, job_id, pack_sums(each)) for key, each in part.sums.items()]
-        parts.append((tables.sums, sums))
+        parts.append((tables.sums, _sums_rows(job_id, chunk_id, method, part)))
         parts.append((tables.scores, _blob_rows(job_id, chunk_id, done, method, part.scores)))
     graph = None if result.provenance.graph is None else Graph.from_dict(result.provenance.graph)
     if done:
         parts.append((tables.top_component, top_rows(job_id, done, result.scores, graph)))
+    return in_order([*parts, *_patched_rows(session, job_id, chunk_id, result, graph)])
+
+
+def _round_rows(
+    session: Session, job_id: int, chunk_id: int, result: ChunkResult, later: RoundResult
+) -> list[Rows]:
+    """Return the rows of a later round's chunk: its pairs have their scores and outcomes already."""
+    graph = None if result.provenance.graph is None else Graph.from_dict(result.provenance.graph)
+    parts: list[Rows] = [
+        (tables.sums, _sums_rows(job_id, chunk_id, method, part)) for method, part in _by_method(result)
+    ]
+    race = [
+        (chunk_id, site, job_id, pack([sums.ravel()], {"axes": list(sums.shape)}))
+        for site, sums in later.race.items()
+    ]
+    parts += [(tables.race, race), *_patched_rows(session, job_id, chunk_id, result, graph)]
+    return in_order(parts)
+
+
+def _sums_rows(job_id: int, chunk_id: int, method: str, part: Scored) -> list[tuple[Any, ...]]:
+    return [(chunk_id, *key, method, job_id, pack_sums(sums)) for key, sums in part.sums.items()]
+
+
+def _patched_rows(
+    session: Session, job_id: int, chunk_id: int, result: ChunkResult, graph: Graph | None
+) -> list[Rows]:
+    """Return the rows of the cells that were patched, and of what that took."""
     spans: Sequence[str] = ()
     if any(cell.span is not None for cell in result.exact):
         spans = session.scalar(select(tables.job.c.spans).where(tables.job.c.id == job_id)) or ()
-    cells, scores = exact_rows(job_id, result.exact, spans, graph, result.methods[1:])
-    parts += [(tables.exact, cells), (tables.method_score, scores)]
+    later = result.round or RoundResult(0)
+    cells, scores = exact_rows(
+        job_id,
+        result.exact,
+        spans,
+        graph,
+        result.methods[1:],
+        round_=later.number or None,
+        taken=later.taken,
+    )
     cost = [(chunk_id, method, job_id, float(seconds)) for method, seconds in result.cost.items()]
-    parts.append((tables.cost, cost))
+    parts: list[Rows] = [(tables.exact, cells), (tables.method_score, scores), (tables.cost, cost)]
     if result.rounding.cells:
         own = (chunk_id, job_id, result.rounding.cells, result.rounding.squares)
         parts.append((tables.rounding, [own]))
-    return in_order(parts)
+    return parts
 
 
 def size_of(result: ChunkResult) -> int:

@@ -63,7 +63,8 @@ def progresses(session: Session, job_ids: Collection[int]) -> dict[int, Progress
             func.sum(chunk.c.last - chunk.c.first).label("total"),
             *(func.sum(chunk.c[name]).label(name) for name in OUTCOMES),
         )
-        .where(chunk.c.job_id.in_(job_ids))
+        .join(table, table.c.id == chunk.c.job_id)
+        .where(chunk.c.job_id.in_(job_ids), chunk.c.round.is_not_distinct_from(table.c.rounds))
         .group_by(chunk.c.job_id, chunk.c.state)
     )
     by_job: dict[int, list[RowMapping]] = {}

@@ -156,7 +156,9 @@ def submit(
     if is_new:
         digest = None if HASH_KEY.fullmatch(key) else Digest()
         job = dataclasses.replace(job, bytes=_insert_pairs(session, job, pairs, digest))
-        _insert_chunks(session, job, owners)
+        firsts = range(0, job.pairs, job.chunk_size)
+        ranges = [(first, min(first + job.chunk_size, job.pairs)) for first in firsts]
+        insert_chunks(session, job, owners, ranges)
         seal_job(session, job.id, None if digest is None else digest.value)
     return job
 
@@ -234,11 +236,13 @@ def reopen(session: Session, job_id: int) -> int:
     paused = lock_unfinished(session, job_id) == JobState.PAUSED
     of_job = chunk.c.job_id == job_id
     ended = session.execute(
-        select(chunk.c.id, chunk.c.first, chunk.c.last)
+        select(chunk.c.id, chunk.c.first, chunk.c.last, chunk.c.round)
         .where(of_job, chunk.c.state.in_([ChunkState.FAILED, ChunkState.CANCELLED]))
         .order_by(chunk.c.first)
     ).all()
     for row in ended:
+        if row.round is not None:
+            continue
         inside = outcome.c.pair_index.between(row.first, row.last - 1)
         session.execute(outcome.delete().where(outcome.c.job_id == job_id, inside))
     if ended:
@@ -375,8 +379,16 @@ def _digested(pairs: Iterable[Pair], digest: Digest) -> Iterator[Pair]:
         yield pair
 
 
-def _insert_chunks(session: Session, job: JobRecord, owners: Collection[str]) -> None:
-    fresh = {
+def insert_chunks(
+    session: Session,
+    job: JobRecord,
+    owners: Collection[str],
+    ranges: Sequence[tuple[int, int]],
+    *,
+    round_: int | None = None,
+) -> None:
+    """Write chunks of these ranges of pairs (the first, and the one after the last), to be claimed."""
+    fresh: dict[str, Any] = {
         "job_id": job.id,
         "state": ChunkState.PENDING,
         "priority": job.priority,
@@ -385,11 +397,10 @@ def _insert_chunks(session: Session, job: JobRecord, owners: Collection[str]) ->
     }
     fresh |= {"model": job.spec.model, "not_before": 0.0}
     fresh |= dict.fromkeys(("done", "failed", "skipped", "bytes"), 0)
-    firsts = range(0, job.pairs, job.chunk_size)
-    turns = fair_share.give_turns(session, job.queue, owners, len(firsts))
+    turns = fair_share.give_turns(session, job.queue, owners, len(ranges))
     rows = [
-        fresh | {"first": first, "last": min(first + job.chunk_size, job.pairs), "turn": turn}
-        for first, turn in zip(firsts, turns, strict=True)
+        fresh | {"first": first, "last": last, "turn": turn, "round": round_}
+        for (first, last), turn in zip(ranges, turns, strict=True)
     ]
     session.execute(tables.chunk.insert(), rows)
 

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.states import FINISHED_CHUNKS, OPEN_CHUNKS
-from patchgrid.storage.tables import chunk
+from patchgrid.storage.tables import chunk, job
 
 # Asked once a chunk: building it takes longer than running it.
 _COUNTS = select(
@@ -19,12 +19,17 @@ _COUNTS = select(
         func.count(case((chunk.c.state == state, 1))).label(f"chunks_{state}")
         for state in (*FINISHED_CHUNKS, *OPEN_CHUNKS)
     ),
-).where(chunk.c.job_id == bindparam("of_job"))
+).where(
+    chunk.c.job_id == bindparam("of_job"),
+    chunk.c.round.is_not_distinct_from(
+        select(job.c.rounds).where(job.c.id == bindparam("of_job")).scalar_subquery()
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A job's progress."""
+    """A job's progress; of one with later rounds, in the last of them."""
 
     #: Pairs in the job.
     total: int

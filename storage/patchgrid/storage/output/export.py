@@ -93,7 +93,7 @@ def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:
     chosen = job.method(method)
     if what == "scores":
         _check_scores(job, chosen)
-    if what == "exact" and job.spec.exact == 0:
+    if what == "exact" and not job.patched:
         raise NothingKept(f"job {job.id} has no exact effects: run it with --exact above 0")
 
 
@@ -181,7 +181,11 @@ def _exact(session: Session, job: JobRecord, method: str, indices: range) -> Ite
 # The chunk of a pair; if it is split during the export, it only ends sooner.
 _LAST = (
     select(tables.chunk.c.last)
-    .where(tables.chunk.c.job_id == bindparam("of_job"), tables.chunk.c.first <= bindparam("at_pair"))
+    .where(
+        tables.chunk.c.job_id == bindparam("of_job"),
+        tables.chunk.c.first <= bindparam("at_pair"),
+        tables.chunk.c.round.is_(None),
+    )
     .order_by(tables.chunk.c.first.desc())
     .limit(1)
 )

@@ -66,7 +66,7 @@ def page(
     chosen, limit = job.method(method), max(1, min(limit, MOST))
     if site is not None:
         check_name("site of this job", site, job.spec.query.sites, "site")
-    if job.spec.exact == 0:
+    if not job.patched:
         raise NothingKept(f"job {job.id} patched nothing exactly: run it with --exact above 0")
     narrowed = [] if site is None or not job.spec.query.sites[1:] else [exact.c.site == site]
     if component is not None:

@@ -163,10 +163,11 @@ def _scores(session: Session, job: JobRecord, index: int, method: str) -> dict[s
     chunk = tables.chunk
     first = (
         select(func.max(chunk.c.first))
-        .where(chunk.c.job_id == job.id, chunk.c.first <= index)
+        .where(chunk.c.job_id == job.id, chunk.c.first <= index, chunk.c.round.is_(None))
         .scalar_subquery()
     )
-    chunk_id = session.scalar(select(chunk.c.id).where(chunk.c.job_id == job.id, chunk.c.first == first))
+    at = (chunk.c.job_id == job.id) & (chunk.c.first == first) & chunk.c.round.is_(None)
+    chunk_id = session.scalar(select(chunk.c.id).where(at))
     by_site = chunk_scores(session, chunk_id, method)
     of_pair = {site: by_pair[index] for site, by_pair in by_site.items() if index in by_pair}
     return {site: of_pair[site] for site in SITES if site in of_pair}

@@ -30,7 +30,7 @@ def read_scores(session: Session, job: JobRecord, method: str, indices: range) -
     chunk = tables.chunk
     of_chunk = (
         select(chunk.c.id)
-        .where(chunk.c.job_id == job.id, chunk.c.first <= indices.start)
+        .where(chunk.c.job_id == job.id, chunk.c.first <= indices.start, chunk.c.round.is_(None))
         .order_by(chunk.c.first.desc())
         .limit(1)
     )

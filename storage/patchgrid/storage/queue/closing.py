@@ -12,7 +12,8 @@ from patchgrid.storage.db.dialects import now
 from patchgrid.storage.db.locks import lock_state
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.results.component_table import write_estimates
-from patchgrid.storage.tables import chunk, job, outcome, sums, total
+from patchgrid.storage.rounds.requests import advance
+from patchgrid.storage.tables import chunk, component_estimate, job, outcome, sums, total
 
 _OF_JOB = chunk.c.job_id == bindparam("job")
 _other = chunk.alias("other")
@@ -37,8 +38,16 @@ def close_if_complete(session: Session, job_id: int) -> None:
     state = lock_state(session, job_id)
     if state not in OPEN_JOBS or session.scalar(_FIND_LEFT, {"job": job_id}) is not None:
         return
+    store_totals(session, job_id)
     good = func.sum(chunk.c.done + chunk.c.skipped)
-    done = session.scalar(select(good).where(chunk.c.job_id == job_id))
+    done = session.scalar(select(good).where(chunk.c.job_id == job_id, chunk.c.round.is_(None)))
+    if done and advance(session, job_id):
+        return
+    end(session, job_id, done=bool(done))
+
+
+def end(session: Session, job_id: int, *, done: bool) -> None:
+    """End a job whose totals are stored: `done`, or failed, as no pair was measured."""
     values: dict[str, Any] = {
         "state": JobState.DONE,
         "finished_at": now(),
@@ -53,7 +62,7 @@ def close_if_complete(session: Session, job_id: int) -> None:
             "error": f"every pair failed; first error: {session.scalar(first)}",
         }
     session.execute(job.update().where(job.c.id == job_id).values(values))
-    _store_totals(session, job_id)
+    session.execute(component_estimate.delete().where(component_estimate.c.job_id == job_id))
     write_estimates(session, jobs.get(session, job_id))
     seal_end(session, job_id)
 
@@ -74,7 +83,9 @@ def close_completed(session: Session, job_id: int | None) -> None:
         close_if_complete(session, each)
 
 
-def _store_totals(session: Session, job_id: int) -> None:
+def store_totals(session: Session, job_id: int) -> None:
+    """Add up the sums of all of a job's chunks, and store them in place of former totals."""
+    session.execute(total.delete().where(total.c.job_id == job_id))
     kinds = select(sums.c.site, sums.c.kind, sums.c.method).where(sums.c.job_id == job_id).distinct()
     for site, kind, method in session.execute(kinds).all():
         added = add_up(session, job_id, site, kind, method)

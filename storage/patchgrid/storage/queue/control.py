@@ -11,7 +11,8 @@ from patchgrid.storage.db.dialects import now
 from patchgrid.storage.db.locks import lock_unfinished
 from patchgrid.storage.errors import JobFinished
 from patchgrid.storage.jobs import jobs
-from patchgrid.storage.queue.closing import bytes_so_far
+from patchgrid.storage.queue.closing import bytes_so_far, end, store_totals
+from patchgrid.storage.rounds.requests import end_open
 from patchgrid.storage.tables import chunk, job
 
 
@@ -41,9 +42,14 @@ def unpause(session: Session, job_id: int) -> None:
 def cancel(session: Session, job_id: int) -> None:
     """Cancel the job: its chunks are no longer claimed, late results are refused.
 
-    Stored results stay. Raises `JobFinished` if it is done or failed.
+    Stored results stay. A job in a later round is done again, with what its rounds have patched so far.
+    Raises `JobFinished` if it is done or failed.
     """
-    if _unfinished(session, job_id, "cancel") != JobState.CANCELLED:
+    state = _unfinished(session, job_id, "cancel")
+    if jobs.get(session, job_id).rounds and state != JobState.CANCELLED:
+        _end_round(session, job_id)
+        return
+    if state != JobState.CANCELLED:
         _set_job(
             session, job_id, state=JobState.CANCELLED, finished_at=now(), result_bytes=bytes_so_far(job_id)
         )
@@ -51,6 +57,15 @@ def cancel(session: Session, job_id: int) -> None:
     fenced = chunk.c.epoch + case((chunk.c.state == ChunkState.LEASED, 1), else_=0)
     ended = {"state": ChunkState.CANCELLED, "lease_until": None, "worker": None, "at_pair": None}
     session.execute(chunk.update().where(left).values(ended | {"epoch": fenced}))
+
+
+def _end_round(session: Session, job_id: int) -> None:
+    """End the round that is under way: what is not patched yet of it is dropped."""
+    left = (chunk.c.job_id == job_id) & chunk.c.state.in_(OPEN_CHUNKS)
+    session.execute(chunk.delete().where(left))
+    end_open(session, job_id)
+    store_totals(session, job_id)
+    end(session, job_id, done=True)
 
 
 def _unfinished(session: Session, job_id: int, verb: str) -> str:

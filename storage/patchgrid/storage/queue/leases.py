@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from patchgrid.core.states import OUTCOMES, ChunkState, JobState
 from patchgrid.core.types import Pair
 from patchgrid.storage.chunks.chunk_result import ChunkResult
+from patchgrid.storage.chunks.inclusion import change_inclusion
 from patchgrid.storage.chunks.inputs import read_pair
 from patchgrid.storage.chunks.provenance import FIND_PROVENANCE, provenance_id
 from patchgrid.storage.chunks.writing import result_rows, size_of, write_chunk
@@ -110,6 +111,8 @@ class Lease:
     worker: str
     #: Whether it was taken over from a lost worker.
     takeover: bool = False
+    #: Later round that it belongs to; None: it scores its pairs.
+    round: int | None = None
 
     @property
     def careful(self) -> bool:
@@ -156,7 +159,7 @@ def claim(
     if row.job_state == JobState.PENDING:
         session.execute(_START, {"started": row.job_id})
     where = (row.job_id, row.epoch, row.attempts, row.first, row.last)
-    return Lease(row.id, *where, worker, takeover=lost is not None)
+    return Lease(row.id, *where, worker, takeover=lost is not None, round=row.round)
 
 
 def next_claim_in(
@@ -246,6 +249,8 @@ def finish(session: Session, lease: Lease, result: ChunkResult) -> bool:
         closed = list(session.execute(update).one())
     indices = range(lease.first, lease.last)
     write_chunk(session, closed, result_rows(session, lease.job_id, lease.chunk_id, indices, result))
+    if result.round is not None:
+        change_inclusion(session, lease.job_id, indices, result.round.inclusion)
     if not any_waiting:
         close_if_complete(session, lease.job_id)
     return True

@@ -76,13 +76,17 @@ def _split(session: Session, row: Row[Any], error: str, retry_in: float) -> None
     ]
     mine, *others = [part for part in parts if part["first"] < part["last"]]
     hand_back(session, row, **mine)
-    same = {name: getattr(row, name) for name in ("job_id", "priority", "model", "turn")}
+    same = {name: getattr(row, name) for name in ("job_id", "priority", "model", "turn", "round")}
     same |= {"state": _free_state(session, row.job_id), "epoch": 0}
     same |= dict.fromkeys(("done", "failed", "skipped", "bytes"), 0)
     for part in others:
         session.execute(chunk.insert().values(same | part))
     if row.attempts >= MAX_ATTEMPTS:
-        of_pair = select(chunk).where(chunk.c.job_id == row.job_id, chunk.c.first == row.at_pair)
+        of_pair = select(chunk).where(
+            chunk.c.job_id == row.job_id,
+            chunk.c.first == row.at_pair,
+            chunk.c.round.is_not_distinct_from(row.round),
+        )
         guilty = session.execute(of_pair).one()
         _give_up(session, guilty, error, _tried(guilty, error))
 
@@ -92,7 +96,7 @@ def _tried(row: Row[Any], error: str) -> str:
 
 
 def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
-    """Turn a chunk's pairs into error rows, with a reason."""
+    """Turn a chunk's pairs into error rows, with a reason; of a later round they keep what they have."""
     values: dict[str, Any] = {
         "state": ChunkState.FAILED,
         "lease_until": None,
@@ -101,7 +105,7 @@ def _give_up(session: Session, row: Row[Any], error: str, reason: str) -> None:
     }
     values |= {"failed": row.last - row.first, "error": error, "finished_at": now()}
     update = chunk.update().where(chunk.c.id == row.id).values(values).returning(*chunk.c)
-    failed = failed_rows(row.job_id, range(row.first, row.last), reason)
+    failed = [] if row.round is not None else failed_rows(row.job_id, range(row.first, row.last), reason)
     write_chunk(session, session.execute(update).one(), failed)
     close_if_complete(session, row.job_id)
 

@@ -115,7 +115,7 @@ def _taking(where: Any) -> Update:
     )
 
 
-_COLUMNS = tuple(chunk.c[name] for name in ("id", "job_id", "epoch", "attempts", "first", "last"))
+_COLUMNS = tuple(chunk.c[name] for name in ("id", "job_id", "epoch", "attempts", "first", "last", "round"))
 _TAKE = _taking(chunk.c.id == bindparam("taken"))
 _LOCK_LOST = (
     select(chunk)

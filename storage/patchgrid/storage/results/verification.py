@@ -95,7 +95,9 @@ def cost(session: Session, job: JobRecord) -> Cost:
     )
     seconds = {name: taken for name, taken in session.execute(of_job.group_by(tables.cost.c.method))}  # noqa: C416
     pairs = session.scalar(
-        select(func.sum(chunk.c.done + chunk.c.failed + chunk.c.skipped)).where(chunk.c.job_id == job.id)
+        select(func.sum(chunk.c.done + chunk.c.failed + chunk.c.skipped)).where(
+            chunk.c.job_id == job.id, chunk.c.round.is_(None)
+        )
     )
     effects = session.scalar(select(func.count()).select_from(exact).where(exact.c.job_id == job.id))
 

@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from patchgrid.core.types import Pair
 from patchgrid.storage.chunks.chunk_result import ChunkResult
+from patchgrid.storage.chunks.earlier import Earlier, read_earlier
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue import leases
 from patchgrid.storage.queue.leases import Lease
@@ -16,6 +18,7 @@ from patchgrid.workers.measuring.db_retry import Waiting
 from patchgrid.workers.measuring.heartbeat import Heartbeat
 from patchgrid.workers.measuring.isolate import measure_carefully
 from patchgrid.workers.measuring.job_means import JobMeans
+from patchgrid.workers.measuring.later_round import measure_round
 from patchgrid.workers.measuring.models import Engine
 from patchgrid.workers.measuring.pilot import Pilots
 
@@ -117,27 +120,33 @@ class Attempt:
             batch_tokens=self.batch_tokens,
             on_batch=on_batch,
         )
-        if not self.lease.careful:
-            return measure_chunk(
-                engine,
-                self.job,
-                self.lease.first,
-                self.pairs,
-                pilot=pilot,
-                means=means,
-                batch_tokens=self.batch_tokens,
-                on_share=on_share,
+        options: dict[str, Any] = {"pilot": pilot, "means": means, "batch_tokens": self.batch_tokens}
+
+        def measure(first: int, pairs: Sequence[Pair], on_share: OnShare) -> ChunkResult:
+            number = self.lease.round
+            if number is None:
+                return measure_chunk(engine, self.job, first, pairs, **options, on_share=on_share)
+            earlier = self._earlier(first, first + len(pairs), number)
+            return measure_round(
+                engine, self.job, first, pairs, number, earlier, **options, on_share=on_share
             )
+
+        if not self.lease.careful:
+            return measure(self.lease.first, self.pairs, on_share)
         return measure_carefully(
             engine,
             self.job,
             self.lease.first,
             self.pairs,
+            measure,
             note=self._note,
-            pilot=pilot,
-            means=means,
-            batch_tokens=self.batch_tokens,
+            round_=self.lease.round,
             on_share=on_share,
+        )
+
+    def _earlier(self, first: int, last: int, number: int) -> Earlier:
+        return self.waiting.read(
+            lambda session: read_earlier(session, self.job.id, self.job.spec, first, last, number)
         )
 
     def _note(self, index: int) -> None:

@@ -63,7 +63,7 @@ class Sampler:
         rows, *index = np.nonzero(drawn)
         cells = np.zeros(len(rows), CELL)
         cells["pair"], cells["site"] = np.asarray(places)[rows], number
-        for axis, along in zip(_axes(self._job.kind, site), index, strict=True):
+        for axis, along in zip(cell_axes(self._job.kind, site), index, strict=True):
             cells[axis] = along
         cells["score"], cells["inclusion"] = scores.values[drawn], inclusion[drawn]
         return cells
@@ -139,7 +139,7 @@ def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDAr
         for places, stack in scores.stacks(job.kind, site, pairs, method):
             here = own[np.isin(cells["pair"][own], places)]
             rows = np.argsort(places)[np.searchsorted(np.sort(places), cells["pair"][here])]
-            index = (cells[axis][here] for axis in _axes(job.kind, site))
+            index = (cells[axis][here] for axis in cell_axes(job.kind, site))
             of_cells[here] = stack.values[(rows, *index)]
     return of_cells
 
@@ -147,11 +147,11 @@ def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDAr
 def add_cells(sums: Sums, job: JobRecord, number: int, cells: Cells, total_effects: NDArray[Any]) -> None:
     """Add the cells of the site of this number to its sums; `total_effects` go by place in the chunk."""
     own = cells[cells["site"] == number]
-    index = tuple(own[axis] for axis in _axes(job.kind, job.spec.query.sites[number]))
+    index = tuple(own[axis] for axis in cell_axes(job.kind, job.spec.query.sites[number]))
     sums.add_cells(index, own["score"], own["effect"], own["inclusion"], total_effects[own["pair"]])
 
 
-def _axes(kind: str, site: str) -> tuple[str, ...]:
+def cell_axes(kind: str, site: str) -> tuple[str, ...]:
     """Name the axes of a site's scores, for components of this kind."""
     return ("layer", *["column"] * (kind == "aligned"), *["inner"] * has_inner(site))
 

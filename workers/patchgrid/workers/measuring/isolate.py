@@ -4,19 +4,21 @@ So a pair that takes its worker down is known by what was noted, and one that ra
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from patchgrid.core.means import Means
 from patchgrid.core.types import Pair
-from patchgrid.estimates import Sums
-from patchgrid.storage.chunks.chunk_result import ChunkResult, PairOutcome, join_results
+from patchgrid.storage.chunks.chunk_result import ChunkResult, PairOutcome, RoundResult, join_results
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.workers.errors import LeaseLostError, StopRequestedError
 from patchgrid.workers.measuring.causes import is_device_broken, reason_of
-from patchgrid.workers.measuring.chunk import OnShare, measure_chunk, provenance_of
+from patchgrid.workers.measuring.chunk import OnShare, provenance_of
 from patchgrid.workers.measuring.models import Engine
 
 _log = logging.getLogger(__name__)
+
+
+#: Measures some of a chunk's pairs, from a row number on.
+MeasurePart = Callable[[int, Sequence[Pair], OnShare], ChunkResult]
 
 
 def measure_carefully(
@@ -24,11 +26,10 @@ def measure_carefully(
     job: JobRecord,
     first: int,
     pairs: Sequence[Pair],
+    measure: MeasurePart,
     *,
     note: Callable[[int], None],
-    pilot: Mapping[str, Sums] | None = None,
-    means: Means | None = None,
-    batch_tokens: int | None = None,
+    round_: int | None = None,
     on_share: OnShare = lambda _share: None,
 ) -> ChunkResult:
     """Measure a chunk pair by pair; `note` receives each pair's row number before it is started.
@@ -43,16 +44,7 @@ def measure_carefully(
             on_share((place + share) / len(pairs))
 
         try:
-            part = measure_chunk(
-                engine,
-                job,
-                first + place,
-                [pair],
-                pilot=pilot,
-                means=means,
-                batch_tokens=batch_tokens,
-                on_share=on_part,
-            )
+            part = measure(first + place, [pair], on_part)
         except (LeaseLostError, StopRequestedError):
             raise
         except Exception as error:
@@ -60,7 +52,13 @@ def measure_carefully(
                 raise
             _log.warning("pair %s of job %d: %s", first + place, job.id, reason_of(error), exc_info=True)
             outcome = PairOutcome(first + place, "failed", error=reason_of(error))
-            part = ChunkResult(provenance_of(engine, job), [outcome], {}, methods=job.spec.query.method_names)
+            part = ChunkResult(
+                provenance_of(engine, job),
+                [outcome],
+                {},
+                methods=job.spec.query.method_names,
+                round=None if round_ is None else RoundResult(round_),
+            )
             on_part(1.0)
         parts.append(part)
     return join_results(parts)

@@ -1,0 +1,164 @@
+"""Requests to refine a job: stored, begun, and carried on from round to round.
+
+A round begins in the transaction that ends the one before it, which holds the job's lock: its plan is made
+once, from committed sums alone, whoever dies meanwhile. If that transaction is lost, so is the plan, and
+whoever finds the job complete ends the round again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from patchgrid.core.refinement import Refinement
+from patchgrid.core.states import FINISHED_CHUNKS, JobState
+from patchgrid.storage import tables
+from patchgrid.storage.chunks.checksums import break_end, seal_end
+from patchgrid.storage.chunks.plans import Plan, write_plan
+from patchgrid.storage.db.dialects import now
+from patchgrid.storage.db.locks import lock_unfinished
+from patchgrid.storage.errors import NothingToRefine
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.rounds.certificates import Race
+from patchgrid.storage.rounds.planning import plan_for
+
+_WHY_NOT = {
+    JobState.PENDING: "is not measured yet: refine it when it is done",
+    JobState.RUNNING: "is still running: refine it when it is done",
+    JobState.PAUSED: "is paused: `patchgrid job resume {id}`, then refine it when it is done",
+    JobState.CANCELLED: "is cancelled: `patchgrid job retry {id}`, then refine it when it is done",
+    JobState.FAILED: "has no measured pair: there is nothing to patch",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RefinementRecord:
+    """A request to refine a job, and what came of it."""
+
+    #: Number of the request in its job, from 1.
+    number: int
+    request: Refinement
+    #: What came of it so far; a certificate, for `certify`.
+    result: Mapping[str, Any] | None
+    #: Times in seconds since 1970.
+    created_at: float
+    finished_at: float | None
+
+
+def list_refinements(session: Session, job_id: int) -> list[RefinementRecord]:
+    """Return the job's requests in order."""
+    table = tables.refinement
+    rows = session.execute(select(table).where(table.c.job_id == job_id).order_by(table.c.number))
+    return [
+        RefinementRecord(
+            row.number, Refinement.from_dict(row.request), row.result, row.created_at, row.finished_at
+        )
+        for row in rows
+    ]
+
+
+def ask(session: Session, job_id: int, asked: Refinement) -> JobRecord:
+    """Store a request for a job that is submitted: it is begun when the job's scores are done."""
+    table = tables.refinement
+    last = session.scalar(select(func.max(table.c.number)).where(table.c.job_id == job_id)) or 0
+    values = {"job_id": job_id, "number": last + 1, "request": asked.as_dict(), "created_at": now()}
+    session.execute(table.insert().values(values))
+    return jobs.get(session, job_id)
+
+
+def refine(session: Session, job_id: int, asked: Refinement) -> JobRecord:
+    """Store a request for a job that is done, and begin its first round.
+
+    Raises `NothingToRefine` if the job is not done, or if nothing of what is asked is left to patch.
+    """
+    state = lock_unfinished(session, job_id)
+    job = jobs.get(session, job_id)
+    if state != JobState.DONE:
+        raise NothingToRefine(f"job {job_id} " + _WHY_NOT[job.state].format(id=job_id))
+    if asked.certify:
+        Race(session, job, asked).check()
+    else:
+        plan_for(session, job, asked)
+    ask(session, job_id, asked)
+    if not advance(session, job_id):
+        # A certificate that needs no patch: it is known already.
+        break_end(session, job_id, [])
+        seal_end(session, job_id)
+    return jobs.get(session, job_id)
+
+
+def advance(session: Session, job_id: int) -> bool:
+    """Note what the round that has just ended found, and begin the next one; False: nothing is left to do.
+
+    The caller holds the job's lock, and has stored the totals of the rounds so far.
+    """
+    for record in list_refinements(session, job_id):
+        if record.finished_at is not None:
+            continue
+        plan, result = _step(session, job_id, record)
+        table = tables.refinement
+        own = (table.c.job_id == job_id) & (table.c.number == record.number)
+        done = {} if plan is not None else {"finished_at": now()}
+        session.execute(table.update().where(own).values({"result": result} | done))
+        if plan is not None:
+            _begin(session, job_id, record.number, plan)
+            return True
+    return False
+
+
+def end_open(session: Session, job_id: int) -> None:
+    """End the requests that are under way: nothing more is patched for them."""
+    table = tables.refinement
+    mine = (table.c.job_id == job_id) & table.c.finished_at.is_(None)
+    session.execute(table.update().where(mine).values(finished_at=now()))
+
+
+def _step(
+    session: Session, job_id: int, record: RefinementRecord
+) -> tuple[Plan | None, dict[str, Any] | None]:
+    """Return a request's next plan, None if it has no more; and what came of it."""
+    job = jobs.get(session, job_id)
+    try:
+        if record.request.certify:
+            race = Race(session, job, record.request)
+            if record.result is None:
+                race.check()
+            return race.next_plan(), race.certificate()
+        if record.result is None:
+            plan = plan_for(session, job, record.request)
+            return plan, {"round": job.rounds + 1}
+    except NothingToRefine as error:
+        return None, {"error": str(error)}
+    number = record.result["round"]
+    cells = select(func.count()).select_from(tables.exact)
+    mine = (tables.exact.c.job_id == job_id) & (tables.exact.c.round == number)
+    return None, {"round": number, "cells": session.scalar(cells.where(mine))}
+
+
+def _begin(session: Session, job_id: int, number: int, plan: Plan) -> None:
+    """Store the plan of the job's next round, and its chunks: those of the scores again."""
+    job, chunk = jobs.get(session, job_id), tables.chunk
+    write_plan(session, job_id, number, plan)
+    ranges = session.execute(
+        select(chunk.c.first, chunk.c.last)
+        .where(chunk.c.job_id == job_id, chunk.c.round.is_(None), chunk.c.state.in_(FINISHED_CHUNKS))
+        .order_by(chunk.c.first)
+    ).all()
+    owners = select(tables.submission.c.owner).where(
+        tables.submission.c.job_id == job_id, tables.submission.c.withdrawn_at.is_(None)
+    )
+    jobs.insert_chunks(
+        session,
+        job,
+        session.scalars(owners).all(),
+        [(row.first, row.last) for row in ranges],
+        round_=job.rounds + 1,
+    )
+    break_end(session, job_id, [])
+    values: dict[str, Any] = {"state": JobState.RUNNING, "rounds": job.rounds + 1}
+    if job.finished_at is not None:
+        values |= {"started_at": now(), "finished_at": None, "result_bytes": None}
+    session.execute(tables.job.update().where(tables.job.c.id == job_id).values(values))
