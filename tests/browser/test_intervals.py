@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import Visit
-from patchgrid.core.text.number_format import with_interval
+from patchgrid.core.text.number_format import with_error, with_interval
 from support.browser.answers import Pages, component
 from support.browser.visitor import NONE, Visitor
 
@@ -154,10 +154,15 @@ def test_the_page_writes_numbers_as_the_command_line_does(visit: Visit) -> None:
         low, high = (middle + side * abs(middle) * 10 ** draws.uniform(-3, 1) for side in (-1, 1))
         asked.append((middle, low, draws.choice([high, 2 * middle - low])))
     asked += [(4.968, 4.968, 4.968), (0.0, -0.5, 0.5)]
+    write_error = f"asked => {module}.then((found) => asked.map((each) => found.withError(...each)))"
+    errors = [(middle, abs(middle - low)) for middle, low, _ in asked]
+    for each, words in zip(errors, visitor.page.evaluate(write_error, errors), strict=True):
+        theirs = words.replace("\N{MINUS SIGN}", "-")
+        assert _exponents(theirs) == _exponents(with_error(*each)), each
     for each, words in zip(asked, visitor.page.evaluate(write, asked), strict=True):
         ours = [re.sub(r"(?<!e)\+", "", text) for text in with_interval(*each)]
-        theirs = [text.replace("\N{MINUS SIGN}", "-").replace(NONE, "-") for text in words]
-        assert [_exponents(text) for text in theirs] == [_exponents(text) for text in ours], each
+        texts = [text.replace("\N{MINUS SIGN}", "-").replace(NONE, "-") for text in words]
+        assert [_exponents(text) for text in texts] == [_exponents(text) for text in ours], each
 
 
 def _exponents(text: str) -> str:

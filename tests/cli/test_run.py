@@ -20,19 +20,7 @@ def test_a_run_ends_with_the_top_components_and_the_verification(finished: Finis
     assert "Top components: atp, logit_diff, denoise" in out
     assert re.search(r"95% interval .*\n.*\n.* ± [0-9.]+ ", out)
     header = next(line for line in out.splitlines() if line.startswith("site"))
-    assert header.split() == [
-        "site",
-        "cells",
-        "patched",
-        "Pearson",
-        "Spearman",
-        "slope",
-        "bias",
-        "same",
-        "sign",
-        "top",
-        "k",
-    ]
+    assert header.split() == ["site", "patched", "Pearson", "slope", "same", "sign", "top", "k"]
     assert {"z", "mlp_out", "resid_post"} <= {line.split(" ")[0] for line in out.splitlines()}
     assert "Job 1 (shared) done: 10 pairs measured in" in err
     assert "More: patchgrid results top 1 --db" in err

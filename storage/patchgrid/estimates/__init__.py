@@ -3,9 +3,16 @@
 Arrays in, arrays out: no models and no SQL.
 """
 
-from patchgrid.estimates.agreement import Agreement, agreement, site_agreement, top_overlap
+from patchgrid.estimates.agreement import Agreement, agreement
 from patchgrid.estimates.allocation import allocate, pilot_share, sample_allocated, shares_on, top_up
 from patchgrid.estimates.estimator import Estimates, estimate
+from patchgrid.estimates.mean_agreement import (
+    Cells,
+    MeanAgreement,
+    TopAgreement,
+    mean_agreement,
+    top_agreement,
+)
 from patchgrid.estimates.rounding import Rounding
 from patchgrid.estimates.sampling import (
     expected_share,
@@ -20,15 +27,19 @@ from patchgrid.estimates.task import TaskSummary, summarize_task
 
 __all__ = [
     "Agreement",
+    "Cells",
     "Estimates",
+    "MeanAgreement",
     "Rounding",
     "Sums",
     "TaskSummary",
+    "TopAgreement",
     "agreement",
     "allocate",
     "estimate",
     "expected_share",
     "fitted",
+    "mean_agreement",
     "pilot_rows",
     "pilot_scales",
     "pilot_share",
@@ -36,8 +47,7 @@ __all__ = [
     "sample_allocated",
     "sample_many",
     "shares_on",
-    "site_agreement",
     "summarize_task",
-    "top_overlap",
+    "top_agreement",
     "top_up",
 ]

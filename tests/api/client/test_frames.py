@@ -90,6 +90,8 @@ def test_verification_is_a_dataframe(lab: Lab, job: Job, frame: str) -> None:
     assert (
         as_rows(job.verification(top_k=3, frame=frame)) == lab.local("results", "verify", 1, "-k", 3)["items"]
     )
+    advice = lab.local("results", "verify", 1)["advice"]
+    assert [text.partition(": patchgrid")[0] for text in job.advice()] == [each["text"] for each in advice]
 
 
 def test_pandas_comes_first_and_a_missing_library_is_named(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,10 @@ def test_numbers_become_shares_of_the_same_difference(filled: Filled, reading: T
     items = reading.get("/v1/jobs/first/components", params={"normalise": True}).json()["items"]
     for item, row in zip(items, rows, strict=True):
         divided(item, row, by, fields)
-    for path, numbers in (("verification", ("bias", "intercept")), ("exact", ("score", "effect"))):
+    for path, numbers in (
+        ("verification", ("bias", "bias_se", "intercept", "intercept_se")),
+        ("exact", ("score", "effect")),
+    ):
         whole, share = (
             reading.get(f"/v1/jobs/first/{path}", params={"normalise": flag}).json()["items"]
             for flag in (False, True)

@@ -1,5 +1,6 @@
 """How tables and numbers are written."""
 
+import dataclasses
 import math
 import os
 
@@ -7,11 +8,14 @@ import click
 import pytest
 from rich.cells import cell_len
 
+from patchgrid.cli.context import Settings
 from patchgrid.cli.terminal.screen import plain, visible
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.cli.views.agreement_table import show_agreement
 from patchgrid.core.text.wording import seconds, size
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage import Database
+from patchgrid.storage.jobs import jobs
+from patchgrid.storage.results.verification import Cost, verification
 from support.cli.commands import FinishedJob, patchgrid
 
 COLUMNS = (Column("name"), Column("value", number=True), Column("words"))
@@ -29,20 +33,26 @@ def test_a_piped_table_is_as_wide_as_it_needs(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_agreement_of_several_methods_fits_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    finished: FinishedJob, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Titles of more than one word are folded, and columns stand closer."""
+    """Titles of more than one word are folded, and columns stand closer; the advice stands below."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **_options: os.terminal_size((80, 20)))
-    row = SiteAgreement(
-        "attn_pattern", "relp", 123_456, 1_234_567, 0.5, 0.5, 9, 1.0, 0.0, -0.00123, 0.5, 10, 1.0, 99
-    )
-    show_agreement([row], Cost({"relp": 1.5, "atp": 2.5}, 3.5, 4))
+    with Database.open(f"sqlite:///{finished.database}") as database, database.read() as session:
+        job = jobs.get(session, 1)
+        row = verification(session, job)[0]
+    long = {"site": "attn_pattern", "method": "relp", "n": 123_456, "cells": 1_234_567, "components": 99}
+    figures = {"mean_pearson": 0.9412, "mean_pearson_se": 0.0114, "mean_slope": 1.333, "mean_slope_se": 0.04}
+    row = dataclasses.replace(row, **long | figures | {"top_k": 10, "top_patched": 0, "top_overlap": None})
+    show_agreement(Settings("", json=False), job, [row], Cost({"relp": 1.5, "atp": 2.5}, 3.5, 4))
     text = capsys.readouterr()
     lines = click.unstyle(text.out).splitlines()
     assert max(map(len, lines)) <= 80
     assert [word for line in lines[:2] for word in line.split()].count("sign") == 1
-    assert "-0.00123" in lines[-1]
+    assert "0.94 ± 0.01" in lines[-1]
+    assert "1.33 ± 0.04" in lines[-1]
+    assert "0/10 patched" in lines[-1]
+    assert "none of the top 10 by relp is patched: patchgrid job refine 1 --top 10" in text.err
     assert "Per 1,000 pairs: relp 1.50 s, atp 2.50 s, exact patching 3.50 s (4 effects in all)" in text.err
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from patchgrid.core.text.number_format import percent
+from patchgrid.core.text.number_format import percent, with_error
 from patchgrid.storage.output.export import FIELDS
 from support.cli.commands import FinishedJob, patchgrid
 
@@ -53,11 +53,10 @@ def test_verify_gives_a_line_a_site_with_its_sample_size(finished: FinishedJob) 
         assert site["n"] == sum(row["site"] == name for row in exact) > 0
         assert -1 <= site["pearson"] <= 1
         assert site["top_k"] == 3
-    overlaps = {
-        line.split()[0]: line.split()[-1]
-        for line in finished.ask("results", "verify", 1, "-k", 3).stdout.splitlines()[2:]
-    }
-    assert overlaps["z"] == f"{round(3 * sites['z']['top_overlap'])}/3"
+    lines = finished.ask("results", "verify", 1, "-k", 3).stdout.splitlines()[2:5]
+    tops = {line.split()[0]: line.split()[-3:] for line in lines}
+    assert tops["z"][:2] == [f"{round(3 * sites['z']['top_overlap'])}/3", "±"]
+    assert tops["mlp_out"][-2:] == ["3/3", "patched"]
 
 
 def test_a_pair_shows_tokens_metrics_components_and_positions(finished: FinishedJob) -> None:
@@ -218,23 +217,21 @@ def test_run_and_verify_tell_how_much_was_patched(finished: FinishedJob) -> None
     again = json.loads(patchgrid(*finished.command, "--json").stdout)
     assert again["coverage"] == {"patched": patched, "cells": cells, "share": patched / cells}
     table = finished.ask("results", "verify", 1).stdout.splitlines()
-    for row, line in zip(sites, table[2:], strict=True):
+    for row, line in zip(sites, table[2:5], strict=True):
         assert row["exact_share"] == row["n"] / row["cells"]
         assert percent(row["exact_share"]) in line
 
 
-def test_an_overlap_of_all_components_is_not_shown(finished: FinishedJob) -> None:
-    """3 of 3 is no figure: nothing else can be."""
-    rows = {row["site"]: row for row in finished.ask_items("results", "verify", 1, "-k", 3)}
-    assert rows["mlp_out"]["components"] == 3
-    assert rows["mlp_out"]["top_overlap"] is None
-    assert rows["z"]["top_overlap"] is not None
-    line = next(
-        line
-        for line in finished.ask("results", "verify", 1, "-k", 3).stdout.splitlines()
-        if "mlp_out" in line
-    )
-    assert line.split()[-1] == "-"
+def test_verify_has_all_figures_with_their_errors_below(finished: FinishedJob) -> None:
+    """Over component means, within components, over all cells, and over those that matter."""
+    (first, *_) = finished.ask_items("results", "verify", 1)
+    text = finished.ask("results", "verify", 1).stdout.partition("All figures")[2]
+    parts = [line.split() for line in text.splitlines()[4:8]]
+    assert [parts[0][1], *(part[0] for part in parts[1:])] == ["means", "within", "cells", "matter"]
+    slope = with_error(first["within_slope"], first["within_slope_se"])
+    assert " ".join(parts[1]).endswith(slope)
+    assert f"bias {with_error(first['bias'], first['bias_se'], sign=True)}" in text
+    assert f"Spearman {with_error(first['spearman'], first['spearman_se'])}" in text
 
 
 def test_verify_shows_the_components_whose_scores_are_furthest_off(finished: FinishedJob) -> None:

@@ -90,7 +90,7 @@ def test_verification_has_a_row_a_site_and_method(database: Database) -> None:
     for row in rows:
         found = cells[row.site, row.method]
         wanted = agreement(found.score, found.effect, found.inclusion)
-        for name in ("n", "pearson", "spearman", "slope", "bias", "sign_agreement"):
+        for name in ("n", "pearson", "spearman", "slope", "bias", "sign_agreement", "matter_n"):
             assert getattr(row, name) == pytest.approx(getattr(wanted, name), abs=1e-6), name
     by_first = [row.pearson for row in rows if row.method == "atp"]
     assert min(by_first) > max(row.pearson for row in rows if row.method != "atp")  # type: ignore[type-var]

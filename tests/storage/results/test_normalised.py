@@ -58,7 +58,8 @@ def test_components_are_divided_by_the_mean_difference_of_the_job(database: Data
     assert np.array_equal(normalised_heatmap(grid, share).values, grid.values / DIFFERENCE, equal_nan=True)
     for row in agreements:
         assert share.row(row).pearson == row.pearson
-        assert share.row(row).bias == pytest.approx((row.bias or 0) / DIFFERENCE)
+        for field in ("bias", "bias_se", "intercept", "intercept_se"):
+            assert getattr(share.row(row), field) == pytest.approx(getattr(row, field) / DIFFERENCE)
 
 
 def test_a_difference_below_0_turns_signs_and_intervals_and_leaves_sizes(

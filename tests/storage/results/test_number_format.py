@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from patchgrid.core.text.number_format import number, percent, with_interval
+from patchgrid.core.text.number_format import number, percent, with_error, with_interval
 
 
 def test_a_number_has_three_digits_of_its_own() -> None:
@@ -57,3 +57,13 @@ def test_a_share_is_all_only_where_it_is_all() -> None:
     """99.6 % is not 100 %, and 0.5 % is not 0 %."""
     shares = (1.0, 0.996, 0.78, 0.0512, 0.0051, 0.0, None)
     assert [percent(share) for share in shares] == ["100 %", ">99 %", "78 %", "5.1 %", "0.51 %", "0 %", "-"]
+
+
+def test_a_figure_is_written_with_the_digits_of_its_standard_error() -> None:
+    """One digit of the error; a figure without one has three digits of its own."""
+    assert with_error(1.3333, 0.041) == "1.33 ± 0.04"
+    assert with_error(-0.00123, 0.0002, sign=True) == "-0.0012 ± 0.0002"
+    assert with_error(99.41, 0.96) == "99 ± 1"
+    assert with_error(0.0, 0.5) == "0.0 ± 0.5"
+    assert [with_error(0.97654, error) for error in (None, 0.0, float("nan"))] == ["0.977"] * 3
+    assert with_error(None, 0.1) == "-"

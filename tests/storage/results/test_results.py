@@ -1,13 +1,11 @@
 """A job's answers are those of its pairs, however they were chunked."""
 
-import math
-
 import numpy as np
 import pytest
 
 from patchgrid.core.errors import SpecError
 from patchgrid.core.names import REST
-from patchgrid.estimates import Sums, agreement, estimate, top_overlap
+from patchgrid.estimates import Sums, estimate
 from patchgrid.storage import Database, errors, tables
 from patchgrid.storage.chunks import sums
 from patchgrid.storage.queue.leases import Lease
@@ -169,44 +167,6 @@ def test_damaged_sums_are_an_error_not_an_answer(database: Database) -> None:
         )
     with database.read() as session, pytest.raises(errors.CorruptData, match="chunk 1, z are damaged"):
         components.top(session, job)
-
-
-def test_verification_agrees_with_the_cells(database: Database) -> None:
-    """Weighted by 1 / inclusion; its effects are a line of slope 1.25."""
-    job = run_job(database, submit_job(database, 40))
-    with database.read() as session:
-        found = verification.verification(session, job, top_k=3)
-        for site, row in zip(job.spec.query.sites, found, strict=True):
-            cells = plots.cells(session, job, site)
-            wanted = agreement(cells.score, cells.effect, cells.inclusion)
-            assert (row.site, row.n, row.spearman_n) == (site, wanted.n, wanted.n)
-            for name in ("pearson", "spearman", "slope", "intercept", "sign_agreement"):
-                assert getattr(row, name) == pytest.approx(getattr(wanted, name)), name
-            total = components.job_sums(session, job, site, "whole")
-            assert total is not None
-            estimates = estimate(total)
-            assert row.top_k == min(3, row.components)
-            overlap = top_overlap(estimates.mean, estimates.estimate, 3)
-            assert row.top_overlap == (None if np.isnan(overlap) else pytest.approx(overlap))
-            assert (row.top_overlap is None) == (row.components <= 3)
-            assert row.cells == job.pairs * estimates.n.size
-            assert row.components == int(np.isfinite(estimates.estimate).sum())
-            assert row.slope == pytest.approx(1.25)
-            assert row.intercept == pytest.approx(0.1)
-
-
-def test_agreement_that_the_cells_do_not_determine_is_none(database: Database) -> None:
-    """One cell has no correlation."""
-    job = submit_job(database, 1, spec=make_spec(exact=0.2, seed=3))
-    job = run_job(database, job)
-    with database.read() as session:
-        rows = verification.verification(session, job)
-        single = [row for row in rows if row.n == 1]
-        assert all(row.pearson is None and row.slope is None for row in single)
-        for row in rows:
-            assert all(
-                value is None or math.isfinite(value) for value in (row.pearson, row.spearman, row.slope)
-            )
 
 
 def test_cells_are_those_that_were_patched(database: Database) -> None:

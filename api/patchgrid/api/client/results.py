@@ -1,5 +1,6 @@
 """A job's results as dataframes and pictures."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from patchgrid.api.client import frames
@@ -11,7 +12,9 @@ from patchgrid.core.types import Component
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.documents import agreement_json, component_json
 from patchgrid.storage.output.export import FIELDS
+from patchgrid.storage.results.advice import advise
 from patchgrid.storage.results.normalised import UNIT, Normalised, job_share
+from patchgrid.storage.results.site_agreement import SiteAgreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +29,8 @@ _COMPONENT: tuple[str, ...] = (
     *("estimate", "ci_low", "ci_high", "exact_n", "exact_share"),
 )
 _AGREEMENT: tuple[str, ...] = (
-    *("site", "method", "n", "cells", "pearson", "spearman", "spearman_n", "slope", "intercept", "bias"),
-    *("sign_agreement", "top_k", "top_overlap", "components", "exact_share", "seconds", "exact_seconds"),
+    *(field.name for field in dataclasses.fields(SiteAgreement)),
+    *("exact_share", "seconds", "exact_seconds"),
 )
 
 
@@ -122,10 +125,21 @@ class Results:
         normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
-        """Tell how well scores agree with exact patching, a row a site and method (all by default)."""
+        """Tell how well scores agree with exact patching, a row a site and method (all by default).
+
+        Columns that end in `_se` are standard errors. `advice` says what follows.
+        """
         kind = frames.library(frame)
         rows, cost = self._numbers(normalise=normalise).verification(self._record, top_k, method)
         return frames.frame_of((agreement_json(row, cost) for row in rows), _AGREEMENT, kind)
+
+    def advice(self) -> list[str]:
+        """Say for each site which method to use, and what to patch before relying on its top list."""
+        rows, cost = self._backend.verification(self._record)
+        return [
+            each.text + ("" if each.command is None else f": patchgrid {each.command}")
+            for each in advise(self._record, rows, cost)
+        ]
 
     def compare(
         self,

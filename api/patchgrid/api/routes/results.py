@@ -209,7 +209,7 @@ def verify(
         agreement = verification.verification(session, record, top_k=top_k, method=method)
         task = task_json(job_task(session, record))
         share = job_share(record, task) if normalise else None
-        rows = agreement if share is None else map(share.row, agreement)
+        rows = agreement if share is None else list(map(share.row, agreement))
         rounding = _rounding(session, record, share)
         document = verification_json(record, rows, cost, task=task, rounding=rounding)
         return listed(form, document, f"job-{record.id}-verification", Agreement)

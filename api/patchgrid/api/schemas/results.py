@@ -8,7 +8,9 @@ from pydantic import BaseModel, Field
 from patchgrid.api.schemas.jobs import Rounding, Task
 from patchgrid.api.schemas.paging import Page
 from patchgrid.api.schemas.request_models import Kind
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage.results.advice import Advice
+from patchgrid.storage.results.site_agreement import SiteAgreement
+from patchgrid.storage.results.verification import Cost
 
 
 class Component(BaseModel):
@@ -83,13 +85,14 @@ class Agreement(SiteAgreement):
 
 
 class Verification(BaseModel):
-    """How scores and exact effects agree, and what both cost."""
+    """How scores and exact effects agree, what both cost, and what follows for each site."""
 
     job: int
     task: Task | None
     rounding: Rounding | None
     items: list[Agreement]
     cost: Cost
+    advice: list[Advice]
 
 
 class ExactCell(BaseModel):

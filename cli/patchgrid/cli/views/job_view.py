@@ -19,7 +19,8 @@ from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.output.documents import agreement_json
 from patchgrid.storage.output.standing import Standing, standing_json
 from patchgrid.storage.queue.job_status import Snapshot
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage.results.site_agreement import SiteAgreement
+from patchgrid.storage.results.verification import Cost
 
 
 def show_jobs(jobs: Sequence[tuple[JobRecord, Progress]]) -> None:
@@ -66,7 +67,7 @@ def show_job(settings: Settings, standing: Standing, agreement: Sequence[SiteAgr
     if len(made_by) > 1:
         say("Note: parts of this job were measured by different versions or on different devices")
     if agreement:
-        show_agreement(agreement, cost, "Scores against exact patching")
+        show_agreement(settings, record, agreement, cost, title="Scores against exact patching")
     if progress.failed:
         say(f"Failed pairs: {settings.command(f'job errors {record.id}')}")
 

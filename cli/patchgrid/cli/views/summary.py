@@ -33,7 +33,13 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
         say_intervals(summary.top, summary.coverage, summary.progress)
         show_rounding(summary.rounding, summary.top, summary.job.spec.metric)
     if summary.verification:
-        show_agreement(summary.verification, summary.cost, "Scores against exact patching")
+        show_agreement(
+            settings,
+            summary.job,
+            summary.verification,
+            summary.cost,
+            title="Scores against exact patching",
+        )
     if summary.job.state == "done":
         command = settings.command(f"results top {summary.job.id}")
         say(f"More: {command} (also pair, verify, plot, export, sql)")

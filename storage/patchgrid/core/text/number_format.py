@@ -43,6 +43,19 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     return _beside(value, half, places), " to ".join(ends)
 
 
+def with_error(value: float | None, error: float | None, *, sign: bool = False) -> str:
+    """Write a figure with its standard error: `1.33 ± 0.04`, the error to one digit; without one, `1.33`.
+
+    An error of 0 leaves the figure three digits of its own.
+    """
+    if value is None or math.isnan(value):
+        return NONE
+    if error is None or not math.isfinite(error) or error <= 0:
+        return number(value, sign=sign)
+    places = -power(error, 1)
+    return f"{_beside(value, error, places, sign=sign)} ± {number(error, 1)}"
+
+
 def ratio(value: float | None) -> str:
     """Write a correlation, slope or share: three decimals."""
     return NONE if value is None or math.isnan(value) else f"{value:.3f}"
@@ -61,11 +74,11 @@ def power(value: float, digits: int) -> int:
     return int(f"{value:.{max(0, digits - 1)}e}".partition("e")[2])
 
 
-def _beside(value: float, half: float, places: int) -> str:
+def _beside(value: float, half: float, places: int, *, sign: bool = True) -> str:
     """Format a number beside half its interval, with `places` decimals and at most seven digits."""
     if value:
         places = min(places, MOST_DIGITS - 1 - power(value, MOST_DIGITS))
-    return _fixed(value, places, sign=True, size=max(abs(value), half if half < 1 else 0))
+    return _fixed(value, places, sign=sign, size=max(abs(value), half if half < 1 else 0))
 
 
 def _fixed(value: float, places: int, *, sign: bool, size: float | None = None) -> str:

@@ -12,9 +12,11 @@ from patchgrid.storage.pair_results.exact_scores import cell_name
 from patchgrid.storage.pair_results.pair_view import PairView
 from patchgrid.storage.pair_results.strongest import kept_alone, whole_components
 from patchgrid.storage.queue.job_status import Snapshot
+from patchgrid.storage.results.advice import advise
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage.results.site_agreement import SiteAgreement
+from patchgrid.storage.results.verification import Cost
 
 #: Components in a pair's document where the rows that were kept do not tell.
 TOP = 5
@@ -105,19 +107,20 @@ def agreement_json(row: SiteAgreement, cost: Cost) -> dict[str, Any]:
 
 def verification_json(
     job: JobRecord,
-    rows: Iterable[SiteAgreement],
+    rows: Sequence[SiteAgreement],
     cost: Cost,
     *,
     task: Mapping[str, Any] | None,
     rounding: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return how scores and exact effects agree, by site and method, and what both cost."""
+    """Return how scores and exact effects agree, by site and method, what both cost, and what follows."""
     return {
         "job": job.id,
         "task": task,
         "rounding": rounding,
         "items": [agreement_json(row, cost) for row in rows],
         "cost": plain(cost),
+        "advice": plain(advise(job, rows, cost)),
     }
 
 

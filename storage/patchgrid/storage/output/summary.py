@@ -6,17 +6,20 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from patchgrid.core.plain import plain
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.pair_notes import warnings_by_kind
 from patchgrid.storage.jobs.progress import Progress, job_progress
 from patchgrid.storage.output.documents import agreement_json, component_json, coverage_json, pair_counts
 from patchgrid.storage.results import components, verification
+from patchgrid.storage.results.advice import advise
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage, coverage
 from patchgrid.storage.results.rounding import job_rounding, rounding_json
+from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.task import job_task, task_json
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage.results.verification import Cost
 
 #: Components and failed pairs shown at the end of a run.
 SHOWN_COMPONENTS, SHOWN_ERRORS = 10, 3
@@ -74,6 +77,7 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
         "top": [component_json(row) for row in summary.top],
         "coverage": coverage_json(summary.coverage),
         "verification": [agreement_json(row, summary.cost) for row in summary.verification],
+        "advice": plain(advise(job, summary.verification, summary.cost)),
         "warnings": [{"warning": text, "pairs": count} for text, count in summary.warnings],
         "errors": [{"pair": pair, "error": error} for pair, error in summary.errors],
     }

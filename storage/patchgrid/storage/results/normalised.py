@@ -17,7 +17,8 @@ from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.pair_results.pair_view import PairView
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.plots import Cells, Heatmap
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage.results.site_agreement import SiteAgreement
+from patchgrid.storage.results.verification import Cost
 
 #: What the numbers are, for axes and headings.
 UNIT = "share of clean - corrupted"
@@ -25,7 +26,7 @@ UNIT = "share of clean - corrupted"
 FLOOR_UNIT = "of clean - corrupted"
 #: Fields that are divided; of the second kind, which have no sign, by the difference's size.
 _SIGNED = ("mean", "estimate", "ci_low", "ci_high", "score", "effect", "bias", "intercept")
-_SIZES = ("mean_abs", "std")
+_SIZES = ("mean_abs", "std", "bias_se", "intercept_se")
 #: A difference below this part of the metrics' size, or of its own standard error, is rounding.
 _ROUNDING = 1e-6
 #: A row that is a dataclass.

@@ -19,10 +19,9 @@ from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.pair_results.exact_scores import with_scores
 from patchgrid.storage.results.components import aligned_labels, job_sums
+from patchgrid.storage.results.sampled_cells import read_numbers
 from patchgrid.storage.tables import exact
 
-#: Rows read at a time: few, or Python's garbage collector goes through all that is loaded while they last.
-_BATCH = 2_000
 #: Components of which `Cells` has the names, and cells looked at for them: the strongest are often of few.
 NAMED = 6
 LOOKED_AT = 200
@@ -55,8 +54,7 @@ class Cells:
     effect: NDArray[np.float64]
     #: Probabilities of having been drawn.
     inclusion: NDArray[np.float64]
-    #: Names of the components of the largest |effects|, by index of their strongest cell, the largest first;
-    #: empty if not asked for.
+    #: Names of the components of the largest |effects|, by index of their strongest cell, the largest first.
     strongest: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -107,34 +105,22 @@ def cells(
     method: str | None = None,
     *,
     limit: int | None = None,
-    named: bool = True,
 ) -> Cells:
-    """Return a site's exactly patched cells, in order of pair; at most the first `limit`.
-
-    Naming the strongest takes about as long as reading all.
-    """
+    """Return a site's exactly patched cells, in order of pair; at most the first `limit`."""
     check_name("site of this job", site, job.spec.query.sites, "site")
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)
     by_method = scored.selected_columns["by_method"]
     keys = (exact.c.pair_index, exact.c.cell)
-    read = (by_method, exact.c.effect, exact.c.inclusion, *(keys if named else ()))
+    read = (by_method, exact.c.effect, exact.c.inclusion, *keys)
     query = (
         scored.with_only_columns(*read, maintain_column_froms=True)
         .where(exact.c.job_id == job.id, exact.c.site == site)
         .order_by(*keys)
         .limit(limit)
-        .execution_options(yield_per=_BATCH)
     )
-    # Rows of SQLAlchemy's are slow to turn into an array, their numbers are not.
-    with session.execute(query) as rows:
-        parts = [
-            np.fromiter(itertools.chain.from_iterable(part), np.float64).reshape(-1, len(read))
-            for part in rows.partitions()
-        ]
-    columns = np.concatenate([np.empty((0, len(read))), *parts])
-    score, effect, inclusion, *places = np.ascontiguousarray(columns.T)
-    return Cells(score, effect, inclusion, _strongest(session, job, effect, *places) if named else {})
+    score, effect, inclusion, *places = read_numbers(session, query, len(read))
+    return Cells(score, effect, inclusion, _strongest(session, job, effect, *places))
 
 
 def strongest_cells(effect: NDArray[np.float64]) -> list[int]:

@@ -1,62 +1,39 @@
 """How well each method's scores agree with exact patching, site by site, and what each cost."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.estimates import Sums, agreement, estimate, site_agreement, top_overlap
+from patchgrid.estimates import (
+    Agreement,
+    MeanAgreement,
+    Sums,
+    TopAgreement,
+    agreement,
+    estimate,
+    mean_agreement,
+    top_agreement,
+)
 from patchgrid.storage import tables
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.components import job_sums
-from patchgrid.storage.results.plots import cells
+from patchgrid.storage.results.sampled_cells import sampled_cells
+from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.tables import chunk, exact
 
 #: What the runs that all methods share, and patching, are called in the table `cost`.
 SHARED, EXACT = "shared", "exact"
 
-#: Cells that Spearman's ranks are taken over at most: the first ones, by pair.
-RANKED = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class SiteAgreement:
-    """A site's scores by a method against its exact effects, cell by cell, weighted by 1 / inclusion.
-
-    A figure that the cells do not determine is None.
-    """
-
-    #: One of `SITES`.
-    site: str
-    #: One of the job's methods.
-    method: str
-    #: Cells patched exactly.
-    n: int
-    #: All cells of the site: a cell is a component of a pair.
-    cells: int
-    #: Weighted Pearson correlation.
-    pearson: float | None
-    #: Weighted Spearman correlation.
-    spearman: float | None
-    #: Cells that Spearman's is taken over: all, up to `RANKED`.
-    spearman_n: int
-    #: Slope of effect on score.
-    slope: float | None
-    #: Intercept of effect on score, metric units.
-    intercept: float | None
-    #: Mean of effect - score, metric units.
-    bias: float | None
-    #: Share of cells whose score has the effect's sign.
-    sign_agreement: float | None
-    #: How many top components are compared.
-    top_k: int
-    #: Share of the top components by |estimate| that are also the top ones by |mean score|; None where the
-    #: site has no more components with an estimate than are compared.
-    top_overlap: float | None
-    #: Components of the site with an estimate: the overlap's sample size.
-    components: int
+#: Cells that are compared at most, about; beyond, those of every second, third, ... pair.
+MOST = 200_000
+#: The confidence of an interval of one standard error to either side.
+_ONE_SIGMA = 0.6827
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +88,39 @@ def cost(session: Session, job: JobRecord) -> Cost:
 
 
 def _site(session: Session, job: JobRecord, site: str, method: str, sums: Sums, top_k: int) -> SiteAgreement:
-    from_sums = site_agreement(sums)
-    # Ranks need the cells themselves, not sums.
-    ranked = cells(session, job, site, method, limit=RANKED, named=False)
-    by_rank = agreement(ranked.score, ranked.effect, ranked.inclusion)
+    patched = round(float(sums["m"].sum()))
+    found = sampled_cells(session, job, site, method, sums.axes, every=max(1, -(-patched // MOST)))
+    by_cell = agreement(found.score, found.effect, found.inclusion, found.pair, found.component)
     estimates = estimate(sums)
-    n_finite = int(np.isfinite(estimates.estimate).sum())
+    means, middle, exact_n = estimates.mean, estimates.estimate, estimates.exact_n
+    size = sums["w"] ** 2 / np.where(sums["ww"] > 0, sums["ww"], np.inf)
+    by_mean = mean_agreement(means, middle, _error(sums), estimates.n, size, found)
+    top = top_agreement(means, middle, _error(sums, population=True), exact_n, top_k)
+    figures = {name: value for name, value in _figures(by_cell).items() if name != "n"}
     return SiteAgreement(
         site=site,
         method=method,
-        n=from_sums.n,
+        n=patched,
         cells=int(estimates.n.sum()),
-        pearson=_finite(from_sums.pearson),
-        spearman=_finite(by_rank.spearman),
-        spearman_n=by_rank.n,
-        slope=_finite(from_sums.slope),
-        intercept=_finite(from_sums.intercept),
-        bias=_finite(from_sums.bias),
-        sign_agreement=_finite(from_sums.sign_agreement),
-        top_k=min(top_k, n_finite),
-        top_overlap=_finite(top_overlap(estimates.mean, estimates.estimate, top_k)),
-        components=n_finite,
+        compared=by_cell.n,
+        pairs=len(np.unique(found.pair)),
+        components=int((estimates.n > 0).sum()),
+        **figures,
+        **_figures(by_mean, "mean_"),
+        **_figures(top, "top_"),
     )
+
+
+def _figures(of: Agreement | MeanAgreement | TopAgreement, prefix: str = "") -> dict[str, Any]:
+    """Return the fields of a dataclass by name, None for NaN."""
+    return {f"{prefix}{field.name}": _finite(getattr(of, field.name)) for field in dataclasses.fields(of)}
+
+
+def _error(sums: Sums, *, population: bool = False) -> NDArray[np.float64]:
+    """Return the standard errors of the estimates, NaN where there is no interval."""
+    found = estimate(sums, population=population, level=_ONE_SIGMA)
+    half: NDArray[np.float64] = (found.ci_high - found.ci_low) / 2
+    return half
 
 
 def _finite(value: float) -> float | None:

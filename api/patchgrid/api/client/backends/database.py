@@ -32,8 +32,9 @@ from patchgrid.storage.results.coverage import Coverage, coverage
 from patchgrid.storage.results.furthest import furthest
 from patchgrid.storage.results.plots import Cells, Heatmap
 from patchgrid.storage.results.rounding import job_rounding, rounding_json
+from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.task import job_task, task_json
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage.results.verification import Cost
 
 
 class DatabaseBackend:

@@ -28,7 +28,8 @@ from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results.components import ORDERS, ComponentRow
 from patchgrid.storage.results.coverage import Coverage
 from patchgrid.storage.results.plots import Cells, Heatmap, named_once, strongest_cells
-from patchgrid.storage.results.verification import Cost, SiteAgreement
+from patchgrid.storage.results.site_agreement import SiteAgreement
+from patchgrid.storage.results.verification import Cost
 
 
 class ServerBackend:

@@ -27,13 +27,14 @@ from patchgrid.storage.results.rounding import floor_words
 def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthest: str | None) -> None:
     """Show how well a job's scores agree with exact patching, by site and method.
 
-    Over the exactly patched cells, weighted to represent all cells: correlation, slope of effect on score,
-    bias (mean of effect - score, in units of the metric), share with the same sign. The
-    top-k column counts how many of the k components with the largest estimate are also among the k with the
-    largest mean score.
+    First each component's mean score against its estimated mean effect: Pearson correlation and slope of
+    effect on score; then the share of the cells that matter whose score has the effect's sign, and how many
+    of the k components with the largest mean score are also the k with the largest estimate. The cells that
+    matter are those of largest |effect| that carry 95 % of the sum of |effect|. ± is the standard error.
 
-    The line below gives the time to score 1,000 pairs by each method alone, and to patch them exactly, in
-    seconds on the machines that ran it.
+    The second table has the same within components and over all cells, weighted to represent all cells. The
+    lines below give the time to score 1,000 pairs by each method alone, and to patch them exactly, and say
+    which method to use at each site, as far as the standard errors allow it.
     """
     with settings.backend() as source:
         job = source.job(name)
@@ -58,7 +59,7 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
         show_json(verification_json(job, agreement, cost, task=task, rounding=rounding))
         return
     if agreement:
-        show_agreement(agreement, cost)
+        show_agreement(settings, job, agreement, cost, detail=True)
         if rounding is not None:
             say(floor_words(rounding, FLOOR_UNIT if normalise else job.spec.metric))
     elif job.spec.exact == 0:

@@ -42,6 +42,20 @@ export function withInterval(value, low, high) {
   return [beside(value), `${beside(low)} to ${beside(high)}`];
 }
 
+/** A figure with its standard error, to one digit: `1.33 ± 0.04`. The command line does the same. */
+export function withError(value, error) {
+  if (!Number.isFinite(value ?? NaN) || !Number.isFinite(error ?? NaN) || error <= 0) return number(value);
+  const places = -power(error, 1);
+  const beside = fixed(value, value === 0 ? places : Math.min(places, 6 - power(value, 7)), Math.max(Math.abs(value), error < 1 ? error : 0));
+  return `${beside} ± ${number(error, 1)}`;
+}
+
+/** A share with its standard error: `99.4 ± 0.6 %`. */
+export function percentWithError(share, error) {
+  if (!Number.isFinite(share ?? NaN)) return NONE;
+  return `${withError(100 * share, Number.isFinite(error ?? NaN) ? 100 * error : null)} %`;
+}
+
 export function percent(part, whole = 1) {
   if (part === null || part === undefined || !whole) return NONE;
   const share = (100 * part) / whole;

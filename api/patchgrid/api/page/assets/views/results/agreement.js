@@ -1,7 +1,7 @@
 import { jobPath } from "../../core/net/api.js";
 import { useData } from "../../core/net/data.js";
 import { freshness } from "../../core/net/follow.js";
-import { count, number, percent, seconds } from "../../core/text/format.js";
+import { count, percent, percentWithError, seconds, withError } from "../../core/text/format.js";
 import { choose } from "../../core/nav/route.js";
 import { html } from "../../core/ui.js";
 import { Check, Choice } from "../../parts/forms/controls.js";
@@ -33,9 +33,11 @@ export function Agreement({ job, params }) {
               <h2 id="all-sites">All sites and methods</h2>
               <${DataLinks} path=${jobPath(job.job, "verification")} params=${{ top_k: 10 }} what="Agreement" />
             </div>
+            <${AdviceList} advice=${data.advice} />
             <${Table} caption="Agreement of scores with exact effects" columns=${columns(data.cost)} rows=${data.items} empty="Nothing was patched exactly yet." />
             <p class="muted">
-              Weighted by 1 / inclusion, to represent all cells. Bias is the mean of effect − score. Cost is the time of that method alone for 1,000 pairs${
+              ± is the standard error, for the population that the pairs are a sample of. Cells are weighted by 1 / inclusion, to
+              represent all cells. Those that matter carry 95 % of the sum of |effect|. Cost is the time of that method alone for 1,000 pairs${
                 data.cost?.exact ? `; patching ${count(data.cost.effects)} cells took ${seconds(data.cost.exact)} for 1,000 pairs` : ""
               }.
             </p>
@@ -44,8 +46,16 @@ export function Agreement({ job, params }) {
     <//>`;
 }
 
+function AdviceList({ advice }) {
+  if (!advice?.length) return null;
+  return html`<ul aria-label="Advice">
+    ${advice.map(({ text, command }) => html`<li key=${text}>${text}${command && html`: <code>patchgrid ${command}</code>`}</li>`)}
+  </ul>`;
+}
+
 function columns(cost) {
-  const figure = (key, title, hint, write = number) => ({ key, title, hint, number: true, cell: (row) => write(row[key]) });
+  const plain = (key, title, hint, write) => ({ key, title, hint, number: true, cell: (row) => write(row[key]) });
+  const figure = (key, title, hint, write = withError) => ({ key, title, hint, number: true, cell: (row) => write(row[key], row[`${key}_se`]) });
   return [
     {
       key: "site",
@@ -54,15 +64,27 @@ function columns(cost) {
       cell: (row) => html`<button type="button" class="link" onClick=${() => choose({ site: row.site, method: row.method })}>${row.site}</button>`,
     },
     { key: "method", title: "method", cell: (row) => row.method },
-    figure("n", "n", "Cells patched exactly", count),
-    figure("exact_share", "patched", "Share of all cells that was patched exactly", percent),
-    figure("pearson", "r", "Weighted Pearson correlation"),
-    figure("spearman", "Spearman", "Weighted rank correlation"),
-    figure("slope", "slope", "Slope of effect on score"),
-    figure("intercept", "intercept", "In metric units"),
-    figure("bias", "bias", "Mean of effect − score"),
-    figure("sign_agreement", "same sign", "Share of cells whose score has the effect's sign", percent),
-    figure("top_overlap", "top 10", "Share of the top 10 components by |estimate| that are top by |mean score| as well", percent),
+    plain("n", "n", "Cells patched exactly", count),
+    plain("exact_share", "patched", "Share of all cells that was patched exactly", percent),
+    figure("mean_pearson", "r of means", "Pearson correlation of mean score and estimated mean effect over components, allowing for the estimates' errors"),
+    figure("mean_slope", "slope of means", "Slope of estimated mean effect on mean score"),
+    figure("mean_error", "error of means", "Difference of mean scores and mean effects, as a share of the effects' spread over components"),
+    figure("within_pearson", "r within", "Pearson correlation within components"),
+    figure("within_slope", "slope within", "Slope of effect on score within components"),
+    figure("pearson", "r of cells", "Pearson correlation over all cells"),
+    figure("slope", "slope of cells", "Slope of effect on score over all cells"),
+    figure("intercept", "intercept", "Of that line, in metric units"),
+    figure("bias", "bias", "Mean of effect − score over all cells"),
+    figure("spearman", "Spearman", "Rank correlation over the cells that matter"),
+    figure("sign_agreement", "same sign", "Share of the cells that matter whose score has the effect's sign", percentWithError),
+    { key: "top_overlap", title: "top k", number: true, hint: "The top components by |mean score| that are top by |estimate| too, or how many were patched at all", cell: topWords },
     { key: "cost", title: "cost", number: true, hint: "Seconds per 1,000 pairs, of this method alone", cell: (row) => seconds(row.seconds ?? cost?.scores?.[row.method]) },
   ];
+}
+
+/** The top list by score against that by estimate, where all of it was patched. */
+function topWords(row) {
+  const top = Math.min(row.top_k, row.components);
+  if (row.top_overlap === null) return `${row.top_patched}/${top} patched`;
+  return `${Math.round(row.top_overlap * row.top_k)}/${row.top_k}`;
 }

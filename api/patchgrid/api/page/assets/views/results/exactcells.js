@@ -2,7 +2,7 @@ import { Scatter } from "../../charts/scatter.js";
 import { askAll, jobPath } from "../../core/net/api.js";
 import { useAnswer, useData } from "../../core/net/data.js";
 import { freshness } from "../../core/net/follow.js";
-import { count, metricWords, number, percent } from "../../core/text/format.js";
+import { count, metricWords, number, percentWithError, withError } from "../../core/text/format.js";
 import { wholeName } from "../../core/text/naming.js";
 import { go, href } from "../../core/nav/route.js";
 import { html } from "../../core/ui.js";
@@ -89,11 +89,11 @@ function CellTip({ cell }) {
 function facts(fit) {
   return [
     ["n", count(fit.n)],
-    ["r", number(fit.pearson)],
-    ["Spearman", number(fit.spearman)],
+    ["r", withError(fit.pearson, fit.pearson_se)],
+    ["Spearman", withError(fit.spearman, fit.spearman_se)],
     ["fit", `effect = ${number(fit.slope)} × score ${fit.intercept < 0 ? "−" : "+"} ${number(Math.abs(fit.intercept))}`],
-    ["same sign", percent(fit.sign_agreement)],
-    ["bias", number(fit.bias)],
+    ["same sign", percentWithError(fit.sign_agreement, fit.sign_agreement_se)],
+    ["bias", withError(fit.bias, fit.bias_se)],
   ];
 }
 
