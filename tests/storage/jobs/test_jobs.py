@@ -264,12 +264,14 @@ def test_deleting_a_job_removes_everything_of_it_and_nothing_else(database: Data
 
 
 def add_round(session: Session, job_id: int) -> None:
-    """Give a job rows in the tables of later rounds."""
+    """Insert rows of a job into the tables of later rounds, and of subsets."""
     chunk_id = session.scalar(select(func.min(tables.chunk.c.id)).where(tables.chunk.c.job_id == job_id))
     of_job = {"job_id": job_id, "site": "z", "data": b""}
     session.execute(tables.refinement.insert().values(job_id=job_id, number=1, request={}, created_at=0.0))
     session.execute(tables.plan.insert().values(of_job | {"round": 1, "refinement": 1}))
     session.execute(tables.race.insert().values(of_job | {"chunk_id": chunk_id}))
+    session.execute(tables.missed_design.insert().values(of_job | {"blocks": 16}))
+    session.execute(tables.missed.insert().values(of_job | {"pair_index": 0, "round": 0}))
 
 
 def test_a_deleted_jobs_ids_are_never_given_again(database: Database) -> None:

@@ -22,6 +22,17 @@ class JobCancelledError(PatchgridError, RuntimeError):
         super().__init__(f"job {job_id} is cancelled: reopen it with `patchgrid job retry {job_id}`")
 
 
+class JobUnfinishedError(PatchgridError, RuntimeError):
+    """The job is not finished yet."""
+
+    exit_code = 1
+
+    def __init__(self, job_id: int, state: str) -> None:
+        super().__init__(
+            f"job {job_id} is {state}: wait until it is done (`patchgrid job wait {job_id}`) and try again"
+        )
+
+
 class BrokerURLError(PatchgridError, ValueError):
     """A broker URL that is invalid or not supported."""
 

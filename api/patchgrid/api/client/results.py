@@ -13,6 +13,7 @@ from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.documents import agreement_json, component_json
 from patchgrid.storage.output.export import FIELDS
 from patchgrid.storage.results.advice import advise
+from patchgrid.storage.results.missed import CONFIDENCE, MISSED_FIELDS, missed_json
 from patchgrid.storage.results.normalised import UNIT, Normalised, job_share
 from patchgrid.storage.results.site_agreement import SiteAgreement
 
@@ -140,6 +141,28 @@ class Results:
             each.text + ("" if each.command is None else f": patchgrid {each.command}")
             for each in advise(self._record, rows, cost)
         ]
+
+    def missed(
+        self,
+        site: str | None = None,
+        *,
+        confidence: float = CONFIDENCE,
+        k: int = 10,
+        frame: str | None = None,
+    ) -> Any:
+        """Return what components that were hardly patched may do, as `job missed` measured it.
+
+        A row a component, those that stand out and the k of largest bound: `none_above` is what no other
+        component's |mean effect| exceeds with this confidence.
+        """
+        library = frames.library(frame)
+        found = self._backend.missed(self._record, site, confidence=confidence, limit=k)
+        rows = (
+            {"site": each["site"], **row, "none_above": each["bound"]}
+            for each in missed_json(found)
+            for row in each["largest"]
+        )
+        return frames.frame_of(rows, MISSED_FIELDS, library)
 
     def compare(
         self,

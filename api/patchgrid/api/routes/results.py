@@ -15,6 +15,7 @@ from patchgrid.api.schemas.results import (
     FurthestCell,
     FurthestCells,
     Heatmap,
+    MissedBounds,
     Verification,
 )
 from patchgrid.api.service.access import Reader, Shared
@@ -27,6 +28,7 @@ from patchgrid.api.service.asking import (
     ask,
     listed,
     listings,
+    refusals,
 )
 from patchgrid.api.web import cursors
 from patchgrid.api.web.answers import Answer
@@ -42,6 +44,7 @@ from patchgrid.storage.results import component_list, verification
 from patchgrid.storage.results.coverage import coverage
 from patchgrid.storage.results.furthest import MOST as MOST_FURTHEST
 from patchgrid.storage.results.furthest import furthest
+from patchgrid.storage.results.missed import CONFIDENCE, missed, missed_json
 from patchgrid.storage.results.normalised import (
     FLOOR_UNIT,
     UNIT,
@@ -273,3 +276,22 @@ def list_furthest(
         return listed(form, document, f"job-{record.id}-furthest", FurthestCell)
 
     return ask(service, request, caller, job, make)
+
+
+@router.get("/v1/jobs/{job}/missed", response_model=MissedBounds, responses=refusals(404))
+def list_missed(
+    request: Request,
+    service: Shared,
+    caller: Reader,
+    job: JobName,
+    site: Annotated[Word | None, Query(description="One of the job's sites; by default, all")] = None,
+    confidence: Annotated[float, Query(ge=0.5, le=0.9999)] = CONFIDENCE,
+    limit: Annotated[int, Query(ge=0, le=1000, description="Components of largest bound")] = 10,
+) -> Response:
+    """Bound what components do that were hardly patched, as `patchgrid job missed` measured it."""
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        found = missed(session, record, site, confidence=confidence, limit=limit)
+        return as_json({"job": record.id, "items": missed_json(found)})
+
+    return ask(service, request, caller, job, make, lasting=False)

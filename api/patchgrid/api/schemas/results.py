@@ -133,3 +133,38 @@ class ExactCells(Page):
     job: int
     method: str
     items: list[ExactCell]
+
+
+class UnpatchedComponent(BaseModel):
+    """A component that was hardly patched alone."""
+
+    component: str
+    layer: int
+    head: int | None
+    unit: int | None
+    mean: float = Field(description="Mean score")
+    estimate: float = Field(description="Mean effect, estimated from the subsets that it was in")
+    ci_low: float
+    ci_high: float = Field(description="Intervals of all components hold together")
+    bound: float = Field(description="What its |mean effect| is below")
+    stands_out: bool = Field(description="Its effect is not what its score says")
+
+
+class MissedBound(BaseModel):
+    """What the components of a site may do that were hardly patched alone."""
+
+    site: str
+    components: int = Field(description="How many there are")
+    bound: float = Field(description="None but those that stand out has |mean effect| above this")
+    confidence: float
+    pairs: int
+    subsets: int = Field(description="Random subsets that were patched in each pair")
+    blocks: int = Field(description="A subset has one in so many of the components")
+    largest: list[UnpatchedComponent] = Field(description="Those that stand out, and others of largest bound")
+
+
+class MissedBounds(BaseModel):
+    """Bounds by site; none where no subsets were patched."""
+
+    job: int
+    items: list[MissedBound]

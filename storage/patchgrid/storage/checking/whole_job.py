@@ -169,7 +169,9 @@ class WholeJob:
                 yield f"seed is {record.spec.seed}, but its results were made with seed {made_by.seed}"
 
     def _check_blobs(self) -> None:
-        for table, name in ((tables.pilot, "pilot"), (tables.mean, "means"), (tables.plan, "plan")):
+        subsets = ((tables.missed, "effects of subsets"), (tables.missed_design, "subsets"))
+        kept = ((tables.pilot, "pilot"), (tables.mean, "means"), (tables.plan, "plan"), *subsets)
+        for table, name in kept:
             for row in self._session.execute(select(table).where(table.c.job_id == self._id)):
                 what = f"the {name} of job {self._id}, {row.site}"
                 with self._findings.reading(RESULT, self._id, what):

@@ -314,6 +314,8 @@ def delete_rows(session: Session, job_id: int, chunk_ids: Sequence[int] | None =
             tables.plan,
             tables.refinement,
             tables.mean,
+            tables.missed,
+            tables.missed_design,
             tables.idempotency,
             tables.submission,
         )

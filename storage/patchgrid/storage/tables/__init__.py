@@ -9,6 +9,7 @@ for each other. Writers lock the chunk, which `jobs.delete` locks first; `checki
 from patchgrid.storage.tables.access import idempotency, submission, token
 from patchgrid.storage.tables.columns import metadata
 from patchgrid.storage.tables.jobs import chunk, job, pair
+from patchgrid.storage.tables.missed import missed, missed_design
 from patchgrid.storage.tables.results import (
     HAS_FAILED,
     checksum,
@@ -45,6 +46,8 @@ __all__ = [
     "mean",
     "metadata",
     "method_score",
+    "missed",
+    "missed_design",
     "outcome",
     "pair",
     "pilot",

@@ -16,6 +16,7 @@ from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.missed import MissedBound
 from patchgrid.storage.results.normalised import Numbers
 
 #: Takes how much is done of how much.
@@ -96,6 +97,14 @@ class Backend(Numbers, Protocol):
         self, job: JobRecord, site: str, method: str | None = None, *, limit: int
     ) -> Sequence[Mapping[str, Any]]:
         """Return a site's cells whose scores are furthest from their effects, one per component."""
+
+    def missed(
+        self, job: JobRecord, site: str | None = None, *, confidence: float, limit: int
+    ) -> Sequence[MissedBound]:
+        """Return what components that were hardly patched may do, a bound a site; see `job missed`.
+
+        `limit` is how many components stand with it, besides those that stand out.
+        """
 
     def exact(
         self, job: JobRecord, *, component: str, method: str | None = None

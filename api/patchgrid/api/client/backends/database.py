@@ -30,6 +30,7 @@ from patchgrid.storage.results import component_list, components, plots, verific
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage, coverage
 from patchgrid.storage.results.furthest import furthest
+from patchgrid.storage.results.missed import MissedBound, missed
 from patchgrid.storage.results.plots import Cells, Heatmap
 from patchgrid.storage.results.rounding import job_rounding, rounding_json
 from patchgrid.storage.results.site_agreement import SiteAgreement
@@ -203,6 +204,13 @@ class DatabaseBackend:
         """Count the exactly patched cells, and all cells."""
         with self._reading() as session:
             return coverage(session, job, site)
+
+    def missed(
+        self, job: JobRecord, site: str | None = None, *, confidence: float, limit: int
+    ) -> Sequence[MissedBound]:
+        """Return what components that were hardly patched may do, a bound a site."""
+        with self._reading() as session:
+            return missed(session, job, site, confidence=confidence, limit=limit)
 
     def verification(
         self, job: JobRecord, top_k: int = 10, method: str | None = None

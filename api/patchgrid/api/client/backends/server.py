@@ -27,6 +27,7 @@ from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results.components import ORDERS, ComponentRow
 from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.missed import MissedBound, missed_of_json
 from patchgrid.storage.results.plots import Cells, Heatmap, named_once, strongest_cells
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.verification import Cost
@@ -142,6 +143,15 @@ class ServerBackend:
         """Return a site's cells whose scores are furthest from their effects, one per component."""
         _check(job, site, method)
         return self.service.furthest(job.id, site=site, method=method, limit=limit)
+
+    def missed(
+        self, job: JobRecord, site: str | None = None, *, confidence: float, limit: int
+    ) -> Sequence[MissedBound]:
+        """Return what components that were hardly patched may do, a bound a site."""
+        _check(job, site, None)
+        items = self.service.missed(job.id, site=site, confidence=confidence, limit=limit)
+        with understood("bound"):
+            return missed_of_json(items)
 
     def exact(self, job: JobRecord, *, component: str, method: str | None = None) -> Iterator[Document]:
         """Yield the exactly patched cells of one component, in order of pair."""

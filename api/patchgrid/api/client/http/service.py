@@ -135,6 +135,10 @@ class Service:
         """Return the cells whose scores are furthest from their effects: `site`, `method`, `limit`."""
         return list(self._mapping(self.path(job, "/furthest"), params)["items"])
 
+    def missed(self, job: Name, **params: Any) -> list[Document]:
+        """Return bounds on what was hardly patched: `site`, `confidence`, `limit`."""
+        return list(self._mapping(self.path(job, "/missed"), params)["items"])
+
     def coverage(self, job: Name, site: str | None = None) -> Document:
         """Return the facts beside the components: how many cells were patched exactly."""
         return self._mapping(self.path(job, "/components"), {"site": site, "limit": 1})

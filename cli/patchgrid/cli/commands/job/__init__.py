@@ -20,6 +20,10 @@ _COMMANDS = {
     "resume": ("patchgrid.cli.commands.job.control:resume", "Resume a job."),
     "cancel": ("patchgrid.cli.commands.job.control:cancel", "Cancel a job."),
     "retry": ("patchgrid.cli.commands.job.control:retry", "Retry a job's failed or cancelled chunks."),
+    "missed": (
+        "patchgrid.cli.commands.job.missed:missed",
+        "Bound what components do that were hardly patched.",
+    ),
     "delete": (
         "patchgrid.cli.commands.job.control:delete",
         "Delete a job with its pairs and results.",

@@ -14,6 +14,10 @@ _COMMANDS = {
         "patchgrid.cli.commands.results.verify:verify",
         "Show how well scores agree with exact patching.",
     ),
+    "missed": (
+        "patchgrid.cli.commands.results.missed:missed",
+        "Show what components that were hardly patched may do.",
+    ),
     "plot": (
         "patchgrid.cli.commands.results.plot:plot",
         "Draw heatmaps, or plot scores against exact effects.",

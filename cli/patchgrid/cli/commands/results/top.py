@@ -6,11 +6,13 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.options import count_option, job_argument, method_option, normalise_option, one_of
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.views.component_table import say_intervals, show_components
+from patchgrid.cli.views.missed_table import missed_line
 from patchgrid.cli.views.rounding_notes import show_rounding
 from patchgrid.cli.views.summary import say_unfinished
 from patchgrid.cli.views.task_notes import say_shares, show_task
 from patchgrid.storage.output.documents import components_json
 from patchgrid.storage.results.components import ORDERS
+from patchgrid.storage.results.missed import CONFIDENCE
 from patchgrid.storage.results.normalised import FLOOR_UNIT, Normalised
 from patchgrid.storage.results.rounding import shown_rounding
 
@@ -61,6 +63,7 @@ def top(
         progress, patched = source.progress(job), source.coverage(job, site)
         task = source.task(job)
         rounding = numbers.rounding(job)
+        missed = source.missed(job, confidence=CONFIDENCE, limit=0)
         show_task(task)
         if normalise:
             say_shares(task, job)
@@ -73,6 +76,9 @@ def top(
         show_components(rows, absolute=by == "mean_abs")
         say_intervals(rows, patched, progress, population=population)
         show_rounding(rounding, rows, unit)
+    for each in missed:
+        if site in (None, each.site):
+            say(missed_line(each, job.spec.metric))
     if rows and not patched.patched:
         say("Nothing was patched exactly (--exact 0): these are mean scores, not verified")
     say_unfinished(settings, job, progress)

@@ -13,6 +13,7 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("round", sa.Integer()))
     _index_chunks()
     _create_rounds()
+    _create_missed()
     if op.get_bind().dialect.name == "postgresql":
         for table in ("plan", "race"):
             op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTERNAL")
@@ -66,3 +67,25 @@ def _create_rounds() -> None:
         sa.PrimaryKeyConstraint("chunk_id", "site", name="pk_race"),
     )
     op.create_index("ix_race_job_id", "race", ["job_id"])
+
+
+def _create_missed() -> None:
+    op.create_table(
+        "missed_design",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(32), nullable=False),
+        sa.Column("blocks", sa.Integer(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_missed_design_job_id"),
+        sa.PrimaryKeyConstraint("job_id", "site", name="pk_missed_design"),
+    )
+    op.create_table(
+        "missed",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(32), nullable=False),
+        sa.Column("pair_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("round", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_missed_job_id"),
+        sa.PrimaryKeyConstraint("job_id", "site", "pair_index", "round", name="pk_missed"),
+    )
