@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from patchgrid.estimates.sampling import uniform
 
@@ -134,9 +134,9 @@ def bounds(
     left, freedom = 1 - confidence, count - 1
     each = left / (2 * max(1, int(members.sum())))
     # Where few pairs make an error look small, that of most components stands in.
-    half = np.maximum(t.isf(each, freedom) * error, norm.isf(each) * usual)
-    quantile = float(t.isf(left / 2, freedom))
-    likely = np.maximum(quantile * error, norm.isf(left / 2) * usual)
+    half = np.maximum(stdtrit(freedom, 1 - each) * error, ndtri(1 - each) * usual)
+    quantile = float(stdtrit(freedom, 1 - left / 2))
+    likely = np.maximum(quantile * error, ndtri(1 - left / 2) * usual)
     likely += _for_skewness(mean, squares / count, cubes / count, quantile, count) * error
     estimate = np.where(members, mean + slope * mean_scores, 0.0)
     bound = np.abs(estimate) + likely

@@ -13,9 +13,9 @@ from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.documents import agreement_json, component_json
 from patchgrid.storage.output.export import FIELDS
 from patchgrid.storage.results.advice import advise
-from patchgrid.storage.results.missed import CONFIDENCE, MISSED_FIELDS, missed_json
 from patchgrid.storage.results.normalised import UNIT, Normalised, job_share
 from patchgrid.storage.results.site_agreement import SiteAgreement
+from patchgrid.storage.subsets.missed import CONFIDENCE, MISSED_FIELDS, missed_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -44,7 +44,6 @@ from patchgrid.storage.results import component_list, verification
 from patchgrid.storage.results.coverage import coverage
 from patchgrid.storage.results.furthest import MOST as MOST_FURTHEST
 from patchgrid.storage.results.furthest import furthest
-from patchgrid.storage.results.missed import CONFIDENCE, missed, missed_json
 from patchgrid.storage.results.normalised import (
     FLOOR_UNIT,
     UNIT,
@@ -59,6 +58,7 @@ from patchgrid.storage.results.rounding import (
     shown_rounding,
 )
 from patchgrid.storage.results.task import job_task, task_json
+from patchgrid.storage.subsets.missed import CONFIDENCE, missed, missed_json
 
 router = APIRouter(tags=["results"])
 

@@ -10,7 +10,7 @@ from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.core.sites import SITES
 from patchgrid.core.text.number_format import number, percent, with_interval
 from patchgrid.storage.jobs.jobs import JobRecord
-from patchgrid.storage.results.missed import CONFIDENCE, FEWEST_CELLS, MissedBound
+from patchgrid.storage.subsets.missed import CONFIDENCE, FEWEST_CELLS, MissedBound
 
 confidence_option = click.option(
     "--confidence",

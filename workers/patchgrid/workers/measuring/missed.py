@@ -24,8 +24,8 @@ from patchgrid.storage.db.database import Database
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
-from patchgrid.storage.results.missed import site_of, site_state
-from patchgrid.storage.results.missed_rows import (
+from patchgrid.storage.subsets.missed import site_of, site_state
+from patchgrid.storage.subsets.subset_rows import (
     Design,
     keep_first_design,
     keep_rounds,

@@ -16,8 +16,8 @@ from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results.coverage import Coverage
-from patchgrid.storage.results.missed import MissedBound
 from patchgrid.storage.results.normalised import Numbers
+from patchgrid.storage.subsets.missed import MissedBound
 
 #: Takes how much is done of how much.
 Counter = Callable[[int, int], None]

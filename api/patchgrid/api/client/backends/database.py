@@ -30,12 +30,12 @@ from patchgrid.storage.results import component_list, components, plots, verific
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage, coverage
 from patchgrid.storage.results.furthest import furthest
-from patchgrid.storage.results.missed import MissedBound, missed
 from patchgrid.storage.results.plots import Cells, Heatmap
 from patchgrid.storage.results.rounding import job_rounding, rounding_json
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.task import job_task, task_json
 from patchgrid.storage.results.verification import Cost
+from patchgrid.storage.subsets.missed import MissedBound, missed
 
 
 class DatabaseBackend:

@@ -27,10 +27,10 @@ from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results.components import ORDERS, ComponentRow
 from patchgrid.storage.results.coverage import Coverage
-from patchgrid.storage.results.missed import MissedBound, missed_of_json
 from patchgrid.storage.results.plots import Cells, Heatmap, named_once, strongest_cells
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.verification import Cost
+from patchgrid.storage.subsets.missed import MissedBound, missed_of_json
 
 
 class ServerBackend:

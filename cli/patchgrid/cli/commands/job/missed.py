@@ -12,8 +12,8 @@ from patchgrid.cli.terminal.stopping import GOES_ON, stop_on_signals
 from patchgrid.cli.views.missed_table import confidence_option, show_missed
 from patchgrid.engine.checkpoint.quiet import quietly
 from patchgrid.storage.jobs import job_list
-from patchgrid.storage.results.missed import missed as bounds_of
-from patchgrid.storage.results.missed import missed_json
+from patchgrid.storage.subsets.missed import missed as bounds_of
+from patchgrid.storage.subsets.missed import missed_json
 
 
 @click.command()

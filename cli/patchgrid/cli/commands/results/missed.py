@@ -6,7 +6,7 @@ from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.options import count_option, job_argument
 from patchgrid.cli.terminal.screen import show_json
 from patchgrid.cli.views.missed_table import confidence_option, show_missed
-from patchgrid.storage.results.missed import missed_json
+from patchgrid.storage.subsets.missed import missed_json
 
 
 @click.command()

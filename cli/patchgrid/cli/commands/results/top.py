@@ -12,9 +12,9 @@ from patchgrid.cli.views.summary import say_unfinished
 from patchgrid.cli.views.task_notes import say_shares, show_task
 from patchgrid.storage.output.documents import components_json
 from patchgrid.storage.results.components import ORDERS
-from patchgrid.storage.results.missed import CONFIDENCE
 from patchgrid.storage.results.normalised import FLOOR_UNIT, Normalised
 from patchgrid.storage.results.rounding import shown_rounding
+from patchgrid.storage.subsets.missed import CONFIDENCE
 
 
 @click.command()

@@ -23,7 +23,7 @@ from patchgrid.storage.chunks.naming import indexed
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.components import job_sums
-from patchgrid.storage.results.missed_rows import designed_sites, read_design, read_effects
+from patchgrid.storage.subsets.subset_rows import designed_sites, read_design, read_effects
 
 #: Fewest pairs that a bound is made from.
 FEWEST_PAIRS = 2
