@@ -3,8 +3,8 @@
 After Kramár et al. 2024 (arXiv 2403.00745, Algorithm 1). In each round the components of a pair are dealt
 into blocks at random, and each block is patched as a whole. The block that a component is in, against the
 mean of its round's blocks, tells what the component does: on average over what the others of its block do.
-Where effects add up that is its own effect. Where they do not, it is what patching it does while a random one
-in so many of the others is patched as well, which is not quite what it does alone.
+Where effects add up that is its own effect. Where they do not, it is what patching it does while a random
+block of the others is patched as well, which is not quite what it does alone.
 
 Of what a block does, scores explain a part: each block's summed scores, times one slope for all, are taken
 off first, and the component's own mean score over the job, times that slope, is put back.

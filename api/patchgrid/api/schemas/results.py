@@ -159,7 +159,7 @@ class MissedBound(BaseModel):
     confidence: float
     pairs: int
     subsets: int = Field(description="Random subsets that were patched in each pair")
-    blocks: int = Field(description="A subset has one in so many of the components")
+    blocks: int = Field(description="Number of subsets that a round deals the components into")
     largest: list[UnpatchedComponent] = Field(description="Those that stand out, and others of largest bound")
 
 

@@ -68,7 +68,7 @@ class MissedBound:
     #: No |mean effect| is above this, but for components that stand out; metric units.
     bound: float
     confidence: float
-    #: Pairs whose subsets were patched, and subsets of each, one in so many of the components.
+    #: Pairs whose subsets were patched, subsets of each, and how many a round deals the components into.
     pairs: int
     subsets: int
     blocks: int
