@@ -213,3 +213,12 @@ def test_a_cell_that_cannot_be_is_a_callers_mistake(score: float, effect: float,
         sums.add_pairs(np.array([[np.inf]]))
     with pytest.raises(AssertionError, match="not finite"):
         sums.add_pairs(np.array([[1.0]]), total_effects=np.array([np.nan]))
+
+
+def test_sums_of_before_there_were_rounds_are_read() -> None:
+    """They lack the number of sure cells, which follows from the others where all are sure."""
+    sums = Sums.zeros((2,), sampled=True)
+    sums.add_cells((np.array([0, 1]),), np.ones(2), np.ones(2), np.array([1.0, 0.5]))
+    kept = [number for number, name in enumerate(sums.names) if name != "sure"]
+    read = Sums.from_array(sums.to_array()[kept], [sums.names[number] for number in kept])
+    np.testing.assert_array_equal(read.values, sums.values)

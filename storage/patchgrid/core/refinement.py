@@ -31,7 +31,7 @@ class Refinement:
     certify: int = 0
     #: Probability with which a certificate holds, at least.
     confidence: float = 0.95
-    #: Components whose effects differ by less than this part of the k-th largest need not be told apart.
+    #: Components whose effects differ by less than this part of the k-th largest need not be distinguished.
     tolerance: float = 0.05
     #: A certificate ends where this share of the job's cells is patched.
     max_exact: float = 0.3

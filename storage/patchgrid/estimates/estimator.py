@@ -233,7 +233,7 @@ def _residual_squares(sums: Sums, means: tuple[_Array, _Array, _Array], by_a: _A
 def _half_width(sums: Sums, fit: _Fit, *, population: bool, level: float) -> _Array:
     """Return half the interval's length, NaN where there is none."""
     variance = fit.variance
-    certain = sums["v"] == 0
+    certain = sums["sure"] == sums["m"]
     census = certain & (sums["m"] == sums["n"]) & (sums["n"] > 0)
     variance[certain & ~census] = np.nan
     variance[census] = 0

@@ -18,13 +18,13 @@ from patchgrid.estimates.allocation import moderated
 #: Sums over a component's cells that have joined the race, u the effect less its line: number, u, u², u⁴.
 RACE_SUMS = ("t", "u", "uu", "u4")
 #: Number of a component's cells at which its interval is made the narrowest.
-BEST_AT = 40.0
+BEST_AT = 20.0
 #: Cells that a site's other components count as, in a component's variance.
 PRIOR = 4.0
 #: Cells of each component in the first round, where the job has as many pairs.
-FIRST = 16
-#: Fewest cells that a variance must rest on: with fewer, one or two carry most of it.
-TAIL = 5.0
+FIRST = 8
+#: Share of a component's cells from which on all of them are patched.
+NEARLY_ALL = 0.8
 #: By how much an undecided component's cells grow from round to round.
 GROWTH = 1.6
 
@@ -106,10 +106,8 @@ def stand(racers: Racers, k: int, *, confidence: float, tolerance: float, signed
     replacement. r makes it narrowest at `BEST_AT` cells. s² is moderated toward a trend over all components.
     The sequence holds for many cells; f, the quantile of Student's t over the normal one, is for few. Its
     degrees of freedom are at most 1.5 (Σu²)² / Σu⁴, how many cells carry the variance.
-
-    A component whose variance rests on fewer than `TAIL` cells is patched more before it is certain.
     """
-    middle, low, high, spread, thin = _intervals(racers, (1 - confidence) / len(racers.n))
+    middle, low, high, spread = _intervals(racers, (1 - confidence) / len(racers.n))
     if not signed:
         crossing = (low < 0) & (high > 0)
         ends = np.abs(low), np.abs(high)
@@ -127,22 +125,27 @@ def stand(racers: Racers, k: int, *, confidence: float, tolerance: float, signed
     return Standing(
         middle,
         *(low, high, spread),
-        *(is_in & ~thin, is_out & ~thin, tied),
-        active=(undecided & ~tied) | thin,
+        *(is_in, is_out, tied),
+        active=undecided & ~tied,
         above=float(np.max(high[~is_in], initial=-np.inf)),
     )
 
 
-def next_cells(racers: Racers, standing: Standing) -> _Array:
-    """Return the number of each component's cells that the next round should reach."""
-    have = racers.sums[0]
-    wanted = np.where(standing.active, np.maximum(have * GROWTH, have + FIRST / 2), have)
-    # Nearly all of them cost little more than all, which make the mean exact.
-    return np.where(wanted >= 0.8 * racers.n, np.where(standing.active, racers.n, have), wanted)
+def first_shares(racers: Racers) -> _Array:
+    """Return the share of each component's cells that the first round draws: about `FIRST` of them."""
+    return np.where(np.isfinite(racers.exact), 0.0, np.minimum(1.0, FIRST / racers.n))
 
 
-def _intervals(racers: Racers, alpha: float) -> tuple[_Array, _Array, _Array, _Array, NDArray[np.bool_]]:
-    """Return mean effects, ends, standard deviations, and whose variance rests on few cells."""
+def next_shares(racers: Racers, standing: Standing, joined: _Array) -> _Array:
+    """Return the share of each component's cells that has joined after the next round; now it is `joined`."""
+    wanted = np.maximum(joined * GROWTH, joined + FIRST / 2 / racers.n)
+    # Nearly all of them cost little less than all, which make the mean exact.
+    wanted = np.where(wanted >= NEARLY_ALL, 1.0, wanted)
+    return np.where(standing.active, wanted, joined)
+
+
+def _intervals(racers: Racers, alpha: float) -> tuple[_Array, _Array, _Array, _Array]:
+    """Return mean effects, the ends of their confidence sequences, and standard deviations."""
     t, u, uu, u4 = racers.sums
     is_exact, drawn = np.isfinite(racers.exact), np.maximum(t, 1)
     freedom = np.maximum(t - 1, 0)
@@ -154,8 +157,7 @@ def _intervals(racers: Racers, alpha: float) -> tuple[_Array, _Array, _Array, _A
     with np.errstate(divide="ignore", invalid="ignore"):
         half = spread * _width(t, racers.n, alpha) * _few(np.minimum(freedom, 1.5 * carriers) + PRIOR, alpha)
     half = np.where(is_exact, 0.0, np.where(t < 2, np.inf, half))
-    few = (carriers < TAIL) & (t < 4 * FIRST) & (uu > 0)
-    return middle, middle - half, middle + half, spread, few & ~is_exact
+    return middle, middle - half, middle + half, spread
 
 
 def _width(t: _Array, n: _Array, alpha: float) -> _Array:

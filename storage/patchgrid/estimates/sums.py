@@ -12,12 +12,16 @@ SCORE_SUMS = ("n", "a", "abs_a", "aa")
 #: Kept where cells are sampled. The first, over all pairs that have the component: d, the pair's total effect
 #: (clean metric - corrupted metric). The others over the sampled cells, e the effect, r = e - a, w = 1 /
 #: inclusion, v = (1 - inclusion) w²: number of cells, w², w where e is not 0, w where e is not 0 and has the
-#: sign of a; then Σw and Σv times the products of any two of (1, a, d, r).
+#: sign of a; then Σw and Σv times the products of any two of (1, a, d, r); the number of cells with inclusion
+#: 1, which tells a census: unlike Σv, it is exact however rounds are added up.
 CELL_SUMS = (
     *("d", "m", "ww", "w_signed", "w_agree"),
     *("w", "wa", "wd", "wr", "waa", "wad", "war", "wdd", "wdr", "wrr"),
     *("v", "va", "vd", "vr", "vaa", "vad", "var", "vdd", "vdr", "vrr"),
+    "sure",
 )
+#: What sums that were stored before there were later rounds lack.
+LATER_SUMS = ("sure",)
 
 #: Scores converted to float64 at a time; bounds the memory that adding many pairs takes.
 _BLOCK = 1 << 16
@@ -48,10 +52,15 @@ class Sums:
 
     @classmethod
     def from_array(cls, array: ArrayLike, names: Sequence[str], *, aligned: bool = False) -> Self:
-        """Read back what `to_array` and `names` gave, in whatever order the names are."""
-        expected = SCORE_SUMS + CELL_SUMS * ("m" in names)
-        order = [list(names).index(name) for name in expected]
-        return cls(np.asarray(array, np.float64)[order], aligned)
+        """Read back what `to_array` and `names` gave, in whatever order the names are.
+
+        Of sums that were stored before there was `sure`, it follows from Σv: no cell was left to chance.
+        """
+        values = dict(zip(names, np.asarray(array, np.float64), strict=True))
+        if "m" in values and "sure" not in values:
+            values["sure"] = np.where(values["v"] == 0, values["m"], 0)
+        expected = SCORE_SUMS + CELL_SUMS * ("m" in values)
+        return cls(np.stack([values[name] for name in expected]), aligned)
 
     def to_array(self) -> NDArray[np.float64]:
         """Return the sums as one contiguous float64 array `[sum, *axes]`, in the order of `names`."""
@@ -191,4 +200,5 @@ def _cell_rows(
         *(np.ones_like(w), w * w, w * signed, w * agree),
         *(w * product for product in products),
         *(v * product for product in products),
+        (inclusion >= 1).astype(np.float64),
     ]

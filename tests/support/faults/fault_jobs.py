@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, func, select
 
+from patchgrid.core.refinement import Refinement
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.storage import Database, checking
 from patchgrid.storage.errors import StorageError
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.storage.rounds.requests import ask, list_refinements
 from patchgrid.storage.tables import chunk, outcome
 from patchgrid.workers.measuring.models import ModelKey
 from patchgrid.workers.runner import run_job
@@ -57,8 +59,8 @@ class Trial:
             return session.execute(select(chunk).where(mine)).all()
 
     def rows(self) -> Sequence[Row[Any]]:
-        """Return the job's chunks in order."""
-        of_job = chunk.c.job_id == self.job.id
+        """Return the job's chunks in order, without those of later rounds."""
+        of_job = (chunk.c.job_id == self.job.id) & chunk.c.round.is_(None)
         with self.database.read() as session:
             return session.execute(select(chunk).where(of_job).order_by(chunk.c.first)).all()
 
@@ -101,7 +103,7 @@ class Trial:
         self._assert_rows(set(poison))
 
     def _assert_rows(self, poison: set[int]) -> None:
-        found = exported(self.database, self.job)
+        found = exported(self.database, self.job) | refined(self.database, self.job)
         assert found.keys() == self.expected.keys()
         for what in found:
             if what == "components" and poison:
@@ -111,10 +113,27 @@ class Trial:
                 for rows in (found, self.expected)
             )
             assert len(left) == len(right) > 0, what
-            if what == "components":  # added up in another order where chunks were measured pair by pair
-                assert_near(left, right, 1e-9)
+            # Those are added up in another order where chunks were measured pair by pair.
+            if what in ("components", "refinements"):
+                assert_near([flat(row) for row in left], [flat(row) for row in right], 1e-9)
             else:
-                assert left == right, what
+                other = [both for both in zip(left, right, strict=True) if both[0] != both[1]]
+                assert not other, (what, other[:3])
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose lists of rows are spread out, each value under a name of its own."""
+    values = {}
+    for name, value in row.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            values |= {
+                f"{name} {number} {key}": each
+                for number, part in enumerate(value)
+                for key, each in part.items()
+            }
+        else:
+            values[name] = value
+    return values
 
 
 def assert_near(left: Sequence[dict[str, Any]], right: Sequence[dict[str, Any]], rel: float) -> None:
@@ -126,12 +145,33 @@ def assert_near(left: Sequence[dict[str, Any]], right: Sequence[dict[str, Any]],
             assert one[name] == near, (name, one, other)
 
 
-def undisturbed(folder: Path, spec: JobSpec, pairs: Sequence[Pair], chunk_size: int) -> Exported:
-    """Work the job off in this process and give every row that it exports."""
+def undisturbed(
+    folder: Path,
+    spec: JobSpec,
+    pairs: Sequence[Pair],
+    chunk_size: int,
+    refinements: Sequence[Refinement] = (),
+) -> Exported:
+    """Work the job off in this process and give every row that it exports, and what came of refinements."""
     with Database.open(f"sqlite:///{folder / 'undisturbed.db'}") as database:
         job = submit(database, spec, pairs, chunk_size=chunk_size, key=f"{time.time_ns()}")
+        ask_all(database, job, refinements)
         run_job(database, load(ModelKey.of(spec)), job)
-        return exported(database, job)
+        return exported(database, job) | refined(database, job)
+
+
+def ask_all(database: Database, job: JobRecord, refinements: Sequence[Refinement]) -> None:
+    """Store what is to be refined when a job's scores are done."""
+    with database.write() as session:
+        for each in refinements:
+            ask(session, job.id, each)
+
+
+def refined(database: Database, job: JobRecord) -> Exported:
+    """Return what came of a job's refinements."""
+    with database.read() as session:
+        records = list_refinements(session, job.id)
+    return {"refinements": [dict(each.result or {}) for each in records]} if records else {}
 
 
 @contextmanager
@@ -143,9 +183,11 @@ def trial(
     spec: JobSpec = SPEC,
     chunk_size: int = 2,
     healthy: Sequence[Pair] | None = None,
+    refinements: Sequence[Refinement] = (),
 ) -> Iterator[Trial]:
     """Submit a job; `healthy` are the pairs of the undisturbed run, if they are others."""
-    expected = undisturbed(folder, spec, pairs if healthy is None else healthy, chunk_size)
+    expected = undisturbed(folder, spec, pairs if healthy is None else healthy, chunk_size, refinements)
     with Database.open(url) as database:
         job = submit(database, spec, pairs, chunk_size=chunk_size)
+        ask_all(database, job, refinements)
         yield Trial(database, job, expected, -(-len(pairs) // chunk_size))

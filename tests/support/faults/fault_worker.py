@@ -82,8 +82,9 @@ class WorkerOptions:
     #: The point at which to, at which passing of it (and at every such number of passings), and how often.
     #: Besides those of a worker there are `in commit` (a chunk's results are written, their commit is not yet
     #: sent, and the next chunk is measured), `completing` (all that completes a job is written with its
-    #: last chunk, and not yet committed) and `successor` (a slice is over, and the message that follows it
-    #: is not yet sent).
+    #: last chunk, and not yet committed), `planning` (a round is over, and the chunks of the next one are
+    #: written, and not yet committed) and `successor` (a slice is over, and the message that follows it is
+    #: not yet sent).
     point: str = ""
     passing: int = 1
     times: int = 1
@@ -117,7 +118,7 @@ class Fault:
         self._options, self._database = options, database
         self._guard = database.writing if isinstance(database, GuardedDatabase) else nullcontext()
         self._passed, self._sent = 0, 0
-        self._computing = threading.Event()
+        self._computing, self._is_planning = threading.Event(), False
 
     def __call__(self, point: str) -> None:
         """Take note of a point."""
@@ -139,6 +140,14 @@ class Fault:
         """Take note that the checksum of a job's end, the last of what completes it, is written."""
         if statement.startswith("INSERT INTO checksum") and END in str(values):
             self._pass("completing")
+
+    def planning(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        """Take note that a round is planned: its chunks, the last of it, are written."""
+        if statement.replace('"', "").startswith("INSERT INTO plan "):
+            self._is_planning = True
+        elif self._is_planning and statement.startswith("UPDATE job SET"):
+            self._is_planning = False
+            self._pass("planning")
 
     def before_message(self, **_: Any) -> None:
         """Take note that a message is about to be sent: a worker sends those that follow a slice."""
@@ -200,6 +209,8 @@ def work(options: WorkerOptions) -> None:
             event.listen(database.engine, "commit", fault.in_commit)
         elif options.point == "completing":
             event.listen(database.engine, "after_cursor_execute", fault.completing)
+        elif options.point == "planning":
+            event.listen(database.engine, "after_cursor_execute", fault.planning)
         elif options.point == "successor":
             signals.before_task_publish.connect(fault.before_message, weak=False)
         if options.broker is not None:

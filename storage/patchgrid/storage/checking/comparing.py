@@ -13,7 +13,7 @@ from patchgrid.estimates.sums import CELL_SUMS
 _OF_SCORES = 1e-6
 #: Relative difference of sums over the same numbers in another order.
 _OF_CELLS = 1e-9
-_COUNTS = ("m", "ww", "w_signed", "w_agree")
+_COUNTS = ("m", "sure", "ww", "w_signed", "w_agree")
 
 
 def differences(

@@ -54,8 +54,8 @@ def add_compact(values: NDArray[np.float64], blob: Blob) -> None:
         rows[_OVER_PAIRS:, at] += of_cells.reshape(len(rows) - _OVER_PAIRS, len(at))
 
 
-def read_compact(blob: Blob) -> Sums:
-    """Return a blob's sums."""
+def expand_compact(blob: Blob) -> NDArray[np.float64]:
+    """Return a blob's sums as an array `[sum, *axes]`, in the order of its names."""
     values = np.zeros((len(blob.meta["names"]), *blob.meta["axes"]))
     add_compact(values, blob)
-    return Sums(values, blob.meta["aligned"])
+    return values

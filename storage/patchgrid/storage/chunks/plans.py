@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 RACE_STREAM = 2
 #: The numbers of other rounds: this and the round's own.
 _ROUND_STREAMS = 8
+#: Significant digits of a plan's numbers.
+_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,16 +51,26 @@ Plan = Mapping[str, SitePlan]
 
 
 def write_plan(session: Session, job_id: int, refinement: int, plan: Plan) -> None:
-    """Store the plan of a round, once."""
+    """Store the plan of a round, once.
+
+    Its numbers are rounded to six digits: the sums behind them may have been added up in another order.
+    """
     for site, part in sorted(plan.items()):
         parts = {"shares": part.shares, "scales": part.scales, "lines": part.lines}
         known = {name: array for name, array in parts.items() if array is not None}
         data = pack(
-            [array.ravel() for array in known.values()],
+            [_rounded(array.ravel()) for array in known.values()],
             {"names": list(known), "axes": list(part.shares.shape)},
         )
         values = {"job_id": job_id, "round": part.round, "site": site, "refinement": refinement}
         session.execute(tables.plan.insert().values(values | {"data": data}))
+
+
+def _rounded(values: Floats) -> Floats:
+    """Round to six significant digits."""
+    sizes = np.floor(np.log10(np.abs(values), out=np.zeros(values.shape), where=values != 0))
+    unit = 10.0 ** (_DIGITS - 1 - sizes)
+    return np.round(values * unit) / unit
 
 
 def read_plans(session: Session, job_id: int) -> dict[int, dict[str, SitePlan]]:

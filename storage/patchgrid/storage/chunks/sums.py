@@ -9,14 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.estimates import Sums
-from patchgrid.estimates.sums import CELL_SUMS, SCORE_SUMS
+from patchgrid.estimates.sums import CELL_SUMS, LATER_SUMS, SCORE_SUMS
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.compact import (
     FROM,
     add_compact,
+    expand_compact,
     is_compact,
     pack_compact,
-    read_compact,
 )
 from patchgrid.storage.db.blobs import Blob, pack, unpack
 from patchgrid.storage.errors import CorruptData
@@ -26,6 +26,12 @@ from patchgrid.storage.errors import CorruptData
 #: place of a layer.
 KINDS = ("whole", "aligned")
 
+#: The sums of a blob: of scores alone, of scores and cells, and as they were before there were later rounds.
+_KNOWN = (
+    SCORE_SUMS,
+    SCORE_SUMS + CELL_SUMS,
+    SCORE_SUMS + tuple(name for name in CELL_SUMS if name not in LATER_SUMS),
+)
 #: Blobs read at a time: bounds the memory that adding up a large job takes.
 _BATCH = 64
 
@@ -40,7 +46,7 @@ def pack_sums(sums: Sums) -> bytes:
 def read_sums(data: bytes, what: str) -> Sums:
     """Read sums from their blob; `CorruptData`, which calls them `what`, if it is damaged."""
     blob = _read(data, what)
-    return read_compact(blob) if is_compact(blob.meta) else _as_sums(blob.arrays[0], blob.meta)
+    return _as_sums(expand_compact(blob) if is_compact(blob.meta) else blob.arrays[0], blob.meta)
 
 
 def add_up(session: Session, job_id: int, site: str, kind: str, method: str) -> Sums | None:
@@ -84,7 +90,7 @@ def _runs(blobs: Iterable[Blob]) -> Iterator[Sums]:
             continue
         if run is not None:
             yield _as_sums(run[0], run[1])
-        array = read_compact(blob).values if is_compact(blob.meta) else blob.arrays[0].copy()
+        array = expand_compact(blob) if is_compact(blob.meta) else blob.arrays[0].copy()
         run = array, blob.meta, form
     if run is not None:
         yield _as_sums(run[0], run[1])
@@ -99,7 +105,7 @@ def _form(blob: Blob) -> tuple[Any, ...]:
 
 def _read(data: bytes, what: str) -> Blob:
     blob = unpack(data, what)
-    if tuple(blob.meta["names"]) not in (SCORE_SUMS, SCORE_SUMS + CELL_SUMS):
+    if tuple(blob.meta["names"]) not in _KNOWN:
         raise CorruptData(
             f"{what} were written by another version of patchgrid: delete the job and run it again"
         )

@@ -14,7 +14,7 @@ from patchgrid.core.refinement import Refinement
 from patchgrid.core.sites import WIDE_SITES
 from patchgrid.estimates import Sums
 from patchgrid.estimates.estimator import lines_of
-from patchgrid.estimates.racing import FIRST, RACE_SUMS, Racers, Standing, next_cells, stand
+from patchgrid.estimates.racing import FIRST, RACE_SUMS, Racers, Standing, first_shares, next_shares, stand
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.naming import site_names
 from patchgrid.storage.chunks.plans import Plan, SitePlan, read_plans
@@ -71,7 +71,7 @@ class Race:
             raise NothingToRefine(
                 f"job {self._job.id} has {count} components, of which {self._asked.certify} are all"
             )
-        first = np.maximum(self._targets() - self.racers.sums[0], 0).sum() / cells
+        first = self._cost(self._wanted()) / cells
         if not self.standing.decided and self.used + first > self._asked.max_exact:
             raise NothingToRefine(
                 f"the first round patches {first:.1%} of the job's cells ({FIRST} pairs of each component), "
@@ -88,17 +88,15 @@ class Race:
         """Return what the next round patches; None: it is decided, or the budget is spent."""
         if self.standing.decided:
             return None
-        wanted = self._targets()
-        cost = np.maximum(wanted - self.racers.sums[0], 0).sum() / float(self.racers.n.sum())
-        if self.used + cost > self._asked.max_exact:
+        wanted = self._wanted()
+        if self.used + self._cost(wanted) / float(self.racers.n.sum()) > self._asked.max_exact:
             return None
         shares = np.zeros(len(self._here))
-        shares[self._here] = np.minimum(1.0, wanted / self.racers.n)
+        shares[self._here] = wanted
         ends = np.cumsum([site.sums["n"].size for site in self._sites])[:-1]
         plan = {}
         for site, own in zip(self._sites, np.split(shares, ends), strict=True):
-            # What has joined stays in.
-            share = np.maximum(own.reshape(site.sums.axes), site.joined)
+            share = own.reshape(site.sums.axes)
             plan[site.name] = SitePlan(self._job.rounds + 1, share, lines=site.lines)
         return plan
 
@@ -156,12 +154,19 @@ class Race:
             for number in listed
         ]
 
-    def _targets(self) -> Floats:
-        have, n = self.racers.sums[0], self.racers.n
-        if not have.any():
-            # So many that each has about FIRST of them.
-            return np.where(np.isfinite(self.racers.exact), have, np.minimum(FIRST, n))
-        return next_cells(self.racers, self.standing)
+    @property
+    def _joined(self) -> Floats:
+        return np.concatenate([site.joined.ravel() for site in self._sites])[self._here]
+
+    def _wanted(self) -> Floats:
+        """Return the share of each component's cells that has joined after the next round."""
+        if not self._joined.any():
+            return first_shares(self.racers)
+        return next_shares(self.racers, self.standing, self._joined)
+
+    def _cost(self, wanted: Floats) -> float:
+        """Return how many cells the next round patches at most."""
+        return float((np.maximum(wanted - self._joined, 0) * self.racers.n).sum())
 
     def _read(self) -> list[_Site]:
         job, sites = self._job, []

@@ -47,7 +47,7 @@ def whole(sums: Sums) -> NDArray[np.bool_]:
     """Tell of which components every cell is patched."""
     if not sums.sampled:
         return np.zeros(sums.axes, np.bool_)
-    return (sums["m"] >= sums["n"]) & (sums["v"] <= 0)
+    return (sums["sure"] >= sums["n"]) & (sums["n"] > 0)
 
 
 def _more(session: Session, job: JobRecord, asked: Refinement) -> dict[str, Floats]:

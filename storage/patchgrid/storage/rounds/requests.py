@@ -1,8 +1,8 @@
 """Requests to refine a job: stored, begun, and carried on from round to round.
 
 A round begins in the transaction that ends the one before it, which holds the job's lock: its plan is made
-once, from committed sums alone, whoever dies meanwhile. If that transaction is lost, so is the plan, and
-whoever finds the job complete ends the round again.
+once, from committed sums alone. If the process that makes it dies, its plan is gone with the results of its
+last chunk, and the worker that measures that chunk again makes the same plan.
 """
 
 from collections.abc import Mapping
