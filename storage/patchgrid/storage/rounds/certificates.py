@@ -156,7 +156,8 @@ class Race:
 
     @property
     def _joined(self) -> Floats:
-        return np.concatenate([site.joined.ravel() for site in self._sites])[self._here]
+        joined: Floats = np.concatenate([site.joined.ravel() for site in self._sites])[self._here]
+        return joined
 
     def _wanted(self) -> Floats:
         """Return the share of each component's cells that has joined after the next round."""
