@@ -129,13 +129,13 @@ def test_the_budget_is_kept(share: float) -> None:
         (0.0, 1000, 0),
         (1.0, 1000, 0),
         (0.01, 1000, 0),
-        (0.02, 1000, 5 / 64),
-        (0.5, 1000, 8 / 64),
-        (0.9, 20, 4.5 / 20),
+        (0.039, 1000, 0),
+        (0.04, 1000, 8 / 64),
+        (0.9, 45, 8 / 45),
     ],
 )
 def test_a_pilot_is_patched_if_the_budget_is_large_enough(share: float, pairs: int, expected: float) -> None:
-    """A quarter of the budget at most, and eight cells of each component."""
+    """Forty cells of each component, of which it takes eight."""
     assert pilot_share(share, pairs) == pytest.approx(expected)
 
 

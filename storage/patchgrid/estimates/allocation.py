@@ -20,10 +20,10 @@ from patchgrid.estimates.sums import Sums
 
 #: Expected cells of each component that are patched in the pilot.
 PILOT_DRAWS = 8.0
-#: Part of the budget that the pilot may take, and that goes to all components alike.
-PILOT_PART = 0.25
-#: Fewest cells of a component from which residuals can be told.
-FEWEST = 4.0
+#: Part of the budget that goes to all components alike, at most.
+ALIKE_PART = 0.25
+#: Fewest cells of a component in the budget with which a plan is made: with fewer, the pilot takes too many.
+ENOUGH = 40.0
 #: Expected draws of each component whatever its residuals, where the budget has as many.
 LEAST = 8.0
 #: Cells that the trend over components counts as, beside the component's own.
@@ -39,10 +39,11 @@ _Array = NDArray[np.float64]
 def pilot_share(share: float, pairs: int) -> float:
     """Return the share of the pilot's cells that is patched there, for a job that patches `share` of its own.
 
-    0 where the budget is too small to tell residuals apart, and where nothing or everything is patched.
+    0 where the budget is too small for a plan, and where nothing or everything is patched.
     """
-    draws = min(PILOT_DRAWS, PILOT_PART * share * pairs)
-    return min(1.0, draws / len(pilot_rows(pairs))) if 0 < share < 1 and draws >= FEWEST else 0.0
+    if not 0 < share < 1 or share * pairs < ENOUGH:
+        return 0.0
+    return min(1.0, PILOT_DRAWS / len(pilot_rows(pairs)))
 
 
 def inclusion(scores: NDArray[Any], shares: _Array, scales: _Array) -> _Array:
@@ -99,7 +100,7 @@ def allocate(pilots: Mapping[str, Sums], *, share: float, pairs: int) -> dict[st
     spread = np.sqrt(moderated(scales, variances, freedoms))
     in_pilot = pilot_share(share, pairs) * len(pilot_rows(pairs)) / pairs
     budget = max(0.0, share - in_pilot) * sizes.sum()
-    least = min(LEAST / pairs, PILOT_PART * share)
+    least = min(LEAST / pairs, ALIKE_PART * share)
     shares = _within(lambda own: np.minimum(1.0, least + own), spread, sizes, budget)
     ends = np.cumsum([sums.values[0].size for sums in known.values()])[:-1]
     parts = np.split(shares, ends)
