@@ -5,6 +5,11 @@ from numpy.typing import NDArray
 
 from benchmarks.estimates.truth import SITES, Floats, Truth
 
+#: The mean effects of all pairs that `templated` can make, by component.
+TEMPLATED_MEANS: Floats = 1.1 * np.geomspace(0.01, 3, 100)
+#: The names of what is made here.
+NAMES = ("heavy tails", "templates")
+
 
 def heavy_tailed(pairs: int = 300, components: int = 100, seed: int = 0) -> Truth:
     """Make effects of which a few pairs carry most: residuals of Student's t, two degrees of freedom."""

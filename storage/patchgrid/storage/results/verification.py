@@ -31,7 +31,7 @@ from patchgrid.storage.tables import chunk, exact
 SHARED, EXACT = "shared", "exact"
 
 #: Cells that are compared at most, about; beyond, those of every second, third, ... pair.
-MOST = 200_000
+MOST = 50_000
 #: The confidence of an interval of one standard error to either side.
 _ONE_SIGMA = 0.6827
 
