@@ -113,17 +113,17 @@ def test_estimates_are_replayed_on_known_effects(tmp_path: Path) -> None:
     drive(f"""
 words = "examples/pairs/ioi.jsonl --model examples/demo_model --count 70 -o {tmp_path}/t.npz"
 assert end("estimates.truth", words) == 0
-words = "{tmp_path}/t.npz --replays 40 --pairs 70 --shares 0.1,0.4 --no-demo --processes 1"
+words = "{tmp_path}/t.npz --replays 40 --pairs 70 --shares 0.1,0.7 --no-demo --processes 1"
 assert end("estimates.calibration", words + " --json {tmp_path}/rows.json --page {tmp_path}/page.md") == 0
-assert end("estimates.agreement", "{tmp_path}/t.npz --jobs 3 --pairs 70 --share 0.4") == 0
+assert end("estimates.agreement", "{tmp_path}/t.npz --jobs 3 --pairs 70 --share 0.7") == 0
 """)
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert [row["truth"] for row in rows[::2]] == ["heavy tails", "templates", "ioi, logit_diff, denoise"]
     for few, many in zip(rows[::2], rows[1::2], strict=True):
         assert not few["planned"], "seven cells a component are no budget for a plan"
         assert few["now"] == few["before"]
-        assert many["now"]["share"] == pytest.approx(0.4, rel=0.1)
-        assert many["before"]["share"] == pytest.approx(0.4, rel=0.1)
+        assert many["now"]["share"] == pytest.approx(0.7, rel=0.1)
+        assert many["before"]["share"] == pytest.approx(0.7, rel=0.1)
         assert many["now"]["error"] < 0.5 * many["attribution"]
         assert 0.85 < many["now"]["coverage"] <= 1
     assert rows[-1]["now"]["error"] < 0.5 * rows[-1]["before"]["error"]

@@ -5,6 +5,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from patchgrid.estimates.allocation import ENOUGH
+
 Figures = Mapping[str, Any]
 
 #: What the figures of a setting shall be: name, lowest, highest.
@@ -14,14 +16,12 @@ TARGETS = {
     "worst": (0.88, 1.0),
     "top": (0.93, 1.0),
 }
-#: Expected cells of a component from which on a plan by residuals is a good one.
-_GOOD = 30
 #: Part of the residuals' squares in 2 % of the pairs from which on few pairs carry them.
 _TAIL = 0.25
 #: Correlation of the sizes of residuals and scores from which on the former follow the latter.
 _FOLLOWS = 0.9
 #: Classes of settings by cells of a component: name, from, to below.
-_CLASSES = (("below 16", 0, 16), ("16 to 30", 16, 30), ("30 to 100", 30, 100), ("100 and more", 100, 10**9))
+_CLASSES = (("below 16", 0, 16), ("16 to 40", 16, 40), ("40 to 100", 40, 100), ("100 and more", 100, 10**9))
 
 _PAGE = """# Calibration
 
@@ -73,13 +73,13 @@ template repeat together, they are not independent draws.
 {population}"""
 
 _REASONS = {
-    "a": "below 16 cells a component there is no plan by residuals: cells are drawn by score, as before",
-    "b": "with 16 to 30 cells a component the pilot takes a large part, and the plan that it makes is rough",
-    "c": "2 % of the pairs carry a quarter or more of the squares of what scores leave unexplained (mean\n"
+    "a": f"below {ENOUGH:.0f} cells a component there is no plan by residuals: cells are drawn by score, as\n"
+    "  before",
+    "b": "2 % of the pairs carry a quarter or more of the squares of what scores leave unexplained (mean\n"
     "  over components): pilot and samples often miss these pairs, and intervals without them are too short",
-    "d": "what scores leave unexplained grows with the scores (the logarithms correlate by 0.9 or more over\n"
+    "c": "what scores leave unexplained grows with the scores (the logarithms correlate by 0.9 or more over\n"
     "  components), as the first generation assumes: there is little to gain",
-    "e": "none of these: the few cells of a component say little of their spread",
+    "d": "none of these: the few cells of a component say little of their spread",
 }
 
 
@@ -145,14 +145,12 @@ def _missed(row: Figures) -> list[str]:
 
 def _why(row: Figures, missed: Sequence[str]) -> Iterator[str]:
     """Yield the letters of the reasons that hold."""
-    cells = row["now"]["share"] * row["pairs"]
     reasons = {
         "a": not row["planned"],
-        "b": row["planned"] and cells < _GOOD,
-        "c": row["tail"] >= _TAIL,
-        "d": "ratio" in missed and row["planned"] and row["follows"] >= _FOLLOWS,
+        "b": row["tail"] >= _TAIL,
+        "c": "ratio" in missed and row["planned"] and row["follows"] >= _FOLLOWS,
     }
-    yield from [letter for letter, holds in reasons.items() if holds and missed] or ["e"] * bool(missed)
+    yield from [letter for letter, holds in reasons.items() if holds and missed] or ["d"] * bool(missed)
 
 
 def _summary(rows: Sequence[Figures]) -> str:

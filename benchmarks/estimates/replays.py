@@ -18,9 +18,11 @@ from patchgrid.estimates import (
     sample_allocated,
     sample_many,
 )
-from patchgrid.estimates.sampling import FLOOR, uniform
+from patchgrid.estimates.sampling import uniform
 
 Mask = NDArray[np.bool_]
+#: Draws of its own that the first generation gave each component, where a job had that many pairs.
+_FLOOR = 30.0
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,8 @@ def _draw(
 
 def _first_generation(share: float, pairs: int) -> tuple[float, float]:
     """Return the rate and the draws of its own for each component that gave a job this share of its cells."""
-    own = FLOOR / pairs
-    rate, floor = (2 * (share - own), FLOOR) if own < share < 2 * own else (share, 0.0)
+    own = _FLOOR / pairs
+    rate, floor = (2 * (share - own), _FLOOR) if own < share < 2 * own else (share, 0.0)
     assert np.isclose(expected_share(rate, pairs=pairs, floor=floor), share)
     return rate, floor
 
