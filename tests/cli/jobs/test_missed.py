@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from patchgrid.pairs import PairFile
 from patchgrid.storage import Database
 from patchgrid.storage.tables import job as job_table
 from patchgrid.storage.tables import missed as missed_table
-from patchgrid.workers.measuring.missed import Wanted, measure_missed
+from patchgrid.workers.measuring.missed import Done, Wanted, measure_missed, plan_missed
 from support.cli.commands import FinishedJob, patchgrid, refused, write_pairs
 from support.engine.models import save_model
 from support.engine.planted import GREATER_THAN, HIDDEN, SWITCH, save_planted_model
@@ -119,22 +120,27 @@ def test_what_is_stored_is_not_measured_again(tiny: Path, tmp_path: Path) -> Non
 
     engine.patch_cells = counted  # type: ignore[method-assign, assignment]
     with Database.open(f"sqlite:///{job.database}") as database:
-        assert measure_missed(database, engine, 1, Wanted(subsets=32, pairs=6)).pairs == 6
+
+        def measure(subsets: int, pairs: int, **options: Any) -> Done:
+            with database.read() as session:
+                plan = plan_missed(session, 1, Wanted(subsets=subsets, pairs=pairs))
+            return measure_missed(database, engine, plan, **options)
+
+        assert measure(32, 6).pairs == 6
         first = stored(job)
         assert sum(measured) == 6 * 32
         stop = Event()
-        stopped = measure_missed(
-            database, engine, 1, Wanted(subsets=64, pairs=10), stop=stop, on_pairs=lambda *_: stop.set()
-        )
-        assert stopped.stopped
-        left = measure_missed(database, engine, 1, Wanted(subsets=64, pairs=10))
-        assert not left.stopped
+        assert measure(64, 10, stop=stop, on_pairs=lambda *_: stop.set()).stopped
+        assert not measure(64, 10).stopped
         after = stored(job)
         assert first.items() <= after.items()
         assert len(after) == 10 * 4
         before = len(measured)
-        assert measure_missed(database, engine, 1, Wanted(subsets=64, pairs=10)).pairs == 0
+        assert measure(64, 10).pairs == 0
         assert len(measured) == before
+    again = job.ask("job", "missed", "last", "--pairs", 10)
+    assert "All of that is measured already" in again.stderr
+    assert "Loading" not in again.stderr
     alone = finished_job(tmp_path_of(tmp_path), tiny, *NEURONS)
     assert alone.ask("job", "missed", "last", "--pairs", 10).exit_code == 0
     one, other = (ask_bound(each) for each in (job, alone))

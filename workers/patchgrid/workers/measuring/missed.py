@@ -1,7 +1,7 @@
 """Patching random subsets of what a finished job hardly patched: see `estimates.missed`."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What is left to measure."""
+
+    job: JobRecord
+    design: Design
+    #: By pair: the rounds that are not stored yet.
+    rounds: Mapping[int, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """What was measured."""
 
-    site: str
     #: Pairs that were measured now, and those that could not be.
     pairs: int
     failed: int
@@ -97,34 +106,43 @@ def design_of(session: Session, job: JobRecord, site: str | None) -> Design:
     return Design(chosen, max(2, min(BLOCKS, count // 2)), state.axes, members)
 
 
+def plan_missed(session: Session, job_id: int, wanted: Wanted) -> Plan:
+    """Say what is left to measure of a finished job; what is stored already is not.
+
+    Raises `JobCancelledError`, `JobUnfinishedError`, `SpecError` for a site that the job does not have, or
+    `NothingKept` where there is nothing to bound.
+    """
+    job = checked_job(session, job_id)
+    design = design_of(session, job, wanted.site)
+    rounds = range(max(2, -(-wanted.subsets // design.blocks)))
+    there = stored_rounds(session, job.id, design.site)
+    rows = sorted(_sample(session, job, wanted.pairs))
+    left = {row: [each for each in rounds if each not in there.get(row, ())] for row in rows}
+    return Plan(job, design, {row: own for row, own in left.items() if own})
+
+
 def measure_missed(
     database: Database,
     engine: "Engine",
-    job_id: int,
-    wanted: Wanted,
+    plan: Plan,
     *,
     batch_tokens: int | None = None,
     stop: threading.Event | None = None,
     on_pairs: Callable[[float, int], None] = lambda _done, _total: None,
 ) -> Done:
-    """Patch random subsets of a site's components in some of a finished job's pairs, and store each pair.
+    """Patch random subsets of a site's components as planned, and store them, a few pairs at a time.
 
-    What is stored already is not measured again: more subsets, or more pairs, add to it, and a run that was
-    killed loses the pairs that it was at. `on_pairs` takes the pairs that are done, and all that there are to
-    do. Raises `JobCancelledError`, `JobUnfinishedError`, `ModelChangedError`, or `NothingKept` where there is
-    nothing to bound.
+    A run that is killed loses the pairs that it was at. `on_pairs` takes the pairs that are done, and all
+    that there are to do. Raises `ModelChangedError`, and what `plan_missed` does of the job.
     """
+    job, todo = plan.job, plan.rounds
     with database.write() as session:
-        job = checked_job(session, job_id)
+        checked_job(session, job.id)
         measured = weights_hashes(session, job.id)
         if measured and engine.provenance.weights_hash not in measured:
             raise ModelChangedError(job.id, job.spec.model)
-        design = keep_first_design(session, job.id, design_of(session, job, wanted.site))
+        design = keep_first_design(session, job.id, plan.design)
         means = read_means(session, job.id) if job.spec.query.source == "mean" else None
-        rows, there = _sample(session, job, wanted.pairs), stored_rounds(session, job.id, design.site)
-    rounds = range(max(2, -(-wanted.subsets // design.blocks)))
-    todo = {row: [each for each in rounds if each not in there.get(row, ())] for row in rows}
-    todo = {row: left for row, left in todo.items() if left}
     run = _Run(engine, job, design, means, batch_tokens, stop or threading.Event())
     done = failed = 0
     for some in _together(sorted(todo)):
@@ -145,7 +163,7 @@ def measure_missed(
         done += len(some)
         failed += len(some) - len(found)
         on_pairs(done, len(todo))
-    return Done(design.site, done - failed, failed, done < len(todo))
+    return Done(done - failed, failed, stopped=done < len(todo))
 
 
 def _together(rows: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -59,30 +59,32 @@ def missed(
     Runs in this process, on a finished job of --db. Stored subsets are not measured again: a larger --subsets
     or --pairs adds to them.
     """
-    from patchgrid.workers.measuring.missed import Wanted, checked_job, design_of, measure_missed
+    from patchgrid.workers.measuring.missed import Done, Wanted, measure_missed, plan_missed
 
-    wanted = Wanted(site, subsets, pairs)
+    done = Done(0, 0, stopped=False)
     with settings.open() as database:
         with database.read() as session:
-            job = checked_job(session, job_list.find(session, name, settings.user).id)
-            chosen = design_of(session, job, site).site
-        engine = engine_for(job.spec, Machine(device, batch_tokens))
-        with quietly(), stop_on_signals() as stop, shown_count("pair", "measured") as shown:
-            done = measure_missed(
-                database,
-                engine,
-                job.id,
-                wanted,
-                batch_tokens=batch_tokens,
-                stop=stop,
-                on_pairs=lambda number, total: shown(int(number), total),
-            )
+            job_id = job_list.find(session, name, settings.user).id
+            plan = plan_missed(session, job_id, Wanted(site, subsets, pairs))
+        if plan.rounds:
+            engine = engine_for(plan.job.spec, Machine(device, batch_tokens))
+            with quietly(), stop_on_signals() as stop, shown_count("pair", "measured") as shown:
+                done = measure_missed(
+                    database,
+                    engine,
+                    plan,
+                    batch_tokens=batch_tokens,
+                    stop=stop,
+                    on_pairs=lambda number, total: shown(int(number), total),
+                )
+        else:
+            say("All of that is measured already")
         with database.read() as session:
-            found = bounds_of(session, job, chosen, confidence=confidence)
+            found = bounds_of(session, plan.job, plan.design.site, confidence=confidence)
     if settings.json:
-        show_json({"job": job.id, "items": missed_json(found)})
+        show_json({"job": job_id, "items": missed_json(found)})
     else:
-        show_missed(settings, job, found)
+        show_missed(settings, plan.job, found)
     if done.failed:
         say(f"Left out: {counted(done.failed, 'pair')} that could not be measured")
     if done.stopped:
