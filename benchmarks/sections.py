@@ -71,6 +71,16 @@ PyTorch hooks (base run and clean run computed once).""",
     arguments=("--count", "4"),
     quick=("--count", "2", *_TINY),
 )
+SETS = Section(
+    name="sets",
+    title="Sets of components",
+    text="""Random halves of all neurons, and of all heads, each patched as a whole in every pair, against one
+batched forward pass per half with plain PyTorch hooks. Every layer is changed: nothing but the positions
+before the first difference and the vocabulary can be left out.""",
+    module="benchmarks.engine.sets",
+    arguments=("--count", "4"),
+    quick=("--count", "2", "--sets", "3", *_TINY),
+)
 SHORTCUTS = Section(
     name="shortcuts",
     title="Shortcuts",
@@ -255,6 +265,7 @@ def sections() -> list[Section]:
         LOADING,
         ENGINE,
         PATCHING,
+        SETS,
         SHORTCUTS,
         *peers,
         PIPELINE,

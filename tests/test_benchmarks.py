@@ -54,6 +54,7 @@ def test_each_comparison_runs_and_writes_its_figures(tmp_path: Path) -> None:
 for script, words in {{
     "engine.attribution": "{TINY}",
     "engine.patching": "{TINY}",
+    "engine.sets": "{TINY} --sets 3",
     "engine.shortcuts": "{TINY} --patch-count 1",
     "engine.edges": "{TINY}",
     "peers.compare": "{TINY} --only nnsight",
@@ -66,6 +67,7 @@ for script, words in {{
     assert {script: len(found) for script, found in rows.items()} == {
         "engine.attribution": 2,
         "engine.patching": 1,
+        "engine.sets": 2,
         "engine.shortcuts": 12,
         "engine.edges": 1,
         "peers.compare": 2,
