@@ -34,6 +34,7 @@ CHANGED: dict[str, Any] = {
     "metric": "margin",
     "direction": "noise",
     "exact": 0.125,
+    "exact_per_component": 12,
     "allocate": "score",
     "seed": 7,
     "dtype": "bfloat16",
@@ -92,7 +93,17 @@ def _fill(page: Page) -> None:
         _field(page, name).check()
     for name in ("direction", "allocate", "positions", "dtype", "detail", "source", "path"):
         _field(page, name).select_option(CHANGED[name])
-    for name in ("name", "key", "seed", "steps", "priority", "chunk_size", "limit", "columns"):
+    for name in (
+        "name",
+        "key",
+        "exact_per_component",
+        "seed",
+        "steps",
+        "priority",
+        "chunk_size",
+        "limit",
+        "columns",
+    ):
         _field(page, name).fill(str(CHANGED[name]))
 
 

@@ -222,8 +222,9 @@ def test_one_score_that_is_not_zero_leaves_the_budget_whole() -> None:
 def test_rate_zero_samples_nothing_and_rate_one_everything() -> None:
     """The ends of the scale are exact: a census has probability 1, not nearly 1."""
     scores = np.random.default_rng(0).standard_t(3, (4, 7))
-    assert not inclusion(scores, rate=0, pairs=100).any()
-    assert expected_share(0, pairs=100) == 0
+    assert not inclusion(scores, rate=0, pairs=100, floor=0).any()
+    assert expected_share(0, pairs=100, floor=0) == 0
+    assert expected_share(0, pairs=100, floor=20) == 0.2
     assert (inclusion(scores, rate=1, pairs=10_000) == 1).all()
     assert (inclusion(scores, rate=0.01, pairs=30) == 1).all()
 

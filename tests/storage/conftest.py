@@ -7,17 +7,10 @@ from pathlib import Path
 import pytest
 
 from patchgrid.storage import Database
-from patchgrid.storage.chunks import shares
 from support.storage.empty_databases import backend, empty_file, postgres, ready_url
 from support.storage.storage_backends import PostgresDatabases, sqlite_url
 
 __all__ = ["backend", "empty_file", "postgres", "ready_url"]
-
-
-@pytest.fixture(autouse=True)
-def _same_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw made-up results with a floor of 1, as `chunk_results` does: a check draws again."""
-    monkeypatch.setattr(shares, "FLOOR", 1.0)
 
 
 @pytest.fixture

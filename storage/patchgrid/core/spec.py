@@ -9,6 +9,14 @@ from patchgrid.core.errors import SpecError
 from patchgrid.core.names import ALLOCATIONS, BY_RESIDUAL, BY_SCORE, DETAILS, DTYPES, POSITIONS, check_name
 from patchgrid.core.query import Query, query_settings
 from patchgrid.core.settings import Setting, check_fields, setting, settings_of
+from patchgrid.core.sites import WIDE_SITES
+
+#: The share of all cells that a job patches exactly, and the cells per component, where neither is given.
+SHARE, DRAWS = 0.05, 30
+#: Most cells per component.
+MOST_DRAWS = 1_000_000
+#: The settings that say how much is patched exactly.
+_BUDGET = {"exact", "exact_per_component"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +41,27 @@ class JobSpec:
         label="Number type",
         choices=DTYPES,
     )
-    #: Share of all cells (pair, component) that is patched exactly; 0 for none.
-    exact: float = setting(
-        0.05,
+    #: Share of all cells (pair, component) that is patched exactly; 0 for none. None: as many cells as
+    #: `exact_per_component` says; without that, 0.05.
+    exact: float | None = setting(
+        None,
         "Share of all (pair, component) cells that is patched exactly, which estimates and verification are "
-        "made from",
+        "made from; 0 for none",
         label="Patched exactly",
         least=0,
         most=1,
+        default_words=f"{SHARE:g}, and at least {DRAWS} cells per component",
+    )
+    #: Cells of each component that are patched exactly, on average over components, in the place of a share
+    #: or beside it. None: none where a share is given; without that, 30.
+    exact_per_component: int | None = setting(
+        None,
+        "Cells patched exactly per component, on average, in place of a share; with --exact, the larger "
+        "counts. Neurons and edges are patched by share only",
+        label="Patched exactly per component",
+        least=0,
+        most=MOST_DRAWS,
+        default_words=f"{DRAWS} without --exact",
     )
     #: How the budget of exact patching is spread over components.
     allocate: str = setting(
@@ -68,6 +89,7 @@ class JobSpec:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        self._settle_budget()
         if not self.query.methods:
             raise SpecError("a job needs a method", "method")
         if callable(self.query.metric):
@@ -76,6 +98,49 @@ class JobSpec:
                 "engine, or install it as a metric with a name (docs/metrics.md)",
                 "metric",
             )
+
+    def _settle_budget(self) -> None:
+        """Give what was omitted of the two options of exact patching its value."""
+        exact, draws = self.exact, self.exact_per_component
+        if exact is None and draws is None:
+            exact, draws = SHARE, DRAWS
+        if exact is None and draws == 0:
+            raise SpecError(
+                "exact_per_component 0 patches nothing exactly: set 1 or more, or exact 0 for scores alone",
+                "exact_per_component",
+            )
+        if exact == 0 and draws:
+            raise SpecError(
+                f"exact 0 patches nothing exactly, and exact_per_component is {draws}: omit one of them",
+                "exact",
+            )
+        narrow = [site for site in self.query.sites if site not in WIDE_SITES]
+        if exact is None and not narrow:
+            raise SpecError(
+                f"exact_per_component does not apply to {self.query.sites[0]}: it has too many components; "
+                "set a share, such as exact 0.001",
+                "exact_per_component",
+            )
+        object.__setattr__(self, "exact", exact)
+        object.__setattr__(self, "exact_per_component", draws or 0)
+
+    @property
+    def share(self) -> float:
+        """The share of all cells that is patched exactly, 0 where cells per component alone are given."""
+        return self.exact or 0.0
+
+    @property
+    def patches(self) -> bool:
+        """Whether cells are patched exactly with the scores."""
+        return bool(self.exact or self.exact_per_component)
+
+    def draws(self, site: str) -> int:
+        """Return the cells of each of a site's components that are patched, on average; 0: by share only.
+
+        Thirty for each of tens of thousands of components would be a million patched runs: neurons and edges
+        go by share.
+        """
+        return 0 if site in WIDE_SITES else self.exact_per_component or 0
 
     @property
     def metric(self) -> str:
@@ -100,28 +165,39 @@ class JobSpec:
 
     @classmethod
     def stored(cls, values: Mapping[str, Any]) -> "JobSpec":
-        """Read back what `as_dict` wrote, also before there was `allocate`: by score, as it was then."""
-        return cls.from_dict({"allocate": BY_SCORE} | dict(values))
+        """Read back what `as_dict` or `identity` wrote, now or before all of these settings were there."""
+        before = {"allocate": BY_SCORE, "exact_per_component": DRAWS if values.get("exact") else 0}
+        return cls.from_dict(before | dict(values))
 
     def changed(self, **values: Any) -> "JobSpec":
-        """Return a copy with some settings changed; options that the new methods lack are dropped."""
+        """Return a copy with some settings changed; options that the new methods lack are dropped.
+
+        A new budget of exact patching takes the place of the former one.
+        """
         mine = {"model", *(each.name for each in settings_of(type(self)))}
-        before = {name: getattr(self, name) for name in mine}
+        kept = mine - _BUDGET if _BUDGET & values.keys() else mine
+        before = {name: getattr(self, name) for name in kept}
         query_values = {name: value for name, value in values.items() if name not in mine}
         after = before | {name: value for name, value in values.items() if name in mine}
         return JobSpec(query=Query.of(self.query, **query_values), **after)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the spec as JSON-ready values: all settings, and the options of its methods.
-
-        A job's key is computed from these: equal questions have equal values. `allocate` is omitted where it
-        is what jobs did that were submitted before it could be chosen.
-        """
+        """Return the spec as JSON-ready values: all settings, and the options of its methods."""
         mine = {each.name: getattr(self, each.name) for each in settings_of(type(self))}
-        if self.allocate == BY_SCORE:
-            del mine["allocate"]
         query_values = self.query.values()
         return {"model": self.model} | query_values | {"sites": list(query_values["sites"])} | mine
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that a job's key is computed from: equal questions have equal values.
+
+        Settings that came later are omitted where they are what jobs did before, so that keys stay.
+        """
+        values = self.as_dict()
+        if self.allocate == BY_SCORE:
+            del values["allocate"]
+        if self.exact_per_component == (DRAWS if self.exact else 0):
+            del values["exact_per_component"]
+        return values
 
 
 @functools.cache

@@ -33,8 +33,8 @@ PILOT = 64
 def expected_share(rate: float, *, pairs: int, floor: float = FLOOR) -> float:
     """Return the share of all cells that will be patched, on average.
 
-    This is `rate`, and more only where a job is so short that half of `rate` would give a component fewer
-    than `floor` draws; never more than 1. 0 when `rate` is 0.
+    This is `rate`, and more only where half of `rate` would give a component fewer than `floor` draws of the
+    job's pairs; never more than 1.
     """
     return min(1.0, _own(rate, pairs, floor) + rate / 2)
 
@@ -90,11 +90,11 @@ def inclusion(
         pairs: pairs in the job.
         scales: mean |score| of each component over the job, above 0, broadcast against `scores`. None: they
             are not known, and all components count as equally large.
-        floor: expected draws of its own for each component.
+        floor: expected draws of its own for each component, if `pairs` are as many.
         present: cells that the pair has, broadcast against `scores`; the others get 0. None: all.
 
     Returns:
-        float64 of the same shape, positive wherever `rate` is and the cell is present.
+        float64 of the same shape, positive wherever the cell is present and `rate` or `floor` is.
     """
     rows = None if present is None else np.broadcast_to(present, scores.shape)[None]
     return _inclusion(scores[None], rows, scales, rate=rate, pairs=pairs, floor=floor).reshape(scores.shape)
@@ -179,7 +179,7 @@ def _inclusion(
     Every step is taken cell by cell, or sums a pair's own row from end to end: so no pair's numbers hang on
     the others, not even in their last bits.
     """
-    if rate == 0:
+    if rate == floor == 0:
         return np.zeros(scores.shape)
     flat = len(scores), math.prod(scores.shape[1:])
     sizes, here = np.abs(scores, dtype=np.float64, order="C").reshape(flat), np.ones(flat, np.bool_)
@@ -223,7 +223,7 @@ def _name_hash(site: str) -> int:
 def _own(rate: float, pairs: int, floor: float) -> float:
     """Return the share of every component's cells that is drawn for the component's own sake."""
     assert 0 <= rate <= 1, f"rate {rate} is not a share"
-    return 0.0 if rate == 0 else min(1.0, max(rate / 2, floor / max(pairs, 1)))
+    return min(1.0, max(rate / 2, floor / max(pairs, 1)))
 
 
 def fitted(values: NDArray[np.float64], axes: Sequence[int]) -> NDArray[np.float64]:

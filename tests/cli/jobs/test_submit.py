@@ -177,7 +177,7 @@ def test_a_dry_run_names_pairs_that_would_fail_and_stores_nothing(queue: Queue, 
     places = "line 99 (pair-98), line 100 (pair-99)"
     assert f"{places}: correct answer ' dogMary' is 2 tokens" in result.stderr
     assert "(and 1 more like it)" in result.stderr
-    assert "32.5 % of all cells would be patched exactly" in result.stderr
+    assert "Exact patching: about 32 of 98 pairs per component (33 %)" in result.stderr
     assert not Path(str(queue.database)).exists()
     document = json.loads(queue.submit(pairs, "--dry-run", "--json").stdout)
     assert (document["pairs"], document["chunks"]) == ({"total": 100, "failing": 2}, 6)

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.errors import SpecError
 from patchgrid.core.means import Means
 from patchgrid.core.methods import IG, RelP
 from patchgrid.core.query import Query
@@ -67,6 +69,7 @@ def test_the_key_depends_on_the_pairs_and_every_part_of_the_spec() -> None:
         "metric": "kl",
         "direction": "noise",
         "exact": 0.25,
+        "exact_per_component": 12,
         "allocate": "score",
         "seed": 1,
         "dtype": "bfloat16",
@@ -81,7 +84,7 @@ def test_the_key_depends_on_the_pairs_and_every_part_of_the_spec() -> None:
     assert changed.keys() == spec.as_dict().keys()
     keys = {jobs.job_key(spec.changed(**{name: value}), "pairs") for name, value in changed.items()}
     assert len(keys | {jobs.job_key(spec, "pairs"), jobs.job_key(spec, "other")}) == len(changed) + 2
-    text = json.dumps({"pairs": "pairs", "spec": spec.as_dict()}, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"pairs": "pairs", "spec": spec.identity()}, sort_keys=True, separators=(",", ":"))
     assert jobs.job_key(spec, "pairs") == hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -324,12 +327,54 @@ def test_a_short_job_has_chunks_of_a_few_pairs(database: Database, count: int, c
     assert job.chunk_size <= 64
 
 
-def test_the_keys_of_jobs_from_before_allocations_stay() -> None:
-    """They were drawn by score, and their specs say nothing of it."""
-    spec = JobSpec.of("gpt2", sites="z", allocate="score")
-    before = spec.as_dict()
-    assert "allocate" not in before
-    assert JobSpec.stored(before) == spec
-    new = JobSpec.of("gpt2", sites="z")
-    assert (new.allocate, JobSpec.stored(new.as_dict())) == ("residual", new)
-    assert jobs.job_key(spec, "pairs") != jobs.job_key(new, "pairs")
+def test_the_keys_of_jobs_from_before_allocations_and_budgets_stay() -> None:
+    """They were drawn by score, with thirty cells per component, and their specs say nothing of it."""
+    for exact, draws in ((0.05, 30), (0.3, 30), (0.0, 0)):
+        spec = JobSpec.of("gpt2", sites="z", allocate="score", exact=exact, exact_per_component=draws)
+        before = spec.identity()
+        assert before.keys() == spec.as_dict().keys() - {"allocate", "exact_per_component"}
+        assert JobSpec.stored(before) == spec
+        assert (spec.share, spec.draws("z"), spec.draws("mlp_post")) == (exact, draws, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "budget"),
+    [
+        ({}, (0.05, 30)),
+        ({"exact": 0.05}, (0.05, 0)),
+        ({"exact": None, "exact_per_component": 8}, (None, 8)),
+        ({"exact": 0.1, "exact_per_component": 8}, (0.1, 8)),
+        ({"exact": 0}, (0.0, 0)),
+    ],
+)
+def test_a_share_is_a_budget_of_its_own(values: dict[str, float], budget: tuple[float | None, int]) -> None:
+    """Cells per component come by default only where no share is given; what is stored says both."""
+    spec = JobSpec.of("gpt2", sites="z", **values)
+    assert (spec.exact, spec.exact_per_component) == budget
+    assert spec.patches is bool(budget[0] or budget[1])
+    for stored in (spec.as_dict(), spec.identity()):
+        assert JobSpec.stored(json.loads(json.dumps(stored))) == spec
+    assert JobSpec.from_dict(spec.as_dict()) == spec
+    assert JobSpec.of("gpt2", sites="z", seed=3).changed(**values).exact == budget[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "words"),
+    [
+        ({"exact_per_component": 0}, "exact_per_component", "patches nothing exactly: set 1 or more"),
+        ({"exact": 0, "exact_per_component": 3}, "exact", "exact_per_component is 3: omit one of them"),
+        ({"exact_per_component": -1}, "exact_per_component", "from 0 to 1000000, not -1"),
+        ({"exact_per_component": 2.5}, "exact_per_component", "must be a whole number, not 2.5"),
+        (
+            {"sites": "mlp_post", "exact_per_component": 3},
+            "exact_per_component",
+            "set a share, such as exact",
+        ),
+        ({"exact": float("nan")}, "exact", "from 0 to 1, not nan"),
+    ],
+)
+def test_budgets_that_make_no_sense_are_refused(values: dict[str, Any], field: str, words: str) -> None:
+    """With what to do."""
+    with pytest.raises(SpecError, match=words) as caught:
+        JobSpec.of("gpt2", **values)
+    assert caught.value.field == field

@@ -14,7 +14,18 @@ from patchgrid.cli import main
 from support.engine.vocabulary import NAMES
 
 #: Options of the shared finished job: two kinds of sites, every position kept.
-DETAILED = ("--name", "shared", "--detail", "positions", "--sites", "z,mlp_out,resid_post", "--exact", "0.3")
+DETAILED = (
+    "--name",
+    "shared",
+    "--detail",
+    "positions",
+    "--sites",
+    "z,mlp_out,resid_post",
+    "--exact",
+    "0.3",
+    "--exact-per-component",
+    "30",
+)
 
 
 #: Variables that would change what commands do.

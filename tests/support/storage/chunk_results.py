@@ -156,10 +156,8 @@ def pair_cells(job: JobRecord, index: int, site: str) -> list[ExactCell]:
 def _sample(job: JobRecord, index: int, site: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return a pair's scores, which of them are patched exactly, and the probabilities of that."""
     scores = _components(job, index, site, job.kind, job.method())
-    # A floor of 1 leaves cells out even in the short jobs of tests.
-    chosen, inclusion = sample(
-        scores, rate=job.spec.exact, pairs=job.pairs, seed=job.spec.seed, site=site, pair=index, floor=1
-    )
+    budget = {"rate": job.spec.share, "floor": job.spec.draws(site)}
+    chosen, inclusion = sample(scores, pairs=job.pairs, seed=job.spec.seed, site=site, pair=index, **budget)
     return scores, chosen, inclusion
 
 
@@ -183,7 +181,7 @@ def _sums(job: JobRecord, done: list[int], site: str, kind: str, method: str) ->
     first, *inner = pair_scores(0, site).sum(axis=1).shape
     columns = (len(job.spans) + 1,) if job.spans else (1,)
     shape = (first, *columns * (kind == "aligned"), *inner)
-    sums = Sums.zeros(shape, sampled=kind == job.kind and job.spec.exact > 0, aligned=kind == "aligned")
+    sums = Sums.zeros(shape, sampled=kind == job.kind and job.spec.patches, aligned=kind == "aligned")
     for index in done:
         scores = _components(job, index, site, kind, method)
         sums.add_pairs(scores[None], total_effects=np.array([2.0 * index]))

@@ -61,7 +61,7 @@ def submit(
 def exported(database: Database, job: JobRecord) -> Exported:
     """Return every row that the job exports."""
     kept = [what for what in FIELDS if not (what == "scores" and job.spec.detail == "summary")]
-    kept = [what for what in kept if not (what == "exact" and job.spec.exact == 0)]
+    kept = [what for what in kept if not (what == "exact" and not job.spec.patches)]
     return {what: list(export_rows(database, job, what)) for what in kept}
 
 

@@ -100,7 +100,7 @@ def study(recording: Recording, seeds: int) -> Study:
 
 
 def _one_seed(recording: Recording, seed: int) -> tuple[Floats, Floats, Floats, Floats, Floats, int]:
-    job = job_of(JobSpec.of("demo", sites=SITES, exact=0.05, seed=seed), len(recording.pairs))
+    job = job_of(JobSpec.of("demo", sites=SITES, seed=seed), len(recording.pairs))
     rows = pilot_rows(len(recording.pairs))
     pilot = measure_pilot(recording, job, rows, [recording.pairs[row] for row in rows])  # type: ignore[arg-type]
     chunk = measure_chunk(recording, job, 0, recording.pairs, pilot=pilot)  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def test_estimates_are_four_times_as_near_as_exact_patching_alone(found: Study) 
 
 
 def test_as_much_is_patched_as_was_asked_for(found: Study) -> None:
-    """A fortieth of the cells, and as much as gives each component thirty draws in so short a job.
+    """By default: a fortieth of the cells, and thirty of each component in so short a job.
 
     Eight of them are drawn in the pilot.
     """

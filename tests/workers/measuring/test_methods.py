@@ -144,7 +144,9 @@ def test_edges_are_drawn_patched_and_summed_by_number(engine: StandIn) -> None:
 def test_what_is_patched_of_very_large_sites_goes_by_the_share_alone(engine: StandIn) -> None:
     """No component has thirty cells for its own sake, which short jobs of others have."""
     pairs = make_pairs(60)
-    chunk = measured(engine, spec_of(sites=("z", "mlp_post"), exact=0.05), pairs, of=60)
+    chunk = measured(
+        engine, spec_of(sites=("z", "mlp_post"), exact=0.05, exact_per_component=30), pairs, of=60
+    )
     cells = {site: sum(cell.site == site for cell in chunk.exact) for site in ("z", "mlp_post")}
     assert cells["mlp_post"] == pytest.approx(0.05 * 60 * 16, rel=0.5)
     assert cells["z"] == pytest.approx(0.525 * 60 * 6, rel=0.2)

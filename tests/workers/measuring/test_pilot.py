@@ -28,7 +28,7 @@ def url_in(folder: Path) -> str:
 
 
 def spec_of(**values: object) -> JobSpec:
-    """Return a spec that patches a twentieth of the cells."""
+    """Return a spec that patches half of the cells."""
     return JobSpec.of(**({"model": "tiny", "sites": SITES, "exact": 0.5} | values))  # type: ignore[arg-type]
 
 
@@ -169,7 +169,8 @@ def test_no_pilot_is_made_where_none_is_needed(
     database: Database, engine: Engine, exact: float, count: int
 ) -> None:
     """Nothing, or everything, is patched."""
-    job = submit(database, spec_of(exact=exact), make_pairs(count))
+    draws = 30 if exact else 0
+    job = submit(database, spec_of(exact=exact, exact_per_component=draws), make_pairs(count))
     assert make_pilot(Waiting(database, seconds=0), engine, job) == {}
     with database.read() as session:
         assert read_pilot(session, job.id) == {}

@@ -19,7 +19,7 @@ from support.engine.vocabulary import build_tokenizer, token_id
 from support.workers.working import exported, job_of, make_pairs, submit
 
 ENOUGH = 10_000
-SPEC = JobSpec.of("tiny", sites=("z", "resid_mid", "mlp_out"), exact=0.2)
+SPEC = JobSpec.of("tiny", sites=("z", "resid_mid", "mlp_out"), exact=0.2, exact_per_component=30)
 
 
 def load(folder: Path, change: Callable[[Any], None], dtype: str = "float32") -> Engine:

@@ -10,6 +10,8 @@ from patchgrid.api.client.errors import JobPaused
 from patchgrid.api.client.measuring import Run, load_once, open_for, run_order
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
+from patchgrid.cli.execution.budget import check_budget, pace_of, say_budget
+from patchgrid.cli.execution.counting import Shape, count_sites
 from patchgrid.cli.execution.execution import Machine, engine_for, show_outcome, stop_and_bar
 from patchgrid.cli.options import (
     chunk_size_option,
@@ -84,9 +86,9 @@ def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
     """Put the options of a command together as a job's spec."""
     spec = JobSpec.of(model=model_name(model), sites=site_list(sites), **values)
     wide = [site for site in spec.query.sites if site in WIDE_SITES]
-    if wide and spec.exact > MUCH:
+    if wide and spec.share > MUCH:
         say(
-            f"Note: {wide[0]} has very many components, and {100 * spec.exact:g} % of all cells would be "
+            f"Note: {wide[0]} has very many components, and {100 * spec.share:g} % of all cells would be "
             "patched exactly: --exact 0.001 is enough; `patchgrid submit --dry-run` counts the cells"
         )
     return spec
@@ -94,13 +96,31 @@ def make_spec(*, model: str, sites: str | None, **values: Any) -> JobSpec:
 
 def run_pairs(settings: Settings, order: Order, machine: Machine) -> int:
     """Submit pairs, or find their job, work it off and show its results."""
-    load = load_once(lambda: engine_for(order.spec, machine), order.spec.query)
+
+    def loaded() -> "Engine":
+        engine = engine_for(order.spec, machine)
+        _say_budget(settings, order, engine)
+        return engine
+
+    load = load_once(loaded, order.spec.query)
     with open_for(load, lambda create: settings.open(create=create)) as database:
         done = _run(settings, database, order, load, machine)
         if done.seconds is None:
             note_name(done.job, order.name)
         source = DatabaseBackend(database, user=settings.user)
         return show_outcome(settings, source, done.job.id, done.seconds)
+
+
+def _say_budget(settings: Settings, order: Order, engine: "Engine") -> None:
+    """Say what the budget of exact patching gives; refuse one that gives nothing."""
+    spec, pairs, layout = order.spec, order.summary.count, engine.layout
+    shape = Shape(
+        layout.n_layers, layout.n_heads, layout.n_kv_heads, d_mlp=layout.d_mlp, parallel=layout.parallel
+    )
+    # Where positions are components of their own, their number is known only once prompts are tokenized.
+    counts = [] if spec.positions == "keep" else count_sites(spec, shape, pairs, 0)
+    check_budget(spec, counts)
+    say_budget(spec, pairs, counts, pace_of(settings, spec))
 
 
 def _run(

@@ -14,6 +14,7 @@ from patchgrid.cli.commands.run import make_spec, note_name
 from patchgrid.cli.context import Settings, with_broker
 from patchgrid.cli.errors import DONE, INTERRUPTED, UsageError
 from patchgrid.cli.execution.broker import check_broker
+from patchgrid.cli.execution.budget import pace_of, say_budget
 from patchgrid.cli.execution.dry_run import show_dry_run
 from patchgrid.cli.execution.execution import show_outcome
 from patchgrid.cli.options import (
@@ -177,6 +178,7 @@ def _say_created(settings: Settings, source: Backend, snapshot: Snapshot) -> Non
     say(f"Job {job.id}{name} is on the queue: {counted(job.pairs, 'pair')} in {chunks}")
     if is_folder(job.spec.model) and source.elsewhere:
         say(f"Note: workers load the model from the same path as here: {visible(job.spec.model)}")
+    say_budget(job.spec, job.pairs, known=pace_of(settings, job.spec))
     if not snapshot.serving:
         say(f"No worker serves this model now: {start_command(settings, job.spec.model)}")
     source.wake(job.id)

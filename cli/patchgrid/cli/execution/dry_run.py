@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
+from patchgrid.cli.execution.budget import check_budget, pace_of, say_budget
 from patchgrid.cli.execution.counting import SiteCount, count_passes, count_sites
 from patchgrid.cli.execution.tokenizing import (
     Tokenized,
@@ -16,10 +17,10 @@ from patchgrid.cli.terminal.progress import aloud
 from patchgrid.cli.terminal.screen import counted, say, show_json
 from patchgrid.core.plain import plain
 from patchgrid.core.types import JobSpec
-from patchgrid.estimates.sampling import FLOOR
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage.chunks.shares import exact_share
 from patchgrid.storage.jobs.jobs import default_chunk_size
+from patchgrid.storage.results.pace import Pace
 
 if TYPE_CHECKING:
     from patchgrid.cli.context import Settings
@@ -42,7 +43,7 @@ def show_dry_run(
     able = summary.count - (0 if tokenized is None else tokenized.failing)
     counts = [] if shape is None or tokenized is None else count_sites(spec, shape, able, tokenized.positions)
     passes = count_passes(spec, None if shape is None else shape.layers)
-    _say_counts(spec, counts, passes, summary.count)
+    _say_counts(spec, counts, passes, able, pace_of(settings, spec))
     if settings.json:
         share = exact_share(spec, spec.query.sites[0], pairs=summary.count)
         document = _document(tokenized, summary.count, chunks, share)
@@ -52,16 +53,15 @@ def show_dry_run(
     return FAILED if tokenized.failing == summary.count else SOME_FAILED
 
 
-def _say_counts(spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str, int], pairs: int) -> None:
+def _say_counts(
+    spec: JobSpec, counts: Sequence[SiteCount], passes: Mapping[str, int], pairs: int, known: Pace | None
+) -> None:
     """Say what would be measured and what that takes."""
     for each in counts:
         patched = f"{each.exact:,} of {each.cells:,} cells ({100 * each.share:.3g} %)"
         say(f"{each.site}: {counted(each.components, 'component')}, about {patched} patched exactly")
-    share = max(exact_share(spec, site, pairs=pairs) for site in spec.query.sites)
-    least = f" (short jobs patch more than --exact: about {FLOOR:.0f} cells a component)"
-    more = least if share > spec.exact else ""
-    if more or not counts:
-        say(f"{100 * share:.3g} % of all cells would be patched exactly{more}")
+    check_budget(spec, counts)
+    say_budget(spec, pairs, counts, known)
     words = ", ".join(f"{number:,} for {method}" for method, number in passes.items())
     say(f"Model passes per pair, about: {words}; each exact effect takes less than one more")
 

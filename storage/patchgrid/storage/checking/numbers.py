@@ -180,7 +180,7 @@ class Numbers:
     def _sums_problems(
         self, method: str, site: str, kind: str, sums: Sums, cells: Sequence[Row[Any]]
     ) -> Iterator[str]:
-        sampled = kind == self._job.kind and (self._job.spec.exact > 0 or self._is_patched(site))
+        sampled = kind == self._job.kind and (self._job.spec.patches or self._is_patched(site))
         if sums.sampled != sampled or sums.aligned != (kind == "aligned"):
             yield f"the sums of {site} ({kind}, {method}) are of the wrong kind"
             return

@@ -18,7 +18,7 @@ from patchgrid.estimates import (
     sample_many,
     shares_on,
 )
-from patchgrid.storage.chunks.shares import exact_share, floor_of
+from patchgrid.storage.chunks.shares import exact_share
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -90,13 +90,13 @@ class JobSample:
             )
         return sample_many(
             scores,
-            rate=spec.exact,
+            rate=spec.share,
             pairs=self._pairs,
             seed=spec.seed,
             site=site,
             rows=rows,
             scales=scales,
-            floor=floor_of(site),
+            floor=spec.draws(site),
             present=present,
         )
 

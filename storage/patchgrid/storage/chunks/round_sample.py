@@ -40,7 +40,7 @@ class RoundSample:
         1 - (1 - p)(1 - q)…: rounds draw by numbers of their own, but those of a race (see `missed`).
         """
         left = np.ones(scores.shape)
-        if self._spec.exact > 0:
+        if self._spec.patches:
             left -= self._first.draw(site, rows, scores, present)[1]
         for number in sorted(rounds):
             left *= self.missed(site, scores, number, rounds)
@@ -76,7 +76,7 @@ class RoundSample:
         With `slack`: if all chances were larger by this part.
         """
         mask = np.zeros(scores.shape, np.bool_)
-        if self._spec.exact > 0:
+        if self._spec.patches:
             chance = self._first.draw(site, rows, scores, present)[1]
             mask |= self._numbers(0, site, rows, scores) < chance * (1 + slack)
         for number in rounds:

@@ -83,7 +83,7 @@ class JobRecord:
     @property
     def patched(self) -> bool:
         """Whether some cells are patched exactly: with the scores, or in a later round."""
-        return self.spec.exact > 0 or self.rounds > 0
+        return self.spec.patches or self.rounds > 0
 
     @property
     def queue(self) -> Queue:
@@ -103,7 +103,7 @@ class JobRecord:
 def job_key(spec: JobSpec, pairs_digest: str) -> str:
     """Hash the pairs' digest and the spec: the same pairs under the same spec are the same job."""
     return hashlib.sha256(
-        canonical_json({"pairs": pairs_digest, "spec": spec.as_dict()}).encode()
+        canonical_json({"pairs": pairs_digest, "spec": spec.identity()}).encode()
     ).hexdigest()
 
 

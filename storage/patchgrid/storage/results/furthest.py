@@ -32,7 +32,7 @@ def furthest(
     and `cells`, how many of the component were patched. Positions of a component are not distinguished here.
     """
     check_name("site of this job", site, job.spec.query.sites, "site")
-    if job.spec.exact == 0:
+    if not job.patched:
         raise NothingKept(f"job {job.id} has no exact effects: run it with --exact above 0")
     chosen = job.method(method)
     scored = with_scores(None if chosen == job.method() else chosen)

@@ -120,7 +120,7 @@ def measure_chunk(
 
     measured = engine.measure(
         pairs,
-        chunk.choose if spec.exact > 0 else None,
+        chunk.choose if spec.patches else None,
         spec.query,
         means=means,
         keep_positions=keeps_positions(spec),
@@ -156,7 +156,7 @@ def _result(
         exact=exact_cells(job, first, cells, chunk.scores, chunk.graph),
         methods=spec.query.method_names,
         others=dict(zip(spec.query.method_names[1:], by_method[1:], strict=True)),
-        cost=_cost(measured, patched=spec.exact > 0),
+        cost=_cost(measured, patched=spec.patches),
         rounding=sum((Rounding.of(measured[place].rounding) for place in done), Rounding()),
     )
 
@@ -195,7 +195,7 @@ def _sums(
     sums: dict[tuple[str, str], Sums] = {}
     for number, site in enumerate(job.spec.query.sites if done else ()):
         for kind in job.kinds(site):
-            sampled = job.spec.exact > 0 and job.kind == kind
+            sampled = job.spec.patches and job.kind == kind
             for places, stack in scores.stacks(kind, site, done, method):
                 if (site, kind) not in sums:
                     axes = stack.values.shape[1:]

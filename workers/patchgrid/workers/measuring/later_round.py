@@ -296,7 +296,7 @@ class _RoundChunk:
             with_round, without = (
                 Sums.zeros(axes, sampled=True, aligned=self._job.kind == "aligned") for _ in range(2)
             )
-            if self._job.spec.exact == 0 and self._number == self._first_round_of(site):
+            if not self._job.spec.patches and self._number == self._first_round_of(site):
                 self._add_totals(with_round, site, method)
             for cells, into in ((old, with_round), (new, with_round), (before, without)):
                 add_cells(into, self._job, number, cells, self._totals)

@@ -80,5 +80,6 @@ def top(
         if site in (None, each.site):
             say(missed_line(each, job.spec.metric))
     if rows and not patched.patched:
-        say("Nothing was patched exactly (--exact 0): these are mean scores, not verified")
+        why = "the budget of exact patching is too small for a cell" if job.patched else "--exact 0"
+        say(f"Nothing was patched exactly ({why}): these are mean scores, not verified")
     say_unfinished(settings, job, progress)

@@ -62,6 +62,6 @@ def verify(settings: Settings, /, name: str, count: int, normalise: bool, furthe
         show_agreement(settings, job, agreement, cost, detail=True)
         if rounding is not None:
             say(floor_words(rounding, FLOOR_UNIT if normalise else job.spec.metric))
-    elif job.spec.exact == 0:
+    elif not job.patched:
         say("Nothing was patched exactly: run the pairs with --exact above 0")
     say_unfinished(settings, job, progress)

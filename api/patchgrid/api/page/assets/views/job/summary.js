@@ -1,5 +1,6 @@
 import { address, jobPath } from "../../core/net/api.js";
 import { ENDED_JOBS } from "../../../records.js";
+import { budgetWords, isPatched } from "../../core/text/budget.js";
 import { count, number, seconds } from "../../core/text/format.js";
 import { href } from "../../core/nav/route.js";
 import { html } from "../../core/ui.js";
@@ -96,7 +97,9 @@ function specRows(job) {
     ["chunk size", job.chunk_size],
     ["priority", job.priority],
     ["key", html`<code class="long">${job.key}</code><${Copy} text=${job.key} what="the job's key" />`],
-  ].map(([name, value]) => (name === "exact" ? ["patched exactly", value === 0 ? "nothing" : `at least ${Number((100 * value).toPrecision(3))} % of cells`] : [name.replace(/_/g, " "), plain(value)]));
+  ]
+    .filter(([name]) => name !== "exact_per_component")
+    .map(([name, value]) => (name === "exact" ? ["patched exactly", budgetWords(rest)] : [name.replace(/_/g, " "), plain(value)]));
 }
 
 function plain(value) {
@@ -131,7 +134,7 @@ function Exports({ job }) {
   return html`<section aria-labelledby="exports">
     <h2 id="exports">Export</h2>
     <ul class="exports">
-      ${EXPORTS.filter((what) => what !== "exact" || job.spec.exact > 0)
+      ${EXPORTS.filter((what) => what !== "exact" || isPatched(job))
         .filter((what) => what !== "scores" || job.spec.detail !== "summary")
         .flatMap((what) =>
           (what === "pairs" ? [null] : method).map(

@@ -1,6 +1,7 @@
 import { jobPath } from "../../core/net/api.js";
 import { useData } from "../../core/net/data.js";
 import { freshness } from "../../core/net/follow.js";
+import { isPatched } from "../../core/text/budget.js";
 import { count, percent, percentWithError, seconds, withError } from "../../core/text/format.js";
 import { choose } from "../../core/nav/route.js";
 import { html } from "../../core/ui.js";
@@ -16,7 +17,7 @@ export function Agreement({ job, params }) {
   const method = methodOf(job, params);
   const site = job.spec.sites.includes(params.site) ? params.site : job.spec.sites[0];
   const found = useData(jobPath(job.job, "verification"), { top_k: 10 }, { fresh: freshness(job) });
-  if (job.spec.exact === 0) {
+  if (!isPatched(job)) {
     return html`<p class="empty">This job has no exact effects to compare scores with. Run it with <code>--exact</code> above 0.</p>`;
   }
   return html`<form class="filters" aria-label="What is drawn" onSubmit=${(event) => event.preventDefault()}>

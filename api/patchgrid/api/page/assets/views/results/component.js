@@ -1,5 +1,6 @@
 import { Scatter } from "../../charts/scatter.js";
 import { ask, askAll, jobPath } from "../../core/net/api.js";
+import { isPatched } from "../../core/text/budget.js";
 import { domainOf, estimateWords, intervalWords } from "../../core/text/bounds.js";
 import { useAnswer, useData } from "../../core/net/data.js";
 import { freshness } from "../../core/net/follow.js";
@@ -40,7 +41,7 @@ export function Component({ job, params, name }) {
           <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ component: name, method }} what=${name} /></div>
           <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows), job)} rows=${rows} />
           ${row.position === null && job.spec.positions === "keep" && html`<${ItsPositions} job=${job} row=${row} method=${method} />`}
-          ${job.spec.exact > 0 && html`<${Cells} job=${job} row=${row} method=${method} />`}`;
+          ${isPatched(job) && html`<${Cells} job=${job} row=${row} method=${method} />`}`;
       }}
     <//>`;
 }

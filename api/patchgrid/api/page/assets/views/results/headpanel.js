@@ -1,5 +1,6 @@
 import { Grid } from "../../charts/grid.js";
 import { jobPath } from "../../core/net/api.js";
+import { isPatched } from "../../core/text/budget.js";
 import { isClear } from "../../core/text/bounds.js";
 import { count, metricWords } from "../../core/text/format.js";
 import { go } from "../../core/nav/route.js";
@@ -48,7 +49,7 @@ function Drawn({ job, method, panel, heads, all, asked, stretched }) {
   const label = `${WORDS[measure]} of ${panel.sites.join(", ")} by layer and ${heads ? "head" : "site"}, ${metricWords(job.spec.metric)}`;
   const why = mixed
     ? `A stroke marks mean scores of components without exact cells (${count(all.length - known)} of ${count(all.length)}).`
-    : measure === "mean" && !asked && job.spec.exact > 0 && "Mean scores: nothing has been patched exactly yet.";
+    : measure === "mean" && !asked && isPatched(job) && "Mean scores: nothing has been patched exactly yet.";
   return html`${why && html`<p class="muted">${why}</p>`}
     <${Grid}
       label=${label}

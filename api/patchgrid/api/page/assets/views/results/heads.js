@@ -1,6 +1,7 @@
 import { askAll, jobPath } from "../../core/net/api.js";
 import { useAnswer } from "../../core/net/data.js";
 import { freshness } from "../../core/net/follow.js";
+import { isPatched } from "../../core/text/budget.js";
 import { metricWords } from "../../core/text/format.js";
 import { choose } from "../../core/nav/route.js";
 import { COLUMNS, hasHeads, isWide } from "../../core/text/sites.js";
@@ -58,12 +59,12 @@ function HeadSites({ job, method, panel, measure, stretched }) {
 }
 
 /** What the figures are, and what the marks mean. */
-function aboutOf({ spec }, cells) {
+function aboutOf(job, cells) {
   return [
-    `In units of ${metricWords(spec.metric)}.`,
-    spec.exact === 0 && "Nothing was patched exactly: these are attribution scores.",
-    spec.exact > 0 && "An estimate is the mean effect: attribution corrected by sampled exact patching.",
-    spec.exact > 0 && cells && "A dot marks a component whose 95 % interval excludes 0.",
+    `In units of ${metricWords(job.spec.metric)}.`,
+    !isPatched(job) && "Nothing was patched exactly: these are attribution scores.",
+    isPatched(job) && "An estimate is the mean effect: attribution corrected by sampled exact patching.",
+    isPatched(job) && cells && "A dot marks a component whose 95 % interval excludes 0.",
     `Click a ${cells ? "cell or bar" : "bar"} to open its component.`,
   ]
     .filter(Boolean)

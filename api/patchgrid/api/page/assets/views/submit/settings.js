@@ -1,7 +1,7 @@
 // The settings of a job, read from the API's own description: the form has no list of them.
 
 /** Settings with a place of their own in the form; all others stand under "More settings". */
-const PLACED = new Set(["model", "revision", "sites", "method", "metric", "direction", "exact", "name"]);
+const PLACED = new Set(["model", "revision", "sites", "method", "metric", "direction", "exact", "exact_per_component", "name"]);
 
 /**
  * Read the OpenAPI document: `[{name, kind, label, help, choices, open, initial, defaultWords, least, most, optional, methods, part}]`.

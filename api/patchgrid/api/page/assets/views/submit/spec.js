@@ -4,11 +4,11 @@ import { applies, named } from "./settings.js";
 /** The metric that is chosen for one of another name. */
 export const OTHER = "other";
 
-/** What the form begins with: the API's defaults, by its names; `exact` in per cent. */
+/** What the form begins with: the API's defaults, by its names. */
 export function initialValues(settings) {
   const values = Object.fromEntries(settings.map((each) => [each.name, each.initial]));
   delete values.revision; // a model is chosen with its revision
-  return { ...values, model: "", sites: ["z", "mlp_out"], method: [values.method], exact: String(100 * Number(values.exact)), other_metric: "" };
+  return { ...values, model: "", sites: ["z", "mlp_out"], method: [values.method], other_metric: "" };
 }
 
 /** A model at a revision, as one choice. */
@@ -22,10 +22,10 @@ export function specOf(values, settings) {
   const spec = { model, sites: values.sites, method: values.method.join(",") };
   if (revision) spec.revision = revision;
   spec.metric = values.metric === OTHER ? values.other_metric.trim() : values.metric;
-  spec.exact = Number((Number(values.exact) / 100).toPrecision(12));
+  if (values.exact !== "") spec.exact = Number((Number(values.exact) / 100).toPrecision(12));
   for (const setting of settings) {
     const value = setting.kind === "text" ? values[setting.name]?.trim?.() : values[setting.name];
-    if (setting.name in spec || value === undefined || value === setting.initial || !applies(setting, values)) continue;
+    if (setting.name === "exact" || setting.name in spec || value === undefined || value === setting.initial || !applies(setting, values)) continue;
     spec[setting.name] = sent(setting, value);
   }
   return spec;

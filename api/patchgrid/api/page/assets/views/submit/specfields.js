@@ -44,7 +44,8 @@ export function Measure({ form }) {
     <${ChoiceField} form=${form} name="metric" label=${metric.label} options=${metrics} hint=${metric.help} />
     ${form.values.metric === OTHER && html`<${TextField} form=${form} name="other_metric" label="Metric's name" spellcheck=${false} hint="Of a package installed with the server and its workers" />`}
     <${ChoiceField} form=${form} name="direction" label=${direction.label} options=${optionsOf(direction)} hint=${direction.help} />
-    <${TextField} form=${form} name="exact" label="Patched exactly, % of cells" kind="number" min="0" max="100" step="any" hint="A cell is a component of a pair. 0: no estimates, no intervals" />
+    <${TextField} form=${form} name="exact" label="Patched exactly, % of cells" kind="number" min="0" max="100" step="any" hint="A cell is a component of a pair. Default: 5, and at least 30 cells per component. 0: no estimates, no intervals" />
+    <${TextField} form=${form} name="exact_per_component" label="Patched exactly, cells per component" kind="number" min="1" step="1" hint="On average, in place of a share; with one, the larger counts. Neurons and edges are patched by share only" />
     <${TextField} form=${form} name="name" label="Name (optional)" maxlength="200" hint="Finds the job later; digits alone are an id, not a name" />
   </div>`;
 }
