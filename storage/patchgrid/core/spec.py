@@ -100,7 +100,7 @@ class JobSpec:
             )
 
     def _settle_budget(self) -> None:
-        """Give what was omitted of the two options of exact patching its value."""
+        """Set what was omitted of the two options of exact patching."""
         exact, draws = self.exact, self.exact_per_component
         if exact is None and draws is None:
             exact, draws = SHARE, DRAWS

@@ -167,6 +167,14 @@ def test_options_of_the_machine_are_left_to_workers(queue: Queue, pairs: Path) -
     assert "--device and --batch-tokens are ignored" in result.stderr
 
 
+#: What the line about exact patching says of 98 pairs, by the options.
+BUDGETS = {
+    "--exact 0.05": "about 4.9 of 98 pairs per component (5.0 %), ",
+    "--exact-per-component 8": "about 8 of 98 pairs per component (8.2 %), ",
+    "--exact 0.01": "about 0.98 of 98 pairs per component (1.0 %), ",
+}
+
+
 def test_a_dry_run_names_pairs_that_would_fail_and_stores_nothing(queue: Queue, tmp_path: Path) -> None:
     """Reasons once a kind; the exit code is what the job's would be."""
     pairs = write_pairs(tmp_path / "a.jsonl", 98, failing=2)
@@ -184,6 +192,13 @@ def test_a_dry_run_names_pairs_that_would_fail_and_stores_nothing(queue: Queue, 
     assert document["exact_share"] == pytest.approx(0.325)
     good = write_pairs(tmp_path / "good.jsonl", 3)
     assert queue.submit(good, "--dry-run").exit_code == 0
+    for options, words in BUDGETS.items():
+        said = queue.submit(pairs, "--dry-run", *options.split()).stderr
+        assert f"Exact patching: {words}" in said
+    nothing = queue.submit(pairs, "--dry-run", "--exact", "0.00001")
+    assert "cells patches nothing: use --exact 0.082, --exact-per-component 8 or 800,000 pairs" in refused(
+        nothing
+    )
     assert queue.submit(write_pairs(tmp_path / "b.jsonl", 0, failing=2), "--dry-run").exit_code == 1
 
 

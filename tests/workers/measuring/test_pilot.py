@@ -28,8 +28,9 @@ def url_in(folder: Path) -> str:
 
 
 def spec_of(**values: object) -> JobSpec:
-    """Return a spec that patches half of the cells."""
-    return JobSpec.of(**({"model": "tiny", "sites": SITES, "exact": 0.5} | values))  # type: ignore[arg-type]
+    """Return a spec that patches half of the cells, and more of short jobs."""
+    given = {"model": "tiny", "sites": SITES, "exact": 0.5, "exact_per_component": 30}
+    return JobSpec.of(**(given | values))  # type: ignore[arg-type]
 
 
 def test_a_pilot_sums_its_pairs_scores(engine: Engine) -> None:

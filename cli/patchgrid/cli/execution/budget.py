@@ -36,8 +36,8 @@ def check_budget(spec: JobSpec, counts: Sequence[SiteCount]) -> None:
         return
     remedy = _remedy(spec, _pairs(counts), ENOUGH)
     raise SpecError(
-        f"exact {_plain(spec.share)} of {total:,} cells patches nothing: use {remedy} for intervals, or exact 0 "
-        "for scores alone",
+        f"exact {_plain(spec.share)} of {total:,} cells patches nothing: use {remedy} for intervals, or "
+        "exact 0 for scores alone",
         "exact",
     )
 
