@@ -183,7 +183,7 @@ def test_the_base_install_submits_and_looks_at_results(finished: FinishedJob, tm
         f"job retry 1 {queue}": 0,
         "doctor": 0,
         # A finished job's results need no model.
-        f"{same} --exact 0.3 --detail positions --sites z,mlp_out,resid_post": 3,
+        f"{same} --exact 0.3 --exact-per-component 30 --detail positions --sites z,mlp_out,resid_post": 3,
     }
     ran = base_install(finished.database, *codes)
     assert {line: code for line, (code, _) in zip(codes, ran, strict=True)} == codes, ran
