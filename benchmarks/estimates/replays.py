@@ -12,6 +12,7 @@ from patchgrid.estimates import (
     Sums,
     allocate,
     expected_share,
+    lines_of,
     pilot_rows,
     pilot_scales,
     pilot_share,
@@ -120,7 +121,7 @@ def by_residual(batch: Batch, share: float, seed: int, count: int) -> Replays:
     for site, own in batch.by_site():
         shares = np.stack([plan[site] for plan in plans])
         mask, chances = _draw(own, count, shares, _scales(batch, site), seed, site, range(batch.pairs))
-        parts.append(_sums(own, mask, chances))
+        parts.append(_sums(own, mask, chances, lines_of(pilots[site])))
         cells[site] = mask, chances
     return Replays(_joined(parts), in_pilot + _count(cells), cells)
 
@@ -176,8 +177,8 @@ def _scales(batch: Batch, site: str) -> Floats:
     return np.stack(found)
 
 
-def _sums(own: Batch, mask: Mask, chances: Floats) -> Sums:
-    """Add up one site's samples `[pair, replay, component]`."""
+def _sums(own: Batch, mask: Mask, chances: Floats, lines: Floats | None = None) -> Sums:
+    """Add up one site's samples `[pair, replay, component]`; `lines` are those that the pilot tells."""
     sums = Sums.zeros(mask.shape[1:], sampled=True)
     for replay in range(own.scores.shape[1]):
         alone = Sums.zeros(mask.shape[2:], sampled=True)
@@ -193,6 +194,7 @@ def _sums(own: Batch, mask: Mask, chances: Floats) -> Sums:
         own.effects[pair, same, component],
         chances[mask],
         own.totals[pair, same],
+        lines,
     )
     return sums
 

@@ -144,9 +144,7 @@ def test_with_few_cells_the_variance_errs_on_the_wide_side() -> None:
     for sums in in_turn(population, rate=0.1, floor=5):
         known, size = estimate(sums), sums["w"] ** 2 / np.where(sums["m"] > 0, sums["ww"], np.nan)
         enough = size > 1.5
-        half = (known.ci_high - known.ci_low) / 2
-        with np.errstate(invalid="ignore"):
-            variances.append(np.where(enough, (half / stats.t.ppf(0.975, size - 1)) ** 2, np.nan))
+        variances.append(np.where(enough, known.error**2, np.nan))
         errors.append(np.where(enough, known.estimate - truth, np.nan))
         hits.append(np.where(enough, covered(known, truth), np.nan))
     ratio = np.nanmean(variances, axis=0) / np.nanmean(np.square(errors), axis=0)
@@ -215,7 +213,9 @@ def test_the_estimate_is_a_weighted_regression_s_prediction(population: Populati
         covariance = np.cov(a[picked], d[picked], aweights=w, ddof=0)
         variance = ((1 - 1 / w) * w**2 * residuals**2).sum() / w.sum() ** 2 * (k / (k - 3)) ** 2
         variance *= 1 + away @ np.linalg.inv(covariance) @ away
-        half = stats.t.ppf(0.975, k - 3) * np.sqrt(variance)
+        r, v = (e - a)[picked], (1 - 1 / w) * w**2
+        carriers = (v * r**2).sum() ** 2 / (v**2 * r**4).sum()
+        half = stats.t.ppf(0.975, min(k - 3, 1.5 * carriers)) * np.sqrt(variance)
         assert known.ci_high[component] - known.estimate[component] == pytest.approx(half, rel=1e-4)
 
 

@@ -32,7 +32,12 @@ def totals(scores: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def summed(
-    part: Chunk, present: NDArray[np.bool_] | None = None, *, aligned: bool = False, one_by_one: bool = False
+    part: Chunk,
+    present: NDArray[np.bool_] | None = None,
+    *,
+    aligned: bool = False,
+    one_by_one: bool = False,
+    lines: NDArray[np.float64] | None = None,
 ) -> Sums:
     """Sum a chunk, at once or a pair at a time."""
     scores, mask, effects, inclusion = part
@@ -45,7 +50,7 @@ def summed(
         kept = mask[pick]
         cells = (scores[pick][kept], effects[pick][kept], inclusion[pick][kept])
         index = np.nonzero(kept)
-        result.add_cells(index[1:], *cells, totals(scores)[pick][index[0]])
+        result.add_cells(index[1:], *cells, totals(scores)[pick][index[0]], lines)
     return result
 
 
@@ -59,7 +64,9 @@ def test_every_sum_is_what_its_name_says() -> None:
     """Each is written out a second time here, over plain loops."""
     scores, mask, effects, inclusion = part = chunk(20, (2, 3))
     effects[::3] = 0
-    sums = summed(part)
+    inclusion[1] = 1
+    lines = np.random.default_rng(9).normal(size=(3, 2, 3))
+    sums = summed(part, lines=lines)
     for component in np.ndindex(2, 3):
         expected = dict.fromkeys(SCORE_SUMS + CELL_SUMS, 0.0)
         for pair in range(20):
@@ -77,6 +84,9 @@ def test_every_sum_is_what_its_name_says() -> None:
                 terms |= {f"{name}r": weight * r, f"{name}aa": weight * a * a, f"{name}ad": weight * a * d}
                 terms |= {f"{name}ar": weight * a * r, f"{name}dd": weight * d * d}
                 terms |= {f"{name}dr": weight * d * r, f"{name}rr": weight * r * r}
+            level, by_a, by_d = lines[:, *component]
+            u = r - level - by_a * a - by_d * d
+            terms |= {"sure": pi == 1, "vuu": v * u**2, "vvu4": v**2 * u**4}
             for name, value in terms.items():
                 expected[name] += value
         assert {name: sums[name][component] for name in sums.names} == pytest.approx(expected)

@@ -5,7 +5,7 @@ Arrays in, arrays out: no models and no SQL.
 
 from patchgrid.estimates.agreement import Agreement, agreement
 from patchgrid.estimates.allocation import allocate, pilot_share, sample_allocated, shares_on, top_up
-from patchgrid.estimates.estimator import Estimates, estimate
+from patchgrid.estimates.estimator import Estimates, estimate, lines_of
 from patchgrid.estimates.mean_agreement import (
     Cells,
     MeanAgreement,
@@ -38,6 +38,7 @@ __all__ = [
     "allocate",
     "estimate",
     "expected_share",
+    "lines_of",
     "fitted",
     "mean_agreement",
     "pilot_rows",

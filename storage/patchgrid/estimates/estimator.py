@@ -17,6 +17,11 @@ _ROUNDING = 1e-9
 #: Keeps the two slopes apart where score and total effect are proportional; far below what a sample tells.
 _RIDGE = 1e-6
 
+#: Cells that carry the variance: fewer than this many, and than this part of them, are few.
+_FEW_CARRIERS, _CARRYING = 5.0, 1 / 6
+#: Degrees of freedom by which a variance is known, for each cell that carries it.
+_OF_CARRIERS = 1.5
+
 _Array = NDArray[np.float64]
 
 
@@ -40,6 +45,10 @@ class Estimates:
     ci_high: _Array
     #: Sampled cells, patched exactly, int64.
     exact_n: NDArray[np.int64]
+    #: Standard error of the estimate for the job's own pairs; 0 where all were patched, NaN where none is known.
+    error: _Array
+    #: Few cells carry the variance, so that the interval may be too short: more of them should be patched.
+    heavy: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +77,11 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
 
     δ the means of (a, d) over all pairs less those of the sample, S the sample's covariance. The last factor
     is that of a fitted line away from its centre; k / (k - q) squared is the jackknife's (HC3 of MacKinnon
-    and White 1985) with every cell at the mean leverage. The interval is Student's t with k - q degrees of
-    freedom. The estimate is consistent however wrong the scores are: that costs width.
+    and White 1985) with every cell at the mean leverage. The interval is Student's t. Its degrees of freedom
+    are k - q, but where few cells carry the variance no more than 1.5 (Σv u²)² / Σv² u⁴, u what a line that
+    was fixed beforehand leaves: twice the square of a variance's mean over the variance of its estimate, for
+    cells of the kurtosis that they have (3 would give k / 2; Satterthwaite 1946). The estimate is consistent
+    however wrong the scores are: that costs width.
 
     A sample with k below 8 is too small for a line: there the slopes are 0, δ too, and q = 1 (the difference
     estimator in Hájek's form).
@@ -90,10 +102,12 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
     n = sums["n"]
     mean = _ratio(sums["a"], n)
     exact_n = sums["m"] if sums.sampled else np.zeros_like(n)
-    middle, half = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    middle, half, error = (np.full_like(mean, np.nan) for _ in range(3))
+    heavy = np.zeros(mean.shape, np.bool_)
     if sums.sampled:
         fit = _fit(sums, mean)
         middle, half = fit.middle, _half_width(sums, fit, population=population, level=level)
+        error, heavy = np.sqrt(fit.variance), _is_heavy(sums)
     return Estimates(
         n=n.astype(np.int64),
         mean=mean,
@@ -103,6 +117,8 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
         ci_low=middle - half,
         ci_high=middle + half,
         exact_n=exact_n.astype(np.int64),
+        error=error,
+        heavy=heavy,
     )
 
 
@@ -198,7 +214,31 @@ def _fit(sums: Sums, mean: _Array) -> _Fit:
     inflation = _ratio(line.size, line.freedom) ** 2 * (1 + np.where(line.fitted, leverage, 0))
     squares = _residual_squares(sums, (line.a, line.d, line.r), line.by_a, line.by_d)
     middle = mean + line.r + line.by_a * to_a + line.by_d * to_d
-    return _Fit(middle, _ratio(squares, sums["w"] ** 2) * inflation, line.freedom)
+    variance = _ratio(squares, sums["w"] ** 2) * inflation
+    # With every cell certain, the sample is all of them, or says nothing of the rest.
+    certain = sums["sure"] == sums["m"]
+    variance[certain] = np.where(_census(sums), 0, np.nan)[certain]
+    return _Fit(middle, variance, np.fmin(line.freedom, _OF_CARRIERS * carriers(sums)))
+
+
+def _census(sums: Sums) -> NDArray[np.bool_]:
+    census: NDArray[np.bool_] = (sums["sure"] == sums["n"]) & (sums["n"] > 0)
+    return census
+
+
+def _is_heavy(sums: Sums) -> NDArray[np.bool_]:
+    """Tell where fewer cells carry the variance than one would see by chance with normal residuals."""
+    few = np.minimum(_FEW_CARRIERS, sums["m"] * _CARRYING)
+    heavy: NDArray[np.bool_] = (carriers(sums) < few) & (sums["m"] >= FIT_FROM)
+    return heavy
+
+
+def carriers(sums: Sums) -> _Array:
+    """Return how many cells carry the variance, (Σv u²)² / Σv² u⁴; NaN where that is not known.
+
+    A third of the cells where they are normal and alike; 1 where one has all of it.
+    """
+    return _ratio(np.maximum(sums["vuu"], 0) ** 2, sums["vvu4"])
 
 
 def _spread(squares: _Array, mean: _Array, total: _Array) -> _Array:
@@ -232,12 +272,7 @@ def _residual_squares(sums: Sums, means: tuple[_Array, _Array, _Array], by_a: _A
 
 def _half_width(sums: Sums, fit: _Fit, *, population: bool, level: float) -> _Array:
     """Return half the interval's length, NaN where there is none."""
-    variance = fit.variance
-    certain = sums["sure"] == sums["m"]
-    census = certain & (sums["m"] == sums["n"]) & (sums["n"] > 0)
-    variance[certain & ~census] = np.nan
-    variance[census] = 0
-    freedom = fit.freedom
+    variance, freedom, census = fit.variance, fit.freedom, _census(sums)
     if population:
         total = sums["w"]
         size = _ratio(total**2, sums["ww"])

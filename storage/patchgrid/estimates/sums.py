@@ -13,15 +13,16 @@ SCORE_SUMS = ("n", "a", "abs_a", "aa")
 #: (clean metric - corrupted metric). The others over the sampled cells, e the effect, r = e - a, w = 1 /
 #: inclusion, v = (1 - inclusion) w²: number of cells, w², w where e is not 0, w where e is not 0 and has the
 #: sign of a; then Σw and Σv times the products of any two of (1, a, d, r); the number of cells with inclusion
-#: 1, which tells a census: unlike Σv, it is exact however rounds are added up.
+#: 1, which tells a census: unlike Σv, it is exact however rounds are added up; last Σv u² and Σv² u⁴, u what a
+#: line that was fixed beforehand leaves of r.
 CELL_SUMS = (
     *("d", "m", "ww", "w_signed", "w_agree"),
     *("w", "wa", "wd", "wr", "waa", "wad", "war", "wdd", "wdr", "wrr"),
     *("v", "va", "vd", "vr", "vaa", "vad", "var", "vdd", "vdr", "vrr"),
-    "sure",
+    *("sure", "vuu", "vvu4"),
 )
 #: What sums that were stored before there were later rounds lack.
-LATER_SUMS = ("sure",)
+LATER_SUMS = ("sure", "vuu", "vvu4")
 
 #: Scores converted to float64 at a time; bounds the memory that adding many pairs takes.
 _BLOCK = 1 << 16
@@ -54,12 +55,14 @@ class Sums:
     def from_array(cls, array: ArrayLike, names: Sequence[str], *, aligned: bool = False) -> Self:
         """Read back what `to_array` and `names` gave, in whatever order the names are.
 
-        Of sums that were stored before there was `sure`, it follows from Σv: no cell was left to chance.
+        Of sums that were stored before there was `sure`, it follows from Σv: no cell was left to chance. What
+        else they lack is NaN.
         """
         values = dict(zip(names, np.asarray(array, np.float64), strict=True))
         if "m" in values and "sure" not in values:
             values["sure"] = np.where(values["v"] == 0, values["m"], 0)
         expected = SCORE_SUMS + CELL_SUMS * ("m" in values)
+        values |= {name: np.full_like(values["n"], np.nan) for name in expected if name not in values}
         return cls(np.stack([values[name] for name in expected]), aligned)
 
     def to_array(self) -> NDArray[np.float64]:
@@ -123,12 +126,15 @@ class Sums:
         effects: NDArray[Any],
         inclusion: NDArray[Any],
         total_effects: NDArray[Any] | None = None,
+        lines: NDArray[np.float64] | None = None,
     ) -> None:
         """Add sampled cells: arrays with an entry a cell.
 
         `index` holds one array for each component axis, as `np.nonzero` gives; the same component may come
         many times (once a pair). Scores, effects and the total effects of the cells' pairs (None: all 0) in
-        metric units, inclusion probabilities above 0 and up to 1.
+        metric units, inclusion probabilities above 0 and up to 1. `lines` `[3, *axes]` are each component's
+        level and slopes on score and total effect, fixed beforehand (None, and for positions that they lack:
+        all 0).
         """
         assert self.sampled, "these sums have no room for cells"
         if not len(scores):
@@ -138,7 +144,7 @@ class Sums:
         if total_effects is None:
             total_effects = np.zeros(len(scores))
         numbers = (scores, effects, inclusion, total_effects)
-        rows = np.stack(_cell_rows(*(np.asarray(x, np.float64) for x in numbers)))
+        rows = np.stack(_cell_rows(*(np.asarray(x, np.float64) for x in numbers), _at(lines, index)))
         size = int(np.prod(self.axes))
         # Each sum has bins of its own, one per component.
         bins = np.ravel_multi_index(index, self.axes) + size * np.arange(len(rows))[:, None]
@@ -183,8 +189,22 @@ def _spread(
     return total
 
 
+def _at(
+    lines: NDArray[np.float64] | None, index: tuple[NDArray[np.integer[Any]], ...]
+) -> NDArray[np.float64]:
+    """Return the lines of the components at an index, `[3, cell]`."""
+    if lines is None:
+        return np.zeros((3, len(index[0])))
+    there = np.all([along < size for along, size in zip(index, lines.shape[1:], strict=True)], axis=0)
+    return np.where(there, lines[:, *(np.where(there, along, 0) for along in index)], 0.0)
+
+
 def _cell_rows(
-    a: NDArray[np.float64], e: NDArray[np.float64], inclusion: NDArray[np.float64], d: NDArray[np.float64]
+    a: NDArray[np.float64],
+    e: NDArray[np.float64],
+    inclusion: NDArray[np.float64],
+    d: NDArray[np.float64],
+    lines: NDArray[np.float64],
 ) -> list[NDArray[np.float64]]:
     """Return each cell's part in each of `CELL_SUMS` but the first, in their order."""
     assert ((inclusion > 0) & (inclusion <= 1)).all(), "an inclusion probability is not in (0, 1]"
@@ -195,10 +215,11 @@ def _cell_rows(
     signed = e != 0
     agree = signed & (np.sign(a) == np.sign(e))
     r = e - a
+    u = r - lines[0] - lines[1] * a - lines[2] * d
     products = (np.ones_like(w), a, d, r, a * a, a * d, a * r, d * d, d * r, r * r)
     return [
         *(np.ones_like(w), w * w, w * signed, w * agree),
         *(w * product for product in products),
         *(v * product for product in products),
-        (inclusion >= 1).astype(np.float64),
+        *((inclusion >= 1).astype(np.float64), v * u**2, v**2 * u**4),
     ]

@@ -33,6 +33,10 @@ class Draws:
         self._job, self._first, self._rounds = job, first, rounds
         self._sample = RoundSample(job.spec, job.pairs, pilot, plans)
 
+    def lines(self, site: str) -> NDArray[np.float64] | None:
+        """Return the line that is known of each component of a site."""
+        return self._sample.lines(site)
+
     def compare(
         self,
         site: str,

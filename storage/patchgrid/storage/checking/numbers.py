@@ -234,7 +234,11 @@ class Numbers:
             np.array([row.effect for row in own], np.float64),
             np.array([row.inclusion for row in own], np.float64),
             self._totals[[self._place[row.pair_index] for row in own]],
+            self._lines(site, method),
         )
+
+    def _lines(self, site: str, method: str) -> Floats | None:
+        return None if self._draws is None or method != self._job.method() else self._draws.lines(site)
 
     def _index(self, row: Row[Any], aligned: bool) -> list[int]:
         """Return the index of a cell's component in the sums."""

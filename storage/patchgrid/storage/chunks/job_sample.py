@@ -12,6 +12,7 @@ from patchgrid.core.types import JobSpec
 from patchgrid.estimates import (
     Sums,
     allocate,
+    lines_of,
     pilot_scales,
     pilot_share,
     sample_allocated,
@@ -99,6 +100,11 @@ class JobSample:
             floor=spec.draws(site),
             present=present,
         )
+
+    def lines(self, site: str) -> Floats | None:
+        """Return the line fitted to each component's cells in the pilot (see `lines_of`), None without any."""
+        sums = self._pilot.get(site)
+        return lines_of(sums) if sums is not None and sums.sampled else None
 
     def _plan(self, site: str, axes: tuple[int, ...]) -> tuple[Floats | None, Floats | None]:
         """Return the scale of each component's scores and the share of its cells, if the pilot tells them."""

@@ -46,6 +46,10 @@ class RoundSample:
             left *= self.missed(site, scores, number, rounds)
         return 1 - left if present is None else np.where(present, 1 - left, 0.0)
 
+    def lines(self, site: str) -> Floats | None:
+        """Return the lines of `JobSample`."""
+        return self._first.lines(site)
+
     def missed(self, site: str, scores: NDArray[Any], number: int, rounds: Sequence[int]) -> Floats:
         """Return the probability that a round does not draw a cell, given that none before it did.
 

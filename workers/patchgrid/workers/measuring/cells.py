@@ -144,11 +144,18 @@ def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDAr
     return of_cells
 
 
-def add_cells(sums: Sums, job: JobRecord, number: int, cells: Cells, total_effects: NDArray[Any]) -> None:
+def add_cells(
+    sums: Sums,
+    job: JobRecord,
+    number: int,
+    cells: Cells,
+    total_effects: NDArray[Any],
+    lines: NDArray[np.float64] | None = None,
+) -> None:
     """Add the cells of the site of this number to its sums; `total_effects` go by place in the chunk."""
     own = cells[cells["site"] == number]
     index = tuple(own[axis] for axis in cell_axes(job.kind, job.spec.query.sites[number]))
-    sums.add_cells(index, own["score"], own["effect"], own["inclusion"], total_effects[own["pair"]])
+    sums.add_cells(index, own["score"], own["effect"], own["inclusion"], total_effects[own["pair"]], lines)
 
 
 def cell_axes(kind: str, site: str) -> tuple[str, ...]:

@@ -49,7 +49,10 @@ class _Chunk:
     ) -> None:
         self._job, self.graph = job, graph
         rows = range(first, first + len(pairs))
-        self._sampler = Sampler(job, rows, JobSample(job.spec, job.pairs, pilot).draw)
+        sample = JobSample(job.spec, job.pairs, pilot)
+        self._sampler = Sampler(job, rows, sample.draw)
+        #: Site to the lines that are known of its components.
+        self.lines = {site: sample.lines(site) for site in job.spec.query.sites}
         self._drawn: list[Cells] = []
         self.scores = Scores(pairs, job.spans, job.spec.query.method_names)
 
@@ -143,7 +146,7 @@ def _result(
     total_effects = np.array([_total_effect(each) for each in measured])
     by_method = [
         Scored(
-            _sums(job, chunk.scores, done, cells, total_effects, method),
+            _sums(job, chunk, done, cells, total_effects, method),
             _kept_scores(job, chunk.scores, done, method),
         )
         for method in (None, *spec.query.method_names[1:])
@@ -179,7 +182,7 @@ def _cost(measured: Sequence[Measured], *, patched: bool) -> dict[str, float]:
 
 def _sums(
     job: JobRecord,
-    scores: Scores,
+    chunk: _Chunk,
     done: Sequence[int],
     cells: Cells,
     total_effects: NDArray[np.float64],
@@ -189,6 +192,7 @@ def _sums(
 
     The sampled cells go to the kind that was sampled, with the inclusion that the first method gave them.
     """
+    scores = chunk.scores
     if method is not None and len(cells):
         cells = cells.copy()
         cells["score"] = scores_by(job, cells, scores, method)
@@ -202,7 +206,8 @@ def _sums(
                     sums[site, kind] = Sums.zeros(axes, sampled=sampled, aligned=kind == "aligned")
                 sums[site, kind].add_pairs(stack.values, stack.present, total_effects=total_effects[places])
             if sampled:
-                add_cells(sums[site, kind], job, number, cells, total_effects)
+                lines = chunk.lines[site] if method is None else None
+                add_cells(sums[site, kind], job, number, cells, total_effects, lines)
     return sums
 
 

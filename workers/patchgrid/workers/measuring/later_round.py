@@ -298,8 +298,9 @@ class _RoundChunk:
             )
             if not self._job.spec.patches and self._number == self._first_round_of(site):
                 self._add_totals(with_round, site, method)
+            lines = self._sample.lines(site) if method is None else None
             for cells, into in ((old, with_round), (new, with_round), (before, without)):
-                add_cells(into, self._job, number, cells, self._totals)
+                add_cells(into, self._job, number, cells, self._totals, lines)
             with_round.values -= without.values
             sums[site, self._job.kind] = with_round
         return sums
