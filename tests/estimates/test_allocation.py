@@ -195,7 +195,7 @@ def test_estimates_come_nearer_than_by_score_at_the_same_cost() -> None:
     error = {name: float(np.sqrt(np.square(each).mean())) for name, each in errors.items()}
     assert cells["residual"] <= 1.02 * cells["score"]
     assert error["residual"] <= error["score"] / 3
-    assert 0.91 <= np.mean(covered) <= 0.98
+    assert np.mean(covered) >= 0.93
 
 
 def test_what_is_drawn_in_the_pilot_says_nothing_of_the_jobs_draws() -> None:

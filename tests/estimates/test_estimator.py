@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from patchgrid.estimates import Estimates, Sums, estimate, pilot_rows
+from patchgrid.estimates import Estimates, Sums, estimate, estimator, pilot_rows
+from patchgrid.estimates.estimator import residuals
+from patchgrid.estimates.moderation import trend
 from patchgrid.estimates.sampling import draw, inclusion
 
 #: Samples taken of one population.
@@ -194,6 +196,7 @@ def test_a_population_census_is_students_interval(population: Population) -> Non
     np.testing.assert_allclose(known.ci_high, textbook.high)
 
 
+@pytest.mark.usefixtures("_not_moderated")
 def test_the_estimate_is_a_weighted_regression_s_prediction(population: Population) -> None:
     """Estimate and interval against NumPy's least squares on the sampled cells themselves."""
     pi = probabilities(population, rate=0.05)
@@ -239,6 +242,7 @@ def test_a_regressor_that_tells_nothing_is_left_out(alike: str) -> None:
     assert np.sqrt((errors**2).mean()) < 0.03
 
 
+@pytest.mark.usefixtures("_not_moderated")
 def test_effects_that_follow_from_scores_and_total_effects_leave_no_error() -> None:
     """Where the effect is a line in both, a sample of a tenth gives the mean to rounding."""
     rng = np.random.default_rng(2)
@@ -249,6 +253,49 @@ def test_effects_that_follow_from_scores_and_total_effects_leave_no_error() -> N
     assert (known.ci_high - known.ci_low < 1e-4).all()
 
 
+@pytest.fixture
+def _not_moderated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave each variance as its component's own cells give it."""
+    monkeypatch.setattr(estimator, "_TREND", 0.0)
+
+
+def test_variances_are_moderated_toward_a_trend(
+    population: Population, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a little alone, and never below their own for intervals that hold together."""
+    sums = patch_some(population, 3, probabilities(population, rate=0.05))
+    moderate, family = estimate(sums), estimate(sums, together=len(population.scores[0]))
+    monkeypatch.setattr(estimator, "_TREND", 0.0)
+    own = estimate(sums)
+    variances, freedoms = residuals(sums)
+    by_trend = trend(sums["abs_a"] / sums["n"], variances, freedoms)
+    # What a component's variance is to the trend's, its squared error is to that of the trend, about.
+    k, ratio = freedoms, by_trend / variances
+    expected = (k + 0.15 * ratio) / (k + 0.15)
+    fitted = k > 8
+    found = (moderate.error / own.error) ** 2
+    np.testing.assert_allclose(found[fitted], expected[fitted], rtol=0.35)
+    assert (family.error >= own.error * (1 - 1e-12)).all()
+    wider = (family.ci_high - family.ci_low) / (own.ci_high - own.ci_low)
+    assert (wider > stats.norm.ppf(1 - 0.025 / len(wider)) / stats.norm.ppf(0.975)).all()
+
+
+def test_a_component_whose_variance_few_cells_carry_is_marked() -> None:
+    """Its interval has fewer degrees of freedom, too."""
+    rng = np.random.default_rng(4)
+    scores, totals = rng.normal(2, 1, (400, 2)), rng.normal(3, 1, 400)
+    effects = scores + rng.normal(0, 0.1, scores.shape)
+    effects[::40, 1] += 3
+    sums = patch_some(Population(scores, effects, totals), 1, np.full(scores.shape, 0.2))
+    known = estimate(sums)
+    assert known.heavy.tolist() == [False, True]
+    half = (known.ci_high - known.ci_low) / 2
+    quantiles = half / known.error
+    assert quantiles[0] == pytest.approx(stats.t.ppf(0.975, 40), rel=0.03)
+    assert quantiles[1] > 2.4
+
+
+@pytest.mark.usefixtures("_not_moderated")
 def test_the_interval_is_the_written_formula() -> None:
     """Worked out by hand for three sampled cells of ten, too few for a line."""
     a, e, pi = np.array([1.0, 2.0, -1.0]), np.array([1.5, 1.0, -3.0]), np.array([0.5, 0.25, 1.0])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.estimates.estimator import residuals
+from patchgrid.estimates.moderation import moderated
 from patchgrid.estimates.sampling import fitted, pilot_rows, pilot_scales, uniform
 from patchgrid.estimates.sums import Sums
 
@@ -26,10 +27,6 @@ ALIKE_PART = 0.25
 ENOUGH = 40.0
 #: Expected draws of each component whatever its residuals, where the budget has as many.
 LEAST = 8.0
-#: Cells that the trend over components counts as, beside the component's own.
-PRIOR = 4.0
-#: Coefficients of the trend, and its largest slope: residuals in proportion to the score.
-_COEFFICIENTS, _STEEPEST = 2, 2.0
 #: Halvings of the interval that holds the solution.
 _STEPS = 60
 
@@ -141,21 +138,6 @@ def _known(sums: Sums) -> tuple[_Array, _Array, _Array, _Array]:
     """Return of each component: mean |score|, pairs, residual variance and its degrees of freedom."""
     variance, freedom = residuals(sums)
     return pilot_scales(sums, sums.axes).ravel(), sums["n"].ravel(), variance.ravel(), freedom.ravel()
-
-
-def moderated(scales: _Array, variances: _Array, freedoms: _Array, prior: float = PRIOR) -> _Array:
-    """Return variances moderated toward a trend over components, log-linear in their mean |score|."""
-    told = (freedoms > 0) & (variances > 0)
-    if not told.any():
-        return np.ones(len(scales))
-    sizes, weights, logs = np.log(scales), freedoms[told], np.log(variances[told])
-    slope = 0.0
-    if told.sum() > _COEFFICIENTS and np.ptp(sizes[told]) > 0:
-        slope = float(np.clip(np.polyfit(sizes[told], logs, 1, w=np.sqrt(weights))[0], 0, _STEEPEST))
-    trend = np.exp(np.average(logs - slope * sizes[told], weights=weights) + slope * sizes)
-    own = np.where(told, freedoms, 0.0)
-    result: _Array = (own * variances + prior * trend) / (own + prior)
-    return result
 
 
 def _within(shares_at: Callable[[_Array], _Array], spread: _Array, sizes: _Array, budget: float) -> _Array:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from patchgrid.estimates.moderation import PRIOR, trend
 from patchgrid.estimates.sums import Sums
 
 #: Smallest effective number of sampled cells (Kish's) that a regression is fitted to.
@@ -17,6 +18,8 @@ _ROUNDING = 1e-9
 #: Keeps the two slopes apart where score and total effect are proportional; far below what a sample tells.
 _RIDGE = 1e-6
 
+#: Cells that the trend over components counts as in a variance.
+_TREND = 0.15
 #: Cells that carry the variance: fewer than this many, and than this part of them, are few.
 _FEW_CARRIERS, _CARRYING = 5.0, 1 / 6
 #: Degrees of freedom by which a variance is known, for each cell that carries it.
@@ -45,7 +48,7 @@ class Estimates:
     ci_high: _Array
     #: Sampled cells, patched exactly, int64.
     exact_n: NDArray[np.int64]
-    #: Standard error of the estimate for the job's own pairs; 0 where all were patched, NaN where none is known.
+    #: Standard error of the estimate for the job's own pairs; 0 where all were patched, NaN where unknown.
     error: _Array
     #: Few cells carry the variance, so that the interval may be too short: more of them should be patched.
     heavy: NDArray[np.bool_]
@@ -63,7 +66,7 @@ class _Fit:
     freedom: _Array
 
 
-def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Estimates:
+def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, together: int = 0) -> Estimates:
     """Estimate each component's mean effect, with an interval at confidence `level`.
 
     a is the score and d the pair's total effect (clean - corrupted metric), both known for every pair; e is
@@ -93,6 +96,13 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
     (Angelopoulos et al. 2023, arXiv 2301.09633) has a similar term for measured cells that are not among
     the scored ones. It takes the pairs to be independent draws.
 
+    The variance is moderated: one from k cells counts as k, a trend over the components (see `moderation`) as
+    `_TREND`. So a component whose few cells happened to be alike gets no interval of next to no length.
+
+    With `together` the intervals of so many components hold all at once with confidence `level`: each has
+    confidence 1 - (1 - level) / together (Bonferroni), and a variance that is never below its moderated one,
+    in which the trend counts as `PRIOR`.
+
     A component has no interval (NaN) where one cell was sampled, or where all sampled cells had inclusion 1
     and others were omitted: such a sample says nothing of the rest. With few and uneven weights (k near 1)
     the interval is enormous. An interval is too short where rare pairs carry most of the difference between
@@ -105,8 +115,9 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95) -> Es
     middle, half, error = (np.full_like(mean, np.nan) for _ in range(3))
     heavy = np.zeros(mean.shape, np.bool_)
     if sums.sampled:
-        fit = _fit(sums, mean)
-        middle, half = fit.middle, _half_width(sums, fit, population=population, level=level)
+        fit = _fit(sums, mean, together=together)
+        alone = 1 - (1 - level) / max(together, 1)
+        middle, half = fit.middle, _half_width(sums, fit, population=population, level=alone)
         error, heavy = np.sqrt(fit.variance), _is_heavy(sums)
     return Estimates(
         n=n.astype(np.int64),
@@ -206,7 +217,7 @@ def lines_of(sums: Sums, shrink: float = 2.0) -> _Array:
     return np.nan_to_num(np.stack([level, line.by_a, line.by_d]))
 
 
-def _fit(sums: Sums, mean: _Array) -> _Fit:
+def _fit(sums: Sums, mean: _Array, together: int = 0) -> _Fit:
     """Fit the line, and take its value at the means over all pairs."""
     line = _Line.of(sums)
     to_a, to_d = mean - line.a, _ratio(sums["d"], sums["n"]) - line.d
@@ -215,10 +226,21 @@ def _fit(sums: Sums, mean: _Array) -> _Fit:
     squares = _residual_squares(sums, (line.a, line.d, line.r), line.by_a, line.by_d)
     middle = mean + line.r + line.by_a * to_a + line.by_d * to_d
     variance = _ratio(squares, sums["w"] ** 2) * inflation
+    by_trend = _trend(sums) * _ratio(sums["v"], sums["w"] ** 2) * inflation
+    prior = PRIOR if together else _TREND
+    moderate = (line.freedom * variance + prior * by_trend) / (line.freedom + prior)
+    variance = np.where(line.freedom > 0, np.maximum(moderate, variance) if together else moderate, variance)
     # With every cell certain, the sample is all of them, or says nothing of the rest.
     certain = sums["sure"] == sums["m"]
     variance[certain] = np.where(_census(sums), 0, np.nan)[certain]
     return _Fit(middle, variance, np.fmin(line.freedom, _OF_CARRIERS * carriers(sums)))
+
+
+def _trend(sums: Sums) -> _Array:
+    """Return each component's residual variance by the trend over all of them."""
+    scales = np.fmax(_ratio(sums["abs_a"], sums["n"]), np.finfo(np.float64).tiny)
+    variances, freedoms = residuals(sums)
+    return trend(scales.ravel(), variances.ravel(), freedoms.ravel()).reshape(sums.axes)
 
 
 def _census(sums: Sums) -> NDArray[np.bool_]:

@@ -13,8 +13,8 @@ SCORE_SUMS = ("n", "a", "abs_a", "aa")
 #: (clean metric - corrupted metric). The others over the sampled cells, e the effect, r = e - a, w = 1 /
 #: inclusion, v = (1 - inclusion) w²: number of cells, w², w where e is not 0, w where e is not 0 and has the
 #: sign of a; then Σw and Σv times the products of any two of (1, a, d, r); the number of cells with inclusion
-#: 1, which tells a census: unlike Σv, it is exact however rounds are added up; last Σv u² and Σv² u⁴, u what a
-#: line that was fixed beforehand leaves of r.
+#: 1, which tells a census: unlike Σv, it is exact however rounds are added up; last Σv u² and Σv² u⁴, u what
+#: a line that was fixed beforehand leaves of r.
 CELL_SUMS = (
     *("d", "m", "ww", "w_signed", "w_agree"),
     *("w", "wa", "wd", "wr", "waa", "wad", "war", "wdd", "wdr", "wrr"),

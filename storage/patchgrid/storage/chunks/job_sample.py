@@ -102,7 +102,7 @@ class JobSample:
         )
 
     def lines(self, site: str) -> Floats | None:
-        """Return the line fitted to each component's cells in the pilot (see `lines_of`), None without any."""
+        """Return the lines fitted to components' cells in the pilot (see `lines_of`), None without any."""
         sums = self._pilot.get(site)
         return lines_of(sums) if sums is not None and sums.sampled else None
 
