@@ -143,8 +143,8 @@ class Sums:
             self._window((self.axes[0], int(index[1].max()) + 1, *self.axes[2:]))
         if total_effects is None:
             total_effects = np.zeros(len(scores))
-        numbers = (scores, effects, inclusion, total_effects)
-        rows = np.stack(_cell_rows(*(np.asarray(x, np.float64) for x in numbers), _at(lines, index)))
+        a, e, chance, d = (np.asarray(x, np.float64) for x in (scores, effects, inclusion, total_effects))
+        rows = np.stack(_cell_rows(a, e, chance, d, _at(lines, index)))
         size = int(np.prod(self.axes))
         # Each sum has bins of its own, one per component.
         bins = np.ravel_multi_index(index, self.axes) + size * np.arange(len(rows))[:, None]
@@ -196,7 +196,8 @@ def _at(
     if lines is None:
         return np.zeros((3, len(index[0])))
     there = np.all([along < size for along, size in zip(index, lines.shape[1:], strict=True)], axis=0)
-    return np.where(there, lines[:, *(np.where(there, along, 0) for along in index)], 0.0)
+    places = tuple(np.where(there, along, 0) for along in index)
+    return np.where(there, np.stack([line[places] for line in lines]), 0.0)
 
 
 def _cell_rows(
