@@ -183,7 +183,11 @@ def test_a_job_without_subsets_says_so(tiny: Path, tmp_path: Path) -> None:
     ("options", "changes", "words"),
     [
         (("--site", "mlp_out"), {}, "unknown site of this job 'mlp_out'"),
-        (("--site", "z"), {}, "job 1 has patched 12 of 12 components of z in three pairs or more"),
+        (
+            ("--site", "z"),
+            {},
+            "job 1 has patched 12 of 12 components of z in three pairs or more: none are left to bound",
+        ),
         ((), {"state": JobState.RUNNING}, "job 1 is running: wait until it is done"),
         ((), {"state": JobState.PAUSED}, "job 1 is paused: wait until it is done"),
         ((), {"state": JobState.CANCELLED}, "job 1 is cancelled: reopen it"),
@@ -229,3 +233,12 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     result = job.ask("job", "missed", "last")
     assert "job 1 was started with different weights" in refused(result)
     assert stored(job) == {}
+
+
+def test_other_sites_are_named(tiny: Path, tmp_path: Path) -> None:
+    """Heads by default where there are no neurons, MLPs on request, whatever is put in."""
+    options = ("--sites", "z,mlp_out", "--source", "mean", "--positions", "keep", "--exact", "0")
+    job = finished_job(tmp_path, tiny, *options, count=6)
+    assert "Of 12 heads at z patched in" in job.ask("job", "missed", "last").stderr
+    refusal = job.ask("job", "missed", "last", "--site", "mlp_out")
+    assert "has patched 0 of 3 components of mlp_out in three pairs or more: 3 are too few" in refusal.stderr

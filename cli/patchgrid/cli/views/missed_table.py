@@ -7,7 +7,7 @@ import click
 from patchgrid.cli.context import Settings
 from patchgrid.cli.terminal.screen import counted, say
 from patchgrid.cli.terminal.tables import Column, show_table
-from patchgrid.core.sites import SITES
+from patchgrid.core.sites import NEURON, SITES
 from patchgrid.core.text.number_format import number, percent, with_interval
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.subsets.missed import CONFIDENCE, FEWEST_CELLS, MissedBound
@@ -51,11 +51,13 @@ def missed_line(found: MissedBound, unit: str) -> str:
     """Write a bound as one sentence."""
     kind = SITES[found.site].index
     noun = "component" if kind is None else kind.name
+    where = "" if kind == NEURON else f" at {found.site}"
+    few = f"patched in fewer than {FEWEST_CELLS} pairs"
     out = found.standing_out
     names = ", ".join(row.name for row in out[:_NAMED]) + (", …" if len(out) > _NAMED else "")
     but = f" besides {names}" if out else ""
     measured = f"{found.subsets} subsets on each of {counted(found.pairs, 'pair')}"
     return (
-        f"Of {counted(found.components, noun)} patched in fewer than {FEWEST_CELLS} pairs, none{but} has "
-        f"|mean effect| above {number(found.bound)} {unit} ({percent(found.confidence)}; {measured})"
+        f"Of {counted(found.components, noun)}{where} {few}, none{but} has |mean effect| above "
+        f"{number(found.bound)} {unit} ({percent(found.confidence)}; {measured})"
     )

@@ -99,9 +99,10 @@ def design_of(session: Session, job: JobRecord, site: str | None) -> Design:
     state = site_state(session, job, chosen)
     members, count = state.unpatched, int(state.unpatched.sum())
     if count < _FEWEST:
+        left = f"{count} are too few" if count else "none are left"
         raise NothingKept(
             f"job {job.id} has patched {members.size - count:,} of {members.size:,} components of {chosen} "
-            "in three pairs or more: nothing is left to bound"
+            f"in three pairs or more: {left} to bound"
         )
     return Design(chosen, max(2, min(BLOCKS, count // 2)), state.axes, members)
 
