@@ -18,7 +18,7 @@ VIEWS = {
     "components": ("#/jobs/1/components", "many"),
     "component": ("#/jobs/1/components/a1.h2?site=z", "many"),
     "neuron": ("#/jobs/1/components/n0.132?site=mlp_post", "many"),
-    "unbounded": ("#/jobs/1/components?site=mlp_post&population=yes", "many"),
+    "unbounded": ("#/jobs/1/components?site=mlp_post&interval=pairs", "many"),
     "stretched": ("#/jobs/1/heads?colours=log", "many"),
     "pairs": ("#/jobs/1/pairs", "many"),
     "failed": ("#/jobs/3/pairs?state=failed", HOSTILE),

@@ -36,13 +36,16 @@ DETAILS = {
     "pairs": "scores summed over positions; of neurons and edges the 20 largest",
     "positions": "scores of every position",
 }
-#: What a component is.
+#: What intervals are for: the mean over the population that a job's pairs are a sample of, or over these.
+POPULATION, PAIRS = "population", "pairs"
+INTERVALS = (POPULATION, PAIRS)
 #: What exact patching follows: what scores leave unexplained, or scores.
 BY_RESIDUAL, BY_SCORE = "residual", "score"
 ALLOCATIONS = {
     BY_RESIDUAL: "patch most where the scores of a few pairs leave most unexplained",
     BY_SCORE: "patch most where scores are large",
 }
+#: What a component is.
 POSITIONS = {
     "sum": "all positions at once",
     "keep": "each position by itself, aligned from the end or by the pairs' spans",

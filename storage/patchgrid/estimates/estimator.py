@@ -48,6 +48,9 @@ class Estimates:
     ci_high: _Array
     #: Sampled cells, patched exactly, int64.
     exact_n: NDArray[np.int64]
+    #: Ends of the interval for this job's pairs, whatever the others are for.
+    pairs_low: _Array
+    pairs_high: _Array
     #: Standard error of the estimate for the job's own pairs; 0 where all were patched, NaN where unknown.
     error: _Array
     #: Few cells carry the variance, so that the interval may be too short: more of them should be patched.
@@ -112,12 +115,13 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, toget
     n = sums["n"]
     mean = _ratio(sums["a"], n)
     exact_n = sums["m"] if sums.sampled else np.zeros_like(n)
-    middle, half, error = (np.full_like(mean, np.nan) for _ in range(3))
+    middle, half, own, error = (np.full_like(mean, np.nan) for _ in range(4))
     heavy = np.zeros(mean.shape, np.bool_)
     if sums.sampled:
         fit = _fit(sums, mean, together=together)
         alone = 1 - (1 - level) / max(together, 1)
-        middle, half = fit.middle, _half_width(sums, fit, population=population, level=alone)
+        middle, own = fit.middle, _half_width(sums, fit, population=False, level=alone)
+        half = _half_width(sums, fit, population=True, level=alone) if population else own
         error, heavy = np.sqrt(fit.variance), _is_heavy(sums)
     return Estimates(
         n=n.astype(np.int64),
@@ -128,6 +132,8 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, toget
         ci_low=middle - half,
         ci_high=middle + half,
         exact_n=exact_n.astype(np.int64),
+        pairs_low=middle - own,
+        pairs_high=middle + own,
         error=error,
         heavy=heavy,
     )
@@ -292,20 +298,37 @@ def _residual_squares(sums: Sums, means: tuple[_Array, _Array, _Array], by_a: _A
     return np.maximum(squares, 0)
 
 
+def chance_below(sums: Sums, above: float, *, population: bool = False) -> _Array:
+    """Return the p-value of each component against a mean effect of at most `above` in size; NaN if unknown.
+
+    The chance of an estimate as large as this one, were the mean effect `above`, by Student's t.
+    """
+    fit = _fit(sums, _ratio(sums["a"], sums["n"]))
+    variance, freedom = _spread_of(sums, fit, population=population)
+    beyond = np.abs(fit.middle) - above
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chance = special.stdtr(freedom, -beyond / np.sqrt(variance))
+    result: _Array = np.where(variance == 0, np.where(beyond > 0, 0.0, 1.0), chance)
+    return result
+
+
 def _half_width(sums: Sums, fit: _Fit, *, population: bool, level: float) -> _Array:
     """Return half the interval's length, NaN where there is none."""
-    variance, freedom, census = fit.variance, fit.freedom, _census(sums)
-    if population:
-        total = sums["w"]
-        size = _ratio(total**2, sums["ww"])
-        e_mean = _ratio(sums["wa"] + sums["wr"], total)
-        spread = np.maximum(_ratio(sums["waa"] + 2 * sums["war"] + sums["wrr"], total) - e_mean**2, 0)
-        variance = variance + _ratio(spread * _ratio(size, size - 1), sums["n"])
-        freedom = np.where(census, size - 1, freedom)
+    variance, freedom = _spread_of(sums, fit, population=population)
     half: _Array = special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
+    return np.where(variance == 0, 0.0, half)
+
+
+def _spread_of(sums: Sums, fit: _Fit, *, population: bool) -> tuple[_Array, _Array]:
+    """Return the variance of the estimate and its degrees of freedom."""
     if not population:
-        half[census] = 0
-    return half
+        return fit.variance, fit.freedom
+    total = sums["w"]
+    size = _ratio(total**2, sums["ww"])
+    e_mean = _ratio(sums["wa"] + sums["wr"], total)
+    spread = np.maximum(_ratio(sums["waa"] + 2 * sums["war"] + sums["wrr"], total) - e_mean**2, 0)
+    variance = fit.variance + _ratio(spread * _ratio(size, size - 1), sums["n"])
+    return variance, np.where(_census(sums), size - 1, fit.freedom)
 
 
 def _ratio(top: _Array, bottom: _Array) -> _Array:

@@ -45,14 +45,14 @@ def test_two_jobs_are_compared_component_by_component(lab: Lab, workspace: Works
     empty.delete()
 
 
-@pytest.mark.parametrize("population", [False, True])
-def test_the_numbers_compared_are_those_of_each_job(tmp_path: Path, population: bool) -> None:
+@pytest.mark.parametrize("interval", ["pairs", "population"])
+def test_the_numbers_compared_are_those_of_each_job(tmp_path: Path, interval: str) -> None:
     """The largest difference first."""
     fill(sqlite_url(tmp_path))
     with Workspace(tmp_path / "test.db") as workspace:
         one, other = workspace.job("nodes"), workspace.job("neurons")
-        rows = one.compare(other, site="z", population=population, frame="polars").to_dicts()
-        sides = [by_name(job, site="z", population=population) for job in (one, other)]
+        rows = one.compare(other, site="z", interval=interval, frame="polars").to_dicts()
+        sides = [by_name(job, site="z", interval=interval) for job in (one, other)]
         for row in rows:
             ours, theirs = (side[row["component"]] for side in sides)
             assert (row["mean"], row["ci_low"]) == (ours["mean"], ours["ci_low"])
@@ -61,7 +61,7 @@ def test_the_numbers_compared_are_those_of_each_job(tmp_path: Path, population: 
             low, high = row["difference_low"], row["difference_high"]
             assert low <= row["difference"] <= high
             # What is patched in every pair of both jobs is known of these pairs, not of a population.
-            assert low < high or not population
+            assert low < high or interval == "pairs"
         sizes = [abs(row["difference"]) for row in rows]
         assert sizes == sorted(sizes, reverse=True)
         assert len(rows) == 6

@@ -125,10 +125,10 @@ def test_verification_is_that_of_the_command(filled: Filled, reading: TestClient
 
 
 def test_intervals_for_the_population_are_wider(filled: Filled, reading: TestClient) -> None:
-    """`population` reaches the estimator."""
+    """`interval` reaches the estimator."""
     path = at(filled.finished, "components")
     here, everywhere = (
-        reading.get(path, params={"population": flag}).json()["items"] for flag in ("false", "true")
+        reading.get(path, params={"interval": which}).json()["items"] for which in ("pairs", "population")
     )
     assert all(
         one["ci_high"] - one["ci_low"] <= other["ci_high"] - other["ci_low"]

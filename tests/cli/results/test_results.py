@@ -35,10 +35,12 @@ def test_top_orders_by_size_and_keeps_to_a_site(finished: FinishedJob) -> None:
 
 
 def test_population_intervals_are_wider_around_the_same_estimates(finished: FinishedJob) -> None:
-    """They speak of where the pairs came from."""
-    job = finished.ask_items("results", "top", 1)
-    population = finished.ask_items("results", "top", 1, "--population")
+    """They are for what the pairs are a sample of; the others stand beside them."""
+    job = finished.ask_items("results", "top", 1, "--interval", "pairs")
+    population = finished.ask_items("results", "top", 1)
     for narrow, wide in zip(job, population, strict=True):
+        own = [wide["pairs_low"], wide["pairs_high"]]
+        assert own == [narrow["ci_low"], narrow["ci_high"]] == [narrow["pairs_low"], narrow["pairs_high"]]
         assert narrow["component"] == wide["component"]
         assert narrow["estimate"] == pytest.approx(wide["estimate"])
         assert wide["ci_high"] - wide["ci_low"] > narrow["ci_high"] - narrow["ci_low"]
@@ -204,8 +206,11 @@ def test_top_says_which_mean_its_interval_is_for_and_how_much_was_patched(finish
     rows = finished.ask_items("results", "top", 1, "-k", 1000)
     patched, cells = (sum(row[field] for row in rows) for field in ("exact_n", "n"))
     assert f"{patched:,} of {cells:,} cells ({percent(patched / cells)}) were patched exactly" in words
-    assert "for the mean over this job's 10 pairs" in words
-    assert "for the mean over the population" in finished.ask("results", "top", 1, "--population").stderr
+    assert "for the population that these 10 pairs are a sample of (--interval pairs" in words
+    assert (
+        "95 %, for these 10 pairs (--interval population"
+        in finished.ask("results", "top", 1, "--interval", "pairs").stderr
+    )
     assert [row["exact_share"] for row in rows] == [row["exact_n"] / row["n"] for row in rows]
 
 

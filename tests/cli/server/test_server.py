@@ -19,7 +19,7 @@ ASKED = (
     "job wait 1",
     "job watch 1",
     "results top 1",
-    "results top shared --by mean_abs -k 7 --population",
+    "results top shared --by mean_abs -k 7 --interval pairs",
     "results top 1 --site mlp_out -k 500",
     "results verify 1",
     "results verify 1 -k 3",

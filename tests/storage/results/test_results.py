@@ -49,7 +49,7 @@ def test_estimates_are_those_of_one_chunk_with_all_pairs(database: Database) -> 
     """Chunks add up."""
     job = run_job(database, submit_job(database, 30))
     whole = chunk_result(job, Lease(1, job.id, 1, 1, 0, job.pairs, "worker"))
-    rows = rows_of(database, job)
+    rows = rows_of(database, job, interval="pairs")
     for site in job.spec.query.sites:
         wanted = estimate(whole.sums[site, "whole"])
         for place in np.ndindex(wanted.n.shape):
@@ -58,7 +58,7 @@ def test_estimates_are_those_of_one_chunk_with_all_pairs(database: Database) -> 
             assert row.estimate == pytest.approx(wanted.estimate[place])
             assert row.ci_low == pytest.approx(wanted.ci_low[place])
             assert row.ci_high == pytest.approx(wanted.ci_high[place])
-    wider = rows_of(database, job, population=True)
+    wider = rows_of(database, job)
     assert all(wider[key].ci_high > row.ci_high for key, row in rows.items())  # type: ignore[operator]
 
 

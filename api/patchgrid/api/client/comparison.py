@@ -6,6 +6,7 @@ from typing import Any
 
 from patchgrid.api.client.backends.backend import Backend
 from patchgrid.core.errors import SpecError
+from patchgrid.core.names import POPULATION
 from patchgrid.core.sites import INDEX_FIELDS, index_fields
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.components import ComponentRow
@@ -23,7 +24,7 @@ FIELDS = (
 
 
 def compared(
-    one: Side, other: Side, *, site: str | None = None, population: bool = False
+    one: Side, other: Side, *, site: str | None = None, interval: str = POPULATION
 ) -> list[dict[str, Any]]:
     """Return a row per component of either side, the largest |difference| first; missing ones last."""
     same = one[0] is other[0] and one[1].id == other[1].id
@@ -34,7 +35,7 @@ def compared(
             "other",
         )
     kind = one[1].kind if one[1].kind == other[1].kind else "whole"
-    ours, theirs = (_by_name(side, site, kind, population=population) for side in (one, other))
+    ours, theirs = (_by_name(side, site, kind, interval) for side in (one, other))
     rows = [_row(ours.get(name), theirs.get(name), same=same) for name in ours | theirs]
     return sorted(rows, key=lambda row: -abs(row["difference"] or 0.0))
 
@@ -53,9 +54,9 @@ def difference_interval(
     return difference - low, difference + high
 
 
-def _by_name(side: Side, site: str | None, kind: str, *, population: bool) -> dict[str, ComponentRow]:
+def _by_name(side: Side, site: str | None, kind: str, interval: str) -> dict[str, ComponentRow]:
     backend, job, method = side
-    rows = backend.components(job, site=site, method=method, kind=kind, population=population)
+    rows = backend.components(job, site=site, method=method, kind=kind, interval=interval)
     return {row.name: row for row in rows}
 
 

@@ -7,12 +7,14 @@ from patchgrid.api.client import frames
 from patchgrid.api.client.backends.backend import Backend
 from patchgrid.api.client.comparison import FIELDS as COMPARED
 from patchgrid.api.client.comparison import Side, compared
+from patchgrid.core.names import POPULATION
 from patchgrid.core.sites import HEAD_SITES, INDEX_FIELDS
 from patchgrid.core.types import Component
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.output.documents import agreement_json, component_json
 from patchgrid.storage.output.export import FIELDS
 from patchgrid.storage.results.advice import advise
+from patchgrid.storage.results.components import Discoveries
 from patchgrid.storage.results.normalised import UNIT, Normalised, job_share
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.subsets.missed import CONFIDENCE, MISSED_FIELDS, missed_json
@@ -52,19 +54,33 @@ class Results:
         by: str = "estimate",
         site: str | None = None,
         method: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
+        effect_above: float | None = None,
+        fdr: float = 0.05,
         search: str | None = None,
         normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
         """Return its k strongest components with their intervals, the strongest first.
 
-        `by`: `estimate`, `mean` or `mean_abs`. `population`: intervals for where the pairs came from.
+        `by`: `estimate`, `mean` or `mean_abs`. `interval`: what intervals are for, the
+        `population` that the pairs are a sample of, or these `pairs`; `simultaneous`: those of all
+        components hold at once. `effect_above`: those whose mean effect exceeds this size,
+        with a false discovery rate of `fdr`.
         `search`: of those with this text in their names, as `a9.` for a layer's heads.
         """
         kind = frames.library(frame)
         rows = self._numbers(normalise=normalise).components(
-            self._record, site=site, method=method, population=population, search=search, by=by, limit=k
+            self._record,
+            site=site,
+            method=method,
+            interval=interval,
+            simultaneous=simultaneous,
+            search=search,
+            by=by,
+            discoveries=None if effect_above is None else Discoveries(effect_above, fdr),
+            limit=k,
         )
         return frames.frame_of(map(component_json, rows), self._fields(_COMPONENT), kind)
 
@@ -74,7 +90,8 @@ class Results:
         site: str | None = None,
         method: str | None = None,
         kind: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         search: str | None = None,
         normalise: bool = False,
         frame: str | None = None,
@@ -85,7 +102,13 @@ class Results:
         """
         library = frames.library(frame)
         rows = self._numbers(normalise=normalise).components(
-            self._record, site=site, method=method, kind=kind, population=population, search=search
+            self._record,
+            site=site,
+            method=method,
+            kind=kind,
+            interval=interval,
+            simultaneous=simultaneous,
+            search=search,
         )
         return frames.frame_of(map(component_json, rows), self._fields(_COMPONENT), library)
 
@@ -171,7 +194,7 @@ class Results:
         method: str | None = None,
         other_method: str | None = None,
         site: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
         frame: str | None = None,
     ) -> Any:
         """Compare its components with those of another job, or by two of its own methods.
@@ -183,9 +206,7 @@ class Results:
         mean scores, without an interval.
         """
         kind = frames.library(frame)
-        rows = compared(
-            self.side(method), (other or self).side(other_method), site=site, population=population
-        )
+        rows = compared(self.side(method), (other or self).side(other_method), site=site, interval=interval)
         return frames.frame_of(rows, self._fields(COMPARED), kind)
 
     def side(self, method: str | None = None) -> Side:

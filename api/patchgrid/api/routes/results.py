@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from patchgrid.api.schemas.request_models import Kind, Order, Sort, Word
+from patchgrid.api.schemas.request_models import Interval, Kind, Order, Sort, Word
 from patchgrid.api.schemas.results import (
     Agreement,
     Component,
@@ -41,6 +41,7 @@ from patchgrid.storage.output.documents import (
 )
 from patchgrid.storage.pair_results import exact_list
 from patchgrid.storage.results import component_list, verification
+from patchgrid.storage.results.components import Discoveries
 from patchgrid.storage.results.coverage import coverage
 from patchgrid.storage.results.furthest import MOST as MOST_FURTHEST
 from patchgrid.storage.results.furthest import furthest
@@ -79,7 +80,17 @@ def list_components(
     site: Site = None,
     method: Method = None,
     kind: Kind | None = None,
-    population: Annotated[bool, Query(description="Intervals for the population of pairs")] = False,
+    interval: Annotated[
+        Interval,
+        Query(description="Intervals for the population that the pairs are a sample of, or for them"),
+    ] = "population",
+    simultaneous: Annotated[
+        bool, Query(description="Intervals of all listed components hold at once")
+    ] = False,
+    effect_above: Annotated[
+        float | None, Query(ge=0, description="Only components whose mean effect certainly exceeds this size")
+    ] = None,
+    fdr: Annotated[float, Query(gt=0, lt=1, description="False discovery rate of that list")] = 0.05,
     component: Annotated[Word | None, Query(description="Only the component of this name")] = None,
     search: Annotated[Word | None, Query(description="Part of the name, case-insensitive")] = None,
     by: Annotated[Sort | None, Query(description="Sort by, largest first")] = None,
@@ -107,7 +118,9 @@ def list_components(
             record,
             sites=None if site is None else (site,),
             kind=kind,
-            population=population,
+            interval=interval,
+            simultaneous=simultaneous,
+            discoveries=_discoveries(effect_above, fdr, share),
             method=method,
             component=component,
             search=search,
@@ -127,6 +140,13 @@ def list_components(
         return listed(form, document, f"job-{record.id}-components", Component)
 
     return ask(service, request, caller, job, make)
+
+
+def _discoveries(above: float | None, rate: float, share: Share | None) -> Discoveries | None:
+    """Return the list to make; its size is a share where the other numbers are shares."""
+    if above is None:
+        return None
+    return Discoveries(above * (1.0 if share is None else abs(share.difference)), rate)
 
 
 def _rounding(session: Session, record: JobRecord, share: Share | None) -> dict[str, Any] | None:

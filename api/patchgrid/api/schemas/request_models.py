@@ -16,6 +16,7 @@ LARGEST = 2**31 - 1
 Sort = Literal["estimate", "mean", "mean_abs", "std", "ci_low", "ci_high", "width", "exact_n", "n"]
 Order = Literal["down", "up"]
 Kind = Literal["whole", "aligned"]
+Interval = Literal["population", "pairs"]
 
 
 def _printable(text: str) -> str:

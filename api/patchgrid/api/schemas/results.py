@@ -30,6 +30,9 @@ class Component(BaseModel):
     ci_low: float | None
     ci_high: float | None
     exact_n: int
+    pairs_low: float | None = Field(description="The interval's ends for the job's own pairs")
+    pairs_high: float | None
+    heavy: bool = Field(description="Few cells carry the variance: the interval may be too short")
     edge: str | None
     exact_share: float | None
 

@@ -13,6 +13,7 @@ from patchgrid.core.text.wording import seconds, size
 from patchgrid.storage import checking
 from patchgrid.storage.db import schema
 from patchgrid.storage.jobs.vacuum import vacuum as give_space_back
+from patchgrid.storage.queue.closing import rewrite_estimates
 
 
 @click.group()
@@ -23,17 +24,22 @@ def db() -> None:
 @db.command()
 @with_settings
 def upgrade(settings: Settings, /) -> None:
-    """Upgrade a database written by an older patchgrid, in one transaction.
+    """Upgrade a database written by an older patchgrid.
 
-    Stop all workers and back up the database first.
+    Stop all workers and back up the database first. The tables change in one transaction; then the estimates
+    of ended jobs are computed again, job by job. If it is interrupted, run the command again.
     """
     old, new = schema.upgrade(settings.url)
+    with settings.open() as database:
+        again = rewrite_estimates(database)
     if settings.json:
         show_json({"from": old, "to": new})
     elif old == new:
         say(f"The database is already at version {new}")
     else:
         say(f"Upgraded the database from version {old or 'none'} to {new}")
+    if again:
+        say(f"Computed the estimates of {counted(again, 'ended job')} again")
 
 
 @db.command()

@@ -4,10 +4,16 @@ from collections.abc import Sequence
 
 from patchgrid.cli.terminal.screen import counted, say
 from patchgrid.cli.terminal.tables import Column, show_table
+from patchgrid.core.names import PAIRS, POPULATION
 from patchgrid.core.text.number_format import NONE, number, percent, with_interval
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage
+
+#: Share of the population's interval that the job's own is, at most, for that to be said.
+_MUCH = 2 / 3
+#: Components that are named in a line.
+_NAMED = 5
 
 
 def show_components(
@@ -33,19 +39,46 @@ def show_components(
 
 
 def say_intervals(
-    rows: Sequence[ComponentRow], coverage: Coverage, progress: Progress, *, population: bool = False
+    rows: Sequence[ComponentRow],
+    coverage: Coverage,
+    progress: Progress,
+    *,
+    interval: str = POPULATION,
+    simultaneous: bool = False,
 ) -> None:
     """Print how much was patched exactly, and which mean the intervals are for."""
     if not coverage.patched:
         return
     say(f"{coverage.patched:,} of {coverage.cells:,} cells ({percent(coverage.share)}) were patched exactly")
     if any(row.ci_low is not None for row in rows):
-        job = f"the mean over this job's {counted(progress.done, 'pair')}"
+        pairs = f"these {counted(progress.done, 'pair')}"
+        source = f"the population that {pairs} are a sample of"
+        kind, other = (source, pairs) if interval == POPULATION else (pairs, source)
+        option = PAIRS if interval == POPULATION else POPULATION
+        at_once = ", all components at once" if simultaneous else ""
         say(
-            "Intervals: 95 %, for the mean over the population of pairs"
-            if population
-            else f"Intervals: 95 %, for {job} (--population: for the population of pairs)"
+            f"Intervals: 95 %{at_once}, for {kind} (--interval {option}: for {other}{_times(rows, interval)})"
         )
+    heavy = [row.name for row in rows if row.heavy]
+    if heavy:
+        names = ", ".join(heavy[:_NAMED]) + (", …" if len(heavy) > _NAMED else "")
+        say(
+            f"{names}: few cells carry the variance, and the interval may be too short: "
+            "`patchgrid job refine JOB --components NAME` patches all pairs"
+        )
+
+
+def _times(rows: Sequence[ComponentRow], interval: str) -> str:
+    """Say how much narrower the intervals for the job's own pairs are, where that is much."""
+    widths = [(_width(row.ci_low, row.ci_high), _width(row.pairs_low, row.pairs_high)) for row in rows]
+    parts = sorted(own / whole for whole, own in widths if whole and own is not None)
+    if interval != POPULATION or not parts or parts[len(parts) // 2] > _MUCH:
+        return ""
+    return f", {percent(parts[len(parts) // 2])} as wide"
+
+
+def _width(low: float | None, high: float | None) -> float | None:
+    return None if low is None or high is None else high - low
 
 
 def _estimate(row: ComponentRow) -> tuple[str, str]:

@@ -5,15 +5,16 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from patchgrid.core.states import OPEN_CHUNKS, OPEN_JOBS, WAITING_CHUNKS, JobState
-from patchgrid.storage.chunks.checksums import seal_end
+from patchgrid.core.states import FINISHED_JOBS, OPEN_CHUNKS, OPEN_JOBS, WAITING_CHUNKS, JobState
+from patchgrid.storage.chunks.checksums import END, seal_end
 from patchgrid.storage.chunks.sums import add_up, pack_sums
+from patchgrid.storage.db.database import Database
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.db.locks import lock_state
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.results.component_table import write_estimates
 from patchgrid.storage.rounds.requests import advance
-from patchgrid.storage.tables import chunk, component_estimate, job, outcome, sums, total
+from patchgrid.storage.tables import checksum, chunk, component_estimate, job, outcome, sums, total
 
 _OF_JOB = chunk.c.job_id == bindparam("job")
 _other = chunk.alias("other")
@@ -65,6 +66,24 @@ def end(session: Session, job_id: int, *, done: bool) -> None:
     session.execute(component_estimate.delete().where(component_estimate.c.job_id == job_id))
     write_estimates(session, jobs.get(session, job_id))
     seal_end(session, job_id)
+
+
+def rewrite_estimates(database: Database) -> int:
+    """Write totals and estimates again of ended jobs whose checksum an upgrade removed; return their number.
+
+    Each job in a transaction of its own.
+    """
+    sealed = select(checksum.c.job_id).where(checksum.c.what == END)
+    ended = select(job.c.id).where(job.c.state.in_(FINISHED_JOBS), job.c.id.not_in(sealed))
+    with database.read() as session:
+        found = session.scalars(ended.order_by(job.c.id)).all()
+    for job_id in found:
+        with database.write() as session:
+            store_totals(session, job_id)
+            session.execute(component_estimate.delete().where(component_estimate.c.job_id == job_id))
+            write_estimates(session, jobs.get(session, job_id))
+            seal_end(session, job_id)
+    return len(found)
 
 
 def bytes_so_far(job_id: int) -> Any:

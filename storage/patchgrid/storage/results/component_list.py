@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from patchgrid.core.names import check_name
+from patchgrid.core.names import POPULATION, check_name
 from patchgrid.storage.chunks.naming import read_name
 from patchgrid.storage.db.search import check_length
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results import components
-from patchgrid.storage.results.components import ComponentRow, Part
+from patchgrid.storage.results.components import ComponentRow, Discoveries, Part
 
 #: By what components can be sorted: by size, by the ends and the width of their intervals, by counts.
 SORTS = (*components.ORDERS, "std", "ci_low", "ci_high", "width", "exact_n", "n")
@@ -38,12 +38,14 @@ def page(
     *,
     sites: Sequence[str] | None = None,
     kind: str | None = None,
-    population: bool = False,
+    interval: str = POPULATION,
+    simultaneous: bool = False,
     method: str | None = None,
     by: str | None = None,
     down: bool | None = None,
     component: str | None = None,
     search: str | None = None,
+    discoveries: Discoveries | None = None,
     start: int = 0,
     limit: int = 1000,
 ) -> ComponentPage:
@@ -67,7 +69,16 @@ def page(
         kind = "whole" if named.position is None else "aligned"
     if kind is None and search and "@" in search:
         kind = "aligned"
-    parts = components.by_site(session, job, chosen_sites, kind, method, population=population)
+    parts = components.by_site(
+        session,
+        job,
+        chosen_sites,
+        kind,
+        method,
+        interval=interval,
+        simultaneous=simultaneous,
+        discoveries=discoveries,
+    )
     numbers = [part.numbers(named, search) for part in parts]
     order = _order(parts, numbers, by, by is not None if down is None else down)
     limit, start = max(1, min(limit, MOST)), max(0, start)

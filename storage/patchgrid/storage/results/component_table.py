@@ -16,7 +16,18 @@ from patchgrid.storage.tables import component_estimate
 STRONGEST = 4096
 #: Rows of a job whose components are single positions, if that leaves each site and method `STRONGEST`.
 BY_POSITION = 65_536
-_NUMBERS = ("n", "mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "exact_n")
+_NUMBERS = (
+    "n",
+    "mean",
+    "mean_abs",
+    "std",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "exact_n",
+    "pairs_low",
+    "pairs_high",
+)
 
 
 def write_estimates(session: Session, job: JobRecord) -> None:

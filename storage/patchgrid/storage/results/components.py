@@ -1,5 +1,6 @@
 """A job's answer: its components with their means, estimates and intervals."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from patchgrid.core.errors import ComponentError
+from patchgrid.core.errors import ComponentError, SpecError
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import REST, check_name
+from patchgrid.core.names import INTERVALS, POPULATION, REST, check_name
 from patchgrid.core.sites import short_name
 from patchgrid.estimates import Estimates, Sums, estimate
+from patchgrid.estimates.discoveries import discovered
+from patchgrid.estimates.estimator import chance_below
 from patchgrid.storage.chunks.naming import Named, index_of, indexed, site_names
 from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.chunks.sums import add_up, read_sums
@@ -52,12 +55,17 @@ class ComponentRow:
     std: float | None
     #: Estimated mean effect; None where no cell was patched exactly.
     estimate: float | None
-    #: Lower end of the 95 % interval.
+    #: Lower end of the 95 % interval, by default for the population that the pairs are a sample of.
     ci_low: float | None
-    #: Upper end of the 95 % interval.
+    #: Upper end.
     ci_high: float | None
     #: Cells patched exactly.
     exact_n: int
+    #: The ends of the interval for this job's own pairs.
+    pairs_low: float | None = None
+    pairs_high: float | None = None
+    #: Few cells carry the variance: the interval may be too short.
+    heavy: bool = False
     #: An edge's name, or None; exported for edges only.
     edge: str | None = None
 
@@ -75,8 +83,43 @@ class ComponentRow:
         return (self.ci_high - self.ci_low) / 2 > BOUNDED * size
 
 
+#: The estimates of a row, in order.
+_COLUMNS = (
+    *("n", "mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "exact_n"),
+    *("pairs_low", "pairs_high", "heavy"),
+)
 #: By what components can be ordered.
 ORDERS = ("estimate", "mean", "mean_abs")
+
+
+@dataclass(frozen=True, slots=True)
+class Discoveries:
+    """A list of components whose mean effect exceeds a size, few of them falsely. Raises `SpecError`."""
+
+    #: Size of a mean effect that is to be exceeded, metric units.
+    above: float
+    #: False discovery rate: the share of the list that may be wrong, on average.
+    rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.above) and self.above >= 0):
+            raise SpecError(f"effect above {self.above} is not a size (0 or more)", "effect_above")
+        if not 0 < self.rate < 1:
+            raise SpecError(f"false discovery rate {self.rate} is not between 0 and 1", "fdr")
+
+    def among(self, sums: Sequence[Sums], interval: str) -> list[NDArray[np.bool_]]:
+        """Return the components of each of these sums that are on the list."""
+        chances = [
+            chance_below(each, self.above, population=interval == POPULATION)
+            if each.sampled
+            else np.full(each.axes, np.nan)
+            for each in sums
+        ]
+        if not chances:
+            return []
+        found = discovered(np.concatenate([each.ravel() for each in chances]), self.rate)
+        ends = np.cumsum([each.size for each in chances])[:-1]
+        return [own.reshape(each.shape) for each, own in zip(chances, np.split(found, ends), strict=True)]
 
 
 def job_sums(
@@ -105,15 +148,17 @@ def components(
     *,
     sites: Sequence[str] | None = None,
     kind: str | None = None,
-    population: bool = False,
+    interval: str = POPULATION,
+    simultaneous: bool = False,
     method: str | None = None,
 ) -> list[ComponentRow]:
     """Return all components that the job measures, by site, layer, head and position (the last one last).
 
-    `kind` None is the job's own: `whole`, or `aligned` when positions are kept. `population` widens the
-    intervals to speak of the pairs' source and not of this job's pairs alone.
+    `kind` None is the job's own: `whole`, or `aligned` when positions are kept. `interval` says
+    what intervals are for: `population`, which the job's pairs are a sample of, or `pairs`, these alone. With
+    `simultaneous` those of all components that are listed hold at once.
     """
-    parts = by_site(session, job, sites, kind, method, population=population)
+    parts = by_site(session, job, sites, kind, method, interval=interval, simultaneous=simultaneous)
     return [row for part in parts for row in part.rows(part.order())]
 
 
@@ -125,7 +170,8 @@ def top(
     *,
     sites: Sequence[str] | None = None,
     kind: str | None = None,
-    population: bool = False,
+    interval: str = POPULATION,
+    simultaneous: bool = False,
     method: str | None = None,
 ) -> list[ComponentRow]:
     """Return the k components of largest |estimate|, |mean score| or mean |score|, the largest first.
@@ -133,7 +179,15 @@ def top(
     `by` is `estimate` (|mean| stands in where nothing was sampled), `mean` or `mean_abs`.
     """
     found = ranked(
-        session, job, lambda _site: k, by, sites=sites, kind=kind, population=population, method=method
+        session,
+        job,
+        lambda _site: k,
+        by,
+        sites=sites,
+        kind=kind,
+        interval=interval,
+        simultaneous=simultaneous,
+        method=method,
     )
     return found[:k]
 
@@ -146,7 +200,8 @@ def ranked(
     *,
     sites: Sequence[str] | None = None,
     kind: str | None = None,
-    population: bool = False,
+    interval: str = POPULATION,
+    simultaneous: bool = False,
     method: str | None = None,
 ) -> list[ComponentRow]:
     """Return the `most(site)` largest components of each site (None: all), all sites' in order of size.
@@ -156,7 +211,7 @@ def ranked(
     check_name("order", by, ORDERS, "by")
     rows: list[ComponentRow] = []
     sizes: list[float] = []
-    for part in by_site(session, job, sites, kind, method, population=population):
+    for part in by_site(session, job, sites, kind, method, interval=interval, simultaneous=simultaneous):
         order, size = part.order(), part.size(by)
         largest = order[np.argsort(-size[order], kind="stable")[: most(part.site)]]
         rows += part.rows(largest)
@@ -184,6 +239,8 @@ class Part:
     in_order: bool
     estimates: Estimates
     graph: Graph | None
+    #: The components that are listed, `[*axes]`; None: all.
+    chosen: NDArray[np.bool_] | None = None
 
     def order(self) -> NDArray[np.intp]:
         """Return the components that some pair has, by layer, head and position."""
@@ -193,7 +250,8 @@ class Part:
             # From the end, index 0 is the last position: turned round, rows run in the order of the prompt.
             flat = np.moveaxis(flat if self.in_order else flat[:, ::-1], 1, -1)
         order = flat.ravel()
-        return order[n.ravel()[order] > 0]
+        there = n.ravel() > 0 if self.chosen is None else self.chosen.ravel()
+        return order[there[order]]
 
     def numbers(self, component: Named | None, search: str | None) -> NDArray[np.intp]:
         """Return the components that some pair has, in order: the named one, or its positions."""
@@ -231,16 +289,13 @@ class Part:
         """Write components down."""
         shape = self.estimates.n.shape
         places = np.stack(np.unravel_index(numbers, shape), axis=1).tolist()
-        columns = [
-            getattr(self.estimates, name).ravel()[numbers].tolist()
-            for name in ("n", "mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "exact_n")
-        ]
+        columns = [getattr(self.estimates, name).ravel()[numbers].tolist() for name in _COLUMNS]
         return [self._row(place, values) for place, *values in zip(places, *columns, strict=True)]
 
     def _row(self, index: list[int], values: Sequence[float]) -> ComponentRow:
         position = self.labels[index.pop(1)] if self.labels else None
         place = indexed(self.site, index, self.graph)
-        n, mean, mean_abs, std, middle, low, high, exact_n = values
+        n, mean, mean_abs, std, middle, low, high, exact_n, pairs_low, pairs_high, heavy = values
         return ComponentRow(
             site=self.site,
             layer=place.layer,
@@ -254,6 +309,9 @@ class Part:
             ci_low=_number(low),
             ci_high=_number(high),
             exact_n=int(exact_n),
+            pairs_low=_number(pairs_low),
+            pairs_high=_number(pairs_high),
+            heavy=bool(heavy),
             edge=place.edge,
         )
 
@@ -265,19 +323,32 @@ def by_site(
     kind: str | None,
     method: str | None,
     *,
-    population: bool,
+    interval: str,
+    simultaneous: bool = False,
+    discoveries: Discoveries | None = None,
 ) -> list[Part]:
-    """Return the components of each site that has any; by default, of all of the job's sites."""
+    """Return the components of each site that has any; by default, of all of the job's sites.
+
+    With `discoveries` those alone whose mean effect is certainly larger than that.
+    """
+    check_name("interval", interval, INTERVALS, "interval")
     graph = job_graph(session, job.id)
-    parts = []
+    known: dict[str, Sums] = {}
     for site in job.spec.query.sites if sites is None else sites:
         check_name("site of this job", site, job.spec.query.sites, "site")
         sums = job_sums(session, job, site, kind or job.kind, method)
         if sums is not None:
-            labels = aligned_labels(job.spans, sums.axes[1]) if sums.aligned else []
-            found = estimate(sums, population=population)
-            parts.append(Part(site, labels, bool(job.spans), found, graph))
-    return parts
+            known[site] = sums
+    together = sum(int((sums["n"] > 0).sum()) for sums in known.values()) if simultaneous else 0
+    parts = []
+    for site, sums in known.items():
+        labels = aligned_labels(job.spans, sums.axes[1]) if sums.aligned else []
+        found = estimate(sums, population=interval == POPULATION, together=together)
+        parts.append(Part(site, labels, bool(job.spans), found, graph))
+    if discoveries is None:
+        return parts
+    chosen = discoveries.among([known[part.site] for part in parts], interval)
+    return [dataclasses.replace(part, chosen=own) for part, own in zip(parts, chosen, strict=True)]
 
 
 def _number(value: float) -> float | None:

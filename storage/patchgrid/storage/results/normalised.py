@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from patchgrid.core.names import POPULATION
 from patchgrid.storage.errors import NotNormalised
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.pair_results.pair_view import PairView
-from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.components import ComponentRow, Discoveries
 from patchgrid.storage.results.plots import Cells, Heatmap
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.verification import Cost
@@ -25,7 +26,8 @@ UNIT = "share of clean - corrupted"
 #: What it is behind a number in a sentence.
 FLOOR_UNIT = "of clean - corrupted"
 #: Fields that are divided; of the second kind, which have no sign, by the difference's size.
-_SIGNED = ("mean", "estimate", "ci_low", "ci_high", "score", "effect", "bias", "intercept")
+_ENDS = (("ci_low", "ci_high"), ("pairs_low", "pairs_high"))
+_SIGNED = ("mean", "estimate", *_ENDS[0], *_ENDS[1], "score", "effect", "bias", "intercept")
 _SIZES = ("mean_abs", "std", "bias_se", "intercept_se")
 #: A difference below this part of the metrics' size, or of its own standard error, is rounding.
 _ROUNDING = 1e-6
@@ -45,8 +47,9 @@ class Share:
         divided = dict(values)
         for names, by in ((_SIGNED, self.difference), (_SIZES, abs(self.difference))):
             divided |= {name: values[name] / by for name in names if values.get(name) is not None}
-        if self.difference < 0 and "ci_low" in values:
-            divided["ci_low"], divided["ci_high"] = divided["ci_high"], divided["ci_low"]
+        for low, high in _ENDS if self.difference < 0 else ():
+            if low in values:
+                divided[low], divided[high] = divided[high], divided[low]
         return divided
 
     def row(self, row: Row) -> Row:
@@ -143,9 +146,11 @@ class Numbers(Protocol):
         site: str | None = None,
         method: str | None = None,
         kind: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         search: str | None = None,
         by: str | None = None,
+        discoveries: Discoveries | None = None,
         limit: int | None = None,
     ) -> Sequence[ComponentRow]:
         """Return components, in order or with `by` the largest first."""
@@ -157,7 +162,8 @@ class Numbers(Protocol):
         by: str = "estimate",
         *,
         site: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
         """Return the strongest components."""
@@ -209,23 +215,30 @@ class Normalised:
         site: str | None = None,
         method: str | None = None,
         kind: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         search: str | None = None,
         by: str | None = None,
+        discoveries: Discoveries | None = None,
         limit: int | None = None,
     ) -> Sequence[ComponentRow]:
         """Return components, in order or with `by` the largest first."""
+        share = self._share(job)
+        if discoveries is not None:
+            discoveries = dataclasses.replace(discoveries, above=discoveries.above * abs(share.difference))
         rows = self._numbers.components(
             job,
             site=site,
             method=method,
             kind=kind,
-            population=population,
+            interval=interval,
+            simultaneous=simultaneous,
             search=search,
             by=by,
+            discoveries=discoveries,
             limit=limit,
         )
-        return list(map(self._share(job).row, rows))
+        return list(map(share.row, rows))
 
     def top(
         self,
@@ -234,11 +247,14 @@ class Normalised:
         by: str = "estimate",
         *,
         site: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
         """Return the strongest components."""
-        rows = self._numbers.top(job, k, by, site=site, population=population, method=method)
+        rows = self._numbers.top(
+            job, k, by, site=site, interval=interval, simultaneous=simultaneous, method=method
+        )
         return list(map(self._share(job).row, rows))
 
     def _share(self, job: JobRecord) -> Share:

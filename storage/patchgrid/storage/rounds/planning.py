@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from patchgrid.core.names import suggestion
+from patchgrid.core.names import PAIRS, suggestion
 from patchgrid.core.refinement import Refinement
 from patchgrid.estimates import Sums, top_up
 from patchgrid.storage.chunks.naming import read_name, site_names
@@ -57,7 +57,7 @@ def _more(session: Session, job: JobRecord, asked: Refinement) -> dict[str, Floa
 
 def _largest(session: Session, job: JobRecord, asked: Refinement) -> dict[str, Floats]:
     """Patch every pair of the components of largest |estimate|, or |mean score| where there is none."""
-    parts = by_site(session, job, None, None, None, population=False)
+    parts = by_site(session, job, None, None, None, interval=PAIRS)
     sizes = np.concatenate([np.where(_there(part), part.size("estimate"), -np.inf) for part in parts])
     chosen = np.zeros(len(sizes), np.bool_)
     chosen[np.argsort(-sizes, kind="stable")[: asked.top]] = True
@@ -71,7 +71,7 @@ def _largest(session: Session, job: JobRecord, asked: Refinement) -> dict[str, F
 
 def _named(session: Session, job: JobRecord, asked: Refinement) -> dict[str, Floats]:
     """Patch every pair of these components; one without a position stands for all of its positions."""
-    parts = {part.site: part for part in by_site(session, job, None, None, None, population=False)}
+    parts = {part.site: part for part in by_site(session, job, None, None, None, interval=PAIRS)}
     chosen = {site: np.zeros(part.estimates.n.size, np.bool_) for site, part in parts.items()}
     for name in asked.components:
         named = read_name(name)

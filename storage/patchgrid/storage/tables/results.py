@@ -239,6 +239,9 @@ component_estimate = Table(
     Column("ci_low", Double),
     Column("ci_high", Double),
     Column("exact_n", Integer, nullable=False),
+    # The interval for the job's own pairs; the other is for the population that they are a sample of.
+    Column("pairs_low", Double),
+    Column("pairs_high", Double),
     Index("ix_component_estimate_component", "component", "job_id"),
     sqlite_with_rowid=False,
 )

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from patchgrid.api.client.backends.backend import Reports, Submission
 from patchgrid.api.client.backends.database_following import follow
 from patchgrid.api.client.backends.notify import message_counter, notify_workers
+from patchgrid.core.names import POPULATION
 from patchgrid.storage import Database
 from patchgrid.storage.access import ownership
 from patchgrid.storage.access.submitting import Order, Submitter, store
@@ -27,7 +28,7 @@ from patchgrid.storage.queue.job_status import Snapshot, look
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results import component_list, components, plots, verification
-from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.components import ComponentRow, Discoveries
 from patchgrid.storage.results.coverage import Coverage, coverage
 from patchgrid.storage.results.furthest import furthest
 from patchgrid.storage.results.plots import Cells, Heatmap
@@ -136,9 +137,11 @@ class DatabaseBackend:
         site: str | None = None,
         method: str | None = None,
         kind: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         search: str | None = None,
         by: str | None = None,
+        discoveries: Discoveries | None = None,
         limit: int | None = None,
     ) -> Sequence[ComponentRow]:
         """List components by site, layer, head and position, or with `by` the largest first."""
@@ -152,10 +155,12 @@ class DatabaseBackend:
                     job,
                     sites=None if site is None else (site,),
                     kind=kind,
-                    population=population,
+                    interval=interval,
+                    simultaneous=simultaneous,
                     method=method,
                     search=search,
                     by=by,
+                    discoveries=discoveries,
                     start=start,
                     limit=most,
                 )
@@ -170,13 +175,16 @@ class DatabaseBackend:
         by: str = "estimate",
         *,
         site: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
         """Return the k strongest components, the strongest first."""
         sites = None if site is None else (site,)
         with self._reading() as session:
-            return components.top(session, job, k, by, sites=sites, population=population, method=method)
+            return components.top(
+                session, job, k, by, sites=sites, interval=interval, simultaneous=simultaneous, method=method
+            )
 
     def furthest(
         self, job: JobRecord, site: str, method: str | None = None, *, limit: int

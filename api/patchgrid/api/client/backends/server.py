@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from patchgrid.api.client.backends.sending import send
 from patchgrid.api.client.backends.server_following import Following
 from patchgrid.api.client.http.errors import NotThere
 from patchgrid.api.client.http.service import Service
-from patchgrid.core.names import check_name
+from patchgrid.core.names import POPULATION, check_name
 from patchgrid.core.sites import INDEX_FIELDS, index_of_fields, short_name
 from patchgrid.storage.access.submitting import Order
 from patchgrid.storage.jobs.jobs import JobRecord
@@ -25,7 +25,7 @@ from patchgrid.storage.pair_results.pair_view import PairView
 from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
-from patchgrid.storage.results.components import ORDERS, ComponentRow
+from patchgrid.storage.results.components import ORDERS, ComponentRow, Discoveries
 from patchgrid.storage.results.coverage import Coverage
 from patchgrid.storage.results.plots import Cells, Heatmap, named_once, strongest_cells
 from patchgrid.storage.results.site_agreement import SiteAgreement
@@ -112,15 +112,27 @@ class ServerBackend:
         site: str | None = None,
         method: str | None = None,
         kind: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         search: str | None = None,
         by: str | None = None,
+        discoveries: Discoveries | None = None,
         limit: int | None = None,
     ) -> Sequence[ComponentRow]:
         """List components by site, layer, head and position, or with `by` the largest first."""
         _check(job, site, method)
-        parameters = {"site": site, "method": method, "kind": kind, "search": search, "by": by}
-        rows = self.service.components(job.id, most=limit, population=population, **parameters)
+        parameters: dict[str, Any] = {
+            "site": site,
+            "method": method,
+            "kind": kind,
+            "search": search,
+            "by": by,
+        }
+        if discoveries is not None:
+            parameters |= {"effect_above": discoveries.above, "fdr": discoveries.rate}
+        rows = self.service.components(
+            job.id, most=limit, interval=interval, simultaneous=simultaneous, **parameters
+        )
         return [documents.component(ComponentRow, each) for each in islice(rows, limit)]
 
     def top(
@@ -130,12 +142,15 @@ class ServerBackend:
         by: str = "estimate",
         *,
         site: str | None = None,
-        population: bool = False,
+        interval: str = POPULATION,
+        simultaneous: bool = False,
         method: str | None = None,
     ) -> Sequence[ComponentRow]:
         """Return the k strongest components, the strongest first."""
         check_name("order", by, ORDERS, "by")
-        return self.components(job, site=site, method=method, population=population, by=by, limit=k)
+        return self.components(
+            job, site=site, method=method, interval=interval, simultaneous=simultaneous, by=by, limit=k
+        )
 
     def furthest(
         self, job: JobRecord, site: str, method: str | None = None, *, limit: int

@@ -127,8 +127,8 @@ class Service:
         return list(document["remaining_owners"]) if isinstance(document, dict) else []
 
     def components(self, job: Name, *, most: int | None = None, **params: Any) -> Iterator[Document]:
-        """Yield a job's components: `site`, `method`, `kind`, `population`, `by`, `search`."""
-        params |= {"population": _flag(params.get("population"))}
+        """Yield a job's components: `site`, `method`, `kind`, `interval`, `simultaneous`, `by`, `search`."""
+        params |= {"simultaneous": _flag(params.get("simultaneous"))}
         return self._items(self.path(job, "/components"), {**params, "limit": min(PAGE, most or PAGE)})
 
     def furthest(self, job: Name, **params: Any) -> list[Document]:

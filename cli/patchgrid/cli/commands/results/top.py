@@ -1,8 +1,12 @@
 """`patchgrid results top`."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from patchgrid.cli.context import Settings, with_settings
+from patchgrid.cli.errors import UsageError
 from patchgrid.cli.options import count_option, job_argument, method_option, normalise_option, one_of
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.views.component_table import say_intervals, show_components
@@ -10,8 +14,10 @@ from patchgrid.cli.views.missed_table import missed_line
 from patchgrid.cli.views.rounding_notes import show_rounding
 from patchgrid.cli.views.summary import say_unfinished
 from patchgrid.cli.views.task_notes import say_shares, show_task
+from patchgrid.core.names import INTERVALS, POPULATION
+from patchgrid.core.text.number_format import percent
 from patchgrid.storage.output.documents import components_json
-from patchgrid.storage.results.components import ORDERS
+from patchgrid.storage.results.components import ORDERS, ComponentRow, Discoveries
 from patchgrid.storage.results.normalised import FLOOR_UNIT, Normalised
 from patchgrid.storage.results.rounding import shown_rounding
 from patchgrid.storage.subsets.missed import CONFIDENCE
@@ -29,10 +35,28 @@ from patchgrid.storage.subsets.missed import CONFIDENCE
 )
 @click.option("--site", metavar="SITE", help="Only this site.")
 @click.option(
-    "--population",
+    "--interval",
+    default=POPULATION,
+    show_default=True,
+    metavar=one_of(INTERVALS),
+    help="Intervals for the mean over the population that the pairs are a sample of, or over these pairs.",
+)
+@click.option(
+    "--simultaneous",
     is_flag=True,
-    help="Intervals for the mean over the population that the pairs were drawn from: wider than for the mean "
-    "over this job's pairs.",
+    help="Intervals that hold for all of the job's components at once, not for each one alone.",
+)
+@click.option(
+    "--effect-above",
+    type=click.FloatRange(min=0),
+    metavar="SIZE",
+    help="Only components whose mean effect exceeds this size, with --fdr of them falsely at most.",
+)
+@click.option(
+    "--fdr",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="False discovery rate of the list that --effect-above makes.  [default: 0.05]",
 )
 @normalise_option
 @method_option
@@ -44,7 +68,10 @@ def top(
     count: int,
     by: str,
     site: str | None,
-    population: bool,
+    interval: str,
+    simultaneous: bool,
+    effect_above: float | None,
+    fdr: float | None,
     normalise: bool,
     method: str | None,
 ) -> None:
@@ -53,13 +80,22 @@ def top(
     `mean score` is the method's mean over the pairs; `estimate` is the mean effect, corrected by the `exact`
     cells that were patched exactly, with its 95 % interval (`-` if the sample gives none, `no bound` if it is
     too wide to be useful). Both are in units of the job's metric, or with --normalise shares of its mean
-    clean - corrupted metric. The interval is for the mean over this job's pairs; with --population, for the
-    mean over the population of pairs.
+    clean - corrupted metric. The interval is for the mean over the population that the pairs are a sample of;
+    with --interval pairs, over these pairs alone.
     """
+    if fdr is not None and effect_above is None:
+        raise UsageError("--fdr is for the list that --effect-above makes: give --effect-above, too")
+    found = None if effect_above is None else Discoveries(effect_above, fdr or 0.05)
+    kind: dict[str, Any] = {"interval": interval, "simultaneous": simultaneous}
     with settings.backend() as source:
         job = source.job(name)
         numbers = Normalised(source) if normalise else source
-        rows = numbers.top(job, count, by, site=site, population=population, method=method)
+        if found is None:
+            rows = numbers.top(job, count, by, site=site, method=method, **kind)
+        else:
+            rows = numbers.components(
+                job, site=site, method=method, by=by, discoveries=found, limit=count, **kind
+            )
         progress, patched = source.progress(job), source.coverage(job, site)
         task = source.task(job)
         rounding = numbers.rounding(job)
@@ -74,8 +110,10 @@ def top(
         return
     if rows:
         show_components(rows, absolute=by == "mean_abs")
-        say_intervals(rows, patched, progress, population=population)
+        say_intervals(rows, patched, progress, **kind)
         show_rounding(rounding, rows, unit)
+    if found is not None:
+        say(_discovered(rows, found, unit))
     for each in missed:
         if site in (None, each.site):
             say(missed_line(each, job.spec.metric))
@@ -83,3 +121,14 @@ def top(
         why = "the budget of exact patching is too small for a cell" if job.patched else "--exact 0"
         say(f"Nothing was patched exactly ({why}): these are mean scores, not verified")
     say_unfinished(settings, job, progress)
+
+
+def _discovered(rows: Sequence[ComponentRow], found: Discoveries, unit: str) -> str:
+    """Say what a list of discoveries is."""
+    if not rows:
+        size = f"{found.above:g} {unit}"
+        return f"No component's mean effect exceeds {size} at a false discovery rate of {found.rate:g}"
+    return (
+        f"These mean effects exceed {found.above:g} {unit}; of such a list {percent(found.rate)} is wrong on "
+        "average (Benjamini-Hochberg)"
+    )

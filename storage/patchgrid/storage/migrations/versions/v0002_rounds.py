@@ -11,6 +11,10 @@ def upgrade() -> None:
     op.add_column("job", sa.Column("rounds", sa.Integer()))
     for table in ("chunk", "exact", "method_score"):
         op.add_column(table, sa.Column("round", sa.Integer()))
+    for name in ("pairs_low", "pairs_high"):
+        op.add_column("component_estimate", sa.Column(name, sa.Double()))
+    # `patchgrid db upgrade` writes these rows again for all jobs without the checksum of their end.
+    op.execute("DELETE FROM checksum WHERE what = 'end'")
     _index_chunks()
     _create_rounds()
     _create_missed()

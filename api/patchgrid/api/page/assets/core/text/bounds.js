@@ -43,7 +43,7 @@ export function plusMinus(row) {
 
 /** The interval in words: its text, or why there is no useful one. */
 export function intervalWords(row) {
-  if (hasInterval(row) && row.ci_low === row.ci_high && row.exact_n === row.n) return "± 0: all pairs patched exactly";
+  if (hasInterval(row) && row.ci_low === row.ci_high && row.exact_n === row.n) return "± 0 for these pairs: all patched exactly";
   if (isBounded(row)) return plusMinus(row);
   const cells = row.exact_n === 1 ? "one exact cell" : `${count(row.exact_n)} exact cells`;
   if (isUnbounded(row)) return `no useful bound from ${cells}`;

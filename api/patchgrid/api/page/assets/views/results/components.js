@@ -24,8 +24,8 @@ const KINDS = [
 /** The components with their estimates and intervals, searched and sorted by the server; the strongest first. */
 export function Components({ job, params }) {
   const method = methodOf(job, params);
-  const { site = "", kind = "", population = "", search = "", sort = "estimate", order = "down", cursor } = params;
-  const among = { site, kind, method, population: population ? "true" : null };
+  const { site = "", kind = "", interval = "", search = "", sort = "estimate", order = "down", cursor } = params;
+  const among = { site, kind, method, interval: interval || null };
   const asked = { ...among, search, ...orderOf(sort, order !== "up") };
   const path = jobPath(job.job, "components");
   const rows = useKept(useAnswer((signal) => look(path, asked, among, cursor, signal), [path, asked, cursor], { fresh: freshness(job) }));
@@ -37,10 +37,10 @@ export function Components({ job, params }) {
       <${Search} label="Name" value=${search} placeholder="a9.h6" onChange=${(value) => filter({ search: value })} />
       <${Check} label="Draw intervals" checked=${params.drawn !== "no"} onChange=${(on) => choose({ drawn: on ? null : "no" })} />
       <${Check}
-        label="Population intervals"
-        hint="For the population that the pairs come from, not only for this job's pairs; wider"
-        checked=${Boolean(population)}
-        onChange=${(on) => filter({ population: on ? "yes" : null })}
+        label="Intervals for these pairs"
+        hint="For this job's pairs alone, not for the population that they are a sample of; narrower"
+        checked=${interval === "pairs"}
+        onChange=${(on) => filter({ interval: on ? "pairs" : null })}
       />
       <${DataLinks} path=${path} params=${{ ...asked, limit: MOST }} what="Components" />
     </form>
@@ -63,7 +63,7 @@ function Found({ job, data, params, filter }) {
   if (data.all === 0) return html`<${Unmeasured} job=${job} />`;
   const start = cursor ? Number(from) || 0 : 0;
   const page = (next) => choose({ cursor: next, from: next && start + data.items.length }, { step: true });
-  return html`<${Reach} job=${job} data=${data} start=${start} method=${params.method} population=${params.population} />
+  return html`<${Reach} job=${job} data=${data} start=${start} method=${params.method} interval=${params.interval} />
     <${Table}
       caption="Components"
       columns=${columns(job, params.method, data.items, params.drawn !== "no")}
@@ -78,13 +78,15 @@ function Found({ job, data, params, filter }) {
 }
 
 /** Which these are of how many, and where the others are. */
-function Reach({ job, data, start, method, population }) {
+function Reach({ job, data, start, method, interval }) {
   const { items, total, all, searched } = data;
   const end = start + items.length;
   const found = items.length < total ? `${count(start + 1)} to ${count(end)} of ${count(total)}` : count(total);
   const among = searched ? `${items.length < total ? " found," : ""} of ${count(all)}` : "";
   return html`<p class="muted" role="status">
-    ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; intervals for the mean over ${population ? "the population of pairs" : "this job's pairs"}`}${
+    ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; 95 % intervals for ${
+      interval === "pairs" ? "these pairs" : "the population that these pairs are a sample of"
+    }`}${
       total > MOST &&
       html`; JSON and CSV have the first ${count(MOST)}, the export has
         ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>`
