@@ -50,6 +50,8 @@ POSITIONS = {
     "sum": "all positions at once",
     "keep": "each position by itself, aligned from the end or by the pairs' spans",
 }
+#: What stands for a method where one estimate is made from the scores of all of a job's methods.
+COMBINED = "combined"
 #: Name of the positions that lie in none of a job's spans.
 REST = "(rest)"
 #: What the revision of a model begins with that was in memory already: no file is known to hold its weights.

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from patchgrid.estimates.estimator import OF_CARRIERS
+
 #: Effective cells (Kish's) for each coefficient: with fewer, the first method's own estimate stands.
 PER_COEFFICIENT = 4.0
 #: A direction in which standardized scores vary less than this is rounding, or one score in another's words.
@@ -22,6 +24,8 @@ class Combined:
     variance: _Array
     #: Degrees of freedom.
     freedom: _Array
+    #: Variance of the effects over the pairs that these are a sample of.
+    spread: _Array
 
 
 def combined(
@@ -58,12 +62,14 @@ def combined(
     coefficients = len(means) + 1
     slopes, leverage = _fit(spread, means - middle[:-1])
     left = away[-1] - (slopes[:, component] * away[:-1]).sum(axis=0)
-    freedom = size - coefficients
     known = size >= PER_COEFFICIENT * coefficients
+    squares, fourths = (np.bincount(component, each, count) for each in (v * left**2, (v * left**2) ** 2))
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.bincount(component, v * left**2, count) / total**2 * (size / freedom) ** 2 * (1 + leverage)
-    estimate = middle[-1] + (slopes * (means - middle[:-1])).sum(axis=0)
-    return Combined(*(np.where(known, each, np.nan) for each in (estimate, variance, freedom)))
+        variance = squares / total**2 * (size / (size - coefficients)) ** 2 * (1 + leverage)
+        freedom = np.fmin(size - coefficients, OF_CARRIERS * squares**2 / fourths)
+        own = spread[-1, -1] * size / (size - 1)
+    middles = middle[-1] + (slopes * (means - middle[:-1])).sum(axis=0)
+    return Combined(*(np.where(known, each, np.nan) for each in (middles, variance, freedom, own)))
 
 
 def _products(w: _Array, away: _Array, component: NDArray[np.int64], count: int) -> _Array:

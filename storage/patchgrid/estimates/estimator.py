@@ -23,7 +23,7 @@ _TREND = 0.15
 #: Cells that carry the variance: fewer than this many, and than this part of them, are few.
 _FEW_CARRIERS, _CARRYING = 5.0, 1 / 6
 #: Degrees of freedom by which a variance is known, for each cell that carries it.
-_OF_CARRIERS = 1.5
+OF_CARRIERS = 1.5
 
 _Array = NDArray[np.float64]
 
@@ -239,7 +239,7 @@ def _fit(sums: Sums, mean: _Array, together: int = 0) -> _Fit:
     # With every cell certain, the sample is all of them, or says nothing of the rest.
     certain = sums["sure"] == sums["m"]
     variance[certain] = np.where(_census(sums), 0, np.nan)[certain]
-    return _Fit(middle, variance, np.fmin(line.freedom, _OF_CARRIERS * carriers(sums)))
+    return _Fit(middle, variance, np.fmin(line.freedom, OF_CARRIERS * carriers(sums)))
 
 
 def _trend(sums: Sums) -> _Array:

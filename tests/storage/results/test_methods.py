@@ -37,6 +37,18 @@ def test_each_method_has_its_own_means(database: Database) -> None:
             assert row.exact_n == next(other.exact_n for other in rows["atp"] if other.name == row.name)
 
 
+def test_all_methods_together_estimate_what_each_does(database: Database) -> None:
+    """The stand-in's effects are a line of the first method's scores: the combined estimate finds it too."""
+    job = run_job(database, submit_job(database, 120, spec=SPEC))
+    with database.read() as session:
+        first, together = (components.components(session, job, method=each) for each in ("atp", "combined"))
+        changed = [one.estimate != other.estimate for one, other in zip(first, together, strict=True)]
+        assert any(changed)
+        for one, other in zip(first, together, strict=True):
+            assert (one.name, one.mean, one.exact_n) == (other.name, other.mean, other.exact_n)
+            assert other.estimate == pytest.approx(one.estimate, abs=1e-3)
+
+
 def test_a_finished_jobs_answers_are_those_it_had_before(database: Database) -> None:
     """The totals of every method are stored."""
     job = submit_job(database, 4, spec=SPEC)

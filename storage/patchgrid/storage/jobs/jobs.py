@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, case, func, select
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from patchgrid.core.names import check_name
+from patchgrid.core.names import COMBINED, check_name
 from patchgrid.core.sites import WIDE_SITES
 from patchgrid.core.states import DELETING, ChunkState, JobState
 from patchgrid.core.types import JobSpec, Pair
@@ -94,6 +94,10 @@ class JobRecord:
         """Return the requested method, the first by default; `SpecError` for one that the job lacks."""
         methods = self.spec.query.method_names
         return methods[0] if name is None else check_name("method of this job", name, methods, "method")
+
+    def estimator(self, name: str | None = None) -> str:
+        """Return the requested method, or `combined`, which several methods of a job have together."""
+        return name if name == COMBINED and len(self.spec.query.method_names) > 1 else self.method(name)
 
     def kinds(self, site: str) -> tuple[str, ...]:
         """Which sums exist at a site: both, except at sites whose positions were not requested."""

@@ -90,7 +90,7 @@ def components_json(
     """
     return {
         "job": job.id,
-        "method": job.method(method),
+        "method": job.estimator(method),
         "task": task,
         "coverage": coverage_json(found),
         "rounding": rounding,

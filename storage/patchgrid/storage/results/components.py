@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.core.errors import ComponentError, SpecError
 from patchgrid.core.graph import Graph
-from patchgrid.core.names import INTERVALS, POPULATION, REST, check_name
+from patchgrid.core.names import COMBINED, INTERVALS, POPULATION, REST, check_name
 from patchgrid.core.sites import short_name
 from patchgrid.estimates import Estimates, Sums, estimate
 from patchgrid.estimates.discoveries import discovered
@@ -21,6 +21,7 @@ from patchgrid.storage.chunks.naming import Named, index_of, indexed, site_names
 from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.chunks.sums import add_up, read_sums
 from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.results.combining import combine
 from patchgrid.storage.tables import total
 
 #: Times a component's own size that half an interval may be and still say something of it. Few cells of
@@ -334,16 +335,26 @@ def by_site(
     check_name("interval", interval, INTERVALS, "interval")
     graph = job_graph(session, job.id)
     known: dict[str, Sums] = {}
+    combines = job.estimator(method) == COMBINED
+    if combines and (simultaneous or discoveries is not None):
+        raise SpecError(
+            "the combined estimate has no simultaneous intervals: name one of the methods", "method"
+        )
     for site in job.spec.query.sites if sites is None else sites:
         check_name("site of this job", site, job.spec.query.sites, "site")
-        sums = job_sums(session, job, site, kind or job.kind, method)
+        sums = job_sums(session, job, site, kind or job.kind, None if combines else method)
         if sums is not None:
             known[site] = sums
     together = sum(int((sums["n"] > 0).sum()) for sums in known.values()) if simultaneous else 0
     parts = []
     for site, sums in known.items():
         labels = aligned_labels(job.spans, sums.axes[1]) if sums.aligned else []
-        found = estimate(sums, population=interval == POPULATION, together=together)
+        population = interval == POPULATION
+        found = estimate(sums, population=population, together=together)
+        if combines and (kind or job.kind) == job.kind:
+            names = job.spec.query.method_names[1:]
+            others = [job_sums(session, job, site, job.kind, each) for each in names]
+            found = combine(session, job, site, (sums, *others), found, population=population)
         parts.append(Part(site, labels, bool(job.spans), found, graph))
     if discoveries is None:
         return parts

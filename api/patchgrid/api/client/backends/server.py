@@ -312,4 +312,4 @@ def _check(job: JobRecord, site: str | None, method: str | None) -> None:
     """Refuse what the job does not have in storage's own words, without asking."""
     if site is not None:
         check_name("site of this job", site, job.spec.query.sites, "site")
-    job.method(method)
+    job.estimator(method)

@@ -82,6 +82,8 @@ def top(
     too wide to be useful). Both are in units of the job's metric, or with --normalise shares of its mean
     clean - corrupted metric. The interval is for the mean over the population that the pairs are a sample of;
     with --interval pairs, over these pairs alone.
+
+    --method combined makes one estimate from the scores of all of the job's methods.
     """
     if fdr is not None and effect_above is None:
         raise UsageError("--fdr is for the list that --effect-above makes: give --effect-above, too")
