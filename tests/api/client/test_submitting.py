@@ -30,7 +30,7 @@ def test_pairs_of_every_kind_are_the_same_job(lab: Lab, workspace: Workspace, ki
         "pandas": pd.DataFrame(rows),
         "polars": pl.DataFrame(rows),
     }
-    options: dict[str, Any] = {"detail": "positions", "exact": 0.3}
+    options: dict[str, Any] = {"detail": "positions", "exact": 0.3, "exact_per_component": 30}
     found = workspace.submit(
         made[kind], model=str(lab.model), sites=["z", "mlp_out", "resid_post"], name="shared", **options
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _COMPONENT: tuple[str, ...] = (
     *("component", "site", "layer", *INDEX_FIELDS, "position", "n", "mean", "mean_abs", "std"),
-    *("estimate", "ci_low", "ci_high", "exact_n", "exact_share"),
+    *("estimate", "ci_low", "ci_high", "exact_n", "pairs_low", "pairs_high", "heavy", "exact_share"),
 )
 _AGREEMENT: tuple[str, ...] = (
     *(field.name for field in dataclasses.fields(SiteAgreement)),

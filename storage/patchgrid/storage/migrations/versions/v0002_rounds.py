@@ -13,7 +13,7 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("round", sa.Integer()))
     for name in ("pairs_low", "pairs_high"):
         op.add_column("component_estimate", sa.Column(name, sa.Double()))
-    # `patchgrid db upgrade` writes these rows again for all jobs without the checksum of their end.
+    # The command that upgrades writes these rows again for all jobs without the checksum of their end.
     op.execute("DELETE FROM checksum WHERE what = 'end'")
     _index_chunks()
     _create_rounds()
