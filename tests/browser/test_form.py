@@ -21,7 +21,10 @@ from support.engine.refused import REFUSED
 pytestmark = pytest.mark.browser
 
 #: Fields of a job that no field of the form has for its own, and why.
-ELSEWHERE = {"revision": "a model is chosen with its revision, as the server allows it"}
+ELSEWHERE = {
+    "revision": "a model is chosen with its revision, as the server allows it",
+    "refinements": "they are asked for once a job is done",
+}
 #: Names of the form's own.
 OWN = {"other_metric"}
 #: Every field at another value than its default.
@@ -159,10 +162,10 @@ def test_every_field_reaches_the_server(visit: Visit) -> None:
     visitor.page.get_by_role("button", name="Submit").click()
     visitor.see("away")
     assert specs == [CHANGED]
-    assert CHANGED.keys() == JobRequest.model_fields.keys()
+    assert CHANGED.keys() == JobRequest.model_fields.keys() - {"refinements"}
     defaults = JobRequest(model="m").model_dump()
     assert [name for name, value in CHANGED.items() if value == defaults[name]] == []
-    taken = CHANGED | {"columns": {"clean": "prompt"}}
+    taken = CHANGED | {"columns": {"clean": "prompt"}, "refinements": []}
     assert JobRequest.model_validate(specs[0]).model_dump(mode="json") == taken
 
 

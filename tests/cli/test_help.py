@@ -50,11 +50,14 @@ def test_the_commands_are_those_of_the_design() -> None:
     assert words == {
         *("run", "submit", "serve", "demo", "model check", "db upgrade", "db vacuum", "db check", "doctor"),
         *(f"job {name}" for name in ("list", "show", "errors", "watch", "wait", "delete", "prune")),
-        *(f"job {name}" for name in ("pause", "resume", "cancel", "retry", "missed")),
+        *(f"job {name}" for name in ("pause", "resume", "cancel", "retry", "missed", "refine")),
         *("pairs check", "pairs convert"),
         *(f"token {name}" for name in ("create", "list", "revoke")),
         *(f"worker {name}" for name in ("start", "list", "drain")),
-        *(f"results {name}" for name in ("top", "pair", "verify", "missed", "plot", "export", "sql")),
+        *(
+            f"results {name}"
+            for name in ("top", "pair", "verify", "missed", "certificate", "plot", "export", "sql")
+        ),
     }
 
 

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from patchgrid.core.refinement import FIRST
 from patchgrid.estimates.moderation import PRIOR, moderated
 
 #: Sums over a component's cells that have joined the race, u the effect less its line: number, u, u², u⁴.
 RACE_SUMS = ("t", "u", "uu", "u4")
 #: Number of a component's cells at which its interval is made the narrowest.
 BEST_AT = 20.0
-#: Cells of each component in the first round, where the job has as many pairs.
-FIRST = 8
 #: Share of a component's cells from which on all of them are patched.
 NEARLY_ALL = 0.8
 #: By how much an undecided component's cells grow from round to round.

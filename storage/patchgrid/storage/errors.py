@@ -118,6 +118,10 @@ class NothingToRefine(StorageError, ValueError):
     """The job cannot be refined as requested; the message says why."""
 
 
+class AllPatched(NothingToRefine):
+    """All that was requested is patched exactly already."""
+
+
 class JobFinished(StorageError, RuntimeError):
     """The job is done, failed or cancelled, so it cannot be paused, resumed or cancelled."""
 

@@ -79,6 +79,10 @@ def with_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield from _schema(tmp_path_factory.mktemp("jobs"), filled=True)
 
 
+#: Operations whose body no schema describes in full.
+_FREE = (("post", "/v1/jobs"), ("post", "/v1/jobs/{job}/refine"))
+
+
 def hold(schema: Any, operation: tuple[str, str], mode: GenerationMode, count: int) -> None:
     """Ask an operation so many times, and hold the answers to what is declared."""
     method, path = operation
@@ -90,9 +94,9 @@ def hold(schema: Any, operation: tuple[str, str], mode: GenerationMode, count: i
         if mode == GenerationMode.POSITIVE:
             # Only what an answer before gave is a cursor.
             (case.query or {}).pop("cursor", None)
-        # What a pair file must hold, which models there are, and which sites and methods a job has, no schema
-        # says.
-        unsaid = operation == ("post", "/v1/jobs") or {"site", "method"} & (case.query or {}).keys()
+        # What a pair file must hold, which models there are, how components are named, and which sites and
+        # methods a job has, no schema says.
+        unsaid = operation in _FREE or {"site", "method"} & (case.query or {}).keys()
         left_out = [positive_data_acceptance] if unsaid else []
         # Too much to be a token is refused by its length (413), which the check does not know of.
         too_long = path == "/session" and len(json.dumps(case.body, default=repr)) > 4000

@@ -22,6 +22,8 @@ class RunProgress:
     skipped: int
     #: Pairs measured that are not stored yet, those of the running chunk as a fraction.
     in_flight: float
+    #: Later round that these are of; 0: the scores.
+    round: int = 0
 
 
 class Progressing:
@@ -31,11 +33,12 @@ class Progressing:
         self._on_progress = on_progress
         self._changing = threading.Lock()
         self._pairs: Counter[str] = Counter()
-        self._computed = 0
+        self._computed = self._round = 0
 
-    def begin(self, stored: Progress) -> None:
+    def begin(self, stored: Progress, round_: int | None = None) -> None:
         """Take what is stored of the job, by whomever, at a moment at which nothing is on its way there."""
         with self._changing:
+            self._round = round_ or 0
             self._pairs = Counter(done=stored.done, failed=stored.failed, skipped=stored.skipped)
 
     def computed(self, pairs: int) -> None:
@@ -58,5 +61,5 @@ class Progressing:
         """Report the progress, with the measured pairs of the running chunk."""
         with self._changing:
             counts = {state: self._pairs[state] for state in OUTCOMES}
-            progress = RunProgress(**counts, in_flight=self._computed + running)
+            progress = RunProgress(**counts, in_flight=self._computed + running, round=self._round)
         self._on_progress(progress)

@@ -173,7 +173,7 @@ class _Run:
         """Measure one chunk while the one before it is stored, or hand it back."""
         try:
             with self._database.read() as session:
-                self._progress.begin(job_progress(session, self._job.id))
+                self._progress.begin(job_progress(session, self._job.id), lease.round)
             self._storing.hand_over()
             if lease.suspect:
                 self._storing.settle()

@@ -1,6 +1,7 @@
 """A job in a workspace: followed, steered, and its results as dataframes and pictures."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, Self
 
 from patchgrid.api.client import html
@@ -10,12 +11,18 @@ from patchgrid.api.client.orders.pair_warnings import warn_of_results
 from patchgrid.api.client.pace import Speed
 from patchgrid.api.client.progress_bar import progress_bar
 from patchgrid.api.client.results import Results
+from patchgrid.core.errors import SpecError
+from patchgrid.core.names import check_name
+from patchgrid.core.query import as_names
+from patchgrid.core.refinement import CERTIFY_SETTINGS, Refinement, with_positions
 from patchgrid.core.states import ENDED_JOBS, JobState
 from patchgrid.core.text.wording import counted
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.output.documents import pair_counts
+from patchgrid.storage.output.refinements import boundary_words, refinement_json
 from patchgrid.storage.output.standing import Standing, standing_json
+from patchgrid.storage.rounds.requests import find_certificate
 
 #: Failed pairs whose reasons an error tells.
 _REASONS = 3
@@ -121,6 +128,8 @@ class Job(Results):
             for now in self._backend.follow(self._record, every=_interval(timeout)):
                 pace, workers = speed.pace(now), counted(len(now.at_work), "worker")
                 words = f"job {self.id} {now.job.state}: {pace.words}, {workers}"
+                if now.refinement is not None and now.refinement.certificate and not now.ended:
+                    words += f"; {boundary_words(now.refinement.certificate)}"
                 show(pace.reached, pace.total, words)
                 if end is not None and time.monotonic() >= end and not now.ended:
                     raise OutOfTime(f"job {self.id} is still {now.job.state} after {timeout:g} s")
@@ -154,6 +163,64 @@ class Job(Results):
         self._backend.retry(self.id)
         self._backend.wake(self.id)
         return self.refresh()
+
+    def refine(
+        self,
+        *,
+        exact: float = 0.0,
+        top: int = 0,
+        components: Sequence[str] | str = (),
+        positions: Sequence[str | int] = (),
+        certify: int = 0,
+        signed: bool = False,
+        **settings: float,
+    ) -> Self:
+        """Patch more of a job that is done, by its workers; `wait` waits for them. Nothing is patched twice.
+
+        Give one of `exact`, a share of all cells to patch more where estimates gain most; `top`, the number
+        of components of largest |estimate| of which every pair is patched; `components`, their names, at
+        `positions` alone if these are given; and `certify`, the number of components of largest |mean effect|
+        (`signed`: of largest mean effect) that are to be certain. `settings` are those of a certificate:
+        `confidence`, `tolerance`, `max_exact`.
+
+        Raises
+        ------
+        SpecError
+            None or several of these, or a value out of range.
+        NothingToRefine, ServerError
+            The job is not done, has no such component, or nothing is left to patch.
+        """
+        names = as_names(components) if isinstance(components, str) else tuple(components)
+        values: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+        for name in values:
+            check_name("setting of a certificate", name, CERTIFY_SETTINGS[:-1], name)
+        if (values or signed) and not certify:
+            raise SpecError(f"{next(iter(values), 'signed')} is a setting of certify", "certify")
+        asked = Refinement(
+            exact=exact,
+            top=top,
+            components=with_positions(names, map(str, positions)),
+            certify=certify,
+            ranking="signed" if signed else "size",
+            **values,
+        )
+        if self._backend.refine(self._record, asked).state not in ENDED_JOBS:
+            self._backend.wake(self.id)
+        return self.refresh()
+
+    @property
+    def refinements(self) -> list[dict[str, Any]]:
+        """What was patched beyond the sample: each `refine` with its state and what came of it."""
+        return [refinement_json(each) for each in self._backend.refinements(self._record)]
+
+    def certificate(self, number: int | None = None) -> dict[str, Any]:
+        """Return the latest certificate, or that of a refinement's number.
+
+        `components` are its rows, with `state`, `estimate`, `low` and `high`; `holds` tells whether nothing
+        is undecided; no component that is not `in` is larger than `above`. A `LookupError` if there is none.
+        """
+        records = self._backend.refinements(self._record)
+        return dict(find_certificate(self.id, records, number).certificate or {})
 
     def delete(self, *, everyone: bool = False) -> None:
         """Delete it with its pairs and all its results.

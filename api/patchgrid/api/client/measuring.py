@@ -1,5 +1,6 @@
 """Measuring a job in this process: submit it, load its model, run it to its end."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -12,16 +13,19 @@ from typing import TYPE_CHECKING, TypeVar
 from patchgrid.api.client.errors import JobPaused
 from patchgrid.core.names import IN_MEMORY
 from patchgrid.core.query import Query
-from patchgrid.core.states import FINISHED_JOBS, JobState
+from patchgrid.core.refinement import Refinement
+from patchgrid.core.states import FINISHED_JOBS, OPEN_JOBS, JobState
 from patchgrid.engine.checkpoint.quiet import quietly
 from patchgrid.engine.checkpoint.weights import folder_hash
 from patchgrid.storage import Database
-from patchgrid.storage.access.submitting import Order, Submitter, store
+from patchgrid.storage.access import quotas
+from patchgrid.storage.access.submitting import Order, Submitter, check_refinements, lacking, store
 from patchgrid.storage.chunks import provenance
 from patchgrid.storage.errors import DatabaseMissing, FolderMissing
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress, job_progress
+from patchgrid.storage.rounds.requests import check, list_refinements, under_way
 from patchgrid.workers.errors import ModelChangedError
 from patchgrid.workers.progress import RunProgress
 
@@ -90,19 +94,57 @@ def run_order(
     with database.read() as session:
         job = jobs.find_by_key(session, order.key)
         measured = set() if job is None else provenance.weights_hashes(session, job.id)
-    if job is not None and job.state in FINISHED_JOBS:
+        more = () if job is None else lacking(session, job, order.refinements)
+    if job is not None and job.state in FINISHED_JOBS and (not more or job.state == JobState.FAILED):
         check_unchanged(job, measured)
-        store(database, order, by=by)
+        store(database, dataclasses.replace(order, refinements=()), by=by)
         say(f"Job {job.id} already measured these pairs with these settings; showing its results")
         return Run(job, None)
     if job is not None and job.state == JobState.PAUSED:
         raise JobPaused(job.id)
+    check_refinements(order.spec, order.summary.count, order.refinements)
     engine = load()
+    if job is not None:
+        check_same_weights(job, measured, engine)
     stored = store(database, order, by=by)
     if stored.reopened:
         say(f"Job {stored.job.id} already measures these pairs; it was cancelled and is now reopened")
     taken = run_here(database, engine, stored.job, shown=shown, stop=stop, batch_tokens=batch_tokens, say=say)
     return Run(stored.job, taken)
+
+
+def refine_here(
+    database: Database,
+    job: JobRecord,
+    asked: Refinement,
+    by: Submitter,
+    load: Callable[[], "Engine"],
+    *,
+    shown: Shown,
+    stop: Callable[[], AbstractContextManager[threading.Event]],
+    batch_tokens: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Patch more of a job, or resume that where it was interrupted; return the refinement's number.
+
+    Raises `NothingToRefine`, and `ModelChangedError` where the weights are not those that the job's numbers
+    came from: then nothing is stored.
+    """
+    with database.read() as session:
+        number = under_way(session, job, asked)
+        if number is None:
+            check(session, job, asked)
+        measured = provenance.weights_hashes(session, job.id)
+    check_unchanged(job, measured)
+    engine = load()
+    check_same_weights(job, measured, engine)
+    if number is None:
+        with database.write() as session:
+            job = quotas.refine(session, job.id, asked, by)
+            number = list_refinements(session, job.id)[-1].number
+    if job.state in OPEN_JOBS:
+        run_here(database, engine, job, shown=shown, stop=stop, batch_tokens=batch_tokens, say=say)
+    return number
 
 
 def run_here(
@@ -121,11 +163,18 @@ def run_here(
     with database.read() as session:
         begun = job_progress(session, job.id)
     if begun.reached:
-        say(f"Job {job.id} resumed: {begun.reached:,} of {begun.total:,} pairs are done")
+        which = f" with round {job.rounds}" if job.rounds else ""
+        say(f"Job {job.id} resumed{which}: {begun.reached:,} of {begun.total:,} pairs are done")
     start = time.monotonic()
     with quietly(), stop() as stopped, shown(begun, stopped) as report:
         run_job(database, engine, job, batch_tokens=batch_tokens, stop=stopped, on_progress=report)
     return time.monotonic() - start
+
+
+def check_same_weights(job: JobRecord, measured: set[str], engine: "Engine") -> None:
+    """Refuse to add to a job's results with another model's; nothing is stored then."""
+    if measured and engine.provenance.weights_hash not in measured:
+        raise ModelChangedError(job.id, job.spec.model)
 
 
 def check_unchanged(job: JobRecord, measured: set[str]) -> None:

@@ -27,11 +27,14 @@ class Pace:
     skipped: int
     #: Pairs a second in this run; None before the first.
     rate: float | None
+    #: Later round that these are of; 0: the scores, or a job that has ended.
+    round: int = 0
 
     @property
     def words(self) -> str:
-        """Say it: `128 of 300 pairs, 12.3 pairs/s, 14 s left, 2 failed`."""
-        return f"{int(self.reached):,} of {counted(self.total, 'pair')}{self.details}"
+        """Say it: `round 2: 128 of 300 pairs, 12.3 pairs/s, 14 s left, 2 failed`."""
+        which = f"round {self.round}: " if self.round else ""
+        return f"{which}{int(self.reached):,} of {counted(self.total, 'pair')}{self.details}"
 
     @property
     def details(self) -> str:
@@ -53,14 +56,19 @@ class Clock:
 
     def __init__(self, total: int, begun_at: int, now: Callable[[], float] = time.monotonic) -> None:
         self._total, self._begun_at, self._now = total, begun_at, now
-        self._start = now()
+        self._start, self._round = now(), None if begun_at else 0
 
     def pace(self, progress: "RunProgress") -> Pace:
         """Return the pace at this moment."""
         reached = progress.done + progress.failed + progress.skipped + progress.in_flight
+        if progress.round != self._round:
+            # A round begins with no pair of it measured.
+            if self._round is not None:
+                self._begun_at, self._start = 0, self._now()
+            self._round = progress.round
         gone = self._now() - self._start
         rate = (reached - self._begun_at) / gone if gone > 0 and reached > self._begun_at else None
-        return Pace(self._total, reached, progress.failed, progress.skipped, rate)
+        return Pace(self._total, reached, progress.failed, progress.skipped, rate, progress.round)
 
 
 class Speed:
@@ -69,12 +77,16 @@ class Speed:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._seen: deque[tuple[float, int]] = deque()
+        self._round = 0
 
     def pace(self, snapshot: Snapshot) -> Pace:
         """Return the pace at this moment; before anything was seen to finish, by what its workers say."""
         progress = snapshot.progress
         reached = progress.reached
         now = self._now()
+        if snapshot.job.rounds != self._round:
+            self._round = snapshot.job.rounds
+            self._seen.clear()
         self._seen.append((now, reached))
         while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW:
             self._seen.popleft()
@@ -82,4 +94,5 @@ class Speed:
         rate = (reached - before) / (now - since) if reached > before and now > since else None
         if rate is None:
             rate = sum(each.pairs_per_second or 0.0 for each in snapshot.at_work) or None
-        return Pace(progress.total, reached, progress.failed, progress.skipped, rate)
+        round_ = 0 if snapshot.ended else snapshot.job.rounds
+        return Pace(progress.total, reached, progress.failed, progress.skipped, rate, round_)

@@ -143,8 +143,9 @@ class Workspace:
         `corrupted`, `correct`, `incorrect` (and `id`, `spans`), or with those of a published layout
         (docs/pair-files.md); `columns` names others: `{"correct": "country_idx"}`. `query` is what
         `patchgrid submit` takes: `sites`, `method`, `exact`, `detail`, `positions`, `metric`, `direction`,
-        `seed`, … and `name`, `key`, `priority`, `chunk_size`, `limit`. Warns (`PairWarning`) of rows that
-        were skipped, columns that were ignored and pairs that repeat.
+        `seed`, … and `name`, `key`, `priority`, `chunk_size`, `limit`. `exact_top` and `certify`, with
+        `confidence`, `tolerance`, `max_exact` and `signed`, are patched after the scores (`Job.refine`).
+        Warns (`PairWarning`) of rows that were skipped, columns that were ignored and pairs that repeat.
 
         Raises
         ------

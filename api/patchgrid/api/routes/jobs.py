@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from patchgrid.api.schemas.jobs import Cancelled, Job, JobInFull, Jobs, Retried, Withdrawn
-from patchgrid.api.schemas.request_models import Word
+from patchgrid.api.schemas.jobs import Cancelled, Job, JobInFull, Jobs, Refinements, Retried, Withdrawn
+from patchgrid.api.schemas.request_models import RefinementRequest, Word
 from patchgrid.api.service.access import Caller, Reader, Shared, Submitter, check_own
 from patchgrid.api.service.asking import (
     Cursor,
@@ -22,15 +22,18 @@ from patchgrid.api.service.asking import (
 )
 from patchgrid.api.service.service import Service
 from patchgrid.api.web import cursors
+from patchgrid.api.web.answers import Answer
 from patchgrid.api.web.problems import Problem
-from patchgrid.core.states import JobState
+from patchgrid.core.states import ENDED_JOBS, JobState
 from patchgrid.storage.access import ownership, quotas
 from patchgrid.storage.jobs import deletion, job_list, jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import job_progress
 from patchgrid.storage.output.documents import job_json
+from patchgrid.storage.output.refinements import refinement_json
 from patchgrid.storage.output.standing import owners_json, standing, standing_json
 from patchgrid.storage.queue import control
+from patchgrid.storage.rounds.requests import list_refinements
 
 router = APIRouter(tags=["jobs"])
 
@@ -150,8 +153,38 @@ def retry_job(service: Shared, caller: Submitter, job: JobName) -> dict[str, Any
     return document | {"chunks_retried": again}
 
 
+@router.post("/v1/jobs/{job}/refine", response_model=Job, responses=refusals(400, 404, 409, 413, 429))
+def refine_job(
+    service: Shared, caller: Submitter, job: JobName, request: RefinementRequest
+) -> dict[str, Any]:
+    """Patch more of a job that is done: more cells, the largest components, named ones, a certificate.
+
+    The job is queued again, unless nothing is left to patch. What was patched is never patched again.
+    """
+    asked, limits = request.refinement(), service.settings
+    by = ownership.Submitter(caller.token_id, most_open=limits.open_jobs, most_bytes=caller.max_bytes)
+    document = _change(
+        service, caller, job, lambda session, job_id: quotas.refine(session, job_id, asked, by)
+    )
+    if document["state"] not in ENDED_JOBS:
+        service.notify(document["job"])
+    return document
+
+
+@router.get("/v1/jobs/{job}/refinements", response_model=Refinements, responses=refusals(404))
+def list_job_refinements(request: Request, service: Shared, caller: Reader, job: JobName) -> Response:
+    """List a job's refinements in order, certificates in full."""
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        items = [refinement_json(each) for each in list_refinements(session, record.id)]
+        return as_json({"job": record.id, "items": items})
+
+    # A request that is known already changes no job.
+    return ask(service, request, caller, job, make, lasting=False)
+
+
 def _change(
-    service: Service, caller: Caller, name: str, change: Callable[[Session, int], None]
+    service: Service, caller: Caller, name: str, change: Callable[[Session, int], object]
 ) -> dict[str, Any]:
     """Change one of the caller's jobs and return it."""
     with service.database.write() as session:

@@ -17,6 +17,7 @@ from patchgrid.api.service.service import Service
 from patchgrid.api.service.settings import AllowedModel
 from patchgrid.api.web.problems import Problem, validation
 from patchgrid.api.web.upload import Upload, is_form, received
+from patchgrid.core.states import RUNNABLE_JOBS
 from patchgrid.pairs import PairFile
 from patchgrid.pairs.source import Source
 from patchgrid.storage.access.submitting import Order, Submitter, store
@@ -115,6 +116,12 @@ def _request(values: dict[str, Any]) -> Submission:
     sites = values.get("sites")
     if isinstance(sites, str):
         values["sites"] = [site.strip() for site in sites.split(",") if site.strip()]
+    refinements = values.get("refinements")
+    if isinstance(refinements, str):
+        try:
+            values["refinements"] = json.loads(refinements)
+        except (ValueError, RecursionError) as error:
+            raise _bad_value("refinements", f"is not JSON: {error}") from None
     try:
         return JobRequest.model_validate(values)
     except ValidationError as error:
@@ -157,7 +164,14 @@ def _store(
         if summary.count > most:
             raise Problem(413, "too-many-pairs", f"more than {most:,} pairs, the most that this server takes")
         order = Order(
-            spec, file, summary, submission.name, submission.key, submission.priority, submission.chunk_size
+            spec,
+            file,
+            summary,
+            submission.name,
+            submission.key,
+            submission.priority,
+            submission.chunk_size,
+            tuple(each.refinement() for each in submission.refinements),
         )
         by = Submitter(
             caller.token_id, idempotency_key, service.settings.open_jobs, most_bytes=caller.max_bytes
@@ -165,7 +179,7 @@ def _store(
         stored = store(service.database, order, by=by)
     with service.database.read() as session:
         document = job_document(session, stored.job)
-    if stored.created or stored.reopened:
+    if stored.created or stored.reopened or (order.refinements and stored.job.state in RUNNABLE_JOBS):
         service.notify(stored.job.id)
     more = {"created": stored.created, "reopened": stored.reopened, "notes": list(summary.notes)}
     return document | more

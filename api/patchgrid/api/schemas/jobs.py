@@ -1,8 +1,8 @@
 """Jobs, listed and in full, and what those who steer them are answered."""
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from patchgrid.api.schemas.paging import Page
 from patchgrid.core.states import JobState
@@ -50,6 +50,7 @@ class Job(BaseModel):
     started_at: float | None
     finished_at: float | None
     error: str | None
+    rounds: int = Field(description="Rounds of exact patching after the scores, the running one included")
     submitted_by: str | None
     owners: list[str]
 
@@ -120,6 +121,61 @@ class Rounding(BaseModel):
     cells: int = Field(description="Number measured")
 
 
+class Racer(BaseModel):
+    """A component of a certificate; effects in units of the job's metric."""
+
+    component: str
+    state: Literal["in", "out", "tied", "undecided"]
+    estimate: float | None = Field(description="Mean effect")
+    low: float | None = Field(description="End of the confidence sequence of what is ranked")
+    high: float | None
+    cells: int = Field(description="Cells patched for the certificate")
+    pairs: int
+    mean_residual: float | None = Field(description="Mean of effect - score - fitted line over these cells")
+    spread: float | None = Field(description="Its standard deviation, moderated over components")
+    exact: bool = Field(description="Every pair is patched")
+
+
+class Outcome(BaseModel):
+    """What came of a refinement: of a certificate all of it, of others the round and its cells."""
+
+    model_config = ConfigDict(extra="allow")
+
+    error: str | None = Field(None, description="Why it was not begun")
+    cancelled: bool | None = None
+    round: int | None = None
+    cells: int | None = Field(None, description="Cells patched; of a certificate those of the job in all")
+    k: int | None = None
+    holds: bool | None = Field(None, description="Nothing is left undecided")
+    counts: dict[str, int] | None = Field(None, description="Components by state")
+    above: float | None = Field(None, description="No component that is not certainly in is above this")
+    cells_in_all: int | None = None
+    uniform_cells: int | None = Field(None, description="Cells that uniform sampling would have taken, about")
+    assumes: str | None = None
+    components: list[Racer] | None = Field(
+        None, description="Those certainly in, tied or undecided, and the largest of the others"
+    )
+
+
+class RefinementOf(BaseModel):
+    """A refinement of a job, and what came of it so far. Times are seconds since 1970."""
+
+    number: int
+    kind: Literal["exact", "top", "components", "certify"]
+    state: Literal["pending", "running", "done", "cancelled", "failed"]
+    request: dict[str, Any]
+    result: Outcome | None
+    created_at: float
+    finished_at: float | None
+
+
+class Refinements(BaseModel):
+    """A job's refinements in order."""
+
+    job: int
+    items: list[RefinementOf]
+
+
 class JobInFull(Job):
     """All that is known of a job but its results."""
 
@@ -132,6 +188,10 @@ class JobInFull(Job):
     workers: list[WorkerRecord]
     serving: int
     load_failures: list[LoadFailure]
+    refinement: RefinementOf | None = Field(
+        description="The refinement whose round runs or will run next, else the last one; a certificate "
+        "without its components"
+    )
 
 
 class Jobs(Page):

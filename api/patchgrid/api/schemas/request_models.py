@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from patchgrid.core.methods import METHODS
 from patchgrid.core.query import query_settings
+from patchgrid.core.refinement import Refinement
 from patchgrid.core.settings import Setting
 from patchgrid.core.spec import JobSpec, job_settings
 from patchgrid.pairs import ColumnsError, parse_columns
@@ -55,6 +56,42 @@ def _columns(columns: str | dict[str, str]) -> dict[str, str]:
 Columns = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=_PLAIN)]
 
 
+class RefinementRequest(BaseModel):
+    """What to patch exactly beyond a job's sample: one of `exact`, `top`, `components` and `certify`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    exact: float = Field(
+        0, ge=0, le=1, description="Share of all cells to patch in addition, where estimates gain most"
+    )
+    top: int = Field(
+        0, ge=0, le=LARGEST, description="Patch every pair of so many components, those of largest |estimate|"
+    )
+    components: list[Word] = Field([], max_length=10_000, description="Patch every pair of these components")
+    certify: int = Field(
+        0,
+        ge=0,
+        le=LARGEST,
+        description="Patch in rounds until it is certain which are the so many components of largest mean "
+        "effect",
+    )
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    tolerance: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Components that differ by less than this share of the k-th largest count as equal",
+    )
+    max_exact: float = Field(
+        0.3, gt=0, le=1, description="A certificate stops once this share of all cells is patched"
+    )
+    ranking: Literal["size", "signed"] = Field("size", description="Rank by |mean effect|, or by mean effect")
+
+    def refinement(self) -> Refinement:
+        """Return it checked; `SpecError` unless it asks for one thing."""
+        return Refinement.from_dict(self.model_dump())
+
+
 class Submission(BaseModel):
     """A job's model, and how the job is queued."""
 
@@ -90,6 +127,9 @@ class Submission(BaseModel):
         title="Key",
         description="The job's identity",
         json_schema_extra={"x-default": "a hash of its pairs and settings"},
+    )
+    refinements: list[RefinementRequest] = Field(
+        [], max_length=20, description="What to patch exactly after the scores, in order"
     )
 
     @property

@@ -38,6 +38,7 @@ _KNOWN: dict[type[PatchgridError], tuple[int, str]] = {
     errors.PairNotFound: (404, "no-such-pair"),
     errors.NothingKept: (404, "not-stored"),
     errors.NotNormalised: (422, "not-normalised"),
+    errors.NothingToRefine: (409, "nothing-to-refine"),
     errors.JobFinished: (409, "job-finished"),
     errors.KeyTaken: (409, "key-taken"),
     errors.PairsRefused: (422, "bad-pairs"),

@@ -21,6 +21,7 @@ from patchgrid.cli.options import (
     spec_options,
     submit_options,
 )
+from patchgrid.cli.refinement_options import refine_options, split_options
 from patchgrid.cli.terminal.screen import say, visible
 from patchgrid.core.names import model_name
 from patchgrid.core.sites import WIDE_SITES
@@ -41,6 +42,7 @@ MUCH = 0.01
 @click.argument("pairs", metavar="PAIRS")
 @model_option
 @spec_options
+@refine_options
 @machine_options
 @submit_options
 @chunk_size_option
@@ -73,12 +75,13 @@ def run(
     patchgrid run pairs.csv -m ./model --method atp,relp,ig    (then: results verify)
     patchgrid run pairs.csv -m ./model --method eap --exact 0.001
     """
+    refinements = split_options(spec)
     measured = make_spec(**spec)
     with PairFile.open(pairs, limit=limit, columns=columns) as file:
         summary = file.check()
         for note in summary.notes:
             say(f"Note: {note}")
-        order = Order(measured, file, summary, name, chunk_size=chunk_size)
+        order = Order(measured, file, summary, name, chunk_size=chunk_size, refinements=refinements)
         return run_pairs(settings, order, Machine(device, batch_tokens))
 
 

@@ -25,6 +25,7 @@ from patchgrid.cli.options import (
     spec_options,
     submit_options,
 )
+from patchgrid.cli.refinement_options import refine_options, split_options
 from patchgrid.cli.terminal.screen import counted, say, show_json, visible
 from patchgrid.cli.views.summary import not_measured
 from patchgrid.cli.views.watching import feed, shown, start_command
@@ -49,6 +50,7 @@ def own_key(_ctx: click.Context, _option: click.Parameter, key: str | None) -> s
 @click.argument("pairs", metavar="PAIRS")
 @model_option
 @spec_options
+@refine_options
 @machine_options
 @submit_options
 @click.option(
@@ -107,6 +109,7 @@ def submit(
     """
     if device != "auto" or batch_tokens is not None:
         say("Note: --device and --batch-tokens are ignored: give them to `patchgrid worker start`")
+    refinements = split_options(spec)
     measured = make_spec(**spec)
     check_model(measured.model)
     check_broker(settings.broker)
@@ -115,8 +118,8 @@ def submit(
         for note in summary.notes:
             say(f"Note: {note}")
         if dry_run:
-            return show_dry_run(settings, measured, file, summary, chunk_size)
-        order = Order(measured, file, summary, name, key, priority, chunk_size)
+            return show_dry_run(settings, measured, file, summary, chunk_size, refinements)
+        order = Order(measured, file, summary, name, key, priority, chunk_size, refinements)
         return _send(settings, order, wait=wait)
 
 

@@ -1,14 +1,17 @@
 """How many components and cells a job would have, and what it would cost, from a model's configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from patchgrid.core.graph import Graph
+from patchgrid.core.refinement import FIRST, Refinement
 from patchgrid.core.sites import EDGE, SITES
 from patchgrid.core.types import JobSpec
 from patchgrid.engine.model.families import FAMILIES
 from patchgrid.storage.chunks.shares import exact_share
+
+_NAMES = {"top": "--exact-top {}", "certify": "--certify top={}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,37 @@ def count_sites(spec: JobSpec, shape: Shape, pairs: int, positions: int) -> list
             share = exact_share(spec, site, pairs=pairs)
             counts.append(SiteCount(site, components, cells, share, round(share * cells)))
     return counts
+
+
+@dataclass(frozen=True, slots=True)
+class AddedCells:
+    """Cells that a refinement patches beyond the sample: in its first round, and in all."""
+
+    request: Mapping[str, Any]
+    least: int
+    most: int
+
+
+def added_cells(asked: Refinement, counts: Sequence[SiteCount], pairs: int) -> AddedCells:
+    """Count what a refinement adds to a new job of `pairs` pairs."""
+    cells, sampled = sum(each.cells for each in counts), sum(each.exact for each in counts)
+    components = sum(each.components for each in counts)
+    if asked.top:
+        most = round(cells * min(1.0, asked.top / components))
+        return AddedCells(asked.as_dict(), 0, most)
+    share = min(1.0, FIRST / max(pairs, 1)) * (1 - sampled / cells)
+    most = max(0, round(asked.max_exact * cells) - sampled)
+    return AddedCells(asked.as_dict(), min(most, round(share * cells)), most)
+
+
+def added_words(asked: Refinement, added: AddedCells) -> str:
+    """Say what a refinement adds."""
+    if asked.top:
+        return f"{_NAMES['top'].format(asked.top)}: at most {added.most:,} cells more, in one round"
+    return (
+        f"{_NAMES['certify'].format(asked.certify)}: about {added.least:,} cells more in the first round, at "
+        f"most {added.most:,} in all (--max-exact {asked.max_exact:g})"
+    )
 
 
 def count_passes(spec: JobSpec, layers: int | None) -> Mapping[str, int]:

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.execution.budget import check_budget, pace_of, say_budget
-from patchgrid.cli.execution.counting import SiteCount, count_passes, count_sites
+from patchgrid.cli.execution.counting import (
+    SiteCount,
+    added_cells,
+    added_words,
+    count_passes,
+    count_sites,
+)
 from patchgrid.cli.execution.tokenizing import (
     Tokenized,
     grouped_json,
@@ -16,8 +22,10 @@ from patchgrid.cli.execution.tokenizing import (
 from patchgrid.cli.terminal.progress import aloud
 from patchgrid.cli.terminal.screen import counted, say, show_json
 from patchgrid.core.plain import plain
+from patchgrid.core.refinement import Refinement
 from patchgrid.core.types import JobSpec
 from patchgrid.pairs import PairFile, PairSummary
+from patchgrid.storage.access.submitting import check_refinements
 from patchgrid.storage.chunks.shares import exact_share
 from patchgrid.storage.jobs.jobs import default_chunk_size
 from patchgrid.storage.results.pace import Pace
@@ -27,7 +35,12 @@ if TYPE_CHECKING:
 
 
 def show_dry_run(
-    settings: "Settings", spec: JobSpec, file: PairFile, summary: PairSummary, chunk_size: int | None
+    settings: "Settings",
+    spec: JobSpec,
+    file: PairFile,
+    summary: PairSummary,
+    chunk_size: int | None,
+    refinements: Sequence[Refinement] = (),
 ) -> int:
     """Say what a job of these pairs would be; return the exit code that it would have."""
     chunks = -(-summary.count // (chunk_size or default_chunk_size(summary.count)))
@@ -44,10 +57,14 @@ def show_dry_run(
     counts = [] if shape is None or tokenized is None else count_sites(spec, shape, able, tokenized.positions)
     passes = count_passes(spec, None if shape is None else shape.layers)
     _say_counts(spec, counts, passes, able, pace_of(settings, spec))
+    check_refinements(spec, summary.count, refinements)
+    added = [added_cells(each, counts, able) for each in refinements] if counts else []
+    for each, cells in zip(refinements, added, strict=False):
+        say(added_words(each, cells))
     if settings.json:
         share = exact_share(spec, spec.query.sites[0], pairs=summary.count)
         document = _document(tokenized, summary.count, chunks, share)
-        show_json(document | {"sites": plain(counts), "passes": passes})
+        show_json(document | {"sites": plain(counts), "passes": passes, "refinements": plain(added)})
     if tokenized is None or not tokenized.failing:
         return DONE
     return FAILED if tokenized.failing == summary.count else SOME_FAILED

@@ -8,19 +8,23 @@ from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.cli.views.agreement_table import show_agreement
 from patchgrid.cli.views.chunk_notes import chunk_words, trouble_words
+from patchgrid.cli.views.refinement_view import refinement_facts
 from patchgrid.cli.views.summary import not_measured
 from patchgrid.cli.views.task_notes import show_task
 from patchgrid.cli.views.watching import start_command
+from patchgrid.core.states import OPEN_JOBS
 from patchgrid.core.text.wording import seconds, short_model, size
 from patchgrid.storage.chunks.provenance import Provenance
 from patchgrid.storage.jobs.chunk_notes import Troubles
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.output.documents import agreement_json
+from patchgrid.storage.output.refinements import refinement_json
 from patchgrid.storage.output.standing import Standing, standing_json
 from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.verification import Cost
+from patchgrid.storage.rounds.requests import RefinementRecord
 
 
 def show_jobs(jobs: Sequence[tuple[JobRecord, Progress]]) -> None:
@@ -29,12 +33,18 @@ def show_jobs(jobs: Sequence[tuple[JobRecord, Progress]]) -> None:
     columns += [Column("pairs done", number=True), Column("failed", number=True), Column("created")]
     rows = [
         (
-            *(record.id, record.name, record.state, short_model(record.spec.model)),
+            *(record.id, record.name, _state(record), short_model(record.spec.model)),
             *(f"{progress.done:,}/{progress.total:,}", f"{progress.failed:,}", moment(record.created_at)),
         )
         for record, progress in jobs
     ]
     show_table(columns, rows)
+
+
+def _state(record: JobRecord) -> str:
+    """Return a job's state, with the round of exact patching that it is in."""
+    in_round = record.rounds and record.state in OPEN_JOBS
+    return f"{record.state}, round {record.rounds}" if in_round else record.state
 
 
 def moment(stamp: float | None) -> str | None:
@@ -44,17 +54,25 @@ def moment(stamp: float | None) -> str | None:
     return datetime.fromtimestamp(stamp, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def show_job(settings: Settings, standing: Standing, agreement: Sequence[SiteAgreement], cost: Cost) -> None:
+def show_job(
+    settings: Settings,
+    standing: Standing,
+    agreement: Sequence[SiteAgreement],
+    cost: Cost,
+    refinements: Sequence[RefinementRecord],
+) -> None:
     """Print all that is known of a job but its components."""
     now, bad, made_by, warned = standing.now, standing.troubles, standing.made_by, standing.warnings
     record, progress = now.job, now.progress
     if settings.json:
         verification = [agreement_json(row, cost) for row in agreement]
-        show_json(standing_json(standing) | {"verification": verification})
+        listed = [refinement_json(each, whole=False) for each in refinements]
+        show_json(standing_json(standing) | {"verification": verification, "refinements": listed})
         return
     show_task(standing.task)
     facts = [
         *_facts(record, progress),
+        *refinement_facts(refinements),
         ("owner", ", ".join(standing.owners) or None),
         ("rounding floor", _floor(record, standing)),
         *_queue_facts(settings, now, bad),

@@ -5,6 +5,7 @@ from patchgrid.cli.errors import DONE, FAILED, SOME_FAILED
 from patchgrid.cli.terminal.screen import counted, say, visible
 from patchgrid.cli.views.agreement_table import show_agreement
 from patchgrid.cli.views.component_table import say_intervals, show_components
+from patchgrid.cli.views.refinement_view import show_refinements
 from patchgrid.cli.views.rounding_notes import show_rounding
 from patchgrid.cli.views.task_notes import show_task
 from patchgrid.core.states import FINISHED_JOBS, JobState
@@ -40,6 +41,7 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
             summary.cost,
             title="Scores against exact patching",
         )
+    show_refinements(settings, summary.job, summary.refinements)
     if summary.job.state == "done":
         command = settings.command(f"results top {summary.job.id}")
         say(f"More: {command} (also pair, verify, plot, export, sql)")

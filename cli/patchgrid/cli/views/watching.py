@@ -24,6 +24,7 @@ from patchgrid.core.plain import plain
 from patchgrid.core.states import JobState
 from patchgrid.core.text.wording import short_model, size
 from patchgrid.storage.output.documents import snapshot_json
+from patchgrid.storage.output.refinements import boundary_words
 from patchgrid.storage.queue.job_status import Snapshot
 
 #: Seconds between two lines where there is no terminal.
@@ -68,16 +69,17 @@ class _Lines(Show):
     def __init__(self, settings: Settings, stream: IO[str]) -> None:
         self._settings, self._stream, self._speed = settings, stream, Speed()
         self._last = -LINE_EVERY
-        self._before: tuple[object, object] = (None, None)
+        self._before: tuple[object, object] = ((None, None), None)
 
     def update(self, snapshot: Snapshot) -> None:
         pace = self._speed.pace(snapshot)
-        now = (snapshot.job.state, snapshot.progress)
+        now = (snapshot.job.state, snapshot.job.rounds), snapshot.progress
         due = time.monotonic() - self._last >= LINE_EVERY and now != self._before
         if due or now[0] != self._before[0]:
             self._last, self._before = time.monotonic(), now
             chunks = chunk_words(snapshot.progress)
             words = f"{snapshot.job.state}: {pace.words}; chunks: {chunks}"
+            words += f"; {boundary}" if (boundary := _boundary(snapshot)) else ""
             click.echo(
                 words if snapshot.ended else f"{words}; {_hands(self._settings, snapshot)}", self._stream
             )
@@ -112,6 +114,14 @@ def _hands(settings: Settings, snapshot: Snapshot) -> str:
     return no_worker(settings, snapshot.job.spec.model).replace("No", "no", 1)
 
 
+def _boundary(snapshot: Snapshot) -> str | None:
+    """Say how far the certificate is that runs: `certificate: 8 in, 317 out, 5 undecided, …`."""
+    record = snapshot.refinement
+    if record is None or record.certificate is None or snapshot.ended:
+        return None
+    return f"top {record.request.certify}: {boundary_words(record.certificate)}"
+
+
 def screen_parts(settings: Settings, snapshot: Snapshot, pace: Pace) -> Iterator[RenderableType]:
     """Yield the parts of the live screen from top to bottom."""
     job = snapshot.job
@@ -121,6 +131,8 @@ def screen_parts(settings: Settings, snapshot: Snapshot, pace: Pace) -> Iterator
     line.add_row(ProgressBar(total=pace.total, completed=pace.reached, width=20), Text(pace.words))
     yield line
     yield Text(f"chunks: {chunk_words(snapshot.progress)}")
+    if boundary := _boundary(snapshot):
+        yield Text(boundary)
     if not snapshot.ended:
         yield from _who(settings, snapshot)
 

@@ -43,6 +43,25 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     return _beside(value, half, places), " to ".join(ends)
 
 
+def ends(low: float | None, high: float | None) -> str:
+    """Write an interval by its ends: `0.38 to 0.51`; one that is a point as a number."""
+    if low is None or high is None or not math.isfinite(high - low):
+        return NONE
+    if high <= low:
+        return number(low, 4)
+    half = (high - low) / 2
+    places = HALF_DIGITS - 1 - power(half, HALF_DIGITS)
+    return " to ".join(_beside(end, half, places, sign=low < 0) for end in (low, high))
+
+
+def beside(value: float | None, low: float | None, high: float | None) -> str:
+    """Write an estimate with as many decimals as the ends of its interval (`ends`)."""
+    if value is None or low is None or high is None or not 0 < high - low < math.inf:
+        return number(value, 4, sign=True)
+    half = (high - low) / 2
+    return _beside(value, half, HALF_DIGITS - 1 - power(half, HALF_DIGITS))
+
+
 def with_error(value: float | None, error: float | None, *, sign: bool = False) -> str:
     """Write a figure with its standard error: `1.33 ± 0.04`, the error to one digit; without one, `1.33`.
 

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import case, func, or_, select, text
 from sqlalchemy.orm import Session
 
+from patchgrid.core.refinement import Refinement
 from patchgrid.core.states import ENDED_JOBS, JobState
 from patchgrid.core.text.wording import size
 from patchgrid.storage.access import ownership
@@ -12,6 +13,8 @@ from patchgrid.storage.access.ownership import Submitter, count_open
 from patchgrid.storage.db.locks import lock_unfinished
 from patchgrid.storage.errors import QuotaExceeded, TooManyOpenJobs
 from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.rounds import requests
 from patchgrid.storage.tables import chunk, job, submission
 
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(7349022, :token)")
@@ -30,11 +33,24 @@ def check_limits(session: Session, by: Submitter, job_key: str) -> None:
 
 def reopen(session: Session, job_id: int, by: Submitter) -> int:
     """Reopen a job as `ownership.reopen` does; `TooManyOpenJobs` or `QuotaExceeded` for one that ended."""
+    check_begin_again(session, job_id, by)
+    return ownership.reopen(session, job_id, by)
+
+
+def refine(session: Session, job_id: int, asked: Refinement, by: Submitter) -> JobRecord:
+    """Refine a job for an owner, new or old; raises as `reopen` and `rounds.requests.refine` do."""
+    check_begin_again(session, job_id, by)
+    record = requests.refine(session, job_id, asked)
+    ownership.add_owner(session, job_id, by)
+    return record
+
+
+def check_begin_again(session: Session, job_id: int, by: Submitter) -> None:
+    """Raise `TooManyOpenJobs` or `QuotaExceeded` if a job that ended may not be begun again."""
     if lock_unfinished(session, job_id) in ENDED_JOBS:
         take_turns(session, by)
         check_open(session, by)
         check_bytes(session, by)
-    return ownership.reopen(session, job_id, by)
 
 
 def take_turns(session: Session, by: Submitter) -> None:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from patchgrid.core.errors import SpecError
+from patchgrid.core.refinement import Refinement
 from patchgrid.core.states import JobState
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.pairs import PairFile, PairSummary
@@ -22,6 +24,7 @@ from patchgrid.storage.db.locks import lock_unfinished
 from patchgrid.storage.errors import KeyTaken
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.rounds.requests import ask, ensure, is_met
 
 #: Pairs read from the database at a time.
 _BATCH = 2000
@@ -40,6 +43,8 @@ class Order:
     priority: int = 0
     #: Pairs per chunk, or None: the default for this number of pairs.
     chunk_size: int | None = None
+    #: What to patch exactly after the scores; not part of the key.
+    refinements: tuple[Refinement, ...] = ()
 
     @property
     def key(self) -> str:
@@ -66,12 +71,14 @@ def store(
 ) -> Stored:
     """Store a job in one transaction, or find it; the submitter (`by`) becomes an owner.
 
-    An existing job that was cancelled is reopened, unless its idempotency key marks a repeated submit.
-    `pairs` yields the file's pairs, for progress. Raises `KeyTaken` if the user's key is another job's key or
-    hash, `TooManyOpenJobs` or `QuotaExceeded` at a limit, and `IdempotencyKeyReused` if the key was used for
-    another job.
+    An existing job that was cancelled is reopened, unless its idempotency key marks a repeated submit; one
+    that lacks a refinement of the order gets it. `pairs` yields the file's pairs, for progress. Raises
+    `KeyTaken` if the user's key is another job's key or hash, `TooManyOpenJobs` or `QuotaExceeded` at a
+    limit, `IdempotencyKeyReused` if the key was used for another job, and `NothingToRefine` for a refinement
+    that an existing job does not allow.
     """
     _check_own(order)
+    check_refinements(order.spec, order.summary.count, order.refinements)
     with database.read() as session:
         if by is not None:
             idempotency.check_key(session, by, order.key)
@@ -87,30 +94,47 @@ def store(
     if by is None:
         return Stored(existing, created=False)
     # None: it was deleted since it was found.
-    joined = _join(database, existing, by, order.priority)
+    joined = _join(database, existing, by, order)
     return store(database, order, pairs=pairs, by=by) if joined is None else joined
 
 
-def _join(database: Database, existing: JobRecord, by: Submitter, priority: int) -> Stored | None:
-    """Add the submitter to the owners of an existing job; None if it was deleted.
+def check_refinements(spec: JobSpec, pairs: int, asked: Iterable[Refinement]) -> None:
+    """Raise `SpecError` for a refinement that no job of `pairs` pairs under this spec allows."""
+    for each in asked:
+        why_not = each.unsupported(spec.query.sites) or each.too_small(pairs, spec.exact or 0.0)
+        if why_not is not None:
+            raise SpecError(why_not, "refinements")
+
+
+def lacking(session: Session, job: JobRecord, asked: Iterable[Refinement]) -> tuple[Refinement, ...]:
+    """Return the refinements that a job was not asked for yet, and has something left for."""
+    return tuple(each for each in asked if not is_met(session, job, each))
+
+
+def _join(database: Database, existing: JobRecord, by: Submitter, order: Order) -> Stored | None:
+    """Add the submitter to the owners of an existing job, and what it lacks; None if it was deleted.
 
     One that was cancelled is reopened with their priority: that of its former owners is not theirs.
     """
     with database.read() as session:
         repeated = idempotency.is_repeated(session, by)
         theirs = existing.state != JobState.CANCELLED and ownership.is_owner(session, existing.id, by.owner)
-    if repeated or (theirs and by.idempotency_key is None):
+        more = lacking(session, existing, order.refinements)
+    if repeated or (theirs and by.idempotency_key is None and not more):
         return Stored(existing, created=False)
     with database.write() as session:
         state = lock_unfinished(session, existing.id)
         if state is None or not idempotency.note_key(session, by, existing):
             return None
-        if state != JobState.CANCELLED:
+        reopened = state == JobState.CANCELLED
+        if reopened:
+            jobs.set_priority(session, existing.id, order.priority)
+            quotas.reopen(session, existing.id, by)
+        else:
+            if more:
+                quotas.check_begin_again(session, existing.id, by)
             ownership.add_owner(session, existing.id, by)
-            return Stored(jobs.get(session, existing.id), created=False)
-        jobs.set_priority(session, existing.id, priority)
-        quotas.reopen(session, existing.id, by)
-        return Stored(jobs.get(session, existing.id), created=False, reopened=True)
+        return Stored(ensure(session, existing.id, more), created=False, reopened=reopened)
 
 
 def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | None) -> JobRecord:
@@ -137,6 +161,8 @@ def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | Non
         quotas.check_bytes(session, by, jobs.pair_bytes(session, job.id))
         ownership.add_owner(session, job.id, by)
         idempotency.note_key(session, by, job)
+    for each in order.refinements if taken.begun else ():
+        ask(session, job.id, each)
     return job
 
 

@@ -8,6 +8,7 @@ from patchgrid.storage.chunks.naming import with_index_fields
 from patchgrid.storage.jobs.chunk_notes import chunk_counts
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.output.refinements import latest_json
 from patchgrid.storage.pair_results.exact_scores import cell_name
 from patchgrid.storage.pair_results.pair_view import PairView
 from patchgrid.storage.pair_results.strongest import kept_alone, whole_components
@@ -46,6 +47,7 @@ def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
         "started_at": record.started_at,
         "finished_at": record.finished_at,
         "error": record.error,
+        "rounds": record.rounds,
     }
 
 
@@ -58,6 +60,8 @@ def snapshot_json(now: Snapshot) -> dict[str, Any]:
         "pairs": pair_counts(progress),
         "chunks": chunk_counts(progress),
         "workers": [each.name for each in now.at_work],
+        "rounds": now.job.rounds,
+        "refinement": latest_json(now.refinement),
     }
 
 

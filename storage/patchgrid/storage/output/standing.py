@@ -14,6 +14,7 @@ from patchgrid.storage.jobs.chunk_notes import Troubles, troubles
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.pair_notes import warnings_by_kind
 from patchgrid.storage.output.documents import job_json
+from patchgrid.storage.output.refinements import latest_json
 from patchgrid.storage.queue.job_status import Snapshot, look
 from patchgrid.storage.results.rounding import job_rounding, rounding_json
 from patchgrid.storage.results.task import job_task, task_json
@@ -69,4 +70,5 @@ def standing_json(standing: Standing) -> dict[str, Any]:
         "workers": plain(now.at_work),
         "serving": now.serving,
         "load_failures": plain(now.load_failures),
+        "refinement": latest_json(now.refinement),
     }

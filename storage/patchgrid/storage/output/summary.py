@@ -12,6 +12,7 @@ from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.pair_notes import warnings_by_kind
 from patchgrid.storage.jobs.progress import Progress, job_progress
 from patchgrid.storage.output.documents import agreement_json, component_json, coverage_json, pair_counts
+from patchgrid.storage.output.refinements import refinement_json
 from patchgrid.storage.results import components, verification
 from patchgrid.storage.results.advice import advise
 from patchgrid.storage.results.components import ComponentRow
@@ -20,6 +21,7 @@ from patchgrid.storage.results.rounding import job_rounding, rounding_json
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.task import job_task, task_json
 from patchgrid.storage.results.verification import Cost
+from patchgrid.storage.rounds.requests import RefinementRecord, list_refinements
 
 #: Components and failed pairs shown at the end of a run.
 SHOWN_COMPONENTS, SHOWN_ERRORS = 10, 3
@@ -43,6 +45,8 @@ class Summary:
     warnings: Sequence[tuple[str, int]]
     #: The first failed pairs with their reasons.
     errors: Sequence[tuple[int | str, str]]
+    #: What was patched beyond the sample, in order.
+    refinements: Sequence[RefinementRecord]
 
 
 def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Summary:
@@ -59,6 +63,7 @@ def summarize(session: Session, job_id: int, *, k: int = SHOWN_COMPONENTS) -> Su
         cost=verification.cost(session, job),
         warnings=warnings_by_kind(session, job_id),
         errors=jobs.errors(session, job_id)[:SHOWN_ERRORS],
+        refinements=list_refinements(session, job_id),
     )
 
 
@@ -80,4 +85,5 @@ def summary_json(summary: Summary, elapsed: float) -> dict[str, Any]:
         "advice": plain(advise(job, summary.verification, summary.cost)),
         "warnings": [{"warning": text, "pairs": count} for text, count in summary.warnings],
         "errors": [{"pair": pair, "error": error} for pair, error in summary.errors],
+        "refinements": [refinement_json(each) for each in summary.refinements],
     }

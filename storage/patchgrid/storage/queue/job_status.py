@@ -10,6 +10,7 @@ from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress, job_progress
 from patchgrid.storage.queue import leases, workers
 from patchgrid.storage.queue.workers import LoadFailure, WorkerRecord
+from patchgrid.storage.rounds.requests import RefinementRecord, latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Snapshot:
     serving: int
     #: Why workers could not load its model.
     load_failures: tuple[LoadFailure, ...]
+    #: The refinement whose round runs or will run next, else the last one.
+    refinement: RefinementRecord | None = None
 
     @property
     def ended(self) -> bool:
@@ -50,4 +53,5 @@ def look(session: Session, job_id: int) -> Snapshot:
         ),
         serving=sum(model in each.models and each.state != WorkerState.DRAINING for each in living),
         load_failures=tuple(workers.load_failures(session, model)),
+        refinement=latest(session, job_id),
     )

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from patchgrid.core.refinement import Refinement
-from patchgrid.core.sites import WIDE_SITES
+from patchgrid.core.refinement import FIRST, Refinement
 from patchgrid.estimates import Sums
 from patchgrid.estimates.estimator import lines_of
-from patchgrid.estimates.racing import FIRST, RACE_SUMS, Racers, Standing, first_shares, next_shares, stand
+from patchgrid.estimates.racing import RACE_SUMS, Racers, Standing, first_shares, next_shares, stand
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.naming import site_names
 from patchgrid.storage.chunks.plans import Plan, SitePlan, read_plans
@@ -171,14 +170,12 @@ class Race:
 
     def _read(self) -> list[_Site]:
         job, sites = self._job, []
+        why_not = self._asked.unsupported(job.spec.query.sites)
+        if why_not is not None:
+            raise NothingToRefine(why_not)
         plans = [plan for _, plan in sorted(read_plans(self._session, job.id).items())]
         for name in job.spec.query.sites:
             sums = job_sums(self._session, job, name, job.kind)
-            if name in WIDE_SITES:
-                raise NothingToRefine(
-                    f"certificates are not supported for {name}: they patch {FIRST} pairs of each component; "
-                    "`job refine --top` patches the largest"
-                )
             if sums is None:
                 continue
             races = [plan[name] for plan in plans if name in plan and plan[name].races]

@@ -12,7 +12,7 @@ from patchgrid.estimates import Sums, top_up
 from patchgrid.storage.chunks.naming import read_name, site_names
 from patchgrid.storage.chunks.plans import Plan, SitePlan
 from patchgrid.storage.chunks.provenance import job_graph
-from patchgrid.storage.errors import NothingToRefine
+from patchgrid.storage.errors import AllPatched, NothingToRefine
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.components import Part, by_site, job_sums
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 def plan_for(session: Session, job: JobRecord, asked: Refinement) -> Plan:
     """Return what the job's next round patches for a request that is no certificate.
 
-    Raises `NothingToRefine` if all of it is patched, or if the job has no such component.
+    Raises `AllPatched`, or `NothingToRefine` if the job has no such component.
     """
     make = {"exact": _more, "top": _largest, "components": _named}[asked.kind]
     shares = make(session, job, asked)
@@ -33,7 +33,7 @@ def plan_for(session: Session, job: JobRecord, asked: Refinement) -> Plan:
         if share.any()
     }
     if not plan:
-        raise NothingToRefine(f"job {job.id}: all of these cells are patched already")
+        raise AllPatched(f"job {job.id}: all of these cells are patched already")
     return plan
 
 

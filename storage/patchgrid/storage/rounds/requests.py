@@ -5,7 +5,7 @@ once, from committed sums alone. If the process that makes it dies, its plan is 
 last chunk, and the worker that measures that chunk again makes the same plan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.refinement import Refinement
-from patchgrid.core.states import FINISHED_CHUNKS, JobState
+from patchgrid.core.states import FINISHED_CHUNKS, OPEN_JOBS, JobState
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.checksums import break_end, seal_end
 from patchgrid.storage.chunks.plans import Plan, write_plan
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.db.locks import lock_unfinished
-from patchgrid.storage.errors import NothingToRefine
+from patchgrid.storage.errors import AllPatched, NothingKept, NothingToRefine
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.rounds.certificates import Race
@@ -47,6 +47,42 @@ class RefinementRecord:
     created_at: float
     finished_at: float | None
 
+    @property
+    def state(self) -> str:
+        """`pending`, `running`, `done`, `cancelled`, or `failed`: it could not be begun."""
+        found = self.result or {}
+        if self.finished_at is None:
+            return "pending" if self.result is None else "running"
+        return "failed" if "error" in found else "cancelled" if found.get("cancelled") else "done"
+
+    @property
+    def certificate(self) -> Mapping[str, Any] | None:
+        """The certificate so far, or None."""
+        return self.result if self.request.certify and self.state not in ("pending", "failed") else None
+
+
+def latest(session: Session, job_id: int) -> RefinementRecord | None:
+    """Return the request whose round runs or will run next, else the last one; None: there is none."""
+    records = list_refinements(session, job_id)
+    waiting = [record for record in records if record.finished_at is None]
+    return waiting[0] if waiting else records[-1] if records else None
+
+
+def find_certificate(
+    job_id: int, records: Sequence[RefinementRecord], number: int | None = None
+) -> RefinementRecord:
+    """Return the latest certificate of a job's refinements, or that of a number; else raise `NothingKept`."""
+    certificates = [each for each in records if each.certificate is not None]
+    found = [each for each in certificates if number in (None, each.number)]
+    if found:
+        return found[-1]
+    numbers = ", ".join(str(each.number) for each in certificates)
+    if numbers:
+        raise NothingKept(f"refinement {number} of job {job_id} is no certificate; certificates: {numbers}")
+    raise NothingKept(
+        f"job {job_id} has no certificate: make one with `patchgrid job refine {job_id} --certify top=10`"
+    )
+
 
 def list_refinements(session: Session, job_id: int) -> list[RefinementRecord]:
     """Return the job's requests in order."""
@@ -69,19 +105,66 @@ def ask(session: Session, job_id: int, asked: Refinement) -> JobRecord:
     return jobs.get(session, job_id)
 
 
+def check(session: Session, job: JobRecord, asked: Refinement) -> None:
+    """Raise `NothingToRefine` if the job is not done, or if nothing of what is asked is left to patch."""
+    if job.state != JobState.DONE:
+        raise NothingToRefine(f"job {job.id} " + _WHY_NOT[job.state].format(id=job.id))
+    if asked.certify:
+        Race(session, job, asked).check()
+    else:
+        plan_for(session, job, asked)
+
+
+def under_way(session: Session, job: JobRecord, asked: Refinement) -> int | None:
+    """Return the number of an equal request that is not finished, of a job that may be run; else None."""
+    if job.state not in OPEN_JOBS:
+        return None
+    records = list_refinements(session, job.id)
+    same = [each for each in records if each.request == asked and each.finished_at is None]
+    return same[0].number if same else None
+
+
+def is_met(session: Session, job: JobRecord, asked: Refinement) -> bool:
+    """Tell whether a job has been asked for the same, or has all of it: nothing need be done for it.
+
+    Raises `NothingToRefine` if a job that is done cannot be refined so.
+    """
+    same = [each for each in list_refinements(session, job.id) if each.request == asked]
+    if any(each.state in ("pending", "running", "done") for each in same):
+        return True
+    if job.state != JobState.DONE:
+        return False
+    try:
+        check(session, job, asked)
+    except AllPatched:
+        return True
+    return False
+
+
+def ensure(session: Session, job_id: int, asked: Sequence[Refinement]) -> JobRecord:
+    """Store the requests that a job lacks: those that a submit of the same pairs brings.
+
+    They begin at once if the job is done. Raises `NothingToRefine` for what it cannot be refined by.
+    """
+    for each in asked:
+        state = lock_unfinished(session, job_id)
+        job = jobs.get(session, job_id)
+        if is_met(session, job, each):
+            continue
+        if state == JobState.DONE:
+            refine(session, job_id, each)
+        elif state in OPEN_JOBS:
+            ask(session, job_id, each)
+    return jobs.get(session, job_id)
+
+
 def refine(session: Session, job_id: int, asked: Refinement) -> JobRecord:
     """Store a request for a job that is done, and begin its first round.
 
     Raises `NothingToRefine` if the job is not done, or if nothing of what is asked is left to patch.
     """
-    state = lock_unfinished(session, job_id)
-    job = jobs.get(session, job_id)
-    if state != JobState.DONE:
-        raise NothingToRefine(f"job {job_id} " + _WHY_NOT[job.state].format(id=job_id))
-    if asked.certify:
-        Race(session, job, asked).check()
-    else:
-        plan_for(session, job, asked)
+    lock_unfinished(session, job_id)
+    check(session, jobs.get(session, job_id), asked)
     ask(session, job_id, asked)
     if not advance(session, job_id):
         # A certificate that needs no patch: it is known already.
@@ -112,8 +195,11 @@ def advance(session: Session, job_id: int) -> bool:
 def end_open(session: Session, job_id: int) -> None:
     """End the requests that are under way: nothing more is patched for them."""
     table = tables.refinement
-    mine = (table.c.job_id == job_id) & table.c.finished_at.is_(None)
-    session.execute(table.update().where(mine).values(finished_at=now()))
+    for record in list_refinements(session, job_id):
+        if record.finished_at is None:
+            mine = (table.c.job_id == job_id) & (table.c.number == record.number)
+            values = {"result": {**(record.result or {}), "cancelled": True}, "finished_at": now()}
+            session.execute(table.update().where(mine).values(values))
 
 
 def _step(

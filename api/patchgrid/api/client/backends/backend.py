@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
+from patchgrid.core.refinement import Refinement
 from patchgrid.core.types import Pair
 from patchgrid.storage import Database
 from patchgrid.storage.access.submitting import Order
@@ -17,6 +18,7 @@ from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results.coverage import Coverage
 from patchgrid.storage.results.normalised import Numbers
+from patchgrid.storage.rounds.requests import RefinementRecord
 from patchgrid.storage.subsets.missed import MissedBound
 
 #: Takes how much is done of how much.
@@ -146,6 +148,12 @@ class Backend(Numbers, Protocol):
 
     def retry(self, name: int | str) -> tuple[JobRecord, Progress, int]:
         """Retry failed or cancelled chunks; return the job and the number of such chunks."""
+
+    def refine(self, job: JobRecord, asked: Refinement) -> JobRecord:
+        """Patch more of a job that is done; return it. Raises `NothingToRefine`, or a server's refusal."""
+
+    def refinements(self, job: JobRecord) -> Sequence[RefinementRecord]:
+        """List the job's refinements in order, each with what came of it."""
 
     def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
         """Delete a job with all its results, or withdraw from it; return the owners for whom it is kept."""

@@ -10,8 +10,9 @@ from patchgrid.api.client.backends.backend import Reports, Submission
 from patchgrid.api.client.backends.database_following import follow
 from patchgrid.api.client.backends.notify import message_counter, notify_workers
 from patchgrid.core.names import POPULATION
+from patchgrid.core.refinement import Refinement
 from patchgrid.storage import Database
-from patchgrid.storage.access import ownership
+from patchgrid.storage.access import ownership, quotas
 from patchgrid.storage.access.submitting import Order, Submitter, store
 from patchgrid.storage.chunks import provenance
 from patchgrid.storage.jobs import deletion, job_list, jobs
@@ -36,6 +37,7 @@ from patchgrid.storage.results.rounding import job_rounding, rounding_json
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.task import job_task, task_json
 from patchgrid.storage.results.verification import Cost
+from patchgrid.storage.rounds.requests import RefinementRecord, list_refinements
 from patchgrid.storage.subsets.missed import MissedBound, missed
 
 
@@ -296,6 +298,16 @@ class DatabaseBackend:
         with self._changing(name) as (session, job_id):
             again = ownership.reopen(session, job_id, self.user)
             return *_as_it_is(session, job_id), again
+
+    def refine(self, job: JobRecord, asked: Refinement) -> JobRecord:
+        """Patch more of a job that is done; return it."""
+        with self._changing(job.id) as (session, job_id):
+            return quotas.refine(session, job_id, asked, self.user)
+
+    def refinements(self, job: JobRecord) -> Sequence[RefinementRecord]:
+        """List the job's refinements in order, each with what came of it."""
+        with self._reading() as session:
+            return list_refinements(session, job.id)
 
     def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
         """Delete a job with all its results, or withdraw from it; return the owners for whom it is kept."""

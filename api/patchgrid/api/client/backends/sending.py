@@ -21,6 +21,7 @@ def send(service: Service, order: Order, passed: Passed = lambda _gone, _all: No
         "key": order.own_key,
         "priority": order.priority,
         "chunk_size": order.chunk_size,
+        "refinements": [each.as_dict() for each in order.refinements] or None,
     }
     read = {"limit": file.limit, "columns": file.columns or None}
     settings = {name: value for name, value in (also | read).items() if value is not None}

@@ -15,6 +15,7 @@ from patchgrid.api.client.backends.server_following import Following
 from patchgrid.api.client.http.errors import NotThere
 from patchgrid.api.client.http.service import Service
 from patchgrid.core.names import POPULATION, check_name
+from patchgrid.core.refinement import Refinement
 from patchgrid.core.sites import INDEX_FIELDS, index_of_fields, short_name
 from patchgrid.storage.access.submitting import Order
 from patchgrid.storage.jobs.jobs import JobRecord
@@ -30,6 +31,7 @@ from patchgrid.storage.results.coverage import Coverage
 from patchgrid.storage.results.plots import Cells, Heatmap, named_once, strongest_cells
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.verification import Cost
+from patchgrid.storage.rounds.requests import RefinementRecord
 from patchgrid.storage.subsets.missed import MissedBound, missed_of_json
 
 
@@ -93,6 +95,7 @@ class ServerBackend:
             cost=cost,
             warnings=standing.warnings,
             errors=self.errors(job, SHOWN_ERRORS),
+            refinements=self.refinements(job),
         )
 
     def errors(self, job: JobRecord, limit: int | None = None) -> Sequence[tuple[int | str, str]]:
@@ -270,6 +273,14 @@ class ServerBackend:
         answer = self.service.change(name, "retry")
         with understood("job"):
             return *_job(answer), int(answer["chunks_retried"])
+
+    def refine(self, job: JobRecord, asked: Refinement) -> JobRecord:
+        """Patch more of a job that is done; return it."""
+        return _job(self.service.refine(job.id, asked.as_dict()))[0]
+
+    def refinements(self, job: JobRecord) -> Sequence[RefinementRecord]:
+        """List the job's refinements in order, each with what came of it."""
+        return [read(RefinementRecord, each) for each in self.service.refinements(job.id)]
 
     def delete(self, job: JobRecord, *, everyone: bool) -> Sequence[str]:
         """Delete a job with all its results, or withdraw from it; return the owners for whom it is kept."""

@@ -12,6 +12,7 @@ from patchgrid.core.states import WorkerState
 from patchgrid.storage.output.documents import snapshot_json
 from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.workers import WorkerRecord
+from patchgrid.storage.rounds.requests import RefinementRecord
 
 #: Seconds between requests of the whole job.
 LOOK_EVERY = 2.0
@@ -44,11 +45,17 @@ class Following:
         whole = self._whole
         if whole is None or (changed and state != whole.job.state) or self._is_due(names, changed=changed):
             whole = self._look_if_possible(whole)
-        job = dataclasses.replace(whole.job, state=document["state"])
+        rounds, refinement = document.get("rounds", 0), document.get("refinement")
+        job = dataclasses.replace(whole.job, state=document["state"], rounds=rounds)
         workers = {each.name: each for each in whole.at_work}
         at_work = tuple(workers.get(name) or _only_named(name, job.id) for name in names)
         return dataclasses.replace(
-            whole, job=job, progress=progress, at_work=at_work, serving=document.get("serving", whole.serving)
+            whole,
+            job=job,
+            progress=progress,
+            at_work=at_work,
+            serving=document.get("serving", whole.serving),
+            refinement=None if refinement is None else documents.read(RefinementRecord, refinement),
         )
 
     def _is_due(self, names: list[str], *, changed: bool) -> bool:

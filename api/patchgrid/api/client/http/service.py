@@ -120,6 +120,18 @@ class Service:
             raise NotPatchgrid(f"{self.connection.address.url} did not return a job")
         return document
 
+    def refine(self, job: Name, asked: Mapping[str, Any]) -> Document:
+        """Patch more of a job that is done; return it."""
+        body = dict(asked)
+        document = self._get(self.path(job, "/refine"), method="POST", again=False, body=body)
+        if not isinstance(document, dict):
+            raise NotPatchgrid(f"{self.connection.address.url} did not return a job")
+        return document
+
+    def refinements(self, job: Name) -> list[Document]:
+        """Return a job's refinements, each with what came of it."""
+        return list(self._mapping(self.path(job, "/refinements"), {})["items"])
+
     def delete(self, job: Name, *, everyone: bool = False) -> list[str]:
         """Delete a job with all its results; return the names of other owners, for whom it is kept."""
         params = {"everyone": "true"} if everyone else None

@@ -24,6 +24,7 @@ _COMMANDS = {
         "patchgrid.cli.commands.job.missed:missed",
         "Bound what components do that were hardly patched.",
     ),
+    "refine": ("patchgrid.cli.commands.job.refine:refine", "Patch more of a job that is done."),
     "delete": (
         "patchgrid.cli.commands.job.control:delete",
         "Delete a job with its pairs and results.",

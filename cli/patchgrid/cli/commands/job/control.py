@@ -31,13 +31,17 @@ def cancel(settings: Settings, /, name: str, everyone: bool) -> None:
     """Cancel a job: its pending chunks are not measured.
 
     Stored results stay; chunks being measured are dropped. Submitting the same pairs again, or `job retry`,
-    reopens the job. A job that others also submitted continues for them; you only withdraw.
+    reopens the job. A job that others also submitted continues for them; you only withdraw. A job that is
+    being refined (`job refine`) is done again, and keeps what was patched so far.
     """
     with settings.backend() as source:
         record, progress, left = source.cancel(name, everyone=everyone)
     _show_state(settings, record)
     if left:
         say(f"You withdrew from job {record.id}; it continues for {_names(left)}, who also submitted it")
+        return
+    if record.state == JobState.DONE:
+        say(f"Round {record.rounds} of job {record.id} is cancelled; the job keeps what it has patched")
         return
     say(f"Job {record.id} is cancelled: {_measured(progress)}. To retry: {_retry(settings, record)}")
 

@@ -36,7 +36,8 @@ def show(settings: Settings, /, name: str) -> None:
         record = source.job(name)
         standing = source.standing(record)
         agreement, cost = source.verification(record)
-    show_job(settings, standing, agreement, cost)
+        refinements = source.refinements(record)
+    show_job(settings, standing, agreement, cost, refinements)
 
 
 @click.command()

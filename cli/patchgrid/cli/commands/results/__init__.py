@@ -18,6 +18,10 @@ _COMMANDS = {
         "patchgrid.cli.commands.results.missed:missed",
         "Show what components that were hardly patched may do.",
     ),
+    "certificate": (
+        "patchgrid.cli.commands.results.certificate:certificate",
+        "Show which components certainly have the largest effects.",
+    ),
     "plot": (
         "patchgrid.cli.commands.results.plot:plot",
         "Draw heatmaps, or plot scores against exact effects.",

@@ -9,7 +9,9 @@ const PLACED = new Set(["model", "revision", "sites", "method", "metric", "direc
  * `kind` is `flag`, `choice`, `number` or `text`; `initial` is what its field begins with.
  */
 export function settingsOf(document) {
-  return Object.entries(document.components.schemas.JobRequest.properties).map(([name, property]) => settingOf(name, property));
+  // What follows the scores is asked for once the job is done.
+  const { refinements, ...properties } = document.components.schemas.JobRequest.properties;
+  return Object.entries(properties).map(([name, property]) => settingOf(name, property));
 }
 
 function settingOf(name, property) {
