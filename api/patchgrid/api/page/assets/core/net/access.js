@@ -11,6 +11,11 @@ export function useAccess() {
   return { ...access, may: (scope) => access.scopes.includes(scope) };
 }
 
+/** Whether a job is ours to change: as one of its owners, as an admin, or as anybody where the server is open. */
+export function ownsJob({ open, may, token }, job) {
+  return open || may("admin") || job.owners.includes(token);
+}
+
 /** Fetch our access; again after each response that says we are not signed in. */
 export function useAskedAccess() {
   return useAnswer((signal) => ask("v1/access", { signal }), ["access", useStore(strangers)], {});

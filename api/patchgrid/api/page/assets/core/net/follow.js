@@ -53,7 +53,10 @@ export function useFollowed(id, when, onEnd) {
     function hear(event) {
       const next = JSON.parse(event.data);
       const now = performance.now();
-      seen.push([now, next.pairs.done + next.pairs.failed + next.pairs.skipped]);
+      const reached = next.pairs.done + next.pairs.failed + next.pairs.skipped;
+      // The next round has begun.
+      if (seen.length > 0 && reached < seen[seen.length - 1][1]) seen.length = 0;
+      seen.push([now, reached]);
       while (seen.length > 2 && seen[0][0] < now - WINDOW) seen.shift();
       const [first, last] = [seen[0], seen[seen.length - 1]];
       const passed = (last[0] - first[0]) / 1000;

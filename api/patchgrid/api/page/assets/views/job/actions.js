@@ -1,4 +1,4 @@
-import { useAccess } from "../../core/net/access.js";
+import { ownsJob, useAccess } from "../../core/net/access.js";
 import { ask, jobPath } from "../../core/net/api.js";
 import { ENDED_JOBS } from "../../../records.js";
 import { count } from "../../core/text/format.js";
@@ -25,12 +25,13 @@ const SURE = {
 
 /** The buttons that steer a job, as far as the token and the job's state allow. */
 export function Actions({ job, reload }) {
-  const { may, open, token } = useAccess();
+  const access = useAccess();
+  const { may, open, token } = access;
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
   const [sure, setSure] = useState(null);
   const [said, setSaid] = useState("");
-  const own = open || may("admin") || job.owners.includes(token);
+  const own = ownsJob(access, job);
   // A cancelled job lists those who owned it: all of them have withdrawn.
   const others = job.owners.includes(token) && job.state !== "cancelled" ? job.owners.filter((name) => name !== token) : [];
   const makesSense = {

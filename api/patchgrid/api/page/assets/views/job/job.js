@@ -35,6 +35,11 @@ const BY_PAIR = ["pairs"];
 /** What keeps its meaning from one view of a job to another. */
 const KEPT = ["method", "site"];
 
+/** What an event says anew of a job. */
+function changedOf({ state, pairs, rounds, refinement }) {
+  return { state, pairs, rounds, refinement };
+}
+
 /** A job: its heading, its views. */
 export function Job({ id, parts, params }) {
   const job = useData(jobPath(id));
@@ -60,7 +65,7 @@ export function Job({ id, parts, params }) {
       <h1>Job ${id}</h1>
       ${job.problem && !job.problem.passing ? html`<${ProblemBox} problem=${job.problem} retry=${job.reload} />` : html`<p class="muted" aria-busy="true">Loading…</p>`}`;
   }
-  const live = running && snapshot ? { ...job.data, state: snapshot.state, pairs: snapshot.pairs, chunks: { ...job.data.chunks, ...snapshot.chunks } } : job.data;
+  const live = running && snapshot ? { ...job.data, ...changedOf(snapshot), chunks: { ...job.data.chunks, ...snapshot.chunks } } : job.data;
   const told = said?.job === live.job ? said.words : [];
   const kept = Object.fromEntries(KEPT.map((name) => [name, params[name]]));
   return html`<nav class="crumbs" aria-label="Breadcrumb">

@@ -11,6 +11,8 @@ import { Facts, Table } from "../../parts/tables/table.js";
 import { Time } from "../../parts/time.js";
 import { Actions } from "./actions.js";
 import { Provenance } from "./provenance.js";
+import { Refine } from "./refine.js";
+import { Refinements } from "./refinements.js";
 
 const EXPORTS = ["components", "pairs", "scores", "exact"];
 
@@ -18,6 +20,8 @@ export function Summary({ job, snapshot, rate, reload }) {
   const running = !ENDED_JOBS.includes(job.state);
   return html`<${Status} job=${job} snapshot=${snapshot} rate=${rate} running=${running} />
     <${Actions} job=${job} reload=${reload} />
+    <${Refine} job=${job} reload=${reload} />
+    <${Refinements} job=${job} latest=${job.refinement} />
     ${job.error && html`<p class="problem" role="alert">${job.error}</p>`}
     <${LoadFailures} failures=${job.load_failures ?? []} />
     ${job.warnings?.length > 0 && html`<${Warnings} warnings=${job.warnings} />`}
@@ -42,7 +46,7 @@ function Status({ job, snapshot, rate, running }) {
   return html`<section class="status" aria-label="Progress">
     <progress max="1" value=${total ? through / total : 0} aria-label="Pairs measured" />
     <div class="tiles">
-      <${Tile} name="pairs done" value=${count(done)} of=${count(total)} />
+      <${Tile} name=${running && job.rounds > 0 ? `pairs done in round ${job.rounds}` : "pairs done"} value=${count(done)} of=${count(total)} />
       <${Tile}
         name="failed"
         value=${failed > 0 ? html`<a href=${href(["jobs", job.job, "pairs"], { state: "failed" })}>${count(failed)}</a>` : "0"}
