@@ -129,13 +129,13 @@ def test_the_budget_is_kept(share: float) -> None:
         (0.0, 1000, 0),
         (1.0, 1000, 0),
         (0.01, 1000, 0),
-        (0.039, 1000, 0),
-        (0.04, 1000, 8 / 64),
+        (0.029, 1000, 0),
+        (0.03, 1000, 8 / 64),
         (0.9, 45, 8 / 45),
     ],
 )
 def test_a_pilot_is_patched_if_the_budget_is_large_enough(share: float, pairs: int, expected: float) -> None:
-    """Forty cells of each component, of which it takes eight."""
+    """Thirty cells of each component, of which it takes eight."""
     assert pilot_share(share, pairs) == pytest.approx(expected)
 
 

@@ -24,7 +24,7 @@ PILOT_DRAWS = 8.0
 #: Part of the budget that goes to all components alike, at most.
 ALIKE_PART = 0.25
 #: Fewest cells of a component in the budget with which a plan is made: with fewer, the pilot takes too many.
-ENOUGH = 40.0
+ENOUGH = 30.0
 #: Expected draws of each component whatever its residuals, where the budget has as many.
 LEAST = 8.0
 #: Halvings of the interval that holds the solution.
