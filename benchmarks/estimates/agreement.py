@@ -33,12 +33,11 @@ def figures(batch: Batch, share: float, seed: int, site: int) -> Iterator[dict[s
         at = pair, np.full(len(pair), replay), component
         cells = Cells(own.scores[at], own.effects[at], chances[at], pair, component)
         job = type(drawn.sums)(np.ascontiguousarray(sums[:, replay]))
-        found, wide = (estimate(job, population=each, level=_ONE_SIGMA) for each in (False, True))
-        error, wide_error = ((each.ci_high - each.ci_low) / 2 for each in (found, wide))
+        found, wide = estimate(job), estimate(job, population=True, level=_ONE_SIGMA)
         by_cell = agreement(cells.score, cells.effect, cells.inclusion, pair, component)
         size = job["w"] ** 2 / np.where(job["ww"] > 0, job["ww"], np.inf)
-        by_mean = mean_agreement(found.mean, found.estimate, error, found.n, size, cells)
-        top = top_agreement(found.mean, found.estimate, wide_error, found.exact_n, TOP)
+        by_mean = mean_agreement(found.mean, found.estimate, found.error, found.n, size, cells)
+        top = top_agreement(found.mean, found.estimate, (wide.ci_high - wide.ci_low) / 2, found.exact_n, TOP)
         yield {
             **{name: (getattr(by_cell, name), getattr(by_cell, f"{name}_se")) for name in CELL_FIGURES},
             **{

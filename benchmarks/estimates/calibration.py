@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.common import shapes
 from benchmarks.estimates import made_up
@@ -120,7 +122,8 @@ def figures(
     size = max(1, min(replays, _AT_ONCE // truth.effects.size))
     for start in range(0, replays, size):
         drawn = draw(batch, share, start, min(size, replays - start))
-        found, family = _estimated(drawn.sums), _estimated(drawn.sums, together=len(means))
+        found = _estimated(drawn.sums, truth.sites)
+        family = _estimated(drawn.sums, truth.sites, together=len(means))
         with np.errstate(invalid="ignore", divide="ignore"):
             exact = (drawn.sums["wa"] + drawn.sums["wr"]) / drawn.sums["w"]
         errors.append(found.estimate - means)
@@ -147,14 +150,19 @@ def figures(
     )
 
 
-def _estimated(sums: Sums, together: int = 0) -> Estimates:
-    """Estimate each replay by itself, `[replay, component]`: what moderates variances is its own."""
-    found = [
-        estimate(Sums(sums.values[:, replay], sums.aligned), together=together)
-        for replay in range(sums.axes[0])
-    ]
+def _estimated(sums: Sums, sites: NDArray[np.int64], **options: Any) -> Estimates:
+    """Estimate each replay and site by itself, `[replay, component]`: what moderates variances is its own."""
     names = [each.name for each in dataclasses.fields(Estimates)]
-    return Estimates(**{name: np.stack([getattr(each, name) for each in found]) for name in names})
+    parts = []
+    for number in np.unique(sites):
+        own = np.ascontiguousarray(sums.values[:, :, sites == number])
+        parts.append([estimate(Sums(own[:, replay]), **options) for replay in range(own.shape[1])])
+    return Estimates(
+        **{
+            name: np.concatenate([np.stack([getattr(each, name) for each in part]) for part in parts], axis=1)
+            for name in names
+        }
+    )
 
 
 def measure(truth: Truth, share: float, replays: int) -> Row:
@@ -178,7 +186,7 @@ def population(
     for start in range(0, replays, _JOBS):
         truths = [source(seed) for seed in range(start, min(replays, start + _JOBS))]
         drawn = by_residual(Batch.of(truths), share, start, len(truths))
-        found = estimate(drawn.sums, population=True)
+        found = _estimated(drawn.sums, truths[0].sites, population=True)
         told = np.isfinite(found.ci_low)
         held.append(np.where(told, (found.ci_low <= means) & (means <= found.ci_high), np.nan))
         size = len(truths[0].effects)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from patchgrid.estimates.few_cells import few_cells
 from patchgrid.estimates.moderation import PRIOR, trend
 from patchgrid.estimates.sums import Sums
 
@@ -55,6 +56,8 @@ class Estimates:
     error: _Array
     #: Few cells carry the variance, so that the interval may be too short: more of them should be patched.
     heavy: NDArray[np.bool_]
+    #: Whether the estimate is from fewer than three cells and shrunk toward the mean score.
+    shrunk: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,9 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, toget
     confidence 1 - (1 - level) / together (Bonferroni), and a variance that is never below its moderated one,
     in which the trend counts as `PRIOR`.
 
+    From fewer than three cells the estimate is shrunk toward the mean score (`few_cells`) and has
+    no interval.
+
     A component has no interval (NaN) where one cell was sampled, or where all sampled cells had inclusion 1
     and others were omitted: such a sample says nothing of the rest. With few and uneven weights (k near 1)
     the interval is enormous. An interval is too short where rare pairs carry most of the difference between
@@ -123,6 +129,9 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, toget
         middle, own = fit.middle, _half_width(sums, fit, population=False, level=alone)
         half = _half_width(sums, fit, population=True, level=alone) if population else own
         error, heavy = np.sqrt(fit.variance), _is_heavy(sums)
+    few = few_cells(sums)
+    middle = np.where(few.few, few.estimate, middle)
+    half, own, error = (np.where(few.few, np.nan, each) for each in (half, own, error))
     return Estimates(
         n=n.astype(np.int64),
         mean=mean,
@@ -135,7 +144,8 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, toget
         pairs_low=middle - own,
         pairs_high=middle + own,
         error=error,
-        heavy=heavy,
+        heavy=heavy & ~few.few,
+        shrunk=few.few,
     )
 
 

@@ -58,8 +58,8 @@ def test_components_are_dataframes_of_whole_numbers_where_these_are(lab: Lab, jo
     assert str(top["n"].dtype) == str(top["head"].dtype) == "Int64"
     aligned = job.components(kind="aligned", site="z", frame=frame)
     assert min(row["position"] for row in as_rows(aligned)) < -1
-    wide = as_rows(job.top(1, by="mean", interval="population", frame=frame))[0]
-    assert wide["ci_high"] > as_rows(top)[0]["ci_high"]
+    narrow = as_rows(job.top(1, by="mean", interval="pairs", frame=frame))[0]
+    assert narrow["ci_high"] < as_rows(top)[0]["ci_high"]
 
 
 @pytest.mark.parametrize("frame", ["pandas", "polars"])

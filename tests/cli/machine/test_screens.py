@@ -12,9 +12,13 @@ from patchgrid.cli.context import Settings
 from patchgrid.cli.terminal.screen import plain, visible
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.cli.views.agreement_table import show_agreement
+from patchgrid.cli.views.component_table import say_intervals, show_components
 from patchgrid.core.text.wording import seconds, size
 from patchgrid.storage import Database
 from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.progress import Progress
+from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.coverage import Coverage
 from patchgrid.storage.results.verification import Cost, verification
 from support.cli.commands import FinishedJob, patchgrid
 
@@ -111,3 +115,22 @@ def test_json_has_no_value_that_json_lacks() -> None:
         "a": [None, None, 1.5],
         "2": [True, None],
     }
+
+
+def test_an_estimate_from_few_cells_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """In place of its interval, with what it means below."""
+    place = {"site": "mlp_post", "layer": 0, "index": 3, "position": None, "n": 9, "exact_n": 1}
+    figures = {"mean": 0.5, "mean_abs": 0.5, "std": 0.1, "estimate": 0.625, "ci_low": None, "ci_high": None}
+    row = ComponentRow(**place, **figures, shrunk=True)  # type: ignore[arg-type]
+    show_components([row])
+    say_intervals([row], Coverage(1, 9), Progress(9, 9, 0, 0, 1, 1, 0, 0, 0, 0))
+    text = capsys.readouterr()
+    assert click.unstyle(text.out).splitlines()[-1].split()[:6] == [
+        "n0.3",
+        "+0.500",
+        "+0.625",
+        "few",
+        "cells",
+        "1",
+    ]
+    assert "the estimate is shrunk toward the mean score" in text.err

@@ -295,7 +295,14 @@ def test_a_scatter_of_too_few_points_for_a_fit_is_drawn(
 
 
 def _row(neuron: int, estimate: float, low: float | None, high: float | None) -> ComponentRow:
-    figures = {"n": 20, "mean": estimate, "mean_abs": abs(estimate), "std": 0.1, "exact_n": 2}
+    figures = {
+        "n": 20,
+        "mean": estimate,
+        "mean_abs": abs(estimate),
+        "std": 0.1,
+        "exact_n": 2,
+        "shrunk": False,
+    }
     place = {"site": "mlp_post", "layer": 0, "index": neuron, "position": None}
     return ComponentRow(**place, **figures, estimate=estimate, ci_low=low, ci_high=high)  # type: ignore[arg-type]
 

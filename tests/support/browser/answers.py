@@ -14,7 +14,14 @@ def component(name: str, site: str, estimate: float | None, **others: Any) -> Ro
     """Return a component as the API does; its interval is a tenth of its size where none is given."""
     size = abs(estimate or 0.0)
     row = {"component": name, "site": site, "layer": 0, "head": None, "unit": None, "position": None}
-    figures = {"n": 24, "mean": estimate or 0.001, "mean_abs": size or 0.001, "std": 0.1, "exact_n": 5}
+    figures = {
+        "n": 24,
+        "mean": estimate or 0.001,
+        "mean_abs": size or 0.001,
+        "std": 0.1,
+        "exact_n": 5,
+        "shrunk": False,
+    }
     ends = {"ci_low": (estimate or 0) - 0.1 * size, "ci_high": (estimate or 0) + 0.1 * size}
     return row | figures | {"estimate": estimate} | ends | {"edge": None} | others
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 #: The kinds of dataframes, the first that is installed being the one given.
 LIBRARIES = ("pandas", "polars")
 _WHOLE = frozenset(
-    {"layer", *INDEX_FIELDS, "n", "exact_n", "row", "spearman_n", "top_k", "components", "cells"}
+    {"layer", *INDEX_FIELDS, "n", "exact_n", "row", "top_k", "top_patched", "components", "cells"}
+    | {"compared", "pairs", "mean_n", "matter_n"}
 )
 _TEXT = frozenset({"component", "pair", "site", "method", "state", "error", "warning", "edge"})
 _TEXT |= {"clean", "corrupted"}

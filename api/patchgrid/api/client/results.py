@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
 _COMPONENT: tuple[str, ...] = (
     *("component", "site", "layer", *INDEX_FIELDS, "position", "n", "mean", "mean_abs", "std"),
-    *("estimate", "ci_low", "ci_high", "exact_n", "pairs_low", "pairs_high", "heavy", "exact_share"),
+    *(
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "exact_n",
+        "pairs_low",
+        "pairs_high",
+        "heavy",
+        "shrunk",
+        "exact_share",
+    ),
 )
 _AGREEMENT: tuple[str, ...] = (
     *(field.name for field in dataclasses.fields(SiteAgreement)),

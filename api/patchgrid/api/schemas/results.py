@@ -33,6 +33,7 @@ class Component(BaseModel):
     pairs_low: float | None = Field(description="The interval's ends for the job's own pairs")
     pairs_high: float | None
     heavy: bool = Field(description="Few cells carry the variance: the interval may be too short")
+    shrunk: bool
     edge: str | None
     exact_share: float | None
 

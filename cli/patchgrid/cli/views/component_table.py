@@ -50,6 +50,8 @@ def say_intervals(
     if not coverage.patched:
         return
     say(f"{coverage.patched:,} of {coverage.cells:,} cells ({percent(coverage.share)}) were patched exactly")
+    if any(row.shrunk for row in rows):
+        say("Few cells: fewer than three; the estimate is shrunk toward the mean score")
     if any(row.ci_low is not None for row in rows):
         pairs = f"these {counted(progress.done, 'pair')}"
         source = f"the population that {pairs} are a sample of"
@@ -82,7 +84,9 @@ def _width(low: float | None, high: float | None) -> float | None:
 
 
 def _estimate(row: ComponentRow) -> tuple[str, str]:
-    """Format the estimate and its interval; an unbounded one as text, like the page."""
+    """Format the estimate and its interval; an unbounded one, or none, as text, like the page."""
+    if row.shrunk:
+        return number(row.estimate, sign=True), "few cells"
     if row.unbounded:
         return number(row.estimate, sign=True), "no bound"
     estimate, interval = with_interval(row.estimate, row.ci_low, row.ci_high)

@@ -18,6 +18,7 @@ _COPIED = 5
 _TOGETHER = 16
 #: How a type's values are sent in COPY's binary format.
 _WIRE = {
+    "Boolean": "bool",
     "Integer": "int4",
     "BigInteger": "int8",
     "Double": "float8",

@@ -187,6 +187,8 @@ def _arrow_type(field: str, text_positions: bool) -> "pa.DataType":
         return pa.int32()
     if field in ("n", "exact_n"):
         return pa.int64()
+    if field == "shrunk":
+        return pa.bool_()
     if field in ("pair", "component", "site", "state", "error", "position", "edge"):
         return pa.string()
     return pa.list_(pa.string()) if field.endswith("tokens") else pa.float64()

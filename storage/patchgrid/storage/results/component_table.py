@@ -27,6 +27,7 @@ _NUMBERS = (
     "exact_n",
     "pairs_low",
     "pairs_high",
+    "shrunk",
 )
 
 

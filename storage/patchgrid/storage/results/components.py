@@ -67,6 +67,8 @@ class ComponentRow:
     pairs_high: float | None = None
     #: Few cells carry the variance: the interval may be too short.
     heavy: bool = False
+    #: Whether the estimate is from fewer than three cells and shrunk toward the mean score.
+    shrunk: bool = False
     #: An edge's name, or None; exported for edges only.
     edge: str | None = None
 
@@ -87,7 +89,7 @@ class ComponentRow:
 #: The estimates of a row, in order.
 _COLUMNS = (
     *("n", "mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "exact_n"),
-    *("pairs_low", "pairs_high", "heavy"),
+    *("pairs_low", "pairs_high", "heavy", "shrunk"),
 )
 #: By what components can be ordered.
 ORDERS = ("estimate", "mean", "mean_abs")
@@ -296,7 +298,7 @@ class Part:
     def _row(self, index: list[int], values: Sequence[float]) -> ComponentRow:
         position = self.labels[index.pop(1)] if self.labels else None
         place = indexed(self.site, index, self.graph)
-        n, mean, mean_abs, std, middle, low, high, exact_n, pairs_low, pairs_high, heavy = values
+        n, mean, mean_abs, std, middle, low, high, exact_n, pairs_low, pairs_high, heavy, shrunk = values
         return ComponentRow(
             site=self.site,
             layer=place.layer,
@@ -313,6 +315,7 @@ class Part:
             pairs_low=_number(pairs_low),
             pairs_high=_number(pairs_high),
             heavy=bool(heavy),
+            shrunk=bool(shrunk),
             edge=place.edge,
         )
 

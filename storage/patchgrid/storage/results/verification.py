@@ -94,8 +94,8 @@ def _site(session: Session, job: JobRecord, site: str, method: str, sums: Sums, 
     estimates = estimate(sums)
     means, middle, exact_n = estimates.mean, estimates.estimate, estimates.exact_n
     size = sums["w"] ** 2 / np.where(sums["ww"] > 0, sums["ww"], np.inf)
-    by_mean = mean_agreement(means, middle, _error(sums), estimates.n, size, found)
-    top = top_agreement(means, middle, _error(sums, population=True), exact_n, top_k)
+    by_mean = mean_agreement(means, middle, estimates.error, estimates.n, size, found)
+    top = top_agreement(means, middle, _population_error(sums), exact_n, top_k)
     figures = {name: value for name, value in _figures(by_cell).items() if name != "n"}
     return SiteAgreement(
         site=site,
@@ -116,9 +116,9 @@ def _figures(of: Agreement | MeanAgreement | TopAgreement, prefix: str = "") -> 
     return {f"{prefix}{field.name}": _finite(getattr(of, field.name)) for field in dataclasses.fields(of)}
 
 
-def _error(sums: Sums, *, population: bool = False) -> NDArray[np.float64]:
-    """Return the standard errors of the estimates, NaN where there is no interval."""
-    found = estimate(sums, population=population, level=_ONE_SIGMA)
+def _population_error(sums: Sums) -> NDArray[np.float64]:
+    """Return the estimates' standard errors for the pairs' source, NaN where there is no interval."""
+    found = estimate(sums, population=True, level=_ONE_SIGMA)
     half: NDArray[np.float64] = (found.ci_high - found.ci_low) / 2
     return half
 

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -242,6 +243,8 @@ component_estimate = Table(
     # The interval for the job's own pairs; the other is for the population that they are a sample of.
     Column("pairs_low", Double),
     Column("pairs_high", Double),
+    # Estimated from fewer than three cells shrunk toward the mean score; NULL before v0002.
+    Column("shrunk", Boolean),
     Index("ix_component_estimate_component", "component", "job_id"),
     sqlite_with_rowid=False,
 )

@@ -53,7 +53,7 @@ def export(
     scores       pair, component, site, layer, head, unit, position, score
     exact        the same, and effect, inclusion (probability of being drawn)
     components   component, site, layer, head, unit, position, n, mean, mean_abs, std,
-                 estimate, ci_low, ci_high, exact_n
+                 estimate, ci_low, ci_high, exact_n, shrunk
     pairs        pair, state, error, tokens, clean_metric, corrupted_metric,
                  clean_preference, corrupted_preference, correct_tokens, incorrect_tokens
 

@@ -15,6 +15,7 @@ def upgrade() -> None:
         op.add_column("component_estimate", sa.Column(name, sa.Double()))
     # The command that upgrades writes these rows again for all jobs without the checksum of their end.
     op.execute("DELETE FROM checksum WHERE what = 'end'")
+    op.add_column("component_estimate", sa.Column("shrunk", sa.Boolean()))
     _index_chunks()
     _create_rounds()
     _create_missed()

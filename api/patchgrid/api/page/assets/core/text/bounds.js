@@ -37,6 +37,7 @@ export function estimateWords(row) {
 
 /** Half the interval, `± 0.0070`, or its ends; `no bound` where it says nothing. */
 export function plusMinus(row) {
+  if (row.shrunk) return "few cells";
   if (isUnbounded(row)) return "no bound";
   return withInterval(row.estimate, row.ci_low, row.ci_high)[1];
 }
@@ -46,6 +47,7 @@ export function intervalWords(row) {
   if (hasInterval(row) && row.ci_low === row.ci_high && row.exact_n === row.n) return "± 0 for these pairs: all patched exactly";
   if (isBounded(row)) return plusMinus(row);
   const cells = row.exact_n === 1 ? "one exact cell" : `${count(row.exact_n)} exact cells`;
+  if (row.shrunk) return `none from ${cells}: the estimate is shrunk toward the mean score`;
   if (isUnbounded(row)) return `no useful bound from ${cells}`;
   return row.exact_n === 0 ? "none: no exact cell" : `none from ${cells}`;
 }
