@@ -35,7 +35,7 @@ const BY_PAIR = ["pairs"];
 /** What keeps its meaning from one view of a job to another. */
 const KEPT = ["method", "site"];
 
-/** What an event says anew of a job. */
+/** What an event changes of a job. */
 function changedOf({ state, pairs, rounds, refinement }) {
   return { state, pairs, rounds, refinement };
 }
