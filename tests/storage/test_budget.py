@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from patchgrid.core.types import JobSpec
 from patchgrid.estimates import Sums, pilot_rows
-from patchgrid.storage.chunks.job_sample import JobSample, draw_in_pilot, patched_in_pilot
+from patchgrid.storage.sampling.job_sample import JobSample, draw_in_pilot, patched_in_pilot
 
 #: Components by site.
 AXES = {"z": (4, 8), "mlp_out": (4,)}

@@ -23,10 +23,10 @@ from patchgrid.storage.access import tokens
 from patchgrid.storage.access.idempotency import note_key
 from patchgrid.storage.access.ownership import Submitter, add_owner
 from patchgrid.storage.chunks.means import keep_first_means
-from patchgrid.storage.chunks.pilot import keep_first_pilot
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.progress import Progress, job_progress
 from patchgrid.storage.queue import leases
+from patchgrid.storage.sampling.pilot import keep_first_pilot
 from support.storage.chunk_results import make_pairs, make_spec
 from support.storage.storage_backends import all_jobs, run_chunk, run_job, submit_job
 

@@ -6,8 +6,8 @@ from sqlalchemy import func, select
 
 from patchgrid.estimates import Sums
 from patchgrid.storage import Database, checking, tables
-from patchgrid.storage.chunks.pilot import keep_first_pilot, pilot_pairs, read_pilot
 from patchgrid.storage.jobs import jobs
+from patchgrid.storage.sampling.pilot import keep_first_pilot, pilot_pairs, read_pilot
 from support.storage.chunk_results import make_pairs
 from support.storage.storage_backends import submit_job
 

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from patchgrid.core.types import JobSpec
 from patchgrid.estimates import pilot_rows
 from patchgrid.storage import Database
-from patchgrid.storage.chunks.pilot import read_pilot
 from patchgrid.storage.queue import leases
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
+from patchgrid.storage.sampling.pilot import read_pilot
 from patchgrid.storage.tables import chunk
 from patchgrid.workers.errors import LeaseLostError, StopRequestedError
 from patchgrid.workers.measuring.causes import cause_of, is_device_broken, reason_of

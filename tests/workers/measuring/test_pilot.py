@@ -11,8 +11,8 @@ import pytest
 from patchgrid.engine import Engine, JobSpec
 from patchgrid.estimates import estimate, pilot_rows
 from patchgrid.storage import Database, checking
-from patchgrid.storage.chunks.pilot import keep_first_pilot, read_pilot
 from patchgrid.storage.chunks.sums import pack_sums
+from patchgrid.storage.sampling.pilot import keep_first_pilot, read_pilot
 from patchgrid.storage.tables import pilot
 from patchgrid.workers.measuring.db_retry import Waiting
 from patchgrid.workers.measuring.pilot import make_pilot, measure_pilot

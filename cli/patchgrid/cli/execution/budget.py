@@ -13,8 +13,8 @@ from patchgrid.core.text.number_format import percent
 from patchgrid.core.text.wording import seconds
 from patchgrid.core.types import JobSpec
 from patchgrid.estimates.estimator import FIT_FROM
-from patchgrid.storage.chunks.shares import exact_share
 from patchgrid.storage.results.pace import Pace, pace
+from patchgrid.storage.sampling.shares import exact_share
 
 #: Cells per component below which intervals are wide, and below which most components have none.
 ENOUGH, FEWEST = int(FIT_FROM), 2

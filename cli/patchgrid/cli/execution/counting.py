@@ -9,7 +9,7 @@ from patchgrid.core.refinement import FIRST, Refinement
 from patchgrid.core.sites import EDGE, SITES
 from patchgrid.core.types import JobSpec
 from patchgrid.engine.model.families import FAMILIES
-from patchgrid.storage.chunks.shares import exact_share
+from patchgrid.storage.sampling.shares import exact_share
 
 _NAMES = {"top": "--exact-top {}", "certify": "--certify top={}"}
 

@@ -26,9 +26,9 @@ from patchgrid.core.refinement import Refinement
 from patchgrid.core.types import JobSpec
 from patchgrid.pairs import PairFile, PairSummary
 from patchgrid.storage.access.submitting import check_refinements
-from patchgrid.storage.chunks.shares import exact_share
 from patchgrid.storage.jobs.jobs import default_chunk_size
 from patchgrid.storage.results.pace import Pace
+from patchgrid.storage.sampling.shares import exact_share
 
 if TYPE_CHECKING:
     from patchgrid.cli.context import Settings

@@ -18,12 +18,12 @@ from patchgrid.storage.checking.sampled import Sample
 from patchgrid.storage.checking.whole_chunk import Context, Seen, check_chunk
 from patchgrid.storage.checking.whole_job import WholeJob
 from patchgrid.storage.chunks import checksums
-from patchgrid.storage.chunks.pilot import read_pilot
-from patchgrid.storage.chunks.plans import read_plans
 from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.db.schema import REVISIONS
 from patchgrid.storage.errors import CorruptData
+from patchgrid.storage.sampling.pilot import read_pilot
+from patchgrid.storage.sampling.plans import read_plans
 from patchgrid.storage.tables import checksum, chunk, job, pair
 
 #: Keys read at a time.

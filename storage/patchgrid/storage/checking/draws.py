@@ -9,9 +9,9 @@ from sqlalchemy import Row
 
 from patchgrid.estimates import Sums
 from patchgrid.estimates.sampling import draw
-from patchgrid.storage.chunks.plans import Plan
-from patchgrid.storage.chunks.round_sample import RoundSample
 from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.sampling.plans import Plan
+from patchgrid.storage.sampling.round_sample import RoundSample
 
 #: Relative difference of probabilities: scores are rounded to float32 where they are stored.
 _CLOSE = 1e-5

@@ -20,12 +20,12 @@ from patchgrid.storage.checking.tops import top_problems
 from patchgrid.storage.chunks.alignment import Alignment, Columns, in_columns
 from patchgrid.storage.chunks.inputs import read_pair
 from patchgrid.storage.chunks.naming import has_positions, index_of, place_of_row
-from patchgrid.storage.chunks.plans import Plan, rounds_of_pairs
 from patchgrid.storage.chunks.sums import read_sums
 from patchgrid.storage.db.blobs import unpack
 from patchgrid.storage.errors import CorruptData
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.pair_results.exact_scores import with_scores
+from patchgrid.storage.sampling.plans import Plan, rounds_of_pairs
 from patchgrid.storage.tables import exact, outcome, pair
 
 Floats = NDArray[Any]

@@ -19,9 +19,9 @@ from patchgrid.storage.checking.numbers import Numbers
 from patchgrid.storage.checking.task_counts import task_problems
 from patchgrid.storage.chunks import checksums
 from patchgrid.storage.chunks.checksums import BY_CHUNK, BY_PAIR
-from patchgrid.storage.chunks.plans import Plan
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue.splitting import MAX_ATTEMPTS
+from patchgrid.storage.sampling.plans import Plan
 from patchgrid.storage.tables import checksum, chunk, outcome
 
 

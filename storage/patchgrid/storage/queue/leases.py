@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from patchgrid.core.states import OUTCOMES, ChunkState, JobState
 from patchgrid.core.types import Pair
 from patchgrid.storage.chunks.chunk_result import ChunkResult
-from patchgrid.storage.chunks.inclusion import change_inclusion
 from patchgrid.storage.chunks.inputs import read_pair
 from patchgrid.storage.chunks.provenance import FIND_PROVENANCE, provenance_id
 from patchgrid.storage.chunks.writing import result_rows, size_of, write_chunk
@@ -38,6 +37,7 @@ from patchgrid.storage.queue.turns import (
     take_waiting,
     turns,
 )
+from patchgrid.storage.sampling.inclusion import change_inclusion
 from patchgrid.storage.tables import chunk, job, pair
 
 #: A chunk fails after this many attempts that failed or lost their worker.

@@ -16,12 +16,12 @@ from patchgrid.estimates.estimator import lines_of
 from patchgrid.estimates.racing import RACE_SUMS, Racers, Standing, first_shares, next_shares, stand
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.naming import site_names
-from patchgrid.storage.chunks.plans import Plan, SitePlan, read_plans
 from patchgrid.storage.db.blobs import unpack
 from patchgrid.storage.errors import NothingToRefine
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.components import aligned_labels, job_sums
 from patchgrid.storage.rounds.planning import whole
+from patchgrid.storage.sampling.plans import Plan, SitePlan, read_plans
 
 Floats = NDArray[np.float64]
 #: What a certificate takes for granted.

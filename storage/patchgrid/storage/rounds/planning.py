@@ -10,11 +10,11 @@ from patchgrid.core.names import PAIRS, suggestion
 from patchgrid.core.refinement import Refinement
 from patchgrid.estimates import Sums, top_up
 from patchgrid.storage.chunks.naming import read_name, site_names
-from patchgrid.storage.chunks.plans import Plan, SitePlan
 from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.errors import AllPatched, NothingToRefine
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.components import Part, by_site, job_sums
+from patchgrid.storage.sampling.plans import Plan, SitePlan
 
 Floats = NDArray[np.float64]
 

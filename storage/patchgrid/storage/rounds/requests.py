@@ -16,7 +16,6 @@ from patchgrid.core.refinement import Refinement
 from patchgrid.core.states import FINISHED_CHUNKS, OPEN_JOBS, JobState
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.checksums import break_end, seal_end
-from patchgrid.storage.chunks.plans import Plan, write_plan
 from patchgrid.storage.db.dialects import now
 from patchgrid.storage.db.locks import lock_unfinished
 from patchgrid.storage.errors import AllPatched, NothingKept, NothingToRefine
@@ -24,6 +23,7 @@ from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.rounds.certificates import Race
 from patchgrid.storage.rounds.planning import plan_for
+from patchgrid.storage.sampling.plans import Plan, write_plan
 
 _WHY_NOT = {
     JobState.PENDING: "is not measured yet: refine it when it is done",

@@ -8,10 +8,10 @@ from typing import Any
 
 from patchgrid.core.types import Pair
 from patchgrid.storage.chunks.chunk_result import ChunkResult
-from patchgrid.storage.chunks.earlier import Earlier, read_earlier
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue import leases
 from patchgrid.storage.queue.leases import Lease
+from patchgrid.storage.sampling.earlier import Earlier, read_earlier
 from patchgrid.workers.errors import LeaseLostError
 from patchgrid.workers.measuring.chunk import OnShare, measure_chunk
 from patchgrid.workers.measuring.db_retry import Waiting

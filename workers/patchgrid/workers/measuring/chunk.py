@@ -16,10 +16,10 @@ from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import Measured, PairResult
 from patchgrid.estimates import Rounding, Sums
 from patchgrid.storage.chunks.chunk_result import ChunkResult, PairOutcome, Scored
-from patchgrid.storage.chunks.job_sample import JobSample
 from patchgrid.storage.chunks.provenance import Provenance
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.verification import EXACT
+from patchgrid.storage.sampling.job_sample import JobSample
 from patchgrid.workers.measuring.cells import (
     Cells,
     Sampler,

@@ -5,9 +5,9 @@ from collections import OrderedDict
 
 from patchgrid.core.means import Means
 from patchgrid.storage.chunks.means import MOST, keep_first_means, mean_rows, read_means
-from patchgrid.storage.chunks.pilot import pilot_pairs
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue.leases import Lease
+from patchgrid.storage.sampling.pilot import pilot_pairs
 from patchgrid.workers.measuring.db_retry import Waiting
 from patchgrid.workers.measuring.models import Engine, OnBatch
 

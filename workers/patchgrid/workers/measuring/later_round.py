@@ -21,11 +21,11 @@ from patchgrid.estimates import Rounding, Sums
 from patchgrid.estimates.racing import race_sums
 from patchgrid.storage.chunks.alignment import Alignment
 from patchgrid.storage.chunks.chunk_result import ChunkResult, PairOutcome, RoundResult, Scored
-from patchgrid.storage.chunks.earlier import Earlier, measured
 from patchgrid.storage.chunks.naming import index_of, place_of_row
-from patchgrid.storage.chunks.round_sample import RoundSample
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.verification import EXACT
+from patchgrid.storage.sampling.earlier import Earlier, measured
+from patchgrid.storage.sampling.round_sample import RoundSample
 from patchgrid.workers.measuring.cells import (
     CELL,
     NO_CELLS,

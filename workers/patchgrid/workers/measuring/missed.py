@@ -18,12 +18,12 @@ from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import PairResult
 from patchgrid.estimates.sampling import uniform
 from patchgrid.storage.chunks.means import read_means
-from patchgrid.storage.chunks.pilot import pilot_pairs
 from patchgrid.storage.chunks.provenance import weights_hashes
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs import jobs
 from patchgrid.storage.jobs.jobs import JobRecord
+from patchgrid.storage.sampling.pilot import pilot_pairs
 from patchgrid.storage.subsets.missed import site_of, site_state
 from patchgrid.storage.subsets.subset_rows import (
     Design,

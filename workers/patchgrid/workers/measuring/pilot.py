@@ -16,11 +16,11 @@ from patchgrid.core.means import Means
 from patchgrid.core.types import Pair
 from patchgrid.engine.results import PairResult
 from patchgrid.estimates import Sums, pilot_rows
-from patchgrid.storage.chunks.job_sample import draw_in_pilot, patched_in_pilot
-from patchgrid.storage.chunks.pilot import keep_first_pilot, pilot_pairs, read_pilot
-from patchgrid.storage.chunks.shares import exact_share
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.queue.leases import MAX_ATTEMPTS
+from patchgrid.storage.sampling.job_sample import draw_in_pilot, patched_in_pilot
+from patchgrid.storage.sampling.pilot import keep_first_pilot, pilot_pairs, read_pilot
+from patchgrid.storage.sampling.shares import exact_share
 from patchgrid.workers.errors import LeaseLostError, StopRequestedError
 from patchgrid.workers.measuring.causes import is_device_broken, reason_of
 from patchgrid.workers.measuring.cells import NO_CELLS, Cells, Sampler, add_cells, components

@@ -14,8 +14,8 @@ from patchgrid.core.sites import WIDE_SITES
 from patchgrid.core.states import PairState
 from patchgrid.core.types import JobSpec
 from patchgrid.storage import tables
-from patchgrid.storage.chunks.plans import Plan, read_plans, rounds_of_pairs
 from patchgrid.storage.db.blobs import unpack
+from patchgrid.storage.sampling.plans import Plan, read_plans, rounds_of_pairs
 
 #: (method, site) to the stored scores of pairs by row number.
 StoredScores = Mapping[tuple[str, str], Mapping[int, NDArray[np.float32]]]

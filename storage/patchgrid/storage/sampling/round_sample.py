@@ -11,8 +11,8 @@ from patchgrid.core.types import JobSpec
 from patchgrid.estimates import Sums, fitted
 from patchgrid.estimates.allocation import inclusion
 from patchgrid.estimates.sampling import uniform
-from patchgrid.storage.chunks.job_sample import JobSample
-from patchgrid.storage.chunks.plans import Plan, SitePlan
+from patchgrid.storage.sampling.job_sample import JobSample
+from patchgrid.storage.sampling.plans import Plan, SitePlan
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]

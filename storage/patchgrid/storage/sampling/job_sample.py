@@ -19,7 +19,7 @@ from patchgrid.estimates import (
     sample_many,
     shares_on,
 )
-from patchgrid.storage.chunks.shares import exact_share
+from patchgrid.storage.sampling.shares import exact_share
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
