@@ -41,7 +41,7 @@ def test_numbers_become_shares_of_the_same_difference(filled: Filled, reading: T
     job, by = filled.finished, reading.get("/v1/jobs/first").json()["task"]["difference"]
     with filled.database.read() as session:
         rows = plain([component_json(row) for row in components.components(session, job)])
-    fields = ("mean", "mean_abs", "std", "estimate", "ci_low", "ci_high")
+    fields = ("mean", "mean_abs", "std", "estimate", "ci_low", "ci_high", "pairs_low", "pairs_high")
     items = reading.get("/v1/jobs/first/components", params={"normalise": True}).json()["items"]
     for item, row in zip(items, rows, strict=True):
         divided(item, row, by, fields)
