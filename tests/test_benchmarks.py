@@ -237,5 +237,5 @@ assert end("report", "--out {tmp_path}/page.md") == "failed: patching"
 """)
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert page.count("The run failed") == 1
-    assert page.count("| this | 2 pairs/s | that: 1 pairs/s | 2 (1.9 to 2.1) | at least 1.5 |") == 12
+    assert page.count("| this | 2 pairs/s | that: 1 pairs/s | 2 (1.9 to 2.1) | at least 1.5 |") == 13
     assert "| stored (pairs/s) | 5 |  |" in page

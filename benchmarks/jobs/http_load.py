@@ -32,7 +32,7 @@ _THINGS = ("ball", "book", "drink", "ring", "bone", "snack", "necklace", "comput
 
 
 class Connection:
-    """One connection, kept; made anew where it was lost."""
+    """One connection, kept; made again where it was lost."""
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)

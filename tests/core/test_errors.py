@@ -29,6 +29,7 @@ PERMISSIONS = {"NotAuthorised", "NotAllowed"}
 STATES = {
     *("DatabaseOlder", "DatabaseNewer", "TooManyOpenJobs", "QuotaExceeded", "JobChanged", "JobShared"),
     *("JobFinished", "ModelChangedError", "JobCancelledError", "DeviceBrokenError", "JobFailed", "NotHere"),
+    "JobUnfinishedError",
     *("JobPaused", "ServerFailed", "NotPatchgrid", "CeleryFailedError"),
 }
 KINDS = {

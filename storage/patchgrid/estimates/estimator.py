@@ -267,7 +267,7 @@ def _census(sums: Sums) -> NDArray[np.bool_]:
 def _is_heavy(sums: Sums) -> NDArray[np.bool_]:
     """Tell where fewer cells carry the variance than one would see by chance with normal residuals."""
     few = np.minimum(_FEW_CARRIERS, sums["m"] * _CARRYING)
-    heavy: NDArray[np.bool_] = (carriers(sums) < few) & (sums["m"] >= FIT_FROM)
+    heavy: NDArray[np.bool_] = (carriers(sums) < few) & (sums["m"] >= FIT_FROM) & ~_census(sums)
     return heavy
 
 

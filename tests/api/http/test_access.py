@@ -23,13 +23,15 @@ _READ = (
     "/v1/jobs/{job}/furthest",
     "/v1/jobs/{job}/verification",
     "/v1/jobs/{job}/export",
+    "/v1/jobs/{job}/missed",
+    "/v1/jobs/{job}/refinements",
     "/v1/jobs/{job}/events",
     "/v1/models",
     "/v1/workers",
     "/v1/queue",
     "/metrics",
 )
-_STEER = tuple(f"/v1/jobs/{{job}}/{what}" for what in ("cancel", "pause", "resume", "retry"))
+_STEER = tuple(f"/v1/jobs/{{job}}/{what}" for what in ("cancel", "pause", "refine", "resume", "retry"))
 _ALL = (
     ("GET", "/v1/access"),
     ("POST", "/session"),

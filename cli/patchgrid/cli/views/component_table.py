@@ -12,6 +12,8 @@ from patchgrid.storage.results.coverage import Coverage
 
 #: Share of the population's interval that the job's own is, at most, for that to be said.
 _MUCH = 2 / 3
+#: Share from which on it is said in numbers.
+_KNOWN = 0.001
 #: Components that are named in a line.
 _NAMED = 5
 
@@ -76,7 +78,8 @@ def _times(rows: Sequence[ComponentRow], interval: str) -> str:
     parts = sorted(own / whole for whole, own in widths if whole and own is not None)
     if interval != POPULATION or not parts or parts[len(parts) // 2] > _MUCH:
         return ""
-    return f", {percent(parts[len(parts) // 2])} as wide"
+    middle = parts[len(parts) // 2]
+    return f", {percent(middle)} as wide" if middle > _KNOWN else ", most are known exactly"
 
 
 def _width(low: float | None, high: float | None) -> float | None:
