@@ -42,7 +42,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "z,mlp_post,mlp_out,resid_post",
         "atp,relp",
         24,
-        share=0.02,
+        share=0.1,
+        draws=30,
     )
     _run(path, EXAMPLES / "greater_than.jsonl", "edges", "edge", "eap", 12, share=0.01)
     lines = (EXAMPLES / "ioi.jsonl").read_text(encoding="utf-8").splitlines()[:5]
@@ -72,6 +73,7 @@ def _run(path: Path, pairs: Path, name: str, sites: str, method: str, limit: int
         name,
         "--exact",
         others.get("share", 0.03),
+        *(("--exact-per-component", others["draws"]) if "draws" in others else ()),
         *options,
     )
     assert result.exit_code == others.get("exit_code", 0), result.stderr
