@@ -136,7 +136,7 @@ def test_a_job_says_in_words_how_much_was_patched(visit: Visit) -> None:
     visitor = visit()
     visitor.open("#/jobs/1")
     spec = visitor.page.locator(".facts").first
-    expect(spec).to_contain_text("2 % of cells")
+    expect(spec).to_contain_text("10 % of cells, at least 30 cells per component")
     expect(spec).to_contain_text("atp, relp")
 
 
