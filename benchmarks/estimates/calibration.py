@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.common import shapes
 from benchmarks.estimates import made_up
 from benchmarks.estimates.calibration_page import write_page
-from benchmarks.estimates.replays import Batch, Replays, by_residual, by_score, has_plan
+from benchmarks.estimates.replays import Batch, Replays, by_residual, by_score, has_plan, of_replay
 from benchmarks.estimates.truth import Floats, Truth, compute
 from examples.pairs.make_pairs import write_all
 from patchgrid.engine import Engine
@@ -155,8 +155,8 @@ def _estimated(sums: Sums, sites: NDArray[np.int64], **options: Any) -> Estimate
     names = [each.name for each in dataclasses.fields(Estimates)]
     parts = []
     for number in np.unique(sites):
-        own = np.ascontiguousarray(sums.values[:, :, sites == number])
-        parts.append([estimate(Sums(own[:, replay]), **options) for replay in range(own.shape[1])])
+        own = [of_replay(sums, replay, sites == number) for replay in range(sums.axes[0])]
+        parts.append([estimate(each, **options) for each in own])
     return Estimates(
         **{
             name: np.concatenate([np.stack([getattr(each, name) for each in part]) for part in parts], axis=1)

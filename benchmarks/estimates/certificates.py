@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.estimates.made_up import heavy_tailed, templated
 from benchmarks.estimates.truth import Floats, Truth
 from patchgrid.estimates import Sums
-from patchgrid.estimates.estimator import lines_of
 from patchgrid.estimates.racing import Racers, Standing, first_shares, next_shares, stand
+from patchgrid.estimates.regression import lines_of
 
 #: The real model's hundred pairs, ten times: a job of a thousand.
 _TIMES = 10

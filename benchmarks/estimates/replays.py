@@ -19,6 +19,7 @@ from patchgrid.estimates import (
     sample_allocated,
     sample_many,
 )
+from patchgrid.estimates.group_sums import GROUP_SUMS, GroupSums
 from patchgrid.estimates.sampling import uniform
 
 Mask = NDArray[np.bool_]
@@ -36,6 +37,8 @@ class Batch:
     #: float64 `[pair, replay]`.
     totals: Floats
     sites: NDArray[np.int64]
+    #: Numbers of the pairs' groups, int64 `[pair]`, the same for all jobs; None: each pair is its own.
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, truths: Sequence[Truth]) -> Self:
@@ -44,9 +47,11 @@ class Batch:
             np.stack([each.scores[0] for each in truths], axis=1),
             np.stack([each.effects for each in truths], axis=1),
         )
-        return cls(
-            scores, effects, np.stack([each.total_effects for each in truths], axis=1), truths[0].sites
-        )
+        totals = np.stack([each.total_effects for each in truths], axis=1)
+        groups = truths[0].groups
+        repeats = len(np.unique(groups)) < len(groups)
+        same = repeats and all(np.array_equal(each.groups, groups) for each in truths)
+        return cls(scores, effects, totals, truths[0].sites, groups if same else None)
 
     @property
     def pairs(self) -> int:
@@ -62,6 +67,7 @@ class Batch:
             self.effects[chosen][:, :, own],
             self.totals[chosen],
             self.sites[own],
+            None if self.groups is None else self.groups[chosen],
         )
 
     def by_site(self, rows: Sequence[int] | None = None) -> Iterator[tuple[str, "Batch"]]:
@@ -162,7 +168,7 @@ def _first_generation(share: float, pairs: int) -> tuple[float, float]:
 
 
 def _plan(pilots: dict[str, Sums], replay: int, share: float, pairs: int) -> dict[str, Floats]:
-    own = {site: Sums(np.ascontiguousarray(sums.values[:, replay])) for site, sums in pilots.items()}
+    own = {site: of_replay(sums, replay) for site, sums in pilots.items()}
     return allocate(own, share=share, pairs=pairs)
 
 
@@ -179,12 +185,14 @@ def _scales(batch: Batch, site: str) -> Floats:
 
 def _sums(own: Batch, mask: Mask, chances: Floats, lines: Floats | None = None) -> Sums:
     """Add up one site's samples `[pair, replay, component]`; `lines` are those that the pilot tells."""
-    sums = Sums.zeros(mask.shape[1:], sampled=True)
+    grouped = own.groups is not None
+    sums = Sums.zeros(mask.shape[1:], sampled=True, grouped=grouped)
     for replay in range(own.scores.shape[1]):
-        alone = Sums.zeros(mask.shape[2:], sampled=True)
-        alone.add_pairs(own.scores[:, replay], total_effects=own.totals[:, replay])
+        alone = Sums.zeros(mask.shape[2:], sampled=True, grouped=grouped)
+        alone.add_pairs(own.scores[:, replay], total_effects=own.totals[:, replay], groups=own.groups)
         where = slice(None) if own.scores.shape[1] == 1 else slice(replay, replay + 1)
-        sums.values[:, where] += alone.values[:, None]
+        for into, part in zip(_arrays(sums, alone), _arrays(alone, alone), strict=True):
+            into[:, where] += part[:, None]
     pair, replay, component = np.nonzero(mask)
     # With one entry of the second axis, all replays have it.
     same = replay % own.scores.shape[1]
@@ -195,8 +203,26 @@ def _sums(own: Batch, mask: Mask, chances: Floats, lines: Floats | None = None) 
         chances[mask],
         own.totals[pair, same],
         lines,
+        None if own.groups is None else own.groups[pair],
     )
     return sums
+
+
+def of_replay(sums: Sums, replay: int, chosen: Mask | slice = slice(None)) -> Sums:
+    """Return the sums of one replay, of some of its components."""
+    groups = None
+    if sums.groups is not None:
+        groups = GroupSums({at: each[:, replay, chosen] for at, each in sums.groups.values.items()})
+    return Sums(np.ascontiguousarray(sums.values[:, replay, chosen]), groups=groups)
+
+
+def _arrays(sums: Sums, like: Sums) -> list[Floats]:
+    """Return a job's sums and those of the groups that `like` has."""
+    if sums.groups is None or like.groups is None:
+        return [sums.values]
+    for number in like.groups.values:
+        sums.groups.values.setdefault(number, np.zeros((len(GROUP_SUMS), *sums.axes)))
+    return [sums.values, *(sums.groups.values[number] for number in like.groups.values)]
 
 
 def _count(cells: Mapping[str, tuple[Mask, Floats]]) -> int:
@@ -204,4 +230,8 @@ def _count(cells: Mapping[str, tuple[Mask, Floats]]) -> int:
 
 
 def _joined(parts: Sequence[Sums]) -> Sums:
-    return Sums(np.concatenate([sums.values for sums in parts], axis=2))
+    groups = None
+    if parts[0].groups is not None:
+        by_part = [sums.groups.values for sums in parts if sums.groups is not None]
+        groups = GroupSums({at: np.concatenate([each[at] for each in by_part], axis=2) for at in by_part[0]})
+    return Sums(np.concatenate([sums.values for sums in parts], axis=2), groups=groups)

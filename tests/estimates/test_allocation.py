@@ -17,7 +17,7 @@ from patchgrid.estimates import (
     shares_on,
 )
 from patchgrid.estimates.allocation import LEAST, inclusion
-from patchgrid.estimates.estimator import residuals
+from patchgrid.estimates.regression import residuals
 
 PAIRS = 400
 Floats = NDArray[np.float64]

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from patchgrid.estimates import Estimates, Sums, estimate, estimator, pilot_rows
-from patchgrid.estimates.estimator import residuals
+from patchgrid.estimates import Estimates, Sums, estimate, pilot_rows, regression
 from patchgrid.estimates.moderation import trend
+from patchgrid.estimates.regression import residuals
 from patchgrid.estimates.sampling import draw, inclusion
 
 #: Samples taken of one population.
@@ -257,7 +257,7 @@ def test_effects_that_follow_from_scores_and_total_effects_leave_no_error() -> N
 @pytest.fixture
 def _not_moderated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave each variance as its component's own cells give it."""
-    monkeypatch.setattr(estimator, "_TREND", 0.0)
+    monkeypatch.setattr(regression, "TREND", 0.0)
 
 
 def test_variances_are_moderated_toward_a_trend(
@@ -266,7 +266,7 @@ def test_variances_are_moderated_toward_a_trend(
     """By a little alone, and never below their own for intervals that hold together."""
     sums = patch_some(population, 3, probabilities(population, rate=0.05))
     moderate, family = estimate(sums), estimate(sums, together=len(population.scores[0]))
-    monkeypatch.setattr(estimator, "_TREND", 0.0)
+    monkeypatch.setattr(regression, "TREND", 0.0)
     own = estimate(sums)
     variances, freedoms = residuals(sums)
     by_trend = trend(sums["abs_a"] / sums["n"], variances, freedoms)
@@ -314,7 +314,8 @@ def test_the_interval_is_the_written_formula() -> None:
     mean_e = (2 * 1.5 + 4 * 1 + 1 * -3) / 7
     spread = (2 * (1.5 - mean_e) ** 2 + 4 * (1 - mean_e) ** 2 + (-3 - mean_e) ** 2) / 7 * kish / (kish - 1)
     wide = estimate(sums, population=True)
-    half = stats.t.ppf(0.975, kish - 1) * np.sqrt(variance + spread / 10)
+    freedom = (variance + spread / 10) ** 2 / ((variance**2 + (spread / 10) ** 2) / (kish - 1))
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(variance + spread / 10)
     assert wide.ci_high[0] - wide.estimate[0] == pytest.approx(half)
 
 

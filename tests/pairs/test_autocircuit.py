@@ -54,7 +54,7 @@ def test_word_positions_and_labels_become_spans_of_the_text(tmp_path: Path) -> N
     one, other = PairFile.open(path)
     places = {"IO": 1, "IO-1": 0, "end": 6, "and": 2, " to": 3, "to": 4, "IO@5": 5}
     assert one.spans == other.spans == {name: TextSpan(at, at + 1) for name, at in places.items()}
-    (note,) = PairFile.open(path).check().notes
+    note, _ = PairFile.open(path).check().notes
     assert note.startswith("word_idxs and seq_labels became spans, counted from the first token of the text")
 
 

@@ -187,6 +187,8 @@ def test_repeated_pairs_are_counted_and_named(tmp_path: Path) -> None:
     rows = [OWN, OWN | {"id": "x"}, OWN | {"correct": " z"}, OWN, OWN | {"correct": " z"}, OWN]
     summary = PairFile.open(as_jsonl(rows, tmp_path)).check()
     assert (summary.repeated.count, summary.repeated.first) == (4, ((2, 1), (4, 1), (5, 3)))
-    (note,) = summary.notes
-    assert note.startswith("4 pairs repeat another (lines 2 and 1, 4 and 1, 5 and 3, …): each is counted")
+    note, _ = summary.notes
+    assert note.startswith(
+        "4 pairs repeat another (lines 2 and 1, 4 and 1, 5 and 3, …): each counts in the means"
+    )
     assert PairFile.open(as_jsonl([OWN], tmp_path)).check().repeated.count == 0

@@ -4,7 +4,7 @@ import operator
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import SupportsIndex
 
 from patchgrid.core import names
@@ -75,6 +75,11 @@ class Pair:
     id: str | None = None
     #: Named token ranges `(start, stop)`, the same in both prompts, a BOS counted but in a `TextSpan`.
     spans: Mapping[str, Span] | None = None
+    #: What it shares with other pairs (a template, a source), or None: intervals for the population take
+    #: groups as independent, not the pairs in them.
+    group: str | None = None
+    #: Number of its group in a stored job, from 0; None where each pair is its own.
+    cluster: int | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("clean", "corrupted"):

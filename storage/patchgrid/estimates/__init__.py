@@ -5,7 +5,7 @@ Arrays in, arrays out: no models and no SQL.
 
 from patchgrid.estimates.agreement import Agreement, agreement
 from patchgrid.estimates.allocation import allocate, pilot_share, sample_allocated, shares_on, top_up
-from patchgrid.estimates.estimator import Estimates, estimate, lines_of
+from patchgrid.estimates.estimator import Estimates, estimate
 from patchgrid.estimates.mean_agreement import (
     Cells,
     MeanAgreement,
@@ -13,6 +13,7 @@ from patchgrid.estimates.mean_agreement import (
     mean_agreement,
     top_agreement,
 )
+from patchgrid.estimates.regression import lines_of
 from patchgrid.estimates.rounding import Rounding
 from patchgrid.estimates.sampling import (
     expected_share,

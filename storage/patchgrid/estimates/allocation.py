@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.estimates.estimator import residuals
 from patchgrid.estimates.moderation import moderated
+from patchgrid.estimates.regression import residuals
 from patchgrid.estimates.sampling import fitted, pilot_rows, pilot_scales, uniform
 from patchgrid.estimates.sums import Sums
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.estimates.estimator import OF_CARRIERS
+from patchgrid.estimates.regression import OF_CARRIERS
 
 #: Effective cells (Kish's) for each coefficient: with fewer, the first method's own estimate stands.
 PER_COEFFICIENT = 4.0

@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from patchgrid.estimates.group_sums import GroupSums
+
 #: Sums over all pairs that have the component, a the score: number of pairs, a, |a|, a².
 SCORE_SUMS = ("n", "a", "abs_a", "aa")
 #: Kept where cells are sampled. The first, over all pairs that have the component: d, the pair's total effect
@@ -23,6 +25,9 @@ CELL_SUMS = (
 )
 #: What sums that were stored before there were later rounds lack.
 LATER_SUMS = ("sure", "vuu", "vvu4")
+
+#: Of these, those that are kept by group.
+_OF_GROUPS = ("w", "wa", "wd", "wr")
 
 #: Scores converted to float64 at a time; bounds the memory that adding many pairs takes.
 _BLOCK = 1 << 16
@@ -43,16 +48,30 @@ class Sums:
     values: NDArray[np.float64]
     #: Whether the second component axis is aligned positions, padded when sizes differ.
     aligned: bool = False
+    #: Sums of groups of pairs, where pairs share groups and cells are sampled.
+    groups: GroupSums | None = None
 
     @classmethod
-    def zeros(cls, axes: Sequence[int], *, sampled: bool, aligned: bool = False) -> Self:
-        """Start empty sums for components of these axes; `sampled` makes room for the cells' sums."""
+    def zeros(
+        cls, axes: Sequence[int], *, sampled: bool, aligned: bool = False, grouped: bool = False
+    ) -> Self:
+        """Start empty sums for components of these axes.
+
+        `sampled` makes room for the cells' sums, `grouped` beside them for sums of groups.
+        """
         assert not aligned or len(axes) > 1, "aligned sums have a position axis"
         count = len(SCORE_SUMS) + len(CELL_SUMS) * sampled
-        return cls(np.zeros((count, *axes)), aligned)
+        return cls(np.zeros((count, *axes)), aligned, GroupSums() if grouped and sampled else None)
 
     @classmethod
-    def from_array(cls, array: ArrayLike, names: Sequence[str], *, aligned: bool = False) -> Self:
+    def from_array(
+        cls,
+        array: ArrayLike,
+        names: Sequence[str],
+        *,
+        aligned: bool = False,
+        groups: GroupSums | None = None,
+    ) -> Self:
         """Read back what `to_array` and `names` gave, in whatever order the names are.
 
         Of sums that were stored before there was `sure`, it follows from Σv: no cell was left to chance. What
@@ -63,7 +82,7 @@ class Sums:
             values["sure"] = np.where(values["v"] == 0, values["m"], 0)
         expected = SCORE_SUMS + CELL_SUMS * ("m" in values)
         values |= {name: np.full_like(values["n"], np.nan) for name in expected if name not in values}
-        return cls(np.stack([values[name] for name in expected]), aligned)
+        return cls(np.stack([values[name] for name in expected]), aligned, groups)
 
     def to_array(self) -> NDArray[np.float64]:
         """Return the sums as one contiguous float64 array `[sum, *axes]`, in the order of `names`."""
@@ -94,15 +113,20 @@ class Sums:
         present: NDArray[np.bool_] | None = None,
         *,
         total_effects: NDArray[Any] | None = None,
+        groups: NDArray[np.integer[Any]] | None = None,
     ) -> None:
         """Add the scores `[pair, *axes]` of several pairs at once.
 
         `present` is true for the components that a pair has and broadcasts against `scores`; what stands in
         `scores` elsewhere is ignored. With aligned sums the position axis may have any size.
         `total_effects` `[pair]` are the pairs' clean metrics less their corrupted ones; sums without sampled
-        cells have no use for them, and None counts as 0.
+        cells have no use for them, and None counts as 0. `groups` are the numbers of the pairs' groups, which
+        grouped sums need.
         """
         window = self._window(scores.shape[1:])
+        if self.groups is not None and len(scores):
+            assert groups is not None, "these sums are by group"
+            self.groups.add_pairs(groups, scores, present, total_effects, self.axes)
         if self.sampled and total_effects is not None:
             window[len(SCORE_SUMS)] += _spread(total_effects, scores.shape, present)
         values = window[: len(SCORE_SUMS)]
@@ -127,6 +151,7 @@ class Sums:
         inclusion: NDArray[Any],
         total_effects: NDArray[Any] | None = None,
         lines: NDArray[np.float64] | None = None,
+        groups: NDArray[np.integer[Any]] | None = None,
     ) -> None:
         """Add sampled cells: arrays with an entry a cell.
 
@@ -134,7 +159,7 @@ class Sums:
         many times (once a pair). Scores, effects and the total effects of the cells' pairs (None: all 0) in
         metric units, inclusion probabilities above 0 and up to 1. `lines` `[3, *axes]` are each component's
         level and slopes on score and total effect, fixed beforehand (None, and for positions that they lack:
-        all 0).
+        all 0). `groups` are the numbers of the groups of the cells' pairs, which grouped sums need.
         """
         assert self.sampled, "these sums have no room for cells"
         if not len(scores):
@@ -147,9 +172,14 @@ class Sums:
         rows = np.stack(_cell_rows(a, e, chance, d, _at(lines, index)))
         size = int(np.prod(self.axes))
         # Each sum has bins of its own, one per component.
-        bins = np.ravel_multi_index(index, self.axes) + size * np.arange(len(rows))[:, None]
+        places = np.ravel_multi_index(index, self.axes)
+        bins = places + size * np.arange(len(rows))[:, None]
         totals = np.bincount(bins.ravel(), rows.ravel(), minlength=size * len(rows))
         self.values[len(SCORE_SUMS) + 1 :] += totals.reshape(-1, *self.axes)
+        if self.groups is not None:
+            assert groups is not None, "these sums are by group"
+            by_group = rows[[CELL_SUMS.index(name) - 1 for name in _OF_GROUPS]]
+            self.groups.add_cells(groups, places, by_group, self.axes)
 
     def __iadd__(self, other: "Sums") -> Self:
         assert self.aligned == other.aligned, "aligned sums add to aligned sums only"
@@ -157,10 +187,22 @@ class Sums:
             # What is patched in a later round than the scores only.
             self.values = np.concatenate([self.values, np.zeros((len(CELL_SUMS), *self.axes))])
         self._window(other.axes)[: len(other.values)] += other.values
+        self._add_groups(other, 1.0)
         return self
 
+    def __isub__(self, other: "Sums") -> Self:
+        assert self.names == other.names, "the same sums are taken away"
+        self._window(other.axes)[...] -= other.values
+        self._add_groups(other, -1.0)
+        return self
+
+    def _add_groups(self, other: "Sums", sign: float) -> None:
+        if other.groups is not None:
+            self.groups = GroupSums() if self.groups is None else self.groups
+            self.groups.add(other.groups, self.axes, sign)
+
     def __add__(self, other: "Sums") -> "Sums":
-        result = Sums(self.values.copy(), self.aligned)
+        result = Sums(self.values.copy(), self.aligned, None if self.groups is None else self.groups.copy())
         result += other
         return result
 

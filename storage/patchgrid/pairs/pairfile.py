@@ -15,6 +15,7 @@ from patchgrid.pairs.errors import BadLines, PairFileError, Problem, os_errors_n
 from patchgrid.pairs.formats.registry import find_format
 from patchgrid.pairs.records.columns import check_columns
 from patchgrid.pairs.records.digest import Digest
+from patchgrid.pairs.records.groups import Groups
 from patchgrid.pairs.records.ids import Ids
 from patchgrid.pairs.records.reading import Findings, Row
 from patchgrid.pairs.records.repeats import RepeatFinder, Repeats
@@ -44,6 +45,10 @@ class PairSummary:
     unused: tuple[str, ...] = ()
     #: Pairs that repeat another: equal prompts and answers.
     repeated: Repeats = field(default_factory=Repeats)
+    #: Number of groups of pairs; None: each pair is its own.
+    groups: int | None = None
+    #: Whether the pairs name their groups, or share one where their clean prompts are the same.
+    groups_named: bool = False
 
 
 class PairFile:
@@ -166,7 +171,7 @@ class PairFile:
     def _read_all(self) -> PairSummary:
         unit = self._format.unit
         bad, ids, digest, repeats = BadLines(self.name, unit), Ids(unit), Digest(), RepeatFinder()
-        findings = Findings()
+        findings, groups = Findings(), Groups()
         spans: dict[str, None] = {}
         row = -1
         for row, (place, outcome) in enumerate(self._rows(findings)):
@@ -175,7 +180,9 @@ class PairFile:
                 continue
             digest.add(outcome)
             repeats.add(place, outcome)
-            if problem := ids.add(row, place, outcome.id):
+            if problem := groups.add(outcome):
+                bad.add(place, [Problem(problem, "group")])
+            elif problem := ids.add(row, place, outcome.id):
                 bad.add(place, [Problem(problem, "id")])
             elif problem := _add_spans(spans, outcome):
                 bad.add(place, [Problem(problem, "spans")])
@@ -189,11 +196,13 @@ class PairFile:
             count=row + 1,
             digest=digest.value,
             spans=tuple(spans),
-            notes=(*findings.notes, *repeated.notes(unit)),
+            notes=(*findings.notes, *repeated.notes(unit), *groups.notes()),
             layout=findings.layout.name,
             columns=tuple(findings.layout.described(self.columns)),
             unused=tuple(findings.unused),
             repeated=repeated,
+            groups=groups.count(),
+            groups_named=groups.named,
         )
 
     def _refuse_change(self, stamp: Stamp) -> None:

@@ -15,7 +15,7 @@ from patchgrid.pairs.errors import PairFileError
 from patchgrid.pairs.records.cells import is_list_like
 from patchgrid.pairs.records.plain_json import plain_answer, plain_record, plain_spans
 
-_COLUMNS = ("id", "clean", "corrupted", "correct", "incorrect", "spans")
+_COLUMNS = ("id", "clean", "corrupted", "correct", "incorrect", "spans", "group")
 #: Pairs per row group.
 _GROUP = 10_000
 
@@ -81,6 +81,7 @@ def cells(pair: Pair) -> Sequence[str | None]:
         _answer_cell(pair.correct),
         _answer_cell(pair.incorrect),
         None if spans is None else _as_json(spans),
+        pair.group,
     )
 
 

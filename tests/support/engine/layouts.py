@@ -145,11 +145,11 @@ PUBLISHED = {
             ("plural", (1, 0)),
         ),
         [
-            Pair("The cat then", "The ball then", *_SVA),
-            Pair("The ball then", "The cat then", _SVA[1], _SVA[0]),
+            Pair("The cat then", "The ball then", *_SVA, group="ML-obj_rel_across_inanim_all"),
+            Pair("The ball then", "The cat then", _SVA[1], _SVA[0], group="ML-simple_agrmt_all"),
         ],
         ("plural",),
-        ("group",),
+        (),
     ),
     "EAP-IG greater-than": Published(
         "EAP-IG, greater-than",

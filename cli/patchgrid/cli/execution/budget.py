@@ -12,7 +12,7 @@ from patchgrid.core.sites import WIDE_SITES
 from patchgrid.core.text.number_format import percent
 from patchgrid.core.text.wording import seconds
 from patchgrid.core.types import JobSpec
-from patchgrid.estimates.estimator import FIT_FROM
+from patchgrid.estimates.regression import FIT_FROM
 from patchgrid.storage.results.pace import Pace, pace
 from patchgrid.storage.sampling.shares import exact_share
 

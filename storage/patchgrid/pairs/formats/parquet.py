@@ -77,9 +77,9 @@ def _take_in(message: dict[str, Any], columns: Mapping[str, str], findings: Find
 def _row(number: int | None, fields: list[Any] | None, problems: list[tuple[str, str | None]]) -> Row:
     if fields is None:
         return number, [Problem(problem, field) for problem, field in problems]
-    clean, corrupted, correct, incorrect, name, spans = fields
+    clean, corrupted, correct, incorrect, name, spans, group = fields
     answers = read_answers(correct), read_answers(incorrect)
-    return number, Pair(clean, corrupted, *answers, name, read_spans(spans))
+    return number, Pair(clean, corrupted, *answers, name, read_spans(spans), group)
 
 
 def _last_line(errors: IO[bytes]) -> str:

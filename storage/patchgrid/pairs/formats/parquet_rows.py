@@ -69,8 +69,8 @@ def _plain(outcome: Pair | list[str]) -> tuple[object, object]:
     """Return a pair's fields, or each problem with its field."""
     if isinstance(outcome, list):
         return None, [(problem, field_of(problem)) for problem in outcome]
-    fields = outcome.clean, outcome.corrupted, outcome.correct, outcome.incorrect, outcome.id, outcome.spans
-    return fields, None
+    answers = outcome.correct, outcome.incorrect
+    return (outcome.clean, outcome.corrupted, *answers, outcome.id, outcome.spans, outcome.group), None
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=plain).encode

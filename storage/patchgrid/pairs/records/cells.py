@@ -247,7 +247,7 @@ def _struct(value: object) -> dict[str, Any]:
 
 #: Plain text.
 TEXT = Kind("text")
-ID = Kind("id", optional_text)
+LABEL_TEXT = Kind("label", optional_text)
 ANSWERS = Kind("answers", answers)
 SPANS = Kind("spans", spans)
 TOKEN_TEXTS = Kind("vocabulary entries", token_texts_cell, token_texts)

@@ -19,7 +19,8 @@ class Digest:
 
     def add(self, pair: Pair) -> None:
         """Add the next pair."""
-        self._waiting.append((pair.id, pair.clean, pair.corrupted, pair.correct, pair.incorrect, pair.spans))
+        fields = (pair.id, pair.clean, pair.corrupted, pair.correct, pair.incorrect, pair.spans)
+        self._waiting.append(fields if pair.group is None else (*fields, pair.group))
         if len(self._waiting) == _BATCH:
             self._take_in()
 

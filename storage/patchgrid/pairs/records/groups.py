@@ -39,10 +39,11 @@ class Groups:
             return (f"all {pairs:,} pairs {shared}: there are no intervals for the population",)
         if count is None or self._named:
             return ()
-        return (
-            f"{pairs:,} pairs have {count:,} different clean prompts: pairs with the same one are a group in "
-            "intervals for the population ('group' in the file sets other groups)",
+        note = (
+            f"{count:,} different clean prompts in {pairs:,} pairs: in intervals, pairs with the same one "
+            "count as a group ('group' in the file names others)"
         )
+        return (note,)
 
     def count(self) -> int | None:
         """Return the number of groups; None where each pair is its own."""

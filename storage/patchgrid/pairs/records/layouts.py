@@ -10,7 +10,7 @@ from patchgrid.pairs.records.cells import Kind
 
 #: Fields that each pair must have, and those that it may.
 REQUIRED = ("clean", "corrupted", "correct", "incorrect")
-OPTIONAL = ("id", "spans")
+OPTIONAL = ("id", "spans", "group")
 #: Columns in which pandas keeps its index.
 INDEX_COLUMNS = frozenset({"", "Unnamed: 0", "__index_level_0__"})
 _COMMON = frozenset({"clean", "corrupted", "prompt"})
@@ -62,7 +62,7 @@ class Layout:
     @property
     def named(self) -> tuple[str, ...]:
         """All columns that it reads, in the order of a pair's fields."""
-        order = ("id", *REQUIRED, "spans")
+        order = ("id", *REQUIRED, "spans", "group")
         return tuple(dict.fromkeys(column for name in order for column in self.fields[name].columns))
 
     @property
@@ -108,7 +108,7 @@ class Layout:
             if name in OPTIONAL and name not in chosen:
                 continue
             columns = " and ".join(take.columns)
-            plain = take.kind in (cells.TEXT, cells.ANSWERS, cells.SPANS, cells.ID)
+            plain = take.kind in (cells.TEXT, cells.ANSWERS, cells.SPANS, cells.LABEL_TEXT)
             yield f"{name} = {columns}" if plain else f"{name} = {columns} ({take.kind.name})"
 
 
@@ -122,7 +122,8 @@ def _layout(name: str, *takes: tuple[str, Kind], **more: object) -> Layout:
         field_name: Take(tuple(columns.split("+")), kind)
         for field_name, (columns, kind) in zip(REQUIRED, takes, strict=True)
     }
-    fields |= {"id": Take(("id",), cells.ID), "spans": Take(("spans",), cells.SPANS)}
+    fields |= {"id": Take(("id",), cells.LABEL_TEXT), "spans": Take(("spans",), cells.SPANS)}
+    fields |= {"group": Take(("group",), cells.LABEL_TEXT)}
     return Layout(name, fields, **more)  # type: ignore[arg-type]
 
 

@@ -57,6 +57,7 @@ def plain_record(pair: Pair) -> dict[str, Any]:
         "correct": _one_or_more(pair.correct),
         "incorrect": _one_or_more(pair.incorrect),
         "spans": plain_spans(pair.spans),
+        "group": pair.group,
     }
     return {name: value for name, value in fields.items() if value is not None}
 

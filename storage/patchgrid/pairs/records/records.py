@@ -8,7 +8,7 @@ from patchgrid.core.text.messages import kind, shown
 from patchgrid.core.types import Answer, Pair, Span, TextSpan, TokenPiece, TokenText
 from patchgrid.pairs.errors import Problem
 
-#: Longest id, in characters.
+#: Longest id, group or span's name, in characters.
 ID_LIMIT = 200
 # Token ids and positions are kept as 32-bit numbers.
 _INT_LIMIT = 1 << 31
@@ -23,6 +23,7 @@ def make_reader(names: Mapping[str, str]) -> Callable[[Mapping[str, object]], Pa
     """
     clean_name, corrupted_name = names["clean"], names["corrupted"]
     correct_name, incorrect_name = names["correct"], names["incorrect"]
+    group_name = names.get("group", "group")
 
     def read(record: Mapping[str, object]) -> Pair | list[str]:
         problems: list[str] = []
@@ -30,15 +31,16 @@ def make_reader(names: Mapping[str, str]) -> Callable[[Mapping[str, object]], Pa
         corrupted = _prompt(record, "corrupted", corrupted_name, problems)
         correct = _answers(record, "correct", correct_name, problems)
         incorrect = _answers(record, "incorrect", incorrect_name, problems)
-        name = _id(record.get("id"), problems)
+        name = _label(record.get("id"), "id", problems)
         spans = _spans(record.get("spans"), problems)
+        group = _label(record.get("group"), group_name, problems)
         if clean and clean == corrupted:
             problems.append(SameProblem(f"{corrupted_name!r} is the same as {clean_name!r}", corrupted_name))
         if not set(correct).isdisjoint(incorrect):
             shared = next(answer for answer in correct if answer in incorrect)
             both = f"{correct_name!r} equal to {incorrect_name!r}: both have {_named(shared)}"
             problems.append(SameProblem(both, correct_name))
-        return problems or Pair(clean, corrupted, correct, incorrect, name, spans)
+        return problems or Pair(clean, corrupted, correct, incorrect, name, spans, group)
 
     return read
 
@@ -149,20 +151,21 @@ def _named(answer: Answer) -> str:
     return shown(answer if isinstance(answer, str) else answer.text)
 
 
-def _id(value: object, problems: list[str]) -> str | None:
+def _label(value: object, name: str, problems: list[str]) -> str | None:
+    """Read an id or a group's name."""
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 10**ID_LIMIT else "9" * (ID_LIMIT + 1)
     if not isinstance(value, str):
-        problems.append(Problem(f"'id' must be text or a whole number, not {kind(value)}", "id"))
+        problems.append(Problem(f"{name!r} must be text or a whole number, not {kind(value)}", name))
         return None
     if (problem := text_problem(value)) is not None:
-        problems.append(Problem(f"'id' {problem}", "id"))
+        problems.append(Problem(f"{name!r} {problem}", name))
     elif len(value) > ID_LIMIT:
-        problems.append(Problem(f"'id' is longer than {ID_LIMIT} characters", "id"))
+        problems.append(Problem(f"{name!r} is longer than {ID_LIMIT} characters", name))
     elif not value.isprintable() and _CONTROL.search(value):
-        problems.append(Problem(f"'id' has a control character: {shown(value)}", "id"))
+        problems.append(Problem(f"{name!r} has a control character: {shown(value)}", name))
     return value
 
 

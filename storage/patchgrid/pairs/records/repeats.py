@@ -27,7 +27,7 @@ class Repeats:
         named = ", ".join(f"{place} and {before}" for place, before in self.first)
         more = ", …" if self.count > len(self.first) else ""
         pairs = f"{self.count:,} pair repeats" if self.count == 1 else f"{self.count:,} pairs repeat"
-        return (f"{pairs} another ({unit}s {named}{more}): each is counted as a separate observation",)
+        return (f"{pairs} another ({unit}s {named}{more}): each counts in the means",)
 
 
 class RepeatFinder:

@@ -149,6 +149,7 @@ def _submit(session: Session, order: Order, taken: "_Taken", by: Submitter | Non
         key=order.key,
         count=order.summary.count,
         spans=order.summary.spans,
+        groups=order.summary.groups,
         name=order.name,
         chunk_size=order.chunk_size,
         priority=order.priority,

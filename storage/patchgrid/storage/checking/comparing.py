@@ -1,12 +1,13 @@
 """Comparing stored sums with recomputed ones, up to rounding."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from patchgrid.estimates import Sums
+from patchgrid.estimates.group_sums import GROUP_SUMS
 from patchgrid.estimates.sums import CELL_SUMS, LATER_SUMS
 
 #: Relative difference of sums of scores: these are rounded to float32 where they are stored.
@@ -44,6 +45,28 @@ def differences(
         sizes = {name: size for name, size in sizes.items() if name not in LATER_SUMS}
     if any(_differ(stored[name], expected[name], size, _OF_CELLS) for name, size in sizes.items()):
         yield "the exact rows (score, effect, inclusion or metric)"
+    if _groups_differ(stored, expected, sizes, scores_known=scores_known):
+        yield "the pairs' groups"
+
+
+def _groups_differ(
+    stored: Sums, expected: Sums, sizes: Mapping[str, NDArray[np.float64]], *, scores_known: bool
+) -> bool:
+    """Compare sums of groups, each by the size of the sum over all groups."""
+    if stored.groups is None or expected.groups is None:
+        return (stored.groups is None) != (expected.groups is None)
+    if stored.groups.values.keys() != expected.groups.values.keys():
+        return True
+    bounds = {name: sizes[name] for name in GROUP_SUMS if name in sizes}
+    bounds |= {"n": np.zeros_like(stored["n"]), "d": np.full_like(stored["n"], np.inf)}
+    if scores_known:
+        bounds["a"] = expected["abs_a"] * (_OF_SCORES / _OF_CELLS)
+    found, wanted = stored.groups.stacked(stored.axes), expected.groups.stacked(stored.axes)
+    return any(
+        _differ(found[:, GROUP_SUMS.index(name)], wanted[:, GROUP_SUMS.index(name)], size, _OF_CELLS)
+        for name, size in bounds.items()
+        if np.isfinite(size).all()
+    )
 
 
 def _finite(sums: Sums) -> bool:

@@ -58,6 +58,7 @@ class Numbers:
         self._totals = np.array([each.clean_metric - each.corrupted_metric for each in done], np.float64)
         self._lengths = [len(each.tokens) for each in done]
         self._prefixes = [each.prefix or 0 for each in done]
+        self._clusters = self._read_clusters()
         self._columns = self._read_columns()
         #: Blobs and exact rows read.
         self.blobs = self.cells = 0
@@ -93,6 +94,13 @@ class Numbers:
         for site in self._job.spec.query.sites:
             yield from self._cell_problems(site, cells)
         yield from self._top_problems()
+
+    def _read_clusters(self) -> NDArray[np.int64]:
+        """Return the number of each measured pair's group, 0 where a job has no groups."""
+        inside = pair.c.pair_index.between(self._row.first, self._row.last - 1)
+        query = select(pair.c.pair_index, pair.c.group_number).where(pair.c.job_id == self._job.id, inside)
+        numbers = {index: number or 0 for index, number in self._session.execute(query)}
+        return np.array([numbers.get(index, 0) for index in self._pairs], np.int64)
 
     def _read_columns(self) -> list[Columns]:
         if not self._job.spans:
@@ -184,11 +192,14 @@ class Numbers:
         if sums.sampled != sampled or sums.aligned != (kind == "aligned"):
             yield f"the sums of {site} ({kind}, {method}) are of the wrong kind"
             return
-        expected = Sums.zeros(sums.axes, sampled=sampled, aligned=kind == "aligned")
+        grouped = self._job.groups is not None and site not in WIDE_SITES
+        expected = Sums.zeros(sums.axes, sampled=sampled, aligned=kind == "aligned", grouped=grouped)
         stored = self._has_stacks(method, site, kind)
         if stored:
             for places, values, present in self._stacks(method, site, kind):
-                expected.add_pairs(values, present, total_effects=self._totals[places])
+                expected.add_pairs(
+                    values, present, total_effects=self._totals[places], groups=self._clusters[places]
+                )
         else:
             self._add_counts(expected)
         if sampled:
@@ -212,6 +223,10 @@ class Numbers:
         sums["n"][...] = has.sum(axis=0).reshape(spread)
         if sums.sampled:
             sums["d"][...] = (self._totals @ has).reshape(spread)
+        if sums.groups is not None:
+            present = np.broadcast_to(has.reshape(len(has), *spread), (len(has), *sums.axes))
+            unknown = np.zeros(present.shape)
+            sums.groups.add_pairs(self._clusters, unknown, present, self._totals, sums.axes)
 
     def _has_stacks(self, method: str, site: str, kind: str) -> bool:
         arrays = self._scores.get((method, site), ())
@@ -235,6 +250,7 @@ class Numbers:
             np.array([row.inclusion for row in own], np.float64),
             self._totals[[self._place[row.pair_index] for row in own]],
             self._lines(site, method),
+            self._clusters[[self._place[row.pair_index] for row in own]],
         )
 
     def _lines(self, site: str, method: str) -> Floats | None:

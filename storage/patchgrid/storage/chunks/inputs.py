@@ -13,8 +13,8 @@ from patchgrid.pairs.records.plain_json import (
 from patchgrid.storage.db.bulk import as_json, texts_as_json
 
 
-def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
-    """Return the row that stores a pair, its columns in the table's order."""
+def pair_row(job_id: int, index: int, pair: Pair, cluster: int | None = None) -> tuple[Any, ...]:
+    """Return the row that stores a pair, its columns in the table's order; `cluster`: its group's number."""
     return (
         job_id,
         index,
@@ -24,6 +24,8 @@ def pair_row(job_id: int, index: int, pair: Pair) -> tuple[Any, ...]:
         _answers_as_json(pair.correct),
         _answers_as_json(pair.incorrect),
         as_json(plain_spans(pair.spans)),
+        pair.group,
+        cluster,
     )
 
 
@@ -36,7 +38,7 @@ def _answers_as_json(answers: Sequence[Answer]) -> str | None:
 
 def read_pair(row: Sequence[Any]) -> Pair:
     """Return the pair that a row of all columns stores."""
-    _, _, name, clean, corrupted, correct, incorrect, spans = row
+    _, _, name, clean, corrupted, correct, incorrect, spans, group, cluster = row
     return Pair(
         clean=clean,
         corrupted=corrupted,
@@ -44,4 +46,6 @@ def read_pair(row: Sequence[Any]) -> Pair:
         incorrect=read_answers(incorrect),
         id=name,
         spans=read_spans(spans),
+        group=group,
+        cluster=cluster,
     )

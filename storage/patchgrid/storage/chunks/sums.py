@@ -9,12 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.estimates import Sums
+from patchgrid.estimates.group_sums import GroupSums
 from patchgrid.estimates.sums import CELL_SUMS, LATER_SUMS, SCORE_SUMS
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.compact import (
     FROM,
     add_compact,
     expand_compact,
+    groups_of,
     is_compact,
     pack_compact,
 )
@@ -38,7 +40,7 @@ _BATCH = 64
 
 def pack_sums(sums: Sums) -> bytes:
     """Return the blob of some sums."""
-    if sums.values[0].size >= FROM:
+    if sums.values[0].size >= FROM or sums.groups is not None:
         return pack_compact(sums)
     return pack([sums.to_array()], {"names": list(sums.names), "aligned": sums.aligned})
 
@@ -46,7 +48,8 @@ def pack_sums(sums: Sums) -> bytes:
 def read_sums(data: bytes, what: str) -> Sums:
     """Read sums from their blob; `CorruptData`, which calls them `what`, if it is damaged."""
     blob = _read(data, what)
-    return _as_sums(expand_compact(blob) if is_compact(blob.meta) else blob.arrays[0], blob.meta)
+    array = expand_compact(blob) if is_compact(blob.meta) else blob.arrays[0]
+    return _as_sums(array, blob.meta, groups_of(blob))
 
 
 def add_up(session: Session, job_id: int, site: str, kind: str, method: str) -> Sums | None:
@@ -79,28 +82,47 @@ def _add_blobs(blobs: Iterable[Blob]) -> Sums | None:
 
 def _runs(blobs: Iterable[Blob]) -> Iterator[Sums]:
     """Add up blobs that follow one another and are alike, as nearly all of a job's are, in place."""
-    run: tuple[NDArray[np.float64], Mapping[str, Any], tuple[Any, ...]] | None = None
+    run: _Run | None = None
     for blob in blobs:
         form = _form(blob)
-        if run is not None and run[2] == form:
-            if is_compact(blob.meta):
-                add_compact(run[0], blob)
-            else:
-                np.add(run[0], blob.arrays[0], out=run[0])
+        if run is not None and run.form == form:
+            run.add(blob)
             continue
         if run is not None:
-            yield _as_sums(run[0], run[1])
-        array = expand_compact(blob) if is_compact(blob.meta) else blob.arrays[0].copy()
-        run = array, blob.meta, form
+            yield run.sums()
+        run = _Run(blob, form)
     if run is not None:
-        yield _as_sums(run[0], run[1])
+        yield run.sums()
+
+
+class _Run:
+    """Blobs of one form, added up in place."""
+
+    def __init__(self, first: Blob, form: tuple[Any, ...]) -> None:
+        self.form = form
+        self._meta = first.meta
+        self._compact = is_compact(first.meta)
+        self._array = expand_compact(first) if self._compact else first.arrays[0].copy()
+        self._groups = groups_of(first)
+
+    def add(self, blob: Blob) -> None:
+        if self._compact:
+            add_compact(self._array, blob)
+        else:
+            np.add(self._array, blob.arrays[0], out=self._array)
+        groups = groups_of(blob)
+        if groups is not None and self._groups is not None:
+            self._groups.add(groups, self._array.shape[1:])
+
+    def sums(self) -> Sums:
+        return _as_sums(self._array, self._meta, self._groups)
 
 
 def _form(blob: Blob) -> tuple[Any, ...]:
     """Return what two blobs have in common whose numbers can be added as they are."""
     compact = is_compact(blob.meta)
     axes = blob.meta["axes"] if compact else blob.arrays[0].shape[1:]
-    return compact, blob.meta["names"], blob.meta["aligned"], tuple(axes)
+    return compact, blob.meta["names"], blob.meta["aligned"], tuple(axes), "groups" in blob.meta
 
 
 def _read(data: bytes, what: str) -> Blob:
@@ -112,5 +134,5 @@ def _read(data: bytes, what: str) -> Blob:
     return blob
 
 
-def _as_sums(array: NDArray[np.float64], meta: Mapping[str, Any]) -> Sums:
-    return Sums.from_array(array, meta["names"], aligned=meta["aligned"])
+def _as_sums(array: NDArray[np.float64], meta: Mapping[str, Any], groups: GroupSums | None) -> Sums:
+    return Sums.from_array(array, meta["names"], aligned=meta["aligned"], groups=groups)

@@ -15,6 +15,7 @@ from patchgrid.core.sites import WIDE_SITES
 from patchgrid.core.states import DELETING, ChunkState, JobState
 from patchgrid.core.types import JobSpec, Pair
 from patchgrid.pairs.records.digest import Digest
+from patchgrid.pairs.records.groups import GroupNumbers
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.checksums import HASH_KEY, break_end, seal_job
 from patchgrid.storage.chunks.inputs import pair_row
@@ -74,6 +75,8 @@ class JobRecord:
     bytes: int = 0
     #: Rounds of exact patching after the scores, the one that runs included.
     rounds: int = 0
+    #: Number of groups that its pairs are of; None: each pair is its own.
+    groups: int | None = None
 
     @property
     def kind(self) -> str:
@@ -129,6 +132,7 @@ def submit(
     key: str,
     count: int,
     spans: tuple[str, ...] = (),
+    groups: int | None = None,
     name: str | None = None,
     chunk_size: int | None = None,
     priority: int = 0,
@@ -137,8 +141,9 @@ def submit(
     """Write a job, its pairs and its chunks, or return the job that already has this key.
 
     All of it belongs to the session's one transaction, so a killed submit leaves nothing. `pairs` is read
-    once, in batches; `PairsRefused` if it does not yield `count` pairs. Its chunks take turns with those of
-    the `owners`' other jobs; `chunk_size` changes no result.
+    once, in batches; `PairsRefused` if it does not yield `count` pairs. `groups` is the number of groups that
+    they are of, None if each is its own. Its chunks take turns with those of the `owners`' other jobs;
+    `chunk_size` changes no result.
     """
     row = {
         "key": key,
@@ -147,6 +152,7 @@ def submit(
         "state": JobState.PENDING,
         "spans": list(spans),
         "pairs": count,
+        "groups": groups,
         "chunk_size": chunk_size or default_chunk_size(count),
         "priority": priority,
         "created_at": now(),
@@ -359,7 +365,11 @@ def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
 def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair], digest: Digest | None) -> int:
     """Write a job's pairs; return their size in bytes."""
     taken = pairs if digest is None else _digested(pairs, digest)
-    rows = (pair_row(job.id, index, pair) for index, pair in enumerate(taken))
+    groups = None if job.groups is None else GroupNumbers()
+    rows = (
+        pair_row(job.id, index, pair, None if groups is None else groups.of(pair))
+        for index, pair in enumerate(taken)
+    )
     count = size = 0
     for batch in _batches(rows):
         try:
@@ -376,7 +386,7 @@ def _insert_pairs(session: Session, job: JobRecord, pairs: Iterable[Pair], diges
 
 
 def _bytes_of(row: tuple[Any, ...]) -> int:
-    return sum(map(len, filter(None, row[2:])))
+    return sum(len(each) for each in row[2:] if isinstance(each, str))
 
 
 def _digested(pairs: Iterable[Pair], digest: Digest) -> Iterator[Pair]:

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from patchgrid.core.refinement import FIRST, Refinement
 from patchgrid.estimates import Sums
-from patchgrid.estimates.estimator import lines_of
 from patchgrid.estimates.racing import RACE_SUMS, Racers, Standing, first_shares, next_shares, stand
+from patchgrid.estimates.regression import lines_of
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.naming import site_names
 from patchgrid.storage.db.blobs import unpack

@@ -38,6 +38,8 @@ job = Table(
     Column("result_bytes", BigInteger),
     # Rounds of exact patching after the scores, the one that runs included; NULL: none.
     Column("rounds", Integer),
+    # Groups of pairs; NULL: each pair is its own.
+    Column("groups", Integer),
     sqlite_autoincrement=True,
 )
 
@@ -51,6 +53,9 @@ pair = Table(
     Column("correct", Json, nullable=False),
     Column("incorrect", Json, nullable=False),
     Column("spans", Json),
+    # The group's name in the pair file, or NULL; its number in the job, from 0, where pairs share groups.
+    Column("group_name", Text),
+    Column("group_number", Integer),
     sqlite_with_rowid=False,
 )
 Index(

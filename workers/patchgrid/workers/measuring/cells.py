@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchgrid.core.graph import Graph
-from patchgrid.core.sites import EDGE
-from patchgrid.core.types import Component
+from patchgrid.core.sites import EDGE, WIDE_SITES
+from patchgrid.core.types import Component, Pair
 from patchgrid.estimates import Sums
 from patchgrid.storage.chunks.alignment import Alignment, Columns
 from patchgrid.storage.chunks.chunk_result import ExactCell
@@ -130,6 +130,13 @@ def exact_cells(
     return written
 
 
+def clusters_of(pairs: Sequence[Pair], job: JobRecord, site: str) -> NDArray[np.int64] | None:
+    """Return the numbers of the pairs' groups; None where a site's sums are not by group."""
+    if job.groups is None or site in WIDE_SITES:
+        return None
+    return np.array([pair.cluster for pair in pairs], np.int64)
+
+
 def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDArray[np.float64]:
     """Return the cells' scores by one of the job's further methods."""
     of_cells = np.zeros(len(cells))
@@ -151,11 +158,23 @@ def add_cells(
     cells: Cells,
     total_effects: NDArray[Any],
     lines: NDArray[np.float64] | None = None,
+    clusters: NDArray[np.int64] | None = None,
 ) -> None:
-    """Add the cells of the site of this number to its sums; `total_effects` go by place in the chunk."""
+    """Add the cells of the site of this number to its sums.
+
+    `total_effects`, and `clusters` (the pairs' groups) where sums are by group, go by place in the chunk.
+    """
     own = cells[cells["site"] == number]
     index = tuple(own[axis] for axis in cell_axes(job.kind, job.spec.query.sites[number]))
-    sums.add_cells(index, own["score"], own["effect"], own["inclusion"], total_effects[own["pair"]], lines)
+    sums.add_cells(
+        index,
+        own["score"],
+        own["effect"],
+        own["inclusion"],
+        total_effects[own["pair"]],
+        lines,
+        None if clusters is None else clusters[own["pair"]],
+    )
 
 
 def cell_axes(kind: str, site: str) -> tuple[str, ...]:

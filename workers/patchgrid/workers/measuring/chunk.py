@@ -25,6 +25,7 @@ from patchgrid.workers.measuring.cells import (
     Sampler,
     add_cells,
     by_pair,
+    clusters_of,
     components,
     exact_cells,
     scores_by,
@@ -53,6 +54,8 @@ class _Chunk:
         self._sampler = Sampler(job, rows, sample.draw)
         #: Site to the lines that are known of its components.
         self.lines = {site: sample.lines(site) for site in job.spec.query.sites}
+        #: Site to the numbers of the pairs' groups.
+        self.clusters = {site: clusters_of(pairs, job, site) for site in job.spec.query.sites}
         self._drawn: list[Cells] = []
         self.scores = Scores(pairs, job.spans, job.spec.query.method_names)
 
@@ -198,16 +201,26 @@ def _sums(
         cells["score"] = scores_by(job, cells, scores, method)
     sums: dict[tuple[str, str], Sums] = {}
     for number, site in enumerate(job.spec.query.sites if done else ()):
+        clusters = chunk.clusters[site]
         for kind in job.kinds(site):
             sampled = job.spec.patches and job.kind == kind
             for places, stack in scores.stacks(kind, site, done, method):
                 if (site, kind) not in sums:
-                    axes = stack.values.shape[1:]
-                    sums[site, kind] = Sums.zeros(axes, sampled=sampled, aligned=kind == "aligned")
-                sums[site, kind].add_pairs(stack.values, stack.present, total_effects=total_effects[places])
+                    sums[site, kind] = Sums.zeros(
+                        stack.values.shape[1:],
+                        sampled=sampled,
+                        aligned=kind == "aligned",
+                        grouped=clusters is not None,
+                    )
+                sums[site, kind].add_pairs(
+                    stack.values,
+                    stack.present,
+                    total_effects=total_effects[places],
+                    groups=None if clusters is None else clusters[places],
+                )
             if sampled:
                 lines = chunk.lines[site] if method is None else None
-                add_cells(sums[site, kind], job, number, cells, total_effects, lines)
+                add_cells(sums[site, kind], job, number, cells, total_effects, lines, clusters)
     return sums
 
 

@@ -33,6 +33,7 @@ from patchgrid.workers.measuring.cells import (
     add_cells,
     by_pair,
     cell_axes,
+    clusters_of,
     components,
     exact_cells,
     scores_by,
@@ -136,6 +137,7 @@ class _RoundChunk:
         self._graph = graph_of(calls.engine, job)
         self._sample = RoundSample(job.spec, job.pairs, pilot, earlier.plans)
         self._scores = Scores(pairs, job.spans, job.spec.query.method_names)
+        self._clusters = {site: clusters_of(pairs, job, site) for site in job.spec.query.sites}
         outcomes = earlier.outcomes
         stored = earlier.scores is not None
         results = [self._stored(each) for each in outcomes] if stored else calls.score()
@@ -293,15 +295,22 @@ class _RoundChunk:
             if site not in self._plan or not self._places:
                 continue
             axes = self._plan[site].shares.shape
+            clusters = self._clusters[site]
             with_round, without = (
-                Sums.zeros(axes, sampled=True, aligned=self._job.kind == "aligned") for _ in range(2)
+                Sums.zeros(
+                    axes,
+                    sampled=True,
+                    aligned=self._job.kind == "aligned",
+                    grouped=clusters is not None,
+                )
+                for _ in range(2)
             )
             if not self._job.spec.patches and self._number == self._first_round_of(site):
                 self._add_totals(with_round, site, method)
             lines = self._sample.lines(site) if method is None else None
             for cells, into in ((old, with_round), (new, with_round), (before, without)):
-                add_cells(into, self._job, number, cells, self._totals, lines)
-            with_round.values -= without.values
+                add_cells(into, self._job, number, cells, self._totals, lines, clusters)
+            with_round -= without
             sums[site, self._job.kind] = with_round
         return sums
 
@@ -310,10 +319,18 @@ class _RoundChunk:
 
     def _add_totals(self, sums: Sums, site: str, method: str | None) -> None:
         """Add the pairs' total effects, which sums without sampled cells lack."""
-        totals = Sums.zeros(sums.axes, sampled=True, aligned=sums.aligned)
+        clusters = self._clusters[site]
+        totals = Sums.zeros(sums.axes, sampled=True, aligned=sums.aligned, grouped=clusters is not None)
         for places, stack in self._scores.stacks(self._job.kind, site, self._places, method):
-            totals.add_pairs(stack.values, stack.present, total_effects=self._totals[places])
+            totals.add_pairs(
+                stack.values,
+                stack.present,
+                total_effects=self._totals[places],
+                groups=None if clusters is None else clusters[places],
+            )
         sums["d"][...] += totals["d"]
+        if sums.groups is not None and totals.groups is not None:
+            sums.groups.add(totals.groups, sums.axes)
 
     def _racing(self) -> list[tuple[int, str]]:
         sites = enumerate(self._job.spec.query.sites)

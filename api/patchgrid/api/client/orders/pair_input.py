@@ -73,6 +73,7 @@ def _record(row: Any, number: int) -> dict[str, Any]:
             "correct": list(row.correct),
             "incorrect": list(row.incorrect),
             "spans": row.spans,
+            "group": row.group,
         }
     if not isinstance(row, Mapping):
         raise PairFileError(f"{NAME}:{number + 1}: must be a Pair or a dict, not {type(row).__name__}")

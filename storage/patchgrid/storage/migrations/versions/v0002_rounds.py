@@ -1,4 +1,4 @@
-"""Rounds of exact patching after the scores."""
+"""Rounds of exact patching after the scores; groups of pairs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,9 @@ down_revision = "v0001"
 
 def upgrade() -> None:
     op.add_column("job", sa.Column("rounds", sa.Integer()))
+    op.add_column("job", sa.Column("groups", sa.Integer()))
+    op.add_column("pair", sa.Column("group_name", sa.Text()))
+    op.add_column("pair", sa.Column("group_number", sa.Integer()))
     for table in ("chunk", "exact", "method_score"):
         op.add_column(table, sa.Column("round", sa.Integer()))
     for name in ("pairs_low", "pairs_high"):
