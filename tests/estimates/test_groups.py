@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from patchgrid.estimates import Sums, estimate
+from patchgrid.estimates.group_means import group_means
 from patchgrid.estimates.group_sums import MOST_GROUPS
 
 _Array = NDArray[np.float64]
@@ -108,3 +109,45 @@ def test_groups_add_up_over_chunks_and_later_rounds_take_away() -> None:
         np.testing.assert_allclose(stacked[:, row].sum(axis=0), together[name])
     together -= parts[0] + parts[1]
     assert np.allclose(together.groups.stacked(together.axes), 0)
+
+
+def test_means_by_group_patched_whole_are_the_groups_own() -> None:
+    """The spread is that of one-way analysis of variance."""
+    scores, effects, groups = templated(6, 60, seed=5)
+    found = group_means(patched(scores, effects, groups, 1.0))
+    own = np.stack([effects[groups == group].mean(axis=0) for group in range(6)])
+    np.testing.assert_allclose(found.mean, own)
+    within = sum(((effects[groups == group] - own[group]) ** 2).sum(axis=0) for group in range(6)) / 54
+    between = 10 * ((own - effects.mean(axis=0)) ** 2).sum(axis=0) / 5
+    np.testing.assert_allclose(found.spread, np.sqrt((between - within) / 10), rtol=0.06)
+    assert (found.p < 0.01).all()
+
+
+@pytest.mark.parametrize("inclusion", [0.2, 0.5, 1.0])
+def test_groups_that_do_not_differ_are_rarely_said_to(inclusion: float) -> None:
+    """At most at the rate of the p-value; and intervals hold the groups' means."""
+    small, held = 0.0, 0.0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        scores = 1 + 0.3 * rng.normal(size=(120, 20))
+        effects = 1.2 * scores + 0.3 * rng.normal(size=scores.shape)
+        found = group_means(patched(scores, effects, np.arange(120) % 8, inclusion, seed))
+        small += (found.p < 0.05).mean() / 100
+        held += ((found.ci_low <= 1.2) & (found.ci_high >= 1.2)).mean() / 100
+    assert small <= 0.06
+    assert 0.93 <= held <= 0.98
+
+
+def test_differing_groups_have_intervals_that_hold_and_their_spread() -> None:
+    """True means of groups spread by 0.5."""
+    spread, held = 0.0, 0.0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        groups, own = np.arange(120) % 8, 1 + 0.5 * rng.normal(size=(8, 20))
+        scores = own[groups] + 0.3 * rng.normal(size=(120, 20))
+        effects = scores + 0.3 * rng.normal(size=scores.shape)
+        found = group_means(patched(scores, effects, groups, 0.4, seed))
+        held += ((found.ci_low <= own) & (found.ci_high >= own)).mean() / 100
+        spread += (found.spread**2).mean() / 100
+    assert np.sqrt(spread) == pytest.approx(0.5, rel=0.1)
+    assert 0.93 <= held <= 0.98

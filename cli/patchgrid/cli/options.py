@@ -196,7 +196,7 @@ columns_option = click.option(
     metavar="FIELD=COLUMN,…",
     help="Columns of the pair file by field, if its layout is not recognized: "
     "correct=country_idx,incorrect=corrupted_country_idx. Fields: clean, corrupted, correct, incorrect, id, "
-    "spans; correct_idx and incorrect_idx for columns of token ids.",
+    "spans, group; correct_idx and incorrect_idx for columns of token ids.",
 )
 _JOB: tuple[Decorator, ...] = (
     columns_option,

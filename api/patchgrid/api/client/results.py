@@ -8,6 +8,7 @@ from patchgrid.api.client.backends.backend import Backend
 from patchgrid.api.client.comparison import FIELDS as COMPARED
 from patchgrid.api.client.comparison import Side, compared
 from patchgrid.core.names import POPULATION
+from patchgrid.core.plain import plain
 from patchgrid.core.sites import HEAD_SITES, INDEX_FIELDS
 from patchgrid.core.types import Component
 from patchgrid.storage.jobs.jobs import JobRecord
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
     from patchgrid.storage.pair_results.pair_view import PairView
 
+_GROUP = (
+    *("component", "site", "group", "n", "mean", "ci_low", "ci_high"),
+    *("estimate", "spread", "p", "differs"),
+)
 _COMPONENT: tuple[str, ...] = (
     *("component", "site", "layer", *INDEX_FIELDS, "position", "n", "mean", "mean_abs", "std"),
     *(
@@ -196,6 +201,35 @@ class Results:
             for row in each["largest"]
         )
         return frames.frame_of(rows, MISSED_FIELDS, library)
+
+    def groups(
+        self,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        component: str | None = None,
+        k: int = 20,
+        frame: str | None = None,
+    ) -> Any:
+        """Return mean effects by group of pairs, of the k components whose groups differ most or of one.
+
+        A row a component and group: `mean` with its 95 % interval for all pairs of this group's kind;
+        `estimate` over all pairs, the `spread` of the groups' true means, `p` against groups that are alike,
+        and `differs`.
+        """
+        library = frames.library(frame)
+        found = self._backend.groups(self._record, site=site, method=method, component=component, limit=k)
+        rows = (
+            {
+                "component": each.component,
+                "site": each.site,
+                **plain(group),
+                **{name: getattr(each, name) for name in ("estimate", "spread", "p", "differs")},
+            }
+            for each in found.items
+            for group in each.groups
+        )
+        return frames.frame_of(rows, _GROUP, library)
 
     def compare(
         self,

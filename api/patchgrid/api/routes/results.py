@@ -14,6 +14,7 @@ from patchgrid.api.schemas.results import (
     ExactCells,
     FurthestCell,
     FurthestCells,
+    Grouped,
     Heatmap,
     MissedBounds,
     Verification,
@@ -45,6 +46,7 @@ from patchgrid.storage.results.components import Discoveries
 from patchgrid.storage.results.coverage import coverage
 from patchgrid.storage.results.furthest import MOST as MOST_FURTHEST
 from patchgrid.storage.results.furthest import furthest
+from patchgrid.storage.results.groups import by_group
 from patchgrid.storage.results.normalised import (
     FLOOR_UNIT,
     UNIT,
@@ -294,6 +296,26 @@ def list_furthest(
     def make(session: Session, record: JobRecord) -> Answer:
         document = furthest_json(record, site, method, furthest(session, record, site, method, limit))
         return listed(form, document, f"job-{record.id}-furthest", FurthestCell)
+
+    return ask(service, request, caller, job, make)
+
+
+@router.get("/v1/jobs/{job}/groups", response_model=Grouped, responses=refusals(404, 422))
+def list_groups(
+    request: Request,
+    service: Shared,
+    caller: Reader,
+    job: JobName,
+    site: Site = None,
+    method: Method = None,
+    component: Annotated[Word | None, Query(description="Only this component")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Components of largest spread")] = 20,
+) -> Response:
+    """Show which components' effects differ between groups of pairs, with each group's mean effect."""
+
+    def make(session: Session, record: JobRecord) -> Answer:
+        found = by_group(session, record, site=site, method=method, component=component, limit=limit)
+        return as_json({"job": record.id, "groups": record.groups, **plain(found)})
 
     return ask(service, request, caller, job, make)
 

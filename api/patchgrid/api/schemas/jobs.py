@@ -51,6 +51,7 @@ class Job(BaseModel):
     finished_at: float | None
     error: str | None
     rounds: int = Field(description="Rounds of exact patching after the scores, the running one included")
+    groups: int | None = Field(description="Groups that the pairs are of; null: each pair is its own")
     submitted_by: str | None
     owners: list[str]
 

@@ -139,6 +139,40 @@ class ExactCells(Page):
     items: list[ExactCell]
 
 
+class GroupMean(BaseModel):
+    """A component's mean effect over the pairs of one group."""
+
+    group: str
+    n: int = Field(description="Pairs of the group that have the component")
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None = Field(description="95 % interval for all pairs of this kind")
+
+
+class GroupedComponent(BaseModel):
+    """A component's mean effects by group of pairs."""
+
+    component: str
+    site: str
+    estimate: float | None = Field(description="Mean effect over all of the job's pairs")
+    ci_low: float | None
+    ci_high: float | None = Field(description="95 % interval for the population of groups")
+    spread: float | None = Field(description="Standard deviation of the groups' true means")
+    p: float | None = Field(description="Chance of such differences between groups that are alike")
+    differs: bool = Field(description="Of the components that are said to differ 5 % do not, on average")
+    groups: list[GroupMean]
+
+
+class Grouped(BaseModel):
+    """Components by group of pairs, those of largest spread first."""
+
+    job: int
+    groups: int
+    compared: int
+    differing: int = Field(description="Of the compared components, those whose groups differ")
+    items: list[GroupedComponent]
+
+
 class UnpatchedComponent(BaseModel):
     """A component that was hardly patched alone."""
 

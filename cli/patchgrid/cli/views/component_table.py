@@ -47,6 +47,7 @@ def say_intervals(
     *,
     interval: str = POPULATION,
     simultaneous: bool = False,
+    groups: int | None = None,
 ) -> None:
     """Print how much was patched exactly, and which mean the intervals are for."""
     if not coverage.patched:
@@ -56,7 +57,8 @@ def say_intervals(
         say("Few cells: fewer than three; the estimate is shrunk toward the mean score")
     if any(row.ci_low is not None for row in rows):
         pairs = f"these {counted(progress.done, 'pair')}"
-        source = f"the population that {pairs} are a sample of"
+        of_groups = "" if groups is None else f", in {counted(groups, 'group')},"
+        source = f"the population that {pairs}{of_groups} are a sample of"
         kind, other = (source, pairs) if interval == POPULATION else (pairs, source)
         option = PAIRS if interval == POPULATION else POPULATION
         at_once = ", all components at once" if simultaneous else ""

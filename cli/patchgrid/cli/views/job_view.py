@@ -128,7 +128,9 @@ def _queue_facts(settings: Settings, now: Snapshot, bad: Troubles) -> Iterator[t
 def _spec_facts(record: JobRecord) -> list[tuple[str, object]]:
     values = record.spec.as_dict() | {"sites": ", ".join(record.spec.query.sites)}
     facts = list(values.items())
-    return [*facts, ("spans", ", ".join(record.spans))] if record.spans else facts
+    if record.spans:
+        facts.append(("spans", ", ".join(record.spans)))
+    return facts if record.groups is None else [*facts, ("groups", f"{record.groups:,}")]
 
 
 def _floor(record: JobRecord, standing: Standing) -> str | None:

@@ -31,7 +31,7 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
     _say_errors(settings, summary)
     if summary.top:
         show_components(summary.top, title=_title(summary.job))
-        say_intervals(summary.top, summary.coverage, summary.progress)
+        say_intervals(summary.top, summary.coverage, summary.progress, groups=summary.job.groups)
         show_rounding(summary.rounding, summary.top, summary.job.spec.metric)
     if summary.verification:
         show_agreement(

@@ -48,6 +48,7 @@ def job_json(record: JobRecord, progress: Progress) -> dict[str, Any]:
         "finished_at": record.finished_at,
         "error": record.error,
         "rounds": record.rounds,
+        "groups": record.groups,
     }
 
 

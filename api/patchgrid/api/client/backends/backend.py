@@ -17,6 +17,7 @@ from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.groups import ByGroup
 from patchgrid.storage.results.normalised import Numbers
 from patchgrid.storage.rounds.requests import RefinementRecord
 from patchgrid.storage.subsets.missed import MissedBound
@@ -107,6 +108,17 @@ class Backend(Numbers, Protocol):
 
         `limit` is how many components stand with it, besides those that stand out.
         """
+
+    def groups(
+        self,
+        job: JobRecord,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        component: str | None = None,
+        limit: int = 20,
+    ) -> ByGroup:
+        """Return the components whose effects differ most between groups of pairs, or one component."""
 
     def exact(
         self, job: JobRecord, *, component: str, method: str | None = None

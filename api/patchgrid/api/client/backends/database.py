@@ -32,6 +32,7 @@ from patchgrid.storage.results import component_list, components, plots, verific
 from patchgrid.storage.results.components import ComponentRow, Discoveries
 from patchgrid.storage.results.coverage import Coverage, coverage
 from patchgrid.storage.results.furthest import furthest
+from patchgrid.storage.results.groups import ByGroup, by_group
 from patchgrid.storage.results.plots import Cells, Heatmap
 from patchgrid.storage.results.rounding import job_rounding, rounding_json
 from patchgrid.storage.results.site_agreement import SiteAgreement
@@ -221,6 +222,19 @@ class DatabaseBackend:
         """Return what components that were hardly patched may do, a bound a site."""
         with self._reading() as session:
             return missed(session, job, site, confidence=confidence, limit=limit)
+
+    def groups(
+        self,
+        job: JobRecord,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        component: str | None = None,
+        limit: int = 20,
+    ) -> ByGroup:
+        """Return the components whose effects differ most between groups of pairs, or one component."""
+        with self._reading() as session:
+            return by_group(session, job, site=site, method=method, component=component, limit=limit)
 
     def verification(
         self, job: JobRecord, top_k: int = 10, method: str | None = None

@@ -28,6 +28,7 @@ from patchgrid.storage.queue.metrics import ModelQueue
 from patchgrid.storage.queue.workers import WorkerRecord
 from patchgrid.storage.results.components import ORDERS, ComponentRow, Discoveries
 from patchgrid.storage.results.coverage import Coverage
+from patchgrid.storage.results.groups import ByGroup
 from patchgrid.storage.results.plots import Cells, Heatmap, named_once, strongest_cells
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.verification import Cost
@@ -170,6 +171,21 @@ class ServerBackend:
         items = self.service.missed(job.id, site=site, confidence=confidence, limit=limit)
         with understood("bound"):
             return missed_of_json(items)
+
+    def groups(
+        self,
+        job: JobRecord,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        component: str | None = None,
+        limit: int = 20,
+    ) -> ByGroup:
+        """Return the components whose effects differ most between groups of pairs, or one component."""
+        _check(job, site, method)
+        answer = self.service.groups(job.id, site=site, method=method, component=component, limit=limit)
+        with understood("groups"):
+            return read(ByGroup, answer)
 
     def exact(self, job: JobRecord, *, component: str, method: str | None = None) -> Iterator[Document]:
         """Yield the exactly patched cells of one component, in order of pair."""

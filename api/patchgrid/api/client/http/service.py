@@ -151,6 +151,10 @@ class Service:
         """Return bounds on what was hardly patched: `site`, `confidence`, `limit`."""
         return list(self._mapping(self.path(job, "/missed"), params)["items"])
 
+    def groups(self, job: Name, **params: Any) -> Document:
+        """Return a job's components by group of pairs: `site`, `method`, `component`, `limit`."""
+        return self._mapping(self.path(job, "/groups"), params)
+
     def coverage(self, job: Name, site: str | None = None) -> Document:
         """Return the facts beside the components: how many cells were patched exactly."""
         return self._mapping(self.path(job, "/components"), {"site": site, "limit": 1})

@@ -134,6 +134,7 @@ def _show(file: PairFile, summary: PairSummary, loaded: Loaded | None, tokenized
         ("columns", ", ".join(others) if others else "named as the fields are"),
         ("pairs", f"{summary.count:,}"),
         ("repeated pairs", f"{summary.repeated.count:,}"),
+        ("groups", _groups(summary)),
     ]
     if loaded is not None and tokenized is not None:
         prefix = loaded.pairs.prefix
@@ -148,6 +149,12 @@ def _show(file: PairFile, summary: PairSummary, loaded: Loaded | None, tokenized
     for number, sample in enumerate(tokenized.samples if tokenized is not None else ()):
         click.echo("" if number else f"\n{click.style('The first pairs as tokens', bold=True)}\n")
         show_table([Column(sample.place), Column("")], _sample(sample))
+
+
+def _groups(summary: PairSummary) -> str:
+    if summary.groups is None:
+        return "none: each pair is its own"
+    return f"{summary.groups:,}, {'as named' if summary.groups_named else 'by equal clean prompts'}"
 
 
 def _spans(summary: PairSummary, tokenized: Tokenized | None) -> str:
@@ -205,6 +212,7 @@ def _document(
         "notes": list(summary.notes),
         "pairs": {"total": summary.count, "failing": None if tokenized is None else tokenized.failing},
         "repeated": summary.repeated.count,
+        "groups": summary.groups,
         "spans": {name: None if tokenized is None else tokenized.spans[name] for name in summary.spans},
     }
     if loaded is not None and tokenized is not None:

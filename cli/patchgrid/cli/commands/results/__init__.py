@@ -18,6 +18,10 @@ _COMMANDS = {
         "patchgrid.cli.commands.results.missed:missed",
         "Show what components that were hardly patched may do.",
     ),
+    "groups": (
+        "patchgrid.cli.commands.results.groups:groups",
+        "Show which components differ between groups of pairs.",
+    ),
     "certificate": (
         "patchgrid.cli.commands.results.certificate:certificate",
         "Show which components certainly have the largest effects.",

@@ -112,7 +112,7 @@ def top(
         return
     if rows:
         show_components(rows, absolute=by == "mean_abs")
-        say_intervals(rows, patched, progress, **kind)
+        say_intervals(rows, patched, progress, groups=job.groups, **kind)
         show_rounding(rounding, rows, unit)
     if found is not None:
         say(_discovered(rows, found, unit))
