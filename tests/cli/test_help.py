@@ -56,7 +56,7 @@ def test_the_commands_are_those_of_the_design() -> None:
         *(f"worker {name}" for name in ("start", "list", "drain")),
         *(
             f"results {name}"
-            for name in ("top", "pair", "verify", "missed", "certificate", "plot", "export", "sql")
+            for name in ("top", "pair", "verify", "missed", "groups", "certificate", "plot", "export", "sql")
         ),
     }
 

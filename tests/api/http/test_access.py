@@ -23,6 +23,7 @@ _READ = (
     "/v1/jobs/{job}/furthest",
     "/v1/jobs/{job}/verification",
     "/v1/jobs/{job}/export",
+    "/v1/jobs/{job}/groups",
     "/v1/jobs/{job}/missed",
     "/v1/jobs/{job}/refinements",
     "/v1/jobs/{job}/events",

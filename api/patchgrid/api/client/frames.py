@@ -26,7 +26,7 @@ _WHOLE = frozenset(
     | {"compared", "pairs", "mean_n", "matter_n"}
 )
 _TEXT = frozenset({"component", "pair", "site", "method", "state", "error", "warning", "edge"})
-_TEXT |= {"clean", "corrupted"}
+_TEXT |= {"clean", "corrupted", "group"}
 
 Row = Mapping[str, Any]
 
@@ -123,6 +123,8 @@ def _polars(columns: Mapping[str, list[Any]], texts: frozenset[str]) -> Any:
             return pl.Series(field, values, dtype=pl.Int64)
         if any(isinstance(each, list) for each in values):
             return pl.Series(field, values, dtype=pl.List(pl.String))
+        if any(isinstance(each, bool) for each in values):
+            return pl.Series(field, values, dtype=pl.Boolean)
         return pl.Series(field, values, dtype=pl.Float64, strict=False)
 
     return pl.DataFrame([series(field, values) for field, values in columns.items()])
