@@ -68,8 +68,8 @@ Settings with less than one cell of a component are left out.
 {table}## The population's mean
 
 Here the pairs are drawn too: 100 of each source, of which {share:.0%} of the cells are patched, and intervals
-for the population are compared with the mean over the source. Target: 0.92 to 0.97. Where pairs of one
-template repeat together, they are not independent draws.
+for the population are compared with the mean over the source. Target: 0.92 to 0.97. Pairs of one
+template are a group.
 
 {population}"""
 

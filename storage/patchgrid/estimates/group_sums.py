@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Most groups that are told apart: with more, several are summed as one, which leaves an interval valid and
-#: costs a few degrees of freedom.
+#: Most groups with sums of their own: with more, several are summed as one, which leaves an interval valid
+#: and costs a few degrees of freedom.
 MOST_GROUPS = 32
 #: Over all pairs of a group that have the component: their number, score, total effect. Over the sampled
 #: cells of these pairs, with w = 1 / inclusion and r = effect - score: w, w times score, total effect and r.

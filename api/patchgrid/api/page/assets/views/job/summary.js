@@ -98,6 +98,7 @@ function specRows(job) {
     ...Object.entries({ model: rest.model, revision: rest.revision, sites: sites.join(", "), method: job.methods.join(", ") }),
     ...Object.entries(rest).filter(([name]) => !["model", "revision", "method"].includes(name)),
     ["spans", job.spans.join(", ")],
+    ["groups", job.groups],
     ["chunk size", job.chunk_size],
     ["priority", job.priority],
     ["key", html`<code class="long">${job.key}</code><${Copy} text=${job.key} what="the job's key" />`],

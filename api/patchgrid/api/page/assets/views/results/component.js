@@ -16,6 +16,7 @@ import { methodOf } from "../../parts/forms/method.js";
 import { Answer } from "../../parts/problem.js";
 import { ShortTable } from "../../parts/tables/shorttable.js";
 import { Table } from "../../parts/tables/table.js";
+import { ItsGroups } from "./groups.js";
 
 /** Most cells drawn at once. */
 const MOST = 20_000;
@@ -41,6 +42,7 @@ export function Component({ job, params, name }) {
           <div class="head"><h3>By method</h3><${DataLinks} path=${path} params=${{ component: name, method }} what=${name} /></div>
           <${Table} caption=${`${name} by method`} columns=${methodColumns(domainOf(rows), job)} rows=${rows} />
           ${row.position === null && job.spec.positions === "keep" && html`<${ItsPositions} job=${job} row=${row} method=${method} />`}
+          <${ItsGroups} job=${job} row=${row} method=${method} />
           ${isPatched(job) && html`<${Cells} job=${job} row=${row} method=${method} />`}`;
       }}
     <//>`;

@@ -11,6 +11,7 @@ import { MethodChoice, methodOf, Unmeasured } from "../../parts/forms/method.js"
 import { Answer } from "../../parts/problem.js";
 import { Table } from "../../parts/tables/table.js";
 import { columns, orderOf } from "./componentcolumns.js";
+import { GroupSpread } from "./groups.js";
 
 const PAGE = 100;
 /** Most rows of a file: the server's bound. */
@@ -74,7 +75,8 @@ function Found({ job, data, params, filter }) {
       empty="No component matches."
     />
     ${data.items.some(isUnbounded) && html`<p class="muted"><em>no bound</em>: too few cells, too unevenly weighted, for a useful interval. JSON, CSV and exports have the numbers.</p>`}
-    <${Pager} next=${data.next} cursor=${cursor} onCursor=${page} />`;
+    <${Pager} next=${data.next} cursor=${cursor} onCursor=${page} />
+    ${!cursor && !params.search && html`<${GroupSpread} job=${job} site=${params.site} method=${methodOf(job, params)} />`}`;
 }
 
 /** Which these are of how many, and where the others are. */
@@ -85,7 +87,7 @@ function Reach({ job, data, start, method, interval }) {
   const among = searched ? `${items.length < total ? " found," : ""} of ${count(all)}` : "";
   return html`<p class="muted" role="status">
     ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; 95 % intervals for ${
-      interval === "pairs" ? "these pairs" : "the population that these pairs are a sample of"
+      interval === "pairs" ? "these pairs" : `the population that these pairs${job.groups === null ? "" : `, in ${count(job.groups)} groups,`} are a sample of`
     }`}${
       total > MOST &&
       html`; JSON and CSV have the first ${count(MOST)}, the export has
