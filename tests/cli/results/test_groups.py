@@ -144,3 +144,6 @@ def test_pairs_check_counts_groups(whole: FinishedJob, pairs: Path) -> None:
     assert "5, as named" in checked.stdout
     assert "none: each pair is its own" in patchgrid("pairs", "check", pairs).stdout
     assert whole.ask_json("job", "show", "last")["groups"] == 5
+    assert "template 2" in whole.ask("results", "pair", "last", "pair-7").stdout
+    exported = whole.ask("results", "export", "last", "--what", "pairs").stdout.splitlines()
+    assert [json.loads(row)["group"] for row in exported[:6]] == [f"template {n % 5}" for n in range(6)]

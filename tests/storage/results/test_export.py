@@ -110,10 +110,11 @@ def test_pairs_are_exported_done_failed_and_pending(database: Database) -> None:
         "corrupted_preference": -0.5,
         "correct_tokens": [" a"],
         "incorrect_tokens": [" b", " seven"],
+        "group": None,
     }
     lists: dict[str, list[str]] = {key: [] for key in ("tokens", "correct_tokens", "incorrect_tokens")}
     sides = ("clean_metric", "corrupted_metric", "clean_preference", "corrupted_preference")
-    nothing = lists | dict.fromkeys(sides)
+    nothing = lists | dict.fromkeys((*sides, "group"))
     failed = {"state": "failed", "error": "the prompts differ in length"}
     assert rows[1] == {"pair": 1, **failed, **nothing}
     assert rows[5] == {"pair": 5, "state": "pending", "error": None, **nothing}

@@ -62,6 +62,7 @@ class PairInFull(BaseModel):
     correct_tokens: list[str] = Field(description="The answers' tokens as text; empty: not measured")
     incorrect_tokens: list[str]
     spans: dict[str, list[int]]
+    group: str | None
     tokens: list[str]
     corrupted_tokens: list[str]
     method: str

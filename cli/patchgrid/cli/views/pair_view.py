@@ -56,6 +56,8 @@ def _facts(job: JobRecord, view: PairView) -> list[tuple[str, object]]:
     facts += [("clean", view.pair.clean), ("corrupted", view.pair.corrupted)]
     facts.append(("correct", answer_words(view.pair.correct, view.correct_tokens)))
     facts.append(("incorrect", answer_words(view.pair.incorrect, view.incorrect_tokens)))
+    if view.pair.group is not None:
+        facts.append(("group", view.pair.group))
     if view.clean_metric is not None:
         facts.append((f"{job.spec.metric}, clean", number(view.clean_metric, sign=True)))
         facts.append((f"{job.spec.metric}, corrupted", number(view.corrupted_metric, sign=True)))

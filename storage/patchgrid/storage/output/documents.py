@@ -155,6 +155,7 @@ def pair_json(job: JobRecord, view: PairView) -> dict[str, Any]:
         "correct_tokens": list(view.correct_tokens),
         "incorrect_tokens": list(view.incorrect_tokens),
         "spans": plain(view.spans),
+        "group": view.pair.group,
         "tokens": list(view.tokens),
         "corrupted_tokens": list(view.corrupted_tokens),
         "method": view.method,

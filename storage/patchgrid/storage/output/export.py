@@ -42,7 +42,7 @@ FIELDS = {
     ),
     "pairs": (
         *("pair", "state", "error", "tokens", "clean_metric", "corrupted_metric"),
-        *("clean_preference", "corrupted_preference", "correct_tokens", "incorrect_tokens"),
+        *("clean_preference", "corrupted_preference", "correct_tokens", "incorrect_tokens", "group"),
     ),
 }
 
@@ -153,8 +153,9 @@ def _pairs(session: Session, job: JobRecord, _method: str, indices: range) -> li
     pair, outcome = tables.pair, tables.outcome
     same = and_(outcome.c.job_id == pair.c.job_id, outcome.c.pair_index == pair.c.pair_index)
     fields = FIELDS["pairs"][1:]
+    columns = [pair.c.group_name.label(each) if each == "group" else outcome.c[each] for each in fields]
     query = (
-        select(pair.c.pair_index, pair.c.name, *(outcome.c[field] for field in fields))
+        select(pair.c.pair_index, pair.c.name, *columns)
         .outerjoin(outcome, same)
         .where(inside_of(pair, job, indices))
         .order_by(pair.c.pair_index)

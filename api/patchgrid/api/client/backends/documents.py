@@ -94,6 +94,7 @@ def pair_view(document: Document, record: JobRecord, numbering: Graph | None) ->
             incorrect=tuple(map(_answer, document["incorrect"])),
             id=name if isinstance(name, str) else None,
             spans={span: (start, stop) for span, (start, stop) in document["spans"].items()} or None,
+            group=document["group"],
         )
         top = _stored_alone(document["top"]) if first else []
         parts = {

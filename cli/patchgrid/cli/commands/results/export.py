@@ -55,7 +55,7 @@ def export(
     components   component, site, layer, head, unit, position, n, mean, mean_abs, std,
                  estimate, ci_low, ci_high, exact_n, shrunk
     pairs        pair, state, error, tokens, clean_metric, corrupted_metric,
-                 clean_preference, corrupted_preference, correct_tokens, incorrect_tokens
+                 clean_preference, corrupted_preference, correct_tokens, incorrect_tokens, group
 
     A position is an index into the pair's tokens from 0; in `components` it counts from the end (-1 is the
     last), or is a span's name. An empty value means: not applicable, or all positions. Rows of edges have one
