@@ -1,6 +1,8 @@
 """Help, and what works without the packages that run models."""
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +14,10 @@ import pytest
 from patchgrid.cli import main
 from patchgrid.core.methods import METHODS
 from patchgrid.core.sites import SITES
+from patchgrid.storage.output.export import FIELDS
 from support.cli.commands import FinishedJob, patchgrid
 
+TABLES = Path(__file__).parents[2] / "docs" / "tables.md"
 HEAVY = (
     "torch",
     "transformers",
@@ -131,6 +135,7 @@ from click.testing import CliRunner
 from patchgrid.cli import main
 from patchgrid.core.methods import METHODS
 from patchgrid.core.sites import SITES
+from patchgrid.storage.output.export import FIELDS
 for line in sys.argv[1:]:
     result = CliRunner().invoke(main, shlex.split(line))
     print(json.dumps([result.exit_code, result.stderr]))
@@ -190,6 +195,17 @@ def test_the_base_install_submits_and_looks_at_results(finished: FinishedJob, tm
     }
     ran = base_install(finished.database, *codes)
     assert {line: code for line, (code, _) in zip(codes, ran, strict=True)} == codes, ran
+
+
+def test_the_help_and_the_page_of_tables_list_the_fields_of_exports() -> None:
+    """All of them, in order, for each kind of rows."""
+    text = inspect.cleandoc(ALL["results", "export"].help or "")
+    block = text.split("\b\n")[1].split("\n\n")[0]
+    for (what, fields), (kind, listed) in zip(
+        FIELDS.items(), re.findall(r"^(\w+) +(.+(?:\n +.+)*)", block, flags=re.MULTILINE), strict=True
+    ):
+        assert (kind, tuple(re.findall(r"\w+", re.sub(r"\(.*?\)", "", listed)))) == (what, fields)
+        assert f"| `{what}` | {', '.join(f'`{field}`' for field in fields)} |" in TABLES.read_text("utf-8")
 
 
 def test_what_needs_an_extra_says_which_in_one_line(finished: FinishedJob, tmp_path: Path) -> None:

@@ -16,26 +16,34 @@ from patchgrid.storage.results.verification import Cost
 class Component(BaseModel):
     """One component over all of a job's pairs, in units of the job's metric."""
 
-    component: str
+    component: str = Field(description="Name: `a9.h6`, `m5@-1`, `a5.h5->a7.h9<v>`")
     site: str
-    layer: int
-    head: int | None
-    unit: int | None
-    position: int | str | None
-    n: int
-    mean: float | None
-    mean_abs: float | None
-    std: float | None
-    estimate: float | None
-    ci_low: float | None
-    ci_high: float | None
-    exact_n: int
-    pairs_low: float | None = Field(description="The interval's ends for the job's own pairs")
-    pairs_high: float | None
+    layer: int = Field(description="Layer, from 0; of an edge, its sender's")
+    head: int | None = Field(description="Head within the layer; of an edge, its sender's")
+    unit: int | None = Field(description="Neuron within the layer")
+    position: int | str | None = Field(
+        description="Position counted from the end (-1 is the last token), or a span's name; null: all positions"
+    )
+    n: int = Field(description="Pairs that have the component")
+    mean: float | None = Field(description="Mean score")
+    mean_abs: float | None = Field(description="Mean |score|")
+    std: float | None = Field(description="Standard deviation of the score over pairs")
+    estimate: float | None = Field(description="Estimated mean effect; null where no cell was patched exactly")
+    ci_low: float | None = Field(
+        description="Lower end of the 95 % interval: of the kind that the request's `interval` names, by default "
+        "for the population that the pairs are a sample of"
+    )
+    ci_high: float | None = Field(description="Upper end of that interval")
+    exact_n: int = Field(description="Cells patched exactly")
+    pairs_low: float | None = Field(description="Lower end of the 95 % interval for this job's pairs alone")
+    pairs_high: float | None = Field(description="Upper end of that interval")
     heavy: bool = Field(description="Few cells carry the variance: the interval may be too short")
-    shrunk: bool
-    edge: str | None
-    exact_share: float | None
+    shrunk: bool = Field(
+        description="The estimate is from fewer than three cells, is shrunk toward the mean score, and has no "
+        "interval"
+    )
+    edge: str | None = Field(description="An edge's name; null for other components")
+    exact_share: float | None = Field(description="Share of its cells that were patched exactly")
 
 
 class Coverage(BaseModel):

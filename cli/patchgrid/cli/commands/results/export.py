@@ -51,9 +51,10 @@ def export(
 
     \b
     scores       pair, component, site, layer, head, unit, position, score
-    exact        the same, and effect, inclusion (probability of being drawn)
+    exact        pair, component, site, layer, head, unit, position, score, effect,
+                 inclusion (probability of being drawn)
     components   component, site, layer, head, unit, position, n, mean, mean_abs, std,
-                 estimate, ci_low, ci_high, exact_n, shrunk
+                 estimate, ci_low, ci_high, exact_n, pairs_low, pairs_high, heavy, shrunk
     pairs        pair, state, error, tokens, clean_metric, corrupted_metric,
                  clean_preference, corrupted_preference, correct_tokens, incorrect_tokens, group
 
@@ -61,6 +62,10 @@ def export(
     last), or is a span's name. An empty value means: not applicable, or all positions. Rows of edges have one
     more field at the end, `edge`, its name; layer and head are those of its sender. With --normalise the last
     field is `divided_by`, the job's mean clean - corrupted metric.
+
+    ci_low and ci_high are the 95 % interval for the population that the job's pairs are a sample of,
+    pairs_low and pairs_high the one for these pairs alone. heavy: few cells carry the variance, and the
+    interval may be too short. shrunk: the estimate is from fewer than three cells, and has no interval.
     """
     check_name("export", what, tuple(FIELDS))
     if form is None:
