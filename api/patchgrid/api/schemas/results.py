@@ -22,16 +22,19 @@ class Component(BaseModel):
     head: int | None = Field(description="Head within the layer; of an edge, its sender's")
     unit: int | None = Field(description="Neuron within the layer")
     position: int | str | None = Field(
-        description="Position counted from the end (-1 is the last token), or a span's name; null: all positions"
+        description="Position counted from the end (-1 is the last token), or a span's name; null: all "
+        "positions"
     )
     n: int = Field(description="Pairs that have the component")
     mean: float | None = Field(description="Mean score")
     mean_abs: float | None = Field(description="Mean |score|")
     std: float | None = Field(description="Standard deviation of the score over pairs")
-    estimate: float | None = Field(description="Estimated mean effect; null where no cell was patched exactly")
+    estimate: float | None = Field(
+        description="Estimated mean effect; null where no cell was patched exactly"
+    )
     ci_low: float | None = Field(
-        description="Lower end of the 95 % interval: of the kind that the request's `interval` names, by default "
-        "for the population that the pairs are a sample of"
+        description="Lower end of the 95 % interval: of the kind that the request's `interval` names, by "
+        "default for the population that the pairs are a sample of"
     )
     ci_high: float | None = Field(description="Upper end of that interval")
     exact_n: int = Field(description="Cells patched exactly")
@@ -39,8 +42,8 @@ class Component(BaseModel):
     pairs_high: float | None = Field(description="Upper end of that interval")
     heavy: bool = Field(description="Few cells carry the variance: the interval may be too short")
     shrunk: bool = Field(
-        description="The estimate is from fewer than three cells, is shrunk toward the mean score, and has no "
-        "interval"
+        description="The estimate is from fewer than three cells, is shrunk toward the mean score, and has "
+        "no interval"
     )
     edge: str | None = Field(description="An edge's name; null for other components")
     exact_share: float | None = Field(description="Share of its cells that were patched exactly")
