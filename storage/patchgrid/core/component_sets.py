@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from patchgrid.core import names
 from patchgrid.core.errors import ArgumentError, ComponentError
+from patchgrid.core.graph import Graph
 from patchgrid.core.sites import EDGE, SITES, short_name
 from patchgrid.core.types import Component
 
@@ -62,9 +63,7 @@ class ComponentSet:
         whole: dict[tuple[str, int, Position], None] = {}
         for component in map(Component.of, components):
             if component.edge is not None:
-                raise ComponentError(
-                    f"{component.name}: edges cannot be patched as a set; nodes and neurons can"
-                )
+                raise ComponentError(f"{component.name} is an edge: a set has either edges or none")
             key = component.site, component.layer, component.position
             if component.index is None:
                 whole[key] = None
@@ -145,12 +144,70 @@ class ComponentSet:
         return f"<ComponentSet {self.name}>"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EdgeSet:
+    """Edges that are patched together, at all positions: each reader reads what some senders give elsewhere.
+
+    What a reader reads is the run's own stream, plus, over the senders of its edges in the set, what is put
+    in for the sender less what the run's own gives.
+    """
+
+    #: Numbers of the edges in the model's graph, sorted, each once.
+    numbers: NDArray[np.int64]
+    #: The graph that numbers them.
+    graph: Graph
+
+    @classmethod
+    def of(cls, edges: Iterable[Component | str], graph: Graph) -> "EdgeSet":
+        """Make a set of edges, each given as such or by its name.
+
+        Raises `ComponentError` for what is no edge, for one at chosen positions, or that the model lacks.
+        """
+        numbers = []
+        for edge in map(Component.of, edges):
+            if edge.edge is None:
+                raise ComponentError(f"{edge.name} is not an edge: a set has either edges or none")
+            if edge.position is not None:
+                raise ComponentError(f"{edge.name}: the edges of a set are patched at all positions")
+            numbers.append(graph.number_of(edge.edge))
+        return cls(np.unique(np.array(numbers, np.int64)), graph)
+
+    def all_but(self) -> "EdgeSet":
+        """Return all other edges."""
+        others = np.ones(self.graph.count, bool)
+        others[self.numbers] = False
+        return EdgeSet(np.flatnonzero(others), self.graph)
+
+    def __len__(self) -> int:
+        """Return the number of edges."""
+        return len(self.numbers)
+
+    @property
+    def name(self) -> str:
+        """Its edges' names, of many the first three and the number."""
+        shown = [self.graph.name(int(number)) for number in self.numbers[:3]]
+        more = len(self) - len(shown)
+        return f"{{{', '.join(shown)}{f' and {more:,} more' if more else ''}}}"
+
+    def __repr__(self) -> str:
+        return f"<EdgeSet {self.name}>"
+
+
 #: What one run is patched with.
-Patched = Component | ComponentSet
+Patched = Component | ComponentSet | EdgeSet
+
+
+def sites_of(patched: Patched) -> tuple[str, ...]:
+    """Return the sites at which a run is patched."""
+    if isinstance(patched, EdgeSet):
+        return (EDGE,)
+    return tuple(part.site for part in parts_of(patched))
 
 
 def parts_of(patched: Patched) -> tuple[Part, ...]:
-    """Return the parts of a set; a component is a set of one."""
+    """Return the parts of a set, none of a set of edges; a component is a set of one."""
+    if isinstance(patched, EdgeSet):
+        return ()
     if isinstance(patched, ComponentSet):
         return patched.parts
     indices = None if patched.index is None else (patched.index,)

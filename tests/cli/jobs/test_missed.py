@@ -215,12 +215,24 @@ def test_what_cannot_be_bounded_is_refused(
     assert stored(job) == {}
 
 
-def test_edges_are_refused(tiny: Path, tmp_path: Path) -> None:
-    """They cannot be patched as sets."""
-    job = finished_job(tmp_path, tiny, "--sites", "edge", "--method", "eap", "--exact", "0", count=3)
-    result = job.ask("job", "missed", "last")
-    assert result.exit_code == 2
-    assert "edges cannot be patched as a set" in result.stderr.splitlines()[-1]
+def test_edges_are_bounded(tiny: Path, tmp_path: Path) -> None:
+    """Every edge's own mean effect, patched alone, is below the bound, or the edge is named."""
+    job = finished_job(tmp_path, tiny, "--sites", "edge", "--method", "eap", "--exact", "0", count=8)
+    result = job.ask("job", "missed", "last", "--pairs", 8)
+    assert result.exit_code == 0, result.stderr
+    [found] = job.ask_items("results", "missed", "last", "-k", 10_000)
+    engine = Engine.load(job.model, device="cpu", dtype="float32")
+    assert {row["component"] for row in found["largest"]} == set(engine.graph.names)
+    effects = engine.patch(list(PairFile.open(job.pairs)), engine.graph.names).mean(0)
+    apart = {row["component"] for row in found["largest"] if row["stands_out"]}
+    others = [
+        abs(value) for name, value in zip(engine.graph.names, effects, strict=True) if name not in apart
+    ]
+    assert max(others) <= found["bound"]
+    assert f"Of {engine.graph.count:,} edges patched in fewer than 3 pairs, none" in result.stderr
+    with Workspace(job.database) as workspace:
+        rows = workspace.job("last").missed(k=2, frame="polars").to_dicts()
+    assert rows[0]["component"] == found["largest"][0]["component"]
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:

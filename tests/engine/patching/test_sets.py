@@ -189,7 +189,6 @@ def test_sets_may_be_named_and_made_of_arrays(case_of: CaseOf) -> None:
 @pytest.mark.parametrize(
     ("sets", "error", "words"),
     [
-        ([["a0.h0->m1"]], ComponentError, "edges cannot be patched as a set"),
         ([["a0.h0", "a9.h0"]], ComponentError, "a9.h0: layer 9 is out of range"),
         (
             [ComponentSet.of_site("mlp_post", {0: [1, 9999]})],

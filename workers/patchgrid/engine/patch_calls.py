@@ -1,14 +1,16 @@
 """The engine's calls that patch what the caller names."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.core.component_sets import ComponentSet
-from patchgrid.core.errors import ArgumentError, PairError
+from patchgrid.core.component_sets import ComponentSet, EdgeSet
+from patchgrid.core.errors import ArgumentError, ComponentError, PairError
 from patchgrid.core.means import Means
 from patchgrid.core.query import Query, as_names
+from patchgrid.core.sites import EDGE
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.caller import Caller, check_pairs
 from patchgrid.engine.calls import Call, OnBatch, ignore
@@ -69,7 +71,7 @@ class Patching:
     def patch_sets(
         self,
         pairs: Sequence[Pair],
-        sets: Sequence[ComponentSet | Iterable[Component | str]],
+        sets: Sequence[ComponentSet | EdgeSet | Iterable[Component | str]],
         *,
         keep_at: str | Sequence[str] | None = None,
         direction: str = "denoise",
@@ -84,12 +86,15 @@ class Patching:
 
         A set is a list of nodes or neurons, of any sites, layers and positions, or a `ComponentSet`. Each is
         overwritten when the run gets there; of overlapping ones, what comes later in the forward pass stands.
-        `on_batch` is that of `Engine.measure`.
+        Or it is a list of edges, or an `EdgeSet`: each reader reads the run's own stream, plus, over its
+        edges in the set, what is put in for the sender less what the run's sender gives (Conmy et al. 2023,
+        arXiv 2304.14997). `on_batch` is that of `Engine.measure`.
 
         Parameters
         ----------
         keep_at
             Sites: a set is what is kept of them, and everything else there is patched. None: it is patched.
+            `edge`: the sets are circuits of edges, and all other edges are patched.
 
         Returns
         -------
@@ -100,13 +105,13 @@ class Patching:
         PairError
             A pair cannot be measured; none is then.
         ComponentError
-            An edge, or a component that the model or a pair does not have.
+            Edges beside nodes, or a component that the model or a pair does not have.
         """
-        if isinstance(sets, (str, Component, ComponentSet)) or not isinstance(sets, Iterable):
+        if isinstance(sets, (str, Component, ComponentSet, EdgeSet)) or not isinstance(sets, Iterable):
             raise ArgumentError(f"sets must be a list of sets, not {sets!r}", "sets")
         return self._table(
             pairs,
-            [self._replaced(ComponentSet.of(components), keep_at) for components in sets],
+            self._patched(sets, keep_at),
             direction=direction,
             metric=metric,
             source=source,
@@ -145,6 +150,25 @@ class Patching:
         call = Call(self._model, question, chosen.choose, self._caller.budget(batch_tokens), on_batch)
         return chosen.effects(self._caller.run(call, pairs, prepend_bos, chosen.places))
 
+    def _patched(
+        self,
+        sets: Sequence[ComponentSet | EdgeSet | Iterable[Component | str]],
+        keep_at: str | Sequence[str] | None,
+    ) -> Sequence[ComponentSet | EdgeSet]:
+        """Read sets, all of them of edges or none, and what of each is patched."""
+        single = ComponentSet | EdgeSet | str | Component
+        read: list[Any] = [each if isinstance(each, single) else [*each] for each in sets]
+        kept = () if keep_at is None else as_names(keep_at)
+        if EDGE not in kept and not any(map(_has_edges, read)):
+            return [self._replaced(ComponentSet.of(components), keep_at) for components in read]
+        if kept not in ((), (EDGE,)):
+            raise ComponentError(f"edges are kept at the site edge alone, not at {', '.join(kept)}")
+        edges = [
+            each if isinstance(each, EdgeSet) else EdgeSet.of(_listed(each), self.layout.graph)
+            for each in read
+        ]
+        return [each.all_but() if kept else each for each in edges]
+
     def _replaced(self, components: ComponentSet, keep_at: str | Sequence[str] | None) -> ComponentSet:
         if keep_at is None:
             return components
@@ -157,7 +181,7 @@ class Patching:
     def _table(
         self,
         pairs: Sequence[Pair],
-        columns: Sequence[Component | str | ComponentSet],
+        columns: Sequence[Component | str | ComponentSet | EdgeSet],
         *,
         direction: str,
         metric: str,
@@ -184,3 +208,16 @@ class Patching:
             index, reason = min(errors.items())
             raise PairError(f"pair {pairs[index].id or index}: {reason}")
         return values.reshape(len(pairs), len(columns))
+
+
+def _has_edges(components: "ComponentSet | EdgeSet | Iterable[Component | str]") -> bool:
+    """Tell whether a set has an edge."""
+    if isinstance(components, (ComponentSet, str, Component)):
+        return False
+    return isinstance(components, EdgeSet) or any(Component.of(each).edge is not None for each in components)
+
+
+def _listed(components: "ComponentSet | Iterable[Component | str]") -> Iterable[Component | str]:
+    if isinstance(components, (ComponentSet, str, Component)):
+        raise ArgumentError(f"a set of edges must be a list of edges, not {components!r}", "sets")
+    return components

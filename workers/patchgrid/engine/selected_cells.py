@@ -7,7 +7,7 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.core.component_sets import ComponentSet, Patched, parts_of
+from patchgrid.core.component_sets import ComponentSet, EdgeSet, Patched, sites_of
 from patchgrid.core.errors import ArgumentError, ComponentError
 from patchgrid.core.types import Component
 from patchgrid.engine.calls import Choose
@@ -15,7 +15,7 @@ from patchgrid.engine.model.layout import Layout
 from patchgrid.engine.results import Measured, PairResult
 
 #: A cell: place of the pair in the caller's list, and the component patched, or its name, or a set of them.
-Cell = tuple[int, Component | str | ComponentSet]
+Cell = tuple[int, Component | str | ComponentSet | EdgeSet]
 
 
 #: A `Choose` that may name components.
@@ -37,12 +37,10 @@ class ChosenCells:
             if not (isinstance(cell, tuple) and len(cell) == 2 and isinstance(cell[0], SupportsIndex)):
                 raise ArgumentError(f"a cell is (place of the pair, component), not {cell!r}", "cells")
         places: dict[int, list[int]] = {}
-        named = {what: what if isinstance(what, ComponentSet) else Component.of(what) for _, what in cells}
+        sets = ComponentSet | EdgeSet
+        named = {what: what if isinstance(what, sets) else Component.of(what) for _, what in cells}
         for patched in named.values():
-            if isinstance(patched, ComponentSet):
-                layout.check_set(patched)
-            else:
-                layout.check_component(patched)
+            layout.check_patched(patched)
         for place, (index, _) in enumerate(cells):
             if not 0 <= index < pairs:
                 raise ComponentError(f"cell of pair {index}: out of range (0 to {pairs - 1})")
@@ -52,7 +50,7 @@ class ChosenCells:
     @property
     def sites(self) -> tuple[str, ...]:
         """The sites of all cells; where nothing is patched, one that every model has."""
-        sites = dict.fromkeys(part.site for _, patched in self.cells for part in parts_of(patched))
+        sites = dict.fromkeys(site for _, patched in self.cells for site in sites_of(patched))
         return tuple(sites) or ("resid_pre",)
 
     def choose(self, indices: Sequence[int], _: Sequence[PairResult]) -> Sequence[Sequence[Patched]]:

@@ -7,7 +7,7 @@ import click
 from patchgrid.cli.context import Settings
 from patchgrid.cli.terminal.screen import counted, say
 from patchgrid.cli.terminal.tables import Column, show_table
-from patchgrid.core.sites import NEURON, SITES
+from patchgrid.core.sites import EDGE, NEURON, SITES
 from patchgrid.core.text.number_format import number, percent, with_interval
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.subsets.missed import CONFIDENCE, FEWEST_CELLS, MissedBound
@@ -52,6 +52,8 @@ def missed_line(found: MissedBound, unit: str) -> str:
     kind = SITES[found.site].index
     noun = "component" if kind is None else kind.name
     where = "" if kind == NEURON else f" at {found.site}"
+    if found.site == EDGE:
+        noun, where = "edge", ""
     few = f"patched in fewer than {FEWEST_CELLS} pairs"
     out = found.standing_out
     names = ", ".join(row.name for row in out[:_NAMED]) + (", …" if len(out) > _NAMED else "")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from patchgrid.core.graph import Graph
 from patchgrid.core.names import check_name
 from patchgrid.core.sites import (
     EDGE,
@@ -20,6 +21,7 @@ from patchgrid.core.sites import (
 )
 from patchgrid.estimates.missed import Missed, bounds, slope_of
 from patchgrid.storage.chunks.naming import indexed
+from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.errors import NothingKept
 from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.results.components import job_sums
@@ -51,11 +53,13 @@ class Unpatched:
     bound: float
     #: Its effect is not what its score says: the score missed it.
     stands_out: bool
+    #: The name of an edge, else None.
+    edge: str | None = None
 
     @property
     def name(self) -> str:
         """The short name the field writes."""
-        return short_name(self.site, self.layer, self.index)
+        return short_name(self.site, self.layer, self.index, edge=self.edge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +119,6 @@ def site_of(job: JobRecord, site: str | None) -> str:
     else:
         nodes = [each for each in own if each != EDGE]
         chosen = min(nodes or own, key=lambda each: (each not in WIDE_SITES, SITES[each].index is None))
-    if chosen == EDGE:
-        raise NothingKept("edges cannot be patched as a set: name another site with --site")
     return chosen
 
 
@@ -157,6 +159,7 @@ def _of_site(
     order = np.flatnonzero(left)[np.argsort(-result.bound[left], kind="stable")]
     chosen = [*order[apart[order]], *order[~apart[order]][: max(0, limit - int(apart.sum()))]]
     chosen.sort(key=lambda number: -result.bound[number])
+    graph = job_graph(session, job.id) if site == EDGE else None
     return MissedBound(
         site=site,
         components=int(left.sum()),
@@ -165,12 +168,12 @@ def _of_site(
         pairs=result.pairs,
         subsets=result.subsets,
         blocks=design.blocks,
-        largest=[_row(site, state, result, int(number)) for number in chosen],
+        largest=[_row(site, state, result, int(number), graph) for number in chosen],
     )
 
 
-def _row(site: str, state: SiteState, result: Missed, number: int) -> Unpatched:
-    place = indexed(site, [int(each) for each in np.unravel_index(number, state.axes)], None)
+def _row(site: str, state: SiteState, result: Missed, number: int, graph: Graph | None) -> Unpatched:
+    place = indexed(site, [int(each) for each in np.unravel_index(number, state.axes)], graph)
     estimate, half = float(result.estimate[number]), float(result.half[number])
     return Unpatched(
         site=site,
@@ -182,6 +185,7 @@ def _row(site: str, state: SiteState, result: Missed, number: int) -> Unpatched:
         ci_high=estimate + half,
         bound=float(result.bound[number]),
         stands_out=bool(result.apart[number]),
+        edge=place.edge,
     )
 
 
@@ -224,6 +228,7 @@ def missed_of_json(documents: Sequence[dict[str, Any]]) -> list[MissedBound]:
                 site=each["site"],
                 layer=row["layer"],
                 index=index_of_fields(row[name] for name in INDEX_FIELDS),
+                edge=row["component"] if each["site"] == EDGE else None,
                 **{
                     name: row[name]
                     for name in ("mean", "estimate", "ci_low", "ci_high", "bound", "stands_out")

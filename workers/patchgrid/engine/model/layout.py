@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from patchgrid.core import names
-from patchgrid.core.component_sets import ComponentSet
+from patchgrid.core.component_sets import ComponentSet, EdgeSet, Patched
 from patchgrid.core.errors import ComponentError, ModelError, SpecError
 from patchgrid.core.graph import Graph
-from patchgrid.core.sites import SITES
+from patchgrid.core.sites import EDGE, SITES
 from patchgrid.core.types import Component
 from patchgrid.engine.model.families import Family, has_part
 from patchgrid.engine.model.inner import projections
@@ -132,6 +132,17 @@ class Layout:
                     f"available: {', '.join(self.sites)}",
                     "sites",
                 )
+
+    def check_patched(self, patched: Patched) -> None:
+        """Raise `ComponentError` for a component or a set that this model does not have."""
+        if isinstance(patched, ComponentSet):
+            self.check_set(patched)
+        elif isinstance(patched, EdgeSet):
+            self.check_sites((EDGE,))
+            if patched.graph != self.graph:
+                raise ComponentError(f"{patched.name} are edges of another model")
+        else:
+            self.check_component(patched)
 
     def check_set(self, components: ComponentSet) -> None:
         """Raise `ComponentError` for a set with a component that `check_component` refuses."""

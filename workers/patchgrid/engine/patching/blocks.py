@@ -141,7 +141,7 @@ class PatchedBlock:
             if block.attn_out is not block.attention:
                 block.attn_out.skip(given)
         else:
-            self._run_attention(last_only=last_only)
+            self.run_attention(last_only=last_only)
         if last_only:
             block.mlp.input = block.mlp.input[:, -1:]
         if self._sites(Point.MLP):
@@ -157,7 +157,8 @@ class PatchedBlock:
             stream = self.patched(Point.OUTPUT, first_output(output).clone())
             self._block.layer.output = (stream, *output[1:]) if isinstance(output, tuple) else stream
 
-    def _run_attention(self, *, last_only: bool) -> None:
+    def run_attention(self, *, last_only: bool) -> None:
+        """Inside the trace, patch what lies in attention, in the order in which the pass gets there."""
         block = self._block
         self._patch_taps()
         if last_only:

@@ -8,16 +8,19 @@ once that head's `z` is the source's.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from patchgrid.core.component_sets import EdgeSet
 from patchgrid.core.types import Component
 from patchgrid.engine.patching.copies import Copy, Group, patched_positions
+from patchgrid.engine.patching.edge_sets import edge_set_effects
 from patchgrid.engine.patching.nodes import PatchedRun, effects_at
 from patchgrid.engine.patching.senders import of_head
 from patchgrid.engine.runs.passes import Passes
+from patchgrid.engine.runs.replacement import Given
 from patchgrid.engine.sites.base import head_view
 
 
@@ -28,6 +31,9 @@ def edge_effects(
 
     Parameters and result are those of `patching.effects`.
     """
+    sets = [place for place, copy in enumerate(copies) if isinstance(copy.patched, EdgeSet)]
+    if sets:
+        return _with_sets(passes, copies, sets, batch_tokens, on_forward)
     sent_at = patched_positions(passes.batch, copies)
     edges = [_single(copy) for copy in copies]
     readers = [_read(passes, edge) for edge in edges]
@@ -38,7 +44,7 @@ def edge_effects(
             # What attention gives changes from there on.
             where[place] = sent_at[place].cummax(0).values
 
-    def replacement_of(group: Group, places: Sequence[int]) -> _Given:
+    def replacement_of(group: Group, places: Sequence[int]) -> Given:
         some = [read[place] for place in places]
         senders = [_sender(edges[place]) for place in places]
         with torch.no_grad():
@@ -47,9 +53,25 @@ def edge_effects(
     return effects_at(passes, read, where, batch_tokens, on_forward, replacement_of)
 
 
+def _with_sets(
+    passes: Passes,
+    copies: Sequence[Copy],
+    sets: Sequence[int],
+    batch_tokens: int,
+    on_forward: Callable[[int], None],
+) -> Tensor:
+    """Measure copies that are patched with sets of edges, and others with one edge each."""
+    singles = sorted(set(range(len(copies))) - set(sets))
+    result = torch.zeros(len(copies), dtype=torch.float64)
+    result[list(sets)] = edge_set_effects(passes, [copies[place] for place in sets], batch_tokens, on_forward)
+    if singles:
+        result[singles] = edge_effects(passes, [copies[place] for place in singles], batch_tokens, on_forward)
+    return result
+
+
 def _single(copy: Copy) -> Component:
-    """Return the component that a copy is patched with: edges are patched one by one."""
-    assert isinstance(copy.patched, Component), "a set of edges is refused where sets are read"
+    """Return the edge that a copy is patched with."""
+    assert isinstance(copy.patched, Component), "sets are measured apart"
     return copy.patched
 
 
@@ -73,22 +95,6 @@ def _sender(edge: Component) -> Component:
     return Component("resid_pre" if (edge.edge or "").startswith("input") else "mlp_out", edge.layer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """Activations to patch in, copy by copy: a `Replacement` for the copies that it was made for."""
-
-    #: By site and layer: `[copy, position, width]`, the last positions.
-    values: dict[tuple[str, int], Tensor]
-
-    def at(
-        self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
-    ) -> Tensor:
-        """Return a site's activation for each copy: see `Replacement`."""
-        del pairs  # the copies are the pairs'
-        values = self.values[site, layer]
-        return values if positions is None else values[:, -positions:]
-
-
 class _Reading:
     """Copies of one group on the streams that their readers read."""
 
@@ -106,10 +112,10 @@ class _Reading:
         self._where = where
         self._layout = passes.model.layout
 
-    def replacement_of(self) -> _Given:
+    def replacement_of(self) -> Given:
         """Find what each copy's reader gives on its changed stream."""
         keys = dict.fromkeys((reader.site, reader.layer) for reader in self._readers)
-        return _Given({key: self._of_site(*key) for key in keys})
+        return Given({key: self._of_site(*key) for key in keys})
 
     def _of_site(self, site: str, layer: int) -> Tensor:
         """What the readers that act through a site give, `[copy, position, width]`; of other copies, 0."""
@@ -140,7 +146,7 @@ class _Reading:
         changed = self._changed(entry, layer, mine, self._passes.batch.width - begin)
         copies = [Copy(self._copies[place].pair, Component(entry, layer)) for place in mine]
         group = Group(layer, behind, begin, tuple(range(len(mine))))
-        values = _Given({(entry, layer): changed})
+        values = Given({(entry, layer): changed})
         return PatchedRun(self._passes, group, copies, self._where[mine], values).in_first_block(site)
 
     def _changed(self, site: str, layer: int, mine: list[int], width: int) -> Tensor:

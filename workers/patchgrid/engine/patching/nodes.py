@@ -176,6 +176,36 @@ class PatchedRun:
         values: Tensor = activation
         return values
 
+    def taps_of_first_block(self) -> dict[str, Tensor]:
+        """Run the copies' first block as far as its queries, keys and values: `[copy, position, width]`."""
+        block, stream, found = self.layout.blocks[self._group.start], self._stream(), dict[str, Tensor]()
+        with self._model.envoy.trace(**self._inputs()) as tracer:
+            self._enter(stream)
+            for site in TAPS:
+                found[site] = nnsight.save(by_position(getattr(block, site).output)[:, -self.width :])
+            tracer.stop()
+        return found
+
+    def attention_of_first_block(self) -> tuple[Tensor, Tensor]:
+        """Run the copies' first block as far as its attention: give `z` and `attn_out`.
+
+        Returns
+        -------
+        Both `[copy, position, width]`, or the last position alone where that is all that the last block works
+        for.
+        """
+        start = self._group.start
+        block, stream = self.layout.blocks[start], self._stream()
+        first = self._first_block(stream)
+        with self._model.envoy.trace(**self._inputs()) as tracer:
+            self._enter(stream)
+            first.run_attention(last_only=self._last_only(start))
+            z = nnsight.save(block.projection.input)
+            added = first_output(block.attn_out.output)
+            added = nnsight.save(added if block.scale == 1 else added * block.scale)
+            tracer.stop()
+        return z, added
+
     def _stream(self) -> Tensor:
         """The stream `[copy, position, d_model]` that enters the first block, patched where it is."""
         start = self._group.start

@@ -1,6 +1,6 @@
 """Replacement activations for the base run: the other prompt's, the mean, or zero."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +51,22 @@ class OtherPrompt:
             return self.rows.of_pairs(values)
         rows = torch.tensor(self.rows.row_of, device=values.device)
         return values[rows[pairs.to(values.device)]]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Activations to patch in, copy by copy: for the copies that they were made for."""
+
+    #: By site and layer: `[copy, position, width]`, the last positions.
+    values: Mapping[tuple[str, int], Tensor]
+
+    def at(
+        self, site: str, layer: int, *, pairs: Tensor | None = None, positions: int | None = None
+    ) -> Tensor:
+        """Return a site's activation for each copy: see `Replacement`."""
+        del pairs  # the copies are the pairs'
+        values = self.values[site, layer]
+        return values if positions is None else values[:, -positions:]
 
 
 @dataclass(frozen=True, slots=True)

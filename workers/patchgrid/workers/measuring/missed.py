@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from patchgrid.core.component_sets import ComponentSet
+from patchgrid.core.component_sets import ComponentSet, EdgeSet
 from patchgrid.core.means import Means
-from patchgrid.core.sites import SITES
+from patchgrid.core.sites import EDGE, SITES
 from patchgrid.core.states import FINISHED_JOBS, JobState, PairState
 from patchgrid.core.types import Component, Pair
 from patchgrid.engine.results import PairResult
@@ -247,9 +247,11 @@ class _Run:
                 }
         return found
 
-    def _set(self, chosen: NDArray[np.bool_]) -> ComponentSet:
+    def _set(self, chosen: NDArray[np.bool_]) -> ComponentSet | EdgeSet:
         """Make the set of the components of one block."""
         site = self.design.site
+        if site == EDGE:
+            return EdgeSet(np.flatnonzero(chosen), self.engine.graph)
         if SITES[site].index is None:
             return ComponentSet.of([Component(site, int(layer)) for layer in np.flatnonzero(chosen)])
         by_layer = chosen.reshape(self.design.axes)
