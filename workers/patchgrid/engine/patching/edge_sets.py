@@ -4,7 +4,7 @@ A reader reads the run's own stream, plus what is put in for the senders of its 
 give in the run itself (Conmy et al. 2023, arXiv 2304.14997; Hanna, Pezzelle and Belinkov 2024, arXiv
 2403.17806). So each block is run in three parts. Its queries, keys and values are made of the streams that
 their readers read, a row of the pass for each different one. Its attention is run on these. Its MLP is run on
-what it reads. Only what the blocks add goes on, so that the senders behind are the run's own.
+what it reads. Only what the blocks add is added to the stream, so that the senders behind are the run's own.
 """
 
 from collections.abc import Callable, Sequence
