@@ -168,3 +168,14 @@ def test_the_pace_says_how_many_how_fast_and_how_long() -> None:
     words = clock.pace(RunProgress(done=195, failed=5, skipped=5, in_flight=15.0)).words
     assert words == "220 of 1,300 pairs, 12.0 pairs/s, 1 min 30 s left, 5 failed, 5 skipped"
     assert clock.pace(RunProgress(done=100, failed=0, skipped=0, in_flight=0.0)).words == "100 of 1,300 pairs"
+
+
+def test_a_round_s_pace_counts_from_its_first_report() -> None:
+    """Pairs without a cell to patch are done by then; their number says nothing of the round's speed."""
+    times = iter([100.0, 110.0, 110.0, 120.0])
+    clock = progress.Clock(300, 0, lambda: next(times))
+    from patchgrid.workers.runner import RunProgress
+
+    first, later = (RunProgress(done=done, failed=0, skipped=0, in_flight=0.0, round=1) for done in (266, 286))
+    assert clock.pace(first).words == "round 1: 266 of 300 pairs"
+    assert clock.pace(later).words == "round 1: 286 of 300 pairs, 2.00 pairs/s, 7.0 s left"

@@ -54,7 +54,7 @@ class Pace:
 class Clock:
     """Turns counts into a pace, measured from where this run began."""
 
-    def __init__(self, total: int, begun_at: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, total: int, begun_at: float, now: Callable[[], float] = time.monotonic) -> None:
         self._total, self._begun_at, self._now = total, begun_at, now
         self._start, self._round = now(), None if begun_at else 0
 
@@ -62,9 +62,9 @@ class Clock:
         """Return the pace at this moment."""
         reached = progress.done + progress.failed + progress.skipped + progress.in_flight
         if progress.round != self._round:
-            # A round begins with no pair of it measured.
+            # Its first report may come with pairs already done, those without a cell to patch at once.
             if self._round is not None:
-                self._begun_at, self._start = 0, self._now()
+                self._begun_at, self._start = reached, self._now()
             self._round = progress.round
         gone = self._now() - self._start
         rate = (reached - self._begun_at) / gone if gone > 0 and reached > self._begun_at else None

@@ -110,6 +110,7 @@ class _Lines:
         self._last = time.monotonic()
 
     def __call__(self, progress: "RunProgress") -> None:
+        pace = self._clock.pace(progress)  # each report counts: the first of a round starts its clock
         if time.monotonic() - self._last >= LINE_EVERY:
             self._last = time.monotonic()
-            say(self._clock.pace(progress).words)
+            say(pace.words)
