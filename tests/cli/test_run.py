@@ -176,6 +176,7 @@ def test_a_round_s_pace_counts_from_its_first_report() -> None:
     clock = progress.Clock(300, 0, lambda: next(times))
     from patchgrid.workers.runner import RunProgress
 
-    first, later = (RunProgress(done=done, failed=0, skipped=0, in_flight=0.0, round=1) for done in (266, 286))
+    reports = (RunProgress(done, failed=0, skipped=0, in_flight=0.0, round=1) for done in (266, 286))
+    first, later = reports
     assert clock.pace(first).words == "round 1: 266 of 300 pairs"
     assert clock.pace(later).words == "round 1: 286 of 300 pairs, 2.00 pairs/s, 7.0 s left"

@@ -103,7 +103,7 @@ refine_options = _with(
 def read_components(_ctx: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
     """Read names separated by commas."""
     if text is not None and not as_names(text):
-        raise UsageError(f"--{option.name} names none: separate names by commas")
+        raise UsageError(f"--{option.name} is empty: give names separated by commas")
     return () if text is None else as_names(text)
 
 
@@ -117,7 +117,7 @@ def refinement_of(
 ) -> Refinement:
     """Put the options of `job refine` together."""
     if positions and not components:
-        raise UsageError("--positions belongs to --components: name the components")
+        raise UsageError("--positions needs --components: name the components")
     if exact is not None and exact <= 0:
         raise UsageError(f"--exact {exact:g} is not a share above 0: write +0.05")
     named = with_positions(components, positions)
@@ -146,7 +146,7 @@ def _certify_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a certificate that are given; without `--certify` there must be none."""
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     if given and "certify" not in given:
-        raise UsageError(f"--{next(iter(given)).replace('_', '-')} belongs to --certify")
+        raise UsageError(f"--{next(iter(given)).replace('_', '-')} needs --certify")
     if given.pop("signed", False):
         given["ranking"] = "signed"
     return given

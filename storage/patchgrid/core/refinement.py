@@ -31,11 +31,11 @@ class Refinement:
 
     #: Share of all cells to patch in addition, where estimates gain most.
     exact: float = 0.0
-    #: Patch every pair of so many components: those of largest |estimate|.
+    #: Patch every pair of this many components: those with the largest |estimate|.
     top: int = 0
     #: Patch every pair of these components, by their names.
     components: tuple[str, ...] = ()
-    #: Patch until it is certain which are the so many components of largest mean effect.
+    #: Patch until it is certain which components, this many, have the largest mean effects.
     certify: int = 0
     #: Probability with which a certificate holds, at least.
     confidence: float = 0.95

@@ -83,7 +83,7 @@ def test_a_submit_brings_refinements(served: Api) -> None:
         ({"tops": 1}, 422, "tops: "),
         ({"components": ["a9.h1"]}, 409, "did you mean"),
         ({"components": ["nonsense"]}, 422, "nonsense"),
-        ({"certify": 8}, 409, "of which 8 are all"),
+        ({"certify": 8}, 409, "has only 8 components"),
     ],
 )
 def test_a_bad_refinement_is_refused(served: Api, body: dict[str, object], status: int, words: str) -> None:

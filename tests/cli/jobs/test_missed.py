@@ -139,7 +139,7 @@ def test_what_is_stored_is_not_measured_again(tiny: Path, tmp_path: Path) -> Non
         assert measure(64, 10).pairs == 0
         assert len(measured) == before
     again = job.ask("job", "missed", "last", "--pairs", 10)
-    assert "All of that is measured already" in again.stderr
+    assert "All of these subsets are already measured" in again.stderr
     assert "Loading" not in again.stderr
     alone = finished_job(tmp_path_of(tmp_path), tiny, *NEURONS)
     assert alone.ask("job", "missed", "last", "--pairs", 10).exit_code == 0

@@ -64,7 +64,7 @@ def test_named_components_are_patched_whole(ask: Callable[..., Any]) -> None:
     assert (
         f"--components a1.h5,m1: {found['refinement']['result']['cells']:,} cells patched in round 1" in shown
     )
-    assert "all of these cells are patched already" in refused(ask("job", "refine", 1, "--components", "m1"))
+    assert "all of these cells are already patched" in refused(ask("job", "refine", 1, "--components", "m1"))
 
 
 def test_a_certificate_is_shown_and_holds(ask: Callable[..., Any]) -> None:
@@ -133,11 +133,11 @@ REFUSALS = {
     "exact 0": (("--exact", 0), "--exact 0 is not a share above 0"),
     "share": (("--exact", "much"), "'much' is not a share: write 0.05 or 5%"),
     "unknown component": (("--components", "a1.h55"), "no component 'a1.h55': did you mean 'a1.h5'?"),
-    "no component": (("--components", ","), "--components names none"),
-    "positions alone": (("--positions", "-1", "--top", 2), "--positions belongs to --components"),
-    "confidence alone": (("--top", 3, "--confidence", 0.9), "--confidence belongs to --certify"),
+    "no component": (("--components", ","), "--components is empty"),
+    "positions alone": (("--positions", "-1", "--top", 2), "--positions needs --components"),
+    "confidence alone": (("--top", 3, "--confidence", 0.9), "--confidence needs --certify"),
     "confidence": (("--certify", 3, "--confidence", 2), "confidence 2.0 is not between 0.5 and 1"),
-    "k": (("--certify", 36), "has 36 components, of which 36 are all"),
+    "k": (("--certify", 36), "has only 36 components: certify fewer"),
     "no k": (("--certify", "top=few"), "'top=few' is not a number of components: write top=20"),
     "budget": (("--certify", 3, "--max-exact", 0.01), "give --max-exact"),
 }

@@ -56,7 +56,7 @@ def test_the_agreement_of_several_methods_fits_a_terminal(
     assert "0.94 ± 0.01" in lines[-1]
     assert "1.33 ± 0.04" in lines[-1]
     assert "0/10 patched" in lines[-1]
-    assert "none of the top 10 by relp is patched: patchgrid job refine 1 --top 10" in text.err
+    assert "none of the top 10 by relp are patched: patchgrid job refine 1 --top 10" in text.err
     assert "Per 1,000 pairs: relp 1.50 s, atp 2.50 s, exact patching 3.50 s (4 effects in all)" in text.err
 
 

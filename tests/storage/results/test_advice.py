@@ -103,7 +103,7 @@ def test_noise_gives_no_advice_but_to_patch_or_measure_more(job: JobRecord) -> N
 def test_a_top_list_that_was_not_patched_is_said_with_the_command_that_patches_it(job: JobRecord) -> None:
     """Whatever else is known of the site."""
     rows = row(site="mlp_post", components=9000, top_patched=0, mean_error_se=0.9)
-    text = "neurons (mlp_post): none of the top 10 by atp is patched"
+    text = "neurons (mlp_post): none of the top 10 by atp are patched"
     assert said(job, rows)[1:] == [f"{text} -> job refine {job.id} --top 10"]
     assert "only 3 of the top 10" in said(job, row(top_patched=3))[1]
     assert len(said(job, row(components=4, top_patched=4))) == 1

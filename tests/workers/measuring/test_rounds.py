@@ -1,5 +1,6 @@
 """Later rounds: cells that a request names are patched, once, and the job's sums hold for all rounds."""
 
+import re
 import threading
 
 import numpy as np
@@ -152,12 +153,24 @@ def test_a_certificate_that_is_asked_for_again_patches_nothing(database: Databas
     assert checking.check(database.url).problems == ()
 
 
+@pytest.mark.parametrize("pairs", [140, 130, 120])
+def test_a_certificate_s_suggested_budget_is_enough(database: Database, engine: StandIn, pairs: int) -> None:
+    """The share that the refusal names is taken: it is rounded up."""
+    job = submit(database, spec_of(), PAIRS[:pairs])
+    run_job(database, engine, job)
+    with database.write() as session, pytest.raises(NothingToRefine) as refused:
+        refine(session, job.id, Refinement(certify=2, max_exact=0.05))
+    [share] = re.findall(r"--max-exact (0\.\d\d) or more", str(refused.value))
+    with database.write() as session:
+        refine(session, job.id, Refinement(certify=2, max_exact=float(share)))
+
+
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
         (Refinement(components=("a1.h9",)), "no component 'a1.h9': did you mean 'a1.h"),
         (Refinement(components=("q0.h1",)), "its sites are z, mlp_out"),
-        (Refinement(certify=8, max_exact=1), "has 8 components, of which 8 are all"),
+        (Refinement(certify=8, max_exact=1), "has only 8 components: certify fewer"),
         (Refinement(certify=2, max_exact=0.05), "give --max-exact 0."),
     ],
 )

@@ -177,11 +177,11 @@ class Job(Results):
     ) -> Self:
         """Patch more of a job that is done, by its workers; `wait` waits for them. Nothing is patched twice.
 
-        Give one of `exact`, a share of all cells to patch more where estimates gain most; `top`, the number
-        of components of largest |estimate| of which every pair is patched; `components`, their names, at
-        `positions` alone if these are given; and `certify`, the number of components of largest |mean effect|
-        (`signed`: of largest mean effect) that are to be certain. `settings` are those of a certificate:
-        `confidence`, `tolerance`, `max_exact`.
+        Give one of `exact`, an additional share of all cells, patched where it improves estimates most;
+        `top`, the number of components with the largest |estimate| to patch in every pair; `components`,
+        names of components to patch in every pair, at `positions` alone if these are given; and `certify`,
+        K: patch until it is certain which K components have the largest |mean effect| (`signed`: mean
+        effect). `settings` are those of a certificate: `confidence`, `tolerance`, `max_exact`.
 
         Raises
         ------

@@ -164,7 +164,7 @@ class Results:
         normalise: bool = False,
         frame: str | None = None,
     ) -> Any:
-        """Tell how well scores agree with exact patching, a row a site and method (all by default).
+        """Return how well scores agree with exact patching, one row per site and method (all by default).
 
         Columns that end in `_se` are standard errors. `advice` says what follows.
         """
@@ -188,10 +188,10 @@ class Results:
         k: int = 10,
         frame: str | None = None,
     ) -> Any:
-        """Return what components that were hardly patched may do, as `job missed` measured it.
+        """Return bounds on the effects of rarely patched components, as `job missed` measured them.
 
-        A row a component, those that stand out and the k of largest bound: `none_above` is what no other
-        component's |mean effect| exceeds with this confidence.
+        One row per component, those that stand out and the k with the largest bounds: `none_above` is what no
+        other component's |mean effect| exceeds with this confidence.
         """
         library = frames.library(frame)
         found = self._backend.missed(self._record, site, confidence=confidence, limit=k)
@@ -213,7 +213,7 @@ class Results:
     ) -> Any:
         """Return mean effects by group of pairs, of the k components whose groups differ most or of one.
 
-        A row a component and group: `mean` with its 95 % interval for all pairs of this group's kind;
+        One row per component and group: `mean` with its 95 % interval for all pairs of this group's kind;
         `estimate` over all pairs, the `spread` of the groups' true means, `p` against groups that are alike,
         and `differs`.
         """
@@ -243,7 +243,7 @@ class Results:
     ) -> Any:
         """Compare its components with those of another job, or by two of its own methods.
 
-        A row a component that either has: mean score, estimate and interval of both (`other_…` are the
+        One row per component that either has: mean score, estimate and interval of both (`other_…` are the
         other's), and `difference`, estimate - other's estimate, the largest first. Its interval takes the two
         samples as independent, which is cautious where both jobs have the same pairs. By two methods of one
         job both estimates are of the same effects from the same cells: there, `difference` is that of the

@@ -84,7 +84,7 @@ def list_components(
     kind: Kind | None = None,
     interval: Annotated[
         Interval,
-        Query(description="Intervals for the population that the pairs are a sample of, or for them"),
+        Query(description="Intervals for the population that the pairs are a sample of, or for these pairs"),
     ] = "population",
     simultaneous: Annotated[
         bool, Query(description="Intervals of all listed components hold at once")
@@ -330,7 +330,7 @@ def list_missed(
     confidence: Annotated[float, Query(ge=0.5, le=0.9999)] = CONFIDENCE,
     limit: Annotated[int, Query(ge=0, le=1000, description="Components of largest bound")] = 10,
 ) -> Response:
-    """Bound what components do that were hardly patched, as `patchgrid job missed` measured it."""
+    """Show bounds on the effects of rarely patched components, as `patchgrid job missed` measured them."""
 
     def make(session: Session, record: JobRecord) -> Answer:
         found = missed(session, record, site, confidence=confidence, limit=limit)

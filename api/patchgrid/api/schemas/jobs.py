@@ -149,7 +149,7 @@ class Outcome(BaseModel):
     k: int | None = None
     holds: bool | None = Field(None, description="Nothing is left undecided")
     counts: dict[str, int] | None = Field(None, description="Components by state")
-    above: float | None = Field(None, description="No component that is not certainly in is above this")
+    above: float | None = Field(None, description="No component except those in state `in` is above this")
     cells_in_all: int | None = None
     uniform_cells: int | None = Field(None, description="Cells that uniform sampling would have taken, about")
     assumes: str | None = None

@@ -62,18 +62,21 @@ class RefinementRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     exact: float = Field(
-        0, ge=0, le=1, description="Share of all cells to patch in addition, where estimates gain most"
+        0, ge=0, le=1, description="Share of all cells to patch in addition, where it improves estimates most"
     )
     top: int = Field(
-        0, ge=0, le=LARGEST, description="Patch every pair of so many components, those of largest |estimate|"
+        0,
+        ge=0,
+        le=LARGEST,
+        description="Number of components with the largest |estimate| to patch in every pair",
     )
     components: list[Word] = Field([], max_length=10_000, description="Patch every pair of these components")
     certify: int = Field(
         0,
         ge=0,
         le=LARGEST,
-        description="Patch in rounds until it is certain which are the so many components of largest mean "
-        "effect",
+        description="K: patch in rounds until it is certain which K components have the largest "
+        "|mean effect|",
     )
     confidence: float = Field(0.95, ge=0.5, lt=1)
     tolerance: float = Field(

@@ -185,7 +185,7 @@ class Grouped(BaseModel):
 
 
 class UnpatchedComponent(BaseModel):
-    """A component that was hardly patched alone."""
+    """A component that was patched alone in fewer than three pairs."""
 
     component: str
     layer: int
@@ -200,11 +200,13 @@ class UnpatchedComponent(BaseModel):
 
 
 class MissedBound(BaseModel):
-    """What the components of a site may do that were hardly patched alone."""
+    """A bound on the effects of a site's components that were patched alone in fewer than three pairs."""
 
     site: str
     components: int = Field(description="How many there are")
-    bound: float = Field(description="None but those that stand out has |mean effect| above this")
+    bound: float = Field(
+        description="No component except those that stand out has a |mean effect| above this"
+    )
     confidence: float
     pairs: int
     subsets: int = Field(description="Random subsets that were patched in each pair")

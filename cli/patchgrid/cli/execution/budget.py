@@ -65,9 +65,9 @@ def _lines(spec: JobSpec, pairs: int) -> Iterator[tuple[str, str]]:
     for site in wide:
         share = exact_share(spec, site, pairs=pairs)
         if share == 0:
-            yield f"nothing of {site}", "; it is patched by share only: add --exact 0.001"
+            yield f"nothing of {site}", "; --exact-per-component does not apply to it: add --exact 0.001"
         else:
-            lacking = "; components of large scores get most, and most others no interval"
+            lacking = "; components with large scores get most of them, and most others have no interval"
             yield f"{percent(share)} of {site}", "" if share * pairs >= ENOUGH else lacking
 
 

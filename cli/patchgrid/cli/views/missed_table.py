@@ -1,4 +1,4 @@
-"""What components that were hardly patched may do: a table, and one line."""
+"""Bounds on the effects of rarely patched components: a table, and one line."""
 
 from collections.abc import Sequence
 

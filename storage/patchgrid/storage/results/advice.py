@@ -113,7 +113,7 @@ def _unpatched(job: JobRecord, row: SiteAgreement) -> Iterator[Advice]:
     top = min(row.top_k, row.components)
     if row.top_patched < top:
         count = f"only {row.top_patched}" if row.top_patched else "none"
-        text = f"{_what(row.site)}: {count} of the top {top} by {row.method} is patched"
+        text = f"{_what(row.site)}: {count} of the top {top} by {row.method} are patched"
         yield Advice(row.site, text, f"job refine {job.id} --top {top}")
 
 

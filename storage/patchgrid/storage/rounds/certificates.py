@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.refinement import FIRST, Refinement
+from patchgrid.core.text.number_format import percent
 from patchgrid.estimates import Sums
 from patchgrid.estimates.racing import RACE_SUMS, Racers, Standing, first_shares, next_shares, stand
 from patchgrid.estimates.regression import lines_of
@@ -26,8 +27,8 @@ from patchgrid.storage.sampling.plans import Plan, SitePlan, read_plans
 Floats = NDArray[np.float64]
 #: What a certificate takes for granted.
 ASSUMES = (
-    "it speaks of this job's pairs, and assumes that no component's effect hangs on a few of them that a "
-    "random {first} or more of its pairs have missed"
+    "it speaks of this job's pairs, and assumes that no component's effect comes from a few pairs that its "
+    "random sample of {first} or more has missed"
 )
 #: Components that are not certainly in and are listed: the largest.
 _LISTED = 50
@@ -68,13 +69,16 @@ class Race:
         count, cells = len(self.names), float(self.racers.n.sum())
         if self._asked.certify >= count:
             raise NothingToRefine(
-                f"job {self._job.id} has {count} components, of which {self._asked.certify} are all"
+                f"job {self._job.id} has only {count} components: certify fewer than that, not "
+                f"{self._asked.certify}"
             )
         first = self._cost(self._wanted()) / cells
         if not self.standing.decided and self.used + first > self._asked.max_exact:
+            least = math.ceil(100 * (self.used + first)) / 100  # rounded down, it would be refused again
             raise NothingToRefine(
-                f"the first round patches {first:.1%} of the job's cells ({FIRST} pairs of each component), "
-                f"and {self.used:.1%} are patched already: give --max-exact {self.used + first:.2f} or more"
+                f"the first round patches {percent(first)} of the job's cells ({FIRST} pairs of each "
+                f"component), and {percent(self.used)} are already patched: give --max-exact {least:.2f} "
+                "or more"
             )
 
     @property

@@ -33,7 +33,7 @@ def plan_for(session: Session, job: JobRecord, asked: Refinement) -> Plan:
         if share.any()
     }
     if not plan:
-        raise AllPatched(f"job {job.id}: all of these cells are patched already")
+        raise AllPatched(f"job {job.id}: all of these cells are already patched")
     return plan
 
 

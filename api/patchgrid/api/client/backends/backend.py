@@ -104,7 +104,7 @@ class Backend(Numbers, Protocol):
     def missed(
         self, job: JobRecord, site: str | None = None, *, confidence: float, limit: int
     ) -> Sequence[MissedBound]:
-        """Return what components that were hardly patched may do, a bound a site; see `job missed`.
+        """Return bounds on the effects of rarely patched components, one per site; see `job missed`.
 
         `limit` is how many components stand with it, besides those that stand out.
         """

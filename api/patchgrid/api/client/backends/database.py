@@ -219,7 +219,7 @@ class DatabaseBackend:
     def missed(
         self, job: JobRecord, site: str | None = None, *, confidence: float, limit: int
     ) -> Sequence[MissedBound]:
-        """Return what components that were hardly patched may do, a bound a site."""
+        """Return bounds on the effects of rarely patched components, one per site."""
         with self._reading() as session:
             return missed(session, job, site, confidence=confidence, limit=limit)
 

@@ -166,7 +166,7 @@ class ServerBackend:
     def missed(
         self, job: JobRecord, site: str | None = None, *, confidence: float, limit: int
     ) -> Sequence[MissedBound]:
-        """Return what components that were hardly patched may do, a bound a site."""
+        """Return bounds on the effects of rarely patched components, one per site."""
         _check(job, site, None)
         items = self.service.missed(job.id, site=site, confidence=confidence, limit=limit)
         with understood("bound"):

@@ -148,7 +148,7 @@ class Service:
         return list(self._mapping(self.path(job, "/furthest"), params)["items"])
 
     def missed(self, job: Name, **params: Any) -> list[Document]:
-        """Return bounds on what was hardly patched: `site`, `confidence`, `limit`."""
+        """Return bounds on rarely patched components: `site`, `confidence`, `limit`."""
         return list(self._mapping(self.path(job, "/missed"), params)["items"])
 
     def groups(self, job: Name, **params: Any) -> Document:

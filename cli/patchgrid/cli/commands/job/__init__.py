@@ -22,7 +22,7 @@ _COMMANDS = {
     "retry": ("patchgrid.cli.commands.job.control:retry", "Retry a job's failed or cancelled chunks."),
     "missed": (
         "patchgrid.cli.commands.job.missed:missed",
-        "Bound what components do that were hardly patched.",
+        "Bound the effects of rarely patched components.",
     ),
     "refine": ("patchgrid.cli.commands.job.refine:refine", "Patch more of a job that is done."),
     "delete": (

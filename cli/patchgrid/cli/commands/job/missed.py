@@ -78,7 +78,7 @@ def missed(
                     on_pairs=lambda number, total: shown(int(number), total),
                 )
         else:
-            say("All of that is measured already")
+            say("All of these subsets are already measured")
         with database.read() as session:
             found = bounds_of(session, plan.job, plan.design.site, confidence=confidence)
     if settings.json:

@@ -30,7 +30,7 @@ from patchgrid.storage.rounds.requests import RefinementRecord
     "--exact",
     type=SHARE,
     metavar="SHARE",
-    help="Patch this share of all cells more, where estimates gain most: +0.05.",
+    help="Patch this additional share of all cells, where it improves estimates most: +0.05.",
 )
 @click.option(
     "--top",

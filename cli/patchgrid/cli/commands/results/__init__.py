@@ -16,7 +16,7 @@ _COMMANDS = {
     ),
     "missed": (
         "patchgrid.cli.commands.results.missed:missed",
-        "Show what components that were hardly patched may do.",
+        "Show bounds on the effects of rarely patched components.",
     ),
     "groups": (
         "patchgrid.cli.commands.results.groups:groups",

@@ -16,7 +16,7 @@ from patchgrid.storage.subsets.missed import missed_json
 @confidence_option
 @with_settings
 def missed(settings: Settings, /, name: str, count: int, site: str | None, confidence: float) -> None:
-    """Show what components that were hardly patched may do, as `job missed` measured it.
+    """Show bounds on the effects of rarely patched components, as `job missed` measured them.
 
     For components patched in fewer than three pairs. `among others` is the mean effect as estimated from the
     subsets that a component was in: where effects do not add up, it is that of patching it while a sixteenth

@@ -131,6 +131,6 @@ def _discovered(rows: Sequence[ComponentRow], found: Discoveries, unit: str) -> 
         size = f"{found.above:g} {unit}"
         return f"No component's mean effect exceeds {size} at a false discovery rate of {found.rate:g}"
     return (
-        f"These mean effects exceed {found.above:g} {unit}; of such a list {percent(found.rate)} is wrong on "
-        "average (Benjamini-Hochberg)"
+        f"These mean effects exceed {found.above:g} {unit}; on average {percent(found.rate)} of such a "
+        "list is wrong (Benjamini-Hochberg)"
     )

@@ -73,14 +73,14 @@ export function Refine({ job, reload }) {
 /** The fields of one kind of refinement. */
 function Fields({ form }) {
   const percentField = (name, label, hint) => html`<${TextField} form=${form} name=${name} label=${label} hint=${hint} kind="number" min="0" max="100" step="any" required />`;
-  if (form.values.kind === "exact") return percentField("exact", "Cells, %", "Of all cells, where estimates gain most.");
+  if (form.values.kind === "exact") return percentField("exact", "Cells, %", "Of all cells, where it improves estimates most.");
   if (form.values.kind === "top") {
     return html`<${TextField} form=${form} name="top" label="Components" hint="Those of largest |estimate|, in every pair." kind="number" min="1" step="1" required />`;
   }
   if (form.values.kind === "components") {
     return html`<${TextField} form=${form} name="components" label="Names" hint="Every pair of these: a9.h6, m5" required />`;
   }
-  return html`<${TextField} form=${form} name="certify" label="Largest components" hint="How many are to be certain." kind="number" min="1" step="1" required />
+  return html`<${TextField} form=${form} name="certify" label="Largest components" hint="How many components to certify." kind="number" min="1" step="1" required />
     ${percentField("confidence", "Confidence, %", "Of the whole certificate.")}
     ${percentField("tolerance", "Tolerance, %", "Components closer than this share of the last one count as equal.")}
     ${percentField("max_exact", "Most cells, %", "The certificate stops once this share of all cells is patched.")}
