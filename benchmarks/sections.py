@@ -78,7 +78,7 @@ SETS = Section(
 batched forward pass per half with plain PyTorch hooks. Every layer is changed: nothing but the positions
 before the first difference and the vocabulary can be left out.""",
     module="benchmarks.engine.sets",
-    arguments=("--count", "4"),
+    arguments=("--count", "4", "--rounds", "5", "--threads", "1"),
     quick=("--count", "2", "--sets", "3", *_TINY),
 )
 SHORTCUTS = Section(
