@@ -109,6 +109,8 @@ class Population:
     coverage: float
     worst: float
     top: float
+    #: Share of jobs whose simultaneous intervals all hold.
+    together: float
 
 
 def figures(
@@ -182,13 +184,15 @@ def population(
 ) -> Population:
     """Draw the pairs as well: `source` gives those of a seed, `means` are those of all that it can give."""
     largest = np.argsort(-np.abs(means))[:TOP]
-    held, size = [], 0
+    held, at_once, size = [], [], 0
     for start in range(0, replays, _JOBS):
         truths = [source(seed) for seed in range(start, min(replays, start + _JOBS))]
         drawn = by_residual(Batch.of(truths), share, start, len(truths))
         found = _estimated(drawn.sums, truths[0].sites, population=True)
         told = np.isfinite(found.ci_low)
         held.append(np.where(told, (found.ci_low <= means) & (means <= found.ci_high), np.nan))
+        family = _estimated(drawn.sums, truths[0].sites, population=True, together=len(means))
+        at_once.append(~((family.ci_low > means) | (means > family.ci_high)).any(axis=1))
         size = len(truths[0].effects)
     covered = np.concatenate(held)
     by_component = np.sort(np.nanmean(covered, axis=0))
@@ -199,6 +203,7 @@ def population(
         coverage=float(np.nanmean(covered)),
         worst=float(by_component[: max(1, len(by_component) // 10)].mean()),
         top=float(np.nanmean(covered[:, largest])),
+        together=float(np.concatenate(at_once).mean()),
     )
 
 

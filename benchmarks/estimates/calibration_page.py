@@ -176,10 +176,11 @@ def _summary(rows: Sequence[Figures]) -> str:
 
 
 def _populations(rows: Sequence[Figures]) -> str:
-    lines = ["| source | coverage | worst tenth | top 10 |", "| --- | --- | --- | --- |"]
+    lines = ["| source | coverage | worst tenth | top 10 | all |", "| --- | --- | --- | --- | --- |"]
     for row in rows:
         held = _marked(f"{row['coverage']:.3f}", not 0.92 <= row["coverage"] <= 0.97)
-        lines.append(f"| {row['truth']} | {held} | {row['worst']:.3f} | {row['top']:.3f} |")
+        together = _marked(f"{row['together']:.2f}", row["together"] < 0.93)
+        lines.append(f"| {row['truth']} | {held} | {row['worst']:.3f} | {row['top']:.3f} | {together} |")
     return "\n".join(lines) + "\n"
 
 
