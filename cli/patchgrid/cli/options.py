@@ -57,6 +57,12 @@ def count_option(default: int, what: str) -> Decorator:
     )
 
 
+def estimator_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--method`, one of the job's or all of them."""
+    words = "One of the job's methods, or `combined`.  [default: combined, where there are several]"
+    return click.option("--method", metavar="METHOD", help=words)(function)
+
+
 def method_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--method`, one of the job's."""
     return click.option("--method", metavar="METHOD", help="One of the job's methods.  [default: its first]")(

@@ -1,11 +1,13 @@
 """A component's mean effect and its interval, from sums alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from patchgrid.estimates.combined import combined, has_combined
 from patchgrid.estimates.few_cells import few_cells
 from patchgrid.estimates.population import added, between_groups, between_pairs
 from patchgrid.estimates.regression import Fit, fitted, is_heavy, ratio
@@ -45,7 +47,14 @@ class Estimates:
     shrunk: NDArray[np.bool_]
 
 
-def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, together: int = 0) -> Estimates:
+def estimate(
+    sums: Sums,
+    *,
+    population: bool = False,
+    level: float = 0.95,
+    together: int = 0,
+    others: Sequence[Sums] = (),
+) -> Estimates:
     """Estimate each component's mean effect, with an interval at confidence `level`.
 
     a is the score and d the pair's total effect (clean - corrupted metric), both known for every pair; e is
@@ -79,6 +88,9 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, toget
     confidence 1 - (1 - level) / together (Bonferroni), and a variance that is never below its moderated one,
     in which the trend counts as `PRIOR`.
 
+    `others` are the sums of the job's further methods, over the same cells: then the line is in the scores of
+    all of them (`combined`), while `mean` and the like stay those of the first.
+
     From fewer than three cells the estimate is shrunk toward the mean score (`few_cells`) and has
     no interval.
 
@@ -94,7 +106,7 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, toget
     middle, half, own, error = (np.full_like(mean, np.nan) for _ in range(4))
     heavy = np.zeros(mean.shape, np.bool_)
     if sums.sampled:
-        fit = fitted(sums, mean, together=together)
+        fit = _fit(sums, others, together)
         alone = 1 - (1 - level) / max(together, 1)
         middle, own = fit.middle, _half_width(sums, fit, population=False, level=alone)
         half = _half_width(sums, fit, population=True, level=alone) if population else own
@@ -119,12 +131,21 @@ def estimate(sums: Sums, *, population: bool = False, level: float = 0.95, toget
     )
 
 
-def chance_below(sums: Sums, above: float, *, population: bool = False) -> _Array:
+def _fit(sums: Sums, others: Sequence[Sums], together: int = 0) -> Fit:
+    """Fit a line to the scores of a method, or of all methods where they have what that needs."""
+    fit = fitted(sums, ratio(sums["a"], sums["n"]), together=together)
+    every = (sums, *others)
+    return combined(every, fit, together) if has_combined(every) else fit
+
+
+def chance_below(
+    sums: Sums, above: float, *, population: bool = False, others: Sequence[Sums] = ()
+) -> _Array:
     """Return the p-value of each component against a mean effect of at most `above` in size; NaN if unknown.
 
     The chance of an estimate as large as this one, were the mean effect `above`, by Student's t.
     """
-    fit = fitted(sums, ratio(sums["a"], sums["n"]))
+    fit = _fit(sums, others)
     variance, freedom = _spread_of(sums, fit, population=population)
     beyond = np.abs(fit.middle) - above
     with np.errstate(divide="ignore", invalid="ignore"):

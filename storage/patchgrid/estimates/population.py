@@ -16,7 +16,7 @@ count as G = (Σn_g)² / Σn_g². It is never taken as less than the variance by
 import numpy as np
 from numpy.typing import NDArray
 
-from patchgrid.estimates.regression import Fit, Line, ratio
+from patchgrid.estimates.regression import Fit, ratio
 from patchgrid.estimates.sums import Sums
 
 _Array = NDArray[np.float64]
@@ -42,17 +42,10 @@ def between_groups(sums: Sums, fit: Fit) -> tuple[_Array, _Array]:
 
 
 def deviations(sums: Sums, fit: Fit) -> tuple[_Array, _Array]:
-    """Return the pairs of each group, and what their effects come to beyond the mean, `[group, *axes]`.
-
-    T_g = Σ (a + line) - n_g (the estimate) over the pairs of a group, + n/Σw Σ w u over its sampled cells.
-    """
+    """Return the pairs of each group, and what their effects come to beyond the mean, `[group, *axes]`."""
     assert sums.groups is not None, "these sums are not by group"
-    line = Line.of(sums)
-    n, a, d, w, wa, wd, wr = np.moveaxis(sums.groups.stacked(sums.axes), 1, 0)
-    on_line = a + n * line.r + line.by_a * (a - n * line.a) + line.by_d * (d - n * line.d)
-    left = wr - w * line.r - line.by_a * (wa - w * line.a) - line.by_d * (wd - w * line.d)
-    left = left * ratio(sums["n"], sums["w"]) * np.sqrt(fit.inflation)
-    return n, on_line - n * fit.middle + left
+    assert fit.beyond is not None, "this fit is not by group"
+    return sums.groups.stacked(sums.axes)[:, 0], fit.beyond
 
 
 def added(sampling: _Array, known: _Array, between: _Array, freedom: _Array) -> tuple[_Array, _Array]:

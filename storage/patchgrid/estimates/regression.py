@@ -1,6 +1,6 @@
 """The line fitted to a component's sampled cells, and the estimate and variance that it gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,8 @@ class Fit:
     freedom: _Array
     #: Factor of the variance for what fitting takes.
     inflation: _Array
+    #: What the effects of each group's pairs come to beyond the mean, `[group, *axes]`; None without groups.
+    beyond: _Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +136,36 @@ def fitted(sums: Sums, mean: _Array, together: int = 0) -> Fit:
     squares = _residual_squares(sums, (line.a, line.d, line.r), line.by_a, line.by_d)
     middle = mean + line.r + line.by_a * to_a + line.by_d * to_d
     variance = ratio(squares, sums["w"] ** 2) * inflation
-    by_trend = _trend(sums) * ratio(sums["v"], sums["w"] ** 2) * inflation
-    prior = PRIOR if together else TREND
-    moderate = (line.freedom * variance + prior * by_trend) / (line.freedom + prior)
-    variance = np.where(line.freedom > 0, np.maximum(moderate, variance) if together else moderate, variance)
+    variance = moderate(sums, variance, line.freedom, inflation, together)
     # With every cell certain, the sample is all of them, or says nothing of the rest.
     certain = sums["sure"] == sums["m"]
     variance[certain] = np.where(_census(sums), 0, np.nan)[certain]
     freedom = np.fmin(line.freedom, OF_CARRIERS * carriers(sums))
-    return Fit(middle, variance, freedom, np.where(certain, 1.0, inflation))
+    fit = Fit(middle, variance, freedom, np.where(certain, 1.0, inflation))
+    return fit if sums.groups is None else replace(fit, beyond=_beyond(sums, line, fit))
+
+
+def moderate(sums: Sums, variance: _Array, freedom: _Array, inflation: _Array, together: int) -> _Array:
+    """Moderate an estimate's variance, known by degrees of freedom, toward the trend over components.
+
+    With `together` it stays what it is at least.
+    """
+    by_trend = _trend(sums) * ratio(sums["v"], sums["w"] ** 2) * inflation
+    prior = PRIOR if together else TREND
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moderated = (freedom * variance + prior * by_trend) / (freedom + prior)
+    return np.where(freedom > 0, np.maximum(moderated, variance) if together else moderated, variance)
+
+
+def _beyond(sums: Sums, line: Line, fit: Fit) -> _Array:
+    """Return T_g = Σ (a + line) - n_g (the estimate) over a group's pairs, + n/Σw Σ w u over its cells."""
+    assert sums.groups is not None, "these sums are not by group"
+    n, a, d, w, wa, wd, wr = np.moveaxis(sums.groups.stacked(sums.axes), 1, 0)
+    on_line = a + n * line.r + line.by_a * (a - n * line.a) + line.by_d * (d - n * line.d)
+    left = wr - w * line.r - line.by_a * (wa - w * line.a) - line.by_d * (wd - w * line.d)
+    left = left * ratio(sums["n"], sums["w"]) * np.sqrt(fit.inflation)
+    result: _Array = on_line - n * fit.middle + left
+    return result
 
 
 def _trend(sums: Sums) -> _Array:

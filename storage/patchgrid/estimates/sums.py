@@ -26,6 +26,9 @@ CELL_SUMS = (
 #: What sums that were stored before there were later rounds lack.
 LATER_SUMS = ("sure", "vuu", "vvu4")
 
+#: What follows `w` and `v` in the names of sums of a method's scores times those by an earlier method of the
+#: job, then that method's number. One line in the scores of all methods needs them.
+CROSSED = "aa_"
 #: Of these, those that are kept by group.
 _OF_GROUPS = ("w", "wa", "wd", "wr")
 
@@ -53,14 +56,21 @@ class Sums:
 
     @classmethod
     def zeros(
-        cls, axes: Sequence[int], *, sampled: bool, aligned: bool = False, grouped: bool = False
+        cls,
+        axes: Sequence[int],
+        *,
+        sampled: bool,
+        aligned: bool = False,
+        grouped: bool = False,
+        crosses: int = 0,
     ) -> Self:
         """Start empty sums for components of these axes.
 
-        `sampled` makes room for the cells' sums, `grouped` beside them for sums of groups.
+        `sampled` makes room for the cells' sums, `grouped` beside them for sums of groups, `crosses` for
+        products with the scores by so many earlier methods.
         """
         assert not aligned or len(axes) > 1, "aligned sums have a position axis"
-        count = len(SCORE_SUMS) + len(CELL_SUMS) * sampled
+        count = len(SCORE_SUMS) + (len(CELL_SUMS) + 2 * crosses) * sampled
         return cls(np.zeros((count, *axes)), aligned, GroupSums() if grouped and sampled else None)
 
     @classmethod
@@ -80,7 +90,8 @@ class Sums:
         values = dict(zip(names, np.asarray(array, np.float64), strict=True))
         if "m" in values and "sure" not in values:
             values["sure"] = np.where(values["v"] == 0, values["m"], 0)
-        expected = SCORE_SUMS + CELL_SUMS * ("m" in values)
+        crosses = sum(name.startswith(f"w{CROSSED}") for name in values)
+        expected = names_of(sampled="m" in values, crosses=crosses)
         values |= {name: np.full_like(values["n"], np.nan) for name in expected if name not in values}
         return cls(np.stack([values[name] for name in expected]), aligned, groups)
 
@@ -91,7 +102,12 @@ class Sums:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the sums, in order."""
-        return SCORE_SUMS + CELL_SUMS * self.sampled
+        return names_of(sampled=self.sampled, crosses=self.crosses)
+
+    @property
+    def crosses(self) -> int:
+        """With the scores by how many earlier methods products are summed."""
+        return max(0, len(self.values) - len(SCORE_SUMS) - len(CELL_SUMS)) // 2
 
     @property
     def sampled(self) -> bool:
@@ -152,6 +168,7 @@ class Sums:
         total_effects: NDArray[Any] | None = None,
         lines: NDArray[np.float64] | None = None,
         groups: NDArray[np.integer[Any]] | None = None,
+        others: NDArray[Any] | None = None,
     ) -> None:
         """Add sampled cells: arrays with an entry a cell.
 
@@ -159,7 +176,8 @@ class Sums:
         many times (once a pair). Scores, effects and the total effects of the cells' pairs (None: all 0) in
         metric units, inclusion probabilities above 0 and up to 1. `lines` `[3, *axes]` are each component's
         level and slopes on score and total effect, fixed beforehand (None, and for positions that they lack:
-        all 0). `groups` are the numbers of the groups of the cells' pairs, which grouped sums need.
+        all 0). `groups` are the numbers of the groups of the cells' pairs, which grouped sums need; `others`
+        `[method, cell]` the cells' scores by earlier methods, which crossed sums need.
         """
         assert self.sampled, "these sums have no room for cells"
         if not len(scores):
@@ -170,6 +188,12 @@ class Sums:
             total_effects = np.zeros(len(scores))
         a, e, chance, d = (np.asarray(x, np.float64) for x in (scores, effects, inclusion, total_effects))
         rows = np.stack(_cell_rows(a, e, chance, d, _at(lines, index)))
+        if self.crosses:
+            assert others is not None, "these sums are crossed"
+            assert len(others) == self.crosses, f"{len(others)} earlier methods, not {self.crosses}"
+            products = a * np.asarray(others, np.float64)
+            weights = np.stack([1 / chance, (1 - chance) / chance**2])
+            rows = np.concatenate([rows, *(weight * products for weight in weights)])
         size = int(np.prod(self.axes))
         # Each sum has bins of its own, one per component.
         places = np.ravel_multi_index(index, self.axes)
@@ -185,7 +209,8 @@ class Sums:
         assert self.aligned == other.aligned, "aligned sums add to aligned sums only"
         if other.sampled and not self.sampled:
             # What is patched in a later round than the scores only.
-            self.values = np.concatenate([self.values, np.zeros((len(CELL_SUMS), *self.axes))])
+            more = len(other.values) - len(self.values)
+            self.values = np.concatenate([self.values, np.zeros((more, *self.axes))])
         self._window(other.axes)[: len(other.values)] += other.values
         self._add_groups(other, 1.0)
         return self
@@ -217,6 +242,14 @@ class Sums:
         window = self.values[:, :, : axes[1]] if self.aligned else self.values
         assert window.shape[1:] == axes, f"components of shape {axes} do not fit sums of shape {self.axes}"
         return window
+
+
+def names_of(*, sampled: bool, crosses: int) -> tuple[str, ...]:
+    """Name sums in order."""
+    if not sampled:
+        return SCORE_SUMS
+    crossed = (f"{weight}{CROSSED}{place}" for weight in "wv" for place in range(crosses))
+    return (*SCORE_SUMS, *CELL_SUMS, *crossed)
 
 
 def _spread(

@@ -42,7 +42,7 @@ def test_a_finished_job_has_the_rows_of_results_top(database: Database, values: 
     """Every component once by each method, in the same order and with the same numbers."""
     job = run_job(database, submit_job(database, spec=make_spec(**values)))
     rows = table_rows(database, job)
-    for method in job.spec.query.method_names:
+    for method in job.estimators:
         mine = [row for row in rows if row["method"] == method]
         with database.read() as session:
             top = components.top(session, job, 10_000, method=method)
@@ -53,7 +53,7 @@ def test_a_finished_job_has_the_rows_of_results_top(database: Database, values: 
             assert (row["site"], row["component"] + at) == (wanted.site, wanted.name)
             assert (row["layer"], position) == (wanted.layer, wanted.position)
             assert [row[name] for name in _NUMBERS] == [getattr(wanted, name) for name in _NUMBERS]
-    assert {row["method"] for row in rows} == {*job.spec.query.method_names}
+    assert {row["method"] for row in rows} == {*job.estimators}
 
 
 def test_the_numbers_are_those_of_the_pairs(database: Database) -> None:

@@ -28,7 +28,7 @@ def test_each_method_has_its_own_means(database: Database) -> None:
     job = run_job(database, submit_job(database, 9, spec=SPEC))
     with database.read() as session:
         rows = {method: components.components(session, job, method=method) for method in METHODS}
-        assert components.components(session, job) == rows["atp"]
+        assert components.components(session, job) == components.components(session, job, method="combined")
     for method in METHODS:
         for row in rows[method]:
             place = (row.layer,) if row.index is None else (row.layer, row.index)
@@ -149,9 +149,10 @@ def test_damaged_sums_of_a_further_method_are_found(database: Database) -> None:
         table = components.total
         session.execute(table.update().where(table.c.method == "ig").values(data=b"PGB1"))
     with database.read() as session:
-        assert components.top(session, job)
-        with pytest.raises(errors.CorruptData):
-            components.top(session, job, method="ig")
+        assert components.top(session, job, method="atp")
+        for method in ("ig", "combined"):
+            with pytest.raises(errors.CorruptData):
+                components.top(session, job, method=method)
 
 
 @pytest.mark.parametrize(("methods", "scores"), [((), (0.5,)), (("relp",), ()), (("relp",), (0.5, 0.25))])

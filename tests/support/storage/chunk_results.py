@@ -181,7 +181,10 @@ def _sums(job: JobRecord, done: list[int], site: str, kind: str, method: str) ->
     first, *inner = pair_scores(0, site).sum(axis=1).shape
     columns = (len(job.spans) + 1,) if job.spans else (1,)
     shape = (first, *columns * (kind == "aligned"), *inner)
-    sums = Sums.zeros(shape, sampled=kind == job.kind and job.spec.patches, aligned=kind == "aligned")
+    methods = job.spec.query.method_names
+    earlier = methods[: methods.index(method)]
+    sampled = kind == job.kind and job.spec.patches
+    sums = Sums.zeros(shape, sampled=sampled, aligned=kind == "aligned", crosses=len(earlier))
     for index in done:
         scores = _components(job, index, site, kind, method)
         sums.add_pairs(scores[None], total_effects=np.array([2.0 * index]))
@@ -189,7 +192,10 @@ def _sums(job: JobRecord, done: list[int], site: str, kind: str, method: str) ->
             by_first, chosen, inclusion = _sample(job, index, site)
             a, effects = scores[chosen].astype(np.float64), effect_of(by_first[chosen].astype(np.float64))
             totals = np.full(len(a), 2.0 * index)
-            sums.add_cells(np.nonzero(chosen), a, effects, inclusion[chosen], totals)
+            others = [_components(job, index, site, kind, each)[chosen] for each in earlier]
+            sums.add_cells(
+                np.nonzero(chosen), a, effects, inclusion[chosen], totals, others=np.array(others, np.float64)
+            )
     return sums
 
 

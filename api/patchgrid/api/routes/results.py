@@ -71,6 +71,10 @@ Normalise = Annotated[
     Query(description="Show numbers as shares of the mean clean - corrupted metric"),
 ]
 Method = Annotated[Word | None, Query(description="One of the job's methods. Default: its first")]
+Estimator = Annotated[
+    Word | None,
+    Query(description="One of the job's methods, or `combined`: all of them. Default: all of them"),
+]
 
 
 @router.get("/v1/jobs/{job}/components", response_model=Components, responses=listings(404))
@@ -80,7 +84,7 @@ def list_components(
     caller: Reader,
     job: JobName,
     site: Site = None,
-    method: Method = None,
+    method: Estimator = None,
     kind: Kind | None = None,
     interval: Annotated[
         Interval,

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from patchgrid.cli.terminal.screen import counted, say
 from patchgrid.cli.terminal.tables import Column, show_table
-from patchgrid.core.names import PAIRS, POPULATION
+from patchgrid.core.names import COMBINED, PAIRS, POPULATION
 from patchgrid.core.text.number_format import NONE, number, percent, with_interval
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage
@@ -47,17 +48,22 @@ def say_intervals(
     *,
     interval: str = POPULATION,
     simultaneous: bool = False,
-    groups: int | None = None,
+    job: JobRecord,
+    method: str | None = None,
 ) -> None:
     """Print how much was patched exactly, and which mean the intervals are for."""
     if not coverage.patched:
         return
     say(f"{coverage.patched:,} of {coverage.cells:,} cells ({percent(coverage.share)}) were patched exactly")
+    if job.estimator(method) == COMBINED:
+        first, *others = job.spec.query.method_names
+        every = f"{', '.join((first, *others[:-1]))} and {others[-1]}"
+        say(f"Estimates: from the scores of {every} together (--method {first}: of one alone)")
     if any(row.shrunk for row in rows):
         say("Few cells: fewer than three; the estimate is shrunk toward the mean score")
     if any(row.ci_low is not None for row in rows):
         pairs = f"these {counted(progress.done, 'pair')}"
-        of_groups = "" if groups is None else f", in {counted(groups, 'group')},"
+        of_groups = "" if job.groups is None else f", in {counted(job.groups, 'group')},"
         source = f"the population that {pairs}{of_groups} are a sample of"
         kind, other = (source, pairs) if interval == POPULATION else (pairs, source)
         option = PAIRS if interval == POPULATION else POPULATION

@@ -31,7 +31,7 @@ def show_summary(settings: Settings, summary: Summary, elapsed: float | None) ->
     _say_errors(settings, summary)
     if summary.top:
         show_components(summary.top, title=_title(summary.job))
-        say_intervals(summary.top, summary.coverage, summary.progress, groups=summary.job.groups)
+        say_intervals(summary.top, summary.coverage, summary.progress, job=summary.job)
         show_rounding(summary.rounding, summary.top, summary.job.spec.metric)
     if summary.verification:
         show_agreement(
@@ -55,7 +55,8 @@ def not_measured(progress: Progress) -> str:
 
 def _title(job: JobRecord) -> str:
     spec = job.spec
-    return f"Top components: {spec.query.method_names[0]}, {spec.metric}, {spec.query.direction}"
+    methods = " + ".join(spec.query.method_names) if job.patched else spec.query.method_names[0]
+    return f"Top components: {methods}, {spec.metric}, {spec.query.direction}"
 
 
 def _headline(job: JobRecord, progress: Progress, elapsed: float | None) -> str:

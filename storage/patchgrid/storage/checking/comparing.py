@@ -1,14 +1,14 @@
 """Comparing stored sums with recomputed ones, up to rounding."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from patchgrid.estimates import Sums
 from patchgrid.estimates.group_sums import GROUP_SUMS
-from patchgrid.estimates.sums import CELL_SUMS, LATER_SUMS
+from patchgrid.estimates.sums import CELL_SUMS, CROSSED, LATER_SUMS
 
 #: Relative difference of sums of scores: these are rounded to float32 where they are stored.
 _OF_SCORES = 1e-6
@@ -18,13 +18,23 @@ _COUNTS = ("m", "sure", "ww", "w_signed", "w_agree")
 
 
 def differences(
-    stored: Sums, expected: Sums, *, scores_known: bool, metrics: NDArray[np.float64], largest: Sums
+    stored: Sums,
+    expected: Sums,
+    *,
+    scores_known: bool,
+    metrics: NDArray[np.float64],
+    largest: Sums,
+    squares: Sequence[Mapping[str, NDArray[np.float64]]] = (),
 ) -> Iterator[str]:
     """Name what the stored sums do not follow from; `expected` lacks scores unless `scores_known`.
 
     `metrics` are the pairs' clean metrics less their corrupted ones; `largest` is what each sum was after
-    any of the rounds: cells weigh less from round to round, and rounding leaves a part of that.
+    any of the rounds: cells weigh less from round to round, and rounding leaves a part of that. `squares` are
+    the largest sums of squares of earlier methods' scores, by weight.
     """
+    if stored.names != expected.names:
+        yield "the job's methods"
+        return
     if stored.axes != expected.axes or not _finite(stored):
         yield "the model: wrong number of components, or values that are NaN or inf"
         return
@@ -38,15 +48,26 @@ def differences(
         return
     if _differ(stored["d"], expected["d"], np.abs(metrics).sum(), _OF_CELLS):
         yield "the pairs' metrics"
-    sizes = dict(_cell_sizes(expected))
-    sizes = {name: np.maximum(sizes[name], size) for name, size in _cell_sizes(largest)}
-    if np.isnan(stored["vuu"]).all():
-        # Stored before there were these.
-        sizes = {name: size for name, size in sizes.items() if name not in LATER_SUMS}
+    sizes = _sizes(stored, expected, largest, squares)
     if any(_differ(stored[name], expected[name], size, _OF_CELLS) for name, size in sizes.items()):
         yield "the exact rows (score, effect, inclusion or metric)"
     if _groups_differ(stored, expected, sizes, scores_known=scores_known):
         yield "the pairs' groups"
+
+
+def _sizes(
+    stored: Sums, expected: Sums, largest: Sums, squares: Sequence[Mapping[str, NDArray[np.float64]]]
+) -> dict[str, NDArray[np.float64]]:
+    """Bound the sum of the sizes of the terms of each sum over cells that was stored."""
+    sizes = dict(_cell_sizes(expected))
+    sizes = {name: np.maximum(sizes[name], size) for name, size in _cell_sizes(largest)}
+    for place, each in enumerate(squares):
+        for weight, square in each.items():
+            sizes[f"{weight}{CROSSED}{place}"] = np.sqrt(square * largest[f"{weight}aa"])
+    if np.isnan(stored["vuu"]).all():
+        # Stored before there were these.
+        sizes = {name: size for name, size in sizes.items() if name not in LATER_SUMS}
+    return sizes
 
 
 def _groups_differ(

@@ -28,7 +28,7 @@ def estimate_problems(session: Session, job: JobRecord) -> Iterator[str]:
     if not finished:
         return
     computed = [dict(zip(_COLUMNS, row, strict=True)) for row in estimate_rows(session, job)]
-    for method in sorted({*job.spec.query.method_names, *(row.method for row in stored)}):
+    for method in sorted({*job.estimators, *(row.method for row in stored)}):
         mine = [row for row in stored if row.method == method]
         problem = _first_problem(mine, [row for row in computed if row["method"] == method])
         if problem is not None:

@@ -193,7 +193,13 @@ class Numbers:
             yield f"the sums of {site} ({kind}, {method}) are of the wrong kind"
             return
         grouped = self._job.groups is not None and site not in WIDE_SITES
-        expected = Sums.zeros(sums.axes, sampled=sampled, aligned=kind == "aligned", grouped=grouped)
+        expected = Sums.zeros(
+            sums.axes,
+            sampled=sampled,
+            aligned=kind == "aligned",
+            grouped=grouped,
+            crosses=len(self._earlier(method)) if sums.crosses else 0,
+        )
         stored = self._has_stacks(method, site, kind)
         if stored:
             for places, values, present in self._stacks(method, site, kind):
@@ -205,7 +211,14 @@ class Numbers:
         if sampled:
             self._add_cells(expected, method, site, cells)
         largest, metrics = self._largest[method, site, kind], self._totals
-        for name in differences(sums, expected, scores_known=stored, metrics=metrics, largest=largest):
+        squares = [
+            {weight: self._largest[each, site, kind][f"{weight}aa"] for weight in "wv"}
+            for each in self._earlier(method)
+            if sums.crosses and (each, site, kind) in self._largest
+        ]
+        for name in differences(
+            sums, expected, scores_known=stored, metrics=metrics, largest=largest, squares=squares
+        ):
             yield f"the sums of {site} ({kind}, {method}) do not match {name}"
 
     def _is_patched(self, site: str) -> bool:
@@ -236,12 +249,8 @@ class Numbers:
         own = [row for row in cells if row.site == site]
         if not own:
             return
-        scores = [row.score for row in own]
-        if method != self._job.method():
-            inside = exact.c.pair_index.between(self._row.first, self._row.last - 1)
-            query = with_scores(method).where(exact.c.job_id == self._job.id, inside, exact.c.site == site)
-            by_key = {(row.pair_index, row.cell): row.by_method for row in self._session.execute(query)}
-            scores = [by_key[row.pair_index, row.cell] for row in own]
+        scores = self._scores_by(method, site, own)
+        others = [self._scores_by(each, site, own) for each in self._earlier(method)]
         index = np.array([self._index(row, sums.aligned) for row in own], np.intp).T
         sums.add_cells(
             tuple(index),
@@ -251,7 +260,21 @@ class Numbers:
             self._totals[[self._place[row.pair_index] for row in own]],
             self._lines(site, method),
             self._clusters[[self._place[row.pair_index] for row in own]],
+            np.array(others, np.float64) if sums.crosses else None,
         )
+
+    def _earlier(self, method: str) -> Sequence[str]:
+        methods = self._job.spec.query.method_names
+        return methods[: methods.index(method)]
+
+    def _scores_by(self, method: str, site: str, cells: Sequence[Row[Any]]) -> list[float]:
+        """Return the stored scores of cells of a site by a method."""
+        if method == self._job.method():
+            return [row.score for row in cells]
+        inside = exact.c.pair_index.between(self._row.first, self._row.last - 1)
+        query = with_scores(method).where(exact.c.job_id == self._job.id, inside, exact.c.site == site)
+        by_key = {(row.pair_index, row.cell): row.by_method for row in self._session.execute(query)}
+        return [by_key[row.pair_index, row.cell] for row in cells]
 
     def _lines(self, site: str, method: str) -> Floats | None:
         return None if self._draws is None or method != self._job.method() else self._draws.lines(site)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from patchgrid.estimates import Sums
 from patchgrid.estimates.group_sums import GroupSums
-from patchgrid.estimates.sums import CELL_SUMS, LATER_SUMS, SCORE_SUMS
+from patchgrid.estimates.sums import CELL_SUMS, CROSSED, LATER_SUMS, SCORE_SUMS
 from patchgrid.storage import tables
 from patchgrid.storage.chunks.compact import (
     FROM,
@@ -29,6 +29,7 @@ from patchgrid.storage.errors import CorruptData
 KINDS = ("whole", "aligned")
 
 #: The sums of a blob: of scores alone, of scores and cells, and as they were before there were later rounds.
+#: Of a job's further methods products with the scores by earlier ones follow.
 _KNOWN = (
     SCORE_SUMS,
     SCORE_SUMS + CELL_SUMS,
@@ -127,7 +128,8 @@ def _form(blob: Blob) -> tuple[Any, ...]:
 
 def _read(data: bytes, what: str) -> Blob:
     blob = unpack(data, what)
-    if tuple(blob.meta["names"]) not in _KNOWN:
+    names = tuple(blob.meta["names"])
+    if tuple(name for name in names if CROSSED not in name) not in _KNOWN:
         raise CorruptData(
             f"{what} were written by another version of patchgrid: delete the job and run it again"
         )

@@ -99,8 +99,18 @@ class JobRecord:
         return methods[0] if name is None else check_name("method of this job", name, methods, "method")
 
     def estimator(self, name: str | None = None) -> str:
-        """Return the requested method, or `combined`, which several methods of a job have together."""
-        return name if name == COMBINED and len(self.spec.query.method_names) > 1 else self.method(name)
+        """Return the requested method, or `combined`: all of a job's, the default where it has several.
+
+        `SpecError` for a method that the job lacks.
+        """
+        several = len(self.spec.query.method_names) > 1 and self.patched
+        return COMBINED if several and name in (None, COMBINED) else self.method(name)
+
+    @property
+    def estimators(self) -> tuple[str, ...]:
+        """What a job's components can be estimated by: its methods, and all of them together."""
+        methods = self.spec.query.method_names
+        return (*methods, COMBINED) if self.estimator() == COMBINED else methods
 
     def kinds(self, site: str) -> tuple[str, ...]:
         """Which sums exist at a site: both, except at sites whose positions were not requested."""

@@ -71,7 +71,8 @@ def export_rows(
     """
     check_kept(job, what, method)
     share = _share(database, job, what) if normalise else None
-    chosen, fields = job.method(method), fields_of(job, what)
+    chosen = job.estimator(method) if what == "components" else job.method(method)
+    fields = fields_of(job, what)
     read = {"scores": read_scores, "exact": _exact, "pairs": _pairs}.get(what)
     rows = _components(database, job, chosen) if read is None else _by_chunk(database, job, chosen, read)
     selected = ({field: row[field] for field in fields} for row in rows)
@@ -90,7 +91,7 @@ def _share(database: Database, job: JobRecord, what: str) -> Share:
 def check_kept(job: JobRecord, what: str, method: str | None = None) -> None:
     """Raise `NothingKept` for what the job did not keep."""
     check_name("export", what, tuple(FIELDS), "what")
-    chosen = job.method(method)
+    chosen = job.estimator(method) if what == "components" else job.method(method)
     if what == "scores":
         _check_scores(job, chosen)
     if what == "exact" and not job.patched:

@@ -43,7 +43,7 @@ def estimate_rows(session: Session, job: JobRecord) -> list[tuple[Any, ...]]:
     """
     return [
         (job.id, method, rank, *_values(row))
-        for method in job.spec.query.method_names
+        for method in job.estimators
         for rank, row in enumerate(ranked(session, job, partial(most_of, job), method=method), 1)
     ]
 

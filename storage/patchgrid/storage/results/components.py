@@ -21,7 +21,6 @@ from patchgrid.storage.chunks.naming import Named, index_of, indexed, site_names
 from patchgrid.storage.chunks.provenance import job_graph
 from patchgrid.storage.chunks.sums import add_up, read_sums
 from patchgrid.storage.jobs.jobs import JobRecord
-from patchgrid.storage.results.combining import combine
 from patchgrid.storage.tables import total
 
 #: Times a component's own size that half an interval may be and still say something of it. Few cells of
@@ -110,13 +109,15 @@ class Discoveries:
         if not 0 < self.rate < 1:
             raise SpecError(f"false discovery rate {self.rate} is not between 0 and 1", "fdr")
 
-    def among(self, sums: Sequence[Sums], interval: str) -> list[NDArray[np.bool_]]:
-        """Return the components of each of these sums that are on the list."""
+    def among(
+        self, sums: Sequence[Sums], others: Sequence[Sequence[Sums]], interval: str
+    ) -> list[NDArray[np.bool_]]:
+        """Return the components of these sums that are on the list; `others` are by further methods."""
         chances = [
-            chance_below(each, self.above, population=interval == POPULATION)
+            chance_below(each, self.above, population=interval == POPULATION, others=further)
             if each.sampled
             else np.full(each.axes, np.nan)
-            for each in sums
+            for each, further in zip(sums, others, strict=True)
         ]
         if not chances:
             return []
@@ -338,30 +339,32 @@ def by_site(
     check_name("interval", interval, INTERVALS, "interval")
     graph = job_graph(session, job.id)
     known: dict[str, Sums] = {}
-    combines = job.estimator(method) == COMBINED
-    if combines and (simultaneous or discoveries is not None):
-        raise SpecError(
-            "the combined estimate has no simultaneous intervals: name one of the methods", "method"
-        )
+    further: dict[str, list[Sums]] = {}
+    combines = job.estimator(method) == COMBINED and (kind or job.kind) == job.kind
     for site in job.spec.query.sites if sites is None else sites:
         check_name("site of this job", site, job.spec.query.sites, "site")
-        sums = job_sums(session, job, site, kind or job.kind, None if combines else method)
-        if sums is not None:
-            known[site] = sums
+        first = None if job.estimator(method) == COMBINED else method
+        sums = job_sums(session, job, site, kind or job.kind, first)
+        if sums is None:
+            continue
+        known[site] = sums
+        rest = job.spec.query.method_names[1:] if combines else ()
+        further[site] = [
+            more for each in rest if (more := job_sums(session, job, site, job.kind, each)) is not None
+        ]
     together = sum(int((sums["n"] > 0).sum()) for sums in known.values()) if simultaneous else 0
     parts = []
     for site, sums in known.items():
         labels = aligned_labels(job.spans, sums.axes[1]) if sums.aligned else []
         population = interval == POPULATION
-        found = estimate(sums, population=population, together=together)
-        if combines and (kind or job.kind) == job.kind:
-            names = job.spec.query.method_names[1:]
-            others = [job_sums(session, job, site, job.kind, each) for each in names]
-            found = combine(session, job, site, (sums, *others), found, population=population)
+        found = estimate(sums, population=population, together=together, others=further[site])
         parts.append(Part(site, labels, bool(job.spans), found, graph))
     if discoveries is None:
         return parts
-    chosen = discoveries.among([known[part.site] for part in parts], interval)
+    sites_of_parts = [part.site for part in parts]
+    chosen = discoveries.among(
+        [known[each] for each in sites_of_parts], [further[each] for each in sites_of_parts], interval
+    )
     return [dataclasses.replace(part, chosen=own) for part, own in zip(parts, chosen, strict=True)]
 
 

@@ -137,6 +137,12 @@ def clusters_of(pairs: Sequence[Pair], job: JobRecord, site: str) -> NDArray[np.
     return np.array([pair.cluster for pair in pairs], np.int64)
 
 
+def earlier_methods(job: JobRecord, method: str | None) -> Sequence[str]:
+    """Return the job's methods before a further one; none before the first (None)."""
+    methods = job.spec.query.method_names
+    return () if method is None else methods[: methods.index(method)]
+
+
 def scores_by(job: JobRecord, cells: Cells, scores: Scores, method: str) -> NDArray[np.float64]:
     """Return the cells' scores by one of the job's further methods."""
     of_cells = np.zeros(len(cells))
@@ -159,10 +165,12 @@ def add_cells(
     total_effects: NDArray[Any],
     lines: NDArray[np.float64] | None = None,
     clusters: NDArray[np.int64] | None = None,
+    others: NDArray[np.float64] | None = None,
 ) -> None:
     """Add the cells of the site of this number to its sums.
 
-    `total_effects`, and `clusters` (the pairs' groups) where sums are by group, go by place in the chunk.
+    `total_effects`, and `clusters` (the pairs' groups) where sums are by group, go by place in the chunk;
+    `others` `[method, cell]` are all cells' scores by earlier methods, for sums of a further one.
     """
     own = cells[cells["site"] == number]
     index = tuple(own[axis] for axis in cell_axes(job.kind, job.spec.query.sites[number]))
@@ -174,6 +182,7 @@ def add_cells(
         total_effects[own["pair"]],
         lines,
         None if clusters is None else clusters[own["pair"]],
+        None if others is None else others[:, cells["site"] == number],
     )
 
 

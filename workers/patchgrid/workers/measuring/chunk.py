@@ -27,6 +27,7 @@ from patchgrid.workers.measuring.cells import (
     by_pair,
     clusters_of,
     components,
+    earlier_methods,
     exact_cells,
     scores_by,
 )
@@ -195,10 +196,12 @@ def _sums(
 
     The sampled cells go to the kind that was sampled, with the inclusion that the first method gave them.
     """
-    scores = chunk.scores
-    if method is not None and len(cells):
+    scores, earlier = chunk.scores, earlier_methods(job, method)
+    others = None
+    if earlier:
+        others = np.stack([scores_by(job, cells, scores, each) for each in earlier])
         cells = cells.copy()
-        cells["score"] = scores_by(job, cells, scores, method)
+        cells["score"] = scores_by(job, cells, scores, method or job.method())
     sums: dict[tuple[str, str], Sums] = {}
     for number, site in enumerate(job.spec.query.sites if done else ()):
         clusters = chunk.clusters[site]
@@ -211,6 +214,7 @@ def _sums(
                         sampled=sampled,
                         aligned=kind == "aligned",
                         grouped=clusters is not None,
+                        crosses=len(earlier),
                     )
                 sums[site, kind].add_pairs(
                     stack.values,
@@ -220,7 +224,7 @@ def _sums(
                 )
             if sampled:
                 lines = chunk.lines[site] if method is None else None
-                add_cells(sums[site, kind], job, number, cells, total_effects, lines, clusters)
+                add_cells(sums[site, kind], job, number, cells, total_effects, lines, clusters, others)
     return sums
 
 

@@ -35,6 +35,7 @@ from patchgrid.workers.measuring.cells import (
     cell_axes,
     clusters_of,
     components,
+    earlier_methods,
     exact_cells,
     scores_by,
 )
@@ -283,10 +284,14 @@ class _RoundChunk:
     def _sums(self, method: str | None) -> dict[tuple[str, str], Sums]:
         """Return what the cells' sums by a method become, less what they were."""
         old, new = self.old, self.new
+        earlier = earlier_methods(self._job, method)
+        old_others, new_others = (np.zeros((len(earlier), len(cells))) for cells in (old, new))
+        for place, each in enumerate(earlier):
+            old_others[place] = self._old_scores(each)
+            new_others[place] = scores_by(self._job, new, self._scores, each)
         if method is not None:
             old, new = old.copy(), new.copy()
-            keys = [(row.pair_index, row.cell) for row in self._earlier.cells]
-            old["score"] = [self._earlier.further[key][method] for key in keys]
+            old["score"] = self._old_scores(method)
             new["score"] = scores_by(self._job, new, self._scores, method)
         before = old.copy()
         before["inclusion"] = self._before
@@ -302,17 +307,29 @@ class _RoundChunk:
                     sampled=True,
                     aligned=self._job.kind == "aligned",
                     grouped=clusters is not None,
+                    crosses=len(earlier),
                 )
                 for _ in range(2)
             )
             if not self._job.spec.patches and self._number == self._first_round_of(site):
                 self._add_totals(with_round, site, method)
             lines = self._sample.lines(site) if method is None else None
-            for cells, into in ((old, with_round), (new, with_round), (before, without)):
-                add_cells(into, self._job, number, cells, self._totals, lines, clusters)
+            for cells, others, into in (
+                (old, old_others, with_round),
+                (new, new_others, with_round),
+                (before, old_others, without),
+            ):
+                add_cells(into, self._job, number, cells, self._totals, lines, clusters, others)
             with_round -= without
             sums[site, self._job.kind] = with_round
         return sums
+
+    def _old_scores(self, method: str) -> NDArray[np.float64]:
+        """Return the scores by a method of the cells that earlier rounds patched."""
+        if method == self._job.method():
+            return self.old["score"].copy()
+        keys = [(row.pair_index, row.cell) for row in self._earlier.cells]
+        return np.array([self._earlier.further[key][method] for key in keys], np.float64)
 
     def _first_round_of(self, site: str) -> int:
         return min(number for number, plan in self._earlier.plans.items() if site in plan)

@@ -7,7 +7,7 @@ import click
 
 from patchgrid.cli.context import Settings, with_settings
 from patchgrid.cli.errors import UsageError
-from patchgrid.cli.options import count_option, job_argument, method_option, normalise_option, one_of
+from patchgrid.cli.options import count_option, estimator_option, job_argument, normalise_option, one_of
 from patchgrid.cli.terminal.screen import say, show_json
 from patchgrid.cli.views.component_table import say_intervals, show_components
 from patchgrid.cli.views.missed_table import missed_line
@@ -59,7 +59,7 @@ from patchgrid.storage.subsets.missed import CONFIDENCE
     help="False discovery rate of the list that --effect-above makes.  [default: 0.05]",
 )
 @normalise_option
-@method_option
+@estimator_option
 @with_settings
 def top(
     settings: Settings,
@@ -83,7 +83,8 @@ def top(
     clean - corrupted metric. The interval is for the mean over the population that the pairs are a sample of;
     with --interval pairs, over these pairs alone.
 
-    --method combined makes one estimate from the scores of all of the job's methods.
+    Where a job has several methods, estimates are made from the scores of all of them together, and `mean
+    score` is by the first; --method shows those of one method alone.
     """
     if fdr is not None and effect_above is None:
         raise UsageError("--fdr is for the list that --effect-above makes: give --effect-above, too")
@@ -112,7 +113,7 @@ def top(
         return
     if rows:
         show_components(rows, absolute=by == "mean_abs")
-        say_intervals(rows, patched, progress, groups=job.groups, **kind)
+        say_intervals(rows, patched, progress, job=job, method=method, **kind)
         show_rounding(rounding, rows, unit)
     if found is not None:
         say(_discovered(rows, found, unit))

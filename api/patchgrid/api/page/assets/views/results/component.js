@@ -12,7 +12,7 @@ import { html } from "../../core/ui.js";
 import { Copy } from "../../parts/copy.js";
 import { Interval } from "../../parts/tables/interval.js";
 import { DataLinks } from "../../parts/links.js";
-import { methodOf } from "../../parts/forms/method.js";
+import { estimators, methodOf } from "../../parts/forms/method.js";
 import { Answer } from "../../parts/problem.js";
 import { ShortTable } from "../../parts/tables/shorttable.js";
 import { Table } from "../../parts/tables/table.js";
@@ -26,7 +26,7 @@ export function Component({ job, params, name }) {
   const site = job.spec.sites.includes(params.site) ? params.site : null;
   const method = methodOf(job, params);
   const path = jobPath(job.job, "components");
-  const found = useAnswer((signal) => rowsOf(path, job.methods, { component: name, site }, signal), [path, name, site], {
+  const found = useAnswer((signal) => rowsOf(path, estimators(job), { component: name, site }, signal), [path, name, site, estimators(job)], {
     fresh: freshness(job),
   });
   return html`<div class="head">
@@ -58,7 +58,7 @@ function methodColumns(domain, job) {
   // Where positions are kept, each is a component and has an estimate; all of them together have none.
   const apart = (row) => row.position === null && job.spec.positions === "keep";
   return [
-    { key: "method", title: "method", header: true, cell: (row) => row.method },
+    { key: "method", title: "method", header: true, cell: (row) => (row.method === "combined" ? "all together" : row.method) },
     { key: "estimate", title: "estimate", number: true, cell: estimateWords },
     { key: "drawn", title: "drawn", cell: (row) => html`<${Interval} row=${row} domain=${domain} />` },
     { key: "interval", title: "95 % interval", number: true, cell: (row) => (apart(row) ? `by ${placeWord(job)}, below` : intervalWords(row)) },

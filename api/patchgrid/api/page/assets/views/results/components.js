@@ -7,7 +7,7 @@ import { choose } from "../../core/nav/route.js";
 import { html } from "../../core/ui.js";
 import { Check, Choice, Pager, Search } from "../../parts/forms/controls.js";
 import { DataLinks } from "../../parts/links.js";
-import { MethodChoice, methodOf, Unmeasured } from "../../parts/forms/method.js";
+import { EstimatorChoice, estimatorOf, methodOf, Unmeasured } from "../../parts/forms/method.js";
 import { Answer } from "../../parts/problem.js";
 import { Table } from "../../parts/tables/table.js";
 import { columns, orderOf } from "./componentcolumns.js";
@@ -24,7 +24,7 @@ const KINDS = [
 
 /** The components with their estimates and intervals, searched and sorted by the server; the strongest first. */
 export function Components({ job, params }) {
-  const method = methodOf(job, params);
+  const method = estimatorOf(job, params);
   const { site = "", kind = "", interval = "", search = "", sort = "estimate", order = "down", cursor } = params;
   const among = { site, kind, method, interval: interval || null };
   const asked = { ...among, search, ...orderOf(sort, order !== "up") };
@@ -33,7 +33,7 @@ export function Components({ job, params }) {
   const filter = (changes) => choose({ ...changes, cursor: null, from: null });
   return html`<form class="filters" role="search" aria-label="Components" onSubmit=${(event) => event.preventDefault()}>
       <${Choice} label="Site" value=${site} options=${[["", "all"], ...job.spec.sites]} onChange=${(value) => filter({ site: value })} />
-      <${MethodChoice} job=${job} params=${params} />
+      <${EstimatorChoice} job=${job} params=${params} />
       <${Choice} label="Components" value=${kind} options=${KINDS} onChange=${(value) => filter({ kind: value })} />
       <${Search} label="Name" value=${search} placeholder="a9.h6" onChange=${(value) => filter({ search: value })} />
       <${Check} label="Draw intervals" checked=${params.drawn !== "no"} onChange=${(on) => choose({ drawn: on ? null : "no" })} />
@@ -88,7 +88,7 @@ function Reach({ job, data, start, method, interval }) {
   return html`<p class="muted" role="status">
     ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; 95 % intervals for ${
       interval === "pairs" ? "these pairs" : `the population that these pairs${job.groups === null ? "" : `, in ${count(job.groups)} groups,`} are a sample of`
-    }`}${
+    }`}${data.method === "combined" && `, estimated from the scores of ${job.methods.join(", ")} together`}${
       total > MOST &&
       html`; JSON and CSV have the first ${count(MOST)}, the export has
         ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>`
