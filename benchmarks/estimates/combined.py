@@ -1,7 +1,7 @@
 """One estimate from all methods against each alone: `python -m benchmarks.estimates.combined --help`.
 
-The effects of every component in every pair are known (`benchmarks.estimates.truth --method atp,relp,ig`). A job's
-sampling by score is repeated with many seeds; all estimates are made from the same cells.
+The effects of every component in every pair are known (`benchmarks.estimates.truth --method atp,relp,ig`). A
+job's sampling by score is repeated with many seeds; all estimates are made from the same cells.
 """
 
 from collections.abc import Sequence

@@ -40,17 +40,32 @@ def test_a_chance_is_one_minus_the_confidence_that_excludes_the_size() -> None:
     for population in (False, True):
         chances = chance_below(sums, 0.3, population=population)
         for component, chance in enumerate(chances):
-            if chance < 0.5:
+            # The other tail, beyond minus this size, counts next to nothing.
+            if chance < 1e-3:
                 level = 1 - 2 * chance
                 known = estimate(sums, population=population, level=level)
-                assert known.ci_low[component] == pytest.approx(0.3, abs=1e-6)
+                assert known.ci_low[component] == pytest.approx(0.3, abs=1e-4)
 
 
-def test_false_discoveries_are_as_few_as_is_said() -> None:
+def test_at_no_effect_the_chance_is_that_of_a_two_sided_test() -> None:
+    """The interval at confidence 1 - p reaches 0; fewer than three cells have none."""
+    sums = sums_of(np.array([0.0, 0.02, -0.1, 0.3]), 2)
+    for component, chance in enumerate(chance_below(sums, 0.0)):
+        known = estimate(sums, level=1 - chance)
+        ends = abs(known.ci_low[component]), abs(known.ci_high[component])
+        assert min(ends) == pytest.approx(0, abs=1e-9)
+    few = sums_of(np.linspace(0.5, 1, 20), 3, pairs=6)
+    known = estimate(few)
+    assert known.shrunk.any()
+    assert np.isnan(chance_below(few, 0.0)[known.shrunk]).all()
+
+
+@pytest.mark.parametrize("above", [0.0, 0.3])
+def test_false_discoveries_are_as_few_as_is_said(above: float) -> None:
     """On average over 300 jobs, with 30 of 40 components at the very size that is asked about."""
-    means = np.concatenate([np.full(30, 0.3), np.linspace(0.35, 1, 10)])
+    means = np.concatenate([np.full(30, above), above + np.linspace(0.05, 0.7, 10)])
     false = []
     for seed in range(300):
-        found = discovered(chance_below(sums_of(means, seed), 0.3, population=True), 0.1)
+        found = discovered(chance_below(sums_of(means, seed), above, population=True), 0.1)
         false.append(found[:30].sum() / max(found.sum(), 1))
     assert np.mean(false) <= 0.1

@@ -143,14 +143,18 @@ def chance_below(
 ) -> _Array:
     """Return the p-value of each component against a mean effect of at most `above` in size; NaN if unknown.
 
-    The chance of an estimate as large as this one, were the mean effect `above`, by Student's t.
+    The chance of an estimate as large as this one in size, were the mean effect `above`, by Student's t: both
+    tails, so that at 0 it is that of a two-sided test. Of fewer than three cells, which are shrunk, none is
+    known.
     """
     fit = _fit(sums, others)
     variance, freedom = _spread_of(sums, fit, population=population)
-    beyond = np.abs(fit.middle) - above
+    size = np.abs(fit.middle)
     with np.errstate(divide="ignore", invalid="ignore"):
-        chance = special.stdtr(freedom, -beyond / np.sqrt(variance))
-    result: _Array = np.where(variance == 0, np.where(beyond > 0, 0.0, 1.0), chance)
+        near, far = ((above - size) / np.sqrt(variance), -(above + size) / np.sqrt(variance))
+        chance = special.stdtr(freedom, near) + special.stdtr(freedom, far)
+    chance = np.where(variance == 0, np.where(size > above, 0.0, 1.0), chance)
+    result: _Array = np.where(few_cells(sums).few, np.nan, chance)
     return result
 
 

@@ -118,15 +118,18 @@ def list_components(
     def make(session: Session, record: JobRecord) -> Answer:
         task = task_json(job_task(session, record))
         share = job_share(record, task) if normalise else None
+        kind_of: dict[str, Any] = {
+            "interval": interval,
+            "simultaneous": simultaneous,
+            "discoveries": _discoveries(effect_above, fdr, share),
+        }
         down = None if order is None else order == "down"
         page = component_list.page(
             session,
             record,
             sites=None if site is None else (site,),
             kind=kind,
-            interval=interval,
-            simultaneous=simultaneous,
-            discoveries=_discoveries(effect_above, fdr, share),
+            **kind_of,
             method=method,
             component=component,
             search=search,
@@ -139,7 +142,7 @@ def list_components(
         floor = shown_rounding(_rounding(session, record, share), rows, unit)
         patched = coverage(session, record, site)
         document = {
-            **components_json(record, method, rows, patched, task=task, rounding=floor),
+            **components_json(record, method, rows, patched, task=task, rounding=floor, **kind_of),
             "total": page.total,
             "next": cursors.write(None if page.next is None else (page.next,)),
         }

@@ -69,6 +69,12 @@ class Components(Page):
 
     job: int
     method: str
+    interval: str = Field(description="What ci_low and ci_high are for: population, or pairs")
+    simultaneous: bool = Field(description="Whether the intervals of all listed components hold at once")
+    effect_above: float | None = Field(
+        description="The size that all mean effects on a list of discoveries exceed"
+    )
+    fdr: float | None = Field(description="The false discovery rate of such a list")
     coverage: Coverage = Field(description="Of the job's sites, or of the requested one")
     total: int = Field(description="Total on all pages")
     task: Task | None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from patchgrid.core.names import POPULATION
 from patchgrid.core.plain import plain
 from patchgrid.storage.chunks.naming import with_index_fields
 from patchgrid.storage.jobs.chunk_notes import chunk_counts
@@ -14,7 +15,7 @@ from patchgrid.storage.pair_results.pair_view import PairView
 from patchgrid.storage.pair_results.strongest import kept_alone, whole_components
 from patchgrid.storage.queue.job_status import Snapshot
 from patchgrid.storage.results.advice import advise
-from patchgrid.storage.results.components import ComponentRow
+from patchgrid.storage.results.components import ComponentRow, Discoveries
 from patchgrid.storage.results.coverage import Coverage
 from patchgrid.storage.results.site_agreement import SiteAgreement
 from patchgrid.storage.results.verification import Cost
@@ -88,6 +89,9 @@ def components_json(
     *,
     task: Mapping[str, Any] | None,
     rounding: Mapping[str, Any] | None,
+    interval: str = POPULATION,
+    simultaneous: bool = False,
+    discoveries: Discoveries | None = None,
 ) -> dict[str, Any]:
     """Return a list of a job's components with notes on its numbers.
 
@@ -96,6 +100,10 @@ def components_json(
     return {
         "job": job.id,
         "method": job.estimator(method),
+        "interval": interval,
+        "simultaneous": simultaneous,
+        "effect_above": None if discoveries is None else discoveries.above,
+        "fdr": None if discoveries is None else discoveries.rate,
         "task": task,
         "coverage": coverage_json(found),
         "rounding": rounding,

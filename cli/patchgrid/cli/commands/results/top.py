@@ -44,13 +44,13 @@ from patchgrid.storage.subsets.missed import CONFIDENCE
 @click.option(
     "--simultaneous",
     is_flag=True,
-    help="Intervals that hold for all of the job's components at once, not for each one alone.",
+    help="Intervals that hold for all components of these sites at once, not for each one alone.",
 )
 @click.option(
     "--effect-above",
     type=click.FloatRange(min=0),
     metavar="SIZE",
-    help="Only components whose mean effect exceeds this size, with --fdr of them falsely at most.",
+    help="All components whose mean effect exceeds this size, with --fdr of them falsely at most.",
 )
 @click.option(
     "--fdr",
@@ -96,9 +96,7 @@ def top(
         if found is None:
             rows = numbers.top(job, count, by, site=site, method=method, **kind)
         else:
-            rows = numbers.components(
-                job, site=site, method=method, by=by, discoveries=found, limit=count, **kind
-            )
+            rows = numbers.components(job, site=site, method=method, by=by, discoveries=found, **kind)
         progress, patched = source.progress(job), source.coverage(job, site)
         task = source.task(job)
         rounding = numbers.rounding(job)
@@ -109,7 +107,8 @@ def top(
     unit = FLOOR_UNIT if normalise else job.spec.metric
     if settings.json:
         floor = shown_rounding(rounding, rows, unit)
-        show_json(components_json(job, method, rows, patched, task=task, rounding=floor))
+        notes: dict[str, Any] = {"task": task, "rounding": floor, "discoveries": found, **kind}
+        show_json(components_json(job, method, rows, patched, **notes))
         return
     if rows:
         show_components(rows, absolute=by == "mean_abs")
@@ -131,7 +130,8 @@ def _discovered(rows: Sequence[ComponentRow], found: Discoveries, unit: str) -> 
     if not rows:
         size = f"{found.above:g} {unit}"
         return f"No component's mean effect exceeds {size} at a false discovery rate of {found.rate:g}"
+    these = "This mean effect exceeds" if len(rows) == 1 else f"These {len(rows):,} mean effects exceed"
     return (
-        f"These mean effects exceed {found.above:g} {unit}; on average {percent(found.rate)} of such a "
-        "list is wrong (Benjamini-Hochberg)"
+        f"{these} {found.above:g} {unit} in size; on average {percent(found.rate)} of such a list is wrong "
+        "(Benjamini-Hochberg)"
     )
