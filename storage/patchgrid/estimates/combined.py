@@ -24,6 +24,8 @@ def has_combined(sums: Sequence[Sums]) -> bool:
     return len(sums) > 1 and all(each.sampled and each.crosses == place for place, each in enumerate(sums))
 
 
+# Where a component has no cells there is nothing to divide by, and `first` stands.
+@np.errstate(divide="ignore", invalid="ignore")
 def combined(sums: Sequence[Sums], first: Fit, together: int = 0) -> Fit:
     """Fit a line to the scores of all methods and the total effect; where cells are few, `first` stands.
 
@@ -41,8 +43,7 @@ def combined(sums: Sequence[Sums], first: Fit, together: int = 0) -> Fit:
     to = _means_of_pairs(sums) - moments[0].means[:-1]
     slopes, leverage = _slopes(spread, to)
     coefficients = len(slopes) + 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inflation = (size / (size - coefficients)) ** 2 * (1 + leverage)
+    inflation = (size / (size - coefficients)) ** 2 * (1 + leverage)
     left = np.concatenate([-slopes, np.ones((1, *sums[0].axes))])
     squares = np.einsum("i...,ij...,j...->...", left, moments[1].about(moments[0].means), left)
     squares = np.maximum(squares * moments[1].total, 0)

@@ -147,3 +147,13 @@ def test_pairs_check_counts_groups(whole: FinishedJob, pairs: Path) -> None:
     assert "template 2" in whole.ask("results", "pair", "last", "pair-7").stdout
     exported = whole.ask("results", "export", "last", "--what", "pairs").stdout.splitlines()
     assert [json.loads(row)["group"] for row in exported[:6]] == [f"template {n % 5}" for n in range(6)]
+
+
+def test_a_job_that_says_nothing_of_other_pairs_says_why(tmp_path: Path, tiny_model: Path) -> None:
+    """One group, or one pair: there are intervals for these pairs alone."""
+    job = grouped_job(tmp_path, tiny_model, "--exact", 0.5, groups=1)
+    said = job.ask("results", "top", "last").stderr
+    assert "No intervals for the population: all pairs are of one group (--interval pairs" in said
+    assert patchgrid(*job.command, "--limit", 1).exit_code == 0
+    said = job.ask("results", "top", "last").stderr
+    assert "No intervals for the population: one pair says nothing of others" in said

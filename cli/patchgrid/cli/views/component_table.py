@@ -71,6 +71,9 @@ def say_intervals(
         say(
             f"Intervals: 95 %{at_once}, for {kind} (--interval {option}: for {other}{_times(rows, interval)})"
         )
+    elif interval == POPULATION and any(row.pairs_low is not None for row in rows):
+        why = "all pairs are of one group" if job.groups == 1 else "one pair says nothing of others"
+        say(f"No intervals for the population: {why} (--interval {PAIRS}: for these pairs)")
     heavy = [row.name for row in rows if row.heavy]
     if heavy:
         names = ", ".join(heavy[:_NAMED]) + (", …" if len(heavy) > _NAMED else "")

@@ -102,7 +102,8 @@ def _too_little(job: JobRecord, rows: Sequence[SiteAgreement]) -> Iterator[Advic
         return
     methods = " or ".join(each.method for each in rows)
     if row.n == row.cells or (row.mean_error_sampling is not None and row.mean_error_sampling < _MOSTLY):
-        yield Advice(row.site, f"{_what(row.site)}: {row.pairs:,} pairs are too few to judge {methods}")
+        are = "pair is" if row.pairs == 1 else "pairs are"
+        yield Advice(row.site, f"{_what(row.site)}: {row.pairs:,} {are} too few to judge {methods}")
     else:
         text = f"{_what(row.site)}: too few cells are patched to judge {methods}"
         yield Advice(row.site, text, f"job refine {job.id} --exact +0.05")
