@@ -211,7 +211,11 @@ class Sums:
             # What is patched in a later round than the scores only.
             more = len(other.values) - len(self.values)
             self.values = np.concatenate([self.values, np.zeros((more, *self.axes))])
-        self._window(other.axes)[: len(other.values)] += other.values
+        added = other.values
+        if self.sampled and other.sampled and self.crosses != other.crosses:
+            # What was stored before there were products of methods' scores lacks them: so does the sum.
+            self.values, added = (each[: len(SCORE_SUMS) + len(CELL_SUMS)] for each in (self.values, added))
+        self._window(other.axes)[: len(added)] += added
         self._add_groups(other, 1.0)
         return self
 

@@ -13,9 +13,12 @@ from patchgrid.cli.terminal.screen import plain, visible
 from patchgrid.cli.terminal.tables import Column, show_table
 from patchgrid.cli.views.agreement_table import show_agreement
 from patchgrid.cli.views.component_table import say_intervals, show_components
+from patchgrid.core.states import JobState
 from patchgrid.core.text.wording import seconds, size
+from patchgrid.core.types import JobSpec
 from patchgrid.storage import Database
 from patchgrid.storage.jobs import jobs
+from patchgrid.storage.jobs.jobs import JobRecord
 from patchgrid.storage.jobs.progress import Progress
 from patchgrid.storage.results.components import ComponentRow
 from patchgrid.storage.results.coverage import Coverage
@@ -123,7 +126,9 @@ def test_an_estimate_from_few_cells_is_marked(capsys: pytest.CaptureFixture[str]
     figures = {"mean": 0.5, "mean_abs": 0.5, "std": 0.1, "estimate": 0.625, "ci_low": None, "ci_high": None}
     row = ComponentRow(**place, **figures, shrunk=True)  # type: ignore[arg-type]
     show_components([row])
-    say_intervals([row], Coverage(1, 9), Progress(9, 9, 0, 0, 1, 1, 0, 0, 0, 0))
+    spec = JobSpec.of("a", sites=("mlp_post",))
+    job = JobRecord(1, "", None, spec, JobState.DONE, (), 9, 9, 0, 0.0, None, None, None)
+    say_intervals([row], Coverage(1, 9), Progress(9, 9, 0, 0, 1, 1, 0, 0, 0, 0), job=job)
     text = capsys.readouterr()
     assert click.unstyle(text.out).splitlines()[-1].split()[:6] == [
         "n0.3",

@@ -31,15 +31,18 @@ def upgrade(settings: Settings, /) -> None:
     """
     old, new = schema.upgrade(settings.url)
     with settings.open() as database:
-        again = rewrite_estimates(database)
+        again, damaged = rewrite_estimates(database)
     if settings.json:
-        show_json({"from": old, "to": new})
+        show_json({"from": old, "to": new, "estimated_again": again, "damaged": damaged})
     elif old == new:
         say(f"The database is already at version {new}")
     else:
         say(f"Upgraded the database from version {old or 'none'} to {new}")
     if again:
         say(f"Computed the estimates of {counted(again, 'ended job')} again")
+    if damaged:
+        names = ", ".join(f"job {each}" for each in damaged)
+        say(f"Left as it is, because it does not match its checksum: {names}; run `patchgrid db check`")
 
 
 @db.command()

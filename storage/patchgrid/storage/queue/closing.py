@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from patchgrid.core.states import FINISHED_JOBS, OPEN_CHUNKS, OPEN_JOBS, WAITING_CHUNKS, JobState
-from patchgrid.storage.chunks.checksums import END, seal_end
+from patchgrid.storage.chunks.checksums import END, end_digest, seal_end
 from patchgrid.storage.chunks.sums import add_up, pack_sums
 from patchgrid.storage.db.database import Database
 from patchgrid.storage.db.dialects import now
@@ -68,22 +68,32 @@ def end(session: Session, job_id: int, *, done: bool) -> None:
     seal_end(session, job_id)
 
 
-def rewrite_estimates(database: Database) -> int:
-    """Write totals and estimates again of ended jobs whose checksum an upgrade removed; return their number.
+def rewrite_estimates(database: Database) -> tuple[int, list[int]]:
+    """Write totals and estimates again of ended jobs that an older version ended.
 
-    Each job in a transaction of its own.
+    Each job in a transaction of its own. Returns how many, and the ids of jobs that are not what their
+    checksum was made of: these stay as they are, so that `db check` finds what is wrong with them.
     """
-    sealed = select(checksum.c.job_id).where(checksum.c.what == END)
-    ended = select(job.c.id).where(job.c.state.in_(FINISHED_JOBS), job.c.id.not_in(sealed))
+    older = select(component_estimate.c.job_id).where(component_estimate.c.shrunk.is_(None)).distinct()
+    ended = select(job.c.id).where(job.c.state.in_(FINISHED_JOBS), job.c.id.in_(older))
     with database.read() as session:
         found = session.scalars(ended.order_by(job.c.id)).all()
-    for job_id in found:
-        with database.write() as session:
-            store_totals(session, job_id)
-            session.execute(component_estimate.delete().where(component_estimate.c.job_id == job_id))
-            write_estimates(session, jobs.get(session, job_id))
-            seal_end(session, job_id)
-    return len(found)
+    damaged = [job_id for job_id in found if not _rewrite(database, job_id)]
+    return len(found) - len(damaged), damaged
+
+
+def _rewrite(database: Database, job_id: int) -> bool:
+    """Write a job's totals and estimates again; return False for one that is damaged."""
+    its_end = (checksum.c.job_id == job_id) & (checksum.c.what == END)
+    with database.write() as session:
+        if session.scalar(select(checksum.c.digest).where(its_end)) != end_digest(session, job_id):
+            return False
+        store_totals(session, job_id)
+        session.execute(component_estimate.delete().where(component_estimate.c.job_id == job_id))
+        write_estimates(session, jobs.get(session, job_id))
+        session.execute(checksum.delete().where(its_end))
+        seal_end(session, job_id)
+    return True
 
 
 def bytes_so_far(job_id: int) -> Any:

@@ -28,6 +28,7 @@ _NUMBERS = (
     "pairs_low",
     "pairs_high",
     "shrunk",
+    "heavy",
 )
 
 

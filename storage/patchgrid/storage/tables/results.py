@@ -245,6 +245,8 @@ component_estimate = Table(
     Column("pairs_high", Double),
     # Estimated from fewer than three cells shrunk toward the mean score; NULL before v0002.
     Column("shrunk", Boolean),
+    # Few cells carry the variance, and the interval may be too short.
+    Column("heavy", Boolean),
     Index("ix_component_estimate_component", "component", "job_id"),
     sqlite_with_rowid=False,
 )

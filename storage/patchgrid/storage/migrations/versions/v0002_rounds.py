@@ -16,9 +16,9 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("round", sa.Integer()))
     for name in ("pairs_low", "pairs_high"):
         op.add_column("component_estimate", sa.Column(name, sa.Double()))
-    # The command that upgrades writes these rows again for all jobs without the checksum of their end.
-    op.execute("DELETE FROM checksum WHERE what = 'end'")
-    op.add_column("component_estimate", sa.Column("shrunk", sa.Boolean()))
+    # The command that upgrades writes these rows again for all jobs that have NULL here.
+    for name in ("shrunk", "heavy"):
+        op.add_column("component_estimate", sa.Column(name, sa.Boolean()))
     _index_chunks()
     _create_rounds()
     _create_missed()
