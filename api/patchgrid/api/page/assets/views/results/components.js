@@ -2,7 +2,7 @@ import { address, ask, jobPath } from "../../core/net/api.js";
 import { isUnbounded } from "../../core/text/bounds.js";
 import { useAnswer, useKept } from "../../core/net/data.js";
 import { freshness } from "../../core/net/follow.js";
-import { count, coverageWords } from "../../core/text/format.js";
+import { count, coverageWords, metricWords, number, percent } from "../../core/text/format.js";
 import { choose } from "../../core/nav/route.js";
 import { html } from "../../core/ui.js";
 import { Check, Choice, Pager, Search } from "../../parts/forms/controls.js";
@@ -26,7 +26,8 @@ const KINDS = [
 export function Components({ job, params }) {
   const method = estimatorOf(job, params);
   const { site = "", kind = "", interval = "", search = "", sort = "estimate", order = "down", cursor } = params;
-  const among = { site, kind, method, interval: interval || null };
+  const { together = "", above = "" } = params;
+  const among = { site, kind, method, interval: interval || null, simultaneous: together || null, effect_above: sizeOf(above) };
   const asked = { ...among, search, ...orderOf(sort, order !== "up") };
   const path = jobPath(job.job, "components");
   const rows = useKept(useAnswer((signal) => look(path, asked, among, cursor, signal), [path, asked, cursor], { fresh: freshness(job) }));
@@ -43,11 +44,24 @@ export function Components({ job, params }) {
         checked=${interval === "pairs"}
         onChange=${(on) => filter({ interval: on ? "pairs" : null })}
       />
+      <${Check}
+        label="All at once"
+        hint="Intervals that hold for all listed components together, not for each one alone; wider"
+        checked=${together === "true"}
+        onChange=${(on) => filter({ together: on ? "true" : null })}
+      />
+      <${Search} label="Effect above" value=${above} placeholder="0.1" onChange=${(value) => filter({ above: value })} />
       <${DataLinks} path=${path} params=${{ ...asked, limit: MOST }} what="Components" />
     </form>
     <div aria-busy=${rows.kept ? "true" : undefined}>
       <${Answer} of=${rows}>${(data) => html`<${Found} job=${job} data=${data} params=${params} filter=${filter} />`}<//>
     </div>`;
+}
+
+/** A size that mean effects are to exceed, or null. */
+function sizeOf(text) {
+  const size = Number(text);
+  return text.trim() !== "" && size >= 0 ? size : null;
 }
 
 /** A page of them, and of a search, `all`: how many it was made among. */
@@ -61,7 +75,7 @@ async function look(path, asked, among, cursor, signal) {
 
 function Found({ job, data, params, filter }) {
   const { sort = "estimate", order = "down", cursor, from } = params;
-  if (data.all === 0) return html`<${Unmeasured} job=${job} />`;
+  if (data.all === 0 && data.effect_above === null) return html`<${Unmeasured} job=${job} />`;
   const start = cursor ? Number(from) || 0 : 0;
   const page = (next) => choose({ cursor: next, from: next && start + data.items.length }, { step: true });
   return html`<${Reach} job=${job} data=${data} start=${start} method=${params.method} interval=${params.interval} />
@@ -74,6 +88,10 @@ function Found({ job, data, params, filter }) {
       onSort=${(by, down) => filter({ sort: by === "estimate" ? null : by, order: down ? null : "up" })}
       empty="No component matches."
     />
+    ${
+      data.effect_above !== null &&
+      html`<p class="muted">Components whose mean effect exceeds ${number(data.effect_above)} ${metricWords(job.spec.metric)} in size; on average ${percent(data.fdr)} of such a list is wrong (Benjamini-Hochberg).</p>`
+    }
     ${data.items.some(isUnbounded) && html`<p class="muted"><em>no bound</em>: too few cells, too unevenly weighted, for a useful interval. JSON, CSV and exports have the numbers.</p>`}
     <${Pager} next=${data.next} cursor=${cursor} onCursor=${page} />
     ${!cursor && !params.search && html`<${GroupSpread} job=${job} site=${params.site} method=${methodOf(job, params)} />`}`;
@@ -87,8 +105,8 @@ function Reach({ job, data, start, method, interval }) {
   const among = searched ? `${items.length < total ? " found," : ""} of ${count(all)}` : "";
   return html`<p class="muted" role="status">
     ${found}${among} components; ${coverageWords(data.coverage)}${data.coverage.patched > 0 && `; 95 % intervals for ${
-      interval === "pairs" ? "these pairs" : `the population that these pairs${job.groups === null ? "" : `, in ${count(job.groups)} groups,`} are a sample of`
-    }`}${data.method === "combined" && `, estimated from the scores of ${job.methods.join(", ")} together`}${
+      interval === "pairs" ? "these pairs" : `the population that these pairs${job.groups ? `, in ${count(job.groups)} groups,` : ""} are a sample of`
+    }${data.simultaneous ? ", all at once" : ""}`}${data.method === "combined" && `, estimated from the scores of ${job.methods.join(", ")} together`}${
       total > MOST &&
       html`; JSON and CSV have the first ${count(MOST)}, the export has
         ${" "}<a href=${address(jobPath(job.job, "export"), { what: "components", format: "csv", method })} download>all of them as CSV</a>`

@@ -18,7 +18,7 @@ const WIDE = ["mlp_post", "edge"];
 
 /** Whether a job's components have results by group. */
 function hasGroups(job, site) {
-  return job.groups !== null && job.groups > 1 && job.groups <= MOST && isPatched(job) && !WIDE.includes(site);
+  return job.groups > 1 && job.groups <= MOST && isPatched(job) && !WIDE.includes(site);
 }
 
 /** One component's mean effect in each group of pairs. */
