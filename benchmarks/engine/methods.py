@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from benchmarks.common.shapes import DEMO, PAIRS, read_pairs
 from patchgrid.engine import Component, Engine, Pair
-from patchgrid.estimates.agreement import Agreement, agreement
+from patchgrid.estimates.verification.agreement import Agreement, agreement
 
 SITES = ("resid_post", "attn_out", "mlp_out", "z")
 HEADINGS = ("site", "method", "cells", "Pearson", "Spearman", "slope", "same sign", "s/pair")

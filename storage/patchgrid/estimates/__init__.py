@@ -3,16 +3,8 @@
 Arrays in, arrays out: no models and no SQL.
 """
 
-from patchgrid.estimates.agreement import Agreement, agreement
 from patchgrid.estimates.allocation import allocate, pilot_share, sample_allocated, shares_on, top_up
 from patchgrid.estimates.estimator import Estimates, estimate
-from patchgrid.estimates.mean_agreement import (
-    Cells,
-    MeanAgreement,
-    TopAgreement,
-    mean_agreement,
-    top_agreement,
-)
 from patchgrid.estimates.regression import lines_of
 from patchgrid.estimates.rounding import Rounding
 from patchgrid.estimates.sampling import (
@@ -25,6 +17,14 @@ from patchgrid.estimates.sampling import (
 )
 from patchgrid.estimates.sums import Sums
 from patchgrid.estimates.task import TaskSummary, summarize_task
+from patchgrid.estimates.verification.agreement import Agreement, agreement
+from patchgrid.estimates.verification.mean_agreement import (
+    Cells,
+    MeanAgreement,
+    TopAgreement,
+    mean_agreement,
+    top_agreement,
+)
 
 __all__ = [
     "Agreement",

@@ -20,7 +20,7 @@ from patchgrid.api.pictures.look import Look
 from patchgrid.api.pictures.plots import layer_head_heatmap, layer_position_heatmap
 from patchgrid.api.pictures.saving import save
 from patchgrid.api.pictures.scatter import score_effect_scatter
-from patchgrid.estimates.agreement import agreement
+from patchgrid.estimates.verification.agreement import agreement
 from patchgrid.storage.results.components import ComponentRow
 from support.cli.pictures import PNG, UNIT, random_values
 

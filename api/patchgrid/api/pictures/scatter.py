@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from patchgrid.api.pictures.callouts import name_points
 from patchgrid.api.pictures.labels import drawable, signed
 from patchgrid.api.pictures.plots import new_figure
-from patchgrid.estimates.agreement import agreement
+from patchgrid.estimates.verification.agreement import agreement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

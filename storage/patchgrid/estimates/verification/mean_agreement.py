@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from patchgrid.estimates.clusters import totals
+from patchgrid.estimates.verification.clusters import totals
 
 #: Least effective number of cells (Kish's) of a component whose estimate is compared: from fewer, its error
 #: is as uncertain as itself.

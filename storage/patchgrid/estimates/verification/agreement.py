@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from patchgrid.estimates.clusters import jackknife, left_out_error, totals
+from patchgrid.estimates.verification.clusters import jackknife, left_out_error, totals
 
 #: Part of the sum of |effect| that the cells which matter carry together.
 MATTER = 0.95

@@ -1,0 +1,1 @@
+"""How well scores agree with exact effects: over cells, and over component means."""
