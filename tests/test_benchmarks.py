@@ -117,7 +117,7 @@ words = "examples/pairs/ioi.jsonl --model examples/demo_model --count 70 -o {tmp
 assert end("estimates.truth", words) == 0
 words = "{tmp_path}/t.npz --replays 40 --pairs 70 --shares 0.1,0.7 --no-demo --processes 1"
 assert end("estimates.calibration", words + " --json {tmp_path}/rows.json --page {tmp_path}/page.md") == 0
-assert end("estimates.verification.agreement", "{tmp_path}/t.npz --jobs 3 --pairs 70 --share 0.7") == 0
+assert end("estimates.agreement", "{tmp_path}/t.npz --jobs 3 --pairs 70 --share 0.7") == 0
 """)
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert [row["truth"] for row in rows[::2]] == ["heavy tails", "templates", "ioi, logit_diff, denoise"]
