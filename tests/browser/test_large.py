@@ -134,9 +134,9 @@ def test_a_weak_component_has_a_page(visit: Visit) -> None:
     pages = Pages(visitor.page, COMPONENTS, _asked_for)
     visitor.open(f"#/jobs/1/components/{name}?site=mlp_post")
     table = visitor.page.get_by_role("table", name=f"{name} by method")
-    expect(table.locator("tbody tr")).to_have_count(2)
+    expect(table.locator("tbody tr")).to_have_count(3)
     asked = [(each["component"], each["site"], each["method"]) for each in pages.asked]
-    assert sorted(asked) == [(name, "mlp_post", "atp"), (name, "mlp_post", "relp")]
+    assert sorted(asked) == [(name, "mlp_post", method) for method in ("atp", "combined", "relp")]
 
 
 def _cells_of(asked: dict[str, str], count: int) -> Sequence[Row]:
